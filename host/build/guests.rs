@@ -1,0 +1,61 @@
+//! Compiles guest packages of this workspace to components; shared by the build scripts of the host and of the tests.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs, io};
+
+const TARGET: &str = "wasm32-wasip2";
+
+/// Compiles `packages` and copies each to `OUT_DIR/NAME.wasm`. `names` pairs a package with that name.
+pub(crate) fn build(names: &[(&str, &str)]) -> io::Result<()> {
+    let out = PathBuf::from(env::var("OUT_DIR").map_err(io::Error::other)?);
+    let target = out.join("guests");
+    let mut command = Command::new(env::var("CARGO").map_err(io::Error::other)?);
+    command.args([
+        "build",
+        "--manifest-path",
+        "../Cargo.toml",
+        "--profile",
+        "guest",
+        "--target",
+        TARGET,
+    ]);
+    command.arg("--target-dir").arg(&target);
+    for (package, _) in names {
+        command.arg("--package").arg(package);
+    }
+    // What was set for the host's own build (flags, wrappers, coverage) does not fit a wasm guest.
+    for (name, _) in env::vars().filter(|(name, _)| is_foreign(name)) {
+        command.env_remove(name);
+    }
+    if !command.status()?.success() {
+        return Err(io::Error::other(format!(
+            "the guests did not compile; if the target is missing: rustup target add {TARGET}"
+        )));
+    }
+    for (package, name) in names {
+        let built = target
+            .join(TARGET)
+            .join("guest")
+            .join(format!("{}.wasm", package.replace('-', "_")));
+        copy(&built, &out.join(format!("{name}.wasm")))?;
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::copy(from, to).map_err(|error| io::Error::other(format!("{}: {error}", from.display())))?;
+    Ok(())
+}
+
+fn is_foreign(name: &str) -> bool {
+    const NAMES: [&str; 6] = [
+        "RUSTFLAGS",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTC_WRAPPER",
+        "RUSTC",
+        "RUSTDOC",
+        "CLIPPY_ARGS",
+    ];
+    (name.starts_with("CARGO_") && name != "CARGO_HOME") || NAMES.contains(&name)
+}

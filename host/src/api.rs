@@ -1,0 +1,99 @@
+//! HTTP: the only module that says axum. A handler extracts, asks and answers; everything else is below.
+
+mod admission;
+mod chat;
+mod client;
+mod envelope;
+mod error;
+mod guard;
+mod health;
+mod models;
+mod record;
+mod sse;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use tokio_util::sync::CancellationToken;
+
+pub use client::TrustedProxies;
+
+use crate::codex::Backend;
+use crate::policy::Live;
+use crate::quota::Counters;
+
+/// What the HTTP surface needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The largest request body, in bytes.
+    pub max_body: usize,
+    /// The longest a whole answer may take.
+    pub turn_timeout: Duration,
+    /// The longest Codex may be silent within an answer.
+    pub idle_timeout: Duration,
+    /// Silence after which a stream gets a comment line; zero is never.
+    pub keepalive: Duration,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted: TrustedProxies,
+}
+
+/// What every request shares.
+#[derive(Clone)]
+pub struct Shared(Arc<Parts>);
+
+/// See [`Shared`].
+pub struct Parts {
+    /// See [`Config`].
+    pub config: Config,
+    /// The policies.
+    pub live: Arc<Live>,
+    /// Who answers.
+    pub backend: Backend,
+    /// What rate limits count.
+    pub counters: Arc<Counters>,
+    /// Cancelled when intake closes: readiness says no from then on.
+    pub draining: CancellationToken,
+    /// Cancelled when the grace is over: what still streams ends with an error.
+    pub ending: CancellationToken,
+}
+
+impl Shared {
+    /// Shares the parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl std::ops::Deref for Shared {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// All routes. What is added to `guarded` is closed by default; what is in `open` answers anybody.
+pub fn router(shared: Shared) -> Router {
+    let guarded = Router::new()
+        .route(
+            "/v1/chat/completions",
+            post(chat::complete).head(chat::probe),
+        )
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{id}", get(models::show))
+        .route_layer(from_fn_with_state(shared.clone(), guard::guard));
+    let open = Router::new()
+        .route("/healthz", get(health::health))
+        .route("/readyz", get(health::ready))
+        .route("/livez", get(health::live));
+    guarded
+        .merge(open)
+        .fallback(error::unknown_path)
+        .method_not_allowed_fallback(error::wrong_method)
+        .layer(from_fn_with_state(shared.clone(), envelope::envelope))
+        .with_state(shared)
+}

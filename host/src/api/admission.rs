@@ -1,0 +1,72 @@
+//! May they call now? The policy names buckets, the counters spend them, the policy decides.
+
+use super::record::Record;
+use super::{Shared, client};
+use crate::openai::ApiError;
+use crate::policy::{Caller, rate_limit};
+use crate::quota::{Quota, Unit};
+
+/// What is known of the request when it is asked.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ask {
+    pub(super) client: String,
+    /// Absent before authentication.
+    pub(super) caller: Option<Caller>,
+    pub(super) endpoint: String,
+    pub(super) model: Option<String>,
+    pub(super) streaming: bool,
+    pub(super) estimated_tokens: u64,
+}
+
+/// Draws from the buckets until the request is over, or refuses. The policy's headers go with the answer.
+pub(super) async fn ask(shared: &Shared, record: &Record, ask: Ask) -> Result<(), ApiError> {
+    let now_ms = client::now_ms();
+    let ask = rate_limit::Ask {
+        client: ask.client,
+        caller: ask.caller,
+        endpoint: ask.endpoint,
+        model: ask.model,
+        streaming: ask.streaming,
+        estimated_tokens: ask.estimated_tokens,
+        now_ms,
+    };
+    let generation = record.generation();
+    let quotas = generation.quotas(ask.clone()).await?;
+    let spent: Vec<Quota> = quotas.into_iter().map(quota).collect();
+    let (standings, hold) = shared.counters.take(&spent, now_ms);
+    let standings = spent
+        .iter()
+        .zip(standings)
+        .map(|(quota, standing)| rate_limit::Standing {
+            name: quota.name.clone(),
+            granted: standing.granted,
+            remaining: standing.remaining,
+            reset_ms: standing.reset_ms,
+        })
+        .collect();
+    let headers = generation.admit(ask, standings).await?;
+    // A policy may let pass what the buckets refused; then there is nothing to hold.
+    if let Some(hold) = hold {
+        record.hold(hold);
+    }
+    for (name, value) in headers {
+        record.add_header(&name, &value);
+    }
+    Ok(())
+}
+
+fn quota(quota: rate_limit::Quota) -> Quota {
+    let unit = match quota.unit {
+        rate_limit::Unit::Requests => Unit::Requests,
+        rate_limit::Unit::Tokens => Unit::Tokens,
+        rate_limit::Unit::Concurrent => Unit::Concurrent,
+    };
+    Quota {
+        name: quota.name,
+        key: quota.key,
+        unit,
+        limit: quota.limit,
+        window_ms: quota.window_ms,
+        cost: quota.cost,
+    }
+}

@@ -1,0 +1,222 @@
+//! The request as policies see it: who sent it from where, and what they presented.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::extract::ConnectInfo;
+use axum::http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
+use axum::http::request::Parts;
+use ipnet::IpNet;
+
+use crate::policy::{Credential, Header, Request};
+use crate::secret::fingerprint;
+
+/// Whose `X-Forwarded-For` is believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+impl Default for TrustedProxies {
+    /// The machine itself.
+    fn default() -> Self {
+        Self(
+            ["127.0.0.0/8", "::1/128"]
+                .iter()
+                .filter_map(|net| net.parse().ok())
+                .collect(),
+        )
+    }
+}
+
+impl TrustedProxies {
+    /// From words and addresses; an empty list is the default.
+    ///
+    /// # Errors
+    /// The item that makes no sense.
+    pub fn parse(items: &[String]) -> Result<Self, String> {
+        if items.is_empty() {
+            return Ok(Self::default());
+        }
+        let mut nets = Vec::new();
+        for item in items {
+            match item.as_str() {
+                "none" => {}
+                "loopback" => nets.extend(Self::default().0),
+                other => match other
+                    .parse::<IpNet>()
+                    .or_else(|_| other.parse::<IpAddr>().map(IpNet::from))
+                {
+                    Ok(net) => nets.push(net),
+                    Err(_) => return Err(item.clone()),
+                },
+            }
+        }
+        Ok(Self(nets))
+    }
+
+    fn contain(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|net| net.contains(&address))
+    }
+
+    /// The nearest address that is not one of our proxies. What the proxies' clients claim beyond it is not believed.
+    fn client(&self, peer: IpAddr, forwarded: impl DoubleEndedIterator<Item = IpAddr>) -> IpAddr {
+        let mut client = peer;
+        for hop in forwarded.rev() {
+            if !self.contain(client) {
+                break;
+            }
+            client = hop;
+        }
+        client.to_canonical()
+    }
+}
+
+/// Milliseconds since 1970.
+pub(super) fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |passed| {
+            u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
+        })
+}
+
+/// The address a request came from, after trusted proxies.
+pub(super) fn address(parts: &Parts, trusted: &TrustedProxies) -> String {
+    let Some(ConnectInfo(peer)) = parts.extensions.get::<ConnectInfo<SocketAddr>>() else {
+        return String::new();
+    };
+    let forwarded: Vec<IpAddr> = parts
+        .headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map_while(|hop| hop.trim().parse().ok())
+        .collect();
+    trusted.client(peer.ip(), forwarded.into_iter()).to_string()
+}
+
+/// The request as the auth policy sees it; never with `authorization` or cookies among the headers.
+pub(super) fn describe(parts: &Parts, id: &str, client: String) -> Request {
+    let withheld = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
+    let headers: Vec<Header> = parts
+        .headers
+        .iter()
+        .filter(|(name, _)| !withheld.contains(name))
+        .map(|(name, value)| {
+            (
+                name.as_str().to_owned(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            )
+        })
+        .collect();
+    Request {
+        id: id.to_owned(),
+        method: parts.method.as_str().to_owned(),
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().map(str::to_owned),
+        host: host(parts),
+        client,
+        headers,
+        credential: credential(parts),
+        now_ms: now_ms(),
+    }
+}
+
+fn host(parts: &Parts) -> String {
+    let authority = parts
+        .uri
+        .authority()
+        .map(|authority| authority.host().to_owned());
+    let header = || {
+        parts
+            .headers
+            .get(HOST)?
+            .to_str()
+            .ok()?
+            .parse::<axum::http::uri::Authority>()
+            .ok()
+    };
+    authority
+        .or_else(|| header().map(|authority| authority.host().to_owned()))
+        .unwrap_or_default()
+}
+
+/// What was presented. Two `Authorization` headers are nobody's credential: proxies disagree on which one counts.
+fn credential(parts: &Parts) -> Option<Credential> {
+    let mut values = parts.headers.get_all(AUTHORIZATION).iter();
+    let value = values.next()?;
+    let text = if values.next().is_some() {
+        ""
+    } else {
+        value.to_str().unwrap_or_default()
+    };
+    let (scheme, secret) = text
+        .trim()
+        .split_once([' ', '\t'])
+        .unwrap_or((text.trim(), ""));
+    let secret = secret.trim();
+    Some(Credential {
+        scheme: scheme.to_owned(),
+        fingerprint: fingerprint(secret.as_bytes()),
+        secret: Some(secret.to_owned()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(trusted: &str, peer: &str, forwarded: &[&str]) -> String {
+        let items: Vec<String> = trusted.split(',').map(str::to_owned).collect();
+        let hops: Vec<IpAddr> = forwarded.iter().map(|hop| hop.parse().unwrap()).collect();
+        TrustedProxies::parse(&items)
+            .unwrap()
+            .client(peer.parse().unwrap(), hops.into_iter())
+            .to_string()
+    }
+
+    #[test]
+    fn a_stranger_cannot_choose_its_address() {
+        assert_eq!(
+            client("loopback", "203.0.113.9", &["10.0.0.1"]),
+            "203.0.113.9"
+        );
+        assert_eq!(client("none", "127.0.0.1", &["10.0.0.1"]), "127.0.0.1");
+    }
+
+    #[test]
+    fn behind_proxies_the_nearest_stranger_counts() {
+        assert_eq!(
+            client("loopback", "127.0.0.1", &["198.51.100.7", "203.0.113.9"]),
+            "203.0.113.9"
+        );
+        assert_eq!(
+            client(
+                "127.0.0.1,10.0.0.0/8",
+                "127.0.0.1",
+                &["198.51.100.7", "10.1.2.3"]
+            ),
+            "198.51.100.7"
+        );
+    }
+
+    #[test]
+    fn credentials_are_split_in_any_spelling_and_duplicates_are_nobody() {
+        let parts = |values: &[&str]| {
+            let mut request = axum::http::Request::builder();
+            for value in values {
+                request = request.header(AUTHORIZATION, *value);
+            }
+            request.body(()).unwrap().into_parts().0
+        };
+        let one = credential(&parts(&["bearer   abc "])).unwrap();
+        assert_eq!(
+            (one.scheme.as_str(), one.secret.as_deref()),
+            ("bearer", Some("abc"))
+        );
+        assert_eq!(credential(&parts(&[])), None);
+        let two = credential(&parts(&["Bearer a", "Bearer b"])).unwrap();
+        assert_eq!((two.scheme.as_str(), two.secret.as_deref()), ("", Some("")));
+    }
+}

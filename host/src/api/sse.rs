@@ -1,0 +1,79 @@
+//! A stream of deltas as server-sent events.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use axum::http::header::CACHE_CONTROL;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt, stream};
+
+use super::record::Record;
+use crate::openai::ApiError;
+use crate::openai::chat::Chunks;
+use crate::turn::Delta;
+use crate::turn::drive::Exchange;
+
+/// How long the status line may wait for the first delta, where no keep-alive is due earlier.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Answers with a stream. The status line waits for the first delta, so that what fails before it has a status of its
+/// own; a model that thinks for longer gets the benefit of the doubt, and its client something to see.
+pub(super) async fn respond(
+    exchange: Exchange,
+    chunks: Chunks,
+    record: Record,
+    keepalive: Duration,
+) -> Result<Response, ApiError> {
+    let mut deltas = Box::pin(deltas(exchange, record));
+    let patience = if keepalive.is_zero() {
+        PATIENCE
+    } else {
+        keepalive.min(PATIENCE)
+    };
+    let first = match tokio::time::timeout(patience, deltas.next()).await {
+        Ok(Some(Delta::Failed(error))) => return Err(error.into()),
+        Ok(first) => first,
+        Err(_) => None,
+    };
+    let events = Sse::new(events(stream::iter(first).chain(deltas), chunks));
+    let mut response = if keepalive.is_zero() {
+        events.into_response()
+    } else {
+        events
+            .keep_alive(KeepAlive::new().interval(keepalive).text("keepalive"))
+            .into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, no-transform"),
+    );
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+fn deltas(exchange: Exchange, record: Record) -> impl Stream<Item = Delta> {
+    stream::unfold((exchange, record), |(mut exchange, record)| async move {
+        let delta = exchange.next().await?;
+        record.note(&delta);
+        Some((delta, (exchange, record)))
+    })
+}
+
+fn events(
+    deltas: impl Stream<Item = Delta>,
+    mut chunks: Chunks,
+) -> impl Stream<Item = Result<Event, Infallible>> {
+    let mut first = Vec::new();
+    chunks.begin(&mut first);
+    let rest = deltas.flat_map(move |delta| {
+        let mut written = Vec::new();
+        chunks.push(delta, &mut written);
+        stream::iter(written)
+    });
+    stream::iter(first)
+        .chain(rest)
+        .map(|data| Ok(Event::default().data(data)))
+}

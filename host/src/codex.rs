@@ -1,0 +1,194 @@
+//! Codex as the gateway uses it: a plan goes in, events come out, whichever program answers.
+
+mod app_server;
+mod backend;
+mod binary;
+mod config;
+mod demo;
+mod failure;
+mod home;
+mod mailbox;
+pub mod plan;
+
+use std::fmt;
+
+pub use app_server::{CatalogueError, StartError};
+pub use backend::{Backend, Status, Turn};
+pub use binary::{Probe, ProbeError, locate, probe};
+pub use config::Config;
+pub use plan::{Item, Part, Plan, Role, Tool};
+
+/// Tokens the model provider counted for one turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Prompt tokens, the cached ones included.
+    pub input: u64,
+    /// Prompt tokens that came from the provider's cache.
+    pub cached_input: u64,
+    /// Answer tokens, reasoning included.
+    pub output: u64,
+    /// Answer tokens spent on reasoning.
+    pub reasoning: u64,
+}
+
+impl Usage {
+    /// Prompt and answer together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.input + self.output
+    }
+}
+
+impl std::ops::AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.input += other.input;
+        self.cached_input += other.cached_input;
+        self.output += other.output;
+        self.reasoning += other.reasoning;
+    }
+}
+
+/// One thing that happened in a turn, in Codex's order, whatever protocol it came by.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A piece of the answer.
+    Text(String),
+    /// A new message of the same answer begins (never sent before the first).
+    TextBreak,
+    /// A piece of reasoning, summary or raw.
+    Reasoning(String),
+    /// A new part of the reasoning begins (never sent before the first).
+    ReasoningBreak,
+    /// The model called one of the client's tools. Arguments exactly as the model wrote them.
+    Call {
+        /// The model's id of the call.
+        id: String,
+        /// The tool, by the name the plan gave it.
+        name: String,
+        /// JSON, usually; not guaranteed.
+        arguments: String,
+    },
+    /// One upstream response ended: its usage, and all calls it made have been told.
+    Sampled(Usage),
+    /// Codex samples again after a transport error: what was sent as text will be repeated.
+    Retrying(String),
+    /// The turn is over. Nothing follows.
+    Ended(Outcome),
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The model finished.
+    Completed,
+    /// Ended because we asked for it.
+    Interrupted,
+    /// The provider cut the answer at its output limit.
+    MaxOutputTokens,
+    /// The provider's content filter cut the answer.
+    ContentFilter,
+    /// It went wrong.
+    Failed(Error),
+}
+
+/// Why a turn could not be had or failed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// No worker is ready.
+    #[error("no Codex worker is ready: {0}")]
+    Unavailable(String),
+    /// All leases are taken and the wait was too long.
+    #[error("every Codex worker is at its limit of concurrent turns")]
+    Busy,
+    /// The worker ended while the turn was running.
+    #[error("the Codex worker exited during the turn: {0}")]
+    WorkerExited(String),
+    /// A request to the worker was not answered in time.
+    #[error("the Codex worker did not answer {method} within {after_ms} ms")]
+    RpcTimeout {
+        /// The JSON-RPC method.
+        method: &'static str,
+        /// The limit.
+        after_ms: u64,
+    },
+    /// The worker refused a request of ours.
+    #[error("the Codex worker refused {method}: {message} ({code})")]
+    Rpc {
+        /// The JSON-RPC method.
+        method: &'static str,
+        /// The JSON-RPC error code.
+        code: i64,
+        /// The worker's words.
+        message: String,
+    },
+    /// The client reads more slowly than Codex writes, and the turn's buffer is full.
+    #[error("the client reads too slowly: more than {limit_bytes} bytes are waiting")]
+    SlowReader {
+        /// The buffer's size.
+        limit_bytes: usize,
+    },
+    /// The model provider refused or failed.
+    #[error("upstream {cause}: {message}")]
+    Upstream {
+        /// What kind of failure.
+        cause: Cause,
+        /// The HTTP status the provider answered with, where known.
+        status: Option<u16>,
+        /// The provider's or Codex's words. May name addresses: for the log unless the cause says otherwise.
+        message: String,
+    },
+}
+
+/// The kinds of upstream failure that are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The prompt does not fit.
+    ContextLength,
+    /// The provider does not have the model.
+    ModelNotFound,
+    /// Too many requests.
+    RateLimited,
+    /// Our account has used up its quota.
+    Quota,
+    /// The provider is at capacity.
+    Overloaded,
+    /// The provider found the request invalid; its message is meant for the client.
+    InvalidRequest,
+    /// The provider refuses the content.
+    ContentPolicy,
+    /// Codex's own credential is missing, wrong or expired: the operator must act.
+    Credential,
+    /// The provider could not be reached.
+    Unreachable,
+    /// The stream broke before its end.
+    Disconnected,
+    /// The provider failed in another way.
+    Internal,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ContextLength => "context length exceeded",
+            Self::ModelNotFound => "model not found",
+            Self::RateLimited => "rate limited",
+            Self::Quota => "quota exceeded",
+            Self::Overloaded => "overloaded",
+            Self::InvalidRequest => "invalid request",
+            Self::ContentPolicy => "content policy",
+            Self::Credential => "credential refused",
+            Self::Unreachable => "unreachable",
+            Self::Disconnected => "disconnected",
+            Self::Internal => "internal error",
+        })
+    }
+}
+
+/// A model the Codex child lists.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Model {
+    /// For example `gpt-6-sol`.
+    pub id: String,
+    /// Reasoning efforts it supports, lowest first; empty if not known.
+    pub efforts: Vec<String>,
+}

@@ -1,0 +1,218 @@
+//! The backend that runs turns on a long-lived `codex app-server`: leases, and the way to a turn.
+
+mod catalogue;
+mod decode;
+mod exchange;
+mod launch;
+mod protocol;
+mod rpc;
+mod supervise;
+
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::binary::{self, ProbeError};
+use super::{Config, Error, Model, Plan, Status};
+use catalogue::Catalogue;
+pub use catalogue::CatalogueError;
+pub(super) use exchange::Exchange;
+use launch::Folder;
+use supervise::{Ready, Supervisor};
+
+/// Why the backend cannot be started at all. A worker that fails to start is no such reason: it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The program cannot be asked what it is.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// The program is too old.
+    #[error("Codex {version} has no app-server; the gateway needs 0.157 or newer")]
+    TooOld {
+        /// The program's version.
+        version: String,
+    },
+    /// The program's models cannot be had.
+    #[error("Codex is of no use: {0}")]
+    Catalogue(#[from] CatalogueError),
+    /// The gateway's own folder, or the working folder, cannot be made.
+    #[error("no folder for the Codex worker: {0}")]
+    Folder(#[from] std::io::Error),
+}
+
+/// One worker, the turns on it, and what starts it again.
+#[derive(Debug)]
+pub(super) struct AppServer {
+    ready: watch::Receiver<Option<Ready>>,
+    status: watch::Sender<Status>,
+    models: Vec<Model>,
+    default_model: Option<String>,
+    lease_wait: Duration,
+    buffer_bytes: usize,
+    /// The supervisor and every turn.
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+    /// A backend nobody holds any more shuts its worker down.
+    _shutdown_on_drop: DropGuard,
+}
+
+impl AppServer {
+    /// Asks the program for its models and starts the supervisor. Does not wait for the worker.
+    pub(super) async fn start(config: Config) -> Result<Self, StartError> {
+        let home = launch::read_home(&config);
+        let command = || launch::command(&config, &home);
+        let models = ["debug", "models", "--bundled"];
+        let (probe, printed) =
+            tokio::try_join!(binary::ask(command), binary::print(command(), &models))?;
+        if !probe.app_server {
+            return Err(StartError::TooOld {
+                version: probe.version,
+            });
+        }
+        let Catalogue { lean, mut models } = Catalogue::read(&printed)?;
+        let folder = Folder::make()?;
+        std::fs::write(folder.catalogue(), lean)?;
+        config
+            .workdir
+            .as_ref()
+            .map_or(Ok(()), std::fs::create_dir_all)?;
+
+        let default_model = config
+            .model
+            .clone()
+            .or(home.model)
+            .or_else(|| models.first().map(|model| model.id.clone()));
+        if let Some(id) = default_model
+            .clone()
+            .filter(|id| models.iter().all(|model| model.id != *id))
+        {
+            // The operator's own model, which the program does not know.
+            models.insert(
+                0,
+                Model {
+                    id,
+                    efforts: Vec::new(),
+                },
+            );
+        }
+        let shutdown = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let (ready_sender, ready) = watch::channel(None);
+        let (status, _) = watch::channel(Status::starting(&probe.version));
+        let (lease_wait, buffer_bytes) = (config.lease_wait, config.buffer_bytes);
+        let supervisor = Supervisor {
+            config,
+            folder,
+            ready: ready_sender,
+            status: status.clone(),
+            shutdown: shutdown.clone(),
+        };
+        tasks.spawn(supervisor.run());
+        Ok(Self {
+            ready,
+            status,
+            models,
+            default_model,
+            lease_wait,
+            buffer_bytes,
+            tasks,
+            _shutdown_on_drop: shutdown.clone().drop_guard(),
+            shutdown,
+        })
+    }
+
+    /// Starts a turn. Dropping the future gives back whatever it had taken.
+    pub(super) async fn start_turn(&self, plan: Plan) -> Result<Exchange, Error> {
+        let (worker, lease) = self.lease().await?;
+        let in_flight = InFlight::new(self.status.clone());
+        let (exchange, task) = exchange::prepare(worker.connection, lease, self.buffer_bytes);
+        let (started, begun) = oneshot::channel();
+        self.tasks.spawn(async move {
+            task.run(plan, started).await;
+            drop(in_flight);
+        });
+        match begun.await {
+            Ok(result) => result.map(|()| exchange),
+            Err(_) => Err(Error::WorkerExited(
+                "the turn's task was dropped".to_owned(),
+            )),
+        }
+    }
+
+    /// Waits for a ready worker with a free lease, but not for long.
+    async fn lease(&self) -> Result<(Ready, OwnedSemaphorePermit), Error> {
+        let mut ready = self.ready.clone();
+        let waiting = async {
+            loop {
+                // The supervisor ends only at shutdown.
+                let Ok(worker) = ready
+                    .wait_for(Option::is_some)
+                    .await
+                    .map(|worker| worker.clone())
+                else {
+                    return None;
+                };
+                if let Some(worker) = worker
+                    && let Ok(lease) = worker.leases.clone().acquire_owned().await
+                {
+                    return Some((worker, lease));
+                }
+            }
+        };
+        let limited = tokio::time::timeout(self.lease_wait, waiting);
+        match self.shutdown.run_until_cancelled(limited).await {
+            Some(Ok(Some(leased))) => Ok(leased),
+            Some(Err(_)) if self.ready.borrow().is_some() => Err(Error::Busy),
+            _ => Err(Error::Unavailable(
+                self.status.borrow().reason.clone().unwrap_or_default(),
+            )),
+        }
+    }
+
+    /// What the program lists, the operator's own model before it.
+    pub(super) fn models(&self) -> Vec<Model> {
+        self.models.clone()
+    }
+
+    /// The operator's model, or the program's default.
+    pub(super) fn default_model(&self) -> Option<String> {
+        self.default_model.clone()
+    }
+
+    /// The present state, and those to come.
+    pub(super) fn watch(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// Ends the worker, which ends every turn; returns when nothing of it is left.
+    pub(super) async fn shutdown(&self) {
+        self.shutdown.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// One turn in the count of those that run, silently: it is no news for those who watch the state.
+#[derive(Debug)]
+struct InFlight(watch::Sender<Status>);
+
+impl InFlight {
+    fn new(status: watch::Sender<Status>) -> Self {
+        status.send_if_modified(|status| {
+            status.turns += 1;
+            false
+        });
+        Self(status)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.send_if_modified(|status| {
+            status.turns = status.turns.saturating_sub(1);
+            false
+        });
+    }
+}

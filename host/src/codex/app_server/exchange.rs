@@ -1,0 +1,218 @@
+//! One turn on a worker: a thread of its own, the history, the turn, and giving everything back.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::de::IgnoredAny;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::super::mailbox::{Mailbox, Pushed};
+use super::super::{Error, Event, Outcome, Plan};
+use super::decode::Decoder;
+use super::protocol::{
+    self, InjectItems, Params, Thread, ThreadStart, ThreadStarted, TurnInterrupt, TurnStart,
+    TurnStarted,
+};
+use super::rpc::Connection;
+
+/// How long an interrupted turn may take to end before it is interrupted again.
+const INTERRUPT_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long a turn may resist before it is left to itself.
+const INTERRUPT_LIMIT: Duration = Duration::from_secs(3);
+
+/// Where the connection delivers one turn's notifications.
+#[derive(Debug)]
+pub(super) struct Route {
+    decoder: Mutex<Decoder>,
+    mailbox: Mailbox,
+    /// The turn is unwanted: its reader asked for the end, has gone, or is too slow.
+    stop: CancellationToken,
+    /// Codex ended the turn, or can no longer.
+    ended: CancellationToken,
+}
+
+impl Route {
+    fn new(buffer_bytes: usize) -> Self {
+        Self {
+            decoder: Mutex::default(),
+            mailbox: Mailbox::new(buffer_bytes),
+            stop: CancellationToken::new(),
+            ended: CancellationToken::new(),
+        }
+    }
+
+    /// Takes one notification about the thread. Never waits.
+    pub(super) fn accept(&self, method: &str, params: Params<'_>) {
+        let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
+        decoder.accept(method, params, &mut |event| self.deliver(event));
+    }
+
+    /// Ends the turn from outside.
+    pub(super) fn fail(&self, error: Error) {
+        self.deliver(Event::Ended(Outcome::Failed(error)));
+    }
+
+    fn deliver(&self, event: Event) {
+        let ends = matches!(event, Event::Ended(_));
+        if self.mailbox.push(event) == Pushed::Overflowed {
+            self.stop.cancel();
+        }
+        if ends {
+            self.ended.cancel();
+        }
+    }
+
+    fn turn_id(&self) -> Option<String> {
+        let decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
+        decoder.turn_id().map(str::to_owned)
+    }
+}
+
+/// The reader's end of a turn. Dropping it stops the turn; its task then cleans up.
+#[derive(Debug)]
+pub(in super::super) struct Exchange {
+    route: Arc<Route>,
+}
+
+impl Exchange {
+    /// The next event, or `None` after the end. Cancel-safe.
+    pub(in super::super) async fn next(&mut self) -> Option<Event> {
+        self.route.mailbox.next().await
+    }
+
+    /// Asks Codex to stop.
+    pub(in super::super) fn interrupt(&self) {
+        self.route.stop.cancel();
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.route.mailbox.close();
+        self.route.stop.cancel();
+    }
+}
+
+/// The worker's end of a turn: lives until thread and lease are given back, whoever drops what.
+#[derive(Debug)]
+pub(super) struct Task {
+    connection: Arc<Connection>,
+    route: Arc<Route>,
+    _lease: OwnedSemaphorePermit,
+}
+
+/// A turn to be: its reader's end, and the task to spawn for it.
+pub(super) fn prepare(
+    connection: Arc<Connection>,
+    lease: OwnedSemaphorePermit,
+    buffer_bytes: usize,
+) -> (Exchange, Task) {
+    let route = Arc::new(Route::new(buffer_bytes));
+    (
+        Exchange {
+            route: Arc::clone(&route),
+        },
+        Task {
+            connection,
+            route,
+            _lease: lease,
+        },
+    )
+}
+
+impl Task {
+    /// Runs the turn, from the birth of its thread to its end. `started` hears when Codex has begun.
+    pub(super) async fn run(self, plan: Plan, started: oneshot::Sender<Result<(), Error>>) {
+        let opened = self
+            .connection
+            .call(protocol::THREAD_START, &ThreadStart::new(&plan))
+            .await;
+        let thread = match opened {
+            Ok(ThreadStarted { thread }) => thread.id,
+            Err(error) => {
+                let _ = started.send(Err(error));
+                return;
+            }
+        };
+        let begun = self.begin(&thread, &plan).await;
+        drop(plan);
+        if begun.is_err() {
+            self.route.stop.cancel();
+        }
+        let turn = begun.as_ref().ok().cloned();
+        let _ = started.send(begun.map(drop));
+        self.follow(&thread, turn).await;
+        self.connection.unregister(&thread);
+        self.close(&thread).await;
+    }
+
+    /// Injects the history and starts the turn, whose id it returns.
+    async fn begin(&self, thread: &str, plan: &Plan) -> Result<String, Error> {
+        self.connection.register(thread, Arc::clone(&self.route))?;
+        if !plan.history.is_empty() {
+            let items = InjectItems::new(thread, &plan.history);
+            self.connection
+                .call::<_, IgnoredAny>(protocol::INJECT_ITEMS, &items)
+                .await?;
+        }
+        if self.route.stop.is_cancelled() {
+            return Err(Error::Unavailable(
+                "the turn was given up before it began".to_owned(),
+            ));
+        }
+        let started: TurnStarted = self
+            .connection
+            .call(protocol::TURN_START, &TurnStart::new(thread, plan))
+            .await?;
+        Ok(started.turn.id)
+    }
+
+    /// Waits for the turn's end; brings it about if the turn is unwanted.
+    async fn follow(&self, thread: &str, turn: Option<String>) {
+        tokio::select! {
+            () = self.route.ended.cancelled() => return,
+            () = self.route.stop.cancelled() => {}
+        }
+        let Some(turn) = turn.or_else(|| self.route.turn_id()) else {
+            return;
+        };
+        if tokio::time::timeout(INTERRUPT_LIMIT, self.interrupt(thread, &turn))
+            .await
+            .is_err()
+        {
+            tracing::warn!(thread, turn, "Codex does not end an interrupted turn");
+        }
+        self.route.deliver(Event::Ended(Outcome::Interrupted));
+    }
+
+    /// Interrupts until the turn ends: Codex refuses while the turn is only about to begin.
+    async fn interrupt(&self, thread: &str, turn: &str) {
+        let params = TurnInterrupt {
+            thread_id: thread,
+            turn_id: turn,
+        };
+        while !self.route.ended.is_cancelled() {
+            if let Err(error) = self
+                .connection
+                .call::<_, IgnoredAny>(protocol::TURN_INTERRUPT, &params)
+                .await
+            {
+                tracing::debug!(thread, turn, %error, "not interrupted");
+            }
+            let _ = tokio::time::timeout(INTERRUPT_PATIENCE, self.route.ended.cancelled()).await;
+        }
+    }
+
+    async fn close(&self, thread: &str) {
+        let params = Thread { thread_id: thread };
+        if let Err(error) = self
+            .connection
+            .call::<_, IgnoredAny>(protocol::UNSUBSCRIBE, &params)
+            .await
+        {
+            tracing::debug!(thread, %error, "not unsubscribed");
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! One connection to a worker: requests with their answers, notifications to their turns, both by id.
+
+mod lines;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+pub(super) use lines::{Lines, ReadError};
+
+use super::super::Error;
+use super::decode;
+use super::exchange::Route;
+use super::protocol::{self, Incoming, Method, Params, Refusal, Request, RpcError};
+
+/// Codex refuses or forgets requests when many more are outstanding.
+const IN_FLIGHT: usize = 64;
+
+/// Lines that may wait for the writer: requests are bounded by [`IN_FLIGHT`], the rest are refusals.
+const OUTBOX: usize = 256;
+
+/// The JSON-RPC code for a method one does not have.
+const METHOD_NOT_FOUND: i64 = -32601;
+
+/// What Codex answers when its queues are full.
+const OVERLOADED: i64 = -32001;
+
+type Answer = Result<Box<RawValue>, RpcError>;
+
+/// The worker's stdin and stdout, shared by every turn on it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    outbox: mpsc::Sender<Vec<u8>>,
+    in_flight: Semaphore,
+    next_id: AtomicU64,
+    timeout: Duration,
+    /// A request timed out: is anybody there?
+    doubt: Notify,
+    table: Mutex<Table>,
+}
+
+/// Who waits for what.
+#[derive(Debug, Default)]
+struct Table {
+    answers: HashMap<u64, Pending>,
+    routes: HashMap<String, Arc<Route>>,
+    /// Why nothing will come any more.
+    closed: Option<String>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    method: Method,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl Connection {
+    /// A connection and what its writer is to send.
+    pub(super) fn new(timeout: Duration) -> (Arc<Self>, mpsc::Receiver<Vec<u8>>) {
+        let (outbox, lines) = mpsc::channel(OUTBOX);
+        let connection = Self {
+            outbox,
+            in_flight: Semaphore::new(IN_FLIGHT),
+            next_id: AtomicU64::new(1),
+            timeout,
+            doubt: Notify::new(),
+            table: Mutex::default(),
+        };
+        (Arc::new(connection), lines)
+    }
+
+    /// Asks the worker. An answer that comes after the time limit, or after the caller has gone, is not
+    /// forgotten: a thread it opened is given back.
+    pub(super) async fn call<P: Serialize, R: DeserializeOwned>(
+        &self,
+        method: Method,
+        params: &P,
+    ) -> Result<R, Error> {
+        let asked = async {
+            // The semaphore is never closed.
+            let _permit = self.in_flight.acquire().await.ok();
+            let (line, answered) = self.ask(method, params)?;
+            // Without a writer the connection is about to be closed, which ends the wait.
+            let _ = self.outbox.send(line).await;
+            answered
+                .await
+                .map_err(|_| Error::WorkerExited(self.why_closed()))
+        };
+        let Ok(answer) = tokio::time::timeout(self.timeout, asked).await else {
+            self.doubt.notify_one();
+            let after_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
+            return Err(Error::RpcTimeout { method, after_ms });
+        };
+        read_answer(method, answer?)
+    }
+
+    /// Waits until a request has timed out.
+    pub(super) async fn doubted(&self) {
+        self.doubt.notified().await;
+    }
+
+    /// Registers a request and writes it down.
+    fn ask<P: Serialize>(
+        &self,
+        method: Method,
+        params: &P,
+    ) -> Result<(Vec<u8>, oneshot::Receiver<Answer>), Error> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let line =
+            line(&Request { id, method, params }).map_err(|error| malformed(method, &error))?;
+        let (answer, answered) = oneshot::channel();
+        let mut table = self.lock();
+        match &table.closed {
+            Some(why) => Err(Error::WorkerExited(why.clone())),
+            None => {
+                table.answers.insert(id, Pending { method, answer });
+                Ok((line, answered))
+            }
+        }
+    }
+
+    /// Asks without waiting: for giving back what nobody wants.
+    fn ask_in_passing<P: Serialize>(&self, method: Method, params: &P) {
+        if let Ok((line, _)) = self.ask(method, params) {
+            self.send_or_drop(line);
+        }
+    }
+
+    /// Sends a notification of ours.
+    pub(super) async fn notify(&self, method: Method) {
+        if let Ok(line) = line(&serde_json::json!({"method": method})) {
+            // A closed outbox means a closed connection, which everybody learns by `close`.
+            let _ = self.outbox.send(line).await;
+        }
+    }
+
+    /// From now on the thread's notifications go to `route`.
+    pub(super) fn register(&self, thread: &str, route: Arc<Route>) -> Result<(), Error> {
+        let mut table = self.lock();
+        match &table.closed {
+            Some(why) => Err(Error::WorkerExited(why.clone())),
+            None => {
+                table.routes.insert(thread.to_owned(), route);
+                Ok(())
+            }
+        }
+    }
+
+    /// The thread's notifications go nowhere from now on.
+    pub(super) fn unregister(&self, thread: &str) {
+        self.lock().routes.remove(thread);
+    }
+
+    /// Ends everything that waits: requests fail, turns end with `WorkerExited`.
+    pub(super) fn close(&self, why: &str) {
+        let table = {
+            let mut table = self.lock();
+            let closed = Table {
+                closed: Some(why.to_owned()),
+                ..Table::default()
+            };
+            std::mem::replace(&mut *table, closed)
+        };
+        for route in table.routes.into_values() {
+            route.fail(Error::WorkerExited(why.to_owned()));
+        }
+    }
+
+    /// Takes one line of the worker's.
+    pub(super) fn take(&self, line: &[u8]) {
+        let incoming: Incoming<'_> = match serde_json::from_slice(line) {
+            Ok(incoming) => incoming,
+            Err(error) => {
+                tracing::warn!(%error, bytes = line.len(), "Codex wrote a line that is not JSON-RPC");
+                return;
+            }
+        };
+        match (incoming.id, incoming.method) {
+            (Some(id), Some(method)) => self.refuse(id, &method),
+            (None, Some(method)) => self.dispatch(&method, incoming.params),
+            (Some(id), None) => {
+                let answer = match (incoming.error, incoming.result) {
+                    (Some(error), _) => Err(error),
+                    (None, Some(result)) => Ok(result.to_owned()),
+                    (None, None) => Ok(RawValue::NULL.to_owned()),
+                };
+                self.settle(id.as_u64(), answer);
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn dispatch(&self, method: &str, params: Option<&RawValue>) {
+        if !decode::concerns(method) {
+            return;
+        }
+        let params: Params<'_> = match serde_json::from_str(params.map_or("{}", RawValue::get)) {
+            Ok(params) => params,
+            Err(error) => {
+                tracing::warn!(%error, method, "a notification of Codex has an unexpected shape");
+                return;
+            }
+        };
+        let Some(thread) = params.thread_id.as_deref() else {
+            return;
+        };
+        let route = self.lock().routes.get(thread).cloned();
+        match route {
+            Some(route) => route.accept(method, params),
+            None if method == "turn/started" => self.stop_orphan(&params),
+            None => {}
+        }
+    }
+
+    /// A turn that started after its reader gave up would run, and cost, to its end.
+    fn stop_orphan(&self, params: &Params<'_>) {
+        let turn = params
+            .turn
+            .and_then(|turn| serde_json::from_str::<protocol::Named>(turn.get()).ok());
+        if let (Some(thread_id), Some(turn)) = (params.thread_id.as_deref(), turn) {
+            tracing::warn!("a turn started after it had been given up: it is interrupted");
+            let interrupt = protocol::TurnInterrupt {
+                thread_id,
+                turn_id: &turn.id,
+            };
+            self.ask_in_passing(protocol::TURN_INTERRUPT, &interrupt);
+        }
+    }
+
+    fn settle(&self, id: Option<u64>, answer: Answer) {
+        let pending = id.and_then(|id| self.lock().answers.remove(&id));
+        let Some(Pending {
+            method,
+            answer: waiting,
+        }) = pending
+        else {
+            tracing::warn!("Codex answered a request it was not asked");
+            return;
+        };
+        if let Err(Ok(late)) = waiting.send(answer)
+            && method == protocol::THREAD_START
+            && let Ok(started) = serde_json::from_str::<protocol::ThreadStarted>(late.get())
+        {
+            tracing::warn!("a thread came after it had been given up: it is closed");
+            self.ask_in_passing(
+                protocol::UNSUBSCRIBE,
+                &protocol::Thread {
+                    thread_id: &started.thread.id,
+                },
+            );
+        }
+    }
+
+    /// An unanswered request would stop the turn it belongs to. The calls of a client's tools are
+    /// meant to: the turn is interrupted by those who know that the client will run them.
+    fn refuse(&self, id: serde_json::Value, method: &str) {
+        if method == "item/tool/call" {
+            return;
+        }
+        tracing::warn!(method, "Codex asked something the gateway does not answer");
+        let error = RpcError {
+            code: METHOD_NOT_FOUND,
+            message: format!("{method} is not supported"),
+        };
+        if let Ok(line) = line(&Refusal { id, error }) {
+            self.send_or_drop(line);
+        }
+    }
+
+    fn send_or_drop(&self, line: Vec<u8>) {
+        // The reader must not wait for a worker that does not read.
+        if self.outbox.try_send(line).is_err() {
+            tracing::warn!("Codex does not read its input: a message to it was dropped");
+        }
+    }
+
+    fn why_closed(&self) -> String {
+        self.lock().closed.clone().unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read_answer<R: DeserializeOwned>(method: Method, answer: Answer) -> Result<R, Error> {
+    match answer {
+        Ok(result) => serde_json::from_str(result.get()).map_err(|error| malformed(method, &error)),
+        Err(RpcError {
+            code: OVERLOADED, ..
+        }) => Err(Error::Busy),
+        Err(RpcError { code, message }) => Err(Error::Rpc {
+            method,
+            code,
+            message,
+        }),
+    }
+}
+
+fn malformed(method: Method, error: &serde_json::Error) -> Error {
+    Error::Rpc {
+        method,
+        code: 0,
+        message: format!("malformed: {error}"),
+    }
+}
+
+fn line<T: Serialize>(message: &T) -> Result<Vec<u8>, serde_json::Error> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Reads the worker's lines until it ends or breaks off.
+pub(super) async fn read<R: AsyncRead + Unpin>(
+    connection: Arc<Connection>,
+    stdout: R,
+) -> Result<(), ReadError> {
+    let mut lines = Lines::new(stdout);
+    while let Some(line) = lines.next().await? {
+        connection.take(line);
+    }
+    Ok(())
+}
+
+/// Writes lines to the worker until told to hang up, which closes its stdin.
+pub(super) async fn write<W>(
+    mut lines: mpsc::Receiver<Vec<u8>>,
+    mut stdin: W,
+    hang_up: CancellationToken,
+) where
+    W: AsyncWrite + Unpin,
+{
+    let writing = async {
+        while let Some(line) = lines.recv().await {
+            if stdin.write_all(&line).await.is_err() {
+                // The worker is gone or going: its exit is noticed elsewhere.
+                break;
+            }
+        }
+    };
+    hang_up.run_until_cancelled(writing).await;
+}
+
+#[cfg(test)]
+mod tests;

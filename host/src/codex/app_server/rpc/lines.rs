@@ -1,0 +1,89 @@
+//! Lines of a child's output, bounded in length.
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+
+/// The longest line a worker may write. Injected history comes back as one line an item.
+const MAX_LINE: u64 = 64 * 1024 * 1024;
+
+/// What a buffer may keep once a long line has passed.
+const KEPT: usize = 1024 * 1024;
+
+/// Why a worker's output cannot be read on.
+#[derive(Debug, thiserror::Error)]
+pub(in super::super) enum ReadError {
+    /// A line longer than any message.
+    #[error("a line of its output is longer than {MAX_LINE} bytes")]
+    TooLong,
+    /// The pipe broke.
+    #[error("its output cannot be read: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A child's output, line by line.
+#[derive(Debug)]
+pub(in super::super) struct Lines<R> {
+    input: BufReader<R>,
+    line: Vec<u8>,
+    limit: u64,
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    /// Reads from `output`.
+    pub(in super::super) fn new(output: R) -> Self {
+        Self {
+            input: BufReader::with_capacity(64 * 1024, output),
+            line: Vec::new(),
+            limit: MAX_LINE,
+        }
+    }
+
+    /// The next line without its end, or `None` at the end of the output. A last line that was not
+    /// finished is no line.
+    pub(in super::super) async fn next(&mut self) -> Result<Option<&[u8]>, ReadError> {
+        self.line.clear();
+        self.line.shrink_to(KEPT);
+        (&mut self.input)
+            .take(self.limit)
+            .read_until(b'\n', &mut self.line)
+            .await?;
+        match self.line.strip_suffix(b"\n") {
+            Some(line) => Ok(Some(line)),
+            None if self.line.len() as u64 >= self.limit => Err(ReadError::TooLong),
+            None => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(input: &[u8], limit: u64) -> (Vec<String>, Result<(), ReadError>) {
+        let mut lines = Lines {
+            limit,
+            ..Lines::new(input)
+        };
+        let mut seen = Vec::new();
+        loop {
+            match lines.next().await {
+                Ok(Some(line)) => seen.push(String::from_utf8_lossy(line).into_owned()),
+                Ok(None) => return (seen, Ok(())),
+                Err(error) => return (seen, Err(error)),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_come_whole_and_an_unfinished_one_does_not_come() {
+        let (lines, end) = read(b"one\n\ntwo\nthr", 100).await;
+        assert_eq!(lines, ["one", "", "two"]);
+        assert!(end.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_line_beyond_the_limit_ends_the_reading() {
+        let (lines, end) = read(b"short\nmuch too long\nnever", 8).await;
+        assert_eq!(lines, ["short"]);
+        assert!(matches!(end, Err(ReadError::TooLong)));
+    }
+}

@@ -1,0 +1,122 @@
+//! What a worker says on stderr: logged, and the last of it kept for when it dies.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio_util::task::AbortOnDropHandle;
+
+/// The longest line that is kept in one piece.
+const MAX_LINE: u64 = 4096;
+
+/// The longest reason, in characters.
+const MAX_REASON: usize = 300;
+
+/// The last words of a worker.
+#[derive(Debug)]
+pub(super) struct LastWords {
+    said: Arc<Mutex<Option<String>>>,
+    listener: AbortOnDropHandle<()>,
+}
+
+impl LastWords {
+    /// Logs what comes, from now to the end.
+    pub(super) fn listen<R: AsyncRead + Unpin + Send + 'static>(stderr: R) -> Self {
+        let said = Arc::default();
+        let listener = AbortOnDropHandle::new(tokio::spawn(listen(stderr, Arc::clone(&said))));
+        Self { said, listener }
+    }
+
+    /// What was said so far explains nothing any more: the worker has started well.
+    pub(super) fn forget(&self) {
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The last line, once the pipe has run dry; `patience` is the limit for that.
+    pub(super) async fn hear_out(mut self, patience: Duration) -> Option<String> {
+        let _ = tokio::time::timeout(patience, &mut self.listener).await;
+        self.said
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+async fn listen<R: AsyncRead + Unpin>(stderr: R, said: Arc<Mutex<Option<String>>>) {
+    let mut input = BufReader::new(stderr);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut input)
+            .take(MAX_LINE)
+            .read_until(b'\n', &mut line)
+            .await
+        {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let text = plain(&String::from_utf8_lossy(&line));
+        if text.is_empty() {
+            continue;
+        }
+        tracing::debug!(target: "codex::stderr", "{text}");
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        // What follows an error only says where it was.
+        if !said
+            .as_deref()
+            .is_some_and(|last| last.starts_with("Error: "))
+        {
+            *said = Some(text.chars().take(MAX_REASON).collect());
+        }
+    }
+}
+
+/// The text without colours and other control characters.
+fn plain(line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    let mut characters = line.trim_end().chars();
+    while let Some(character) = characters.next() {
+        match character {
+            // ESC [ … letter
+            '\u{1b}' => drop(characters.find(char::is_ascii_alphabetic)),
+            character if character.is_control() && character != '\t' => {}
+            character => text.push(character),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn last_words(output: &'static str) -> Option<String> {
+        LastWords::listen(output.as_bytes())
+            .hear_out(Duration::from_secs(5))
+            .await
+    }
+
+    #[tokio::test]
+    async fn the_last_line_is_kept_without_its_colours() {
+        let words =
+            last_words("one\n\u{1b}[2m2026\u{1b}[0m \u{1b}[31mERROR\u{1b}[0m no such folder\n\n")
+                .await;
+        assert_eq!(words.as_deref(), Some("2026 ERROR no such folder"));
+    }
+
+    #[tokio::test]
+    async fn an_error_outlives_the_lines_that_explain_it() {
+        let words = last_words("WARNING: x\nError: unknown variant `x`\nin `sandbox_mode`\n").await;
+        assert_eq!(words.as_deref(), Some("Error: unknown variant `x`"));
+    }
+
+    #[tokio::test]
+    async fn silence_is_no_reason_and_a_flood_is_cut() {
+        assert_eq!(last_words("").await, None);
+        let flood: &'static str = "x".repeat(100_000).leak();
+        assert_eq!(
+            last_words(flood).await.map(|words| words.len()),
+            Some(MAX_REASON)
+        );
+    }
+}

@@ -1,0 +1,374 @@
+//! Codex's account of a failed turn, turned into how it ended: which kind of failure, and what to say.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Cause, Error, Outcome};
+
+/// Codex's account, as `turn/completed` and `error` carry it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Failure {
+    /// For people; sometimes the provider's raw answer.
+    #[serde(default)]
+    pub(super) message: String,
+    /// A word, or an object of one word and its details. Codex adds new ones freely.
+    #[serde(default)]
+    pub(super) codex_error_info: Value,
+}
+
+/// How Codex says that the provider ended the answer early. The reason follows.
+const INCOMPLETE: &str = "Incomplete response returned, reason: ";
+
+impl Failure {
+    /// How the turn ended. Some failures are none: an answer cut at its limit is an answer.
+    pub(super) fn into_outcome(self) -> Outcome {
+        if let Some((_, reason)) = self.message.split_once(INCOMPLETE) {
+            match reason.trim() {
+                "max_output_tokens" => return Outcome::MaxOutputTokens,
+                "content_filter" => return Outcome::ContentFilter,
+                _ => {}
+            }
+        }
+        Outcome::Failed(self.into_error())
+    }
+
+    fn into_error(self) -> Error {
+        let (word, status) = self.kind();
+        let (cause, status) = match word {
+            "contextWindowExceeded" => (Cause::ContextLength, Some(400)),
+            "modelNotFound" => (Cause::ModelNotFound, Some(404)),
+            "usageLimitExceeded" | "sessionBudgetExceeded" => (Cause::Quota, Some(429)),
+            "rateLimitExceeded" => (Cause::RateLimited, Some(429)),
+            "serverOverloaded" | "flexUnavailable" | "policyCapacityUnavailable" => {
+                (Cause::Overloaded, Some(503))
+            }
+            "internalServerError" => (Cause::Internal, Some(500)),
+            "cyberPolicy" | "misalignmentPolicyViolation" => (Cause::ContentPolicy, Some(400)),
+            "badRequest" => (Cause::InvalidRequest, Some(400)),
+            "unauthorized" => (Cause::Credential, Some(401)),
+            "responseStreamDisconnected" => (Cause::Disconnected, status),
+            "httpConnectionFailed"
+            | "responseStreamConnectionFailed"
+            | "responseTooManyFailedAttempts" => {
+                (status.map_or(Cause::Unreachable, cause_of_status), status)
+            }
+            "other" | "" => cause_of_words(&self.message),
+            _ => (Cause::Internal, status),
+        };
+        let message = match cause {
+            Cause::InvalidRequest
+            | Cause::ContextLength
+            | Cause::ModelNotFound
+            | Cause::ContentPolicy => for_the_client(&self.message),
+            _ => self.message,
+        };
+        Error::Upstream {
+            cause,
+            status,
+            message,
+        }
+    }
+
+    /// The word, and the HTTP status that came with it.
+    fn kind(&self) -> (&str, Option<u16>) {
+        match &self.codex_error_info {
+            Value::String(word) => (word, None),
+            Value::Object(members) => {
+                members.iter().next().map_or(("", None), |(word, details)| {
+                    let status = details.get("httpStatusCode").and_then(Value::as_u64);
+                    (word, status.and_then(|status| u16::try_from(status).ok()))
+                })
+            }
+            _ => ("", None),
+        }
+    }
+}
+
+fn cause_of_status(status: u16) -> Cause {
+    match status {
+        401 | 403 | 407 => Cause::Credential,
+        429 => Cause::RateLimited,
+        502..=504 | 529 => Cause::Overloaded,
+        400 | 413 | 415 | 422 => Cause::InvalidRequest,
+        _ => Cause::Internal,
+    }
+}
+
+/// For what Codex calls "other": only its words tell.
+fn cause_of_words(message: &str) -> (Cause, Option<u16>) {
+    if let Some(error) = provider_error(message) {
+        return (cause_of_code(&error), Some(400));
+    }
+    let said = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    if message.starts_with("stream disconnected before completion") {
+        (Cause::Disconnected, None)
+    } else if said(&[
+        "Missing environment variable",
+        "log in",
+        "sign in",
+        "login",
+        "access token",
+        "refresh token",
+    ]) {
+        (Cause::Credential, None)
+    } else if message == "Image poisoning" {
+        (Cause::InvalidRequest, Some(400))
+    } else if message.is_empty() || said(&CODEX_ITSELF) {
+        (Cause::Internal, None)
+    } else {
+        // What is left are the provider's words about the request (`invalid_prompt`).
+        (Cause::InvalidRequest, Some(400))
+    }
+}
+
+/// How Codex's own troubles begin or what they mention; none of the client's business.
+const CODEX_ITSELF: [&str; 12] = [
+    "://",
+    "unexpected status",
+    "exceeded retry limit",
+    "Connection failed",
+    "error sending request",
+    "request timed out",
+    "Fatal error",
+    "ailed to ",
+    "internal error",
+    "(os error",
+    "sandbox",
+    "/feedback",
+];
+
+fn cause_of_code(error: &Value) -> Cause {
+    let word = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
+    match word("code") {
+        "context_length_exceeded" | "string_above_max_length" => Cause::ContextLength,
+        "model_not_found" => Cause::ModelNotFound,
+        "content_policy_violation" | "content_filter" | "cyber_policy" => Cause::ContentPolicy,
+        "insufficient_quota" | "billing_hard_limit_reached" => Cause::Quota,
+        "invalid_api_key" => Cause::Credential,
+        _ => Cause::InvalidRequest,
+    }
+}
+
+/// The `error` object of a provider's raw JSON answer.
+fn provider_error(message: &str) -> Option<Value> {
+    let mut body: Value = serde_json::from_str(message.trim()).ok()?;
+    match body.get_mut("error")? {
+        error @ Value::Object(_) => Some(error.take()),
+        _ => None,
+    }
+}
+
+/// The provider's words without what wraps them: a JSON body, a status line, our address, ids.
+fn for_the_client(message: &str) -> String {
+    if let Some(words) = provider_error(message)
+        .as_ref()
+        .and_then(|error| error.get("message")?.as_str())
+    {
+        return words.to_owned();
+    }
+    let body = match message
+        .strip_prefix("unexpected status ")
+        .and_then(|rest| rest.split_once(": "))
+    {
+        Some((_status, body)) => body,
+        None => message,
+    };
+    let end = [", url: ", ", request id: ", ", cf-ray: "]
+        .iter()
+        .filter_map(|mark| body.find(mark))
+        .min();
+    let words = body.get(..end.unwrap_or(body.len())).unwrap_or(body);
+    match provider_error(words)
+        .as_ref()
+        .and_then(|error| error.get("message")?.as_str())
+    {
+        Some(inner) => inner.to_owned(),
+        None => words.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn outcome(info: Value, message: &str) -> Outcome {
+        Failure {
+            message: message.to_owned(),
+            codex_error_info: info,
+        }
+        .into_outcome()
+    }
+
+    fn upstream(cause: Cause, status: Option<u16>, message: &str) -> Outcome {
+        Outcome::Failed(Error::Upstream {
+            cause,
+            status,
+            message: message.to_owned(),
+        })
+    }
+
+    /// Message and info as recorded from Codex 0.169.0; what the client's side makes of them.
+    #[test]
+    fn every_recorded_failure_has_its_cause() {
+        let http = |status: Value| json!({"httpConnectionFailed": {"httpStatusCode": status}});
+        let cut = "stream disconnected before completion: Transport error: network error";
+        let refused = "Connection failed: error sending request";
+        let no_key = "Missing environment variable: `FAKE_KEY`.";
+        let key = "unexpected status 401 Unauthorized: Incorrect API key provided: fake., url: http://127.0.0.1:18081/v1/responses, request id: req_1";
+        let large = "unexpected status 413 Payload Too Large: err, url: http://127.0.0.1:18081/v1/responses, request id: req_1";
+        let full = "unexpected status 503 Service Unavailable: Overloaded, url: http://127.0.0.1/v1/responses";
+        let body = r#"{"error": {"message": "Bad request: unsupported value", "type": "t", "param": null, "code": null}}"#;
+        let attempts = json!({"responseTooManyFailedAttempts": {"httpStatusCode": 429}});
+        let limit = "exceeded retry limit, last status: 429 Too Many Requests, request id: req_1";
+        let table = [
+            (
+                json!("other"),
+                body,
+                upstream(
+                    Cause::InvalidRequest,
+                    Some(400),
+                    "Bad request: unsupported value",
+                ),
+            ),
+            (
+                json!("contextWindowExceeded"),
+                "too long",
+                upstream(Cause::ContextLength, Some(400), "too long"),
+            ),
+            (
+                http(json!(401)),
+                key,
+                upstream(Cause::Credential, Some(401), key),
+            ),
+            (
+                http(json!(403)),
+                "no",
+                upstream(Cause::Credential, Some(403), "no"),
+            ),
+            (
+                http(json!(413)),
+                large,
+                upstream(Cause::InvalidRequest, Some(413), "err"),
+            ),
+            (
+                http(json!(503)),
+                full,
+                upstream(Cause::Overloaded, Some(503), full),
+            ),
+            (
+                http(json!(404)),
+                "x",
+                upstream(Cause::Internal, Some(404), "x"),
+            ),
+            (
+                http(Value::Null),
+                refused,
+                upstream(Cause::Unreachable, None, refused),
+            ),
+            (
+                json!("modelNotFound"),
+                "no `x`",
+                upstream(Cause::ModelNotFound, Some(404), "no `x`"),
+            ),
+            (
+                attempts,
+                limit,
+                upstream(Cause::RateLimited, Some(429), limit),
+            ),
+            (
+                json!("usageLimitExceeded"),
+                "q",
+                upstream(Cause::Quota, Some(429), "q"),
+            ),
+            (
+                json!("internalServerError"),
+                "high demand",
+                upstream(Cause::Internal, Some(500), "high demand"),
+            ),
+            (
+                json!("rateLimitExceeded"),
+                "0.5s",
+                upstream(Cause::RateLimited, Some(429), "0.5s"),
+            ),
+            (
+                json!("serverOverloaded"),
+                "full",
+                upstream(Cause::Overloaded, Some(503), "full"),
+            ),
+            (
+                json!("other"),
+                "bad prompt",
+                upstream(Cause::InvalidRequest, Some(400), "bad prompt"),
+            ),
+            (
+                json!("cyberPolicy"),
+                "x",
+                upstream(Cause::ContentPolicy, Some(400), "x"),
+            ),
+            (
+                json!("other"),
+                cut,
+                upstream(Cause::Disconnected, None, cut),
+            ),
+            (
+                json!("other"),
+                no_key,
+                upstream(Cause::Credential, None, no_key),
+            ),
+            (
+                json!("other"),
+                "failed to open /x",
+                upstream(Cause::Internal, None, "failed to open /x"),
+            ),
+            (
+                json!("somethingNew"),
+                "?",
+                upstream(Cause::Internal, None, "?"),
+            ),
+            (Value::Null, "", upstream(Cause::Internal, None, "")),
+        ];
+        for (info, message, expected) in table {
+            assert_eq!(outcome(info.clone(), message), expected, "{info} {message}");
+        }
+    }
+
+    #[test]
+    fn an_answer_cut_at_its_limit_is_no_failure() {
+        let max = "Incomplete response returned, reason: max_output_tokens";
+        let filter = "stream disconnected before completion: Incomplete response returned, reason: content_filter";
+        assert_eq!(outcome(json!("other"), max), Outcome::MaxOutputTokens);
+        assert_eq!(outcome(json!("other"), filter), Outcome::ContentFilter);
+    }
+
+    #[test]
+    fn the_code_in_a_raw_answer_decides() {
+        for (code, cause) in [
+            ("context_length_exceeded", Cause::ContextLength),
+            ("model_not_found", Cause::ModelNotFound),
+            ("content_policy_violation", Cause::ContentPolicy),
+            ("insufficient_quota", Cause::Quota),
+            ("unknown_parameter", Cause::InvalidRequest),
+        ] {
+            let body = json!({"error": {"message": "m", "code": code}}).to_string();
+            let Outcome::Failed(Error::Upstream { cause: found, .. }) =
+                outcome(json!("other"), &body)
+            else {
+                panic!("{code} is a failure");
+            };
+            assert_eq!(found, cause, "{code}");
+        }
+    }
+
+    #[test]
+    fn the_client_never_sees_our_address() {
+        let message = "unexpected status 422 Unprocessable Entity: no such field, url: http://10.0.0.7/v1/responses, request id: r";
+        let info = json!({"httpConnectionFailed": {"httpStatusCode": 422}});
+        assert_eq!(
+            outcome(info, message),
+            upstream(Cause::InvalidRequest, Some(422), "no such field")
+        );
+    }
+}

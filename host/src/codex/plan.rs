@@ -1,0 +1,88 @@
+//! What we ask Codex, fully decided: one exchange as data, free of any wire format.
+
+use serde_json::Value;
+
+/// One turn to run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Plan {
+    /// The model Codex is asked to run.
+    pub model: String,
+    /// Reasoning effort; absent means the model's default.
+    pub effort: Option<String>,
+    /// A provider of Codex's configuration; absent means its default.
+    pub provider: Option<String>,
+    /// `low`, `medium` or `high`.
+    pub verbosity: Option<String>,
+    /// `flex` or `priority`.
+    pub service_tier: Option<String>,
+    /// The whole conversation, oldest first.
+    pub history: Vec<Item>,
+    /// Functions the client offers.
+    pub tools: Vec<Tool>,
+    /// A JSON Schema the answer must follow.
+    pub output_schema: Option<Value>,
+}
+
+/// Who said it. OpenAI's `system` is a developer message to Codex.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Instructions.
+    Developer,
+    /// The person.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// One entry of the conversation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Item {
+    /// Something said.
+    Message {
+        /// By whom.
+        role: Role,
+        /// In order.
+        parts: Vec<Part>,
+    },
+    /// A call the model made earlier.
+    Call {
+        /// Ties the output to the call.
+        id: String,
+        /// The function.
+        name: String,
+        /// As the model wrote them.
+        arguments: String,
+    },
+    /// What the client's function returned.
+    CallOutput {
+        /// The call's id.
+        id: String,
+        /// In order.
+        parts: Vec<Part>,
+    },
+}
+
+/// A piece of content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// Plain text.
+    Text(String),
+    /// A picture inside the request.
+    Image {
+        /// A `data:` URL.
+        url: String,
+        /// `low`, `high` or `auto`.
+        detail: Option<String>,
+    },
+}
+
+/// A function the client offers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tool {
+    /// Its name, as the client wrote it.
+    pub name: String,
+    /// What it does, for the model.
+    pub description: Option<String>,
+    /// JSON Schema of its arguments.
+    pub parameters: Value,
+}

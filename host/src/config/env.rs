@@ -1,0 +1,97 @@
+//! The environment variables: their names and documentation, and the one place that reads them.
+
+/// One variable the gateway understands.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What holds if it is not set, for people.
+    pub default: &'static str,
+    /// What it does, one sentence.
+    pub what: &'static str,
+}
+
+macro_rules! variables {
+    ($($name:ident, $default:literal, $what:literal;)*) => {
+        $(#[doc = $what] pub const $name: Variable = Variable { name: stringify!($name), default: $default, what: $what };)*
+        /// All of them, in README's order.
+        pub const ALL: &[Variable] = &[$($name),*];
+    };
+}
+
+variables! {
+    PROXY_HOST, "127.0.0.1", "Address to listen on.";
+    PORT, "11435", "Port to listen on; 0 takes any free one.";
+    PROXY_ENV, "dev", "`dev` or `prod`: which model names are listed, and how strict the start is.";
+    PROXY_API_KEY, "a random key, printed at start", "The key clients send as `Authorization: Bearer KEY`. Superseded by an `auth.json`.";
+    PROXY_PROTECT_MODELS, "false", "Whether `/v1/models` needs the key, too. Superseded by an `auth.json`.";
+    PROXY_TRUST_PROXY, "loopback", "Peers whose `X-Forwarded-For` is believed: `loopback`, `none`, or addresses and CIDRs, comma-separated.";
+    POLICY_DIR, "none", "A folder whose `auth.wasm`, `auth.json`, … override the built-in policies, slot by slot, while the gateway runs.";
+    CODEX_BIN, "codex", "The Codex program: a path, or a name looked up in PATH.";
+    CODEX_HOME, "Codex's own (`~/.codex`)", "Codex's folder, with its login and `config.toml`.";
+    CODEX_MODEL, "Codex's default", "The model that the `codex-5` names and a request without a model mean.";
+    CODEX_FORCE_PROVIDER, "Codex's default", "A model provider of Codex's `config.toml`.";
+    PROXY_CODEX_WORKDIR, "an empty folder", "The Codex child's working directory.";
+    PROXY_CODEX_ENV, "none", "Further variables the Codex child gets, by name, comma-separated; its environment is otherwise rebuilt from a short list and what its `config.toml` refers to.";
+    PROXY_RATE_LIMIT_ENABLED, "false", "Limits requests per caller. Superseded by a `rate-limit.json`, as the next three.";
+    PROXY_RATE_LIMIT_WINDOW_MS, "60000", "The window, in milliseconds.";
+    PROXY_RATE_LIMIT_MAX, "60", "Requests a window.";
+    PROXY_SSE_MAX_CONCURRENCY, "0", "Streams one caller may have open at once; 0 is no limit.";
+    PROXY_STOP_AFTER_TOOLS, "false", "Ends a turn after its tool calls. Superseded by a `tool-stop.json`, as the next four.";
+    PROXY_STOP_AFTER_TOOLS_MODE, "burst", "`first`: at the first call; `burst`: when no further call came within the grace.";
+    PROXY_STOP_AFTER_TOOLS_GRACE_MS, "300", "The grace, in milliseconds.";
+    PROXY_TOOL_BLOCK_MAX, "0", "Tool calls after which a turn ends; 0 is no limit.";
+    PROXY_SUPPRESS_TAIL_AFTER_TOOLS, "false", "Withholds text that follows a tool call.";
+    PROXY_MAX_BODY_BYTES, "16777216", "The largest request body.";
+    PROXY_TIMEOUT_MS, "300000", "The longest a whole answer may take.";
+    PROXY_STREAM_IDLE_TIMEOUT_MS, "300000", "The longest Codex may be silent within an answer.";
+    PROXY_SSE_KEEPALIVE_MS, "15000", "Silence after which a stream gets a comment line, so that proxies keep it open; 0 is never.";
+    PROXY_SHUTDOWN_GRACE_MS, "30000", "How long streams may finish after SIGTERM.";
+    PROXY_LOG, "info", "What is logged: a level, or directives as `codex_gateway=debug,policy=info`.";
+    PROXY_LOG_FORMAT, "text", "`text` or `json`.";
+    WORKER_STARTUP_TIMEOUT_MS, "8000", "The longest a Codex child may take to be ready.";
+    WORKER_REQUEST_TIMEOUT_MS, "120000", "The longest a Codex child may take to answer one request of ours.";
+    WORKER_BACKOFF_INITIAL_MS, "500", "The wait before a child that failed is started again; doubles each time. The first restart is at once.";
+    WORKER_BACKOFF_MAX_MS, "5000", "The longest such wait.";
+    WORKER_SHUTDOWN_GRACE_MS, "5000", "How long a child may take to end before it is killed.";
+    WORKER_MAX_CONCURRENCY, "64", "Turns one child runs at once.";
+}
+
+/// Where values come from: the process environment, or a map in a test.
+pub trait Vars {
+    /// The value, if set and valid Unicode.
+    fn get(&self, name: &str) -> Option<String>;
+
+    /// Everything, for the child whose environment is chosen from it.
+    fn all(&self) -> Vec<(String, String)>;
+}
+
+/// The process's own environment.
+#[derive(Debug, Clone, Copy)]
+pub struct Process;
+
+impl Vars for Process {
+    fn get(&self, name: &str) -> Option<String> {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+        std::env::var(name).ok()
+    }
+
+    fn all(&self) -> Vec<(String, String)> {
+        let pairs = std::env::vars_os();
+        pairs
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect()
+    }
+}
+
+impl Vars for std::collections::HashMap<String, String> {
+    fn get(&self, name: &str) -> Option<String> {
+        std::collections::HashMap::get(self, name).cloned()
+    }
+
+    fn all(&self) -> Vec<(String, String)> {
+        self.iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+}

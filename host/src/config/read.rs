@@ -1,0 +1,133 @@
+//! Reading values: every mistake is noted, none stops the reading, so that one start reports them all.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::env::{Variable, Vars};
+
+/// One thing that is wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: expected {expected}, found {found}")]
+pub struct Problem {
+    /// The variable.
+    pub variable: &'static str,
+    /// What would be right.
+    pub expected: String,
+    /// The value; never that of a secret.
+    pub found: String,
+}
+
+pub(super) struct Reader<'a> {
+    vars: &'a dyn Vars,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(vars: &'a dyn Vars) -> Self {
+        Self {
+            vars,
+            problems: Vec::new(),
+        }
+    }
+
+    pub(super) fn note(
+        &mut self,
+        variable: Variable,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) {
+        self.problems.push(Problem {
+            variable: variable.name,
+            expected: expected.into(),
+            found: found.into(),
+        });
+    }
+
+    /// A set value, blanks trimmed. One that is set but empty is a mistake: it is rarely meant.
+    pub(super) fn text(&mut self, variable: Variable) -> Option<String> {
+        let value = self.vars.get(variable.name)?;
+        let value = value.trim();
+        if value.is_empty() {
+            self.note(
+                variable,
+                "a value (or the variable not set at all)",
+                "an empty one",
+            );
+            return None;
+        }
+        Some(value.to_owned())
+    }
+
+    pub(super) fn number(
+        &mut self,
+        variable: Variable,
+        range: RangeInclusive<u64>,
+        default: u64,
+    ) -> u64 {
+        let Some(text) = self.text(variable) else {
+            return default;
+        };
+        match text.parse() {
+            Ok(number) if range.contains(&number) => number,
+            _ => {
+                self.note(
+                    variable,
+                    format!("a whole number from {} to {}", range.start(), range.end()),
+                    format!("`{text}`"),
+                );
+                default
+            }
+        }
+    }
+
+    pub(super) fn millis(&mut self, variable: Variable, least: u64, default: u64) -> Duration {
+        const DAY: u64 = 24 * 60 * 60 * 1000;
+        Duration::from_millis(self.number(variable, least..=DAY, default))
+    }
+
+    pub(super) fn switch(&mut self, variable: Variable) -> bool {
+        let Some(text) = self.text(variable) else {
+            return false;
+        };
+        match text.to_ascii_lowercase().as_str() {
+            "1" | "true" | "yes" | "on" => true,
+            "0" | "false" | "no" | "off" => false,
+            _ => {
+                self.note(variable, "true or false", format!("`{text}`"));
+                false
+            }
+        }
+    }
+
+    /// One of some words, in any case; the first is the default.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        variable: Variable,
+        words: &[(&str, T)],
+        default: T,
+    ) -> T {
+        let Some(text) = self.text(variable) else {
+            return default;
+        };
+        match words
+            .iter()
+            .find(|(word, _)| text.eq_ignore_ascii_case(word))
+        {
+            Some((_, value)) => *value,
+            None => {
+                let expected: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+                self.note(variable, expected.join(" or "), format!("`{text}`"));
+                default
+            }
+        }
+    }
+
+    pub(super) fn list(&mut self, variable: Variable) -> Vec<String> {
+        let text = self.text(variable).unwrap_or_default();
+        text.split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+}

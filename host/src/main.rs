@@ -1,0 +1,128 @@
+//! The `codex-gateway` program: reads the configuration, builds the app, serves until told to stop.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use codex_gateway::app::App;
+use codex_gateway::config::{Codex, Config, env};
+use codex_gateway::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Your Codex, as an OpenAI-compatible API whose rules you change while it runs.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Configuration is read from environment variables: see README.md."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve (the default).
+    Serve,
+}
+
+/// The configuration is wrong (EX_CONFIG of sysexits.h).
+const EXIT_CONFIG: u8 = 78;
+
+fn main() -> ExitCode {
+    let Arguments {
+        command: None | Some(Command::Serve),
+    } = Arguments::parse();
+    let config = match Config::read(&env::Process) {
+        Ok(config) => config,
+        Err(problems) => {
+            for problem in problems {
+                eprintln!("codex-gateway: {problem}");
+            }
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    if let Err(error) = telemetry::start(&config.log) {
+        eprintln!(
+            "codex-gateway: PROXY_LOG: expected a level or directives, found `{}` ({error})",
+            config.log.filter
+        );
+        return ExitCode::from(EXIT_CONFIG);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("codex-gateway: the runtime cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(serve(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("codex-gateway: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let signals = Signals::listen()?;
+    let demo = matches!(config.codex, Codex::Demo);
+    let key = config.random_key.clone();
+    let app = App::build(config).await?;
+    let base = format!("http://{}/v1", app.address());
+    tracing::info!(address = %app.address(), generation = app.live().current().number(), "listening");
+    if demo {
+        tracing::warn!(
+            "no `codex` in PATH: the built-in demo answers. Install one: npm install -g @openai/codex"
+        );
+    }
+    if let Some(key) = key {
+        greet(&base, key.reveal());
+    }
+    tokio::select! {
+        served = app.serve(signals.first.cancelled_owned()) => served?,
+        () = signals.second.cancelled() => anyhow::bail!("ended at once by a second signal"),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Not through the log: this is for the person at the terminal, and holds a secret.
+fn greet(base: &str, key: &str) {
+    let body = r#"{"messages":[{"role":"user","content":"Hello!"}],"stream":true}"#;
+    println!("\nNo PROXY_API_KEY is set; for this run the key is {key}\nTry it:\n");
+    println!("  curl -N {base}/chat/completions -H 'Authorization: Bearer {key}' \\");
+    println!("    -H 'Content-Type: application/json' -d '{body}'\n");
+}
+
+/// SIGTERM and SIGINT: the first asks to stop, the second insists.
+struct Signals {
+    first: CancellationToken,
+    second: CancellationToken,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let signals = Self {
+            first: CancellationToken::new(),
+            second: CancellationToken::new(),
+        };
+        let (first, second) = (signals.first.clone(), signals.second.clone());
+        tokio::spawn(async move {
+            for token in [first, second] {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                token.cancel();
+            }
+        });
+        Ok(signals)
+    }
+}

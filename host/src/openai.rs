@@ -1,0 +1,33 @@
+//! OpenAI's words to ours and back: pure translation, knowing nothing of HTTP.
+
+pub mod chat;
+pub mod error;
+pub mod id;
+pub mod models;
+
+mod json;
+mod usage;
+
+pub use error::ApiError;
+
+/// What the model policy decided a request runs on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Target {
+    /// The model Codex is asked to run.
+    pub model: String,
+    /// Reasoning effort; absent means the model's default.
+    pub effort: Option<String>,
+    /// A provider of Codex's configuration; absent means its default.
+    pub provider: Option<String>,
+}
+
+/// What every part of one answer repeats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// For example `chatcmpl-…`.
+    pub id: String,
+    /// When the answer was begun, in seconds since 1970.
+    pub created: u64,
+    /// The model by the name the client knows.
+    pub model: String,
+}

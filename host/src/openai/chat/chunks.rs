@@ -1,0 +1,211 @@
+//! A chat completion as a stream: the data of each server-sent event.
+
+use serde::Serialize;
+
+use super::super::json;
+use super::super::usage::UsageBody;
+use super::super::{ApiError, Head};
+use super::{Form, arguments_or_empty_object, finish_reason};
+use crate::codex::Usage;
+use crate::turn::{Delta, Finish};
+
+/// The last event of a stream that ended well. It is not JSON.
+const DONE: &str = "[DONE]";
+
+/// Writes one answer. The role comes first, `[DONE]` last; a failure comes last too, and nothing follows it.
+#[derive(Debug)]
+pub struct Chunks {
+    head: Head,
+    form: Form,
+    begun: bool,
+    ended: bool,
+}
+
+#[derive(Serialize)]
+struct Chunk<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: &'a [Choice<'a>],
+    /// Absent if the client did not ask for it, `null` in all chunks but the last if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Option<UsageBody>>,
+}
+
+#[derive(Serialize)]
+struct Choice<'a> {
+    index: u32,
+    delta: Fragment<'a>,
+    finish_reason: Option<&'static str>,
+}
+
+#[derive(Default, Serialize)]
+struct Fragment<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<[CallFragment<'a>; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function_call: Option<FunctionFragment<'a>>,
+}
+
+#[derive(Serialize)]
+struct CallFragment<'a> {
+    index: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'static str>,
+    function: FunctionFragment<'a>,
+}
+
+#[derive(Serialize)]
+struct FunctionFragment<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    arguments: &'a str,
+}
+
+impl Chunks {
+    /// An answer of which nothing is written.
+    #[must_use]
+    pub fn new(head: Head, form: Form) -> Self {
+        Self {
+            head,
+            form,
+            begun: false,
+            ended: false,
+        }
+    }
+
+    /// Appends the chunk that says who is speaking, if it was not written yet. Written early, it shows clients that their
+    /// request is being answered.
+    pub fn begin(&mut self, out: &mut Vec<String>) {
+        if !std::mem::replace(&mut self.begun, true) {
+            let fragment = Fragment {
+                role: Some("assistant"),
+                content: Some(""),
+                ..Fragment::default()
+            };
+            out.push(self.chunk(fragment, None));
+        }
+    }
+
+    /// Appends what a delta amounts to.
+    pub fn push(&mut self, delta: Delta, out: &mut Vec<String>) {
+        if self.ended {
+            return;
+        }
+        match delta {
+            Delta::Text(text) => {
+                let content = Some(text.as_str());
+                self.push_fragment(
+                    Fragment {
+                        content,
+                        ..Fragment::default()
+                    },
+                    out,
+                );
+            }
+            Delta::Reasoning(text) => {
+                let reasoning_content = Some(text.as_str());
+                self.push_fragment(
+                    Fragment {
+                        reasoning_content,
+                        ..Fragment::default()
+                    },
+                    out,
+                );
+            }
+            Delta::Call {
+                index,
+                id,
+                name,
+                arguments,
+            } => {
+                // Who the call is for first, then its arguments: no client fails to join two fragments.
+                let arguments = arguments_or_empty_object(arguments);
+                let begun = FunctionFragment {
+                    name: Some(&name),
+                    arguments: "",
+                };
+                self.push_call(index, Some(&id), begun, out);
+                let rest = FunctionFragment {
+                    name: None,
+                    arguments: &arguments,
+                };
+                self.push_call(index, None, rest, out);
+            }
+            Delta::End { finish, usage, .. } => self.end(finish, usage, out),
+            Delta::Failed(error) => {
+                self.ended = true;
+                out.push(ApiError::from(error).to_json());
+            }
+        }
+    }
+
+    /// `id`: in the call's first fragment only.
+    fn push_call(
+        &mut self,
+        index: u32,
+        id: Option<&str>,
+        function: FunctionFragment<'_>,
+        out: &mut Vec<String>,
+    ) {
+        let mut fragment = Fragment::default();
+        match (self.form.functions, index) {
+            (false, _) => {
+                fragment.tool_calls = Some([CallFragment {
+                    index,
+                    id,
+                    r#type: id.map(|_| "function"),
+                    function,
+                }]);
+            }
+            (true, 0) => fragment.function_call = Some(function),
+            (true, _) => return,
+        }
+        self.push_fragment(fragment, out);
+    }
+
+    fn push_fragment(&mut self, fragment: Fragment<'_>, out: &mut Vec<String>) {
+        self.begin(out);
+        out.push(self.chunk(fragment, None));
+    }
+
+    fn end(&mut self, finish: Finish, usage: Usage, out: &mut Vec<String>) {
+        self.begin(out);
+        self.ended = true;
+        let reason = finish_reason(finish, self.form);
+        out.push(self.chunk(Fragment::default(), Some(reason)));
+        if self.form.include_usage {
+            out.push(self.write(&[], Some(Some(usage.into()))));
+        }
+        out.push(DONE.to_owned());
+    }
+
+    fn chunk(&self, delta: Fragment<'_>, finish_reason: Option<&'static str>) -> String {
+        let choice = Choice {
+            index: 0,
+            delta,
+            finish_reason,
+        };
+        self.write(&[choice], self.form.include_usage.then_some(None))
+    }
+
+    fn write(&self, choices: &[Choice<'_>], usage: Option<Option<UsageBody>>) -> String {
+        json::write(&Chunk {
+            id: &self.head.id,
+            object: "chat.completion.chunk",
+            created: self.head.created,
+            model: &self.head.model,
+            choices,
+            usage,
+        })
+    }
+}

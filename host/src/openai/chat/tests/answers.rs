@@ -1,0 +1,266 @@
+//! Answers on the wire, against the files in `tests/fixtures/golden/chat`: `NAME.sse` streamed, `NAME.json` in one piece.
+//! Compiling with `BLESS=1` in the environment writes them anew.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::codex::{self, Usage};
+use crate::openai::Head;
+use crate::turn::{self, Delta};
+
+fn head() -> Head {
+    Head {
+        id: "chatcmpl-golden".to_owned(),
+        created: 1_800_000_000,
+        model: "codex-5".to_owned(),
+    }
+}
+
+fn form(include_usage: bool, functions: bool) -> Form {
+    Form {
+        stream: true,
+        include_usage,
+        functions,
+    }
+}
+
+fn text(text: &str) -> Delta {
+    Delta::Text(text.to_owned())
+}
+
+fn call(index: u32, arguments: &str) -> Delta {
+    Delta::Call {
+        index,
+        id: format!("call_{index}"),
+        name: "get_weather".to_owned(),
+        arguments: arguments.to_owned(),
+    }
+}
+
+fn end(finish: Finish) -> Delta {
+    Delta::End {
+        finish,
+        usage: Usage {
+            input: 120,
+            cached_input: 40,
+            output: 30,
+            reasoning: 7,
+        },
+        estimated: false,
+    }
+}
+
+fn busy() -> Delta {
+    Delta::Failed(turn::Error::Codex(codex::Error::Busy))
+}
+
+fn chunks(form: Form, deltas: &[Delta]) -> Vec<String> {
+    let (mut chunks, mut out) = (Chunks::new(head(), form), Vec::new());
+    chunks.begin(&mut out);
+    for delta in deltas {
+        chunks.push(delta.clone(), &mut out);
+    }
+    out
+}
+
+fn completion(form: Form, deltas: &[Delta]) -> Result<String, ApiError> {
+    let mut completion = Completion::new(head(), form);
+    for delta in deltas {
+        completion.push(delta.clone());
+    }
+    completion.into_json()
+}
+
+fn assert_golden(name: &str, found: &str) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/golden/chat");
+    let path = PathBuf::from(folder).join(name);
+    if option_env!("BLESS").is_some() {
+        std::fs::write(&path, found).expect("the golden is written");
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(found, expected, "{name}");
+}
+
+#[test]
+fn answers_are_written_as_the_goldens() {
+    let reasoning = |text: &str| Delta::Reasoning(text.to_owned());
+    let (plain, usage, functions) = (form(false, false), form(true, false), form(false, true));
+    let calls = [
+        call(0, "{\"city\":\"Paris\"}"),
+        call(1, ""),
+        end(Finish::ToolCalls),
+    ];
+    for (name, form, deltas) in [
+        (
+            "text",
+            plain,
+            vec![text("Hel"), text("lo \"wörld\"\n"), end(Finish::Stop)],
+        ),
+        ("usage", usage, vec![text("Hi"), end(Finish::Stop)]),
+        ("empty", plain, vec![end(Finish::Stop)]),
+        (
+            "reasoning",
+            plain,
+            vec![
+                reasoning("**Hm"),
+                reasoning("**"),
+                text("Yes"),
+                end(Finish::Stop),
+            ],
+        ),
+        ("length", plain, vec![text("Once"), end(Finish::Length)]),
+        (
+            "content-filter",
+            plain,
+            vec![text("Once"), end(Finish::ContentFilter)],
+        ),
+        ("tool-calls", usage, calls.to_vec()),
+        (
+            "text-and-tool-call",
+            plain,
+            vec![text("I look."), call(0, "{}"), end(Finish::ToolCalls)],
+        ),
+        ("function-call", functions, calls.to_vec()),
+    ] {
+        let frames = chunks(form, &deltas)
+            .into_iter()
+            .map(|data| format!("data: {data}\n\n"));
+        assert_golden(&format!("{name}.sse"), &frames.collect::<String>());
+        let whole = completion(form, &deltas).expect("an answer") + "\n";
+        assert_golden(&format!("{name}.json"), &whole);
+    }
+    let frames = chunks(plain, &[text("Hel"), busy()])
+        .into_iter()
+        .map(|data| format!("data: {data}\n\n"));
+    assert_golden("failure.sse", &frames.collect::<String>());
+}
+
+#[test]
+fn an_answer_that_fails_or_breaks_off_is_never_told_as_complete() {
+    let failed = completion(form(false, false), &[text("Hel"), busy()]);
+    assert_eq!(failed.expect_err("the failure").code, "worker_busy");
+    let cut = completion(form(false, false), &[text("Hel")]);
+    assert_eq!(cut.expect_err("a failure").status, 502);
+    let streamed = chunks(
+        form(true, false),
+        &[text("Hel"), busy(), text("lo"), end(Finish::Stop)],
+    );
+    assert!(
+        streamed
+            .last()
+            .expect("a failure")
+            .starts_with("{\"error\":")
+    );
+    assert!(
+        !streamed
+            .iter()
+            .any(|data| data.contains("[DONE]") || data.contains("\"stop\""))
+    );
+}
+
+#[test]
+fn the_role_comes_first_and_once() {
+    let mut chunks = Chunks::new(head(), Form::default());
+    let mut out = Vec::new();
+    chunks.push(text("a"), &mut out);
+    chunks.begin(&mut out);
+    chunks.push(text("b"), &mut out);
+    let roles: Vec<bool> = out
+        .iter()
+        .map(|data| data.contains("\"role\":\"assistant\""))
+        .collect();
+    assert_eq!(roles, [true, false, false]);
+}
+
+#[test]
+fn nothing_follows_the_end() {
+    let streamed = chunks(
+        form(false, false),
+        &[end(Finish::Stop), text("a"), busy(), end(Finish::Length)],
+    );
+    assert_eq!(streamed.len(), 3, "role, finish, done: {streamed:?}");
+}
+
+/// What clients broke on elsewhere, of every chunk of every answer.
+#[test]
+fn every_chunk_keeps_the_rules_clients_rely_on() {
+    let deltas = [
+        text("a"),
+        call(0, "{}"),
+        call(1, "{}"),
+        end(Finish::ToolCalls),
+    ];
+    for include_usage in [false, true] {
+        let streamed = chunks(form(include_usage, false), &deltas);
+        let (done, streamed) = streamed.split_last().expect("chunks");
+        assert_eq!(done, "[DONE]");
+        let chunks: Vec<Value> = streamed
+            .iter()
+            .map(|data| serde_json::from_str(data).expect("JSON"))
+            .collect();
+        for chunk in &chunks {
+            assert_eq!(chunk["id"], "chatcmpl-golden");
+            assert_eq!(chunk["created"], 1_800_000_000);
+            assert_eq!(chunk["model"], "codex-5");
+            let choices = chunk["choices"].as_array().expect("choices");
+            assert!(
+                choices
+                    .iter()
+                    .all(|choice| choice.get("finish_reason").is_some())
+            );
+            assert_eq!(chunk.get("usage").is_some(), include_usage);
+            assert_eq!(choices.is_empty(), chunk["usage"].is_object());
+        }
+        let finishes = chunks
+            .iter()
+            .filter(|chunk| chunk["choices"][0]["finish_reason"].is_string());
+        assert_eq!(finishes.count(), 1);
+    }
+}
+
+/// Concatenated as SDKs do it, the stream says what the completion says.
+#[test]
+fn fragments_of_calls_join_to_the_calls() {
+    let deltas = [
+        call(0, "{\"city\":\"Paris\"}"),
+        call(1, ""),
+        end(Finish::ToolCalls),
+    ];
+    let mut joined = vec![(String::new(), String::new(), String::new()); 2];
+    for data in chunks(form(false, false), &deltas) {
+        let Ok(chunk) = serde_json::from_str::<Value>(&data) else {
+            continue;
+        };
+        for part in chunk["choices"][0]["delta"]["tool_calls"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let call = &mut joined[usize::try_from(part["index"].as_u64().unwrap()).unwrap()];
+            assert_eq!(
+                part["type"] == "function",
+                call.0.is_empty(),
+                "the first fragment has the type"
+            );
+            call.0.push_str(part["id"].as_str().unwrap_or_default());
+            call.1
+                .push_str(part["function"]["name"].as_str().unwrap_or_default());
+            call.2
+                .push_str(part["function"]["arguments"].as_str().unwrap());
+        }
+    }
+    let whole: Value =
+        serde_json::from_str(&completion(form(false, false), &deltas).unwrap()).unwrap();
+    for (at, (id, name, arguments)) in joined.iter().enumerate() {
+        let call = &whole["choices"][0]["message"]["tool_calls"][at];
+        assert_eq!(
+            [
+                &call["id"],
+                &call["function"]["name"],
+                &call["function"]["arguments"]
+            ],
+            [id, name, arguments]
+        );
+    }
+    assert_eq!(joined[1].2, "{}");
+}

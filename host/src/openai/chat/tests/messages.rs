@@ -1,0 +1,339 @@
+//! Messages: what Codex is told of them, and which are refused.
+
+use super::*;
+
+fn history(messages: &Value) -> Vec<Item> {
+    plan(parse(&json!({ "messages": messages }))).history
+}
+
+fn calls(id: &str, name: &str, arguments: &str) -> Item {
+    Item::Call {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        arguments: arguments.to_owned(),
+    }
+}
+
+fn returns(id: &str, words: &str) -> Item {
+    Item::CallOutput {
+        id: id.to_owned(),
+        parts: vec![text(words)],
+    }
+}
+
+fn assert_messages_refused(cases: &[(Value, &str, &str)]) {
+    for (messages, code, param) in cases {
+        assert_refusal(&json!({ "messages": messages }), code, param);
+    }
+}
+
+#[test]
+fn each_role_is_told_as_codex_knows_it() {
+    let refused = json!([{"type": "refusal", "refusal": "no"}]);
+    for (message, role, words) in [
+        (
+            json!({"role": "system", "content": "a"}),
+            Role::Developer,
+            "a",
+        ),
+        (
+            json!({"role": "developer", "content": "a"}),
+            Role::Developer,
+            "a",
+        ),
+        (
+            json!({"role": "user", "content": "a", "name": "Ann"}),
+            Role::User,
+            "a",
+        ),
+        (json!({"role": "user", "content": ""}), Role::User, ""),
+        (
+            json!({"role": "assistant", "content": "a", "audio": null}),
+            Role::Assistant,
+            "a",
+        ),
+        (
+            json!({"role": "assistant", "refusal": "no"}),
+            Role::Assistant,
+            "no",
+        ),
+        (
+            json!({"role": "assistant", "content": refused}),
+            Role::Assistant,
+            "no",
+        ),
+    ] {
+        assert_eq!(history(&json!([message])), [says(role, words)], "{message}");
+    }
+}
+
+#[test]
+fn messages_without_content_are_left_out() {
+    let messages = json!([
+        {"role": "user", "content": null},
+        {"role": "user", "content": []},
+        {"role": "assistant", "content": ""},
+        {"role": "assistant", "content": null, "tool_calls": []},
+        {"role": "assistant"},
+        {"role": "user", "content": "a"},
+    ]);
+    assert_eq!(history(&messages), [says(Role::User, "a")]);
+}
+
+#[test]
+fn calls_and_their_outputs_stay_tied() {
+    let call = |id: &str, arguments: Value| {
+        let function = json!({"name": "get", "arguments": arguments});
+        json!({"id": id, "type": "function", "function": function})
+    };
+    let two = json!([
+        call("c1", json!("{\"city\":\"Paris\"}")),
+        call("c2", json!(""))
+    ]);
+    let sun = json!([{"type": "text", "text": "sun"}]);
+    let messages = json!([
+        {"role": "user", "content": "weather?"},
+        {"role": "assistant", "content": "I look.", "tool_calls": two},
+        {"role": "tool", "tool_call_id": "c2", "content": "rain"},
+        {"role": "tool", "tool_call_id": "c1", "content": sun, "name": "get"},
+        {"role": "assistant", "content": null, "tool_calls": [call("c3", json!(null))]},
+        {"role": "tool", "tool_call_id": "c3", "content": null},
+    ]);
+    let expected = [
+        says(Role::User, "weather?"),
+        says(Role::Assistant, "I look."),
+        calls("c1", "get", "{\"city\":\"Paris\"}"),
+        calls("c2", "get", "{}"),
+        returns("c2", "rain"),
+        returns("c1", "sun"),
+        calls("c3", "get", "{}"),
+        returns("c3", ""),
+    ];
+    assert_eq!(history(&messages), expected);
+}
+
+#[test]
+fn a_function_message_answers_the_latest_call_of_its_name() {
+    let call = |name: &str| json!({"name": name, "arguments": "{}"});
+    let history = history(&json!([
+        {"role": "assistant", "content": null, "function_call": call("f")},
+        {"role": "function", "name": "f", "content": "one"},
+        {"role": "assistant", "content": null, "function_call": call("g")},
+        {"role": "assistant", "content": null, "function_call": call("f")},
+        {"role": "function", "name": "f", "content": "two"},
+        {"role": "function", "name": "g", "content": null},
+    ]));
+    let id = |at: usize| match &history[at] {
+        Item::Call { id, .. } | Item::CallOutput { id, .. } => id.as_str(),
+        Item::Message { .. } => panic!("{history:?}"),
+    };
+    assert_eq!([id(1), id(4), id(5)], [id(0), id(3), id(2)]);
+    assert_ne!(id(0), id(3), "each call has an id of its own");
+}
+
+#[test]
+fn pictures_stay_in_their_place() {
+    let (one, two) = ("data:image/png;base64,aGk=", "DATA:IMAGE/webp;base64,aGk=");
+    let content = json!([
+        {"type": "text", "text": "this"},
+        {"type": "image_url", "image_url": {"url": one}},
+        {"type": "image_url", "image_url": {"url": two, "detail": "low"}},
+        {"type": "text", "text": "or that?"},
+    ]);
+    let image = |url: &str, detail: Option<&str>| Part::Image {
+        url: url.to_owned(),
+        detail: detail.map(str::to_owned),
+    };
+    let expected = Item::Message {
+        role: Role::User,
+        parts: vec![
+            text("this"),
+            image(one, None),
+            image(two, Some("low")),
+            text("or that?"),
+        ],
+    };
+    let messages = json!([{"role": "user", "content": content}]);
+    assert_eq!(history(&messages), [expected]);
+}
+
+#[test]
+fn the_prompts_tokens_are_estimated_from_its_text() {
+    let call = json!({"id": "c", "function": {"name": "four", "arguments": "{\"a\":1}"}});
+    let image = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}});
+    let messages = json!([
+        {"role": "system", "content": "12345678"},
+        {"role": "user", "content": [{"type": "text", "text": "1234"}, image]},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "日本"},
+    ]);
+    // 8 + 4 + (4 + 7) + 6 bytes
+    let request = parse(&json!({ "messages": messages }));
+    assert_eq!(request.prompt_tokens_estimate(), 8);
+}
+
+/// Were it quadratic, this would take a minute.
+#[test]
+fn a_long_conversation_is_read_in_linear_time() {
+    let turn = |at: usize| {
+        let call = json!({"id": format!("c{at}"), "function": {"name": "f", "arguments": "{}"}});
+        [
+            json!({"role": "assistant", "tool_calls": [call]}),
+            json!({"role": "tool", "tool_call_id": format!("c{at}"), "content": "x"}),
+        ]
+    };
+    let messages: Value = (0..20_000).flat_map(turn).collect();
+    assert_eq!(history(&messages).len(), 40_000);
+}
+
+#[test]
+fn messages_that_are_none_are_refused() {
+    assert_refusal(&json!({}), MISSING, "messages");
+    let user = |content: Value| json!([{"role": "user", "content": content}]);
+    assert_messages_refused(&[
+        (json!(null), MISSING, "messages"),
+        (json!("hi"), TYPE, "messages"),
+        (json!([]), "empty_array", "messages"),
+        (user(json!(null)), VALUE, "messages"),
+        (json!([null]), TYPE, "messages[0]"),
+        (json!(["hi"]), TYPE, "messages[0]"),
+        (json!([{}]), MISSING, "messages[0].role"),
+        (json!([{"role": 1}]), TYPE, "messages[0].role"),
+        (
+            json!([{"role": "robot", "content": "a"}]),
+            VALUE,
+            "messages[0].role",
+        ),
+        (json!([{"role": "user"}]), MISSING, "messages[0].content"),
+        (user(json!(1)), TYPE, "messages[0].content"),
+        (user(json!({"type": "text"})), TYPE, "messages[0].content"),
+    ]);
+}
+
+#[test]
+fn content_parts_that_codex_cannot_take_are_refused() {
+    let image = |image: Value| json!({"type": "image_url", "image_url": image});
+    let bare = json!("data:image/png;base64,aa");
+    for (role, part, code, at) in [
+        ("user", json!("text"), TYPE, ""),
+        ("user", json!({}), MISSING, ".type"),
+        ("user", json!({"type": 1}), TYPE, ".type"),
+        ("user", json!({"type": "video"}), VALUE, ".type"),
+        (
+            "user",
+            json!({"type": "refusal", "refusal": "no"}),
+            VALUE,
+            ".type",
+        ),
+        (
+            "user",
+            json!({"type": "input_audio", "input_audio": {}}),
+            VALUE,
+            ".type",
+        ),
+        ("user", json!({"type": "file", "file": {}}), VALUE, ".type"),
+        ("user", json!({"type": "text"}), MISSING, ".text"),
+        ("user", json!({"type": "text", "text": 1}), TYPE, ".text"),
+        ("user", image(json!(null)), MISSING, ".image_url"),
+        ("user", image(bare), TYPE, ".image_url"),
+        ("user", image(json!({})), MISSING, ".image_url.url"),
+        ("user", image(json!({"url": 1})), TYPE, ".image_url.url"),
+        ("system", image(json!({})), VALUE, ".type"),
+        ("assistant", image(json!({})), VALUE, ".type"),
+    ] {
+        let messages = json!([
+            {"role": "user", "content": "a"},
+            {"role": role, "content": [{"type": "text", "text": "b"}, part]},
+        ]);
+        let param = format!("messages[1].content[1]{at}");
+        assert_messages_refused(&[(messages, code, &param)]);
+    }
+}
+
+#[test]
+fn pictures_that_would_have_to_be_fetched_are_refused() {
+    let with = |image: Value| {
+        let part = json!({"type": "image_url", "image_url": image});
+        json!([{"role": "user", "content": [part]}])
+    };
+    let accents = "é".repeat(9);
+    for url in [
+        "https://a.org/b.png",
+        "HTTP://x",
+        "file:///etc/passwd",
+        "",
+        "data:",
+        &accents,
+    ] {
+        let messages = with(json!({ "url": url }));
+        let param = "messages[0].content[0].image_url";
+        assert_messages_refused(&[(messages, "invalid_image_url", param)]);
+    }
+    let messages = with(json!({"url": "data:image/png;base64,aa", "detail": "ultra"}));
+    let param = "messages[0].content[0].image_url.detail";
+    assert_messages_refused(&[(messages, VALUE, param)]);
+}
+
+#[test]
+fn calls_and_outputs_that_do_not_fit_are_refused() {
+    let assistant = |name: &str, value: Value| json!([{"role": "assistant", name: value}]);
+    let call = |call: Value| assistant("tool_calls", json!([call]));
+    let arguments = json!({"id": "c", "function": {"name": "f", "arguments": {}}});
+    let orphan = json!([{"role": "tool", "tool_call_id": "c", "content": "a"}]);
+    let nameless = json!([{"role": "function", "name": "f", "content": "a"}]);
+    assert_messages_refused(&[
+        (
+            assistant("tool_calls", json!({})),
+            TYPE,
+            "messages[0].tool_calls",
+        ),
+        (call(json!(1)), TYPE, "messages[0].tool_calls[0]"),
+        (
+            call(json!({"type": "custom"})),
+            VALUE,
+            "messages[0].tool_calls[0].type",
+        ),
+        (
+            call(json!({"type": "function"})),
+            MISSING,
+            "messages[0].tool_calls[0].id",
+        ),
+        (
+            call(json!({"id": "c"})),
+            MISSING,
+            "messages[0].tool_calls[0].function",
+        ),
+        (
+            call(json!({"id": "c", "function": {}})),
+            MISSING,
+            "messages[0].tool_calls[0].function.name",
+        ),
+        (
+            call(arguments),
+            TYPE,
+            "messages[0].tool_calls[0].function.arguments",
+        ),
+        (
+            assistant("function_call", json!("f")),
+            TYPE,
+            "messages[0].function_call",
+        ),
+        (
+            assistant("function_call", json!({})),
+            MISSING,
+            "messages[0].function_call.name",
+        ),
+        (
+            json!([{"role": "tool", "content": "a"}]),
+            MISSING,
+            "messages[0].tool_call_id",
+        ),
+        (orphan, VALUE, "messages[0].tool_call_id"),
+        (
+            json!([{"role": "function", "content": "a"}]),
+            MISSING,
+            "messages[0].name",
+        ),
+        (nameless, VALUE, "messages[0].name"),
+    ]);
+}

@@ -1,0 +1,107 @@
+//! Which failure becomes which answer, and that no internals are told.
+
+use super::*;
+
+const SECRET: &str = "http://10.0.0.7:8080 sk-secret";
+
+fn upstream(cause: Cause) -> turn::Error {
+    turn::Error::Codex(codex::Error::Upstream {
+        cause,
+        status: Some(418),
+        message: SECRET.to_owned(),
+    })
+}
+
+/// Every failure there is, with status, type and code.
+fn failures() -> Vec<(turn::Error, u16, &'static str, &'static str)> {
+    let method = "turn/start";
+    let secret = || SECRET.to_owned();
+    let rpc = codex::Error::Rpc {
+        method,
+        code: -32600,
+        message: secret(),
+    };
+    let late = codex::Error::RpcTimeout {
+        method,
+        after_ms: 5,
+    };
+    let codex = turn::Error::Codex;
+    let (invalid, server) = ("invalid_request_error", "server_error");
+    let (backend, timeout) = ("backend_unavailable", "timeout_error");
+    #[rustfmt::skip]
+    let failures = vec![
+        (upstream(Cause::ContextLength), 400, invalid, "context_length_exceeded"),
+        (upstream(Cause::ModelNotFound), 404, invalid, "model_not_found"),
+        (upstream(Cause::RateLimited), 429, "rate_limit_error", "rate_limit_exceeded"),
+        (upstream(Cause::Quota), 429, "insufficient_quota", "insufficient_quota"),
+        (upstream(Cause::Overloaded), 503, server, "overloaded"),
+        (upstream(Cause::InvalidRequest), 400, invalid, "invalid_request_error"),
+        (upstream(Cause::ContentPolicy), 400, invalid, "content_policy_violation"),
+        (upstream(Cause::Credential), 503, server, "backend_unauthorized"),
+        (upstream(Cause::Unreachable), 502, server, "upstream_error"),
+        (upstream(Cause::Disconnected), 502, server, "upstream_error"),
+        (upstream(Cause::Internal), 502, server, "upstream_error"),
+        (codex(codex::Error::Unavailable(secret())), 503, backend, "worker_not_ready"),
+        (codex(codex::Error::Busy), 503, backend, "worker_busy"),
+        (codex(codex::Error::WorkerExited(secret())), 503, backend, "worker_exited"),
+        (codex(late), 504, timeout, "worker_request_timeout"),
+        (codex(rpc), 502, server, "worker_error"),
+        (codex(codex::Error::SlowReader { limit_bytes: 9 }), 503, server, "slow_reader"),
+        (turn::Error::Policy(secret()), 503, server, "policy_unavailable"),
+        (turn::Error::Timeout(5), 504, timeout, "request_timeout"),
+        (turn::Error::Idle(5), 504, timeout, "idle_timeout"),
+        (turn::Error::Restarted(secret()), 502, server, "upstream_restarted"),
+        (turn::Error::Interrupted, 502, server, "turn_interrupted"),
+        (turn::Error::Draining, 503, server, "shutting_down"),
+    ];
+    failures
+}
+
+#[test]
+fn every_failure_has_its_answer() {
+    for (failure, status, kind, code) in failures() {
+        let told = ApiError::from(failure.clone());
+        let found = (told.status, &*told.kind, &*told.code);
+        assert_eq!(found, (status, kind, code), "{failure:?}");
+    }
+}
+
+#[test]
+fn only_a_message_meant_for_the_client_reaches_it() {
+    for (failure, ..) in failures() {
+        let meant = failure == upstream(Cause::InvalidRequest);
+        let told = ApiError::from(failure).to_json();
+        assert_eq!(told.contains(SECRET), meant, "{told}");
+    }
+}
+
+#[test]
+fn clients_are_told_whether_to_try_again() {
+    let retry = |failure| ApiError::from(failure).retry_after_ms;
+    assert!(retry(turn::Error::Codex(codex::Error::Busy)) > Some(0));
+    assert!(retry(turn::Error::Draining) > Some(0));
+    assert_eq!(retry(upstream(Cause::Quota)), None);
+    let header = ("x-should-retry".to_owned(), "false".to_owned());
+    for (cause, never) in [
+        (Cause::Quota, true),
+        (Cause::Credential, true),
+        (Cause::RateLimited, false),
+        (Cause::Overloaded, false),
+    ] {
+        let headers = ApiError::from(upstream(cause)).headers.clone();
+        assert_eq!(headers.contains(&header), never, "{cause}");
+    }
+}
+
+#[test]
+fn the_json_always_has_all_four_members() {
+    let error = ApiError::new(418, "teapot", "short", "I'm a \"teapot\"");
+    let expected =
+        r#"{"error":{"message":"I'm a \"teapot\"","type":"teapot","param":null,"code":"short"}}"#;
+    assert_eq!(error.to_json(), expected);
+    assert_eq!(error.to_string(), "418 short: I'm a \"teapot\"");
+    let told = ApiError::from(upstream(Cause::ContextLength));
+    assert_eq!(told.param.as_deref(), Some("messages"));
+    let expected = r#"{"error":{"message":"The model 'x' does not exist or you do not have access to it.","type":"invalid_request_error","param":"model","code":"model_not_found"}}"#;
+    assert_eq!(ApiError::model_not_found("x").to_json(), expected);
+}

@@ -1,0 +1,190 @@
+//! Reading a JSON request member by member, with errors that name the member; writing JSON answers.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::ApiError;
+
+/// Writes an answer. Our own types always can be written: they have text keys and no failing parts.
+pub(super) fn write(answer: &impl Serialize) -> String {
+    serde_json::to_string(answer).unwrap_or_default()
+}
+
+/// A JSON object that is taken apart. An absent member and `null` are the same, as they are to OpenAI.
+#[derive(Debug)]
+pub(super) struct Object {
+    members: Map<String, Value>,
+    /// Where it is in the request; empty for the request itself.
+    path: String,
+}
+
+impl Object {
+    /// Reads a request body.
+    pub(super) fn from_body(body: &[u8]) -> Result<Self, ApiError> {
+        let value: Value = serde_json::from_slice(body).map_err(|error| {
+            let message = match body {
+                [] => "The request has no body; a JSON object was expected.".to_owned(),
+                _ => format!("The request body is not valid JSON: {error}."),
+            };
+            ApiError::invalid_request("invalid_json", message)
+        })?;
+        Self::from_value(value, String::new())
+    }
+
+    pub(super) fn from_value(value: Value, path: String) -> Result<Self, ApiError> {
+        match value {
+            Value::Object(members) => Ok(Self { members, path }),
+            other => Err(wrong_type(path, "an object", &other)),
+        }
+    }
+
+    /// What has not been taken.
+    pub(super) fn into_value(self) -> Value {
+        Value::Object(self.members)
+    }
+
+    /// Where a member of this object is in the request.
+    pub(super) fn path_of(&self, name: &str) -> String {
+        match self.path.as_str() {
+            "" => name.to_owned(),
+            path => format!("{path}.{name}"),
+        }
+    }
+
+    /// Also true of a `null`.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.members.contains_key(name)
+    }
+
+    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+        self.members.remove(name).filter(|value| !value.is_null())
+    }
+
+    pub(super) fn string(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(wrong_type(self.path_of(name), "a string", &other)),
+        }
+    }
+
+    pub(super) fn required_string(&mut self, name: &str) -> Result<String, ApiError> {
+        let text = self.string(name)?;
+        text.ok_or_else(|| self.missing(name))
+    }
+
+    pub(super) fn boolean(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
+            Some(other) => Err(wrong_type(self.path_of(name), "a boolean", &other)),
+        }
+    }
+
+    pub(super) fn positive(&mut self, name: &str) -> Result<Option<u64>, ApiError> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        match value.as_u64() {
+            Some(0) => {}
+            Some(number) => return Ok(Some(number)),
+            None if value.is_i64() => {}
+            None => return Err(wrong_type(self.path_of(name), "a whole number", &value)),
+        }
+        let message = format!("Invalid value for '{name}': it must be at least 1, not {value}.");
+        Err(ApiError::invalid_request("integer_below_min_value", message).about(self.path_of(name)))
+    }
+
+    pub(super) fn array(&mut self, name: &str) -> Result<Option<Vec<Value>>, ApiError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Array(elements)) => Ok(Some(elements)),
+            Some(other) => Err(wrong_type(self.path_of(name), "an array", &other)),
+        }
+    }
+
+    pub(super) fn object(&mut self, name: &str) -> Result<Option<Self>, ApiError> {
+        let path = self.path_of(name);
+        self.take(name)
+            .map(|value| Self::from_value(value, path))
+            .transpose()
+    }
+
+    pub(super) fn required_object(&mut self, name: &str) -> Result<Self, ApiError> {
+        let object = self.object(name)?;
+        object.ok_or_else(|| self.missing(name))
+    }
+
+    /// One of these words.
+    pub(super) fn word(
+        &mut self,
+        name: &str,
+        words: &[&'static str],
+    ) -> Result<Option<&'static str>, ApiError> {
+        let Some(text) = self.string(name)? else {
+            return Ok(None);
+        };
+        match words.iter().find(|&&word| word == text) {
+            Some(word) => Ok(Some(word)),
+            None => Err(unsupported(self.path_of(name), &text, words)),
+        }
+    }
+
+    pub(super) fn required_word(
+        &mut self,
+        name: &str,
+        words: &[&'static str],
+    ) -> Result<&'static str, ApiError> {
+        let word = self.word(name, words)?;
+        word.ok_or_else(|| self.missing(name))
+    }
+
+    pub(super) fn missing(&self, name: &str) -> ApiError {
+        let param = self.path_of(name);
+        let message = format!("Missing required parameter: '{param}'.");
+        ApiError::invalid_request("missing_required_parameter", message).about(param)
+    }
+}
+
+/// A value of another JSON type than the API has there. An empty `param` means the request body.
+pub(super) fn wrong_type(param: String, expected: &str, got: &Value) -> ApiError {
+    let got = match got {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(number) if number.is_f64() => "a decimal number",
+        Value::Number(_) => "a whole number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    };
+    if param.is_empty() {
+        let message = format!("The request body must be {expected}, but it is {got}.");
+        return ApiError::invalid_request("invalid_type", message);
+    }
+    let message = format!("Invalid type for '{param}': expected {expected}, but got {got}.");
+    ApiError::invalid_request("invalid_type", message).about(param)
+}
+
+/// A word that is none of those the API has there.
+pub(super) fn unsupported(param: String, got: &str, words: &[&str]) -> ApiError {
+    let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    let message = format!(
+        "Invalid value for '{param}': '{}'. Supported values are: {}.",
+        shorten(got),
+        words.join(", ")
+    );
+    invalid_value(param, message)
+}
+
+pub(super) fn invalid_value(param: String, message: impl Into<String>) -> ApiError {
+    ApiError::invalid_request("invalid_value", message.into()).about(param)
+}
+
+/// The client's words in an error message: enough to recognise them.
+pub(super) fn shorten(text: &str) -> String {
+    const BYTES: usize = 64;
+    match text.len() {
+        0..=BYTES => text.to_owned(),
+        _ => format!("{}…", &text[..text.floor_char_boundary(BYTES)]),
+    }
+}

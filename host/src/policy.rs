@@ -1,0 +1,72 @@
+//! The decisions: WASI components prepared, frozen, swapped and asked. The only module that says wasmtime.
+
+mod bindings;
+mod component;
+mod engine;
+mod fault;
+mod freeze;
+mod generation;
+mod guest;
+mod inspect;
+mod recent;
+mod source;
+mod trial;
+mod warm;
+mod watch;
+
+pub use bindings::{
+    Caller, Credential, Denial, Header, PACKAGE, Request, VERSION, forward_auth, model, rate_limit,
+    tool_stop,
+};
+pub use component::{About, Candidate, Instances, Options};
+pub use engine::{Engine, MAX_MEMORY};
+pub use fault::{Fault, FaultKind, Problem, Refusal, Refused};
+pub use generation::{Generation, Live, Refusals, SlotStatus};
+pub use guest::Limits;
+pub use source::{Defaults, Facts, Source};
+pub use watch::watch;
+
+/// The four questions, each answered by one component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Slot {
+    /// Who is calling?
+    Auth,
+    /// Which model runs?
+    Model,
+    /// May they call now?
+    RateLimit,
+    /// Does the turn stop after this tool call?
+    ToolStop,
+}
+
+impl Slot {
+    /// In the order a request meets them.
+    pub const ALL: [Self; 4] = [Self::Auth, Self::Model, Self::RateLimit, Self::ToolStop];
+
+    /// The slot's name: of its files (`auth.wasm`, `auth.json`), in logs, metrics and `policies.toml`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Model => "model",
+            Self::RateLimit => "rate-limit",
+            Self::ToolStop => "tool-stop",
+        }
+    }
+
+    /// The interfaces of [`PACKAGE`] a component must export for this slot.
+    const fn interfaces(self) -> &'static [&'static str] {
+        match self {
+            Self::Auth => &["lifecycle", "auth", "forward-auth"],
+            Self::Model => &["lifecycle", "model"],
+            Self::RateLimit => &["lifecycle", "rate-limit"],
+            Self::ToolStop => &["lifecycle", "tool-stop"],
+        }
+    }
+}
+
+impl std::fmt::Display for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}

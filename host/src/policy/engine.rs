@@ -1,0 +1,208 @@
+//! The two wasmtime engines (one serves decisions, one runs `configure` before freezing) and their clock.
+
+use std::any::Any;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+
+use super::guest::Guest;
+use super::recent::Recent;
+
+/// How often a running guest is interrupted to be counted and to let others run.
+pub(super) const TICK: Duration = Duration::from_millis(2);
+/// Instances that may exist at once.
+const SLOTS: u32 = 256;
+/// Of those, how many are kept for trials and warm instances.
+const RESERVED: u32 = 64;
+/// The most memory a policy can be given.
+pub const MAX_MEMORY: usize = 128 << 20;
+/// Ticks without a decision after which the clock stops until the next one.
+const IDLE_TICKS: u32 = 500;
+
+/// Runs policies, and remembers what it prepared lately. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    pub(super) runtime: Runtime,
+    pub(super) policies: Arc<Recent<Arc<dyn Any + Send + Sync>>>,
+    /// Compiled for freezing; by the digest of the component alone.
+    pub(super) instrumented: Arc<Recent<Component>>,
+}
+
+/// What a prepared policy needs to run.
+#[derive(Clone)]
+pub(super) struct Runtime(Arc<Inner>);
+
+struct Inner {
+    serving: wasmtime::Engine,
+    freezing: wasmtime::Engine,
+    serving_linker: Linker<Guest>,
+    freezing_linker: Linker<Guest>,
+    admission: Semaphore,
+    clock: Arc<Clock>,
+}
+
+impl Engine {
+    /// Builds both engines and starts the clock's thread.
+    ///
+    /// # Errors
+    /// If the machine has not enough address space even for the small configuration.
+    pub fn new() -> Result<Self, wasmtime::Error> {
+        let serving = wasmtime::Engine::new(&serving_config(false)).or_else(|error| {
+            tracing::warn!(%error, "little address space: policies run with small memory reservations");
+            wasmtime::Engine::new(&serving_config(true))
+        })?;
+        let mut config = Config::new();
+        base(&mut config).cranelift_opt_level(OptLevel::None);
+        let freezing = wasmtime::Engine::new(&config)?;
+        let clock = Arc::new(Clock::default());
+        clock.start(&serving, &freezing);
+        let runtime = Runtime(Arc::new(Inner {
+            serving_linker: linker(&serving)?,
+            freezing_linker: linker(&freezing)?,
+            serving,
+            freezing,
+            admission: Semaphore::new((SLOTS - RESERVED) as usize),
+            clock,
+        }));
+        Ok(Self {
+            runtime,
+            policies: Arc::default(),
+            instrumented: Arc::default(),
+        })
+    }
+}
+
+impl Runtime {
+    pub(super) fn serving(&self) -> &wasmtime::Engine {
+        &self.0.serving
+    }
+
+    pub(super) fn serving_linker(&self) -> &Linker<Guest> {
+        &self.0.serving_linker
+    }
+
+    pub(super) fn freezing(&self) -> &wasmtime::Engine {
+        &self.0.freezing
+    }
+
+    pub(super) fn freezing_linker(&self) -> &Linker<Guest> {
+        &self.0.freezing_linker
+    }
+
+    /// A place to run one decision in. Waits while all are taken; the caller bounds the wait.
+    pub(super) async fn admit(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.admission.acquire().await.ok()
+    }
+
+    /// Keeps the clock ticking for as long as the guard lives.
+    pub(super) fn run(&self) -> Running<'_> {
+        self.0.clock.enter();
+        Running(&self.0.clock)
+    }
+}
+
+fn base(config: &mut Config) -> &mut Config {
+    config.epoch_interruption(true).concurrency_support(false)
+}
+
+fn serving_config(small: bool) -> Config {
+    let mut pool = PoolingAllocationConfig::new();
+    // Where the kernel can tell which pages were touched, resetting a slot costs what was used of it;
+    // elsewhere a large resident part would be copied on every decision.
+    let resident = if PoolingAllocationConfig::is_pagemap_scan_available() {
+        2 << 20
+    } else {
+        64 << 10
+    };
+    pool.total_component_instances(SLOTS)
+        .total_core_instances(4 * SLOTS)
+        .total_memories(SLOTS)
+        .total_tables(4 * SLOTS)
+        .total_stacks(SLOTS)
+        .max_core_instances_per_component(64)
+        .max_tables_per_component(64)
+        .max_memory_size(MAX_MEMORY)
+        .max_unused_warm_slots(16)
+        .pagemap_scan(Enabled::Auto)
+        .linear_memory_keep_resident(resident)
+        .table_keep_resident(64 << 10);
+    let mut config = Config::new();
+    base(&mut config).memory_init_cow(true);
+    if small {
+        config
+            .memory_reservation(MAX_MEMORY as u64)
+            .memory_guard_size(64 << 10);
+    }
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+fn linker(engine: &wasmtime::Engine) -> Result<Linker<Guest>, wasmtime::Error> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    Ok(linker)
+}
+
+pub(super) struct Running<'a>(&'a Clock);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Advances the engines' epochs while guests run, and sleeps while none do.
+#[derive(Default)]
+struct Clock {
+    running: AtomicUsize,
+    asleep: AtomicBool,
+    thread: OnceLock<Thread>,
+}
+
+impl Clock {
+    fn enter(&self) {
+        self.running.fetch_add(1, Ordering::SeqCst);
+        if self.asleep.load(Ordering::SeqCst)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+
+    /// The thread ends with the engines: it holds only weak references to them.
+    fn start(self: &Arc<Self>, serving: &wasmtime::Engine, freezing: &wasmtime::Engine) {
+        let (serving, freezing) = (serving.weak(), freezing.weak());
+        let clock = Arc::clone(self);
+        let handle = std::thread::spawn(move || {
+            let mut idle = 0;
+            while let (Some(serving), Some(freezing)) = (serving.upgrade(), freezing.upgrade()) {
+                serving.increment_epoch();
+                freezing.increment_epoch();
+                drop((serving, freezing));
+                idle = if clock.running.load(Ordering::SeqCst) == 0 {
+                    idle + 1
+                } else {
+                    0
+                };
+                if idle < IDLE_TICKS {
+                    std::thread::sleep(TICK);
+                    continue;
+                }
+                clock.asleep.store(true, Ordering::SeqCst);
+                if clock.running.load(Ordering::SeqCst) == 0 {
+                    // Bounded, so that the thread notices when the engines are gone.
+                    std::thread::park_timeout(Duration::from_secs(5));
+                }
+                clock.asleep.store(false, Ordering::SeqCst);
+                idle = 0;
+            }
+        });
+        // Set once: nobody else starts this clock.
+        let _ = self.thread.set(handle.thread().clone());
+    }
+}

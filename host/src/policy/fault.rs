@@ -1,0 +1,172 @@
+//! What can go wrong with a policy: a refusal when it is loaded, a fault when it is asked.
+
+use wasmtime::Trap;
+
+use super::Slot;
+use super::bindings::{Denial, PACKAGE, VERSION};
+use super::guest::Guest;
+
+/// Why a candidate may not serve. Shown to the operator in the log and in `/healthz`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file} ({slot} policy): {problem}")]
+pub struct Refusal {
+    /// The file's name, or what stands in for it.
+    pub file: String,
+    /// The slot it was meant for.
+    pub slot: Slot,
+    /// What was expected, and what was found.
+    pub problem: Problem,
+}
+
+/// See [`Refusal`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// The file (or folder) could not be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    /// Neither a module nor a component.
+    #[error("expected a WebAssembly component, found {0}")]
+    NotWasm(String),
+    /// A core module.
+    #[error(
+        "expected a component, found a core module; build it for wasm32-wasip2, or wrap it with `wasm-tools component new`"
+    )]
+    CoreModule,
+    /// Starts like a component, but is not valid.
+    #[error("expected a valid component, found a broken one (copied only in part?): {0}")]
+    Invalid(String),
+    /// A component of another world.
+    #[error("expected exports {}, found {found}", .expected.join(", "))]
+    WrongWorld {
+        /// Names with versions.
+        expected: Vec<String>,
+        /// Names, or "none".
+        found: String,
+    },
+    /// Built for a contract this host does not speak.
+    #[error(
+        "expected {PACKAGE}@{VERSION} (or another 0.1.x), found {PACKAGE}@{0}; rebuild it against this gateway's wit/ folder"
+    )]
+    Version(String),
+    /// Wants something a policy may not have.
+    #[error(
+        "expected imports from wasi:cli, wasi:io, wasi:clocks and wasi:random only, found {0}; policies have no files, sockets or network"
+    )]
+    Import(String),
+    /// The right names with the wrong types.
+    #[error("expected the functions of {PACKAGE}@{VERSION}, found other types: {0}")]
+    Types(String),
+    /// The settings are no JSON object, or use the host's member.
+    #[error("expected settings that are a JSON object, found {0}")]
+    SettingsShape(String),
+    /// `configure` said no.
+    #[error("the policy refuses these settings: {0}")]
+    Settings(String),
+    /// `configure` failed.
+    #[error("a fault while configuring: {0}")]
+    Configure(String),
+    /// The first calls failed.
+    #[error("a fault in the trial call: {0}")]
+    Trial(String),
+    /// `policies.toml` is wrong.
+    #[error("expected {0}")]
+    Manifest(String),
+    /// A defect of ours.
+    #[error("internal error while preparing: {0}")]
+    Internal(String),
+}
+
+/// Why a policy could not answer. The request is refused with 503 `policy_unavailable`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{slot} policy {policy}: {kind}: {cause}")]
+pub struct Fault {
+    /// Whose fault.
+    pub slot: Slot,
+    /// The component's own name.
+    pub policy: String,
+    /// For metrics and logs.
+    pub kind: FaultKind,
+    /// The runtime's words; never for the client.
+    pub cause: String,
+}
+
+/// The kinds of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The guest panicked or did something undefined.
+    Trap,
+    /// It used up its computing time, or its time on the clock.
+    Deadline,
+    /// It wanted more memory than it may have.
+    Memory,
+    /// Its answer is larger than the host copies.
+    AnswerTooLarge,
+    /// It called `exit`.
+    Exit,
+    /// Its answer breaks the contract.
+    Nonsense,
+    /// No place was free to run it in.
+    Busy,
+}
+
+impl FaultKind {
+    /// One word for metrics, logs and health.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::Deadline => "deadline",
+            Self::Memory => "memory",
+            Self::AnswerTooLarge => "answer_too_large",
+            Self::Exit => "exit",
+            Self::Nonsense => "nonsense",
+            Self::Busy => "busy",
+        }
+    }
+
+    /// What kind of fault a failed call was.
+    pub(super) fn of(error: &wasmtime::Error, guest: &Guest) -> Self {
+        if guest.memory_refused {
+            return Self::Memory;
+        }
+        if error.downcast_ref::<wasmtime_wasi::I32Exit>().is_some() {
+            return Self::Exit;
+        }
+        if error
+            .downcast_ref::<wasmtime::PoolConcurrencyLimitError>()
+            .is_some()
+        {
+            return Self::Busy;
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => Self::Deadline,
+            Some(_) => Self::Trap,
+            // wasmtime has no type for it; the words are checked by a test with a real guest.
+            None if error
+                .root_cause()
+                .to_string()
+                .contains("fuel allocated for hostcalls") =>
+            {
+                Self::AnswerTooLarge
+            }
+            None => Self::Trap,
+        }
+    }
+}
+
+impl std::fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// Why a request does not go on: the policy decided so, or could not decide.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Refused {
+    /// A decision.
+    #[error("denied: {} {}", .0.status, .0.code)]
+    Denied(Denial),
+    /// An inability.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}

@@ -1,0 +1,133 @@
+//! Freezing: what a configured instance holds in memory becomes the component's initial state.
+
+use std::pin::pin;
+
+use wasmtime::Store;
+use wasmtime::component::{ComponentNamedList, Instance, Lift, WasmList};
+use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
+
+use super::guest::Guest;
+
+/// A component made ready to be frozen. It exports all its memory: never let it serve.
+pub(super) struct Instrumented<'a> {
+    wizer: Wizer,
+    context: ComponentContext<'a>,
+    pub(super) wasm: Vec<u8>,
+}
+
+/// # Errors
+/// If the component is not valid, or uses something that cannot be frozen (see wasmtime-wizer).
+pub(super) fn instrument(wasm: &[u8]) -> wasmtime::Result<Instrumented<'_>> {
+    let mut wizer = Wizer::new();
+    // Otherwise a component that exports something called `wizer-initialize` comes out broken.
+    wizer.keep_init_func(true);
+    let (context, wasm) = wizer.instrument_component(wasm)?;
+    Ok(Instrumented {
+        wizer,
+        context,
+        wasm,
+    })
+}
+
+impl Instrumented<'_> {
+    /// Takes the snapshot of a configured instance of [`Instrumented::wasm`]: a component again.
+    pub(super) async fn snapshot(
+        &self,
+        store: &mut Store<Guest>,
+        instance: Instance,
+    ) -> wasmtime::Result<Vec<u8>> {
+        // The snapshot reads whole memories through host calls, however small the guest's own allowance is.
+        store.set_hostcall_fuel(usize::MAX);
+        let mut access = Access {
+            store,
+            instance,
+            failure: None,
+        };
+        let frozen = pin!(self.wizer.snapshot_component(&self.context, &mut access)).await?;
+        match access.failure {
+            Some(error) => Err(error),
+            None => Ok(frozen),
+        }
+    }
+}
+
+/// Reads an instance's memories and globals through what instrumentation made it export.
+struct Access<'a> {
+    store: &'a mut Store<Guest>,
+    instance: Instance,
+    /// The trait has no way to fail: the first failure is kept here, and the snapshot thrown away.
+    failure: Option<wasmtime::Error>,
+}
+
+impl Access<'_> {
+    async fn call<R>(&mut self, interface: &str, function: &str) -> Option<R>
+    where
+        R: Lift + Send + Sync + 'static,
+        (R,): ComponentNamedList + Lift,
+    {
+        match self.try_call(interface, function).await {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.failure.get_or_insert(error);
+                None
+            }
+        }
+    }
+
+    async fn try_call<R>(&mut self, interface: &str, function: &str) -> wasmtime::Result<R>
+    where
+        R: Lift + Send + Sync + 'static,
+        (R,): ComponentNamedList + Lift,
+    {
+        let missing =
+            || wasmtime::format_err!("the instrumented component lacks {interface}#{function}");
+        let interface = self
+            .instance
+            .get_export_index(&mut *self.store, None, interface)
+            .ok_or_else(missing)?;
+        let index = self
+            .instance
+            .get_export_index(&mut *self.store, Some(&interface), function)
+            .ok_or_else(missing)?;
+        let function = self
+            .instance
+            .get_typed_func::<(), (R,)>(&mut *self.store, index)?;
+        Ok(function.call_async(&mut *self.store, ()).await?.0)
+    }
+}
+
+impl ComponentInstanceState for Access<'_> {
+    async fn call_func_ret_list_u8(
+        &mut self,
+        interface: &str,
+        function: &str,
+        contents: impl FnOnce(&[u8]) + Send,
+    ) {
+        match self.call::<WasmList<u8>>(interface, function).await {
+            Some(list) => contents(list.as_le_slice(&*self.store)),
+            None => contents(&[]),
+        }
+    }
+
+    async fn call_func_ret_s32(&mut self, interface: &str, function: &str) -> i32 {
+        self.call(interface, function).await.unwrap_or_default()
+    }
+
+    async fn call_func_ret_s64(&mut self, interface: &str, function: &str) -> i64 {
+        self.call(interface, function).await.unwrap_or_default()
+    }
+
+    async fn call_func_ret_f32(&mut self, interface: &str, function: &str) -> u32 {
+        self.call::<f32>(interface, function)
+            .await
+            .unwrap_or_default()
+            .to_bits()
+    }
+
+    async fn call_func_ret_f64(&mut self, interface: &str, function: &str) -> u64 {
+        self.call::<f64>(interface, function)
+            .await
+            .unwrap_or_default()
+            .to_bits()
+    }
+}

@@ -1,0 +1,258 @@
+//! What the host holds for one running guest: its limits, its deterministic WASI, and what it printed.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rand::SeedableRng;
+use wasmtime::component::ResourceTable;
+use wasmtime::{Store, UpdateDeadline};
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::clocks::{HostMonotonicClock, HostWallClock};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use super::engine::TICK;
+
+/// Bytes of stdout and stderr kept of one call; the rest is dropped.
+const LOG_BYTES: usize = 4096;
+
+/// What a guest may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// Linear memory, in bytes, over all memories of the component.
+    pub memory: usize,
+    /// Computing time of one call. Counted in expired clock ticks, so that a guest that was not running
+    /// (a busy machine) is not blamed for the time that passed.
+    pub deadline: Duration,
+    /// Time one call may take on the clock, waiting included.
+    pub wall: Duration,
+    /// Bytes the host copies out of the guest in one call.
+    pub answer: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 32 << 20,
+            deadline: Duration::from_millis(50),
+            wall: Duration::from_millis(500),
+            answer: 1 << 20,
+        }
+    }
+}
+
+/// The store's data.
+pub(super) struct Guest {
+    limits: Limits,
+    /// Ticks this call may still use up.
+    ticks_left: u32,
+    memory_used: usize,
+    /// Set when a growth was refused: the trap that follows is then called by its real name.
+    pub(super) memory_refused: bool,
+    /// Deterministic: what WASI clocks show.
+    now_ms: Arc<AtomicU64>,
+    /// What WASI randomness starts from.
+    seed: [u8; 32],
+    /// Built when the guest first asks for it: most decisions never do.
+    wasi: Option<WasiCtx>,
+    table: ResourceTable,
+    log: Log,
+}
+
+impl Guest {
+    /// A store ready for one call (see [`Guest::rearm`] for the next).
+    pub(super) fn store(engine: &wasmtime::Engine, limits: Limits, seed: [u8; 32]) -> Store<Self> {
+        let guest = Self {
+            limits,
+            ticks_left: 0,
+            memory_used: 0,
+            memory_refused: false,
+            now_ms: Arc::default(),
+            seed,
+            wasi: None,
+            table: ResourceTable::new(),
+            log: Log::default(),
+        };
+        let mut store = Store::new(engine, guest);
+        store.limiter(|guest| guest);
+        store.epoch_deadline_callback(|mut cx| {
+            let guest = cx.data_mut();
+            if guest.ticks_left == 0 {
+                return Ok(UpdateDeadline::Interrupt);
+            }
+            guest.ticks_left -= 1;
+            Ok(UpdateDeadline::Yield(1))
+        });
+        store
+    }
+
+    /// Gives a store its budget for one call, and the time its clocks show (milliseconds since 1970).
+    pub(super) fn rearm(store: &mut Store<Self>, now_ms: u64) {
+        let guest = store.data_mut();
+        guest.ticks_left =
+            u32::try_from(guest.limits.deadline.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX);
+        guest.memory_refused = false;
+        guest.now_ms.store(now_ms, Ordering::Relaxed);
+        let answer = guest.limits.answer;
+        store.set_hostcall_fuel(answer);
+        store.set_epoch_deadline(1);
+    }
+
+    /// Whether the guest holds host resources (open streams, mostly): those cannot be frozen.
+    pub(super) fn holds_resources(&self) -> bool {
+        !self.table.is_empty()
+    }
+
+    /// What the guest printed since the last time, if anything.
+    pub(super) fn take_log(&mut self) -> Option<String> {
+        self.log.take()
+    }
+}
+
+impl wasmtime::ResourceLimiter for Guest {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let total = self
+            .memory_used
+            .saturating_sub(current)
+            .saturating_add(desired);
+        if total > self.limits.memory {
+            self.memory_refused = true;
+            wasmtime::bail!("more than {} MiB of memory", self.limits.memory >> 20);
+        }
+        self.memory_used = total;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= 100_000)
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let Self {
+            wasi,
+            table,
+            now_ms,
+            seed,
+            log,
+            ..
+        } = self;
+        let ctx = wasi.get_or_insert_with(|| {
+            let clock = Clock(Arc::clone(now_ms));
+            let mut insecure_seed = [0; 16];
+            insecure_seed.copy_from_slice(&seed[..16]);
+            WasiCtxBuilder::new()
+                .stdout(log.clone())
+                .stderr(log.clone())
+                .wall_clock(clock.clone())
+                .monotonic_clock(clock)
+                .secure_random(rand::rngs::StdRng::from_seed(*seed))
+                .insecure_random(rand::rngs::StdRng::from_seed(*seed))
+                .insecure_random_seed(u128::from_le_bytes(insecure_seed))
+                .max_random_size(4096)
+                .allow_tcp(false)
+                .allow_udp(false)
+                .allow_ip_name_lookup(false)
+                .build()
+        });
+        WasiCtxView { ctx, table }
+    }
+}
+
+/// Shows the decision's own time, so that the same input gives the same decision.
+#[derive(Clone)]
+struct Clock(Arc<AtomicU64>);
+
+impl HostWallClock for Clock {
+    fn resolution(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+impl HostMonotonicClock for Clock {
+    fn resolution(&self) -> u64 {
+        1_000_000
+    }
+
+    fn now(&self) -> u64 {
+        self.0.load(Ordering::Relaxed).saturating_mul(1_000_000)
+    }
+}
+
+/// Where a guest's stdout and stderr go: a small buffer that forgets what does not fit.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<BytesMut>>);
+
+impl Log {
+    fn append(&self, bytes: &[u8]) {
+        let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = LOG_BYTES.saturating_sub(buffer.len());
+        buffer.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn take(&self) -> Option<String> {
+        let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffer.is_empty() {
+            return None;
+        }
+        Some(
+            String::from_utf8_lossy(&buffer.split())
+                .trim_end()
+                .to_owned(),
+        )
+    }
+}
+
+impl IsTerminal for Log {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Log {
+    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
+        // Only WASI 0.3 asks for this form, and its imports are refused at load.
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Log {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for Log {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.append(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(LOG_BYTES)
+    }
+}

@@ -1,0 +1,132 @@
+//! What a component's type says before it runs: the right exports, and no import a policy may not have.
+
+use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
+
+use super::Slot;
+use super::bindings::{PACKAGE, VERSION};
+use super::fault::Problem;
+
+/// Interfaces a language's runtime may import. Everything else is refused by name.
+const ALLOWED: [&str; 5] = [
+    "wasi:cli/",
+    "wasi:io/",
+    "wasi:clocks/",
+    "wasi:random/",
+    "codex:policy/types@",
+];
+
+/// Tells components from the other things people put into the folder.
+pub(super) fn magic(bytes: &[u8]) -> Result<(), Problem> {
+    match bytes {
+        [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(Problem::CoreModule),
+        [] => Err(Problem::NotWasm("an empty file".to_owned())),
+        [0x7f, b'E', b'L', b'F', ..] => Err(Problem::NotWasm(
+            "an ELF file (a precompiled .cwasm?)".to_owned(),
+        )),
+        [b'(', ..] => Err(Problem::NotWasm("text (a .wat file?)".to_owned())),
+        [a, rest @ ..] => Err(Problem::NotWasm(format!(
+            "{} bytes that begin with 0x{a:02x}",
+            rest.len() + 1
+        ))),
+    }
+}
+
+/// Checks names and versions; the types are checked by wasmtime when functions are loaded.
+pub(super) fn exports_and_imports(component: &Component, slot: Slot) -> Result<(), Problem> {
+    let kind = component.component_type();
+    let engine = component.engine();
+    let exports: Vec<String> = kind
+        .exports(engine)
+        .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentInstance(_)))
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| !name.starts_with("wasmtime:wizer/"))
+        .collect();
+    let missing = slot
+        .interfaces()
+        .iter()
+        .any(|interface| !exports.iter().any(|export| speaks(export, interface)));
+    if missing {
+        return Err(wrong_exports(slot, &exports));
+    }
+    let foreign = kind
+        .imports(engine)
+        .map(|(name, _)| name)
+        .find(|name| !ALLOWED.iter().any(|ok| name.starts_with(ok)));
+    match foreign {
+        Some(name) => Err(Problem::Import(name.to_owned())),
+        None => Ok(()),
+    }
+}
+
+fn wrong_exports(slot: Slot, exports: &[String]) -> Problem {
+    let other_version = exports
+        .iter()
+        .filter_map(|export| {
+            export
+                .strip_prefix(PACKAGE)?
+                .strip_prefix('/')?
+                .split_once('@')
+        })
+        .find(|(interface, version)| slot.interfaces().contains(interface) && !compatible(version));
+    if let Some((_, version)) = other_version {
+        return Problem::Version(version.to_owned());
+    }
+    let expected = slot
+        .interfaces()
+        .iter()
+        .map(|interface| format!("{PACKAGE}/{interface}@{VERSION}"))
+        .collect();
+    let found = if exports.is_empty() {
+        "none".to_owned()
+    } else {
+        exports.join(", ")
+    };
+    Problem::WrongWorld { expected, found }
+}
+
+/// Whether an export is this interface of the contract, in a version the host speaks.
+fn speaks(export: &str, interface: &str) -> bool {
+    let name = export
+        .strip_prefix(PACKAGE)
+        .and_then(|rest| rest.strip_prefix('/'));
+    name.and_then(|name| name.split_once('@'))
+        .is_some_and(|(found, version)| found == interface && compatible(version))
+}
+
+/// Versions agree within a minor version while the major one is 0.
+fn compatible(version: &str) -> bool {
+    let minor = |version: &str| version.rsplit_once('.').map(|(minor, _)| minor.to_owned());
+    minor(version) == minor(VERSION)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_of_the_same_minor_is_spoken_others_are_not() {
+        assert!(speaks("codex:policy/auth@0.1.7", "auth"));
+        assert!(!speaks("codex:policy/auth@0.2.0", "auth"));
+        assert!(!speaks("codex:policy/forward-auth@0.1.0", "auth"));
+        assert!(!speaks("other:policy/auth@0.1.0", "auth"));
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let problem = wrong_exports(Slot::Auth, &["codex:policy/auth@0.9.0".to_owned()]);
+        assert_eq!(problem, Problem::Version("0.9.0".to_owned()));
+    }
+
+    #[test]
+    fn files_that_are_not_components_are_told_apart() {
+        assert!(matches!(magic(b""), Err(Problem::NotWasm(_))));
+        assert!(matches!(
+            magic(b"\0asm\x01\0\0\0"),
+            Err(Problem::CoreModule)
+        ));
+        assert!(matches!(magic(b"hello"), Err(Problem::NotWasm(_))));
+        assert!(magic(b"\0asm\x0d\0\x01\0").is_ok());
+    }
+}

@@ -1,0 +1,53 @@
+//! What was compiled lately, by digest: a policy that comes back serves at once, new settings cost half.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+/// Enough for two complete generations to go back and forth.
+const KEPT: usize = 8;
+
+type Digest = [u8; 32];
+
+pub(super) struct Recent<T>(Mutex<VecDeque<(Digest, T)>>);
+
+impl<T> Default for Recent<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone> Recent<T> {
+    pub(super) fn get(&self, digest: Digest) -> Option<T> {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = entries.iter().position(|(found, _)| *found == digest)?;
+        let entry = entries.remove(at)?;
+        let value = entry.1.clone();
+        entries.push_back(entry);
+        Some(value)
+    }
+
+    pub(super) fn put(&self, digest: Digest, value: T) {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.push_back((digest, value));
+        if entries.len() > KEPT {
+            entries.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_used_for_longest_is_forgotten_first() {
+        let recent = Recent::default();
+        for digest in 0..8 {
+            recent.put([digest; 32], digest);
+        }
+        assert_eq!(recent.get([0; 32]), Some(0));
+        recent.put([8; 32], 8);
+        assert_eq!(recent.get([0; 32]), Some(0), "it was used");
+        assert_eq!(recent.get([1; 32]), None);
+    }
+}

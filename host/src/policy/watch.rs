@@ -1,0 +1,110 @@
+//! Watching the operator's folder: what changed there, and settled, becomes the next generation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch::Receiver;
+use tokio_util::sync::CancellationToken;
+
+use super::generation::{Live, Refusals};
+use super::source::{Facts, Signature, Source};
+
+/// How often the folder is looked at. It is looked at rather than watched by the kernel: a symbolic link that is
+/// re-pointed, a bind mount and a network file system tell the kernel's watchers nothing.
+const LOOK: Duration = Duration::from_millis(100);
+/// Looks that must agree before the folder counts as settled: files copied together become one generation.
+const SETTLED: u32 = 2;
+
+/// Serves the folder's changes, and changed facts, until stopped.
+pub async fn watch(
+    live: Arc<Live>,
+    source: Source,
+    mut facts: Receiver<Facts>,
+    stop: CancellationToken,
+) {
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // Files may have changed between the first generation and now: the first look always reads.
+    let mut loaded: Option<Signature> = None;
+    let mut seen = Signature::default();
+    let mut agreed = 0;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = facts.changed() => if changed.is_ok() { loaded = None } else { return },
+            _ = look.tick() => {}
+        }
+        let Some(now) = look_at(&source).await else {
+            continue;
+        };
+        agreed = if now == seen { agreed + 1 } else { 0 };
+        seen = now;
+        if agreed < SETTLED || loaded.as_ref() == Some(&seen) {
+            continue;
+        }
+        let current = facts.borrow_and_update().clone();
+        if load(&live, &source, &current, &seen).await {
+            loaded = Some(seen.clone());
+        }
+    }
+}
+
+async fn look_at(source: &Source) -> Option<Signature> {
+    let source = source.clone();
+    tokio::task::spawn_blocking(move || source.signature())
+        .await
+        .ok()
+}
+
+/// Reads and replaces. Answers false if the folder changed meanwhile, so that what was read may be half of two states.
+async fn load(live: &Live, source: &Source, facts: &Facts, seen: &Signature) -> bool {
+    let (reader, facts) = (source.clone(), facts.clone());
+    let read = tokio::task::spawn_blocking(move || reader.read(&facts)).await;
+    if look_at(source).await.as_ref() != Some(seen) {
+        return false;
+    }
+    let before = live.current().number();
+    let result = match read {
+        Ok(Ok(candidates)) => live.replace(&candidates).await,
+        Ok(Err(refusals)) => Err(refusals),
+        Err(error) => {
+            tracing::error!(%error, "reading the policy folder failed");
+            return true;
+        }
+    };
+    report(live, before, result);
+    true
+}
+
+fn report(live: &Live, before: u64, result: Result<u64, Refusals>) {
+    match result {
+        Ok(number) => {
+            let mended = live.note(Vec::new());
+            if number != before {
+                for slot in live.current().slots() {
+                    let about = &slot.about;
+                    tracing::info!(
+                        generation = number, slot = slot.slot, policy = %about.name, version = %about.version,
+                        file = %about.file, settings = %about.settings, instances = ?about.instances,
+                        warm_because = about.warm_because.as_deref(), "policy serves"
+                    );
+                }
+            } else if mended {
+                tracing::info!(
+                    generation = number,
+                    "the policy folder is in order again; nothing to change"
+                );
+            }
+        }
+        Err(Refusals(refusals)) => {
+            if live.note(refusals.clone()) {
+                for refusal in &refusals {
+                    tracing::error!(
+                        generation = before,
+                        "policy refused, the old ones go on: {refusal}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! One exchange with Codex, as deltas: what the client sees of it, in no dialect yet.
+
+pub mod drive;
+pub mod machine;
+
+mod answer;
+mod blocks;
+mod meter;
+mod search;
+
+use crate::codex::{self, Cause, Usage};
+
+/// Bytes a token is taken to have, where nobody has counted.
+pub const BYTES_PER_TOKEN: u64 = 4;
+
+/// What the request asked us, not Codex, to enforce.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Stop sequences; the answer ends before the first that appears.
+    pub stop: Vec<String>,
+    /// The answer ends after about this many tokens (Codex cannot be told; counted as four bytes a token).
+    pub max_tokens: Option<u64>,
+    /// The client offered tools: calls are collected and end the turn.
+    pub tools: bool,
+    /// Look for `<use_tool>…</use_tool>` blocks in the text and treat each as a call: for clients that describe their
+    /// tools in the prompt. A block reaches the client when it is complete.
+    pub textual_tools: bool,
+    /// What the prompt is taken to have cost if the provider never says.
+    pub prompt_tokens_estimate: u64,
+}
+
+/// A piece of the answer, in the order the client gets it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Delta {
+    /// Answer text.
+    Text(String),
+    /// Reasoning text.
+    Reasoning(String),
+    /// One complete tool call.
+    Call {
+        /// Position among the calls of the answer, from 0.
+        index: u32,
+        /// The model's id of it.
+        id: String,
+        /// The client's name of the function.
+        name: String,
+        /// Exactly as the model wrote them.
+        arguments: String,
+    },
+    /// The answer is complete. Nothing follows.
+    End {
+        /// Why it ended.
+        finish: Finish,
+        /// What it cost.
+        usage: Usage,
+        /// The usage was estimated (four bytes a token), because the turn ended before the provider counted.
+        estimated: bool,
+    },
+    /// The answer broke off. Nothing follows.
+    Failed(Error),
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// The model was done, or a stop sequence was met.
+    Stop,
+    /// A token limit, the client's or the provider's.
+    Length,
+    /// The client is to run its tools.
+    ToolCalls,
+    /// The provider's filter.
+    ContentFilter,
+}
+
+impl Finish {
+    /// One word for the log and metrics.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::ToolCalls => "tool_calls",
+            Self::ContentFilter => "content_filter",
+        }
+    }
+}
+
+/// Why a turn failed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// Codex, or the provider behind it.
+    #[error(transparent)]
+    Codex(#[from] codex::Error),
+    /// A policy could not answer.
+    #[error("policy fault: {0}")]
+    Policy(String),
+    /// The whole turn took too long.
+    #[error("the turn took longer than {0} ms")]
+    Timeout(u64),
+    /// Nothing came for too long.
+    #[error("no output from Codex for {0} ms")]
+    Idle(u64),
+    /// Codex began again after part of the answer had been sent.
+    #[error("the upstream stream broke after part of the answer had been sent: {0}")]
+    Restarted(String),
+    /// Codex interrupted the turn, and not because we asked.
+    #[error("Codex interrupted the turn unasked")]
+    Interrupted,
+    /// The gateway is shutting down.
+    #[error("the gateway is shutting down")]
+    Draining,
+}
+
+impl Error {
+    /// One word for it: the metric label, the log field and the API's `code`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Codex(error) => codex_code(error),
+            Self::Policy(_) => "policy_unavailable",
+            Self::Timeout(_) => "request_timeout",
+            Self::Idle(_) => "idle_timeout",
+            Self::Restarted(_) => "upstream_restarted",
+            Self::Interrupted => "turn_interrupted",
+            Self::Draining => "shutting_down",
+        }
+    }
+
+    /// The family it belongs to: the API's `type`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self.code() {
+            "context_length_exceeded"
+            | "model_not_found"
+            | "invalid_request_error"
+            | "content_policy_violation" => "invalid_request_error",
+            "rate_limit_exceeded" => "rate_limit_error",
+            "insufficient_quota" => "insufficient_quota",
+            "worker_not_ready" | "worker_busy" | "worker_exited" => "backend_unavailable",
+            "worker_request_timeout" | "request_timeout" | "idle_timeout" => "timeout_error",
+            _ => "server_error",
+        }
+    }
+}
+
+fn codex_code(error: &codex::Error) -> &'static str {
+    match error {
+        codex::Error::Unavailable(_) => "worker_not_ready",
+        codex::Error::Busy => "worker_busy",
+        codex::Error::WorkerExited(_) => "worker_exited",
+        codex::Error::RpcTimeout { .. } => "worker_request_timeout",
+        codex::Error::Rpc { .. } => "worker_error",
+        codex::Error::SlowReader { .. } => "slow_reader",
+        codex::Error::Upstream { cause, .. } => match cause {
+            Cause::ContextLength => "context_length_exceeded",
+            Cause::ModelNotFound => "model_not_found",
+            Cause::RateLimited => "rate_limit_exceeded",
+            Cause::Quota => "insufficient_quota",
+            Cause::Overloaded => "overloaded",
+            Cause::InvalidRequest => "invalid_request_error",
+            Cause::ContentPolicy => "content_policy_violation",
+            Cause::Credential => "backend_unauthorized",
+            Cause::Unreachable | Cause::Disconnected | Cause::Internal => "upstream_error",
+        },
+    }
+}

@@ -1,0 +1,211 @@
+//! What the client has been given of the answer, and how text gets there: past the stop sequences, the tail that a
+//! policy withholds, and the token limit.
+
+use super::machine::Output;
+use super::meter::Meter;
+use super::search::{Scan, Search};
+use super::{BYTES_PER_TOKEN, Delta, Finish, Rules};
+use crate::codex::Usage;
+
+/// The answer so far. Nothing is added once it is [cut](Answer::cut).
+#[derive(Debug)]
+pub(super) struct Answer {
+    stop: Search,
+    tail: Tail,
+    /// Bytes of text the client may still be given.
+    room: Option<usize>,
+    meter: Meter,
+    /// Calls the client was given.
+    calls: u32,
+    /// The client was given, or may yet be given, something of the upstream response under way.
+    sent: bool,
+    spoken: bool,
+    thought: bool,
+    cut: Option<Finish>,
+}
+
+/// What happens to text.
+#[derive(Debug, Default)]
+enum Tail {
+    #[default]
+    Shown,
+    /// Kept for the case that another call follows.
+    Withheld(String),
+    Dropped,
+}
+
+impl Answer {
+    pub(super) fn new(rules: &Rules) -> Self {
+        let room = |tokens: u64| {
+            usize::try_from(tokens.saturating_mul(BYTES_PER_TOKEN)).unwrap_or(usize::MAX)
+        };
+        Self {
+            stop: Search::new(&rules.stop),
+            tail: Tail::default(),
+            room: rules.max_tokens.map(room),
+            meter: Meter::new(rules.prompt_tokens_estimate),
+            calls: 0,
+            sent: false,
+            spoken: false,
+            thought: false,
+            cut: None,
+        }
+    }
+
+    /// Why the answer must end here: a stop sequence was met, or the limit.
+    pub(super) fn cut(&self) -> Option<Finish> {
+        self.cut
+    }
+
+    /// Why the answer ended, if Codex or a policy ends it here.
+    pub(super) fn finish(&self) -> Finish {
+        match self.calls {
+            0 => Finish::Stop,
+            _ => Finish::ToolCalls,
+        }
+    }
+
+    /// Something of the upstream response under way reached the client, so it cannot be repeated.
+    pub(super) fn is_sent(&self) -> bool {
+        self.sent
+    }
+
+    /// There is text to which more may be joined.
+    pub(super) fn has_text(&self) -> bool {
+        self.spoken || self.stop.holding() > 0
+    }
+
+    /// There is reasoning to which more may be joined.
+    pub(super) fn has_reasoning(&self) -> bool {
+        self.thought
+    }
+
+    /// What it has cost so far, and whether any of that is estimated.
+    pub(super) fn usage(&self) -> (Usage, bool) {
+        self.meter.total()
+    }
+
+    /// The upstream response under way says something.
+    pub(super) fn open(&mut self) {
+        self.meter.open();
+    }
+
+    /// The upstream response under way is complete and cost this much.
+    pub(super) fn close(&mut self, usage: Usage) {
+        self.meter.count(usage);
+        self.sent = false;
+    }
+
+    /// The upstream response under way begins anew: what of it was held back will be said again.
+    pub(super) fn forget_held(&mut self) {
+        self.stop.flush();
+    }
+
+    pub(super) fn add_text(&mut self, text: String, out: &mut Vec<Output>) {
+        match self.stop.push(text) {
+            Scan::Clear(text) => self.show(text, out),
+            Scan::Hit { before, .. } => self.stop_after(before, out),
+        }
+    }
+
+    /// Adds what the stop sequences hold back of the text before a block, and returns the block, which may now be shown;
+    /// nothing if one ends the answer before the block does.
+    pub(super) fn admit_block(&mut self, block: String, out: &mut Vec<Output>) -> Option<String> {
+        let before = self.stop.holding();
+        match self.stop.push(block) {
+            Scan::Hit { before, .. } => {
+                self.stop_after(before, out);
+                None
+            }
+            Scan::Clear(mut text) => {
+                text.push_str(&self.stop.flush());
+                let block = text.split_off(before);
+                self.show(text, out);
+                self.cut.is_none().then_some(block)
+            }
+        }
+    }
+
+    pub(super) fn add_reasoning(&mut self, text: String, out: &mut Vec<Output>) {
+        self.sent = true;
+        self.thought = true;
+        self.meter.add_reasoning(text.len());
+        out.push(Output::Emit(Delta::Reasoning(text)));
+    }
+
+    /// Adds a call, as a delta of the next index.
+    pub(super) fn add_call(&mut self, [id, name, arguments]: [String; 3], out: &mut Vec<Output>) {
+        self.show_tail(out);
+        if self.cut.is_some() {
+            return;
+        }
+        let index = self.calls;
+        self.calls += 1;
+        self.sent = true;
+        self.meter.add_answer(name.len() + arguments.len());
+        out.push(Output::Emit(Delta::Call {
+            index,
+            id,
+            name,
+            arguments,
+        }));
+    }
+
+    /// Adds a block that was admitted.
+    pub(super) fn add_block(&mut self, block: String, out: &mut Vec<Output>) {
+        self.show_tail(out);
+        self.show(block, out);
+    }
+
+    /// From here on text is only shown if another call follows.
+    pub(super) fn withhold_tail(&mut self) {
+        if !matches!(self.tail, Tail::Withheld(_)) {
+            self.tail = Tail::Withheld(String::new());
+        }
+    }
+
+    /// Text is left out until another call follows.
+    pub(super) fn drop_tail(&mut self) {
+        self.tail = Tail::Dropped;
+    }
+
+    /// Adds what was held back for the case that it became a stop sequence.
+    pub(super) fn release(&mut self, out: &mut Vec<Output>) {
+        let text = self.stop.flush();
+        self.show(text, out);
+    }
+
+    /// A call is kept: what was held back or withheld comes before it.
+    fn show_tail(&mut self, out: &mut Vec<Output>) {
+        self.release(out);
+        if let Tail::Withheld(text) = std::mem::take(&mut self.tail) {
+            self.show(text, out);
+        }
+    }
+
+    fn stop_after(&mut self, last: String, out: &mut Vec<Output>) {
+        self.show(last, out);
+        self.cut.get_or_insert(Finish::Stop);
+    }
+
+    fn show(&mut self, mut text: String, out: &mut Vec<Output>) {
+        if text.is_empty() || self.cut.is_some() || matches!(self.tail, Tail::Dropped) {
+            return;
+        }
+        self.sent = true;
+        self.spoken = true;
+        if let Tail::Withheld(withheld) = &mut self.tail {
+            return withheld.push_str(&text);
+        }
+        let room = self.room.unwrap_or(usize::MAX);
+        if text.len() > room {
+            text.truncate(text.floor_char_boundary(room));
+            self.cut = Some(Finish::Length);
+        }
+        self.room = self.room.map(|room| room - text.len());
+        self.meter.add_answer(text.len());
+        if !text.is_empty() {
+            out.push(Output::Emit(Delta::Text(text)));
+        }
+    }
+}

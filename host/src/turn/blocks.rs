@@ -1,0 +1,191 @@
+//! Finds `<use_tool>` blocks in the answer's text: tool calls of clients that describe their tools in the prompt.
+
+use super::search::{Scan, Search};
+
+const OPENING: &str = "<use_tool";
+const CLOSING: &str = "</use_tool>";
+
+/// A complete block.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Block {
+    /// All of it, tags included.
+    pub(super) text: String,
+    /// The tool it names, empty if it names none.
+    pub(super) name: String,
+    /// What stands between its tags, trimmed.
+    pub(super) arguments: String,
+}
+
+/// What a piece of text led to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Text that is part of no block.
+    pub(super) before: String,
+    /// The block that followed it, and text after the block that was not looked at.
+    pub(super) block: Option<(Block, String)>,
+}
+
+/// Reads text piece by piece.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    opening: Search,
+    closing: Search,
+    /// The block so far, while in one.
+    open: Option<String>,
+}
+
+impl Blocks {
+    pub(super) fn new() -> Self {
+        Self {
+            opening: Search::new([OPENING]),
+            closing: Search::new([CLOSING]),
+            open: None,
+        }
+    }
+
+    /// Looks at the next piece, up to the first block that it completes.
+    pub(super) fn push(&mut self, text: String) -> Found {
+        let (before, inside, mut open) = match self.open.take() {
+            Some(open) => (String::new(), text, open),
+            None => match self.opening.push(text) {
+                Scan::Clear(before) => {
+                    return Found {
+                        before,
+                        block: None,
+                    };
+                }
+                Scan::Hit { before, rest } => (before, rest, OPENING.to_owned()),
+            },
+        };
+        match self.closing.push(inside) {
+            Scan::Clear(more) => {
+                open.push_str(&more);
+                self.open = Some(open);
+                Found {
+                    before,
+                    block: None,
+                }
+            }
+            Scan::Hit { before: more, rest } => {
+                open.push_str(&more);
+                open.push_str(CLOSING);
+                let block = Some((read(open), rest));
+                Found { before, block }
+            }
+        }
+    }
+
+    /// Gives back what is held, an unfinished block too, and begins anew.
+    pub(super) fn flush(&mut self) -> String {
+        let mut held = self.open.take().unwrap_or_default();
+        held.push_str(&self.opening.flush());
+        held.push_str(&self.closing.flush());
+        held
+    }
+
+    /// Whether something is held back.
+    pub(super) fn is_holding(&self) -> bool {
+        self.open.is_some() || self.opening.holding() > 0
+    }
+}
+
+fn read(text: String) -> Block {
+    let content = text
+        .strip_prefix(OPENING)
+        .and_then(|content| content.strip_suffix(CLOSING));
+    let (attributes, arguments) = content
+        .unwrap_or_default()
+        .split_once('>')
+        .unwrap_or_default();
+    let name = between(arguments, "<name>", "</name>")
+        .or_else(|| between(attributes, " name=\"", "\""))
+        .or_else(|| between(attributes, " name='", "'"))
+        .unwrap_or_default()
+        .trim()
+        .to_owned();
+    let arguments = arguments.trim().to_owned();
+    Block {
+        text,
+        name,
+        arguments,
+    }
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    let (_, text) = text.split_once(start)?;
+    Some(text.split_once(end)?.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Text outside blocks with `|` where a block stood, then the blocks as (name, arguments).
+    fn blocks<'a>(pieces: impl IntoIterator<Item = &'a str>) -> (String, Vec<(String, String)>) {
+        let (mut blocks, mut text, mut found) = (Blocks::new(), String::new(), Vec::new());
+        for piece in pieces {
+            let mut rest = Some(piece.to_owned());
+            while let Some(piece) = rest.take() {
+                let Found { before, block } = blocks.push(piece);
+                text.push_str(&before);
+                if let Some((block, after)) = block {
+                    text.push('|');
+                    found.push((block.name, block.arguments));
+                    rest = Some(after);
+                }
+            }
+        }
+        text.push_str(&blocks.flush());
+        (text, found)
+    }
+
+    #[test]
+    fn names_come_from_the_inner_tag_or_the_attribute() {
+        for (block, name, arguments) in [
+            (
+                "<use_tool><name>readNote</name><path>a.md</path></use_tool>",
+                "readNote",
+                "<name>readNote</name><path>a.md</path>",
+            ),
+            (
+                "<use_tool name=\"search\"> {\"query\":\"x > y\"} </use_tool>",
+                "search",
+                "{\"query\":\"x > y\"}",
+            ),
+            ("<use_tool id='1' name='list'></use_tool>", "list", ""),
+            ("<use_tool>{}</use_tool>", "", "{}"),
+            ("<use_tool</use_tool>", "", ""),
+        ] {
+            let (text, found) = blocks([block]);
+            assert_eq!(text, "|", "{block}");
+            assert_eq!(found, [(name.to_owned(), arguments.to_owned())], "{block}");
+        }
+    }
+
+    #[test]
+    fn finds_the_same_however_the_text_is_cut() {
+        let text = "é <use_tool><name>a</name></use_tool> and <use_tool name=\"b\">1</use_tool><use_tool>open é";
+        let expected = blocks([text]);
+        assert_eq!(expected.0, "é | and |<use_tool>open é");
+        assert_eq!(expected.1.len(), 2);
+        for (at, _) in text.char_indices() {
+            assert_eq!(blocks([&text[..at], &text[at..]]), expected, "cut at {at}");
+        }
+        let characters = text
+            .char_indices()
+            .map(|(at, c)| &text[at..at + c.len_utf8()]);
+        assert_eq!(blocks(characters), expected);
+    }
+
+    #[test]
+    fn what_only_begins_like_a_block_is_given_back() {
+        for text in [
+            "a <",
+            "a <use_",
+            "a <use_tool>never closed </use_tool",
+            "1 < 2 </use_tool>",
+        ] {
+            assert_eq!(blocks([text]), (text.to_owned(), vec![]));
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! Decides what the client sees of a turn and when it ends: a pure step function, which `drive` feeds and obeys.
+
+use std::collections::VecDeque;
+
+use super::answer::Answer;
+use super::blocks::{Block, Blocks, Found};
+use super::{Delta, Error, Finish, Rules};
+use crate::codex::{Event, Outcome, Usage};
+
+/// What the machine is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// Codex said something. Not to be given while [`Machine::is_asking`]: what comes then waits inside.
+    Event(Event),
+    /// The tool-stop policy answered the open question.
+    Verdict(Reaction),
+    /// The time of the last [`Output::Arm`] ran out.
+    Quiet,
+    /// The turn cannot go on: a limit, a policy fault, a shutdown.
+    Fail(Error),
+    /// Nobody is there to read the answer.
+    ClientGone,
+}
+
+/// What the machine wants done, in this order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Give this to the client. Nothing is given after [`Delta::End`] or [`Delta::Failed`].
+    Emit(Delta),
+    /// Ask the tool-stop policy; its answer is [`Input::Verdict`].
+    Ask(Question),
+    /// Set the turn's one timer to so many milliseconds, whatever it stood at; when it runs out: [`Input::Quiet`].
+    Arm(u32),
+    /// Tell Codex to stop.
+    Interrupt,
+}
+
+/// What the tool-stop policy is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// The model made a call.
+    Called {
+        /// The client's name of the function.
+        name: String,
+        /// Exactly as the model wrote them.
+        arguments: String,
+        /// A `<use_tool>` block of the text, not a structured call.
+        textual: bool,
+        /// Position among the calls of the turn, from 0, dropped ones not counted.
+        index: u32,
+    },
+    /// Text followed the last call; its first piece has this many bytes.
+    TextAfterCalls(u32),
+    /// Nothing came for this many milliseconds after a [`Reaction::Wait`].
+    Quiet(u32),
+}
+
+/// What the tool-stop policy answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reaction {
+    /// Go on.
+    GoOn,
+    /// Go on, and ask again if nothing comes for this many milliseconds. Stands until it was asked, whatever is answered
+    /// to other questions; another wait replaces it.
+    Wait(u32),
+    /// Leave the call, or the text until the next call, out of the answer.
+    Drop,
+    /// Withhold text until there is another call.
+    HideTail,
+    /// End the turn. The call that was asked about is part of the answer, the text is not.
+    Stop,
+}
+
+/// One turn. Work per event is constant in what came before it.
+#[derive(Debug)]
+pub struct Machine {
+    /// The client takes structured calls.
+    tools: bool,
+    /// Events that wait for the open question's answer.
+    queue: VecDeque<Event>,
+    asked: Option<Asked>,
+    wait: Option<u32>,
+    blocks: Option<Blocks>,
+    answer: Answer,
+    progress: Progress,
+    /// The outputs of the step under way.
+    out: Vec<Output>,
+}
+
+/// How far the turn has come.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Calls kept, textual ones too.
+    calls: u32,
+    /// The next text is the first after a call.
+    after_call: bool,
+    /// The upstream response under way made a call, which nobody will answer.
+    called: bool,
+    text_break: bool,
+    reasoning_break: bool,
+    /// Codex ended the turn: there is nothing to interrupt.
+    ended: bool,
+    /// Nothing is left to do.
+    done: bool,
+}
+
+#[derive(Debug)]
+enum Asked {
+    /// A call: id, name and arguments.
+    Call([String; 3]),
+    /// A textual call, with its text.
+    Block(String),
+    /// Text that waits in front of the queue.
+    Text,
+    Quiet,
+}
+
+impl Machine {
+    /// A turn that has not begun.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            tools: rules.tools,
+            queue: VecDeque::new(),
+            asked: None,
+            wait: None,
+            blocks: rules.textual_tools.then(Blocks::new),
+            answer: Answer::new(&rules),
+            progress: Progress::default(),
+            out: Vec::new(),
+        }
+    }
+
+    /// Takes one input and appends what is to be done to `out`.
+    pub fn step(&mut self, input: Input, out: &mut Vec<Output>) {
+        if self.is_done() {
+            return;
+        }
+        std::mem::swap(&mut self.out, out);
+        match input {
+            Input::Event(event) => self.queue.push_back(event),
+            Input::Verdict(reaction) => self.settle(reaction),
+            Input::Quiet => self.quiet(),
+            Input::Fail(error) => self.fail(error),
+            Input::ClientGone => self.leave(),
+        }
+        while self.is_free()
+            && let Some(event) = self.queue.pop_front()
+        {
+            self.hear(event);
+        }
+        if self.is_free()
+            && let Some(ms) = self.wait
+        {
+            self.out.push(Output::Arm(ms));
+        }
+        std::mem::swap(&mut self.out, out);
+    }
+
+    /// A question is open: no event is to be given until its answer.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Nothing is left to do: further inputs have no effect.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.progress.done
+    }
+
+    /// The calls of the answer so far, the one that is being asked about included, dropped ones not.
+    #[must_use]
+    pub fn calls(&self) -> u32 {
+        let asked = matches!(self.asked, Some(Asked::Call(_) | Asked::Block(_)));
+        self.progress.calls + u32::from(asked)
+    }
+
+    /// What the turn has cost so far, and whether any of that is estimated.
+    #[must_use]
+    pub fn usage(&self) -> (Usage, bool) {
+        self.answer.usage()
+    }
+
+    fn is_free(&self) -> bool {
+        !self.is_done() && !self.is_asking()
+    }
+
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::Text(text) => self.hear_text(text),
+            Event::TextBreak => self.progress.text_break = true,
+            Event::Reasoning(text) => self.hear_reasoning(text),
+            Event::ReasoningBreak => self.progress.reasoning_break = true,
+            Event::Call {
+                id,
+                name,
+                arguments,
+            } => self.hear_call([id, name, arguments]),
+            Event::Sampled(usage) => self.close_response(usage),
+            Event::Retrying(reason) => self.retry(reason),
+            Event::Ended(outcome) => self.conclude(outcome),
+        }
+        if let Some(finish) = self.answer.cut() {
+            self.end(finish);
+        }
+    }
+
+    fn hear_text(&mut self, mut text: String) {
+        if text.is_empty() {
+            return;
+        }
+        self.answer.open();
+        if std::mem::take(&mut self.progress.after_call) {
+            let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
+            self.queue.push_front(Event::Text(text));
+            return self.ask(Asked::Text, Question::TextAfterCalls(bytes));
+        }
+        let in_block = self.blocks.as_ref().is_some_and(Blocks::is_holding);
+        if std::mem::take(&mut self.progress.text_break) && (self.answer.has_text() || in_block) {
+            text.insert_str(0, "\n\n");
+        }
+        let Some(blocks) = &mut self.blocks else {
+            return self.answer.add_text(text, &mut self.out);
+        };
+        let Found { before, block } = blocks.push(text);
+        self.answer.add_text(before, &mut self.out);
+        if let Some((block, rest)) = block {
+            self.queue.push_front(Event::Text(rest));
+            self.hear_block(block);
+        }
+    }
+
+    fn hear_block(&mut self, block: Block) {
+        if let Some(text) = self.answer.admit_block(block.text, &mut self.out) {
+            let question = self.called(block.name, block.arguments, true);
+            self.ask(Asked::Block(text), question);
+        }
+    }
+
+    fn hear_reasoning(&mut self, mut text: String) {
+        if text.is_empty() {
+            return;
+        }
+        self.answer.open();
+        if std::mem::take(&mut self.progress.reasoning_break) && self.answer.has_reasoning() {
+            text.insert_str(0, "\n\n");
+        }
+        self.answer.add_reasoning(text, &mut self.out);
+    }
+
+    fn hear_call(&mut self, call: [String; 3]) {
+        self.answer.open();
+        // A tool nobody offered: Codex itself tells the model so.
+        if self.tools {
+            self.progress.called = true;
+            let [_, name, arguments] = call.clone();
+            let question = self.called(name, arguments, false);
+            self.ask(Asked::Call(call), question);
+        }
+    }
+
+    fn called(&self, name: String, arguments: String, textual: bool) -> Question {
+        Question::Called {
+            name,
+            arguments,
+            textual,
+            index: self.progress.calls,
+        }
+    }
+
+    fn ask(&mut self, asked: Asked, question: Question) {
+        self.asked = Some(asked);
+        self.out.push(Output::Ask(question));
+    }
+
+    fn quiet(&mut self) {
+        // While a question is open something has come, and after its answer the timer is set anew.
+        if !self.is_asking()
+            && let Some(ms) = self.wait.take()
+        {
+            self.ask(Asked::Quiet, Question::Quiet(ms));
+        }
+    }
+
+    fn settle(&mut self, reaction: Reaction) {
+        let Some(asked) = self.asked.take() else {
+            return;
+        };
+        match (asked, reaction) {
+            (Asked::Call(_) | Asked::Block(_) | Asked::Quiet, Reaction::Drop) => {}
+            (Asked::Text, Reaction::Drop) => self.answer.drop_tail(),
+            (Asked::Call(call), _) => {
+                self.begin_call();
+                self.answer.add_call(call, &mut self.out);
+            }
+            (Asked::Block(text), _) => {
+                self.begin_call();
+                self.answer.add_block(text, &mut self.out);
+            }
+            (Asked::Text | Asked::Quiet, _) => {}
+        }
+        match reaction {
+            Reaction::GoOn | Reaction::Drop => {}
+            Reaction::Wait(ms) => self.wait = Some(ms),
+            Reaction::HideTail => {
+                self.progress.after_call = false;
+                self.answer.withhold_tail();
+            }
+            Reaction::Stop => self.finish(self.answer.finish()),
+        }
+        if let Some(finish) = self.answer.cut() {
+            self.end(finish);
+        }
+    }
+
+    fn begin_call(&mut self) {
+        self.release_block();
+        self.progress.calls += 1;
+        self.progress.after_call = true;
+    }
+
+    fn close_response(&mut self, usage: Usage) {
+        self.release_block();
+        self.answer.release(&mut self.out);
+        self.answer.close(usage);
+        // Codex would wait for the calls' outputs, and for ever: the client sends them in its next request.
+        if self.progress.called {
+            self.finish(self.answer.finish());
+        }
+    }
+
+    fn retry(&mut self, reason: String) {
+        if self.answer.is_sent() {
+            return self.fail(Error::Restarted(reason));
+        }
+        self.answer.forget_held();
+        if let Some(blocks) = &mut self.blocks {
+            blocks.flush();
+        }
+        self.progress.called = false;
+    }
+
+    fn conclude(&mut self, outcome: Outcome) {
+        self.progress.ended = true;
+        match outcome {
+            Outcome::Completed => self.finish(self.answer.finish()),
+            Outcome::MaxOutputTokens => self.finish(Finish::Length),
+            Outcome::ContentFilter => self.finish(Finish::ContentFilter),
+            Outcome::Interrupted => self.fail(Error::Interrupted),
+            Outcome::Failed(error) => self.fail(Error::Codex(error)),
+        }
+    }
+
+    /// An unfinished block is text after all.
+    fn release_block(&mut self) {
+        if let Some(blocks) = &mut self.blocks {
+            let text = blocks.flush();
+            self.answer.add_text(text, &mut self.out);
+        }
+    }
+
+    /// Ends the answer with all that was held back, as far as that is allowed.
+    fn finish(&mut self, finish: Finish) {
+        self.release_block();
+        self.answer.release(&mut self.out);
+        self.end(self.answer.cut().unwrap_or(finish));
+    }
+
+    fn end(&mut self, finish: Finish) {
+        let (usage, estimated) = self.answer.usage();
+        self.leave_with(Delta::End {
+            finish,
+            usage,
+            estimated,
+        });
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.leave_with(Delta::Failed(error));
+    }
+
+    fn leave_with(&mut self, last: Delta) {
+        if !self.is_done() {
+            self.leave();
+            self.out.push(Output::Emit(last));
+        }
+    }
+
+    fn leave(&mut self) {
+        self.progress.done = true;
+        self.asked = None;
+        if !self.progress.ended {
+            self.out.push(Output::Interrupt);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

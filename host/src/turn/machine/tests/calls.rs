@@ -1,0 +1,202 @@
+//! Calls: when they are given, how they end the turn, and that the tool-stop policy is obeyed.
+
+use Reaction::{Drop, GoOn, HideTail, Stop};
+
+use super::*;
+
+/// Plays a script with these answers in order, then `GoOn`: what was asked and what was told.
+fn judged(rules: Rules, words: &[&str], answers: &[Reaction]) -> (String, String) {
+    let mut answers = answers.iter().copied();
+    let outputs = play_with(rules, script(words), |_| answers.next().unwrap_or(GoOn));
+    (questions(&outputs).join(", "), told(&outputs))
+}
+
+#[test]
+fn calls_end_the_turn_when_the_upstream_response_is_complete() {
+    let words = [
+        "I look.",
+        "[f]",
+        "[g]",
+        ":sampled",
+        "never seen",
+        ":completed",
+    ];
+    let outputs = play(tools(), &words);
+    assert_eq!(told(&outputs), "I look.[0 f][1 g]!#ToolCalls");
+    let call = Output::Emit(Delta::Call {
+        index: 0,
+        id: "call_f".to_owned(),
+        name: "f".to_owned(),
+        arguments: "{}".to_owned(),
+    });
+    assert!(outputs.contains(&call), "a call is given as it was made");
+}
+
+#[test]
+fn a_call_reaches_the_client_as_soon_as_its_verdict_allows() {
+    let (mut machine, mut out) = (Machine::new(tools()), Vec::new());
+    machine.step(Input::Event(event("[f]")), &mut out);
+    assert_eq!((told(&out).as_str(), machine.calls()), ("", 1));
+    // One question at a time: what comes meanwhile waits, in order.
+    machine.step(Input::Event(event("[g]")), &mut out);
+    machine.step(Input::Event(event(":sampled")), &mut out);
+    assert_eq!(questions(&out), ["0 f"]);
+    machine.step(Input::Verdict(GoOn), &mut out);
+    assert_eq!((told(&out).as_str(), machine.calls()), ("[0 f]", 2));
+    assert_eq!(questions(&out), ["0 f", "1 g"]);
+    machine.step(Input::Verdict(Drop), &mut out);
+    assert_eq!(told(&out), "[0 f]!#ToolCalls");
+    assert_eq!(machine.calls(), 1);
+}
+
+#[test]
+fn without_offered_tools_a_call_is_codexs_own_affair() {
+    let words = ["[f]", ":sampled", "a", ":sampled", ":completed"];
+    let outputs = play(Rules::default(), &words);
+    assert_eq!(told(&outputs), "a#Stop");
+    assert_eq!(questions(&outputs), [""; 0]);
+}
+
+/// Every reaction to every question, in one script: two calls with text before, between and after.
+#[test]
+fn the_tool_stop_policy_is_obeyed() {
+    let words = ["a", "[f]", "b", "c", "[g]", "d", ":sampled", ":completed"];
+    let all = "0 f, text 1, 1 g, text 1";
+    for (answers, asked, expected) in [
+        (&[][..], all, "a[0 f]bc[1 g]d!#ToolCalls"),
+        (&[Stop], "0 f", "a[0 f]!#ToolCalls"),
+        (&[GoOn, Stop], "0 f, text 1", "a[0 f]!#ToolCalls"),
+        (
+            &[GoOn, GoOn, Stop],
+            "0 f, text 1, 1 g",
+            "a[0 f]bc[1 g]!#ToolCalls",
+        ),
+        (&[Drop], "0 f, 0 g, text 1", "abc[0 g]d!#ToolCalls"),
+        (&[Drop, Drop], "0 f, 0 g", "abcd!#Stop"),
+        (&[Drop, Stop], "0 f, 0 g", "abc[0 g]!#ToolCalls"),
+        (&[GoOn, Drop], all, "a[0 f][1 g]d!#ToolCalls"),
+        (
+            &[GoOn, GoOn, Drop],
+            "0 f, text 1, 1 g",
+            "a[0 f]bcd!#ToolCalls",
+        ),
+        (&[HideTail], "0 f, 1 g, text 1", "a[0 f]bc[1 g]d!#ToolCalls"),
+        (
+            &[HideTail, HideTail],
+            "0 f, 1 g",
+            "a[0 f]bc[1 g]!#ToolCalls",
+        ),
+        (&[HideTail, Drop], "0 f, 1 g", "a[0 f]!#ToolCalls"),
+        (
+            &[GoOn, HideTail, GoOn, HideTail],
+            all,
+            "a[0 f]bc[1 g]!#ToolCalls",
+        ),
+    ] {
+        let expected = (asked.to_owned(), expected.to_owned());
+        assert_eq!(judged(tools(), &words, answers), expected, "{answers:?}");
+    }
+}
+
+#[test]
+fn a_wait_stands_until_it_was_asked() {
+    let (mut machine, mut out) = (Machine::new(tools()), Vec::new());
+    let mut last = |input| {
+        out.clear();
+        machine.step(input, &mut out);
+        out.last().cloned()
+    };
+    let ask = |question| Some(Output::Ask(question));
+    last(Input::Event(event("[f]")));
+    assert_eq!(last(Input::Quiet), None, "the policy is thinking");
+    let armed = Some(Output::Arm(300));
+    assert_eq!(last(Input::Verdict(Reaction::Wait(300))), armed);
+    assert_eq!(last(Input::Event(event("(r)"))), armed);
+    let text = ask(Question::TextAfterCalls(1));
+    assert_eq!(last(Input::Event(event("b"))), text);
+    assert_eq!(last(Input::Verdict(GoOn)), armed);
+    assert_eq!(last(Input::Quiet), ask(Question::Quiet(300)));
+    let again = Some(Output::Arm(50));
+    assert_eq!(last(Input::Verdict(Reaction::Wait(50))), again);
+    assert_eq!(last(Input::Quiet), ask(Question::Quiet(50)));
+    assert_eq!(last(Input::Verdict(GoOn)), None);
+    assert_eq!(last(Input::Quiet), None, "nobody waits any more");
+    assert_eq!(last(Input::Verdict(Stop)), None, "nothing was asked");
+    last(Input::Event(event(":sampled")));
+    assert_eq!(told(&out), "!#ToolCalls");
+}
+
+#[test]
+fn quiet_may_end_the_turn_with_what_there_is() {
+    let rules = Rules {
+        stop: vec!["END".to_owned()],
+        prompt_tokens_estimate: 7,
+        ..tools()
+    };
+    let (mut machine, mut out) = (Machine::new(rules), Vec::new());
+    for input in [
+        Input::Event(event("[f]")),
+        Input::Verdict(Reaction::Wait(300)),
+        Input::Event(event("bE")),
+        Input::Verdict(GoOn),
+        Input::Quiet,
+        Input::Verdict(Stop),
+    ] {
+        machine.step(input, &mut out);
+    }
+    assert_eq!(told(&out), "[0 f]bE!#ToolCalls");
+    assert_eq!(cost(&out), ([7, 0, 2, 0], true));
+}
+
+#[test]
+fn blocks_in_the_text_are_calls_where_the_client_has_such() {
+    let f = "<use_tool name=\"f\">1</use_tool>";
+    let g = "<use_tool><name>g</name></use_tool>";
+    let (one, two) = (format!("a{f}b"), format!("c{g}d<use_"));
+    let words = [one.as_str(), &two, ":sampled", ":completed"];
+    let (all, neither) = (format!("a{f}bc{g}d<use_#Stop"), "abcd<use_#Stop".to_owned());
+    for (answers, asked, expected) in [
+        (&[][..], "0 f*, text 1, 1 g*, text 6", all.clone()),
+        (&[Stop], "0 f*", format!("a{f}!#Stop")),
+        (&[GoOn, Stop], "0 f*, text 1", format!("a{f}!#Stop")),
+        (&[Drop], "0 f*, 0 g*, text 6", format!("abc{g}d<use_#Stop")),
+        (&[Drop, Drop], "0 f*, 0 g*", neither),
+        (
+            &[HideTail, HideTail],
+            "0 f*, 1 g*",
+            format!("a{f}bc{g}#Stop"),
+        ),
+    ] {
+        let expected = (asked.to_owned(), expected);
+        assert_eq!(judged(textual(), &words, answers), expected, "{answers:?}");
+    }
+    assert_eq!(judged(Rules::default(), &words, &[]), (String::new(), all));
+}
+
+#[test]
+fn a_stop_sequence_may_reach_into_a_block() {
+    let block = "a\n<use_tool name=\"f\">1</use_tool>b";
+    let judged = |stop: &str, answer| {
+        let rules = Rules {
+            textual_tools: true,
+            ..stopping_at(&[stop])
+        };
+        judged(rules, &[block, ":completed"], &[answer])
+    };
+    for (stop, answer, asked, expected) in [
+        ("\n<use_tool", GoOn, "", "a!#Stop"),
+        ("</use_tool>", GoOn, "", "a\n<use_tool name=\"f\">1!#Stop"),
+        // A call is a border: nothing reaches over its end.
+        (
+            ">b",
+            GoOn,
+            "0 f*, text 1",
+            "a\n<use_tool name=\"f\">1</use_tool>b#Stop",
+        ),
+        // A dropped block takes nothing of the text before it along.
+        ("\n<use_tools", Drop, "0 f*", "a\nb#Stop"),
+    ] {
+        let expected = (asked.to_owned(), expected.to_owned());
+        assert_eq!(judged(stop, answer), expected, "{stop:?}");
+    }
+}

@@ -1,0 +1,263 @@
+//! Finds words in text that arrives in pieces, holding back only what could still become one of them.
+
+/// Looks for several words at once, one Knuth-Morris-Pratt automaton each: constant work per byte, whatever the
+/// borders of the pieces.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    words: Vec<Automaton>,
+    /// Text seen and not passed on begins at `held[start..]`; what is before has been passed on already.
+    held: String,
+    start: usize,
+}
+
+/// What a piece of text led to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Scan {
+    /// No word is complete. This much can no longer be part of one.
+    Clear(String),
+    /// A word is complete. The search has begun anew and has not looked at `rest`.
+    Hit {
+        /// What came before the word.
+        before: String,
+        /// What came after it.
+        rest: String,
+    },
+}
+
+impl Search {
+    /// Empty words are never found.
+    pub(super) fn new<W: AsRef<str>>(words: impl IntoIterator<Item = W>) -> Self {
+        let words = words
+            .into_iter()
+            .map(|word| Automaton::new(word.as_ref()))
+            .filter(|automaton| !automaton.word.is_empty())
+            .collect();
+        Self {
+            words,
+            ..Self::default()
+        }
+    }
+
+    /// Looks at the next piece. The word that is complete first wins; of two that end together, the longer.
+    pub(super) fn push(&mut self, mut text: String) -> Scan {
+        if self.words.is_empty() {
+            return Scan::Clear(text);
+        }
+        for (at, byte) in text.bytes().enumerate() {
+            let complete = self.words.iter_mut().filter_map(|word| word.advance(byte));
+            if let Some(length) = complete.max() {
+                let rest = text.split_off(at + 1);
+                let mut before = self.flush();
+                before.push_str(&text);
+                before.truncate(before.len() - length);
+                return Scan::Hit { before, rest };
+            }
+        }
+        let pending = self.words.iter().map(|word| word.matched).max();
+        Scan::Clear(self.pass_all_but(pending.unwrap_or(0), text))
+    }
+
+    /// Gives back what is held and begins anew.
+    pub(super) fn flush(&mut self) -> String {
+        for word in &mut self.words {
+            word.matched = 0;
+        }
+        let mut held = std::mem::take(&mut self.held);
+        held.drain(..std::mem::take(&mut self.start));
+        held
+    }
+
+    /// How many bytes are held back.
+    pub(super) fn holding(&self) -> usize {
+        self.held.len() - self.start
+    }
+
+    /// A word's prefix begins with its first character, so what is kept begins at a character's first byte.
+    fn pass_all_but(&mut self, keep: usize, mut text: String) -> String {
+        if self.holding() == 0 {
+            self.held = text.split_off(text.len() - keep);
+            self.start = 0;
+            return text;
+        }
+        self.held.push_str(&text);
+        let end = self.held.len() - keep;
+        let passed = self
+            .held
+            .get(self.start..end)
+            .unwrap_or_default()
+            .to_owned();
+        self.start = end;
+        // What moves is never more than what was passed since it last moved.
+        if self.start * 2 >= self.held.len() {
+            self.held.drain(..self.start);
+            self.start = 0;
+        }
+        passed
+    }
+}
+
+#[derive(Debug)]
+struct Automaton {
+    word: Box<[u8]>,
+    /// At `n`: the length of the longest proper prefix of `word[..=n]` that is also its suffix.
+    borders: Box<[usize]>,
+    /// How much of the word the text now ends with.
+    matched: usize,
+}
+
+impl Automaton {
+    fn new(word: &str) -> Self {
+        let mut automaton = Self {
+            word: word.as_bytes().into(),
+            borders: vec![0; word.len()].into(),
+            matched: 0,
+        };
+        // The borders of a word are what it matches of itself, one byte late.
+        for at in 1..word.len() {
+            automaton.advance(word.as_bytes().get(at).copied().unwrap_or_default());
+            if let Some(border) = automaton.borders.get_mut(at) {
+                *border = automaton.matched;
+            }
+        }
+        automaton.matched = 0;
+        automaton
+    }
+
+    /// The word's length, if this byte completes it.
+    fn advance(&mut self, byte: u8) -> Option<usize> {
+        while self.matched > 0 && self.word.get(self.matched) != Some(&byte) {
+            self.matched = self.borders.get(self.matched - 1).copied().unwrap_or(0);
+        }
+        if self.word.get(self.matched) == Some(&byte) {
+            self.matched += 1;
+        }
+        (self.matched == self.word.len()).then_some(self.matched)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is passed before the first word, and whether there was one; one push a piece.
+    fn scan<'a>(words: &[&str], pieces: impl IntoIterator<Item = &'a str>) -> (String, bool) {
+        let mut search = Search::new(words);
+        let mut passed = String::new();
+        for piece in pieces {
+            match search.push(piece.to_owned()) {
+                Scan::Clear(text) => passed.push_str(&text),
+                Scan::Hit { before, .. } => return (passed + &before, true),
+            }
+        }
+        (passed + &search.flush(), false)
+    }
+
+    /// The definition, tried at every end: the first end at which a word is complete, its longest word there.
+    fn naive(words: &[&str], text: &str) -> (String, bool) {
+        for end in 0..=text.len() {
+            let complete = words
+                .iter()
+                .filter(|word| text.as_bytes()[..end].ends_with(word.as_bytes()));
+            if let Some(length) = complete.map(|word| word.len()).max() {
+                return (text[..end - length].to_owned(), true);
+            }
+        }
+        (text.to_owned(), false)
+    }
+
+    #[test]
+    fn finds_the_same_however_the_text_is_cut() {
+        let words: &[&[&str]] = &[
+            &["END"],
+            &["\n\n", "\nUser:"],
+            &["aab", "ab", "b"],
+            &["aaaa"],
+            &["abab!"],
+            &["日本", "本"],
+            &["éé", "é!"],
+        ];
+        let texts = [
+            "",
+            "EN",
+            "ENEND tail",
+            "one\nUse\nUser: two",
+            "aaaab",
+            "aabaab",
+            "abababab!",
+            "日日本語",
+            "éaéé",
+            "xé",
+        ];
+        for words in words {
+            for text in texts {
+                let expected = naive(words, text);
+                let borders = text.char_indices().map(|(at, _)| at).chain([text.len()]);
+                for (at, to) in borders
+                    .clone()
+                    .flat_map(|at| borders.clone().map(move |to| (at, to)))
+                {
+                    if at <= to {
+                        let pieces = [&text[..at], &text[at..to], &text[to..]];
+                        assert_eq!(scan(words, pieces), expected, "{words:?} in {pieces:?}");
+                    }
+                }
+                let characters = text
+                    .char_indices()
+                    .map(|(at, c)| &text[at..at + c.len_utf8()]);
+                assert_eq!(
+                    scan(words, characters),
+                    expected,
+                    "{words:?} in {text:?}, by character"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn holds_back_only_what_could_become_a_word() {
+        let mut search = Search::new(["\nUser:"]);
+        for (piece, passed, holding) in [
+            ("Hello", "Hello", 0),
+            (" there\nUs", " there", 3),
+            ("e", "", 4),
+            ("less\n", "\nUseless", 1),
+            ("!", "\n!", 0),
+        ] {
+            assert_eq!(
+                search.push(piece.to_owned()),
+                Scan::Clear(passed.to_owned())
+            );
+            assert_eq!(search.holding(), holding, "after {piece:?}");
+        }
+    }
+
+    #[test]
+    fn a_hit_says_what_was_not_looked_at() {
+        let mut search = Search::new(["END"]);
+        let hit = search.push("one END two END three".to_owned());
+        let Scan::Hit { before, rest } = hit else {
+            panic!("{hit:?}")
+        };
+        assert_eq!((before.as_str(), rest.as_str()), ("one ", " two END three"));
+        assert!(matches!(search.push(rest), Scan::Hit { rest, .. } if rest == " three"));
+    }
+
+    #[test]
+    fn without_words_text_passes_untouched() {
+        let mut search = Search::new(Vec::<String>::new());
+        assert_eq!(
+            search.push("anything".to_owned()),
+            Scan::Clear("anything".to_owned())
+        );
+        assert!(!scan(&[""], ["an empty word is no word"]).1);
+    }
+
+    /// A word that is always nearly complete is the worst case: everything is held, one byte is passed a push.
+    #[test]
+    fn a_long_held_text_is_passed_byte_by_byte_in_order() {
+        let word = "a".repeat(300) + "b";
+        let text = "a".repeat(1_000) + "c";
+        let pieces = (0..text.len()).map(|at| &text[at..=at]);
+        assert_eq!(scan(&[&word], pieces), (text.clone(), false));
+    }
+}

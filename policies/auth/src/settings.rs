@@ -1,0 +1,201 @@
+//! Reads the operator's settings, and says what is wrong with them.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::{Value, json};
+
+use crate::decide::{ANONYMOUS, Caller, Fingerprint, Key, Rules, is_unambiguous};
+
+/// The SHA-256 of nothing: what a shell prints for the hash of an unset variable.
+const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// The latest `expires_at` that can be meant as seconds; milliseconds of today are above it.
+const LATEST_SECONDS: u64 = 99_999_999_999;
+
+/// The settings as they are written; `settings.schema.json` describes the members.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    keys: Vec<KeySettings>,
+    anonymous: Vec<String>,
+    realm: String,
+    /// What the host knows; this policy needs none of it.
+    #[serde(rename = "host")]
+    _host: IgnoredAny,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            keys: Vec::new(),
+            anonymous: Vec::new(),
+            realm: "api".to_owned(),
+            _host: IgnoredAny,
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct KeySettings {
+    sha256: String,
+    id: String,
+    tenant: Option<String>,
+    groups: Vec<String>,
+    disabled: bool,
+    expires_at: Option<u64>,
+}
+
+impl Settings {
+    /// Reads and checks settings.
+    ///
+    /// # Errors
+    /// One line that names every member with a mistake, and what would be right.
+    pub fn parse(text: &str) -> Result<Rules, String> {
+        let settings: Self = read(text)?;
+        let mut mistakes = Vec::new();
+        let keys = check_keys(settings.keys, &mut mistakes);
+        let anonymous = check_anonymous(&settings.anonymous, &mut mistakes);
+        if !is_printable(&settings.realm) || settings.realm.contains(['"', '\\']) {
+            mistakes.push("realm: use printable ASCII without quotes and backslashes".to_owned());
+        }
+        if mistakes.is_empty() {
+            Ok(Rules {
+                keys,
+                anonymous,
+                realm: settings.realm,
+            })
+        } else {
+            Err(mistakes.join("; "))
+        }
+    }
+}
+
+fn check_keys(list: Vec<KeySettings>, mistakes: &mut Vec<String>) -> HashMap<Fingerprint, Key> {
+    let mut keys = HashMap::with_capacity(list.len());
+    for (index, key) in list.into_iter().enumerate() {
+        let mut complain = |text: String| mistakes.push(format!("keys[{index}].{text}"));
+        check_names(&key, &mut complain);
+        if key.expires_at.is_some_and(|at| at > LATEST_SECONDS) {
+            complain(
+                "expires_at: give seconds since 1970, this looks like milliseconds".to_owned(),
+            );
+        }
+        let Some(fingerprint) = Fingerprint::parse(&key.sha256) else {
+            complain("sha256: expected 64 hexadecimal digits, the SHA-256 of the key".to_owned());
+            continue;
+        };
+        if key.sha256.eq_ignore_ascii_case(NOTHING) {
+            complain("sha256: this is the SHA-256 of an empty key".to_owned());
+        }
+        if keys.contains_key(&fingerprint) {
+            complain("sha256: an earlier key has the same, and a key has one owner".to_owned());
+        }
+        let key = Key {
+            caller: Caller {
+                id: key.id,
+                tenant: key.tenant,
+                groups: key.groups,
+            },
+            disabled: key.disabled,
+            expires_at: key.expires_at,
+        };
+        keys.insert(fingerprint, key);
+    }
+    keys
+}
+
+/// The entries without their trailing slashes.
+fn check_anonymous(entries: &[String], mistakes: &mut Vec<String>) -> Vec<String> {
+    let mut paths = Vec::with_capacity(entries.len());
+    for (index, entry) in entries.iter().enumerate() {
+        let path = entry.trim_end_matches('/');
+        let mut bytes = path.bytes();
+        let plain = bytes.all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte));
+        if entry.starts_with('/') && plain && is_unambiguous(path) {
+            paths.push(path.to_owned());
+        } else {
+            mistakes.push(format!(
+                "anonymous[{index}]: {entry:?} is not a plain path such as \"/v1/models\""
+            ));
+        }
+    }
+    paths
+}
+
+/// Refuses names that cannot be sent in `x-auth-…` headers, or would mean something else there.
+fn check_names(key: &KeySettings, complain: &mut impl FnMut(String)) {
+    if key.id == ANONYMOUS {
+        complain(format!(
+            "id: \"{ANONYMOUS}\" is the name of callers without a key, choose another"
+        ));
+    } else if !is_printable(&key.id) {
+        complain("id: name the caller, in printable ASCII".to_owned());
+    }
+    if key.tenant.iter().any(|tenant| !is_printable(tenant)) {
+        complain("tenant: use printable ASCII, or leave it out".to_owned());
+    }
+    for (index, group) in key.groups.iter().enumerate() {
+        if !is_printable(group) || group.contains(',') {
+            complain(format!(
+                "groups[{index}]: use printable ASCII without commas"
+            ));
+        }
+    }
+}
+
+/// Whether `text` can be a header value as it is: not empty, no control characters, no blanks at its ends.
+fn is_printable(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.all(|byte| byte == b' ' || byte.is_ascii_graphic())
+        && !text.is_empty()
+        && text.trim() == text
+}
+
+/// Reads JSON into `T`, all of whose members must have defaults, as each is tried alone to find the faulty ones.
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| {
+        let mut mistakes = Vec::new();
+        if let Ok(value) = serde_json::from_str(text) {
+            blame::<T>("", value, &|alone| alone, &mut mistakes);
+        }
+        if mistakes.is_empty() {
+            mistakes.push(error.to_string());
+        }
+        mistakes.join("; ")
+    })
+}
+
+/// Collects the innermost values that `T` refuses, each put in its place by `wrap`, without its neighbours.
+fn blame<T: DeserializeOwned>(
+    path: &str,
+    value: Value,
+    wrap: &dyn Fn(Value) -> Value,
+    mistakes: &mut Vec<String>,
+) {
+    match value {
+        Value::Object(members) if !members.is_empty() => {
+            for (name, member) in members {
+                let dot = if path.is_empty() { "" } else { "." };
+                let place = |alone| wrap(json!({ name.as_str(): alone }));
+                blame::<T>(&format!("{path}{dot}{name}"), member, &place, mistakes);
+            }
+        }
+        Value::Array(items) if !items.is_empty() => {
+            for (index, item) in items.into_iter().enumerate() {
+                let place = |alone| wrap(json!([alone]));
+                blame::<T>(&format!("{path}[{index}]"), item, &place, mistakes);
+            }
+        }
+        leaf => {
+            if let Err(error) = T::deserialize(wrap(leaf)) {
+                mistakes.push(format!("{path}: {error}"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! Reasoning efforts: the words, their order, and what each model takes.
+
+use std::collections::BTreeMap;
+
+use crate::decide::{Denial, Route, quote};
+
+/// The efforts every client may name, weakest first. A model may offer others.
+pub const KNOWN: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+
+/// The efforts of the host's models.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Support(BTreeMap<String, Vec<String>>);
+
+impl Support {
+    /// Notes that `model` takes these efforts, in any order.
+    pub fn insert(&mut self, model: &str, efforts: &[String]) {
+        let mut efforts: Vec<_> = efforts.iter().map(|word| normalise(word)).collect();
+        efforts.sort_by_key(|word| rank(word));
+        efforts.dedup();
+        self.0.insert(model.to_ascii_lowercase(), efforts);
+    }
+
+    /// What the model behind `route` takes, weakest first; empty if that is not known.
+    #[must_use]
+    pub fn of(&self, route: &Route) -> &[String] {
+        // The host knows the models of Codex's own provider; another's may share a name.
+        let model = route.model.as_ref().filter(|_| route.provider.is_none());
+        let efforts = model.and_then(|model| self.0.get(&model.to_ascii_lowercase()));
+        efforts.map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether `word` is an effort at all, or one of any model.
+    #[must_use]
+    pub fn knows(&self, word: &str) -> bool {
+        KNOWN.contains(&word) || self.0.values().flatten().any(|effort| effort == word)
+    }
+}
+
+/// The form in which efforts are compared and passed on.
+#[must_use]
+pub fn normalise(word: &str) -> String {
+    word.trim().to_ascii_lowercase()
+}
+
+/// Strength; words we do not know are the strongest.
+fn rank(word: &str) -> usize {
+    KNOWN
+        .iter()
+        .position(|known| *known == word)
+        .unwrap_or(KNOWN.len())
+}
+
+/// The effort to run with when the client asked for `word` and the model takes `supported` (empty: not known).
+///
+/// # Errors
+/// If there is no such effort, or the model does not take it.
+pub fn choose(word: &str, supported: &[String]) -> Result<String, Denial> {
+    let effort = normalise(word);
+    if supported.contains(&effort) {
+        return Ok(effort);
+    }
+    let known = KNOWN.contains(&effort.as_str());
+    let Some(lowest) = supported.first().filter(|_| known) else {
+        return if known {
+            Ok(effort)
+        } else {
+            Err(invalid(word, supported))
+        };
+    };
+    // Apps ask for the least there is, for chat titles say, of every model alike.
+    if matches!(effort.as_str(), "none" | "minimal") {
+        return Ok(lowest.clone());
+    }
+    Err(Denial {
+        code: "unsupported_value",
+        message: format!(
+            "Unsupported value: '{effort}' is not supported with this model. Supported values are: {}.",
+            list(supported)
+        ),
+        ..invalid(word, supported)
+    })
+}
+
+/// Of `supported`, weakest first, the closest to `effort`, the weaker of two; `effort` itself if nothing is known.
+#[must_use]
+pub fn nearest(effort: &str, supported: &[String]) -> String {
+    let distance = |word: &&String| rank(word).abs_diff(rank(effort));
+    supported
+        .iter()
+        .min_by_key(distance)
+        .map_or_else(|| effort.to_owned(), String::clone)
+}
+
+fn invalid(word: &str, supported: &[String]) -> Denial {
+    let values = if supported.is_empty() {
+        list(&KNOWN)
+    } else {
+        list(supported)
+    };
+    Denial {
+        status: 400,
+        kind: "invalid_request_error",
+        code: "invalid_value",
+        message: format!(
+            "Invalid value: '{}'. Supported values are: {values}.",
+            quote(word)
+        ),
+        param: Some("reasoning_effort"),
+    }
+}
+
+fn list(words: &[impl AsRef<str>]) -> String {
+    let quoted: Vec<_> = words
+        .iter()
+        .map(|word| format!("'{}'", word.as_ref()))
+        .collect();
+    quoted.join(", ")
+}

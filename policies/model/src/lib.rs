@@ -1,0 +1,9 @@
+//! Which model runs? Maps names to models and efforts; the default `model` policy of codex-gateway.
+
+pub mod decide;
+pub mod effort;
+pub mod routes;
+pub mod settings;
+
+#[cfg(target_family = "wasm")]
+mod component;

@@ -1,0 +1,204 @@
+//! Builds the table of model names once, from what the operator and the host said.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::decide::{Route, Rules};
+use crate::effort::{Support, nearest};
+use crate::settings::{Alias, Host};
+
+/// Names that are always accepted, whatever Codex runs: the one that is listed in production, and in development.
+const FAMILIES: [&str; 2] = ["codex-5", "codev-5"];
+
+/// A family's members, and the effort each stands for.
+const MEMBERS: [(&str, Option<&str>); 5] = [
+    ("", None),
+    ("-low", Some("low")),
+    ("-medium", Some("medium")),
+    ("-high", Some("high")),
+    ("-minimal", Some("minimal")),
+];
+
+/// The rules for a host, the operator's aliases (by their names in lower case) and the name of the default model.
+///
+/// # Errors
+/// If there cannot be such a default: one line that says what could be.
+pub fn build(
+    host: &Host,
+    aliases: &BTreeMap<String, Alias>,
+    default: Option<&str>,
+    owned_by: String,
+) -> Result<Rules, String> {
+    let efforts = host.support();
+    let [production, development] = FAMILIES;
+    let home = if host.environment == "dev" {
+        development
+    } else {
+        production
+    };
+    let families = route_families(host.base_model(), &efforts);
+    let mut models = host.model_names();
+
+    // Later entries replace earlier ones: the operator has the last word.
+    let mut routes: BTreeMap<_, _> = models
+        .iter()
+        .map(|id| (id.to_ascii_lowercase(), route(id)))
+        .collect();
+    routes.extend(families.clone());
+    for (name, alias) in aliases {
+        routes.insert(name.clone(), route_alias(alias, &families, &efforts));
+    }
+
+    let default = default.unwrap_or(home);
+    let key = default.to_ascii_lowercase();
+    if !routes.contains_key(&key) {
+        if !host.models.is_empty() || default.is_empty() {
+            let known = [home]
+                .into_iter()
+                .chain(aliases.keys().chain(&models).map(String::as_str));
+            let known = known.collect::<Vec<_>>().join(", ");
+            return Err(format!(
+                "default: there is no {default:?}, choose one of {known}"
+            ));
+        }
+        // Without a list of Codex's models the operator's word has to do.
+        models.push(default.to_owned());
+    }
+    let default = routes.entry(key).or_insert_with(|| route(default)).clone();
+
+    let members = MEMBERS.iter().filter(|_| host.base_model().is_some());
+    let members = members.map(|(suffix, _)| format!("{home}{suffix}"));
+    let listed = distinct(members.chain(aliases.keys().cloned()).chain(models));
+    Ok(Rules {
+        routes,
+        default,
+        listed,
+        owned_by,
+        efforts,
+    })
+}
+
+fn route(model: &str) -> Route {
+    Route {
+        model: Some(model.to_owned()),
+        effort: None,
+        provider: None,
+    }
+}
+
+fn route_families(base: Option<&str>, efforts: &Support) -> BTreeMap<String, Route> {
+    let mut routes = BTreeMap::new();
+    for family in FAMILIES {
+        for (suffix, effort) in MEMBERS {
+            let route = Route {
+                model: base.map(str::to_owned),
+                effort: effort.map(str::to_owned),
+                provider: None,
+            };
+            routes.insert(format!("{family}{suffix}"), supported(route, efforts));
+        }
+    }
+    routes
+}
+
+/// An alias leads to a model, or to a member of a family; not to another alias, so that none can go in circles.
+fn route_alias(alias: &Alias, families: &BTreeMap<String, Route>, efforts: &Support) -> Route {
+    let member = families.get(&alias.model.to_ascii_lowercase()).cloned();
+    let target = member.unwrap_or_else(|| route(&alias.model));
+    let route = Route {
+        effort: alias.effort.clone().or(target.effort),
+        provider: alias.provider.clone(),
+        model: target.model,
+    };
+    supported(route, efforts)
+}
+
+/// The route with an effort its model takes: a name must work even where its very effort does not exist.
+fn supported(route: Route, efforts: &Support) -> Route {
+    let effort = route
+        .effort
+        .as_ref()
+        .map(|effort| nearest(effort, efforts.of(&route)));
+    Route { effort, ..route }
+}
+
+/// Each name once, whatever its case, where it came first.
+fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    names
+        .filter(|name| seen.insert(name.to_ascii_lowercase()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::decide::Rules;
+    use crate::settings::Settings;
+
+    fn rules(settings: &Value) -> Rules {
+        Settings::parse(&settings.to_string()).unwrap()
+    }
+
+    const FAMILY: [&str; 5] = [
+        "codex-5",
+        "codex-5-low",
+        "codex-5-medium",
+        "codex-5-high",
+        "codex-5-minimal",
+    ];
+
+    #[test]
+    fn the_family_of_the_environment_is_listed() {
+        let listed = |environment: &str| {
+            rules(&json!({"host": {"environment": environment, "codex_model": "codex-5"}})).listed
+        };
+        assert_eq!(listed("prod"), FAMILY);
+        let development = FAMILY.map(|name| name.replace("codex", "codev"));
+        assert_eq!(listed("dev")[..5], development);
+    }
+
+    #[test]
+    fn the_family_comes_first_then_aliases_then_codex_models() {
+        let rules = rules(&json!({
+            "aliases": {"smart": "gpt-6-sol", "Fast": "gpt-6-mini", "codex-5-low": "gpt-6-mini", "gpt-6-nano": "gpt-6-mini"},
+            "owned_by": "us",
+            "host": {
+                "codex_model": "gpt-5",
+                "models": [{"id": "gpt-6-sol", "efforts": ["low"]}, {"id": "gpt-6-mini"}, {"id": "GPT-6-nano"}],
+            },
+        }));
+        let mut expected = FAMILY.to_vec();
+        expected.extend([
+            "fast",
+            "gpt-6-nano",
+            "smart",
+            "gpt-6-sol",
+            "gpt-6-mini",
+            "gpt-5",
+        ]);
+        assert_eq!(rules.listed, expected);
+        assert_eq!(rules.owned_by, "us");
+    }
+
+    #[test]
+    fn a_family_without_a_model_is_not_listed() {
+        assert_eq!(
+            rules(&json!({"aliases": {"fast": "gpt-6-mini"}})).listed,
+            ["fast"]
+        );
+    }
+
+    #[test]
+    fn every_listed_model_runs() {
+        let rules = rules(&json!({
+            "default": "smart",
+            "aliases": {"smart": "gpt-6-sol", "o1": {"model": "m", "provider": "p"}},
+            "host": {"codex_model": "gpt-5", "models": [{"id": "GPT-6-sol", "efforts": ["low"]}]},
+        }));
+        assert_eq!(rules.listed.len(), 9);
+        for id in &rules.listed {
+            assert!(rules.resolve(Some(id), None).is_ok(), "{id}");
+        }
+    }
+}

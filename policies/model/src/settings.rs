@@ -1,0 +1,217 @@
+//! Reads the operator's settings and what the host adds, and says what is wrong with them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::decide::Rules;
+use crate::effort::{KNOWN, Support, normalise};
+use crate::routes::build;
+
+/// The settings as they are written; `settings.schema.json` describes the members.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    default: Option<String>,
+    aliases: BTreeMap<String, AliasSettings>,
+    owned_by: String,
+    host: Host,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            default: None,
+            aliases: BTreeMap::new(),
+            owned_by: "codex".to_owned(),
+            host: Host::default(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a model's id, or an object of model, effort and provider"
+)]
+enum AliasSettings {
+    Model(String),
+    Full(Alias),
+}
+
+/// A name the operator gave to a model.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Alias {
+    /// What Codex calls the model, or a member of a built-in family.
+    pub model: String,
+    /// Unless the request says otherwise.
+    pub effort: Option<String>,
+    /// Absent: Codex's own default.
+    pub provider: Option<String>,
+}
+
+/// What only the host knows. It may come to say more, so unknown members are fine.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Host {
+    /// "dev" or "prod".
+    pub environment: String,
+    /// What the built-in families run, if the operator said so.
+    pub codex_model: Option<String>,
+    /// What Codex offers, the preferred one first.
+    pub models: Vec<HostModel>,
+}
+
+/// A model Codex offers.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct HostModel {
+    /// Codex's name for it.
+    pub id: String,
+    /// The efforts it takes; empty if that is not known.
+    pub efforts: Vec<String>,
+}
+
+impl Host {
+    /// What the built-in families run.
+    #[must_use]
+    pub fn base_model(&self) -> Option<&str> {
+        let first = || self.models.first().map(|model| model.id.as_str());
+        self.codex_model.as_deref().or_else(first)
+    }
+
+    /// Every model the host names, in its order.
+    #[must_use]
+    pub fn model_names(&self) -> Vec<String> {
+        let offered = self.models.iter().map(|model| &model.id);
+        offered.chain(&self.codex_model).cloned().collect()
+    }
+
+    /// What is known of the models' efforts.
+    #[must_use]
+    pub fn support(&self) -> Support {
+        let mut support = Support::default();
+        for model in &self.models {
+            support.insert(&model.id, &model.efforts);
+        }
+        support
+    }
+}
+
+impl Settings {
+    /// Reads and checks settings.
+    ///
+    /// # Errors
+    /// One line that names every member with a mistake, and what would be right.
+    pub fn parse(text: &str) -> Result<Rules, String> {
+        let settings: Self = read(text)?;
+        let mut mistakes = Vec::new();
+        let support = settings.host.support();
+        let aliases = check_aliases(settings.aliases, &support, &mut mistakes);
+        if settings.owned_by.trim().is_empty() {
+            mistakes.push("owned_by: name an owner, or leave it out".to_owned());
+        }
+        let default = settings.default.as_deref().map(str::trim);
+        match build(&settings.host, &aliases, default, settings.owned_by) {
+            Ok(rules) if mistakes.is_empty() => Ok(rules),
+            built => {
+                mistakes.extend(built.err());
+                Err(mistakes.join("; "))
+            }
+        }
+    }
+}
+
+/// The aliases by their names in lower case.
+fn check_aliases(
+    settings: BTreeMap<String, AliasSettings>,
+    support: &Support,
+    mistakes: &mut Vec<String>,
+) -> BTreeMap<String, Alias> {
+    let mut aliases = BTreeMap::new();
+    for (name, alias) in settings {
+        let mut complain = |text: String| mistakes.push(format!("aliases.{name}{text}"));
+        let mut alias = match alias {
+            AliasSettings::Full(alias) => alias,
+            AliasSettings::Model(model) => Alias {
+                model,
+                ..Alias::default()
+            },
+        };
+        alias.model = alias.model.trim().to_owned();
+        alias.effort = alias.effort.as_deref().map(normalise);
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            complain(": a name is printable ASCII without blanks".to_owned());
+        }
+        if alias.model.is_empty() {
+            complain(".model: name the model Codex shall run".to_owned());
+        }
+        if alias
+            .effort
+            .as_ref()
+            .is_some_and(|word| !support.knows(word))
+        {
+            complain(format!(".effort: choose one of {}", KNOWN.join(", ")));
+        }
+        if alias
+            .provider
+            .as_ref()
+            .is_some_and(|provider| provider.trim().is_empty())
+        {
+            complain(".provider: name one of Codex's providers, or leave it out".to_owned());
+        }
+        if aliases.insert(name.to_ascii_lowercase(), alias).is_some() {
+            complain(": there is another of this name, case does not count".to_owned());
+        }
+    }
+    aliases
+}
+
+/// Reads JSON into `T`, all of whose members must have defaults, as each is tried alone to find the faulty ones.
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| {
+        let mut mistakes = Vec::new();
+        if let Ok(value) = serde_json::from_str(text) {
+            blame::<T>("", value, &|alone| alone, &mut mistakes);
+        }
+        if mistakes.is_empty() {
+            mistakes.push(error.to_string());
+        }
+        mistakes.join("; ")
+    })
+}
+
+/// Collects the innermost values that `T` refuses, each put in its place by `wrap`, without its neighbours.
+fn blame<T: DeserializeOwned>(
+    path: &str,
+    value: Value,
+    wrap: &dyn Fn(Value) -> Value,
+    mistakes: &mut Vec<String>,
+) {
+    match value {
+        Value::Object(members) if !members.is_empty() => {
+            for (name, member) in members {
+                let dot = if path.is_empty() { "" } else { "." };
+                let place = |alone| wrap(json!({ name.as_str(): alone }));
+                blame::<T>(&format!("{path}{dot}{name}"), member, &place, mistakes);
+            }
+        }
+        Value::Array(items) if !items.is_empty() => {
+            for (index, item) in items.into_iter().enumerate() {
+                let place = |alone| wrap(json!([alone]));
+                blame::<T>(&format!("{path}[{index}]"), item, &place, mistakes);
+            }
+        }
+        leaf => {
+            if let Err(error) = T::deserialize(wrap(leaf)) {
+                mistakes.push(format!("{path}: {error}"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

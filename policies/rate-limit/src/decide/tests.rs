@@ -1,0 +1,340 @@
+//! What is counted for whom, what a refusal says, and what the answer's headers say.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::settings::Settings;
+
+const CHAT: &str = "/v1/chat/completions";
+
+fn rules(rules: &Value) -> Rules {
+    Settings::parse(&json!({ "rules": rules }).to_string()).unwrap()
+}
+
+/// The first question: nobody is known, nothing is read.
+fn early() -> Ask<'static> {
+    Ask {
+        client: "192.0.2.1",
+        caller: None,
+        endpoint: CHAT,
+        streaming: false,
+        estimated_tokens: 0,
+    }
+}
+
+/// The second question.
+fn late() -> Ask<'static> {
+    let caller = Caller {
+        id: "ann",
+        tenant: Some("acme"),
+    };
+    Ask {
+        caller: Some(caller),
+        streaming: true,
+        estimated_tokens: 1200,
+        ..early()
+    }
+}
+
+/// The names, buckets and costs of what `ask` is paid from.
+fn paid<'a>(rules: &'a Rules, ask: &Ask<'_>) -> Vec<(&'a str, String, u64)> {
+    let quotas = rules.quotas(ask).into_iter();
+    quotas
+        .map(|quota| (quota.rule.name.as_str(), quota.key, quota.cost))
+        .collect()
+}
+
+/// The bucket of one rule, "" if it does not count.
+fn bucket(rule: &Value, ask: &Ask<'_>) -> String {
+    let rules = rules(&json!([rule]));
+    paid(&rules, ask)
+        .into_iter()
+        .map(|(_, key, _)| key)
+        .collect()
+}
+
+#[test]
+fn without_rules_nothing_is_counted() {
+    let rules = Rules::default();
+    assert_eq!(paid(&rules, &late()), []);
+    assert_eq!(rules.decide(&[]), Ok(Vec::new()));
+}
+
+#[test]
+fn every_rule_counts_a_request_exactly_once() {
+    let mut every = Vec::new();
+    for per in ["caller", "tenant", "address", "all"] {
+        for unit in ["requests", "tokens", "concurrent"] {
+            for streaming_only in [false, true] {
+                let name = format!("{per}-{unit}-{streaming_only}");
+                every.push(json!({
+                    "name": name, "unit": unit, "limit": 9, "per": per, "streaming_only": streaming_only,
+                }));
+            }
+        }
+    }
+    let rules = rules(&Value::from(every));
+    let mut counted = paid(&rules, &early());
+    counted.extend(paid(&rules, &late()));
+    let mut counted: Vec<_> = counted.into_iter().map(|(name, ..)| name).collect();
+    let mut expected: Vec<_> = rules.0.iter().map(|rule| rule.name.as_str()).collect();
+    counted.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(counted, expected);
+}
+
+#[test]
+fn only_what_the_address_tells_is_counted_before_authentication() {
+    let rules = rules(&json!([
+        {"name": "a", "unit": "requests", "limit": 9, "per": "address"},
+        {"name": "b", "unit": "concurrent", "limit": 9, "per": "address"},
+        {"name": "c", "unit": "tokens", "limit": 9, "per": "address"},
+        {"name": "d", "unit": "requests", "limit": 9, "per": "address", "streaming_only": true},
+        {"name": "e", "unit": "requests", "limit": 9, "per": "all"},
+        {"name": "f", "unit": "requests", "limit": 9},
+    ]));
+    let names = |ask: &Ask<'_>| {
+        paid(&rules, ask)
+            .into_iter()
+            .map(|(name, ..)| name)
+            .collect::<String>()
+    };
+    assert_eq!(
+        (names(&early()), names(&late())),
+        ("ab".to_owned(), "cdef".to_owned())
+    );
+}
+
+#[test]
+fn buckets_belong_to_whom_the_rule_says() {
+    let late_bucket = |per: &str, caller: Caller<'_>| {
+        let rule = json!({"name": "r", "unit": "requests", "limit": 9, "per": per});
+        bucket(
+            &rule,
+            &Ask {
+                caller: Some(caller),
+                ..late()
+            },
+        )
+    };
+    let [ann, bob] = ["ann", "bob"].map(|id| Caller {
+        id,
+        tenant: Some("acme"),
+    });
+    let acme = Caller {
+        id: "acme",
+        tenant: None,
+    };
+    assert_eq!(late_bucket("caller", ann), "ann");
+    assert_eq!(late_bucket("tenant", ann), late_bucket("tenant", bob));
+    assert_ne!(late_bucket("tenant", ann), late_bucket("tenant", acme));
+    assert_ne!(
+        late_bucket("tenant", acme),
+        late_bucket(
+            "tenant",
+            Caller {
+                id: "x",
+                tenant: None
+            }
+        )
+    );
+    assert_eq!(late_bucket("all", ann), late_bucket("all", acme));
+}
+
+#[test]
+fn addresses_of_one_ipv6_network_share_a_bucket() {
+    let rule = json!({"name": "r", "unit": "requests", "limit": 9, "per": "address"});
+    for (client, expected) in [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("unix", "unix"),
+    ] {
+        assert_eq!(bucket(&rule, &Ask { client, ..early() }), expected);
+    }
+}
+
+#[test]
+fn only_generating_endpoints_count_unless_a_rule_says_otherwise() {
+    let counts = |endpoints: Value, endpoint: &str| {
+        let mut rule = json!({"name": "r", "unit": "requests", "limit": 9});
+        if !endpoints.is_null() {
+            rule["endpoints"] = endpoints;
+        }
+        !bucket(&rule, &Ask { endpoint, ..late() }).is_empty()
+    };
+    for endpoint in [CHAT, "/v1/responses", "/v1/completions", "/v1/completions/"] {
+        assert!(counts(Value::Null, endpoint), "{endpoint}");
+    }
+    for endpoint in ["/v1/models", "/v1/responses/x", "/v1/completionsx", "/", ""] {
+        assert!(!counts(Value::Null, endpoint), "{endpoint}");
+    }
+    assert!(counts(json!(["/v1/models/"]), "/v1/models"));
+    assert!(!counts(json!(["/v1/models"]), CHAT));
+    assert!(counts(json!(["/v1/*"]), CHAT));
+    assert!(!counts(json!(["/v1/*"]), "/v1"));
+    assert!(!counts(json!(["/v1/*"]), "/v10/x"));
+    assert!(counts(json!(["/*"]), "/anything/at/all"));
+}
+
+#[test]
+fn a_streams_rule_leaves_other_requests_alone() {
+    let rule = json!({"name": "r", "unit": "concurrent", "limit": 4, "streaming_only": true});
+    assert_eq!(bucket(&rule, &late()), "ann");
+    assert_eq!(
+        bucket(
+            &rule,
+            &Ask {
+                streaming: false,
+                ..late()
+            }
+        ),
+        ""
+    );
+}
+
+#[test]
+fn tokens_cost_their_estimate_within_reason() {
+    let rules = rules(&json!([{"name": "t", "unit": "tokens", "limit": 5000}]));
+    for (estimate, cost) in [(1200, 1200), (0, 1), (u64::MAX, 5000)] {
+        let ask = Ask {
+            estimated_tokens: estimate,
+            ..late()
+        };
+        assert_eq!(paid(&rules, &ask), [("t", "ann".to_owned(), cost)]);
+    }
+}
+
+#[test]
+fn a_quota_carries_its_rule() {
+    let rules = rules(&json!([{"name": "r", "unit": "requests", "limit": 60, "window_ms": 5000}]));
+    let quotas = rules.quotas(&late());
+    assert_eq!(quotas.len(), 1);
+    assert_eq!(
+        (
+            quotas[0].rule.limit,
+            quotas[0].rule.window_ms,
+            quotas[0].cost
+        ),
+        (60, 5000, 1)
+    );
+}
+
+fn standing(name: &str, granted: bool, remaining: u64, reset_ms: u64) -> Standing {
+    Standing {
+        name: name.to_owned(),
+        granted,
+        remaining,
+        reset_ms,
+    }
+}
+
+/// Two rules for requests, one for tokens, one for streams.
+fn usual() -> Rules {
+    rules(&json!([
+        {"name": "minute", "unit": "requests", "limit": 60},
+        {"name": "day", "unit": "requests", "limit": 1000, "window_ms": 86_400_000, "per": "tenant"},
+        {"name": "tokens", "unit": "tokens", "limit": 90_000, "per": "all"},
+        {"name": "streams", "unit": "concurrent", "limit": 4, "streaming_only": true},
+    ]))
+}
+
+fn value<'a>(headers: &'a [(String, String)], name: &str) -> &'a str {
+    headers
+        .iter()
+        .find(|(key, _)| key == name)
+        .map_or("", |(_, value)| value)
+}
+
+#[test]
+fn granted_requests_are_told_the_tightest_balance_of_each_unit() {
+    let headers = usual().decide(&[
+        standing("minute", true, 58, 2000),
+        standing("day", true, 3, 3_600_000),
+        standing("tokens", true, 88_800, 120),
+        standing("streams", true, 3, 0),
+    ]);
+    let expected = [
+        ("x-ratelimit-limit-requests", "1000"),
+        ("x-ratelimit-remaining-requests", "3"),
+        ("x-ratelimit-reset-requests", "1h0m0s"),
+        ("x-ratelimit-limit-tokens", "90000"),
+        ("x-ratelimit-remaining-tokens", "88800"),
+        ("x-ratelimit-reset-tokens", "120ms"),
+    ];
+    let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(headers, Ok(expected.into()));
+}
+
+#[test]
+fn too_many_requests_are_429_with_the_time_to_wait() {
+    let standings = [
+        standing("minute", false, 0, 11_001),
+        standing("day", true, 0, 50_000),
+    ];
+    let denial = usual().decide(&standings).unwrap_err();
+    assert_eq!(
+        (denial.status, denial.kind, denial.code),
+        (429, "rate_limit_error", "rate_limited")
+    );
+    assert_eq!(
+        denial.message,
+        "Rate limit reached: at most 60 requests in 1m0s for this caller. Try again in 11.001s."
+    );
+    assert_eq!(value(&denial.headers, "retry-after"), "12");
+    assert_eq!(value(&denial.headers, "retry-after-ms"), "11001");
+    // The bucket that refused, not the other that is as empty.
+    assert_eq!(value(&denial.headers, "x-ratelimit-limit-requests"), "60");
+    assert_eq!(
+        value(&denial.headers, "x-ratelimit-reset-requests"),
+        "11.001s"
+    );
+}
+
+#[test]
+fn too_many_tokens_have_a_code_of_their_own() {
+    let denial = usual()
+        .decide(&[standing("tokens", false, 7, 30_000)])
+        .unwrap_err();
+    assert_eq!((denial.status, denial.code), (429, "tokens_rate_limited"));
+    assert_eq!(
+        denial.message,
+        "Rate limit reached: at most 90000 tokens in 1m0s. Try again in 30s."
+    );
+    assert_eq!(value(&denial.headers, "x-ratelimit-remaining-tokens"), "7");
+}
+
+#[test]
+fn too_many_streams_have_a_code_of_their_own() {
+    let denial = usual()
+        .decide(&[standing("streams", false, 0, 0)])
+        .unwrap_err();
+    assert_eq!((denial.status, denial.code), (429, "concurrency_exceeded"));
+    assert_eq!(
+        denial.message,
+        "Too many concurrent streams: at most 4 for this caller. Try again in 1s."
+    );
+    assert_eq!(value(&denial.headers, "retry-after"), "1");
+    assert_eq!(value(&denial.headers, "retry-after-ms"), "1000");
+}
+
+#[test]
+fn of_several_refusals_the_longest_is_told() {
+    let standings = [
+        standing("streams", false, 0, 10),
+        standing("tokens", false, 0, 2500),
+        standing("minute", false, 0, 900),
+    ];
+    let denial = usual().decide(&standings).unwrap_err();
+    assert_eq!(denial.code, "tokens_rate_limited");
+    assert_eq!(value(&denial.headers, "retry-after"), "3");
+}
+
+#[test]
+fn a_refusal_by_a_rule_nobody_knows_is_still_a_refusal() {
+    let denial = usual().decide(&[standing("?", false, 0, 20)]).unwrap_err();
+    assert_eq!((denial.status, denial.code), (429, "rate_limited"));
+    assert_eq!(value(&denial.headers, "retry-after"), "1");
+}

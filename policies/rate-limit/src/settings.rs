@@ -1,0 +1,165 @@
+//! Reads the operator's settings, and says what is wrong with them.
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::{Value, json};
+
+use crate::decide::{Per, Rule, Rules, Unit};
+
+/// What is counted unless a rule says otherwise: the endpoints that make Codex work.
+const GENERATING: [&str; 3] = ["/v1/chat/completions", "/v1/responses", "/v1/completions"];
+
+/// The largest limit; with the longest window it keeps the host's arithmetic within 64 bits.
+const LARGEST_LIMIT: u64 = 1_000_000_000;
+
+/// 31 days.
+const LONGEST_WINDOW_MS: u64 = 31 * 24 * 3_600_000;
+
+const MINUTE_MS: u64 = 60_000;
+
+/// The settings as they are written; `settings.schema.json` describes the members.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    rules: Vec<RuleSettings>,
+    /// What the host knows; this policy needs none of it.
+    #[serde(rename = "host")]
+    _host: IgnoredAny,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RuleSettings {
+    name: String,
+    unit: Option<Unit>,
+    limit: Option<u64>,
+    window_ms: Option<u64>,
+    per: Per,
+    streaming_only: bool,
+    endpoints: Option<Vec<String>>,
+}
+
+impl Settings {
+    /// Reads and checks settings.
+    ///
+    /// # Errors
+    /// One line that names every member with a mistake, and what would be right.
+    pub fn parse(text: &str) -> Result<Rules, String> {
+        let settings: Self = read(text)?;
+        let mut mistakes = Vec::new();
+        let mut rules: Vec<Rule> = Vec::with_capacity(settings.rules.len());
+        for (index, rule) in settings.rules.into_iter().enumerate() {
+            let mut complain = |text: &str| mistakes.push(format!("rules[{index}].{text}"));
+            if rules.iter().any(|earlier| earlier.name == rule.name) {
+                complain("name: an earlier rule has the same, choose another");
+            }
+            rules.push(check(rule, &mut complain));
+        }
+        if mistakes.is_empty() {
+            Ok(Rules(rules))
+        } else {
+            Err(mistakes.join("; "))
+        }
+    }
+}
+
+/// The rule, which is only to be used if there is nothing to complain about.
+fn check(settings: RuleSettings, complain: &mut impl FnMut(&str)) -> Rule {
+    let name = settings.name;
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        complain("name: name the rule, in printable ASCII without blanks");
+    }
+    if settings.unit.is_none() {
+        complain("unit: choose requests, tokens or concurrent");
+    }
+    let unit = settings.unit.unwrap_or(Unit::Requests);
+    let limit = settings.limit.unwrap_or(0);
+    if !(1..=LARGEST_LIMIT).contains(&limit) {
+        complain("limit: give a number from 1 to 1000000000, or leave the rule out");
+    }
+    let window_ms = match (unit, settings.window_ms) {
+        (Unit::Concurrent, None) => 0,
+        (_, window) => window.unwrap_or(MINUTE_MS),
+    };
+    if unit == Unit::Concurrent && settings.window_ms.is_some() {
+        complain("window_ms: what is concurrent has no window, leave it out");
+    } else if unit != Unit::Concurrent && !(1..=LONGEST_WINDOW_MS).contains(&window_ms) {
+        complain("window_ms: give a number from 1 to 2678400000, which is 31 days");
+    }
+    let endpoints = settings
+        .endpoints
+        .unwrap_or_else(|| GENERATING.map(str::to_owned).into());
+    if endpoints.is_empty() {
+        complain("endpoints: name at least one, or leave it out");
+    }
+    if !endpoints.iter().all(|entry| is_endpoint(entry)) {
+        complain(
+            "endpoints: name paths such as \"/v1/responses\", or \"/v1/*\" for all below \"/v1\"",
+        );
+    }
+    let endpoints = endpoints
+        .iter()
+        .map(|entry| entry.trim_end_matches('/').to_owned())
+        .collect();
+    Rule {
+        name,
+        unit,
+        limit,
+        window_ms,
+        per: settings.per,
+        streaming_only: settings.streaming_only,
+        endpoints,
+    }
+}
+
+fn is_endpoint(entry: &str) -> bool {
+    let path = entry.strip_suffix("/*").unwrap_or(entry);
+    let mut bytes = path.bytes();
+    entry.starts_with('/') && bytes.all(|byte| byte.is_ascii_graphic() && !b"?#*".contains(&byte))
+}
+
+/// Reads JSON into `T`, all of whose members must have defaults, as each is tried alone to find the faulty ones.
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| {
+        let mut mistakes = Vec::new();
+        if let Ok(value) = serde_json::from_str(text) {
+            blame::<T>("", value, &|alone| alone, &mut mistakes);
+        }
+        if mistakes.is_empty() {
+            mistakes.push(error.to_string());
+        }
+        mistakes.join("; ")
+    })
+}
+
+/// Collects the innermost values that `T` refuses, each put in its place by `wrap`, without its neighbours.
+fn blame<T: DeserializeOwned>(
+    path: &str,
+    value: Value,
+    wrap: &dyn Fn(Value) -> Value,
+    mistakes: &mut Vec<String>,
+) {
+    match value {
+        Value::Object(members) if !members.is_empty() => {
+            for (name, member) in members {
+                let dot = if path.is_empty() { "" } else { "." };
+                let place = |alone| wrap(json!({ name.as_str(): alone }));
+                blame::<T>(&format!("{path}{dot}{name}"), member, &place, mistakes);
+            }
+        }
+        Value::Array(items) if !items.is_empty() => {
+            for (index, item) in items.into_iter().enumerate() {
+                let place = |alone| wrap(json!([alone]));
+                blame::<T>(&format!("{path}[{index}]"), item, &place, mistakes);
+            }
+        }
+        leaf => {
+            if let Err(error) = T::deserialize(wrap(leaf)) {
+                mistakes.push(format!("{path}: {error}"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! Which settings are accepted, and what is said about the others.
+
+use super::*;
+
+/// What is said about a rule that is right but for these members.
+fn mistake(change: Value) -> String {
+    let mut rule = json!({"name": "r", "unit": "requests", "limit": 9});
+    for (name, value) in change.as_object().unwrap() {
+        rule[name] = value.clone();
+    }
+    let error = Settings::parse(&json!({ "rules": [rule] }).to_string()).unwrap_err();
+    assert!(!error.contains('\n'), "{error}");
+    error
+}
+
+#[test]
+fn nothing_is_required() {
+    for text in [
+        "{}",
+        r#"{"rules": [], "host": {"environment": "dev", "later": 1}}"#,
+    ] {
+        assert_eq!(Settings::parse(text), Ok(Rules::default()));
+    }
+}
+
+#[test]
+fn every_member_is_read() {
+    let rules = Settings::parse(
+        &json!({"rules": [
+            {"name": "a", "unit": "tokens", "limit": 7, "window_ms": 9, "per": "tenant",
+             "streaming_only": true, "endpoints": ["/x/", "/y/*"]},
+            {"name": "b", "unit": "requests", "limit": 8},
+            {"name": "c", "unit": "concurrent", "limit": 4, "per": "all"},
+        ]})
+        .to_string(),
+    );
+    let generating: Vec<_> = GENERATING.map(str::to_owned).into();
+    let first = Rule {
+        name: "a".to_owned(),
+        unit: Unit::Tokens,
+        limit: 7,
+        window_ms: 9,
+        per: Per::Tenant,
+        streaming_only: true,
+        endpoints: vec!["/x".to_owned(), "/y/*".to_owned()],
+    };
+    let second = Rule {
+        name: "b".to_owned(),
+        unit: Unit::Requests,
+        limit: 8,
+        window_ms: 60_000,
+        per: Per::Caller,
+        streaming_only: false,
+        endpoints: generating,
+    };
+    let third = Rule {
+        name: "c".to_owned(),
+        unit: Unit::Concurrent,
+        limit: 4,
+        window_ms: 0,
+        per: Per::All,
+        ..second.clone()
+    };
+    assert_eq!(rules, Ok(Rules(vec![first, second, third])));
+}
+
+#[test]
+fn the_faulty_member_is_named() {
+    for (change, place) in [
+        (json!({"name": ""}), "name: name the rule"),
+        (json!({"name": "a b"}), "name: name the rule"),
+        (
+            json!({"unit": null}),
+            "unit: choose requests, tokens or concurrent",
+        ),
+        (
+            json!({"unit": "seconds"}),
+            "unit: unknown variant `seconds`, expected one of `requests`",
+        ),
+        (json!({"limit": null}), "limit: give a number from 1"),
+        (json!({"limit": 0}), "limit: give a number from 1"),
+        (
+            json!({"limit": 1_000_000_001}),
+            "limit: give a number from 1",
+        ),
+        (json!({"limit": -1}), "limit: invalid value"),
+        (json!({"limit": "60"}), "limit: invalid type"),
+        (json!({"window_ms": 0}), "window_ms: give a number"),
+        (
+            json!({"window_ms": 2_678_400_001_u64}),
+            "window_ms: give a number",
+        ),
+        (
+            json!({"unit": "concurrent", "window_ms": 1}),
+            "window_ms: what is concurrent",
+        ),
+        (
+            json!({"per": "user"}),
+            "per: unknown variant `user`, expected one of `caller`",
+        ),
+        (json!({"endpoints": []}), "endpoints: name at least one"),
+        (
+            json!({"endpoints": ["/v1/models", "v1"]}),
+            "endpoints: name paths",
+        ),
+        (json!({"endpoints": ["/v1/*/x"]}), "endpoints: name paths"),
+        (json!({"endpoints": ["/v1?x"]}), "endpoints: name paths"),
+        (json!({"window": 1}), "window: unknown field"),
+    ] {
+        let error = mistake(change);
+        let error = error.strip_prefix("rules[0].").unwrap_or(&error);
+        assert!(error.starts_with(place) && !error.contains("; "), "{error}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let text = r#"{"rules": [{"name": "a", "unit": "requests"}, {"name": "a", "limit": 1}]}"#;
+    let error = Settings::parse(text).unwrap_err();
+    for place in [
+        "rules[0].limit",
+        "rules[1].name: an earlier rule has the same",
+        "rules[1].unit",
+    ] {
+        assert!(error.contains(place), "{error}");
+    }
+    let error =
+        Settings::parse(r#"{"rules": [{"limit": "1"}, {"per": 1}], "ruels": 0}"#).unwrap_err();
+    assert_eq!(error.split("; ").count(), 3, "{error}");
+}
+
+#[test]
+fn the_schema_names_the_accepted_members_and_tells_the_true_defaults() {
+    let schema: Value = serde_json::from_str(include_str!("../../settings.schema.json")).unwrap();
+    assert_eq!(described(&schema), accepted::<Settings>());
+    let rule = schema.pointer("/properties/rules/items").unwrap();
+    assert_eq!(described(rule), accepted::<RuleSettings>());
+    let rule = &rule["properties"];
+    assert_eq!(rule["endpoints"]["default"], json!(GENERATING));
+    assert_eq!(rule["window_ms"]["default"], MINUTE_MS);
+    assert_eq!(rule["window_ms"]["maximum"], LONGEST_WINDOW_MS);
+    assert_eq!(rule["limit"]["maximum"], LARGEST_LIMIT);
+}
+
+fn described(schema: &Value) -> Vec<String> {
+    assert_eq!(schema["additionalProperties"], false);
+    let mut names: Vec<_> = schema["properties"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect();
+    names.sort();
+    names
+}
+
+/// The member names of `T`, from what it says about one it does not know.
+fn accepted<T: DeserializeOwned>() -> Vec<String> {
+    let Err(error) = T::deserialize(json!({ "?": 0 })) else {
+        panic!("accepts any name")
+    };
+    let error = error.to_string();
+    let mut names: Vec<_> = error
+        .split('`')
+        .skip(3)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect();
+    names.sort();
+    names
+}

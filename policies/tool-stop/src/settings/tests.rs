@@ -1,0 +1,83 @@
+//! Which settings are accepted, and what is said about the others.
+
+use super::*;
+
+#[test]
+fn nothing_is_required() {
+    let off = Rules {
+        mode: Mode::Off,
+        grace_ms: 300,
+        max_calls: 0,
+        suppress_tail: false,
+    };
+    for text in ["{}", r#"{"host": {"environment": "dev", "later": 1}}"#] {
+        assert_eq!(Settings::parse(text), Ok(off));
+    }
+}
+
+#[test]
+fn every_member_is_read() {
+    let text = r#"{"mode": "burst", "grace_ms": 20, "max_calls": 3, "suppress_tail": true}"#;
+    let rules = Rules {
+        mode: Mode::Burst,
+        grace_ms: 20,
+        max_calls: 3,
+        suppress_tail: true,
+    };
+    assert_eq!(Settings::parse(text), Ok(rules));
+    let first = Settings::parse(r#"{"mode": "first"}"#).unwrap();
+    assert_eq!(first.mode, Mode::First);
+}
+
+#[test]
+fn the_faulty_member_is_named() {
+    for (settings, expected) in [
+        (
+            json!({"mode": "last"}),
+            "mode: unknown variant `last`, expected one of `off`, `first`, `burst`",
+        ),
+        (json!({"mode": true}), "mode: invalid type"),
+        (
+            json!({"grace_ms": 60_001}),
+            "grace_ms: give milliseconds up to 60000",
+        ),
+        (
+            json!({"grace_ms": -1}),
+            "grace_ms: invalid value: integer `-1`",
+        ),
+        (json!({"max_calls": "3"}), "max_calls: invalid type"),
+        (json!({"max_call": 3}), "max_call: unknown field"),
+        (json!({"suppress_tail": 1}), "suppress_tail: invalid type"),
+    ] {
+        let error = Settings::parse(&settings.to_string()).unwrap_err();
+        assert!(
+            error.starts_with(expected) && !error.contains("; "),
+            "{error}"
+        );
+    }
+    let several = r#"{"mode": 1, "grace_ms": "1", "max": 1}"#;
+    let error = Settings::parse(several).unwrap_err();
+    assert_eq!(error.split("; ").count(), 3, "{error}");
+}
+
+#[test]
+fn the_schema_names_the_accepted_members_and_tells_the_true_defaults() {
+    let schema: Value = serde_json::from_str(include_str!("../../settings.schema.json")).unwrap();
+    assert_eq!(schema["additionalProperties"], false);
+    let members = schema["properties"].as_object().unwrap();
+    let mut names: Vec<_> = members.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    // What a struct says about a member it does not know.
+    let error = Settings::deserialize(json!({ "?": 0 }))
+        .unwrap_err()
+        .to_string();
+    let mut accepted: Vec<_> = error.split('`').skip(3).step_by(2).collect();
+    accepted.sort_unstable();
+    assert_eq!(names, accepted);
+
+    let defaults = members.iter().filter(|(name, _)| *name != "host");
+    let defaults = defaults.map(|(name, member)| (name.clone(), member["default"].clone()));
+    let written = Value::Object(defaults.collect());
+    assert_eq!(Settings::parse(&written.to_string()), Settings::parse("{}"));
+    assert_eq!(members["grace_ms"]["maximum"], LONGEST_GRACE_MS);
+}

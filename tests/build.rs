@@ -1,0 +1,14 @@
+//! Compiles the guests that only tests use: one that does anything it is told, one that wants files.
+
+#[path = "../host/build/guests.rs"]
+mod guests;
+
+fn main() -> std::io::Result<()> {
+    for input in ["../host/build", "../wit", "guests", "../Cargo.lock"] {
+        println!("cargo::rerun-if-changed={input}");
+    }
+    guests::build(&[
+        ("test-guest-every", "every"),
+        ("test-guest-forbidden", "forbidden"),
+    ])
+}

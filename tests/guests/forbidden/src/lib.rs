@@ -1,0 +1,4 @@
+//! A guest for tests; see `component.rs`.
+
+#[cfg(target_family = "wasm")]
+mod component;

@@ -1,0 +1,224 @@
+//! A gateway in this process, on a real socket, with a home and a policy folder of its own.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use codex_gateway::app::App;
+use codex_gateway::codex::Backend;
+use codex_gateway::config::Config;
+use codex_gateway::policy::{Engine, Live};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// The key every test gateway takes, unless its policies say otherwise.
+pub const KEY: &str = "sk-test";
+
+/// What a gateway is to be started with.
+pub struct Setup {
+    vars: HashMap<String, String>,
+    home: TempDir,
+    policies: TempDir,
+}
+
+impl Setup {
+    /// With the built-in demo as backend.
+    #[must_use]
+    pub fn demo() -> Self {
+        let (home, policies) = (folder(), folder());
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let vars = HashMap::from([
+            ("PROXY_API_KEY".to_owned(), KEY.to_owned()),
+            ("PORT".to_owned(), "0".to_owned()),
+            ("POLICY_DIR".to_owned(), text(policies.path())),
+            ("HOME".to_owned(), text(home.path())),
+        ]);
+        Self {
+            vars,
+            home,
+            policies,
+        }
+    }
+
+    /// With a Codex program: the fake one (`env!("CARGO_BIN_EXE_fake-codex")`) or a real one.
+    #[must_use]
+    pub fn codex(program: &str) -> Self {
+        let setup = Self::demo();
+        let home = setup.home.path().to_string_lossy().into_owned();
+        setup.var("CODEX_BIN", program).var("CODEX_HOME", &home)
+    }
+
+    /// Sets one variable.
+    #[must_use]
+    pub fn var(mut self, name: &str, value: &str) -> Self {
+        self.vars.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Puts a file into the policy folder before the start.
+    #[must_use]
+    pub fn policy(self, name: &str, bytes: &[u8]) -> Self {
+        crate::guests::deploy(self.policies.path(), name, bytes);
+        self
+    }
+
+    /// Codex's home.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Starts it, and waits until its backend is ready.
+    pub async fn start(self) -> Gateway {
+        let gateway = self.launch().await;
+        gateway.backend.ready().await;
+        gateway
+    }
+
+    /// Starts it, whether or not its backend ever is ready.
+    pub async fn launch(self) -> Gateway {
+        let config = Config::read(&self.vars).expect("the configuration is right");
+        let app = App::build_with(config, engine())
+            .await
+            .expect("the gateway starts");
+        let (live, backend, stop) = (app.live(), app.backend(), CancellationToken::new());
+        let origin = format!("http://{}", app.address());
+        let serving = tokio::spawn(app.serve(stop.clone().cancelled_owned()));
+        let client = reqwest::Client::new();
+        Gateway {
+            origin,
+            client,
+            live,
+            backend,
+            stop,
+            serving: Some(serving),
+            home: self.home,
+            policies: self.policies,
+        }
+    }
+}
+
+fn folder() -> TempDir {
+    tempfile::Builder::new()
+        .prefix("codex-gateway-test-")
+        .tempdir()
+        .expect("a temporary folder")
+}
+
+fn engine() -> Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    ENGINE
+        .get_or_init(|| Engine::new().expect("the engine starts"))
+        .clone()
+}
+
+/// A gateway that runs until it is stopped or dropped.
+pub struct Gateway {
+    /// For example `http://127.0.0.1:40123`.
+    pub origin: String,
+    /// Keeps connections.
+    pub client: reqwest::Client,
+    /// Its policies.
+    pub live: Arc<Live>,
+    /// Its Codex.
+    pub backend: Backend,
+    stop: CancellationToken,
+    serving: Option<JoinHandle<std::io::Result<()>>>,
+    home: TempDir,
+    policies: TempDir,
+}
+
+impl Gateway {
+    /// The policy folder.
+    #[must_use]
+    pub fn policies(&self) -> &Path {
+        self.policies.path()
+    }
+
+    /// Codex's home.
+    #[must_use]
+    pub fn home(&self) -> PathBuf {
+        self.home.path().to_owned()
+    }
+
+    /// A request with the test key.
+    #[must_use]
+    pub fn get(&self, path: &str) -> reqwest::RequestBuilder {
+        self.client
+            .get(format!("{}{path}", self.origin))
+            .bearer_auth(KEY)
+    }
+
+    /// A chat completion with the test key.
+    #[must_use]
+    pub fn chat(&self, body: &Value) -> reqwest::RequestBuilder {
+        self.client
+            .post(format!("{}/v1/chat/completions", self.origin))
+            .bearer_auth(KEY)
+            .json(body)
+    }
+
+    /// Begins to stop it: what runs may finish.
+    pub fn begin_stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Stops it and waits until nothing of it is left.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        if let Some(serving) = self.serving.take() {
+            serving
+                .await
+                .expect("serving did not panic")
+                .expect("serving ended well");
+        }
+        let left = self.backend.status().turns;
+        assert_eq!(left, 0, "turns were left behind");
+    }
+
+    /// Waits until a generation of this number (or a later one) serves.
+    pub async fn generation(&self, number: u64) {
+        self.until(
+            |gateway| gateway.live.current().number() >= number,
+            &format!("generation {number}"),
+        )
+        .await;
+    }
+
+    /// Waits until something is true of the gateway, with a bound that only a hang meets.
+    pub async fn until(&self, truth: impl Fn(&Self) -> bool, what: &str) {
+        let polled = async {
+            while !truth(self) {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), polled)
+            .await
+            .unwrap_or_else(|_| panic!("no {what} came"));
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// What the demo backend answers at once, in three pieces.
+pub const QUICK: &str = r#"{"demo":{"deltas":3,"text":"x "}}"#;
+
+/// One user message.
+#[must_use]
+pub fn say(text: &str) -> Value {
+    json!({"model": "codex-5", "messages": [{"role": "user", "content": text}]})
+}
+
+/// The same, streamed.
+#[must_use]
+pub fn stream(text: &str) -> Value {
+    let mut body = say(text);
+    body["stream"] = json!(true);
+    body
+}

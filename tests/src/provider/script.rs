@@ -1,0 +1,160 @@
+//! What the provider is to answer, and where in a request that is said.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// One answer. Everything has a default: `Script::default()` is a short text.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Script {
+    /// The deltas of the message.
+    pub text: Vec<String>,
+    /// How often the deltas are sent.
+    pub repeat: usize,
+    /// More messages, after the first.
+    pub messages: Vec<Vec<String>>,
+    /// The message comes whole, without deltas.
+    pub whole: bool,
+    /// Parts of the reasoning summary; each is sent word by word.
+    pub reasoning: Vec<String>,
+    /// Raw reasoning, word by word.
+    pub raw_reasoning: String,
+    /// Functions the model calls.
+    pub calls: Vec<Call>,
+    /// What it costs.
+    pub usage: Tokens,
+    /// A pause before each delta.
+    pub delay_ms: u64,
+    /// Answer with this HTTP status and `body` instead.
+    pub status: Option<u16>,
+    /// The body for `status`.
+    pub body: Value,
+    /// Break the connection after so many deltas.
+    pub cut: Option<usize>,
+    /// Wait after so many deltas, until released.
+    pub stall: Option<usize>,
+    /// End with `response.incomplete` for this reason.
+    pub incomplete: Option<String>,
+    /// End with `response.failed` and this code.
+    pub failed: Option<String>,
+    /// The answer once the client has run its tools.
+    pub then: Option<Box<Script>>,
+}
+
+/// A function call of the model's.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// The function.
+    pub name: String,
+    /// As the model writes them: a string that is JSON, usually.
+    pub arguments: String,
+}
+
+/// Tokens of one answer.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tokens {
+    /// Of the prompt.
+    pub input: u64,
+    /// Of these, from the cache.
+    pub cached: u64,
+    /// Of the answer.
+    pub output: u64,
+    /// Of these, for reasoning.
+    pub reasoning: u64,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self {
+            input: 120,
+            cached: 40,
+            output: 30,
+            reasoning: 7,
+        }
+    }
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            text: ["Hello ", "from ", "the ", "provider."]
+                .map(str::to_owned)
+                .to_vec(),
+            repeat: 1,
+            messages: Vec::new(),
+            whole: false,
+            reasoning: Vec::new(),
+            raw_reasoning: String::new(),
+            calls: Vec::new(),
+            usage: Tokens::default(),
+            delay_ms: 0,
+            status: None,
+            body: Value::Null,
+            cut: None,
+            stall: None,
+            incomplete: None,
+            failed: None,
+            then: None,
+        }
+    }
+}
+
+impl Script {
+    /// The script in a request's last user message, or its `then`; else the default.
+    ///
+    /// # Panics
+    /// If the script has a mistake: a test that misspells a member shall not pass.
+    #[must_use]
+    pub fn asked_for(body: &Value) -> Self {
+        let items = body["input"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let Some(last) = items.iter().rposition(|item| item["role"] == "user") else {
+            return Self::default();
+        };
+        let text = said(&items[last]).1;
+        let Ok(Value::Object(mut members)) = serde_json::from_str(&text) else {
+            return Self::default();
+        };
+        let Some(script) = members.remove("provider") else {
+            return Self::default();
+        };
+        let script: Self = serde_json::from_value(script).expect("a provider script");
+        let tools_have_run = items[last..]
+            .iter()
+            .any(|item| item["type"] == "function_call_output");
+        if tools_have_run {
+            script.then.map_or_else(Self::default, |then| *then)
+        } else {
+            script
+        }
+    }
+}
+
+/// Role (or type) and text of an input item.
+pub(super) fn said(item: &Value) -> (String, String) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let joined = |parts: &Value| {
+        let parts = parts.as_array().cloned().unwrap_or_default();
+        parts
+            .iter()
+            .map(|part| text(&part["text"]))
+            .collect::<String>()
+    };
+    match item["type"].as_str() {
+        Some("function_call") => ("function_call".to_owned(), text(&item["arguments"])),
+        Some("function_call_output") => {
+            let output = &item["output"];
+            let output = if output.is_array() {
+                joined(output)
+            } else {
+                text(output)
+            };
+            ("function_call_output".to_owned(), output)
+        }
+        _ => (text(&item["role"]), joined(&item["content"])),
+    }
+}

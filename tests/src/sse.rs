@@ -1,0 +1,100 @@
+//! Reads a stream of server-sent events the way a client does.
+
+use futures_util::{Stream, StreamExt};
+use serde_json::Value;
+
+/// One event of a chat stream.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A `data:` line that is JSON.
+    Data(Value),
+    /// `data: [DONE]`.
+    Done,
+    /// A comment.
+    Comment(String),
+}
+
+/// Reads events as they come.
+pub struct Events {
+    body: std::pin::Pin<Box<dyn Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>,
+    buffer: String,
+}
+
+impl Events {
+    /// Of a response.
+    #[must_use]
+    pub fn of(response: reqwest::Response) -> Self {
+        Self {
+            body: Box::pin(response.bytes_stream()),
+            buffer: String::new(),
+        }
+    }
+
+    /// The next event; none when the body ended, however it ended.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some((event, rest)) = self.buffer.split_once("\n\n") {
+                let (event, rest) = (event.to_owned(), rest.to_owned());
+                self.buffer = rest;
+                return Some(parse(&event));
+            }
+            let bytes = self.body.next().await?.ok()?;
+            self.buffer
+                .push_str(std::str::from_utf8(&bytes).expect("frames are whole characters"));
+        }
+    }
+
+    /// All that is left.
+    pub async fn rest(mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(event) = self.next().await {
+            events.push(event);
+        }
+        events
+    }
+}
+
+fn parse(event: &str) -> Event {
+    if let Some(comment) = event.strip_prefix(':') {
+        return Event::Comment(comment.trim().to_owned());
+    }
+    let data = event
+        .strip_prefix("data: ")
+        .unwrap_or_else(|| panic!("not a data line: {event}"));
+    if data == "[DONE]" {
+        Event::Done
+    } else {
+        Event::Data(serde_json::from_str(data).expect("data is JSON"))
+    }
+}
+
+/// The answer's text, put together.
+#[must_use]
+pub fn text(events: &[Event]) -> String {
+    let contents = events.iter().filter_map(|event| match event {
+        Event::Data(data) => data["choices"][0]["delta"]["content"].as_str(),
+        _ => None,
+    });
+    contents.collect()
+}
+
+/// All finish reasons; a stream that ended well has exactly one.
+#[must_use]
+pub fn finishes(events: &[Event]) -> Vec<String> {
+    let reasons = events.iter().filter_map(|event| match event {
+        Event::Data(data) => data["choices"][0]["finish_reason"]
+            .as_str()
+            .map(str::to_owned),
+        _ => None,
+    });
+    reasons.collect()
+}
+
+/// The error object of a stream that broke.
+#[must_use]
+pub fn error(events: &[Event]) -> Option<&Value> {
+    events.iter().find_map(|event| match event {
+        Event::Data(data) if data.get("error").is_some() => Some(&data["error"]),
+        _ => None,
+    })
+}

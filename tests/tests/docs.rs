@@ -1,0 +1,39 @@
+//! README says what the code does: every variable, every dependency.
+
+use std::path::Path;
+
+use codex_gateway::config::env;
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
+}
+
+#[test]
+fn every_variable_is_in_the_readme_as_the_code_has_it() {
+    let readme = read("README.md");
+    for variable in env::ALL {
+        let row = format!(
+            "| `{}` | {} | {} |",
+            variable.name, variable.default, variable.what
+        );
+        assert!(readme.contains(&row), "README lacks this row:\n{row}");
+    }
+}
+
+#[test]
+fn every_dependency_has_its_reason_in_the_readme() {
+    let readme = read("README.md");
+    let (_, reasons) = readme
+        .split_once("## Dependencies")
+        .expect("README has the section");
+    let manifest = read("host/Cargo.toml");
+    let (_, rest) = manifest.split_once("[dependencies]").unwrap();
+    let (dependencies, _) = rest.split_once("\n[").unwrap();
+    for line in dependencies.lines().filter(|line| line.contains('=')) {
+        let name = line.split(['=', '.', ' ']).next().unwrap();
+        assert!(
+            reasons.contains(&format!("`{name}`")),
+            "README gives no reason for {name}"
+        );
+    }
+}

@@ -1,0 +1,140 @@
+//! The rules of the house that a compiler does not know: arrows point down, every file says what it is for.
+
+use std::path::{Path, PathBuf};
+
+/// From the top to the bottom. A module may name those below it.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("main", &["app", "config", "telemetry"]),
+    (
+        "app",
+        &["api", "config", "codex", "policy", "quota", "turn"],
+    ),
+    ("config", &["api", "codex", "policy", "secret"]),
+    ("telemetry", &["config"]),
+    (
+        "api",
+        &["openai", "turn", "codex", "policy", "quota", "secret"],
+    ),
+    ("openai", &["turn", "codex", "policy"]),
+    ("turn", &["codex", "policy"]),
+    ("codex", &[]),
+    ("policy", &[]),
+    ("quota", &[]),
+    ("secret", &[]),
+    ("lib", &[]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn all(folder: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    sources(&root().join(folder), &mut found);
+    assert!(!found.is_empty());
+    found
+}
+
+#[test]
+fn arrows_point_down() {
+    let host = root().join("host/src");
+    let mut wrong = Vec::new();
+    for path in all("host/src") {
+        let inside = path.strip_prefix(&host).unwrap();
+        let module = inside
+            .components()
+            .next()
+            .unwrap()
+            .as_os_str()
+            .to_string_lossy()
+            .replace(".rs", "");
+        let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == module) else {
+            wrong.push(format!("{module} has no place in LAYERS"));
+            continue;
+        };
+        let text = std::fs::read_to_string(&path).unwrap();
+        for named in ["crate::", "codex_gateway::"]
+            .iter()
+            .flat_map(|prefix| text.split(prefix).skip(1))
+        {
+            let groups = named.strip_prefix('{').map(|rest| {
+                rest.split('}')
+                    .next()
+                    .unwrap()
+                    .split(',')
+                    .collect::<Vec<_>>()
+            });
+            for path_start in groups.unwrap_or_else(|| vec![named]) {
+                let end = path_start
+                    .trim()
+                    .find(|c: char| !c.is_alphanumeric() && c != '_')
+                    .unwrap_or(path_start.trim().len());
+                let target = &path_start.trim()[..end];
+                if LAYERS.iter().any(|(name, _)| *name == target)
+                    && target != module
+                    && !allowed.contains(&target)
+                {
+                    wrong.push(format!("{} names {target}", inside.display()));
+                }
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "arrows that point up or sideways: {wrong:#?}"
+    );
+}
+
+#[test]
+fn only_one_module_speaks_http_and_one_wasmtime() {
+    let host = root().join("host/src");
+    for path in all("host/src") {
+        let inside = path
+            .strip_prefix(&host)
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let says = |word: &str| {
+            text.contains(&format!("use {word}")) || text.contains(&format!("{word}::"))
+        };
+        assert!(
+            !says("axum") || inside.starts_with("api") || inside == "app.rs",
+            "{inside} says axum"
+        );
+        let may = inside.starts_with("policy") || inside == "app.rs";
+        assert!(!says("wasmtime") || may, "{inside} says wasmtime");
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_for_and_is_short() {
+    for path in ["host", "policies", "tests"]
+        .iter()
+        .flat_map(|folder| all(folder))
+    {
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            text.starts_with("//! "),
+            "{} does not begin with its responsibility",
+            path.display()
+        );
+        let lines = text.lines().count();
+        assert!(lines <= 450, "{} has {lines} lines", path.display());
+    }
+}

@@ -1,0 +1,276 @@
+//! Policies as an operator meets them: what is refused at load and why, what a fault costs, what freezing means.
+
+use std::sync::Arc;
+
+use codex_gateway::policy::{
+    Defaults, Engine, Facts, FaultKind, Generation, Instances, Live, Refused, Request, Slot, Source,
+};
+use codex_gateway_tests::guests::{EVERY, FORBIDDEN, deploy};
+
+fn engine() -> Engine {
+    static ENGINE: std::sync::OnceLock<Engine> = std::sync::OnceLock::new();
+    ENGINE.get_or_init(|| Engine::new().unwrap()).clone()
+}
+
+/// A first generation from these files over the built-in policies.
+async fn start(files: &[(&str, &[u8])]) -> Result<Live, String> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        deploy(folder.path(), name, bytes);
+    }
+    let source = Source::new(Some(folder.path().to_owned()), Defaults::default());
+    let candidates = source
+        .read(&Facts::default())
+        .map_err(|refusals| refusals.to_string())?;
+    Live::start(engine(), &candidates)
+        .await
+        .map_err(|refusals| refusals.to_string())
+}
+
+async fn generation(files: &[(&str, &[u8])]) -> Arc<Generation> {
+    start(files).await.unwrap().current()
+}
+
+fn request(hostile: &str) -> Request {
+    Request {
+        id: "test".to_owned(),
+        method: "GET".to_owned(),
+        path: "/v1/models".to_owned(),
+        query: None,
+        host: "localhost".to_owned(),
+        client: "127.0.0.1".to_owned(),
+        headers: vec![("x-hostile".to_owned(), hostile.to_owned())],
+        credential: None,
+        now_ms: 1_700_000_000_000,
+    }
+}
+
+fn fault(refused: Refused) -> FaultKind {
+    match refused {
+        Refused::Fault(fault) => fault.kind,
+        Refused::Denied(denial) => panic!("a denial instead of a fault: {denial:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_built_in_policies_are_frozen() {
+    let generation = generation(&[]).await;
+    for slot in generation.slots() {
+        assert_eq!(
+            slot.about.instances,
+            Instances::Frozen,
+            "{}: {:?}",
+            slot.slot,
+            slot.about.warm_because
+        );
+        assert_eq!(slot.about.file, "built-in");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_refusal_names_the_file_the_slot_and_what_was_found() {
+    let core_module: &[u8] = b"\0asm\x01\0\0\0";
+    let half = &EVERY[..EVERY.len() / 2];
+    let cases: &[(&str, &[u8], &[&str])] = &[
+        (
+            "auth.wasm",
+            b"#!/bin/sh",
+            &["auth.wasm (auth policy)", "WebAssembly component", "0x23"],
+        ),
+        ("auth.wasm", b"", &["an empty file"]),
+        (
+            "model.wasm",
+            core_module,
+            &["model.wasm (model policy)", "core module", "wasm32-wasip2"],
+        ),
+        ("auth.wasm", half, &["auth.wasm", "copied only in part"]),
+        (
+            "model.wasm",
+            FORBIDDEN,
+            &[
+                "expected exports codex:policy/lifecycle@0.1.0, codex:policy/model@0.1.0",
+                "found",
+            ],
+        ),
+        ("auth.wasm", FORBIDDEN, &["auth.wasm", "wasi:filesystem/"]),
+        (
+            "auth.json",
+            b"{\"keyz\": []}",
+            &["auth.json (auth policy)", "keyz"],
+        ),
+        ("auth.json", b"[1]", &["auth.json", "a list"]),
+    ];
+    for (name, bytes, expected) in cases {
+        let message = start(&[(name, bytes)])
+            .await
+            .err()
+            .unwrap_or_else(|| panic!("{name} was accepted"));
+        for words in *expected {
+            assert!(
+                message.contains(words),
+                "`{words}` is missing in: {message}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_for_another_contract_version_is_refused_by_version() {
+    // The version is in the component's names; a changed digit is a component of another contract.
+    let other: Vec<u8> = replace(EVERY, b"@0.1.0", b"@0.7.0");
+    let message = start(&[("auth.wasm", &other)]).await.err().unwrap();
+    assert!(
+        message.contains("codex:policy@0.7.0") && message.contains("codex:policy@0.1.0"),
+        "{message}"
+    );
+}
+
+fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let mut at = 0;
+    while let Some(found) = bytes[at..]
+        .windows(from.len())
+        .position(|window| window == from)
+    {
+        bytes[at + found..at + found + to.len()].copy_from_slice(to);
+        at += found + to.len();
+    }
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_while_configuring_is_a_refusal() {
+    for (how, expected) in [
+        ("panic", "told to panic"),
+        ("spin", "deadline"),
+        ("hoard", "memory"),
+        ("refuse", "told to refuse"),
+    ] {
+        let settings = format!(r#"{{"configure": "{how}"}}"#);
+        let message = start(&[("auth.wasm", EVERY), ("auth.json", settings.as_bytes())])
+            .await
+            .err()
+            .unwrap();
+        assert!(message.contains(expected), "{how}: {message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_hostile_act_is_a_fault_of_its_kind_and_counted() {
+    let generation = generation(&[("auth.wasm", EVERY)]).await;
+    let cases = [
+        ("panic", FaultKind::Trap),
+        ("spin", FaultKind::Deadline),
+        ("hoard", FaultKind::Memory),
+        ("recurse", FaultKind::Trap),
+        ("flood", FaultKind::AnswerTooLarge),
+        ("exit", FaultKind::Exit),
+        ("nonsense", FaultKind::Nonsense),
+    ];
+    for (how, expected) in cases {
+        let refused = generation.authenticate(request(how)).await.unwrap_err();
+        assert_eq!(fault(refused), expected, "{how}");
+        let caller = generation.authenticate(request("")).await.unwrap();
+        assert_eq!(
+            caller.id, "anybody",
+            "after {how} the next request is decided"
+        );
+    }
+    assert_eq!(generation.slots()[0].faults, cases.len() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_remembered_from_one_decision_to_the_next() {
+    let generation = generation(&[("auth.wasm", EVERY)]).await;
+    for _ in 0..3 {
+        assert_eq!(
+            generation.authenticate(request("count")).await.unwrap().id,
+            "call-1"
+        );
+    }
+    generation.authenticate(request("print")).await.unwrap();
+    generation.authenticate(request("print")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_cannot_be_frozen_runs_warm_and_says_so() {
+    let settings = br#"{"configure": "print", "stamp": 5}"#;
+    let generation = generation(&[("auth.wasm", EVERY), ("auth.json", settings)]).await;
+    let about = &generation.slots()[0].about;
+    assert_eq!(about.instances, Instances::Warm);
+    assert!(about.warm_because.as_deref().unwrap().contains("resources"));
+    assert_eq!(
+        generation
+            .authenticate(request("count"))
+            .await
+            .unwrap()
+            .groups,
+        ["5"]
+    );
+    // A fault retires the instance it happened in; the next decision gets a configured one.
+    assert_eq!(
+        fault(generation.authenticate(request("panic")).await.unwrap_err()),
+        FaultKind::Trap
+    );
+    let caller = generation.authenticate(request("count")).await.unwrap();
+    assert_eq!(
+        (caller.id.as_str(), caller.groups[0].as_str()),
+        ("call-1", "5")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_secret_is_shown_only_to_a_policy_that_was_granted_it() {
+    let asked = || {
+        let credential = codex_gateway::policy::Credential {
+            scheme: "Bearer".to_owned(),
+            fingerprint: "00".to_owned(),
+            secret: Some("sk-secret".to_owned()),
+        };
+        Request {
+            credential: Some(credential),
+            ..request("secret")
+        }
+    };
+    let plain = generation(&[("auth.wasm", EVERY)]).await;
+    assert_eq!(plain.authenticate(asked()).await.unwrap().id, "withheld");
+    let manifest = b"[auth]\ngrants = [\"credential\"]\n";
+    let granted = generation(&[("auth.wasm", EVERY), ("policies.toml", manifest)]).await;
+    assert_eq!(granted.authenticate(asked()).await.unwrap().id, "sk-secret");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replacement_keeps_what_did_not_change_and_a_refusal_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = Source::new(Some(folder.path().to_owned()), Defaults::default());
+    let facts = Facts::default();
+    let live = Live::start(engine(), &source.read(&facts).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(
+        live.replace(&source.read(&facts).unwrap()).await.unwrap(),
+        1,
+        "nothing changed, nothing swapped"
+    );
+    deploy(folder.path(), "auth.wasm", EVERY);
+    assert_eq!(
+        live.replace(&source.read(&facts).unwrap()).await.unwrap(),
+        2
+    );
+    let held = live.current();
+    deploy(folder.path(), "auth.wasm", b"broken");
+    deploy(folder.path(), "model.json", br#"{"nonsense": true}"#);
+    let refusals = live
+        .replace(&source.read(&facts).unwrap())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        refusals
+            .0
+            .iter()
+            .map(|refusal| refusal.slot)
+            .collect::<Vec<_>>(),
+        [Slot::Auth, Slot::Model]
+    );
+    assert_eq!(live.current().number(), held.number());
+}

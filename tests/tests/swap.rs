@@ -1,0 +1,240 @@
+//! Swapping policies while requests run: nothing fails, nothing mixes, what runs ends under the rules it began with.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say, stream};
+use codex_gateway_tests::guests::{EVERY, deploy};
+use codex_gateway_tests::sse::{Event, Events, finishes};
+use serde_json::{Value, json};
+
+fn stamped(setup: Setup) -> Setup {
+    let settings = br#"{"stamp": 0}"#;
+    setup
+        .policy("auth.wasm", EVERY)
+        .policy("model.wasm", EVERY)
+        .policy("auth.json", settings)
+        .policy("model.json", settings)
+}
+
+/// Both slots get the stamp in one step: the folder is a symbolic link that is pointed elsewhere.
+fn point(link: &std::path::Path, to: &std::path::Path) {
+    let part = link.with_extension("part");
+    std::os::unix::fs::symlink(to, &part).unwrap();
+    std::fs::rename(&part, link).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_stream_keeps_its_generation_while_the_next_request_gets_the_new_one() {
+    let gateway = stamped(Setup::demo()).start().await;
+    let long = r#"{"demo":{"deltas":400,"text":"x ","delay_ms":5}}"#;
+    let response = gateway.chat(&stream(long)).send().await.unwrap();
+    let mut events = Events::of(response);
+    assert!(events.next().await.is_some(), "the stream runs");
+
+    deploy(gateway.policies(), "model.json", br#"{"stamp": 1}"#);
+    deploy(gateway.policies(), "auth.json", br#"{"stamp": 1}"#);
+    let changed = Instant::now();
+    gateway.generation(2).await;
+    assert!(
+        changed.elapsed() < Duration::from_secs(10),
+        "the change is noticed at all"
+    );
+    let answer: Value = gateway
+        .chat(&say(QUICK))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(answer["model"], "stamp-1", "{answer}");
+
+    let rest = events.rest().await;
+    assert_eq!(finishes(&rest), ["stop"]);
+    assert_eq!(rest.last(), Some(&Event::Done));
+    for event in &rest {
+        if let Event::Data(data) = event {
+            assert_eq!(data["model"], "stamp-0");
+        }
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_swaps_under_load_lose_and_mix_nothing() {
+    const SWAPS: u64 = 200;
+    let gateway = Arc::new(stamped(Setup::demo()).start().await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new(AtomicU64::new(0));
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            tokio::spawn(call_until(
+                Arc::clone(&gateway),
+                Arc::clone(&stop),
+                Arc::clone(&answered),
+            ))
+        })
+        .collect();
+
+    for stamp in 1..=SWAPS {
+        let before = gateway.live.current().number();
+        let settings = format!(r#"{{"stamp": {stamp}}}"#);
+        deploy(gateway.policies(), "auth.json", settings.as_bytes());
+        deploy(gateway.policies(), "model.json", settings.as_bytes());
+        gateway.generation(before + 1).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    assert!(
+        answered.load(Ordering::Relaxed) > SWAPS,
+        "the load was real"
+    );
+    assert!(gateway.live.refusals().is_empty());
+    Arc::into_inner(gateway).unwrap().stop().await;
+}
+
+/// The test's policies refuse a caller that another generation recognised, and name their stamp as the model.
+async fn call_until(gateway: Arc<Gateway>, stop: Arc<AtomicBool>, answered: Arc<AtomicU64>) {
+    while !stop.load(Ordering::Relaxed) {
+        let streaming = answered.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+        let body = if streaming {
+            stream(QUICK)
+        } else {
+            say(QUICK)
+        };
+        let response = gateway.chat(&body).send().await.unwrap();
+        assert_eq!(
+            response.status(),
+            200,
+            "{}",
+            response.text().await.unwrap_or_default()
+        );
+        if !streaming {
+            continue;
+        }
+        let events = Events::of(response).rest().await;
+        assert_eq!(events.last(), Some(&Event::Done));
+        let models: Vec<&Value> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Data(data) => Some(&data["model"]),
+                _ => None,
+            })
+            .collect();
+        assert!(
+            models.windows(2).all(|pair| pair[0] == pair[1]),
+            "one answer, two generations: {models:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_a_link_may_be_pointed_elsewhere() {
+    let place = tempfile::tempdir().unwrap();
+    let (old, new, link) = (
+        place.path().join("v1"),
+        place.path().join("v2"),
+        place.path().join("live"),
+    );
+    for (folder, stamp) in [(&old, 1), (&new, 2)] {
+        std::fs::create_dir(folder).unwrap();
+        for slot in ["auth", "model"] {
+            std::fs::write(folder.join(format!("{slot}.wasm")), EVERY).unwrap();
+            std::fs::write(
+                folder.join(format!("{slot}.json")),
+                format!(r#"{{"stamp": {stamp}}}"#),
+            )
+            .unwrap();
+        }
+    }
+    std::os::unix::fs::symlink(&old, &link).unwrap();
+    let gateway = Setup::demo()
+        .var("POLICY_DIR", &link.to_string_lossy())
+        .start()
+        .await;
+    point(&link, &new);
+    gateway.generation(2).await;
+    let answer: Value = gateway
+        .chat(&say(QUICK))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(answer["model"], "stamp-2");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_candidate_changes_nothing_and_shows_in_health_until_it_is_mended() {
+    let gateway = stamped(Setup::demo()).start().await;
+    std::fs::write(
+        gateway.policies().join("auth.wasm"),
+        &EVERY[..EVERY.len() / 2],
+    )
+    .unwrap();
+    gateway
+        .until(|gateway| !gateway.live.refusals().is_empty(), "refusal")
+        .await;
+    let health: Value = gateway
+        .get("/healthz")
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(
+        (&health["ok"], &health["generation"]),
+        (&json!(false), &json!(1))
+    );
+    assert_eq!(health["refused"][0]["file"], "auth.wasm");
+    let answer = gateway.chat(&say(QUICK)).send().await.unwrap();
+    assert_eq!(answer.headers()["x-codex-generation"], "1");
+    assert_eq!(answer.status(), 200);
+
+    // Rewritten in place, as `cp` does it.
+    std::fs::write(gateway.policies().join("auth.wasm"), EVERY).unwrap();
+    gateway
+        .until(
+            |gateway| gateway.live.refusals().is_empty(),
+            "mended folder",
+        )
+        .await;
+    let health: Value = gateway
+        .get("/healthz")
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(
+        (&health["ok"], &health["generation"]),
+        (&json!(true), &json!(1)),
+        "what serves is what lies there"
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_are_removed_bring_the_built_in_policy_back() {
+    let gateway = Setup::demo().policy("auth.wasm", EVERY).start().await;
+    let stranger = || {
+        gateway
+            .client
+            .get(format!("{}/v1/models/demo", gateway.origin))
+            .bearer_auth("sk-stranger")
+            .send()
+    };
+    assert_eq!(stranger().await.unwrap().status(), 200);
+    std::fs::remove_file(gateway.policies().join("auth.wasm")).unwrap();
+    gateway.generation(2).await;
+    assert_eq!(stranger().await.unwrap().status(), 401);
+    gateway.stop().await;
+}
