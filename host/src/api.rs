@@ -8,6 +8,7 @@ mod error;
 mod guard;
 mod health;
 mod models;
+mod observed;
 mod record;
 mod sse;
 

@@ -1,4 +1,4 @@
-//! README says what the code does: every variable, every dependency.
+//! The READMEs say what the code does: every variable, every dependency, the example.
 
 use std::path::Path;
 
@@ -34,6 +34,19 @@ fn every_dependency_has_its_reason_in_the_readme() {
         assert!(
             reasons.contains(&format!("`{name}`")),
             "README gives no reason for {name}"
+        );
+    }
+}
+
+#[test]
+fn the_example_is_in_the_policy_authors_readme_word_for_word() {
+    let readme = read("wit/README.md");
+    for (language, file) in [("toml", "Cargo.toml"), ("rust", "src/lib.rs")] {
+        let example = read(&format!("policies/examples/open-auth/{file}"));
+        let block = format!("\n```{language}\n{example}```\n");
+        assert!(
+            readme.contains(&block),
+            "wit/README.md lacks {file} as it is:\n{block}"
         );
     }
 }

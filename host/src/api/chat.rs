@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::admission::{self, Ask};
+use super::observed::Observed;
 use super::record::Record;
 use super::{Shared, client, error, sse};
 use crate::openai::chat::{ChatRequest, Chunks, Completion};
@@ -46,7 +47,9 @@ pub(super) async fn complete(
         endpoint: parts.uri.path().to_owned(),
         model: Some(target.id.clone()),
         streaming: chat.form.stream,
-        estimated_tokens: chat.prompt_tokens_estimate() + chat.max_tokens().unwrap_or_default(),
+        estimated_tokens: chat
+            .prompt_tokens_estimate()
+            .saturating_add(chat.max_tokens().unwrap_or_default()),
     };
     admission::ask(&shared, &record, ask).await?;
     answer(&shared, record, caller, chat, target).await
@@ -78,19 +81,13 @@ async fn answer(
     };
     let (plan, rules) = chat.into_plan(target);
     let exchange = Exchange::start(&shared.backend, plan, rules, judge, limits).await;
-    let mut exchange = exchange.map_err(|error| record.fail(error))?;
+    let exchange = exchange.map_err(|error| record.fail(error))?;
+    let mut exchange = Observed::new(exchange, record);
     if form.stream {
-        return sse::respond(
-            exchange,
-            Chunks::new(head, form),
-            record,
-            shared.config.keepalive,
-        )
-        .await;
+        return sse::respond(exchange, Chunks::new(head, form), shared.config.keepalive).await;
     }
     let mut completion = Completion::new(head, form);
     while let Some(delta) = exchange.next().await {
-        record.note(&delta);
         if let Delta::Failed(error) = delta {
             return Err(error.into());
         }

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use http_body::Frame;
@@ -43,7 +43,8 @@ pub(super) async fn envelope(
         client: client::address(&parts, &shared.config.trusted),
         status: 499,
         bytes: 0,
-        complete: false,
+        // An answer without a body is whole.
+        complete: parts.method == Method::HEAD,
     };
     parts.extensions.insert(record.clone());
     let mut response = next.run(Request::from_parts(parts, body)).await;

@@ -62,12 +62,6 @@ pub(super) fn internal() -> ApiError {
     )
 }
 
-/// OpenAI's words for a model that is not there for this caller.
-pub(super) fn model_not_found(id: &str) -> ApiError {
-    let message = format!("The model {id} does not exist or you do not have access to it.");
-    ApiError::new(404, "invalid_request_error", "model_not_found", message).about("model")
-}
-
 /// 404, whoever asks.
 pub(super) async fn unknown_path(method: Method, uri: Uri) -> ApiError {
     let message = format!(

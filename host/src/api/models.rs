@@ -3,11 +3,12 @@
 use axum::extract::Path;
 use axum::{Extension, Json};
 
+use super::client;
 use super::record::Record;
-use super::{client, error};
 use crate::openai::ApiError;
 use crate::openai::models::{Model, ModelList};
-use crate::policy::{Caller, model::Card};
+use crate::policy::Caller;
+use crate::policy::model::{self, Card};
 
 async fn cards(record: &Record, caller: Caller) -> Result<Vec<Card>, ApiError> {
     Ok(record
@@ -29,17 +30,28 @@ pub(super) async fn list(
     Ok(Json(ModelList::new(cards.into_iter().map(entry).collect())))
 }
 
-/// One of them.
+/// One of them, or one that is not listed but understood (another spelling of the family, say).
 pub(super) async fn show(
     Path(id): Path<String>,
     Extension(record): Extension<Record>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Model>, ApiError> {
-    let cards = cards(&record, caller).await?;
-    let found = cards
+    let cards = cards(&record, caller.clone()).await?;
+    let owner = cards
+        .first()
+        .map(|card| card.owned_by.clone())
+        .unwrap_or_default();
+    if let Some(card) = cards
         .into_iter()
-        .find(|card| card.id.eq_ignore_ascii_case(&id));
-    found
-        .map(|card| Json(entry(card)))
-        .ok_or_else(|| error::model_not_found(&id))
+        .find(|card| card.id.eq_ignore_ascii_case(&id))
+    {
+        return Ok(Json(entry(card)));
+    }
+    let ask = model::Ask {
+        caller,
+        requested: Some(id),
+        effort: None,
+    };
+    let target = record.generation().resolve(ask, client::now_ms()).await?;
+    Ok(Json(Model::new(target.id, 0, owner)))
 }

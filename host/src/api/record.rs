@@ -73,9 +73,8 @@ impl Record {
     pub(super) fn note(&self, delta: &Delta) {
         match delta {
             Delta::End { finish, usage, .. } => {
-                let mut known = self.known();
-                known.finish = Some(finish.code());
-                known.usage = Some(*usage);
+                self.set_usage(*usage);
+                self.known().finish = Some(finish.code());
             }
             Delta::Failed(error) => {
                 self.fail(error.clone());
@@ -85,6 +84,11 @@ impl Record {
                 self.known().first_token_ms.get_or_insert(elapsed);
             }
         }
+    }
+
+    /// What the exchange cost. The first word counts: it is the answer's own.
+    pub(super) fn set_usage(&self, usage: Usage) {
+        self.known().usage.get_or_insert(usage);
     }
 
     /// Notes and logs why the exchange failed: the client is not told all of it.
@@ -121,6 +125,9 @@ impl Record {
             }
         }
         drop(holds);
+        if line.is_probe() {
+            return;
+        }
         tracing::info!(
             target: "access",
             request = self.id(),
@@ -154,6 +161,13 @@ pub(super) struct Line {
     pub(super) bytes: u64,
     /// The last byte was handed over; otherwise the client left.
     pub(super) complete: bool,
+}
+
+impl Line {
+    /// Probes come every few seconds and say nothing while they succeed.
+    fn is_probe(&self) -> bool {
+        self.status == 200 && matches!(self.path.as_str(), "/healthz" | "/readyz" | "/livez")
+    }
 }
 
 impl Drop for Line {

@@ -9,11 +9,10 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, stream};
 
-use super::record::Record;
+use super::observed::Observed;
 use crate::openai::ApiError;
 use crate::openai::chat::Chunks;
 use crate::turn::Delta;
-use crate::turn::drive::Exchange;
 
 /// How long the status line may wait for the first delta, where no keep-alive is due earlier.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -21,12 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Answers with a stream. The status line waits for the first delta, so that what fails before it has a status of its
 /// own; a model that thinks for longer gets the benefit of the doubt, and its client something to see.
 pub(super) async fn respond(
-    exchange: Exchange,
+    exchange: Observed,
     chunks: Chunks,
-    record: Record,
     keepalive: Duration,
 ) -> Result<Response, ApiError> {
-    let mut deltas = Box::pin(deltas(exchange, record));
+    let mut deltas = Box::pin(deltas(exchange));
     let patience = if keepalive.is_zero() {
         PATIENCE
     } else {
@@ -54,11 +52,10 @@ pub(super) async fn respond(
     Ok(response)
 }
 
-fn deltas(exchange: Exchange, record: Record) -> impl Stream<Item = Delta> {
-    stream::unfold((exchange, record), |(mut exchange, record)| async move {
+fn deltas(exchange: Observed) -> impl Stream<Item = Delta> {
+    stream::unfold(exchange, |mut exchange| async move {
         let delta = exchange.next().await?;
-        record.note(&delta);
-        Some((delta, (exchange, record)))
+        Some((delta, exchange))
     })
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 /// The few entries of `config.toml` that decide how a worker is started.
-#[derive(Debug, Default, PartialEq, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Home {
     /// The model Codex uses by default.
     pub(super) model: Option<String>,
@@ -15,17 +15,26 @@ pub(super) struct Home {
     pub(super) model_providers: BTreeMap<String, Provider>,
     /// MCP servers, by name. The gateway turns them off.
     #[serde(default)]
-    mcp_servers: BTreeMap<String, toml::Table>,
+    pub(super) mcp_servers: BTreeMap<String, McpServer>,
 }
 
 /// A provider of the operator's.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Provider {
+    /// Its name for people.
+    pub(super) name: Option<String>,
     /// The variable that holds its key.
     env_key: Option<String>,
     /// Header name to the variable that holds its value.
     #[serde(default)]
     env_http_headers: BTreeMap<String, String>,
+}
+
+/// An MCP server of the operator's.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct McpServer {
+    /// Where it is, if it is not started as a command.
+    pub(super) url: Option<String>,
 }
 
 impl Home {
@@ -52,11 +61,6 @@ impl Home {
             let headers = provider.env_http_headers.values();
             provider.env_key.iter().chain(headers).map(String::as_str)
         })
-    }
-
-    /// The names of the MCP servers.
-    pub(super) fn mcp_servers(&self) -> impl Iterator<Item = &str> {
-        self.mcp_servers.keys().map(String::as_str)
     }
 }
 
@@ -90,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn names_the_mcp_servers() {
+    fn names_the_mcp_servers_and_their_kinds() {
         let home = Home::parse(
             "[mcp_servers.files]\ncommand = \"files\"\n[mcp_servers.\"b c\"]\nurl = \"http://x\"\n",
         );

@@ -88,22 +88,6 @@ impl ApiError {
         Self::new(400, "invalid_request_error", code, message)
     }
 
-    /// 404: the client may not use this model, or nobody can.
-    #[must_use]
-    pub fn model_not_found(model: &str) -> Self {
-        let model = json::shorten(model);
-        let message =
-            format!("The model '{model}' does not exist or you do not have access to it.");
-        Self::new(404, "invalid_request_error", "model_not_found", message).about("model")
-    }
-
-    /// 500: a mistake of ours.
-    #[must_use]
-    pub fn internal() -> Self {
-        let message = "The gateway failed to handle the request.";
-        Self::new(500, "server_error", "internal_error", message)
-    }
-
     /// The same error about one member of the request.
     #[must_use]
     pub fn about(mut self, param: impl Into<String>) -> Self {

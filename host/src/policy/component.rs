@@ -28,6 +28,17 @@ pub enum Instances {
     Warm,
 }
 
+impl Instances {
+    /// As `policies.toml` spells it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Frozen => "frozen",
+            Self::Warm => "warm",
+        }
+    }
+}
+
 /// What the host, not the guest, must know of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Options {

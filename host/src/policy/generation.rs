@@ -269,6 +269,8 @@ pub struct Refusals(pub Vec<Refusal>);
 pub struct Live {
     engine: Engine,
     current: ArcSwap<Generation>,
+    /// Held while a replacement is prepared: each builds on what serves then.
+    replacing: tokio::sync::Mutex<()>,
     refusals: Mutex<Vec<Refusal>>,
 }
 
@@ -279,9 +281,11 @@ impl Live {
     /// Everything that is wrong with the candidates: without a first generation nothing can serve.
     pub async fn start(engine: Engine, candidates: &[Candidate; 4]) -> Result<Self, Refusals> {
         let generation = prepare(&engine, candidates, None).await?;
+        generation.announce(None);
         Ok(Self {
             engine,
             current: ArcSwap::from_pointee(generation),
+            replacing: tokio::sync::Mutex::default(),
             refusals: Mutex::default(),
         })
     }
@@ -292,12 +296,13 @@ impl Live {
         self.current.load_full()
     }
 
-    /// Prepares what changed and swaps it in; on refusal everything stays as it was. One caller at a time (the
-    /// watcher). Answers the number that serves afterwards.
+    /// Prepares what changed and swaps it in; on refusal everything stays as it was. Answers the number that serves
+    /// afterwards.
     ///
     /// # Errors
     /// All refusals.
     pub async fn replace(&self, candidates: &[Candidate; 4]) -> Result<u64, Refusals> {
+        let _one_at_a_time = self.replacing.lock().await;
         let current = self.current();
         let unchanged = candidates
             .iter()
@@ -328,6 +333,27 @@ impl Live {
 }
 
 impl Generation {
+    /// Logs what serves from now on, where it differs from before.
+    pub(super) fn announce(&self, before: Option<&Self>) {
+        for (slot, status) in Slot::ALL.into_iter().zip(self.slots()) {
+            if before.is_some_and(|before| before.digest(slot) == self.digest(slot)) {
+                continue;
+            }
+            let about = status.about;
+            tracing::info!(
+                generation = self.number,
+                slot = slot.name(),
+                policy = %about.name,
+                version = %about.version,
+                file = %about.file,
+                settings = %about.settings,
+                instances = about.instances.name(),
+                warm_because = about.warm_because.as_deref(),
+                "policy serves"
+            );
+        }
+    }
+
     fn digest(&self, slot: Slot) -> [u8; 32] {
         match slot {
             Slot::Auth => self.auth.digest(),

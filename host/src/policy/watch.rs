@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch::Receiver;
 use tokio_util::sync::CancellationToken;
 
-use super::generation::{Live, Refusals};
+use super::generation::{Generation, Live, Refusals};
 use super::source::{Facts, Signature, Source};
 
 /// How often the folder is looked at. It is looked at rather than watched by the kernel: a symbolic link that is
@@ -63,7 +63,7 @@ async fn load(live: &Live, source: &Source, facts: &Facts, seen: &Signature) -> 
     if look_at(source).await.as_ref() != Some(seen) {
         return false;
     }
-    let before = live.current().number();
+    let before = live.current();
     let result = match read {
         Ok(Ok(candidates)) => live.replace(&candidates).await,
         Ok(Err(refusals)) => Err(refusals),
@@ -72,23 +72,16 @@ async fn load(live: &Live, source: &Source, facts: &Facts, seen: &Signature) -> 
             return true;
         }
     };
-    report(live, before, result);
+    report(live, &before, result);
     true
 }
 
-fn report(live: &Live, before: u64, result: Result<u64, Refusals>) {
+fn report(live: &Live, before: &Generation, result: Result<u64, Refusals>) {
     match result {
         Ok(number) => {
             let mended = live.note(Vec::new());
-            if number != before {
-                for slot in live.current().slots() {
-                    let about = &slot.about;
-                    tracing::info!(
-                        generation = number, slot = slot.slot, policy = %about.name, version = %about.version,
-                        file = %about.file, settings = %about.settings, instances = ?about.instances,
-                        warm_because = about.warm_because.as_deref(), "policy serves"
-                    );
-                }
+            if number != before.number() {
+                live.current().announce(Some(before));
             } else if mended {
                 tracing::info!(
                     generation = number,
@@ -100,7 +93,7 @@ fn report(live: &Live, before: u64, result: Result<u64, Refusals>) {
             if live.note(refusals.clone()) {
                 for refusal in &refusals {
                     tracing::error!(
-                        generation = before,
+                        generation = before.number(),
                         "policy refused, the old ones go on: {refusal}"
                     );
                 }

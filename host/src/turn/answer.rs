@@ -34,6 +34,14 @@ enum Tail {
     Dropped,
 }
 
+/// A call as the model made it.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) arguments: String,
+}
+
 impl Answer {
     pub(super) fn new(rules: &Rules) -> Self {
         let room = |tokens: u64| {
@@ -134,7 +142,7 @@ impl Answer {
     }
 
     /// Adds a call, as a delta of the next index.
-    pub(super) fn add_call(&mut self, [id, name, arguments]: [String; 3], out: &mut Vec<Output>) {
+    pub(super) fn add_call(&mut self, call: Call, out: &mut Vec<Output>) {
         self.show_tail(out);
         if self.cut.is_some() {
             return;
@@ -142,12 +150,13 @@ impl Answer {
         let index = self.calls;
         self.calls += 1;
         self.sent = true;
-        self.meter.add_answer(name.len() + arguments.len());
+        self.meter
+            .add_answer(call.name.len() + call.arguments.len());
         out.push(Output::Emit(Delta::Call {
             index,
-            id,
-            name,
-            arguments,
+            id: call.id,
+            name: call.name,
+            arguments: call.arguments,
         }));
     }
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::machine::{Input, Machine, Output, Question, Reaction};
 use super::{Delta, Error, Rules};
-use crate::codex::{Backend, Plan, Turn};
+use crate::codex::{Backend, Plan, Turn, Usage};
 use crate::policy::{Caller, Fault, Generation, tool_stop};
 
 /// How long an exchange may take.
@@ -155,35 +155,39 @@ impl Exchange {
         }
     }
 
-    /// Waits for Codex, or for the first timer that runs out.
+    /// What the turn has cost so far; estimated where the provider has not said.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.machine.usage().0
+    }
+
+    /// Waits for Codex, or for the first timer that runs out. Timers come first: a turn that is never silent has limits,
+    /// too.
     async fn listen(&mut self) -> Input {
         let total = self.started + self.limits.total;
         let idle = self.heard + self.limits.idle;
         let deadline = self
             .quiet
             .map_or(total.min(idle), |quiet| quiet.min(total).min(idle));
-        let event = tokio::select! {
+        tokio::select! {
             biased;
-            event = tokio::time::timeout_at(deadline, self.turn.next()) => event,
             () = self.limits.ending.cancelled() => return Input::Fail(Error::Draining),
-        };
-        match event {
-            Ok(Some(event)) => {
+            () = tokio::time::sleep_until(deadline) => {}
+            event = self.turn.next() => {
                 self.heard = Instant::now();
-                Input::Event(event)
+                return match event {
+                    Some(event) => Input::Event(event),
+                    None => Input::Fail(Error::Interrupted),
+                };
             }
-            Ok(None) => {
-                let error = crate::codex::Error::WorkerExited(
-                    "its events ended without an outcome".to_owned(),
-                );
-                Input::Fail(Error::Codex(error))
-            }
-            Err(_) if self.quiet.is_some_and(|quiet| quiet <= deadline) => {
-                self.quiet = None;
-                Input::Quiet
-            }
-            Err(_) if total <= deadline => Input::Fail(Error::Timeout(millis(self.limits.total))),
-            Err(_) => Input::Fail(Error::Idle(millis(self.limits.idle))),
+        }
+        if self.quiet.is_some_and(|quiet| quiet <= deadline) {
+            self.quiet = None;
+            Input::Quiet
+        } else if total <= deadline {
+            Input::Fail(Error::Timeout(millis(self.limits.total)))
+        } else {
+            Input::Fail(Error::Idle(millis(self.limits.idle)))
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::answer::Answer;
+use super::answer::{Answer, Call};
 use super::blocks::{Block, Blocks, Found};
 use super::{Delta, Error, Finish, Rules};
 use crate::codex::{Event, Outcome, Usage};
@@ -60,8 +60,7 @@ pub enum Question {
 pub enum Reaction {
     /// Go on.
     GoOn,
-    /// Go on, and ask again if nothing comes for this many milliseconds. Stands until it was asked, whatever is answered
-    /// to other questions; another wait replaces it.
+    /// Go on, and ask again when this many milliseconds have passed. Stands until then, or until another wait.
     Wait(u32),
     /// Leave the call, or the text until the next call, out of the answer.
     Drop,
@@ -83,7 +82,7 @@ pub struct Machine {
     blocks: Option<Blocks>,
     answer: Answer,
     progress: Progress,
-    /// The outputs of the step under way.
+    /// The outputs of the step under way: the caller's own list meanwhile.
     out: Vec<Output>,
 }
 
@@ -106,8 +105,7 @@ struct Progress {
 
 #[derive(Debug)]
 enum Asked {
-    /// A call: id, name and arguments.
-    Call([String; 3]),
+    Call(Call),
     /// A textual call, with its text.
     Block(String),
     /// Text that waits in front of the queue.
@@ -144,15 +142,12 @@ impl Machine {
             Input::Fail(error) => self.fail(error),
             Input::ClientGone => self.leave(),
         }
+        self.end_if_cut();
         while self.is_free()
             && let Some(event) = self.queue.pop_front()
         {
             self.hear(event);
-        }
-        if self.is_free()
-            && let Some(ms) = self.wait
-        {
-            self.out.push(Output::Arm(ms));
+            self.end_if_cut();
         }
         std::mem::swap(&mut self.out, out);
     }
@@ -196,13 +191,14 @@ impl Machine {
                 id,
                 name,
                 arguments,
-            } => self.hear_call([id, name, arguments]),
+            } => self.hear_call(Call {
+                id,
+                name,
+                arguments,
+            }),
             Event::Sampled(usage) => self.close_response(usage),
             Event::Retrying(reason) => self.retry(reason),
             Event::Ended(outcome) => self.conclude(outcome),
-        }
-        if let Some(finish) = self.answer.cut() {
-            self.end(finish);
         }
     }
 
@@ -249,13 +245,12 @@ impl Machine {
         self.answer.add_reasoning(text, &mut self.out);
     }
 
-    fn hear_call(&mut self, call: [String; 3]) {
+    fn hear_call(&mut self, call: Call) {
         self.answer.open();
         // A tool nobody offered: Codex itself tells the model so.
         if self.tools {
             self.progress.called = true;
-            let [_, name, arguments] = call.clone();
-            let question = self.called(name, arguments, false);
+            let question = self.called(call.name.clone(), call.arguments.clone(), false);
             self.ask(Asked::Call(call), question);
         }
     }
@@ -275,7 +270,6 @@ impl Machine {
     }
 
     fn quiet(&mut self) {
-        // While a question is open something has come, and after its answer the timer is set anew.
         if !self.is_asking()
             && let Some(ms) = self.wait.take()
         {
@@ -288,8 +282,8 @@ impl Machine {
             return;
         };
         match (asked, reaction) {
-            (Asked::Call(_) | Asked::Block(_) | Asked::Quiet, Reaction::Drop) => {}
             (Asked::Text, Reaction::Drop) => self.answer.drop_tail(),
+            (_, Reaction::Drop) => {}
             (Asked::Call(call), _) => {
                 self.begin_call();
                 self.answer.add_call(call, &mut self.out);
@@ -302,15 +296,15 @@ impl Machine {
         }
         match reaction {
             Reaction::GoOn | Reaction::Drop => {}
-            Reaction::Wait(ms) => self.wait = Some(ms),
+            Reaction::Wait(ms) => {
+                self.wait = Some(ms);
+                self.out.push(Output::Arm(ms));
+            }
             Reaction::HideTail => {
                 self.progress.after_call = false;
                 self.answer.withhold_tail();
             }
             Reaction::Stop => self.finish(self.answer.finish()),
-        }
-        if let Some(finish) = self.answer.cut() {
-            self.end(finish);
         }
     }
 
@@ -335,9 +329,7 @@ impl Machine {
             return self.fail(Error::Restarted(reason));
         }
         self.answer.forget_held();
-        if let Some(blocks) = &mut self.blocks {
-            blocks.flush();
-        }
+        self.blocks = self.blocks.take().map(|_| Blocks::new());
         self.progress.called = false;
     }
 
@@ -365,6 +357,12 @@ impl Machine {
         self.release_block();
         self.answer.release(&mut self.out);
         self.end(self.answer.cut().unwrap_or(finish));
+    }
+
+    fn end_if_cut(&mut self) {
+        if let Some(finish) = self.answer.cut() {
+            self.end(finish);
+        }
     }
 
     fn end(&mut self, finish: Finish) {

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use codex_policy_settings::read;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 
 use crate::decide::Rules;
 use crate::effort::{KNOWN, Support, normalise};
@@ -168,49 +167,6 @@ fn check_aliases(
         }
     }
     aliases
-}
-
-/// Reads JSON into `T`, all of whose members must have defaults, as each is tried alone to find the faulty ones.
-fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_str(text).map_err(|error| {
-        let mut mistakes = Vec::new();
-        if let Ok(value) = serde_json::from_str(text) {
-            blame::<T>("", value, &|alone| alone, &mut mistakes);
-        }
-        if mistakes.is_empty() {
-            mistakes.push(error.to_string());
-        }
-        mistakes.join("; ")
-    })
-}
-
-/// Collects the innermost values that `T` refuses, each put in its place by `wrap`, without its neighbours.
-fn blame<T: DeserializeOwned>(
-    path: &str,
-    value: Value,
-    wrap: &dyn Fn(Value) -> Value,
-    mistakes: &mut Vec<String>,
-) {
-    match value {
-        Value::Object(members) if !members.is_empty() => {
-            for (name, member) in members {
-                let dot = if path.is_empty() { "" } else { "." };
-                let place = |alone| wrap(json!({ name.as_str(): alone }));
-                blame::<T>(&format!("{path}{dot}{name}"), member, &place, mistakes);
-            }
-        }
-        Value::Array(items) if !items.is_empty() => {
-            for (index, item) in items.into_iter().enumerate() {
-                let place = |alone| wrap(json!([alone]));
-                blame::<T>(&format!("{path}[{index}]"), item, &place, mistakes);
-            }
-        }
-        leaf => {
-            if let Err(error) = T::deserialize(wrap(leaf)) {
-                mistakes.push(format!("{path}: {error}"));
-            }
-        }
-    }
 }
 
 #[cfg(test)]

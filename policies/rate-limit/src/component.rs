@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use codex_policy_settings::keep;
+
 use crate::decide;
 use crate::settings::Settings;
 use bindings::codex::policy::types::{Denial, Header};
@@ -33,10 +35,7 @@ impl Lifecycle for Policy {
     }
 
     fn configure(settings: String) -> Result<(), String> {
-        let rules = Settings::parse(&settings)?;
-        RULES
-            .set(rules)
-            .map_err(|_| "this instance is configured already".to_owned())
+        keep(&RULES, Settings::parse(&settings)?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::Model;
+use crate::codex::Model;
 
 /// What is taken from every model: each of these brings tools, prompts or another wire format.
 const DROPPED: [&str; 6] = [

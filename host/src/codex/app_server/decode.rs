@@ -2,8 +2,8 @@
 
 use serde_json::value::RawValue;
 
-use super::super::{Error, Event, Outcome};
 use super::protocol::{DoneItem, Params, RawItem, TurnState};
+use crate::codex::{Error, Event, Outcome};
 
 /// The notifications this decoder reads. Others need not be parsed at all.
 pub(super) fn concerns(method: &str) -> bool {

@@ -7,14 +7,14 @@ use serde::de::IgnoredAny;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::super::mailbox::{Mailbox, Pushed};
-use super::super::{Error, Event, Outcome, Plan};
 use super::decode::Decoder;
 use super::protocol::{
     self, InjectItems, Params, Thread, ThreadStart, ThreadStarted, TurnInterrupt, TurnStart,
     TurnStarted,
 };
 use super::rpc::Connection;
+use crate::codex::mailbox::{Mailbox, Pushed};
+use crate::codex::{Error, Event, Outcome, Plan};
 
 /// How long an interrupted turn may take to end before it is interrupted again.
 const INTERRUPT_PATIENCE: Duration = Duration::from_millis(500);

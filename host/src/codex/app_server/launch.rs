@@ -8,8 +8,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::super::Config;
-use super::super::home::Home;
+use crate::codex::Config;
+use crate::codex::home::Home;
 
 /// Settings that make Codex a plain chat model: no tools, prompts, files or habits of its own.
 const SETTINGS: [&str; 21] = [
@@ -206,29 +206,46 @@ fn own_settings(config: &Config, home: &Home, folder: &Folder, databases: &Path)
     );
     // A retry repeats what the client has already seen. Built-in providers cannot be told so:
     // naming one here ends the worker at once, as it would in `config.toml`.
-    let retries = "{request_max_retries=0,stream_max_retries=0}";
-    settings.extend(for_each(
+    settings.extend(table(
         "model_providers",
-        home.model_providers.keys().map(String::as_str),
-        retries,
+        &home.model_providers,
+        |provider| {
+            let name = provider
+                .name
+                .as_deref()
+                .map(|name| format!("name={},", quoted(name)))
+                .unwrap_or_default();
+            format!("{name}request_max_retries=0,stream_max_retries=0")
+        },
     ));
     // An empty table does not replace a full one: each server is turned off by name.
-    settings.extend(for_each(
+    settings.extend(table(
         "mcp_servers",
-        home.mcp_servers(),
-        "{enabled=false}",
+        &home.mcp_servers,
+        |server| match server.url {
+            Some(_) => "enabled=false,url=\"http://localhost\"".to_owned(),
+            None => "enabled=false,command=\"false\"".to_owned(),
+        },
     ));
     settings
 }
 
-fn setting(name: &str, value: &str) -> String {
-    format!("{name}={}", quoted(value))
+/// `name={"key"={…}}` with all keys, or nothing without any. Each entry must be valid on its own: where
+/// `config.toml` has a mistake, Codex first reads the settings without it, and would report the entry instead.
+fn table<T>(
+    name: &str,
+    entries: &BTreeMap<String, T>,
+    value: impl Fn(&T) -> String,
+) -> Option<String> {
+    let entries = entries
+        .iter()
+        .map(|(key, entry)| format!("{}={{{}}}", quoted(key), value(entry)));
+    let entries = entries.collect::<Vec<_>>().join(",");
+    (!entries.is_empty()).then(|| format!("{name}={{{entries}}}"))
 }
 
-/// `name={"a"=value,"b"=value}`, unless there are no keys.
-fn for_each<'a>(name: &str, keys: impl Iterator<Item = &'a str>, value: &str) -> Option<String> {
-    let entries: Vec<_> = keys.map(|key| format!("{}={value}", quoted(key))).collect();
-    (!entries.is_empty()).then(|| format!("{name}={{{}}}", entries.join(",")))
+fn setting(name: &str, value: &str) -> String {
+    format!("{name}={}", quoted(value))
 }
 
 /// A TOML basic string. JSON's escapes are TOML's, but for one character.

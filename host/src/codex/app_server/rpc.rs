@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use lines::{Lines, ReadError};
 
-use super::super::Error;
 use super::decode;
 use super::exchange::Route;
 use super::protocol::{self, Incoming, Method, Params, Refusal, Request, RpcError};
+use crate::codex::Error;
 
 /// Codex refuses or forgets requests when many more are outstanding.
 const IN_FLIGHT: usize = 64;

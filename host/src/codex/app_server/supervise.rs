@@ -13,10 +13,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::super::{Config, Error, Status};
 use super::launch::{self, Folder};
 use super::protocol;
 use super::rpc::{self, Connection, ReadError};
+use crate::codex::{Config, Error, Status};
 use backoff::Backoff;
 use stderr::LastWords;
 
@@ -59,8 +59,10 @@ struct Worker {
 enum End {
     /// We are shutting down.
     Shutdown,
-    /// It left, or has to: why, in a few words.
-    Lost(String),
+    /// It left by itself: how.
+    Left(String),
+    /// It is of no use: why.
+    Useless(String),
 }
 
 impl Supervisor {
@@ -145,11 +147,11 @@ impl Supervisor {
         tokio::select! {
             shaken = tokio::time::timeout(limit, handshake) => match shaken {
                 Ok(Ok(())) => Ok(()),
-                Ok(Err(Error::Rpc { message, .. })) => Err(End::Lost(message)),
-                Ok(Err(error)) => Err(End::Lost(error.to_string())),
-                Err(_) => Err(End::Lost(format!("the worker was not ready within {} ms", limit.as_millis()))),
+                Ok(Err(Error::Rpc { message, .. })) => Err(End::Useless(message)),
+                Ok(Err(error)) => Err(End::Useless(error.to_string())),
+                Err(_) => Err(End::Useless(format!("the worker was not ready within {} ms", limit.as_millis()))),
             },
-            end = worker.end() => Err(End::Lost(end)),
+            end = worker.end() => Err(end),
             () = self.shutdown.cancelled() => Err(End::Shutdown),
         }
     }
@@ -170,8 +172,8 @@ impl Supervisor {
     async fn watch(&self, worker: &mut Worker) -> End {
         let connection = Arc::clone(&worker.connection);
         tokio::select! {
-            end = worker.end() => End::Lost(end),
-            () = falls_silent(&connection) => End::Lost("the worker no longer answers".to_owned()),
+            end = worker.end() => end,
+            () = falls_silent(&connection) => End::Useless("the worker no longer answers".to_owned()),
             () = self.shutdown.cancelled() => End::Shutdown,
         }
     }
@@ -187,13 +189,19 @@ impl Supervisor {
                 worker.leave(self.config.shutdown_grace).await;
                 "the gateway is shutting down".to_owned()
             }
-            End::Lost(why) => {
-                let last_words = worker.leave(Duration::ZERO).await;
-                let why = last_words.map_or(why.clone(), |words| format!("{why}: {words}"));
-                tracing::warn!(reason = why, "the Codex worker has ended");
+            End::Left(how) => match worker.leave(Duration::ZERO).await {
+                Some(last_words) => format!("{how}: {last_words}"),
+                None => how,
+            },
+            End::Useless(why) => {
+                worker.leave(Duration::ZERO).await;
                 why
             }
         };
+        let why = why.trim_end().replace('\n', "; ");
+        if !self.shutdown.is_cancelled() {
+            tracing::warn!(reason = why, "the Codex worker has ended");
+        }
         self.lost(&why);
         connection.close(&why);
     }
@@ -225,15 +233,15 @@ impl Worker {
     }
 
     /// Waits until the child has left, or can no longer be heard.
-    async fn end(&mut self) -> String {
+    async fn end(&mut self) -> End {
         tokio::select! {
-            status = self.child.wait() => describe(status),
+            status = self.child.wait() => left(status),
             read = &mut self.reader => match read {
-                Ok(Err(error)) => format!("the worker was stopped: {error}"),
+                Ok(Err(error)) => End::Useless(error.to_string()),
                 // Its pipes close a moment before it can be reaped.
                 Ok(Ok(())) | Err(_) => match tokio::time::timeout(DRAIN, self.child.wait()).await {
-                    Ok(status) => describe(status),
-                    Err(_) => "the worker closed its output".to_owned(),
+                    Ok(status) => left(status),
+                    Err(_) => End::Useless("the worker closed its output".to_owned()),
                 },
             },
         }
@@ -263,10 +271,10 @@ fn pipes(child: &mut Child) -> std::io::Result<(ChildStdin, ChildStdout, ChildSt
     }
 }
 
-fn describe(status: std::io::Result<ExitStatus>) -> String {
+fn left(status: std::io::Result<ExitStatus>) -> End {
     match status {
-        Ok(status) => format!("the worker ended ({status})"),
-        Err(error) => format!("the worker cannot be waited for: {error}"),
+        Ok(status) => End::Left(format!("the worker ended ({status})")),
+        Err(error) => End::Useless(format!("the worker cannot be waited for: {error}")),
     }
 }
 

@@ -234,6 +234,7 @@ fn a_retry_is_unseen_until_something_was_sent() {
         (plain(), &["(r)"], "(r)!#upstream_restarted"),
         (tools(), &["[f]"], "[0 f]!#upstream_restarted"),
         // Only the upstream response under way is repeated.
+        (stopping_at(&["END"]), &["E", ":sampled"], "Eagain#Stop"),
         (plain(), &["first, ", ":sampled"], "first, again#Stop"),
         (
             plain(),

@@ -1,6 +1,10 @@
 //! Which settings are accepted, and what is said about the others.
 
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
 use super::*;
+use crate::decide::{Credential, Request};
 
 const SHA: &str = "AA11111111111111111111111111111111111111111111111111111111111111";
 
@@ -45,6 +49,56 @@ fn every_member_is_read() {
     );
     assert_eq!(rules.anonymous, ["/v1/models", ""]);
     assert_eq!(rules.realm, "my api");
+}
+
+/// What the host makes of `PROXY_API_KEY`, whose hash it writes in lower case.
+#[test]
+fn the_environments_key_is_the_only_one_and_models_are_open() {
+    let sha256 = SHA.to_lowercase();
+    let text = json!({"keys": [{"sha256": sha256, "id": "default"}], "anonymous": ["/v1/models"]});
+    let rules = Settings::parse(&text.to_string()).unwrap();
+    let caller = |path: &str, fingerprint: Option<&str>| {
+        let credential = fingerprint.map(|fingerprint| Credential {
+            scheme: "Bearer",
+            fingerprint,
+        });
+        let request = Request {
+            method: "GET",
+            path,
+            credential,
+            now_ms: u64::MAX,
+        };
+        let answer = rules.authenticate(&request);
+        answer
+            .map(|caller| caller.id)
+            .map_err(|denial| denial.status)
+    };
+    let right = Some(sha256.as_str());
+    assert_eq!(
+        caller("/v1/chat/completions", right),
+        Ok("default".to_owned())
+    );
+    assert_eq!(caller("/v1/chat/completions", None), Err(401));
+    assert_eq!(caller("/v1/chat/completions", Some(NOTHING)), Err(401));
+    assert_eq!(caller("/v1/models", None), Ok("anonymous".to_owned()));
+    assert_eq!(caller("/v1/models", right), Ok("default".to_owned()));
+}
+
+/// The error is in the log and in `/healthz`.
+#[test]
+fn a_key_that_was_written_where_its_hash_belongs_is_not_repeated() {
+    for settings in [
+        json!({"keys": "sk-mine"}),
+        json!({"keys": ["sk-mine"]}),
+        json!({"keys": [{"sha256": "sk-mine", "id": "a"}]}),
+        json!({"keys": {"sk-mine": "a"}}),
+    ] {
+        let error = Settings::parse(&settings.to_string()).unwrap_err();
+        assert!(
+            error.starts_with("keys") && !error.contains("sk-mine"),
+            "{error}"
+        );
+    }
 }
 
 #[test]

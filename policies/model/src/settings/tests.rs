@@ -1,5 +1,8 @@
 //! Which settings are accepted, and what is said about the others.
 
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
 use super::*;
 
 fn mistake(settings: &Value) -> String {
@@ -28,7 +31,7 @@ fn the_faulty_member_is_named() {
             "default: there is no \"\", choose one of codex-5",
         ),
         (json!({"owned_by": " "}), "owned_by: name an owner"),
-        (json!({"aliases": ["m"]}), "aliases[0]: invalid type"),
+        (json!({"aliases": ["m"]}), "aliases: invalid type"),
         (
             alias(json!(1)),
             "aliases.bad: expected a model's id, or an object of",

@@ -195,6 +195,45 @@ fn a_streams_rule_leaves_other_requests_alone() {
     );
 }
 
+/// What the host makes of `PROXY_RATE_LIMIT_…` and `PROXY_SSE_MAX_CONCURRENCY`.
+#[test]
+fn the_environments_rules_count_requests_and_streams_of_each_caller() {
+    let rules = rules(&json!([
+        {"name": "requests", "unit": "requests", "limit": 60, "window_ms": 60000, "per": "caller"},
+        {"name": "streams", "unit": "concurrent", "limit": 4, "per": "caller", "streaming_only": true},
+    ]));
+    let ann = || "ann".to_owned();
+    let plain = Ask {
+        streaming: false,
+        ..late()
+    };
+    assert_eq!(paid(&rules, &early()), []);
+    assert_eq!(paid(&rules, &plain), [("requests", ann(), 1)]);
+    assert_eq!(
+        paid(&rules, &late()),
+        [("requests", ann(), 1), ("streams", ann(), 1)]
+    );
+    let sizes: Vec<_> = rules
+        .quotas(&late())
+        .iter()
+        .map(|quota| (quota.rule.unit, quota.rule.limit, quota.rule.window_ms))
+        .collect();
+    assert_eq!(
+        sizes,
+        [(Unit::Requests, 60, 60_000), (Unit::Concurrent, 4, 0)]
+    );
+
+    let requests = |granted| standing("requests", granted, 0, 1000);
+    let streams = |granted| standing("streams", granted, 0, 0);
+    let code = |standings: &[Standing]| rules.decide(standings).map_err(|denial| denial.code);
+    assert!(code(&[requests(true), streams(true)]).is_ok());
+    assert_eq!(code(&[requests(false), streams(true)]), Err("rate_limited"));
+    assert_eq!(
+        code(&[requests(true), streams(false)]),
+        Err("concurrency_exceeded")
+    );
+}
+
 #[test]
 fn tokens_cost_their_estimate_within_reason() {
     let rules = rules(&json!([{"name": "t", "unit": "tokens", "limit": 5000}]));

@@ -1,5 +1,8 @@
 //! Which settings are accepted, and what is said about the others.
 
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
 use super::*;
 
 /// What is said about a rule that is right but for these members.

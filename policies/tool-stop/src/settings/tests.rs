@@ -1,5 +1,7 @@
 //! Which settings are accepted, and what is said about the others.
 
+use serde_json::{Value, json};
+
 use super::*;
 
 #[test]
@@ -13,6 +15,14 @@ fn nothing_is_required() {
     for text in ["{}", r#"{"host": {"environment": "dev", "later": 1}}"#] {
         assert_eq!(Settings::parse(text), Ok(off));
     }
+}
+
+/// What the host makes of an environment that sets none of the policy's variables.
+#[test]
+fn the_environments_settings_are_the_defaults() {
+    let text = r#"{"mode": "off", "grace_ms": 300, "max_calls": 0, "suppress_tail": false}"#;
+    assert!(Settings::parse(text).is_ok());
+    assert_eq!(Settings::parse(text), Settings::parse("{}"));
 }
 
 #[test]

@@ -12,10 +12,10 @@ const KEPT: usize = 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub(in super::super) enum ReadError {
     /// A line longer than any message.
-    #[error("a line of its output is longer than {MAX_LINE} bytes")]
+    #[error("a line of the worker's output is longer than {MAX_LINE} bytes")]
     TooLong,
     /// The pipe broke.
-    #[error("its output cannot be read: {0}")]
+    #[error("the worker's output cannot be read: {0}")]
     Io(#[from] std::io::Error),
 }
 

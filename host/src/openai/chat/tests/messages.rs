@@ -172,20 +172,6 @@ fn the_prompts_tokens_are_estimated_from_its_text() {
     assert_eq!(request.prompt_tokens_estimate(), 8);
 }
 
-/// Were it quadratic, this would take a minute.
-#[test]
-fn a_long_conversation_is_read_in_linear_time() {
-    let turn = |at: usize| {
-        let call = json!({"id": format!("c{at}"), "function": {"name": "f", "arguments": "{}"}});
-        [
-            json!({"role": "assistant", "tool_calls": [call]}),
-            json!({"role": "tool", "tool_call_id": format!("c{at}"), "content": "x"}),
-        ]
-    };
-    let messages: Value = (0..20_000).flat_map(turn).collect();
-    assert_eq!(history(&messages).len(), 40_000);
-}
-
 #[test]
 fn messages_that_are_none_are_refused() {
     assert_refusal(&json!({}), MISSING, "messages");

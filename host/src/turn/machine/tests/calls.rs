@@ -50,6 +50,77 @@ fn a_call_reaches_the_client_as_soon_as_its_verdict_allows() {
 }
 
 #[test]
+fn what_comes_while_a_question_is_open_waits_in_order() {
+    let words = [
+        "[f]",
+        "1<use_tool>x</use_tool>2",
+        "3",
+        "[g]",
+        "4",
+        ":sampled",
+    ];
+    let rules = Rules {
+        textual_tools: true,
+        ..tools()
+    };
+    let one_by_one = told(&play(rules.clone(), &words));
+    assert_eq!(
+        one_by_one,
+        "[0 f]1<use_tool>x</use_tool>23[1 g]4!#ToolCalls"
+    );
+    let (mut machine, mut out) = (Machine::new(rules), Vec::new());
+    for event in script(&words) {
+        machine.step(Input::Event(event), &mut out);
+    }
+    while machine.is_asking() {
+        machine.step(Input::Verdict(GoOn), &mut out);
+    }
+    assert_eq!(told(&out), one_by_one);
+}
+
+#[test]
+fn text_that_was_held_back_comes_before_the_call() {
+    let rules = |rules: Rules| Rules {
+        tools: true,
+        ..rules
+    };
+    let (held, block) = (rules(stopping_at(&["END"])), rules(textual()));
+    for (rules, words, answers, expected) in [
+        (
+            &held,
+            &["a E", "[f]", ":sampled"][..],
+            &[GoOn][..],
+            "a E[0 f]!#ToolCalls",
+        ),
+        (
+            &block,
+            &["a <use_tool>", "[f]", ":sampled"],
+            &[GoOn],
+            "a <use_tool>[0 f]!#ToolCalls",
+        ),
+        (
+            &held,
+            &["[f]", "b E", "[g]", ":sampled"],
+            &[HideTail],
+            "[0 f]b E[1 g]!#ToolCalls",
+        ),
+        // The limit also holds for what was withheld: the call after it is cut off.
+        (
+            &rules(limited(1)),
+            &["[f]", "abcde", "[g]"],
+            &[HideTail],
+            "[0 f]abcd!#Length",
+        ),
+    ] {
+        assert_eq!(
+            judged(rules.clone(), words, answers).1,
+            expected,
+            "{words:?}"
+        );
+    }
+}
+
+#[test]
 fn without_offered_tools_a_call_is_codexs_own_affair() {
     let words = ["[f]", ":sampled", "a", ":sampled", ":completed"];
     let outputs = play(Rules::default(), &words);
@@ -114,6 +185,7 @@ fn a_wait_stands_until_it_was_asked() {
     assert_eq!(last(Input::Event(event("(r)"))), armed);
     let text = ask(Question::TextAfterCalls(1));
     assert_eq!(last(Input::Event(event("b"))), text);
+    assert_eq!(last(Input::Quiet), None, "the text was just heard");
     assert_eq!(last(Input::Verdict(GoOn)), armed);
     assert_eq!(last(Input::Quiet), ask(Question::Quiet(300)));
     let again = Some(Output::Arm(50));
@@ -146,6 +218,24 @@ fn quiet_may_end_the_turn_with_what_there_is() {
     }
     assert_eq!(told(&out), "[0 f]bE!#ToolCalls");
     assert_eq!(cost(&out), ([7, 0, 2, 0], true));
+}
+
+#[test]
+fn hiding_what_is_hidden_loses_nothing() {
+    let (mut machine, mut out) = (Machine::new(tools()), Vec::new());
+    for input in [
+        Input::Event(event("[f]")),
+        Input::Verdict(Reaction::Wait(300)),
+        Input::Event(event("b")),
+        Input::Verdict(HideTail),
+        Input::Quiet,
+        Input::Verdict(HideTail),
+        Input::Event(event("[g]")),
+        Input::Verdict(GoOn),
+    ] {
+        machine.step(input, &mut out);
+    }
+    assert_eq!(told(&out), "[0 f]b[1 g]");
 }
 
 #[test]

@@ -1,0 +1,100 @@
+//! The notifications we read, and the parts of them we look at.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::codex::Usage;
+use crate::codex::failure::Failure;
+
+/// The parameters of every notification we read, in one shape: each uses some of them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(in super::super) struct Params<'a> {
+    #[serde(borrow)]
+    pub(in super::super) thread_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub(in super::super) turn_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub(in super::super) item_id: Option<Cow<'a, str>>,
+    pub(in super::super) delta: Option<String>,
+    pub(in super::super) summary_index: Option<u64>,
+    pub(in super::super) content_index: Option<u64>,
+    #[serde(borrow)]
+    pub(in super::super) item: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(in super::super) turn: Option<&'a RawValue>,
+    pub(in super::super) usage: Option<TokenUsage>,
+    pub(in super::super) error: Option<Failure>,
+    pub(in super::super) will_retry: bool,
+}
+
+/// A finished item. Only the kinds that matter are told apart.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type")]
+pub(in super::super) enum DoneItem {
+    /// A message of the answer.
+    #[serde(rename = "agentMessage")]
+    AgentMessage { id: String, text: String },
+    /// A reasoning item; its parts.
+    #[serde(rename = "reasoning")]
+    Reasoning {
+        id: String,
+        #[serde(default)]
+        summary: Vec<String>,
+        #[serde(default)]
+        content: Vec<String>,
+    },
+    #[serde(other)]
+    Other,
+}
+
+/// A finished item as the provider sent it.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type")]
+pub(in super::super) enum RawItem {
+    /// A call of a client's function.
+    #[serde(rename = "function_call")]
+    FunctionCall {
+        call_id: String,
+        name: String,
+        arguments: String,
+    },
+    #[serde(other)]
+    Other,
+}
+
+/// The turn within `turn/started` and `turn/completed`.
+#[derive(Debug, Deserialize)]
+pub(in super::super) struct TurnState<'a> {
+    #[serde(borrow)]
+    pub(in super::super) id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(in super::super) status: Cow<'a, str>,
+    #[serde(default)]
+    pub(in super::super) error: Option<Failure>,
+    #[serde(borrow, default)]
+    pub(in super::super) items: Vec<&'a RawValue>,
+}
+
+/// What one upstream response cost.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(in super::super) struct TokenUsage {
+    input_tokens: u64,
+    cached_input_tokens: u64,
+    output_tokens: u64,
+    reasoning_output_tokens: u64,
+}
+
+impl From<TokenUsage> for Usage {
+    fn from(usage: TokenUsage) -> Self {
+        Self {
+            input: usage.input_tokens,
+            cached_input: usage.cached_input_tokens,
+            output: usage.output_tokens,
+            reasoning: usage.reasoning_output_tokens,
+        }
+    }
+}

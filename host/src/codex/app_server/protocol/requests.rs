@@ -1,0 +1,238 @@
+//! The parameters of the requests we send.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::codex::{Item, Part, Plan, Role, Tool};
+
+/// The handshake. Without `experimentalApi` most of what we use is refused.
+pub(in super::super) fn initialize() -> Value {
+    serde_json::json!({
+        "clientInfo": {"name": "codex_gateway", "title": "codex-gateway", "version": env!("CARGO_PKG_VERSION")},
+        "capabilities": {
+            "experimentalApi": true,
+            "optOutNotificationMethods": [
+                "thread/started", "thread/status/changed", "thread/settings/updated", "thread/tokenUsage/updated",
+                "account/rateLimits/updated", "remoteControl/status/changed", "configWarning",
+            ],
+        },
+    })
+}
+
+/// `thread/start`: a thread that leaves no trace and has no tools but the client's.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in super::super) struct ThreadStart<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    model: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_provider: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dynamic_tools: Vec<DynamicTool<'a>>,
+    approval_policy: &'static str,
+    sandbox: &'static str,
+    ephemeral: bool,
+    /// Empty: nowhere to run commands.
+    environments: [Value; 0],
+    /// Empty: no prompt before the client's.
+    base_instructions: &'static str,
+    experimental_raw_events: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DynamicTool<'a> {
+    r#type: &'static str,
+    name: &'a str,
+    description: &'a str,
+    input_schema: &'a Value,
+}
+
+impl<'a> ThreadStart<'a> {
+    pub(in super::super) fn new(plan: &'a Plan) -> Self {
+        Self {
+            model: &plan.model,
+            model_provider: plan.provider.as_deref(),
+            service_tier: plan.service_tier.as_deref(),
+            config: plan
+                .verbosity
+                .as_ref()
+                .map(|verbosity| serde_json::json!({"model_verbosity": verbosity})),
+            dynamic_tools: plan.tools.iter().map(DynamicTool::new).collect(),
+            approval_policy: "never",
+            sandbox: "read-only",
+            ephemeral: true,
+            environments: [],
+            base_instructions: "",
+            experimental_raw_events: true,
+        }
+    }
+}
+
+impl<'a> DynamicTool<'a> {
+    fn new(tool: &'a Tool) -> Self {
+        Self {
+            r#type: "function",
+            name: &tool.name,
+            description: tool.description.as_deref().unwrap_or_default(),
+            input_schema: &tool.parameters,
+        }
+    }
+}
+
+/// `thread/unsubscribe`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in super::super) struct Thread<'a> {
+    pub(in super::super) thread_id: &'a str,
+}
+
+/// `thread/inject_items`: the conversation so far.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in super::super) struct InjectItems<'a> {
+    thread_id: &'a str,
+    items: Vec<ResponseItem<'a>>,
+}
+
+impl<'a> InjectItems<'a> {
+    pub(in super::super) fn new(thread_id: &'a str, history: &'a [Item]) -> Self {
+        Self {
+            thread_id,
+            items: history.iter().map(ResponseItem::new).collect(),
+        }
+    }
+}
+
+/// `turn/start`: answer what was injected.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in super::super) struct TurnStart<'a> {
+    thread_id: &'a str,
+    input: [Value; 0],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effort: Option<&'a str>,
+    summary: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_schema: Option<&'a Value>,
+}
+
+impl<'a> TurnStart<'a> {
+    pub(in super::super) fn new(thread_id: &'a str, plan: &'a Plan) -> Self {
+        Self {
+            thread_id,
+            input: [],
+            effort: plan.effort.as_deref(),
+            summary: "auto",
+            output_schema: plan.output_schema.as_ref(),
+        }
+    }
+}
+
+/// `turn/interrupt`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in super::super) struct TurnInterrupt<'a> {
+    pub(in super::super) thread_id: &'a str,
+    pub(in super::super) turn_id: &'a str,
+}
+
+/// An entry of the conversation as the Responses API writes it.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum ResponseItem<'a> {
+    Message {
+        role: &'static str,
+        content: Vec<Content<'a>>,
+    },
+    FunctionCall {
+        call_id: &'a str,
+        name: &'a str,
+        arguments: &'a str,
+    },
+    FunctionCallOutput {
+        call_id: &'a str,
+        output: Output<'a>,
+    },
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Content<'a> {
+    InputText {
+        text: &'a str,
+    },
+    OutputText {
+        text: &'a str,
+    },
+    InputImage {
+        image_url: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<&'a str>,
+    },
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Output<'a> {
+    Text(&'a str),
+    Parts(Vec<Content<'a>>),
+}
+
+impl<'a> ResponseItem<'a> {
+    fn new(item: &'a Item) -> Self {
+        match item {
+            Item::Message { role, parts } => {
+                let content = parts.iter().map(|part| Content::new(part, *role)).collect();
+                let role = match role {
+                    Role::Developer => "developer",
+                    Role::User => "user",
+                    Role::Assistant => "assistant",
+                };
+                Self::Message { role, content }
+            }
+            Item::Call {
+                id,
+                name,
+                arguments,
+            } => Self::FunctionCall {
+                call_id: id,
+                name,
+                arguments,
+            },
+            Item::CallOutput { id, parts } => {
+                let output = match parts.as_slice() {
+                    [] => Output::Text(""),
+                    [Part::Text(text)] => Output::Text(text),
+                    parts => Output::Parts(
+                        parts
+                            .iter()
+                            .map(|part| Content::new(part, Role::User))
+                            .collect(),
+                    ),
+                };
+                Self::FunctionCallOutput {
+                    call_id: id,
+                    output,
+                }
+            }
+        }
+    }
+}
+
+impl<'a> Content<'a> {
+    fn new(part: &'a Part, role: Role) -> Self {
+        match part {
+            Part::Text(text) if role == Role::Assistant => Self::OutputText { text },
+            Part::Text(text) => Self::InputText { text },
+            Part::Image { url, detail } => Self::InputImage {
+                image_url: url,
+                detail: detail.as_deref(),
+            },
+        }
+    }
+}

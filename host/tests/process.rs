@@ -1,0 +1,213 @@
+//! The program as the operator meets it: exit codes, words on the terminal, signals.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+
+const STREAM: &str = r#"{"messages":[{"role":"user","content":"{\"demo\":{\"deltas\":20,\"text\":\"x \",\"delay_ms\":20}}"}],"stream":true}"#;
+
+/// The program with exactly these variables.
+fn gateway(vars: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_codex-gateway"));
+    command
+        .env_clear()
+        .envs(vars.iter().copied())
+        .stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A running gateway; killed if a test fails.
+struct Running {
+    child: Child,
+    log: BufReader<std::process::ChildStderr>,
+    address: String,
+}
+
+impl Running {
+    fn start(vars: &[(&str, &str)]) -> Self {
+        let all = [&[("PORT", "0"), ("PROXY_API_KEY", "sk-test")], vars].concat();
+        let mut child = gateway(&all).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let address = loop {
+            let mut line = String::new();
+            assert!(
+                log.read_line(&mut line).unwrap() > 0,
+                "it ended before it listened"
+            );
+            if let Some((_, rest)) = line.split_once("listening address=") {
+                break rest.split_whitespace().next().unwrap().to_owned();
+            }
+        };
+        Self {
+            child,
+            log,
+            address,
+        }
+    }
+
+    /// Sends a request and gives back the connection.
+    fn post(&self, body: &str) -> TcpStream {
+        let mut connection = TcpStream::connect(&self.address).unwrap();
+        let length = body.len();
+        let head = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-test\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        );
+        connection.write_all(head.as_bytes()).unwrap();
+        connection.write_all(body.as_bytes()).unwrap();
+        connection
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([name, &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+
+    fn log_until(&mut self, words: &str) {
+        let mut line = String::new();
+        while !line.contains(words) {
+            line.clear();
+            assert!(
+                self.log.read_line(&mut line).unwrap() > 0,
+                "the log ended without `{words}`"
+            );
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_wrong_configuration_is_told_whole_and_ends_with_78() {
+    let output = gateway(&[
+        ("PORT", "no"),
+        ("PROXY_ENV", "prod"),
+        ("PROXY_LOG_FORMAT", "xml"),
+    ])
+    .output()
+    .unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    let said = String::from_utf8(output.stderr).unwrap();
+    for name in ["PORT", "PROXY_API_KEY", "CODEX_BIN", "PROXY_LOG_FORMAT"] {
+        assert!(
+            said.contains(&format!("codex-gateway: {name}: expected ")),
+            "{name} is missing in:\n{said}"
+        );
+    }
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = gateway(&[("PORT", &port)]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains(&format!("cannot listen on 127.0.0.1:{port}"))
+    );
+}
+
+#[test]
+fn the_first_policies_must_be_right() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("auth.json"), r#"{"keyz": []}"#).unwrap();
+    let output = gateway(&[
+        ("PORT", "0"),
+        ("POLICY_DIR", &folder.path().to_string_lossy()),
+    ])
+    .output()
+    .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("auth.json (auth policy)") && said.contains("keyz"),
+        "{said}"
+    );
+}
+
+#[test]
+fn without_a_key_one_is_made_and_shown_with_a_line_to_paste() {
+    let mut child = gateway(&[("PORT", "0")]).spawn().unwrap();
+    let mut shown = String::new();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    while !shown.contains("-d '{") {
+        assert!(output.read_line(&mut shown).unwrap() > 0, "{shown}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let key = shown
+        .split("the key is ")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap();
+    assert!(key.starts_with("sk-local-") && key.len() > 30, "{shown}");
+    assert!(shown.contains(&format!("Authorization: Bearer {key}")));
+    let mut log = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut log)
+        .unwrap();
+    assert!(!log.contains(key), "the key is not in the log");
+}
+
+#[test]
+fn on_sigterm_a_running_stream_is_finished_and_the_exit_is_clean() {
+    let mut running = Running::start(&[]);
+    let mut connection = running.post(STREAM);
+    let mut first = [0; 512];
+    assert!(connection.read(&mut first).unwrap() > 0);
+    running.signal("-TERM");
+    running.log_until("draining");
+    assert!(
+        TcpStream::connect(&running.address).is_err(),
+        "intake is closed"
+    );
+    let mut rest = String::new();
+    connection.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("data: [DONE]"), "{rest}");
+    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_stream_that_outlasts_the_grace_ends_with_an_error() {
+    let mut running = Running::start(&[("PROXY_SHUTDOWN_GRACE_MS", "50")]);
+    let mut connection =
+        running.post(&STREAM.replace("\\\"deltas\\\":20", "\\\"deltas\\\":100000"));
+    let mut first = [0; 512];
+    assert!(connection.read(&mut first).unwrap() > 0);
+    running.signal("-INT");
+    let mut rest = String::new();
+    connection.read_to_string(&mut rest).unwrap();
+    assert!(
+        rest.contains("shutting_down") && !rest.contains("[DONE]"),
+        "{rest}"
+    );
+    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut running = Running::start(&[]);
+    let mut connection =
+        running.post(&STREAM.replace("\\\"deltas\\\":20", "\\\"deltas\\\":100000"));
+    let mut first = [0; 512];
+    assert!(connection.read(&mut first).unwrap() > 0);
+    running.signal("-TERM");
+    running.log_until("draining");
+    running.signal("-TERM");
+    assert_eq!(running.child.wait().unwrap().code(), Some(1));
+}

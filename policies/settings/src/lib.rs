@@ -1,0 +1,258 @@
+//! Reads the settings of the four default policies, tells every mistake at once, and keeps what came of them.
+
+use std::sync::OnceLock;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// Reads a JSON object into `T`, all of whose members must have defaults, as each is tried alone to find the faulty ones.
+///
+/// # Errors
+/// One line that names every value `T` refuses. It does not repeat a text where none belongs: that may be a key.
+pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| {
+        let mut mistakes = Vec::new();
+        if let Ok(value @ Value::Object(_)) = serde_json::from_str(text) {
+            blame::<T>("", value, &|alone| alone, &mut mistakes);
+        }
+        if mistakes.is_empty() {
+            mistakes.push(error.to_string());
+        }
+        mistakes.join("; ")
+    })
+}
+
+/// Keeps what `configure` made of the settings, for every decision to come.
+///
+/// # Errors
+/// If `place` is taken: an instance is configured once.
+pub fn keep<T>(place: &OnceLock<T>, rules: T) -> Result<(), String> {
+    place
+        .set(rules)
+        .map_err(|_| "this instance is configured already".to_owned())
+}
+
+/// Collects the innermost values that `T` refuses, each put in its place by `wrap`, without its neighbours.
+fn blame<T: DeserializeOwned>(
+    path: &str,
+    value: Value,
+    wrap: &dyn Fn(Value) -> Value,
+    mistakes: &mut Vec<String>,
+) {
+    // A container is tried empty first: where none belongs, it is one mistake, and not one for everything in it.
+    match value {
+        Value::Object(members) => {
+            if !accepts::<T>(path, wrap, json!({}), mistakes) {
+                return;
+            }
+            for (name, member) in members {
+                let dot = if path.is_empty() { "" } else { "." };
+                let place = |alone| wrap(json!({ name.as_str(): alone }));
+                blame::<T>(&format!("{path}{dot}{name}"), member, &place, mistakes);
+            }
+        }
+        Value::Array(items) => {
+            if !accepts::<T>(path, wrap, json!([]), mistakes) {
+                return;
+            }
+            for (index, item) in items.into_iter().enumerate() {
+                let place = |alone| wrap(json!([alone]));
+                blame::<T>(&format!("{path}[{index}]"), item, &place, mistakes);
+            }
+        }
+        leaf => {
+            accepts::<T>(path, wrap, leaf, mistakes);
+        }
+    }
+}
+
+/// Whether `T` accepts `alone` in its place; if not, notes why.
+fn accepts<T: DeserializeOwned>(
+    path: &str,
+    wrap: &dyn Fn(Value) -> Value,
+    alone: Value,
+    mistakes: &mut Vec<String>,
+) -> bool {
+    // A text where none belongs may be a key, and mistakes are logged.
+    let quoted = alone
+        .as_str()
+        .map(|text| format!("invalid type: string {text:?}"));
+    let Err(error) = T::deserialize(wrap(alone)) else {
+        return true;
+    };
+    let error = error.to_string();
+    let rest = quoted.and_then(|quoted| error.strip_prefix(&quoted));
+    mistakes.push(match rest {
+        Some(rest) => format!("{path}: invalid type: string{rest}"),
+        None => format!("{path}: {error}"),
+    });
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Zoo {
+        name: String,
+        cages: Vec<Cage>,
+        keepers: BTreeMap<String, Cage>,
+    }
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Cage {
+        animal: Option<Animal>,
+        size: u32,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Animal {
+        Lion,
+        Owl,
+    }
+
+    fn mistake(settings: &Value) -> String {
+        read::<Zoo>(&settings.to_string()).unwrap_err()
+    }
+
+    #[test]
+    fn right_settings_are_read() {
+        assert_eq!(read("{}"), Ok(Zoo::default()));
+        let lion = Cage {
+            animal: Some(Animal::Lion),
+            size: 7,
+        };
+        let expected = Zoo {
+            cages: vec![Cage::default(), lion],
+            ..Zoo::default()
+        };
+        assert_eq!(
+            read(r#"{"cages": [{}, {"animal": "lion", "size": 7}]}"#),
+            Ok(expected)
+        );
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_place() {
+        let owl = json!({"animal": "owl", "size": 1});
+        for (settings, expected) in [
+            (
+                json!({"name": 1}),
+                "name: invalid type: integer `1`, expected a string",
+            ),
+            (
+                json!({"nam": "x"}),
+                "nam: unknown field `nam`, expected one of `name`, `cages`, `keepers`",
+            ),
+            (
+                json!({"cages": [owl, {"animal": "owl", "size": -1}]}),
+                "cages[1].size: invalid value: integer `-1`, expected u32",
+            ),
+            (
+                json!({"cages": [owl, {"animal": "ow", "size": 1}]}),
+                "cages[1].animal: unknown variant `ow`, expected `lion` or `owl`",
+            ),
+            (
+                json!({"keepers": {"ann": owl, "bob": {"size": null}}}),
+                "keepers.bob.size: invalid type: null, expected u32",
+            ),
+        ] {
+            assert_eq!(mistake(&settings), expected);
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_told() {
+        let settings = json!({
+            "name": 1, "cages": [{"size": true}, {}, {"sice": 1}], "keepers": {"ann": {"animal": 2}},
+        });
+        let error = mistake(&settings);
+        let mut places: Vec<_> = error
+            .split("; ")
+            .filter_map(|mistake| mistake.split(": ").next())
+            .collect();
+        places.sort_unstable();
+        assert_eq!(
+            places,
+            [
+                "cages[0].size",
+                "cages[2].sice",
+                "keepers.ann.animal",
+                "name"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_in_a_misplaced_container_is_no_further_mistake() {
+        for (settings, expected) in [
+            (
+                json!({"cages": {"a": {"size": 1}, "b": {"size": 2}}}),
+                "cages: invalid type: map, expected a sequence",
+            ),
+            (
+                json!({"keepers": [{}, {}]}),
+                "keepers: invalid type: sequence, expected a map",
+            ),
+            (
+                json!({"cages": [{"size": [1, 2]}]}),
+                "cages[0].size: invalid type: sequence, expected u32",
+            ),
+            (
+                json!({"cellar": {"a": 1, "b": 2}}),
+                "cellar: unknown field `cellar`, expected one of `name`, `cages`, `keepers`",
+            ),
+        ] {
+            assert_eq!(mistake(&settings), expected);
+        }
+    }
+
+    #[test]
+    fn a_text_where_none_belongs_is_not_repeated() {
+        let key = "sk-\"quoted\"\n";
+        for (settings, expected) in [
+            (
+                json!({ "cages": key }),
+                "cages: invalid type: string, expected a sequence",
+            ),
+            (
+                json!({ "cages": [{"size": key}] }),
+                "cages[0].size: invalid type: string, expected u32",
+            ),
+        ] {
+            assert_eq!(mistake(&settings), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_or_no_json_is_told_by_the_parser() {
+        for (text, expected) in [
+            ("", "EOF while parsing a value"),
+            ("{", "EOF while parsing an object"),
+            ("7", "invalid type: integer `7`, expected struct Zoo"),
+            (r#"{"name": "a", "name": "b"}"#, "duplicate field `name`"),
+        ] {
+            let error = read::<Zoo>(text).unwrap_err();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_first_configuration_stays() {
+        let place = OnceLock::new();
+        assert_eq!(keep(&place, 1), Ok(()));
+        assert_eq!(
+            keep(&place, 2),
+            Err("this instance is configured already".to_owned())
+        );
+        assert_eq!(place.get(), Some(&1));
+    }
+}

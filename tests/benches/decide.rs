@@ -1,0 +1,127 @@
+//! What a decision costs, and whether the first after a swap costs more: `cargo bench -p codex-gateway-tests --bench decide`.
+
+use std::time::{Duration, Instant};
+
+use codex_gateway::policy::{Credential, Defaults, Engine, Facts, Live, Request, Source, model, rate_limit, tool_stop};
+use codex_gateway::secret::fingerprint;
+use serde_json::json;
+
+const CALLS: usize = 20_000;
+const SWAPS: usize = 40;
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        for keys in [10, 10_000] {
+            decisions(keys).await;
+        }
+        swaps().await;
+    });
+}
+
+fn settings(keys: usize, salt: usize) -> Defaults {
+    let keys: Vec<_> = (0..keys)
+        .map(|n| json!({"id": format!("caller-{n}"), "sha256": fingerprint(format!("sk-{salt}-{n}").as_bytes())}))
+        .collect();
+    let auth = json!({"keys": keys}).as_object().expect("an object").clone();
+    Defaults { auth, ..Defaults::default() }
+}
+
+fn request(salt: usize) -> Request {
+    let headers = ["user-agent", "accept", "content-type", "x-stainless-lang", "x-stainless-os", "content-length"];
+    Request {
+        id: "req_bench".to_owned(),
+        method: "POST".to_owned(),
+        path: "/v1/chat/completions".to_owned(),
+        query: None,
+        host: "localhost".to_owned(),
+        client: "127.0.0.1".to_owned(),
+        headers: headers.iter().map(|name| ((*name).to_owned(), "some value".to_owned())).collect(),
+        credential: Some(Credential {
+            scheme: "Bearer".to_owned(),
+            fingerprint: fingerprint(format!("sk-{salt}-7").as_bytes()),
+            secret: None,
+        }),
+        now_ms: 1_700_000_000_000,
+    }
+}
+
+async fn live(engine: &Engine, defaults: Defaults) -> Live {
+    let candidates = Source::new(None, defaults).read(&facts()).expect("the built-in policies");
+    Live::start(engine.clone(), &candidates).await.expect("a generation")
+}
+
+fn facts() -> Facts {
+    Facts { environment: "prod".to_owned(), codex_model: Some("gpt-5.4".to_owned()), models: Vec::new() }
+}
+
+/// Prints the median and the 99th percentile.
+fn print(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+    println!("{what}: p50 {:.1?}, p99 {:.1?}", at(0.5), at(0.99));
+}
+
+macro_rules! time {
+    ($what:expr, $call:expr) => {{
+        let mut times = Vec::with_capacity(CALLS);
+        for _ in 0..CALLS {
+            let started = Instant::now();
+            let answer = $call.await;
+            times.push(started.elapsed());
+            assert!(answer.is_ok());
+        }
+        print($what, times);
+    }};
+}
+
+async fn decisions(keys: usize) {
+    let engine = Engine::new().expect("the engine");
+    let generation = live(&engine, settings(keys, 0)).await.current();
+    let caller = generation.authenticate(request(0)).await.expect("a known key");
+    println!("one decision, {keys} keys:");
+    time!("  auth.authenticate", generation.authenticate(request(0)));
+    let ask = model::Ask { caller: caller.clone(), requested: Some("codex-5-high".to_owned()), effort: None };
+    time!("  model.resolve", generation.resolve(ask.clone(), 0));
+    let ask = rate_limit::Ask {
+        client: "127.0.0.1".to_owned(),
+        caller: Some(caller.clone()),
+        endpoint: "/v1/chat/completions".to_owned(),
+        model: None,
+        streaming: true,
+        estimated_tokens: 100,
+        now_ms: 0,
+    };
+    time!("  rate-limit.quotas", generation.quotas(ask.clone()));
+    let progress = tool_stop::Progress { caller, model: "x".to_owned(), streaming: true, calls: 1, elapsed_ms: 5 };
+    let call = tool_stop::Call { name: "f".to_owned(), arguments: "{}".to_owned(), textual: false, index: 0 };
+    time!("  tool-stop.observe", generation.observe(progress.clone(), tool_stop::Event::Called(call.clone()), Vec::new()));
+}
+
+/// The first decision of each new generation against the tenth of the same.
+async fn swaps() {
+    let engine = Engine::new().expect("the engine");
+    let live = live(&engine, settings(10, 0)).await;
+    let (mut replace, mut first, mut tenth) = (Vec::new(), Vec::new(), Vec::new());
+    for salt in 1..=SWAPS {
+        let candidates = Source::new(None, settings(10, salt)).read(&facts()).expect("settings");
+        let started = Instant::now();
+        live.replace(&candidates).await.expect("a generation");
+        replace.push(started.elapsed());
+        for call in 1..=10 {
+            let started = Instant::now();
+            let answer = live.current().authenticate(request(salt)).await;
+            let took = started.elapsed();
+            assert!(answer.is_ok());
+            match call {
+                1 => first.push(took),
+                10 => tenth.push(took),
+                _ => {}
+            }
+        }
+    }
+    println!("{SWAPS} swaps of the auth settings:");
+    print("  prepare and swap", replace);
+    print("  first decision after a swap", first);
+    print("  tenth", tenth);
+}

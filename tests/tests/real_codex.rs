@@ -1,0 +1,403 @@
+//! The real Codex behind the real surface, against a scripted model provider. `.ci/run` installs what this needs:
+//! `TEST_CODEX_BIN` is a `codex` 0.169.0, `TEST_PYTHON` a Python with the `openai` package.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use codex_gateway_tests::gateway::{Gateway, KEY, Setup};
+use codex_gateway_tests::provider::{self, Provider};
+use codex_gateway_tests::sse::{self, Event, Events, error, finishes};
+use serde_json::{Value, json};
+
+/// A gateway on the real Codex on a scripted provider.
+async fn real() -> (Gateway, Provider) {
+    let provider = Provider::spawn().await;
+    let setup = Setup::codex(&variable("TEST_CODEX_BIN"))
+        .var(provider::KEY_VARIABLE, provider::KEY)
+        .var("PATH", &variable("PATH"))
+        .var("CODEX_MODEL", "gpt-5.4");
+    provider::codex_home(setup.home(), provider.url());
+    (setup.start().await, provider)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test run's own environment")]
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run .ci/run, or see README"))
+}
+
+/// A request that tells the provider what to answer.
+fn script(script: Value, stream: bool) -> Value {
+    let text = json!({"provider": script}).to_string();
+    json!({
+        "model": "codex-5",
+        "messages": [{"role": "user", "content": text}],
+        "stream": stream,
+        "stream_options": {"include_usage": true},
+    })
+}
+
+async fn whole(gateway: &Gateway, answer: Value) -> (u16, Value) {
+    let response = gateway.chat(&script(answer, false)).send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn an_answer_whole_and_streamed_with_reasoning_and_usage() {
+    let (gateway, _provider) = real().await;
+    let answer = json!({
+        "reasoning": ["First this.", "Then that."],
+        "text": ["Sky ", "is ", "blue."],
+        "usage": {"input": 50, "cached": 20, "output": 9, "reasoning": 4},
+    });
+    let (status, body) = whole(&gateway, answer.clone()).await;
+    assert_eq!(status, 200, "{body}");
+    let message = &body["choices"][0]["message"];
+    assert_eq!(message["content"], "Sky is blue.");
+    assert_eq!(message["reasoning_content"], "First this.\n\nThen that.");
+    assert_eq!(body["choices"][0]["finish_reason"], "stop");
+    let usage = json!({
+        "prompt_tokens": 50, "completion_tokens": 9, "total_tokens": 59,
+        "prompt_tokens_details": {"cached_tokens": 20},
+        "completion_tokens_details": {"reasoning_tokens": 4},
+    });
+    assert_eq!(body["usage"], usage);
+
+    let response = gateway.chat(&script(answer, true)).send().await.unwrap();
+    let events = Events::of(response).rest().await;
+    assert_eq!(sse::text(&events), "Sky is blue.");
+    assert_eq!(finishes(&events), ["stop"]);
+    assert_eq!(events.last(), Some(&Event::Done));
+    let Event::Data(last) = &events[events.len() - 2] else {
+        panic!("no usage chunk: {events:?}")
+    };
+    assert_eq!((&last["choices"], &last["usage"]), (&json!([]), &usage));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn a_long_history_reaches_the_model_as_it_was_written() {
+    let (gateway, provider) = real().await;
+    let mut messages = vec![json!({"role": "system", "content": "You are terse."})];
+    for turn in 0..20 {
+        messages.push(json!({"role": "user", "content": format!("question {turn}")}));
+        messages.push(json!({"role": "assistant", "content": format!("answer {turn}")}));
+    }
+    messages
+        .push(json!({"role": "user", "content": [{"type": "text", "text": "the last question"}]}));
+    let response = gateway
+        .chat(&json!({"messages": messages}))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 200);
+    let asked = provider.requests().remove(0).conversation();
+    assert_eq!(asked.len(), 42, "nothing is added, nothing lost: {asked:?}");
+    assert_eq!(
+        asked[0],
+        ("developer".to_owned(), "You are terse.".to_owned())
+    );
+    assert_eq!(asked[1], ("user".to_owned(), "question 0".to_owned()));
+    assert_eq!(asked[40], ("assistant".to_owned(), "answer 19".to_owned()));
+    assert_eq!(
+        asked[41],
+        ("user".to_owned(), "the last question".to_owned())
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn the_effort_of_the_alias_or_of_the_request_reaches_the_model() {
+    let (gateway, provider) = real().await;
+    for (model, effort, expected) in [
+        ("codex-5-high", None, "high"),
+        ("codex-5-high", Some("low"), "low"),
+        ("codev-5-low", None, "low"),
+    ] {
+        let mut body = json!({"model": model, "messages": [{"role": "user", "content": "hi"}]});
+        if let Some(effort) = effort {
+            body["reasoning_effort"] = json!(effort);
+        }
+        let answer: Value = gateway
+            .chat(&body)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        assert_eq!(answer["model"], model);
+        let asked = provider.requests().pop().unwrap().body;
+        assert_eq!(
+            (&asked["model"], &asked["reasoning"]["effort"]),
+            (&json!("gpt-5.4"), &json!(expected))
+        );
+    }
+    let listed: Value = gateway
+        .get("/v1/models")
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let ids: Vec<&str> = listed["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|card| card["id"].as_str())
+        .collect();
+    assert!(
+        ids.contains(&"codev-5") && ids.iter().any(|id| id.starts_with("gpt-")),
+        "{ids:?}"
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn what_goes_wrong_upstream_has_its_status_streamed_or_not() {
+    let (gateway, _provider) = real().await;
+    let error_body =
+        |code: &str| json!({"error": {"message": "said the provider", "type": "t", "code": code}});
+    let cases = [
+        (
+            json!({"status": 400, "body": error_body("invalid_value")}),
+            400,
+            "invalid_request_error",
+        ),
+        (
+            json!({"status": 400, "body": error_body("context_length_exceeded")}),
+            400,
+            "context_length_exceeded",
+        ),
+        (
+            json!({"status": 401, "body": error_body("invalid_api_key")}),
+            503,
+            "backend_unauthorized",
+        ),
+        (
+            json!({"status": 404, "body": error_body("model_not_found")}),
+            404,
+            "model_not_found",
+        ),
+        (
+            json!({"status": 429, "body": error_body("rate_limit_exceeded")}),
+            429,
+            "rate_limit_exceeded",
+        ),
+        (
+            json!({"status": 429, "body": error_body("insufficient_quota")}),
+            429,
+            "insufficient_quota",
+        ),
+        (
+            json!({"status": 500, "body": error_body("server_error")}),
+            502,
+            "upstream_error",
+        ),
+        (
+            json!({"text": ["never sent"], "cut": 0}),
+            502,
+            "upstream_error",
+        ),
+    ];
+    for (answer, status, code) in cases {
+        for stream in [false, true] {
+            let response = gateway
+                .chat(&script(answer.clone(), stream))
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(response.status(), status, "{answer}, stream {stream}");
+            let body: Value = response.json().await.unwrap();
+            assert_eq!(body["error"]["code"], code, "{answer}: {body}");
+            assert!(
+                !body.to_string().contains("127.0.0.1"),
+                "addresses are not for clients: {body}"
+            );
+        }
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn an_answer_that_is_cut_off_never_ends_as_if_it_were_complete() {
+    let (gateway, _provider) = real().await;
+    let answer = json!({"text": ["one ", "two ", "three "], "cut": 2});
+    let response = gateway
+        .chat(&script(answer.clone(), true))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 200);
+    let events = Events::of(response).rest().await;
+    assert_eq!(sse::text(&events), "one two ");
+    assert_eq!(
+        error(&events).expect("an error frame")["code"],
+        "upstream_error"
+    );
+    assert!(
+        finishes(&events).is_empty() && !events.contains(&Event::Done),
+        "{events:?}"
+    );
+    let (status, body) = whole(&gateway, answer).await;
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (502, &json!("upstream_error"))
+    );
+
+    let (_, body) = whole(
+        &gateway,
+        json!({"text": ["half"], "incomplete": "max_output_tokens"}),
+    )
+    .await;
+    assert_eq!(body["choices"][0]["finish_reason"], "length", "{body}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn stop_and_max_tokens_end_the_turn_upstream_too() {
+    let (gateway, provider) = real().await;
+    let mut body = script(
+        json!({"text": ["a", "b", "S", "TOP", "c"], "stall": 4}),
+        false,
+    );
+    body["stop"] = json!(["STOP"]);
+    let answer: Value = gateway
+        .chat(&body)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(answer["choices"][0]["message"]["content"], "ab");
+    assert_eq!(answer["choices"][0]["finish_reason"], "stop");
+    provider.wait_for(|counts| counts.abandoned == 1).await;
+
+    let mut body = script(
+        json!({"text": ["12345678", "9", "never sent"], "stall": 2}),
+        false,
+    );
+    body["max_tokens"] = json!(2);
+    let answer: Value = gateway
+        .chat(&body)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(answer["choices"][0]["message"]["content"], "12345678");
+    assert_eq!(answer["choices"][0]["finish_reason"], "length");
+    provider.wait_for(|counts| counts.abandoned == 2).await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn a_client_that_leaves_stops_the_turn() {
+    let (gateway, provider) = real().await;
+    let endless = json!({"text": ["x "], "repeat": 1000, "stall": 3});
+    let mut events = Events::of(gateway.chat(&script(endless, true)).send().await.unwrap());
+    provider.wait_for(|counts| counts.stalled == 1).await;
+    assert!(events.next().await.is_some());
+    drop(events);
+    provider.wait_for(|counts| counts.abandoned == 1).await;
+    gateway
+        .until(|gateway| gateway.backend.status().turns == 0, "free lease")
+        .await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn a_killed_child_fails_its_stream_and_the_next_one_serves() {
+    let (gateway, provider) = real().await;
+    let endless = json!({"text": ["x "], "repeat": 1000, "stall": 3});
+    let mut events = Events::of(gateway.chat(&script(endless, true)).send().await.unwrap());
+    provider.wait_for(|counts| counts.stalled == 1).await;
+    assert!(events.next().await.is_some());
+    let pid = gateway.backend.status().pid.expect("a child");
+    let killed = std::process::Command::new("kill")
+        .args(["-9", &pid.to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    let rest = events.rest().await;
+    assert_eq!(
+        error(&rest).expect("an error frame")["code"],
+        "worker_exited"
+    );
+    assert!(!rest.contains(&Event::Done));
+    gateway
+        .until(
+            |gateway| gateway.backend.status().pid.is_some_and(|new| new != pid),
+            "new child",
+        )
+        .await;
+    gateway.backend.ready().await;
+    assert_eq!(whole(&gateway, json!({"text": ["again"]})).await.0, 200);
+    assert_eq!(gateway.backend.status().restarts, 1);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn no_secret_of_the_gateway_reaches_the_child_and_nothing_of_it_is_left() {
+    let (gateway, _provider) = real().await;
+    let pid = gateway.backend.status().pid.expect("a child");
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let names: Vec<String> = environment
+        .split(|byte| *byte == 0)
+        .map(|pair| {
+            String::from_utf8_lossy(pair)
+                .split('=')
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        })
+        .collect();
+    assert!(
+        names.iter().any(|name| name == provider::KEY_VARIABLE),
+        "Codex's own key is there: {names:?}"
+    );
+    assert!(
+        !names
+            .iter()
+            .any(|name| name.starts_with("PROXY_") || name == "POLICY_DIR"),
+        "{names:?}"
+    );
+    assert!(!String::from_utf8_lossy(&environment).contains(KEY));
+    gateway.stop().await;
+    assert!(
+        !std::path::Path::new(&format!("/proc/{pid}")).exists(),
+        "the child is reaped"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex and Python's openai"]
+async fn the_openai_python_sdk_is_at_home() {
+    let (gateway, _provider) = real().await;
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk/chat.py");
+    let run = tokio::process::Command::new(variable("TEST_PYTHON"))
+        .arg(script)
+        .args([&format!("{}/v1", gateway.origin), KEY])
+        .stdin(Stdio::null())
+        .output();
+    let output = tokio::time::timeout(Duration::from_secs(120), run)
+        .await
+        .expect("the SDK ends")
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{errors}");
+    assert!(said.contains("all well"), "{said}\n{errors}");
+    gateway.stop().await;
+}

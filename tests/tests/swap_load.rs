@@ -1,0 +1,114 @@
+//! Two hundred swaps under continuous load: no request fails, none meets two generations, memory stays flat. Alone in
+//! its process, because it looks at the process's memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use codex_gateway::policy::{Defaults, Facts, Source};
+use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say, stream};
+use codex_gateway_tests::guests::EVERY;
+use codex_gateway_tests::sse::{Event, Events};
+use serde_json::Value;
+
+const SWAPS: u64 = 200;
+/// By then everything that is allocated once has been.
+const WARM: u64 = 40;
+/// What one hundred and sixty more may add: far less than one leaked generation each would.
+const MAY_GROW_KIB: u64 = 48 << 10;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_swaps_under_load_lose_and_mix_nothing_and_keep_nothing() {
+    let gateway = Arc::new(Setup::demo().start().await);
+    let folder = tempfile::tempdir().unwrap();
+    let source = Source::new(Some(folder.path().to_owned()), Defaults::default());
+    for slot in ["auth", "model"] {
+        std::fs::write(folder.path().join(format!("{slot}.wasm")), EVERY).unwrap();
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new(AtomicU64::new(0));
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            tokio::spawn(call_until(
+                Arc::clone(&gateway),
+                Arc::clone(&stop),
+                Arc::clone(&answered),
+            ))
+        })
+        .collect();
+
+    let mut warm = 0;
+    for stamp in 1..=SWAPS {
+        for slot in ["auth", "model"] {
+            let settings = format!(r#"{{"stamp": {stamp}}}"#);
+            std::fs::write(folder.path().join(format!("{slot}.json")), settings).unwrap();
+        }
+        let candidates = source.read(&Facts::default()).unwrap();
+        gateway.live.replace(&candidates).await.unwrap();
+        if stamp == WARM {
+            warm = anonymous_kib();
+        }
+    }
+    let grown = anonymous_kib().saturating_sub(warm);
+    stop.store(true, Ordering::Relaxed);
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    assert!(gateway.live.current().number() > SWAPS);
+    assert!(
+        answered.load(Ordering::Relaxed) > SWAPS,
+        "the load was real"
+    );
+    assert!(
+        grown < MAY_GROW_KIB,
+        "{grown} KiB more after {} more swaps",
+        SWAPS - WARM
+    );
+    Arc::into_inner(gateway).unwrap().stop().await;
+}
+
+/// Memory of this process that no file backs.
+fn anonymous_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))
+        .unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// The test's policies refuse a caller that another generation recognised, and name their stamp as the model.
+async fn call_until(gateway: Arc<Gateway>, stop: Arc<AtomicBool>, answered: Arc<AtomicU64>) {
+    while !stop.load(Ordering::Relaxed) {
+        let streaming = answered.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+        let body = if streaming { stream(QUICK) } else { say(QUICK) };
+        let response = gateway.chat(&body).send().await.unwrap();
+        let generation = response.headers()["x-codex-generation"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        assert_eq!(
+            response.status(),
+            200,
+            "{}",
+            response.text().await.unwrap_or_default()
+        );
+        if streaming {
+            assert_one_generation(&Events::of(response).rest().await, &generation);
+        }
+    }
+}
+
+fn assert_one_generation(events: &[Event], generation: &str) {
+    assert_eq!(events.last(), Some(&Event::Done), "generation {generation}");
+    let models: Vec<&Value> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Data(data) => Some(&data["model"]),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        models.windows(2).all(|pair| pair[0] == pair[1]),
+        "one answer, two generations: {models:?}"
+    );
+}
