@@ -8,6 +8,7 @@ mod freeze;
 mod generation;
 mod guest;
 mod inspect;
+mod prepare;
 mod recent;
 mod source;
 mod trial;

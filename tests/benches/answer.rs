@@ -17,10 +17,20 @@ fn main() {
     runtime.block_on(async {
         println!("deltas: {SHORT} and {LONG}, a ratio of 16 is linear; best of {ROUNDS}");
         let gateway = Setup::demo().start().await;
-        measure("demo backend", &gateway, |deltas| json!({"demo": {"deltas": deltas, "text": "word "}})).await;
+        measure(
+            "demo backend",
+            &gateway,
+            |deltas| json!({"demo": {"deltas": deltas, "text": "word "}}),
+        )
+        .await;
         gateway.stop().await;
         let gateway = Setup::codex(env!("CARGO_BIN_EXE_fake-codex")).start().await;
-        measure("app-server protocol, fake child", &gateway, |deltas| json!({"fake": {"text": ["word "], "repeat": deltas}})).await;
+        measure(
+            "app-server protocol, fake child",
+            &gateway,
+            |deltas| json!({"fake": {"text": ["word "], "repeat": deltas}}),
+        )
+        .await;
         gateway.stop().await;
     });
 }
@@ -34,7 +44,9 @@ async fn measure(what: &str, gateway: &Gateway, script: impl Fn(usize) -> Value)
         }
         let ratio = long.as_secs_f64() / short.as_secs_f64();
         let each = long.as_micros() as f64 / LONG as f64;
-        println!("{what}, {form}: {short:.1?} and {long:.1?}, ratio {ratio:.1}, {each:.2} us a delta");
+        println!(
+            "{what}, {form}: {short:.1?} and {long:.1?}, ratio {ratio:.1}, {each:.2} us a delta"
+        );
     }
 }
 

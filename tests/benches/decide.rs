@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use codex_gateway::policy::{Credential, Defaults, Engine, Facts, Live, Request, Source, model, rate_limit, tool_stop};
+use codex_gateway::policy::{
+    Credential, Defaults, Engine, Facts, Live, Request, Source, model, rate_limit, tool_stop,
+};
 use codex_gateway::secret::fingerprint;
 use serde_json::json;
 
@@ -23,12 +25,25 @@ fn settings(keys: usize, salt: usize) -> Defaults {
     let keys: Vec<_> = (0..keys)
         .map(|n| json!({"id": format!("caller-{n}"), "sha256": fingerprint(format!("sk-{salt}-{n}").as_bytes())}))
         .collect();
-    let auth = json!({"keys": keys}).as_object().expect("an object").clone();
-    Defaults { auth, ..Defaults::default() }
+    let auth = json!({"keys": keys})
+        .as_object()
+        .expect("an object")
+        .clone();
+    Defaults {
+        auth,
+        ..Defaults::default()
+    }
 }
 
 fn request(salt: usize) -> Request {
-    let headers = ["user-agent", "accept", "content-type", "x-stainless-lang", "x-stainless-os", "content-length"];
+    let headers = [
+        "user-agent",
+        "accept",
+        "content-type",
+        "x-stainless-lang",
+        "x-stainless-os",
+        "content-length",
+    ];
     Request {
         id: "req_bench".to_owned(),
         method: "POST".to_owned(),
@@ -36,7 +51,10 @@ fn request(salt: usize) -> Request {
         query: None,
         host: "localhost".to_owned(),
         client: "127.0.0.1".to_owned(),
-        headers: headers.iter().map(|name| ((*name).to_owned(), "some value".to_owned())).collect(),
+        headers: headers
+            .iter()
+            .map(|name| ((*name).to_owned(), "some value".to_owned()))
+            .collect(),
         credential: Some(Credential {
             scheme: "Bearer".to_owned(),
             fingerprint: fingerprint(format!("sk-{salt}-7").as_bytes()),
@@ -47,12 +65,20 @@ fn request(salt: usize) -> Request {
 }
 
 async fn live(engine: &Engine, defaults: Defaults) -> Live {
-    let candidates = Source::new(None, defaults).read(&facts()).expect("the built-in policies");
-    Live::start(engine.clone(), &candidates).await.expect("a generation")
+    let candidates = Source::new(None, defaults)
+        .read(&facts())
+        .expect("the built-in policies");
+    Live::start(engine.clone(), &candidates)
+        .await
+        .expect("a generation")
 }
 
 fn facts() -> Facts {
-    Facts { environment: "prod".to_owned(), codex_model: Some("gpt-5.4".to_owned()), models: Vec::new() }
+    Facts {
+        environment: "prod".to_owned(),
+        codex_model: Some("gpt-5.4".to_owned()),
+        models: Vec::new(),
+    }
 }
 
 /// Prints the median and the 99th percentile.
@@ -78,10 +104,17 @@ macro_rules! time {
 async fn decisions(keys: usize) {
     let engine = Engine::new().expect("the engine");
     let generation = live(&engine, settings(keys, 0)).await.current();
-    let caller = generation.authenticate(request(0)).await.expect("a known key");
+    let caller = generation
+        .authenticate(request(0))
+        .await
+        .expect("a known key");
     println!("one decision, {keys} keys:");
     time!("  auth.authenticate", generation.authenticate(request(0)));
-    let ask = model::Ask { caller: caller.clone(), requested: Some("codex-5-high".to_owned()), effort: None };
+    let ask = model::Ask {
+        caller: caller.clone(),
+        requested: Some("codex-5-high".to_owned()),
+        effort: None,
+    };
     time!("  model.resolve", generation.resolve(ask.clone(), 0));
     let ask = rate_limit::Ask {
         client: "127.0.0.1".to_owned(),
@@ -93,9 +126,27 @@ async fn decisions(keys: usize) {
         now_ms: 0,
     };
     time!("  rate-limit.quotas", generation.quotas(ask.clone()));
-    let progress = tool_stop::Progress { caller, model: "x".to_owned(), streaming: true, calls: 1, elapsed_ms: 5 };
-    let call = tool_stop::Call { name: "f".to_owned(), arguments: "{}".to_owned(), textual: false, index: 0 };
-    time!("  tool-stop.observe", generation.observe(progress.clone(), tool_stop::Event::Called(call.clone()), Vec::new()));
+    let progress = tool_stop::Progress {
+        caller,
+        model: "x".to_owned(),
+        streaming: true,
+        calls: 1,
+        elapsed_ms: 5,
+    };
+    let call = tool_stop::Call {
+        name: "f".to_owned(),
+        arguments: "{}".to_owned(),
+        textual: false,
+        index: 0,
+    };
+    time!(
+        "  tool-stop.observe",
+        generation.observe(
+            progress.clone(),
+            tool_stop::Event::Called(call.clone()),
+            Vec::new()
+        )
+    );
 }
 
 /// The first decision of each new generation against the tenth of the same.
@@ -104,7 +155,9 @@ async fn swaps() {
     let live = live(&engine, settings(10, 0)).await;
     let (mut replace, mut first, mut tenth) = (Vec::new(), Vec::new(), Vec::new());
     for salt in 1..=SWAPS {
-        let candidates = Source::new(None, settings(10, salt)).read(&facts()).expect("settings");
+        let candidates = Source::new(None, settings(10, salt))
+            .read(&facts())
+            .expect("settings");
         let started = Instant::now();
         live.replace(&candidates).await.expect("a generation");
         replace.push(started.elapsed());

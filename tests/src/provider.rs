@@ -101,8 +101,9 @@ impl Provider {
             counts: watch::Sender::default(),
             released: watch::Sender::default(),
         });
+        let responses = post(respond).layer(DefaultBodyLimit::disable());
         let app = Router::new()
-            .route("/v1/responses", post(respond))
+            .route("/v1/responses", responses)
             .with_state(Arc::clone(&shared));
         let stop = CancellationToken::new();
         let stopped = stop.clone();

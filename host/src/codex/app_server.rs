@@ -62,6 +62,7 @@ impl AppServer {
     /// Asks the program for its models and starts the supervisor. Does not wait for the worker.
     pub(super) async fn start(config: Config) -> Result<Self, StartError> {
         let home = launch::read_home(&config);
+        warn_of_instructions(&config);
         let command = || launch::command(&config, &home);
         let models = ["debug", "models", "--bundled"];
         let (probe, printed) =
@@ -191,6 +192,16 @@ impl AppServer {
         self.shutdown.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+/// Codex adds the instructions in its own folder to every conversation, and has no setting against it.
+fn warn_of_instructions(config: &Config) {
+    let folder = launch::home_folder(config).unwrap_or_default();
+    for file in ["AGENTS.override.md", "AGENTS.md"].map(|name| folder.join(name)) {
+        if file.metadata().is_ok_and(|found| found.len() > 0) {
+            tracing::warn!(file = %file.display(), "Codex sends this file with every request: move it away, or set CODEX_HOME");
+        }
     }
 }
 

@@ -210,129 +210,87 @@ mod tests {
         })
     }
 
-    /// Message and info as recorded from Codex 0.169.0; what the client's side makes of them.
+    fn http(status: impl Into<Value>) -> Value {
+        json!({"httpConnectionFailed": {"httpStatusCode": status.into()}})
+    }
+
+    // The words below were recorded from Codex 0.169.0.
+
     #[test]
-    fn every_recorded_failure_has_its_cause() {
-        let http = |status: Value| json!({"httpConnectionFailed": {"httpStatusCode": status}});
-        let cut = "stream disconnected before completion: Transport error: network error";
-        let refused = "Connection failed: error sending request";
-        let no_key = "Missing environment variable: `FAKE_KEY`.";
-        let key = "unexpected status 401 Unauthorized: Incorrect API key provided: fake., url: http://127.0.0.1:18081/v1/responses, request id: req_1";
-        let large = "unexpected status 413 Payload Too Large: err, url: http://127.0.0.1:18081/v1/responses, request id: req_1";
-        let full = "unexpected status 503 Service Unavailable: Overloaded, url: http://127.0.0.1/v1/responses";
-        let body = r#"{"error": {"message": "Bad request: unsupported value", "type": "t", "param": null, "code": null}}"#;
+    fn codexs_word_for_a_failure_gives_its_cause() {
         let attempts = json!({"responseTooManyFailedAttempts": {"httpStatusCode": 429}});
-        let limit = "exceeded retry limit, last status: 429 Too Many Requests, request id: req_1";
         let table = [
             (
-                json!("other"),
-                body,
-                upstream(
-                    Cause::InvalidRequest,
-                    Some(400),
-                    "Bad request: unsupported value",
-                ),
-            ),
-            (
                 json!("contextWindowExceeded"),
-                "too long",
-                upstream(Cause::ContextLength, Some(400), "too long"),
+                Cause::ContextLength,
+                Some(400),
             ),
-            (
-                http(json!(401)),
-                key,
-                upstream(Cause::Credential, Some(401), key),
-            ),
-            (
-                http(json!(403)),
-                "no",
-                upstream(Cause::Credential, Some(403), "no"),
-            ),
-            (
-                http(json!(413)),
-                large,
-                upstream(Cause::InvalidRequest, Some(413), "err"),
-            ),
-            (
-                http(json!(503)),
-                full,
-                upstream(Cause::Overloaded, Some(503), full),
-            ),
-            (
-                http(json!(404)),
-                "x",
-                upstream(Cause::Internal, Some(404), "x"),
-            ),
-            (
-                http(Value::Null),
-                refused,
-                upstream(Cause::Unreachable, None, refused),
-            ),
-            (
-                json!("modelNotFound"),
-                "no `x`",
-                upstream(Cause::ModelNotFound, Some(404), "no `x`"),
-            ),
-            (
-                attempts,
-                limit,
-                upstream(Cause::RateLimited, Some(429), limit),
-            ),
-            (
-                json!("usageLimitExceeded"),
-                "q",
-                upstream(Cause::Quota, Some(429), "q"),
-            ),
-            (
-                json!("internalServerError"),
-                "high demand",
-                upstream(Cause::Internal, Some(500), "high demand"),
-            ),
-            (
-                json!("rateLimitExceeded"),
-                "0.5s",
-                upstream(Cause::RateLimited, Some(429), "0.5s"),
-            ),
-            (
-                json!("serverOverloaded"),
-                "full",
-                upstream(Cause::Overloaded, Some(503), "full"),
-            ),
-            (
-                json!("other"),
-                "bad prompt",
-                upstream(Cause::InvalidRequest, Some(400), "bad prompt"),
-            ),
-            (
-                json!("cyberPolicy"),
-                "x",
-                upstream(Cause::ContentPolicy, Some(400), "x"),
-            ),
-            (
-                json!("other"),
-                cut,
-                upstream(Cause::Disconnected, None, cut),
-            ),
-            (
-                json!("other"),
-                no_key,
-                upstream(Cause::Credential, None, no_key),
-            ),
-            (
-                json!("other"),
-                "failed to open /x",
-                upstream(Cause::Internal, None, "failed to open /x"),
-            ),
-            (
-                json!("somethingNew"),
-                "?",
-                upstream(Cause::Internal, None, "?"),
-            ),
-            (Value::Null, "", upstream(Cause::Internal, None, "")),
+            (json!("modelNotFound"), Cause::ModelNotFound, Some(404)),
+            (json!("usageLimitExceeded"), Cause::Quota, Some(429)),
+            (json!("rateLimitExceeded"), Cause::RateLimited, Some(429)),
+            (json!("serverOverloaded"), Cause::Overloaded, Some(503)),
+            (json!("internalServerError"), Cause::Internal, Some(500)),
+            (json!("cyberPolicy"), Cause::ContentPolicy, Some(400)),
+            (json!("unauthorized"), Cause::Credential, Some(401)),
+            (attempts, Cause::RateLimited, Some(429)),
+            (http(401), Cause::Credential, Some(401)),
+            (http(403), Cause::Credential, Some(403)),
+            (http(404), Cause::Internal, Some(404)),
+            (http(503), Cause::Overloaded, Some(503)),
+            (http(Value::Null), Cause::Unreachable, None),
+            (json!("somethingNew"), Cause::Internal, None),
+            (json!({"somethingNew": 3}), Cause::Internal, None),
         ];
-        for (info, message, expected) in table {
-            assert_eq!(outcome(info.clone(), message), expected, "{info} {message}");
+        for (info, cause, status) in table {
+            let expected = upstream(cause, status, "words");
+            assert_eq!(outcome(info.clone(), "words"), expected, "{info}");
         }
+    }
+
+    #[test]
+    fn what_codex_calls_other_is_told_by_its_words() {
+        let table = [
+            ("bad prompt", Cause::InvalidRequest, Some(400)),
+            (
+                "Missing environment variable: `FAKE_KEY`.",
+                Cause::Credential,
+                None,
+            ),
+            (
+                "Your access token could not be refreshed. Please log out and sign in again.",
+                Cause::Credential,
+                None,
+            ),
+            (
+                "stream disconnected before completion: idle timeout waiting for SSE",
+                Cause::Disconnected,
+                None,
+            ),
+            ("failed to open /home/x", Cause::Internal, None),
+            (
+                "error sending request for url (http://10.0.0.7/)",
+                Cause::Internal,
+                None,
+            ),
+            ("", Cause::Internal, None),
+        ];
+        for (message, cause, status) in table {
+            assert_eq!(
+                outcome(json!("other"), message),
+                upstream(cause, status, message)
+            );
+        }
+        assert_eq!(
+            outcome(Value::Null, ""),
+            upstream(Cause::Internal, None, "")
+        );
+    }
+
+    #[test]
+    fn a_raw_answer_is_reduced_to_its_message() {
+        let body = r#"{"error": {"message": "unsupported value", "param": null, "code": null}}"#;
+        let expected = upstream(Cause::InvalidRequest, Some(400), "unsupported value");
+        assert_eq!(outcome(json!("other"), body), expected);
     }
 
     #[test]
@@ -365,9 +323,8 @@ mod tests {
     #[test]
     fn the_client_never_sees_our_address() {
         let message = "unexpected status 422 Unprocessable Entity: no such field, url: http://10.0.0.7/v1/responses, request id: r";
-        let info = json!({"httpConnectionFailed": {"httpStatusCode": 422}});
         assert_eq!(
-            outcome(info, message),
+            outcome(http(422), message),
             upstream(Cause::InvalidRequest, Some(422), "no such field")
         );
     }

@@ -98,10 +98,12 @@ mod tests {
         let home = Home::parse(
             "[mcp_servers.files]\ncommand = \"files\"\n[mcp_servers.\"b c\"]\nurl = \"http://x\"\n",
         );
-        assert_eq!(
-            home.unwrap().mcp_servers().collect::<Vec<_>>(),
-            ["b c", "files"]
-        );
+        let servers = home.unwrap().mcp_servers;
+        let servers: Vec<_> = servers
+            .iter()
+            .map(|(name, server)| (name.as_str(), server.url.as_deref()))
+            .collect();
+        assert_eq!(servers, [("b c", Some("http://x")), ("files", None)]);
     }
 
     #[test]

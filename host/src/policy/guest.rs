@@ -43,9 +43,21 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Configuring may take longer than deciding, and has more to copy.
+    pub(super) fn to_configure(self) -> Self {
+        Self {
+            deadline: self.deadline * 40,
+            wall: self.wall * 40,
+            answer: self.answer.max(16 << 20),
+            ..self
+        }
+    }
+}
+
 /// The store's data.
 pub(super) struct Guest {
-    limits: Limits,
+    memory_limit: usize,
     /// Ticks this call may still use up.
     ticks_left: u32,
     memory_used: usize,
@@ -65,7 +77,7 @@ impl Guest {
     /// A store ready for one call (see [`Guest::rearm`] for the next).
     pub(super) fn store(engine: &wasmtime::Engine, limits: Limits, seed: [u8; 32]) -> Store<Self> {
         let guest = Self {
-            limits,
+            memory_limit: limits.memory,
             ticks_left: 0,
             memory_used: 0,
             memory_refused: false,
@@ -89,14 +101,13 @@ impl Guest {
     }
 
     /// Gives a store its budget for one call, and the time its clocks show (milliseconds since 1970).
-    pub(super) fn rearm(store: &mut Store<Self>, now_ms: u64) {
+    pub(super) fn rearm(store: &mut Store<Self>, limits: Limits, now_ms: u64) {
         let guest = store.data_mut();
-        guest.ticks_left =
-            u32::try_from(guest.limits.deadline.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX);
+        let ticks = limits.deadline.as_millis() / TICK.as_millis();
+        guest.ticks_left = u32::try_from(ticks).unwrap_or(u32::MAX);
         guest.memory_refused = false;
         guest.now_ms.store(now_ms, Ordering::Relaxed);
-        let answer = guest.limits.answer;
-        store.set_hostcall_fuel(answer);
+        store.set_hostcall_fuel(limits.answer);
         store.set_epoch_deadline(1);
     }
 
@@ -122,9 +133,9 @@ impl wasmtime::ResourceLimiter for Guest {
             .memory_used
             .saturating_sub(current)
             .saturating_add(desired);
-        if total > self.limits.memory {
+        if total > self.memory_limit {
             self.memory_refused = true;
-            wasmtime::bail!("more than {} MiB of memory", self.limits.memory >> 20);
+            wasmtime::bail!("more than {} MiB of memory", self.memory_limit >> 20);
         }
         self.memory_used = total;
         Ok(true)

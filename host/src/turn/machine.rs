@@ -14,7 +14,7 @@ pub enum Input {
     Event(Event),
     /// The tool-stop policy answered the open question.
     Verdict(Reaction),
-    /// The time of the last [`Output::Arm`] ran out.
+    /// The time of the last [`Output::Arm`] ran out. Not to be given while [`Machine::is_asking`].
     Quiet,
     /// The turn cannot go on: a limit, a policy fault, a shutdown.
     Fail(Error),
@@ -51,7 +51,7 @@ pub enum Question {
     },
     /// Text followed the last call; its first piece has this many bytes.
     TextAfterCalls(u32),
-    /// Nothing came for this many milliseconds after a [`Reaction::Wait`].
+    /// The time of the last [`Reaction::Wait`] ran out: this many milliseconds.
     Quiet(u32),
 }
 

@@ -39,12 +39,27 @@ fn blame<T: DeserializeOwned>(
     wrap: &dyn Fn(Value) -> Value,
     mistakes: &mut Vec<String>,
 ) {
+    // A text where none belongs may be a key, and mistakes are logged.
+    let quoted = value
+        .as_str()
+        .map(|text| format!("invalid type: string {text:?}"));
     // A container is tried empty first: where none belongs, it is one mistake, and not one for everything in it.
-    match value {
+    let (alone, content) = match value {
+        Value::Object(_) => (json!({}), value),
+        Value::Array(_) => (json!([]), value),
+        leaf => (leaf, Value::Null),
+    };
+    if let Err(error) = T::deserialize(wrap(alone)) {
+        let error = error.to_string();
+        let (error, rest) = match quoted.and_then(|quoted| error.strip_prefix(&quoted)) {
+            Some(rest) => ("invalid type: string", rest),
+            None => (error.as_str(), ""),
+        };
+        mistakes.push(format!("{path}: {error}{rest}"));
+        return;
+    }
+    match content {
         Value::Object(members) => {
-            if !accepts::<T>(path, wrap, json!({}), mistakes) {
-                return;
-            }
             for (name, member) in members {
                 let dot = if path.is_empty() { "" } else { "." };
                 let place = |alone| wrap(json!({ name.as_str(): alone }));
@@ -52,41 +67,13 @@ fn blame<T: DeserializeOwned>(
             }
         }
         Value::Array(items) => {
-            if !accepts::<T>(path, wrap, json!([]), mistakes) {
-                return;
-            }
             for (index, item) in items.into_iter().enumerate() {
                 let place = |alone| wrap(json!([alone]));
                 blame::<T>(&format!("{path}[{index}]"), item, &place, mistakes);
             }
         }
-        leaf => {
-            accepts::<T>(path, wrap, leaf, mistakes);
-        }
+        _ => {}
     }
-}
-
-/// Whether `T` accepts `alone` in its place; if not, notes why.
-fn accepts<T: DeserializeOwned>(
-    path: &str,
-    wrap: &dyn Fn(Value) -> Value,
-    alone: Value,
-    mistakes: &mut Vec<String>,
-) -> bool {
-    // A text where none belongs may be a key, and mistakes are logged.
-    let quoted = alone
-        .as_str()
-        .map(|text| format!("invalid type: string {text:?}"));
-    let Err(error) = T::deserialize(wrap(alone)) else {
-        return true;
-    };
-    let error = error.to_string();
-    let rest = quoted.and_then(|quoted| error.strip_prefix(&quoted));
-    mistakes.push(match rest {
-        Some(rest) => format!("{path}: invalid type: string{rest}"),
-        None => format!("{path}: {error}"),
-    });
-    false
 }
 
 #[cfg(test)]

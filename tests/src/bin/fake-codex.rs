@@ -1,1 +1,62 @@
-fn main() {}
+//! `fake-codex`: a scriptable neighbour that speaks as much of the Codex CLI as the gateway hears.
+//!
+//! What an app-server turn does is said by its last user message, if that is `{"fake": {…}}` (see `Script`);
+//! faults at the start by `fake-start.json` in `$CODEX_HOME` (see `StartFault`). Everything it is asked goes
+//! to `fake-log.ndjson` there, one JSON object a line, after one with the names in its environment.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "test support: a failure is a failed test"
+)]
+
+#[path = "../fake_codex/journal.rs"]
+mod journal;
+#[path = "../fake_codex/script.rs"]
+mod script;
+#[path = "../fake_codex/server.rs"]
+mod server;
+#[path = "../fake_codex/turn.rs"]
+mod turn;
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let words: Vec<_> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["--version"] => println!("codex-cli 0.169.0"),
+        ["--help"] => println!(
+            "Codex CLI (fake)\n\nCommands:\n  exec        Run\n  app-server  Run the app server"
+        ),
+        ["debug", "models", "--bundled"] => println!("{}", models()),
+        ["app-server", ..] => return server::run(&arguments),
+        _ => {
+            eprintln!("Error: fake-codex does not know {arguments:?}");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn models() -> Value {
+    let model = |slug: &str, visibility: &str, priority: u64, efforts: &[&str]| {
+        let levels: Vec<_> = efforts
+            .iter()
+            .map(|effort| json!({"effort": effort}))
+            .collect();
+        json!({
+            "slug": slug, "visibility": visibility, "priority": priority, "supported_reasoning_levels": levels,
+            "tool_mode": "code_mode_only", "use_responses_lite": true,
+        })
+    };
+    json!({"models": [
+        model("fake-mini", "list", 2, &["low"]),
+        model("fake-large", "list", 1, &["low", "medium", "high"]),
+        model("fake-hidden", "hide", 3, &[]),
+    ]})
+}

@@ -1,5 +1,6 @@
 //! One turn on a worker: a thread of its own, the history, the turn, and giving everything back.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::codex::mailbox::{Mailbox, Pushed};
 use crate::codex::{Error, Event, Outcome, Plan};
 
 /// How long an interrupted turn may take to end before it is interrupted again.
-const INTERRUPT_PATIENCE: Duration = Duration::from_millis(500);
+const INTERRUPT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// How long a turn may resist before it is left to itself.
 const INTERRUPT_LIMIT: Duration = Duration::from_secs(3);
@@ -71,7 +72,6 @@ impl Route {
 }
 
 /// The reader's end of a turn. Dropping it stops the turn; its task then cleans up.
-#[derive(Debug)]
 pub(in super::super) struct Exchange {
     route: Arc<Route>,
 }
@@ -85,6 +85,13 @@ impl Exchange {
     /// Asks Codex to stop.
     pub(in super::super) fn interrupt(&self) {
         self.route.stop.cancel();
+    }
+}
+
+impl fmt::Debug for Exchange {
+    /// Without what was said.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").finish_non_exhaustive()
     }
 }
 

@@ -154,17 +154,13 @@ fn restrict(_path: &Path) -> std::io::Result<()> {
 
 /// The operator's `config.toml`, from wherever Codex will read it.
 pub(super) fn read_home(config: &Config) -> Home {
-    let default = || {
-        config
-            .parent_env
-            .get("HOME")
-            .map(|home| Path::new(home).join(".codex"))
-    };
-    config
-        .home
-        .clone()
-        .or_else(default)
-        .map_or_else(Home::default, |folder| Home::read(&folder))
+    home_folder(config).map_or_else(Home::default, |folder| Home::read(&folder))
+}
+
+/// Codex's own folder: the configured one, or its default.
+pub(super) fn home_folder(config: &Config) -> Option<PathBuf> {
+    let default = || Some(Path::new(config.parent_env.get("HOME")?).join(".codex"));
+    config.home.clone().or_else(default)
 }
 
 /// The command that starts a worker.

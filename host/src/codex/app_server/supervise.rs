@@ -282,10 +282,16 @@ fn left(status: std::io::Result<ExitStatus>) -> End {
 async fn falls_silent(connection: &Connection) {
     loop {
         connection.doubted().await;
-        let asked = connection.call::<_, IgnoredAny>(protocol::DIAGNOSTICS, &protocol::Nothing {});
-        match tokio::time::timeout(PROOF_OF_LIFE, asked).await {
-            Err(_) | Ok(Err(Error::RpcTimeout { .. })) => return,
-            Ok(_) => {}
+        let proof =
+            async { while let Err(Error::RpcTimeout { .. }) = ask_for_life(connection).await {} };
+        if tokio::time::timeout(PROOF_OF_LIFE, proof).await.is_err() {
+            return;
         }
     }
+}
+
+async fn ask_for_life(connection: &Connection) -> Result<IgnoredAny, Error> {
+    connection
+        .call(protocol::DIAGNOSTICS, &protocol::Nothing {})
+        .await
 }

@@ -1,1 +1,239 @@
-//! Tests.
+//! Recorded turns of Codex 0.169.0, replayed.
+
+use super::*;
+use crate::codex::app_server::protocol::Incoming;
+use crate::codex::{Cause, Usage};
+
+macro_rules! recorded {
+    ($name:literal) => {
+        replay(include_str!(concat!(
+            "../../../../../tests/fixtures/turns/",
+            $name,
+            ".jsonl"
+        )))
+    };
+}
+
+fn replay(lines: &str) -> Vec<Event> {
+    let mut decoder = Decoder::default();
+    let mut events = Vec::new();
+    for line in lines.lines() {
+        let incoming: Incoming<'_> = serde_json::from_str(line).unwrap();
+        let (Some(method), Some(params)) = (incoming.method, incoming.params) else {
+            panic!("{line}");
+        };
+        if concerns(&method) {
+            let params = serde_json::from_str(params.get()).unwrap();
+            decoder.accept(&method, params, &mut |event| events.push(event));
+        }
+    }
+    events
+}
+
+/// The answer as one line: `|` for a break, `[name arguments]` for a call, reasoning in parentheses.
+fn told(events: &[Event]) -> String {
+    let mut line = String::new();
+    for event in events {
+        match event {
+            Event::Text(text) => line.push_str(text),
+            Event::TextBreak => line.push('|'),
+            Event::Reasoning(text) => line.push_str(&format!("({text})")),
+            Event::ReasoningBreak => line.push_str("(|)"),
+            Event::Call {
+                name, arguments, ..
+            } => line.push_str(&format!("[{name} {arguments}]")),
+            Event::Sampled(_) => line.push('$'),
+            Event::Retrying(_) => line.push('^'),
+            Event::Ended(_) => line.push('.'),
+        }
+    }
+    line
+}
+
+fn outcome(events: &[Event]) -> &Outcome {
+    match events.last() {
+        Some(Event::Ended(outcome)) => outcome,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_tool_call_comes_whole_after_reasoning_and_text_and_ends_by_interrupt() {
+    let events = recorded!("tool-calls");
+    let expected = "(Two )(cities.)Let me look.\
+        [get_weather {\"city\": \"Paris\"}][get_weather {\"city\":\"Oslo\"}]$.";
+    assert_eq!(told(&events), expected);
+    assert_eq!(*outcome(&events), Outcome::Interrupted);
+    let usage = Usage {
+        input: 120,
+        cached_input: 40,
+        output: 30,
+        reasoning: 7,
+    };
+    assert!(events.contains(&Event::Sampled(usage)));
+    assert_eq!(
+        told(&recorded!("text-then-call")),
+        "let me call[get_weather {\"city\":\"Paris\"}]$."
+    );
+}
+
+#[test]
+fn injected_calls_are_not_taken_for_the_models() {
+    assert_eq!(told(&recorded!("tool-results")), "18C and 3C.$.");
+}
+
+#[test]
+fn parts_of_reasoning_and_messages_are_set_apart() {
+    let expected = "(raw )(chain )(of thought)(|)(**Step 0** )(thinking )(about it)\
+        (|)(**Step 1** )(thinking )(about it)w0 w1 w2 w3 w4 .";
+    assert_eq!(told(&recorded!("reasoning")), expected);
+    assert_eq!(
+        told(&recorded!("two-messages")),
+        "first message|second message."
+    );
+    assert_eq!(told(&recorded!("two-responses")), "part one|part one.");
+}
+
+#[test]
+fn a_message_without_deltas_is_told_whole_and_others_only_once() {
+    assert_eq!(told(&recorded!("whole-message")), "no deltas$.");
+    assert_eq!(told(&recorded!("empty")), ".");
+}
+
+#[test]
+fn a_retry_is_announced_and_what_is_repeated_is_no_new_message() {
+    assert_eq!(told(&recorded!("retry")), "w0 w1 ^w0 w1 w2 w3 w4 .");
+}
+
+#[test]
+fn failures_and_cut_answers_end_as_what_they_are() {
+    let cause = |events: &[Event]| match outcome(events) {
+        Outcome::Failed(Error::Upstream { cause, .. }) => *cause,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(cause(&recorded!("cut")), Cause::Disconnected);
+    assert_eq!(cause(&recorded!("unauthorized")), Cause::Credential);
+    assert_eq!(cause(&recorded!("invalid-request")), Cause::InvalidRequest);
+    assert_eq!(cause(&recorded!("refused-connection")), Cause::Unreachable);
+    assert_eq!(*outcome(&recorded!("incomplete")), Outcome::MaxOutputTokens);
+    assert_eq!(*outcome(&recorded!("filtered")), Outcome::ContentFilter);
+}
+
+/// Feeds notifications of turn `k` on thread `t`, in the short form `method params`.
+fn feed(decoder: &mut Decoder, lines: &[&str]) -> Vec<Event> {
+    let mut events = Vec::new();
+    for line in lines {
+        let (method, params) = line.split_once(' ').unwrap();
+        decoder.accept(
+            method,
+            serde_json::from_str(params).unwrap(),
+            &mut |event| events.push(event),
+        );
+    }
+    events
+}
+
+const STARTED: &str = r#"turn/started {"threadId":"t","turn":{"id":"k","status":"inProgress"}}"#;
+
+#[test]
+fn other_turns_of_the_thread_are_not_heard() {
+    let mut decoder = Decoder::default();
+    let early = feed(
+        &mut decoder,
+        &[r#"item/agentMessage/delta {"turnId":"other","itemId":"m","delta":"early"}"#],
+    );
+    assert_eq!(told(&early), "");
+    let events = feed(
+        &mut decoder,
+        &[
+            STARTED,
+            r#"item/agentMessage/delta {"turnId":"other","itemId":"m","delta":"no"}"#,
+            r#"item/agentMessage/delta {"turnId":"k","itemId":"m","delta":"yes"}"#,
+            r#"turn/started {"threadId":"t","turn":{"id":"other","status":"inProgress"}}"#,
+            r#"turn/completed {"turn":{"id":"other","status":"completed"}}"#,
+            r#"item/agentMessage/delta {"turnId":"k","itemId":"m","delta":"!"}"#,
+            r#"turn/completed {"turn":{"id":"k","status":"completed"}}"#,
+            r#"item/agentMessage/delta {"turnId":"k","itemId":"m","delta":"late"}"#,
+        ],
+    );
+    assert_eq!(told(&events), "yes!.");
+    assert_eq!(decoder.turn_id(), Some("k"));
+}
+
+#[test]
+fn messages_that_share_an_id_are_still_two() {
+    let events = feed(
+        &mut Decoder::default(),
+        &[
+            STARTED,
+            r#"item/agentMessage/delta {"turnId":"k","itemId":"m","delta":"one"}"#,
+            r#"item/completed {"turnId":"k","item":{"type":"agentMessage","id":"m","text":"one"}}"#,
+            r#"item/completed {"turnId":"k","item":{"type":"agentMessage","id":"m","text":"two"}}"#,
+        ],
+    );
+    assert_eq!(told(&events), "one|two");
+}
+
+#[test]
+fn a_retry_repeats_only_what_came_after_the_last_response() {
+    let events = feed(
+        &mut Decoder::default(),
+        &[
+            STARTED,
+            r#"item/agentMessage/delta {"turnId":"k","itemId":"a","delta":"first"}"#,
+            r#"item/completed {"turnId":"k","item":{"type":"agentMessage","id":"a","text":"first"}}"#,
+            r#"rawResponse/completed {"turnId":"k","usage":null}"#,
+            r#"item/agentMessage/delta {"turnId":"k","itemId":"b","delta":"sec"}"#,
+            r#"error {"turnId":"k","willRetry":true,"error":{"message":"Reconnecting... 1/5"}}"#,
+            r#"item/agentMessage/delta {"turnId":"k","itemId":"c","delta":"second"}"#,
+        ],
+    );
+    assert_eq!(told(&events), "first$|sec^|second");
+}
+
+#[test]
+fn a_message_that_only_the_end_tells_is_told() {
+    let end = r#"turn/completed {"turn":{"id":"k","status":"completed","items":[{"type":"agentMessage","id":"m","text":"whole"}]}}"#;
+    assert_eq!(
+        told(&feed(&mut Decoder::default(), &[STARTED, end])),
+        "whole."
+    );
+}
+
+#[test]
+fn unexpected_shapes_are_passed_over() {
+    let events = feed(
+        &mut Decoder::default(),
+        &[
+            STARTED,
+            r#"item/completed {"turnId":"k","item":{"type":"somethingNew","text":3}}"#,
+            r#"item/completed {"turnId":"k","item":[]}"#,
+            r#"item/completed {"turnId":"k"}"#,
+            r#"rawResponseItem/completed {"turnId":"k","item":{"type":"function_call"}}"#,
+            r#"item/agentMessage/delta {"turnId":"k","delta":"no item"}"#,
+            r#"something/new {"turnId":"k"}"#,
+            r#"turn/completed {}"#,
+            r#"turn/completed {"turn":{"id":"k","status":"exploded"}}"#,
+        ],
+    );
+    assert_eq!(events.len(), 1);
+    assert!(matches!(
+        outcome(&events),
+        Outcome::Failed(Error::Upstream {
+            cause: Cause::Internal,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn a_closed_thread_ends_its_turn() {
+    let events = feed(
+        &mut Decoder::default(),
+        &[STARTED, r#"thread/closed {"threadId":"t"}"#],
+    );
+    assert!(matches!(
+        outcome(&events),
+        Outcome::Failed(Error::WorkerExited(_))
+    ));
+}

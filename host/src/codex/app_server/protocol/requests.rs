@@ -38,8 +38,9 @@ pub(in super::super) struct ThreadStart<'a> {
     ephemeral: bool,
     /// Empty: nowhere to run commands.
     environments: [Value; 0],
-    /// Empty: no prompt before the client's.
+    /// Empty, as the next: no prompt before the client's, neither Codex's nor the operator's.
     base_instructions: &'static str,
+    developer_instructions: &'static str,
     experimental_raw_events: bool,
 }
 
@@ -68,6 +69,7 @@ impl<'a> ThreadStart<'a> {
             ephemeral: true,
             environments: [],
             base_instructions: "",
+            developer_instructions: "",
             experimental_raw_events: true,
         }
     }

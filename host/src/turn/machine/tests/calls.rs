@@ -170,7 +170,7 @@ fn the_tool_stop_policy_is_obeyed() {
 }
 
 #[test]
-fn a_wait_stands_until_it_was_asked() {
+fn a_wait_counts_from_its_verdict_and_text_does_not_prolong_it() {
     let (mut machine, mut out) = (Machine::new(tools()), Vec::new());
     let mut last = |input| {
         out.clear();
@@ -182,11 +182,13 @@ fn a_wait_stands_until_it_was_asked() {
     assert_eq!(last(Input::Quiet), None, "the policy is thinking");
     let armed = Some(Output::Arm(300));
     assert_eq!(last(Input::Verdict(Reaction::Wait(300))), armed);
-    assert_eq!(last(Input::Event(event("(r)"))), armed);
+    let reasoning = Some(Output::Emit(Delta::Reasoning("r".to_owned())));
+    assert_eq!(last(Input::Event(event("(r)"))), reasoning);
     let text = ask(Question::TextAfterCalls(1));
     assert_eq!(last(Input::Event(event("b"))), text);
-    assert_eq!(last(Input::Quiet), None, "the text was just heard");
-    assert_eq!(last(Input::Verdict(GoOn)), armed);
+    assert_eq!(last(Input::Quiet), None, "the policy is thinking again");
+    let shown = Some(Output::Emit(Delta::Text("b".to_owned())));
+    assert_eq!(last(Input::Verdict(GoOn)), shown);
     assert_eq!(last(Input::Quiet), ask(Question::Quiet(300)));
     let again = Some(Output::Arm(50));
     assert_eq!(last(Input::Verdict(Reaction::Wait(50))), again);

@@ -1,0 +1,263 @@
+//! Preparing a component, step by step: checked, configured, frozen, compiled, tried. Every step may refuse.
+
+use sha2::{Digest, Sha256};
+use tokio::time::timeout;
+use wasmtime::Store;
+use wasmtime::component::{Component, Instance, InstancePre, Linker};
+
+use super::bindings::lifecycle;
+use super::component::{About, Candidate, Instances};
+use super::engine::Engine;
+use super::fault::{FaultKind, Problem};
+use super::guest::{Guest, Limits};
+use super::trial::World;
+use super::{freeze, inspect};
+
+/// What is left when every step went well.
+pub(super) struct Prepared<W> {
+    pub(super) world: W,
+    pub(super) pre: InstancePre<Guest>,
+    pub(super) lifecycle: lifecycle::GuestIndices,
+    pub(super) about: About,
+}
+
+/// Prepares a candidate; computes for some hundred milliseconds, so not on a thread that serves.
+pub(super) async fn prepare<W: World>(
+    engine: &Engine,
+    candidate: &Candidate,
+) -> Result<Prepared<W>, Problem> {
+    Preparation { engine, candidate }.run().await
+}
+
+/// Calls `configure` of an instance; the inner error is the policy's own.
+pub(super) async fn configure(
+    lifecycle: &lifecycle::GuestIndices,
+    store: &mut Store<Guest>,
+    instance: &Instance,
+    settings: &str,
+) -> wasmtime::Result<Result<(), String>> {
+    let guest = lifecycle.load(&mut *store, instance)?;
+    guest.call_configure(&mut *store, settings).await
+}
+
+/// One preparation; no step changes anything outside.
+struct Preparation<'a> {
+    engine: &'a Engine,
+    candidate: &'a Candidate,
+}
+
+/// A component that can be instantiated, and whether each instance must be configured.
+struct Configured {
+    component: Component,
+    instances: Instances,
+    warm_because: Option<String>,
+}
+
+impl Preparation<'_> {
+    async fn run<W: World>(self) -> Result<Prepared<W>, Problem> {
+        let candidate = self.candidate;
+        inspect::magic(&candidate.wasm)?;
+        let _clock = self.engine.runtime.run();
+        let configured = self.configure().await?;
+        let pre = link(self.engine.runtime.serving_linker(), &configured.component)?;
+        let world = W::find(&pre).map_err(types)?;
+        let lifecycle = lifecycle::GuestIndices::new(&pre).map_err(types)?;
+        let warm = configured.instances == Instances::Warm;
+        let manifest = self.attempt(&pre, &world, &lifecycle, warm).await?;
+        let about = About {
+            name: manifest.name,
+            version: manifest.version,
+            file: candidate.file.clone(),
+            settings: candidate.settings_file.clone(),
+            sha256: hex(&Sha256::digest(&candidate.wasm)),
+            instances: configured.instances,
+            warm_because: configured.warm_because,
+        };
+        Ok(Prepared {
+            world,
+            pre,
+            lifecycle,
+            about,
+        })
+    }
+
+    /// Freezes the component, or leaves it as it is where that cannot be.
+    async fn configure(&self) -> Result<Configured, Problem> {
+        if self.candidate.options.instances == Instances::Warm {
+            return self.as_it_is(None);
+        }
+        let instrumented = match freeze::instrument(&self.candidate.wasm) {
+            Ok(instrumented) => instrumented,
+            // Not valid at all, or valid but with something wizer does not know: compiling tells which.
+            Err(error) => return self.as_it_is(Some(format!("{error:#}"))),
+        };
+        let component = self.compile_instrumented(&instrumented.wasm)?;
+        inspect::exports_and_imports(&component, self.candidate.slot)?;
+        let (mut store, instance) = self.run_configure(&component).await?;
+        if store.data().holds_resources() {
+            let because = "configure left host resources open (it printed something?)";
+            return self.as_it_is(Some(because.to_owned()));
+        }
+        let frozen = instrumented.snapshot(&mut store, instance).await;
+        let frozen = frozen.map_err(|error| Problem::Configure(format!("{error:#}")))?;
+        let component = Component::new(self.engine.runtime.serving(), frozen);
+        Ok(Configured {
+            component: component.map_err(|error| Problem::Internal(format!("{error:#}")))?,
+            instances: Instances::Frozen,
+            warm_because: None,
+        })
+    }
+
+    fn as_it_is(&self, warm_because: Option<String>) -> Result<Configured, Problem> {
+        let component = Component::new(self.engine.runtime.serving(), &self.candidate.wasm);
+        let component = component.map_err(|error| Problem::Invalid(format!("{error:#}")))?;
+        inspect::exports_and_imports(&component, self.candidate.slot)?;
+        Ok(Configured {
+            component,
+            instances: Instances::Warm,
+            warm_because,
+        })
+    }
+
+    fn compile_instrumented(&self, wasm: &[u8]) -> Result<Component, Problem> {
+        let digest = Sha256::digest(&self.candidate.wasm).into();
+        if let Some(component) = self.engine.instrumented.get(digest) {
+            return Ok(component);
+        }
+        let component = Component::new(self.engine.runtime.freezing(), wasm);
+        let component = component.map_err(|error| Problem::Invalid(format!("{error:#}")))?;
+        self.engine.instrumented.put(digest, component.clone());
+        Ok(component)
+    }
+
+    /// Runs `configure` in an instance of the instrumented component, and gives both back to be frozen.
+    async fn run_configure(
+        &self,
+        component: &Component,
+    ) -> Result<(Store<Guest>, Instance), Problem> {
+        let pre = link(self.engine.runtime.freezing_linker(), component)?;
+        let lifecycle = lifecycle::GuestIndices::new(&pre).map_err(types)?;
+        let limits = self.candidate.options.limits.to_configure();
+        let mut store = self.store(self.engine.runtime.freezing(), limits);
+        let done = timeout(limits.wall, async {
+            let instance = pre.instantiate_async(&mut store).await?;
+            let settings = &self.candidate.settings;
+            let answer = configure(&lifecycle, &mut store, &instance, settings).await?;
+            Ok((instance, answer))
+        });
+        let (instance, answer) = match explain(done.await, &mut store) {
+            Ok(done) => done,
+            Err(Trouble::Types(problem)) => return Err(problem),
+            Err(Trouble::Fault(words)) => return Err(Problem::Configure(words)),
+        };
+        answer.map_err(Problem::Settings)?;
+        Ok((store, instance))
+    }
+
+    /// The first calls are ours, so that no request meets a policy that cannot answer. A second round leaves the
+    /// image mapped and its code touched: the first request is not slower than the next.
+    async fn attempt<W: World>(
+        &self,
+        pre: &InstancePre<Guest>,
+        world: &W,
+        lifecycle: &lifecycle::GuestIndices,
+        warm: bool,
+    ) -> Result<lifecycle::Manifest, Problem> {
+        self.attempt_once(pre, world, lifecycle, warm).await?;
+        self.attempt_once(pre, world, lifecycle, warm).await
+    }
+
+    async fn attempt_once<W: World>(
+        &self,
+        pre: &InstancePre<Guest>,
+        world: &W,
+        lifecycle: &lifecycle::GuestIndices,
+        warm: bool,
+    ) -> Result<lifecycle::Manifest, Problem> {
+        let limits = self.candidate.options.limits;
+        let limits = if warm { limits.to_configure() } else { limits };
+        let mut store = self.store(self.engine.runtime.serving(), limits);
+        let done = timeout(limits.wall, async {
+            let instance = pre.instantiate_async(&mut store).await?;
+            if warm {
+                let settings = &self.candidate.settings;
+                let answer = configure(lifecycle, &mut store, &instance, settings).await?;
+                if let Err(message) = answer {
+                    return Ok(Err(message));
+                }
+                Guest::rearm(&mut store, self.candidate.options.limits, 0);
+            }
+            let guest = lifecycle.load(&mut store, &instance)?;
+            let manifest = guest.call_about(&mut store).await?;
+            world.attempt(&mut store, &instance).await?;
+            Ok(Ok(manifest))
+        });
+        match explain(done.await, &mut store) {
+            Ok(answer) => answer.map_err(Problem::Settings),
+            Err(Trouble::Types(problem)) => Err(problem),
+            Err(Trouble::Fault(words)) => Err(Problem::Trial(words)),
+        }
+    }
+
+    fn store(&self, engine: &wasmtime::Engine, limits: Limits) -> Store<Guest> {
+        let mut store = Guest::store(engine, limits, self.candidate.digest());
+        Guest::rearm(&mut store, limits, 0);
+        store
+    }
+}
+
+/// Why running a candidate failed.
+enum Trouble {
+    Types(Problem),
+    Fault(String),
+}
+
+/// Puts a failure into words: what kind, why, and what the guest said of it.
+fn explain<T>(
+    result: Result<wasmtime::Result<T>, tokio::time::error::Elapsed>,
+    store: &mut Store<Guest>,
+) -> Result<T, Trouble> {
+    let error = match result {
+        Ok(Ok(done)) => return Ok(done),
+        Ok(Err(error)) => error,
+        Err(_) => {
+            return Err(Trouble::Fault(
+                "no answer within the time on the clock".to_owned(),
+            ));
+        }
+    };
+    if is_type_error(&error) {
+        return Err(Trouble::Types(types(error)));
+    }
+    let kind = FaultKind::of(&error, store.data());
+    let printed = store.data_mut().take_log();
+    let printed = printed
+        .map(|text| format!("; it printed: {text}"))
+        .unwrap_or_default();
+    Err(Trouble::Fault(format!(
+        "{kind}: {}{printed}",
+        error.root_cause()
+    )))
+}
+
+fn types(error: wasmtime::Error) -> Problem {
+    Problem::Types(format!("{error:#}"))
+}
+
+fn link(linker: &Linker<Guest>, component: &Component) -> Result<InstancePre<Guest>, Problem> {
+    let pre = linker.instantiate_pre(component);
+    pre.map_err(|error| Problem::Import(format!("{error:#}")))
+}
+
+/// Function types are only compared when a live instance is loaded; wasmtime has no type for that error.
+fn is_type_error(error: &wasmtime::Error) -> bool {
+    error.chain().any(|cause| {
+        let words = cause.to_string();
+        words.contains("failed to convert function to given type")
+            || words.contains("no exported instance")
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,190 @@
+//! What the fake is to do, and where that is said.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::journal;
+
+/// One turn. Everything has a default: an empty script streams a short greeting.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Script {
+    /// The deltas of the message.
+    pub(crate) text: Vec<String>,
+    /// How often the deltas are sent.
+    pub(crate) repeat: usize,
+    /// So many one-letter deltas instead, as fast as possible.
+    pub(crate) flood: usize,
+    /// More messages, after the first.
+    pub(crate) messages: Vec<Vec<String>>,
+    /// The messages come whole, without deltas.
+    pub(crate) whole: bool,
+    /// Parts of the reasoning summary, one delta each.
+    pub(crate) reasoning: Vec<String>,
+    /// A pause before each delta.
+    pub(crate) delay_ms: u64,
+    /// Wait after the first delta until this file exists.
+    pub(crate) gate: Option<String>,
+    /// Functions the model calls; the turn then waits to be interrupted.
+    pub(crate) call: Vec<Call>,
+    /// What it costs.
+    pub(crate) usage: Tokens,
+    /// Sample again once, as after a cut stream: an `error` with `willRetry`, then everything once more.
+    pub(crate) retry: Option<String>,
+    /// Fail so, after the text.
+    pub(crate) error: Option<Value>,
+    /// End as cut by the provider, for this reason.
+    pub(crate) incomplete: Option<String>,
+    /// The process exits after so many deltas.
+    pub(crate) exit_after: Option<usize>,
+    /// Nothing comes until interrupted.
+    pub(crate) hang: bool,
+    /// Lines that are no JSON-RPC, and notifications nobody knows, come between.
+    pub(crate) garbage: bool,
+    /// The process exits in the middle of a line.
+    pub(crate) half_line: bool,
+    /// One line of so many bytes.
+    pub(crate) long_line: usize,
+    /// The server asks this, and waits for the answer.
+    pub(crate) ask: Option<String>,
+    /// The first so many interrupts are refused.
+    pub(crate) refuse_interrupts: usize,
+    /// This request is never answered.
+    pub(crate) no_reply: Option<String>,
+}
+
+/// A function call of the model's.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Call {
+    /// The function.
+    pub(crate) name: String,
+    /// As the model writes them.
+    pub(crate) arguments: String,
+    /// The call's id; made up if absent.
+    pub(crate) id: Option<String>,
+}
+
+/// Tokens of one response.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Tokens {
+    pub(crate) input: u64,
+    pub(crate) cached: u64,
+    pub(crate) output: u64,
+    pub(crate) reasoning: u64,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self {
+            input: 120,
+            cached: 40,
+            output: 30,
+            reasoning: 7,
+        }
+    }
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            text: ["Hello ", "from ", "fake ", "Codex."]
+                .map(str::to_owned)
+                .to_vec(),
+            repeat: 1,
+            flood: 0,
+            messages: Vec::new(),
+            whole: false,
+            reasoning: Vec::new(),
+            delay_ms: 0,
+            gate: None,
+            call: Vec::new(),
+            usage: Tokens::default(),
+            retry: None,
+            error: None,
+            incomplete: None,
+            exit_after: None,
+            hang: false,
+            garbage: false,
+            half_line: false,
+            long_line: 0,
+            ask: None,
+            refuse_interrupts: 0,
+            no_reply: None,
+        }
+    }
+}
+
+impl Script {
+    /// The script in the last user message of the injected items, or the default.
+    ///
+    /// A script with a mistake ends the process: a test that misspells a member shall not pass.
+    pub(crate) fn asked_for(items: &[Value]) -> Self {
+        let last = items.iter().rev().find(|item| item["role"] == "user");
+        let parts = last
+            .and_then(|item| item["content"].as_array())
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let text: String = parts
+            .iter()
+            .filter_map(|part| part["text"].as_str())
+            .collect();
+        match serde_json::from_str::<Value>(&text) {
+            Ok(Value::Object(mut members)) if members.contains_key("fake") => {
+                serde_json::from_value(members["fake"].take()).expect("a script for fake-codex")
+            }
+            _ => Self::default(),
+        }
+    }
+
+    /// The messages, each with its deltas.
+    pub(crate) fn all_messages(&self) -> Vec<Vec<String>> {
+        let first: Vec<_> = if self.flood > 0 {
+            vec!["x".to_owned(); self.flood]
+        } else {
+            self.text
+                .iter()
+                .cycle()
+                .take(self.text.len() * self.repeat)
+                .cloned()
+                .collect()
+        };
+        // A model that calls functions says nothing unless told to.
+        let silent = !self.call.is_empty() && self.text == Self::default().text;
+        let first = if silent { Vec::new() } else { first };
+        std::iter::once(first)
+            .chain(self.messages.clone())
+            .filter(|message| !message.is_empty())
+            .collect()
+    }
+}
+
+/// What goes wrong at the start, from `fake-start.json`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct StartFault {
+    /// Exit with this code at once.
+    pub(crate) exit: Option<u8>,
+    /// Say this first.
+    pub(crate) stderr: String,
+    /// Answer nothing.
+    pub(crate) silent: bool,
+    /// Answer every request so much later.
+    pub(crate) delay_ms: u64,
+    /// This request is never answered.
+    pub(crate) no_reply: Option<String>,
+    /// Answer this request with an error.
+    pub(crate) refuse: Option<String>,
+}
+
+impl StartFault {
+    /// The faults of this process.
+    pub(crate) fn read() -> Self {
+        let text = journal::home()
+            .and_then(|home| std::fs::read_to_string(home.join("fake-start.json")).ok());
+        text.map_or_else(Self::default, |text| {
+            serde_json::from_str(&text).expect("fake-start.json")
+        })
+    }
+}
