@@ -1,5 +1,10 @@
 //! Compiles guest packages of this workspace to components; shared by the build scripts of the host and of the tests.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "cargo tells a build script its folders by variables"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, io};

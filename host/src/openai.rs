@@ -1,14 +1,27 @@
 //! OpenAI's words to ours and back: pure translation, knowing nothing of HTTP.
 
 pub mod chat;
+pub mod completions;
 pub mod error;
 pub mod id;
 pub mod models;
+pub mod responses;
 
+mod content;
+mod conversation;
+mod draft;
+mod format;
+#[cfg(test)]
+mod golden;
 mod json;
+mod members;
+mod tools;
 mod usage;
 
 pub use error::ApiError;
+
+/// The last event of a stream of chunks that ended well. It is not JSON.
+const DONE: &str = "[DONE]";
 
 /// What the model policy decided a request runs on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -144,7 +144,6 @@ impl Gateway {
     }
 
     /// A request with the test key.
-    #[must_use]
     pub fn get(&self, path: &str) -> reqwest::RequestBuilder {
         self.client
             .get(format!("{}{path}", self.origin))
@@ -152,7 +151,6 @@ impl Gateway {
     }
 
     /// A chat completion with the test key.
-    #[must_use]
     pub fn chat(&self, body: &Value) -> reqwest::RequestBuilder {
         self.client
             .post(format!("{}/v1/chat/completions", self.origin))

@@ -156,68 +156,53 @@ async fn the_effort_of_the_alias_or_of_the_request_reaches_the_model() {
     gateway.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the real Codex"]
-async fn what_goes_wrong_upstream_has_its_status_streamed_or_not() {
-    let (gateway, _provider) = real().await;
-    let error_body =
-        |code: &str| json!({"error": {"message": "said the provider", "type": "t", "code": code}});
-    let cases = [
+/// What the provider answers, and the status and code a client gets for it.
+fn upstream_failures() -> [(Value, u16, &'static str); 8] {
+    let refusal = |status: u16, code: &str| {
+        let error = json!({"message": "said the provider", "type": "t", "code": code});
+        json!({"status": status, "body": {"error": error}})
+    };
+    [
+        (refusal(400, "invalid_value"), 400, "invalid_request_error"),
         (
-            json!({"status": 400, "body": error_body("invalid_value")}),
-            400,
-            "invalid_request_error",
-        ),
-        (
-            json!({"status": 400, "body": error_body("context_length_exceeded")}),
+            refusal(400, "context_length_exceeded"),
             400,
             "context_length_exceeded",
         ),
+        (refusal(401, "invalid_api_key"), 503, "backend_unauthorized"),
+        (refusal(404, "model_not_found"), 404, "model_not_found"),
         (
-            json!({"status": 401, "body": error_body("invalid_api_key")}),
-            503,
-            "backend_unauthorized",
-        ),
-        (
-            json!({"status": 404, "body": error_body("model_not_found")}),
-            404,
-            "model_not_found",
-        ),
-        (
-            json!({"status": 429, "body": error_body("rate_limit_exceeded")}),
+            refusal(429, "rate_limit_exceeded"),
             429,
             "rate_limit_exceeded",
         ),
         (
-            json!({"status": 429, "body": error_body("insufficient_quota")}),
+            refusal(429, "insufficient_quota"),
             429,
             "insufficient_quota",
         ),
-        (
-            json!({"status": 500, "body": error_body("server_error")}),
-            502,
-            "upstream_error",
-        ),
+        (refusal(500, "server_error"), 502, "upstream_error"),
         (
             json!({"text": ["never sent"], "cut": 0}),
             502,
             "upstream_error",
         ),
-    ];
-    for (answer, status, code) in cases {
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn what_goes_wrong_upstream_has_its_status_streamed_or_not() {
+    let (gateway, _provider) = real().await;
+    for (answer, status, code) in upstream_failures() {
         for stream in [false, true] {
-            let response = gateway
-                .chat(&script(answer.clone(), stream))
-                .send()
-                .await
-                .unwrap();
+            let request = gateway.chat(&script(answer.clone(), stream));
+            let response = request.send().await.unwrap();
             assert_eq!(response.status(), status, "{answer}, stream {stream}");
             let body: Value = response.json().await.unwrap();
             assert_eq!(body["error"]["code"], code, "{answer}: {body}");
-            assert!(
-                !body.to_string().contains("127.0.0.1"),
-                "addresses are not for clients: {body}"
-            );
+            let words = body.to_string();
+            assert!(!words.contains("127.0.0.1"), "an address: {words}");
         }
     }
     gateway.stop().await;

@@ -79,7 +79,7 @@ fn anonymous_kib() -> u64 {
 /// The test's policies refuse a caller that another generation recognised, and name their stamp as the model.
 async fn call_until(gateway: Arc<Gateway>, stop: Arc<AtomicBool>, answered: Arc<AtomicU64>) {
     while !stop.load(Ordering::Relaxed) {
-        let streaming = answered.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+        let streaming = answered.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
         let body = if streaming { stream(QUICK) } else { say(QUICK) };
         let response = gateway.chat(&body).send().await.unwrap();
         let generation = response.headers()["x-codex-generation"]

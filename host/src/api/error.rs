@@ -34,6 +34,7 @@ impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Denied(denial) => {
+                let denial = *denial;
                 let mut error = Self::new(denial.status, denial.kind, denial.code, denial.message);
                 (error.param, error.headers) = (denial.param, denial.headers);
                 error

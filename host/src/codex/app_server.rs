@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::binary::{self, ProbeError};
+use super::binary::{self, Probe, ProbeError};
 use super::{Config, Error, Model, Plan, Status};
 use catalogue::Catalogue;
 pub use catalogue::CatalogueError;
@@ -48,7 +48,7 @@ pub(super) struct AppServer {
     ready: watch::Receiver<Option<Ready>>,
     status: watch::Sender<Status>,
     models: Vec<Model>,
-    default_model: Option<String>,
+    default_model: String,
     lease_wait: Duration,
     buffer_bytes: usize,
     /// The supervisor and every turn.
@@ -66,42 +66,26 @@ impl AppServer {
         let command = || launch::command(&config, &home);
         let models = ["debug", "models", "--bundled"];
         let (probe, printed) =
-            tokio::try_join!(binary::ask(command), binary::print(command(), &models))?;
-        if !probe.app_server {
-            return Err(StartError::TooOld {
-                version: probe.version,
-            });
+            tokio::join!(binary::ask(command), binary::print(command(), &models));
+        let Probe {
+            version,
+            app_server,
+            ..
+        } = probe?;
+        if !app_server {
+            return Err(StartError::TooOld { version });
         }
-        let Catalogue { lean, mut models } = Catalogue::read(&printed)?;
+        let operators = config.model.clone().or(home.model);
+        let catalogue = Catalogue::read(&printed?, operators.as_deref())?;
         let folder = Folder::make()?;
-        std::fs::write(folder.catalogue(), lean)?;
-        config
-            .workdir
-            .as_ref()
-            .map_or(Ok(()), std::fs::create_dir_all)?;
-
-        let default_model = config
-            .model
-            .clone()
-            .or(home.model)
-            .or_else(|| models.first().map(|model| model.id.clone()));
-        if let Some(id) = default_model
-            .clone()
-            .filter(|id| models.iter().all(|model| model.id != *id))
-        {
-            // The operator's own model, which the program does not know.
-            models.insert(
-                0,
-                Model {
-                    id,
-                    efforts: Vec::new(),
-                },
-            );
+        std::fs::write(folder.catalogue(), &catalogue.lean)?;
+        if let Some(workdir) = &config.workdir {
+            std::fs::create_dir_all(workdir)?;
         }
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
         let (ready_sender, ready) = watch::channel(None);
-        let (status, _) = watch::channel(Status::starting(&probe.version));
+        let (status, _) = watch::channel(Status::starting(version));
         let (lease_wait, buffer_bytes) = (config.lease_wait, config.buffer_bytes);
         let supervisor = Supervisor {
             config,
@@ -114,8 +98,8 @@ impl AppServer {
         Ok(Self {
             ready,
             status,
-            models,
-            default_model,
+            models: catalogue.models,
+            default_model: catalogue.default,
             lease_wait,
             buffer_bytes,
             tasks,
@@ -178,7 +162,7 @@ impl AppServer {
     }
 
     /// The operator's model, or the program's default.
-    pub(super) fn default_model(&self) -> Option<String> {
+    pub(super) fn default_model(&self) -> String {
         self.default_model.clone()
     }
 
@@ -227,3 +211,6 @@ impl Drop for InFlight {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,13 +39,13 @@ pub struct Status {
 
 impl Status {
     /// An app-server whose first worker is to come.
-    pub(super) fn starting(version: &str) -> Self {
+    pub(super) fn starting(version: String) -> Self {
         Self {
             kind: "app-server",
             ready: false,
             reason: Some("the worker is starting".to_owned()),
             pid: None,
-            version: version.to_owned(),
+            version,
             restarts: 0,
             turns: 0,
         }
@@ -111,7 +111,7 @@ impl Backend {
     #[must_use]
     pub fn default_model(&self) -> Option<String> {
         match &*self.0 {
-            Kind::AppServer(app_server) => app_server.default_model(),
+            Kind::AppServer(app_server) => Some(app_server.default_model()),
             Kind::Demo(_) => Some(demo::MODEL.to_owned()),
         }
     }

@@ -221,4 +221,4 @@ fn shorten(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

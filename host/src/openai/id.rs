@@ -12,7 +12,32 @@ const ALPHABET: [char; 62] = [
 /// A new id of a chat completion: `chatcmpl-` and 29 letters and digits.
 #[must_use]
 pub fn chat_completion() -> String {
-    format!("chatcmpl-{}", nanoid::nanoid!(LENGTH, &ALPHABET))
+    with_prefix("chatcmpl-")
+}
+
+/// A new id of a completion: `cmpl-` and 29 letters and digits.
+#[must_use]
+pub fn completion() -> String {
+    with_prefix("cmpl-")
+}
+
+/// A new id of a response: `resp_` and 29 letters and digits.
+#[must_use]
+pub fn response() -> String {
+    with_prefix(RESPONSE)
+}
+
+/// The id of an item of a response, for example `msg_…_0`: as unique as the response's own, and the same for the same
+/// response.
+pub(super) fn item(kind: &str, response: &str, index: usize) -> String {
+    let stem = response.strip_prefix(RESPONSE).unwrap_or(response);
+    format!("{kind}_{stem}_{index}")
+}
+
+const RESPONSE: &str = "resp_";
+
+fn with_prefix(prefix: &str) -> String {
+    format!("{prefix}{}", nanoid::nanoid!(LENGTH, &ALPHABET))
 }
 
 #[cfg(test)]
@@ -21,10 +46,16 @@ mod tests {
 
     #[test]
     fn ids_differ_and_are_letters_and_digits() {
-        let (one, two) = (chat_completion(), chat_completion());
-        assert_ne!(one, two);
-        let random = one.strip_prefix("chatcmpl-").unwrap();
-        assert_eq!(random.len(), 29);
-        assert!(random.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        for (make, prefix) in [
+            (chat_completion as fn() -> String, "chatcmpl-"),
+            (completion, "cmpl-"),
+            (response, "resp_"),
+        ] {
+            let (one, two) = (make(), make());
+            assert_ne!(one, two);
+            let random = one.strip_prefix(prefix).unwrap();
+            assert_eq!(random.len(), 29);
+            assert!(random.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Reading a JSON request member by member, with errors that name the member; writing JSON answers.
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::ApiError;
 
@@ -40,7 +40,12 @@ impl Object {
 
     /// What has not been taken.
     pub(super) fn into_value(self) -> Value {
-        Value::Object(self.members)
+        Value::Object(self.into_members())
+    }
+
+    /// What has not been taken.
+    pub(super) fn into_members(self) -> Map<String, Value> {
+        self.members
     }
 
     /// Where a member of this object is in the request.
@@ -58,6 +63,11 @@ impl Object {
 
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
         self.members.remove(name).filter(|value| !value.is_null())
+    }
+
+    /// A look at what is still there.
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.members.get(name).filter(|value| !value.is_null())
     }
 
     pub(super) fn string(&mut self, name: &str) -> Result<Option<String>, ApiError> {
@@ -93,6 +103,14 @@ impl Object {
         }
         let message = format!("Invalid value for '{name}': it must be at least 1, not {value}.");
         Err(ApiError::invalid_request("integer_below_min_value", message).about(self.path_of(name)))
+    }
+
+    pub(super) fn number(&mut self, name: &str) -> Result<Option<Number>, ApiError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Number(number)) => Ok(Some(number)),
+            Some(other) => Err(wrong_type(self.path_of(name), "a number", &other)),
+        }
     }
 
     pub(super) fn array(&mut self, name: &str) -> Result<Option<Vec<Value>>, ApiError> {

@@ -1,9 +1,10 @@
-//! Usage as chat completions report it.
+//! Usage as each dialect reports it.
 
 use serde::Serialize;
 
 use crate::codex::Usage;
 
+/// In chat completions and completions.
 #[derive(Debug, Serialize)]
 pub(super) struct UsageBody {
     prompt_tokens: u64,
@@ -35,6 +36,40 @@ impl From<Usage> for UsageBody {
             completion_tokens_details: CompletionDetails {
                 reasoning_tokens: usage.reasoning,
             },
+        }
+    }
+}
+
+/// In responses.
+#[derive(Debug, Serialize)]
+pub(super) struct ResponseUsage {
+    input_tokens: u64,
+    input_tokens_details: InputDetails,
+    output_tokens: u64,
+    output_tokens_details: CompletionDetails,
+    total_tokens: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct InputDetails {
+    cached_tokens: u64,
+    /// Clients need the member; we are not told the number.
+    cache_write_tokens: u64,
+}
+
+impl From<Usage> for ResponseUsage {
+    fn from(usage: Usage) -> Self {
+        Self {
+            input_tokens: usage.input,
+            input_tokens_details: InputDetails {
+                cached_tokens: usage.cached_input,
+                cache_write_tokens: 0,
+            },
+            output_tokens: usage.output,
+            output_tokens_details: CompletionDetails {
+                reasoning_tokens: usage.reasoning,
+            },
+            total_tokens: usage.total(),
         }
     }
 }

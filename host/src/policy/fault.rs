@@ -165,7 +165,7 @@ impl std::fmt::Display for FaultKind {
 pub enum Refused {
     /// A decision.
     #[error("denied: {} {}", .0.status, .0.code)]
-    Denied(Denial),
+    Denied(Box<Denial>),
     /// An inability.
     #[error(transparent)]
     Fault(#[from] Fault),

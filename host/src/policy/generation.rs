@@ -42,7 +42,7 @@ fn status<W: World>(policy: &Policy<W>) -> SlotStatus {
 
 /// Turns a contract type's decision into ours.
 fn decided<T>(answer: Result<T, super::Denial>) -> Result<T, Refused> {
-    answer.map_err(Refused::Denied)
+    answer.map_err(|denial| Refused::Denied(Box::new(denial)))
 }
 
 impl Generation {

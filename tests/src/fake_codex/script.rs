@@ -138,24 +138,21 @@ impl Script {
         }
     }
 
-    /// The messages, each with its deltas.
-    pub(crate) fn all_messages(&self) -> Vec<Vec<String>> {
-        let first: Vec<_> = if self.flood > 0 {
-            vec!["x".to_owned(); self.flood]
-        } else {
-            self.text
-                .iter()
-                .cycle()
-                .take(self.text.len() * self.repeat)
-                .cloned()
-                .collect()
-        };
+    /// The messages: the deltas of each, and how often they are sent.
+    pub(crate) fn all_messages(&self) -> Vec<(Vec<String>, usize)> {
         // A model that calls functions says nothing unless told to.
         let silent = !self.call.is_empty() && self.text == Self::default().text;
-        let first = if silent { Vec::new() } else { first };
+        let first = if self.flood > 0 {
+            (vec!["x".to_owned()], self.flood)
+        } else if silent {
+            (Vec::new(), 0)
+        } else {
+            (self.text.clone(), self.repeat)
+        };
+        let others = self.messages.iter().map(|deltas| (deltas.clone(), 1));
         std::iter::once(first)
-            .chain(self.messages.clone())
-            .filter(|message| !message.is_empty())
+            .chain(others)
+            .filter(|(deltas, times)| !deltas.is_empty() && *times > 0)
             .collect()
     }
 }

@@ -206,28 +206,22 @@ impl Player<'_> {
             let item = json!({"type": "reasoning", "id": id, "summary": self.script.reasoning, "content": []});
             self.notify("item/completed", json!({"item": item}));
         }
-        for message in self.script.all_messages() {
+        for (deltas, times) in self.script.all_messages() {
             let id = self.server.name("msg");
-            let item = |text: &str| json!({"item": {"type": "agentMessage", "id": id, "text": text, "phase": null}});
-            self.notify("item/started", item(""));
-            if !self.script.whole {
-                for delta in &message {
-                    self.delta(
-                        "item/agentMessage/delta",
-                        json!({"itemId": id, "delta": delta}),
-                    )?;
-                }
+            let item = |text: String| json!({"item": {"type": "agentMessage", "id": id, "text": text, "phase": null}});
+            self.notify("item/started", item(String::new()));
+            let sent = if self.script.whole { 0 } else { times };
+            for delta in (0..sent).flat_map(|_| &deltas) {
+                let delta = json!({"itemId": id, "delta": delta});
+                self.delta("item/agentMessage/delta", delta)?;
             }
-            self.notify("item/completed", item(&message.concat()));
+            self.notify("item/completed", item(deltas.concat().repeat(times)));
         }
         Ok(())
     }
 
     fn delta(&mut self, method: &str, params: Value) -> Result<(), Stop> {
-        if self.script.exit_after == Some(self.deltas) {
-            self.server.exit(1);
-            return Err(Stop::Exited);
-        }
+        self.perhaps_exit()?;
         if self.deltas == 1
             && let Some(gate) = &self.script.gate
         {
@@ -237,9 +231,17 @@ impl Player<'_> {
         }
         self.turn
             .pause(Some(Duration::from_millis(self.script.delay_ms)))?;
-        self.deltas += 1;
         self.notify(method, params);
-        Ok(())
+        self.deltas += 1;
+        self.perhaps_exit()
+    }
+
+    fn perhaps_exit(&self) -> Result<(), Stop> {
+        if self.script.exit_after != Some(self.deltas) {
+            return Ok(());
+        }
+        self.server.exit(1);
+        Err(Stop::Exited)
     }
 
     fn call(&self, index: usize, name: &str, arguments: &str, id: Option<&str>) {

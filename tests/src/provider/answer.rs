@@ -73,24 +73,15 @@ impl Voice {
             self.reason(&script).await?;
             index += 1;
         }
-        let first: Vec<_> = script
-            .text
-            .iter()
-            .cycle()
-            .take(script.text.len() * script.repeat)
-            .cloned()
-            .collect();
-        let first = if script.calls.is_empty() || script.text != Script::default().text {
-            first
-        } else {
-            Vec::new()
-        };
-        for message in std::iter::once(&first)
-            .chain(&script.messages)
-            .filter(|message| !message.is_empty())
-        {
-            self.message(message, index).await?;
-            index += 1;
+        // A model that calls functions says nothing unless told to.
+        let silent = !script.calls.is_empty() && script.text == Script::default().text;
+        let first = (&script.text, if silent { 0 } else { script.repeat });
+        let others = script.messages.iter().map(|deltas| (deltas, 1));
+        for (deltas, times) in std::iter::once(first).chain(others) {
+            if !deltas.is_empty() && times > 0 {
+                self.message(deltas, times, index).await?;
+                index += 1;
+            }
         }
         for call in &script.calls {
             let item = json!({
@@ -146,26 +137,29 @@ impl Voice {
             .await
     }
 
-    async fn message(&mut self, deltas: &[String], index: usize) -> Told {
+    async fn message(&mut self, deltas: &[String], times: usize, index: usize) -> Told {
         let id = format!("msg_{}_{index}", self.id);
         if !self.script.whole {
             let item = json!({"type": "message", "id": id, "role": "assistant", "content": []});
-            self.event(
-                json!({"type": "response.output_item.added", "output_index": index, "item": item}),
-            )
-            .await?;
-            for delta in deltas {
+            let kind = "response.output_item.added";
+            self.event(json!({"type": kind, "output_index": index, "item": item}))
+                .await?;
+            for delta in (0..times).flat_map(|_| deltas) {
                 let kind = "response.output_text.delta";
-                let at = json!({"type": kind, "item_id": id, "output_index": index, "content_index": 0, "delta": delta});
-                self.delta(at).await?;
+                let event = json!({
+                    "type": kind, "item_id": id, "output_index": index, "content_index": 0, "delta": delta,
+                });
+                self.delta(event).await?;
             }
         }
-        let content = json!([{"type": "output_text", "text": deltas.concat(), "annotations": []}]);
-        let item = json!({"type": "message", "id": id, "role": "assistant", "status": "completed", "content": content});
-        self.event(
-            json!({"type": "response.output_item.done", "output_index": index, "item": item}),
-        )
-        .await
+        let text = deltas.concat().repeat(times);
+        let content = json!([{"type": "output_text", "text": text, "annotations": []}]);
+        let item = json!({
+            "type": "message", "id": id, "role": "assistant", "status": "completed", "content": content,
+        });
+        let kind = "response.output_item.done";
+        self.event(json!({"type": kind, "output_index": index, "item": item}))
+            .await
     }
 
     async fn end(&mut self, script: &Script) -> Told {

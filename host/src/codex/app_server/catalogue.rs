@@ -30,56 +30,84 @@ pub enum CatalogueError {
 pub(super) struct Catalogue {
     /// What the worker is given.
     pub(super) lean: String,
-    /// What Codex shows, its default first.
+    /// What Codex shows, in its order; before that the operator's model, if it is not among them.
     pub(super) models: Vec<Model>,
+    /// The operator's model, or Codex's default.
+    pub(super) default: String,
 }
 
 impl Catalogue {
-    /// Reads what `codex debug models --bundled` prints.
-    pub(super) fn read(printed: &str) -> Result<Self, CatalogueError> {
+    /// Reads what `codex debug models --bundled` prints. `operators` is the model the operator chose.
+    pub(super) fn read(printed: &str, operators: Option<&str>) -> Result<Self, CatalogueError> {
         let mut catalogue: Value = serde_json::from_str(printed)?;
-        let models = catalogue
-            .get_mut("models")
-            .and_then(Value::as_array_mut)
-            .ok_or(CatalogueError::Empty)?;
-        let mut listed: Vec<&Value> = models
-            .iter()
-            .filter(|model| text(model, "visibility") != "hide")
-            .collect();
-        // Codex's own order, and its default is the first.
-        listed.sort_by_key(|model| {
-            model
-                .get("priority")
-                .and_then(Value::as_i64)
-                .unwrap_or(i64::MAX)
-        });
-        let listed: Vec<_> = listed.into_iter().map(model).collect();
-        if listed.is_empty() {
-            return Err(CatalogueError::Empty);
+        let entries = catalogue.get_mut("models").and_then(Value::as_array_mut);
+        let entries = entries.ok_or(CatalogueError::Empty)?;
+        let mut models = listed(entries);
+        let default = models.first().ok_or(CatalogueError::Empty)?.id.clone();
+        let default = operators.map_or(default, str::to_owned);
+        if entries.iter().all(|entry| text(entry, "slug") != default) {
+            let stranger = entries.first().map(|entry| make_stranger(entry, &default));
+            entries.extend(stranger);
         }
-        models
+        if models.iter().all(|model| model.id != default) {
+            let own = entries.iter().find(|entry| text(entry, "slug") == default);
+            models.splice(0..0, own.map(model));
+        }
+        entries
             .iter_mut()
             .filter_map(Value::as_object_mut)
             .for_each(make_lean);
         Ok(Self {
             lean: catalogue.to_string(),
-            models: listed,
+            models,
+            default,
         })
     }
 }
 
+/// The models Codex shows. Its default is the first.
+fn listed(entries: &[Value]) -> Vec<Model> {
+    let shown = |entry: &&Value| text(entry, "visibility") != "hide";
+    let mut shown: Vec<_> = entries.iter().filter(shown).collect();
+    let priority = |entry: &&Value| entry.get("priority").and_then(Value::as_i64);
+    shown.sort_by_key(|entry| priority(entry).unwrap_or(i64::MAX));
+    shown.into_iter().map(model).collect()
+}
+
 fn model(entry: &Value) -> Model {
-    let levels = entry
-        .get("supported_reasoning_levels")
-        .and_then(Value::as_array);
-    let efforts = levels
-        .into_iter()
-        .flatten()
-        .map(|level| text(level, "effort").to_owned())
-        .collect();
+    let levels = entry.get("supported_reasoning_levels");
+    let levels = levels.and_then(Value::as_array).into_iter().flatten();
     Model {
         id: text(entry, "slug").to_owned(),
-        efforts,
+        efforts: levels
+            .map(|level| text(level, "effort").to_owned())
+            .collect(),
+    }
+}
+
+/// An entry for a model Codex does not know. Without one, Codex assumes a window of its own, and shortens
+/// conversations to it.
+fn make_stranger(pattern: &Value, id: &str) -> Value {
+    let mut stranger = pattern.clone();
+    for (name, value) in [
+        ("slug", json!(id)),
+        ("display_name", json!(id)),
+        ("visibility", json!("list")),
+        ("supported_reasoning_levels", json!([])),
+        ("default_reasoning_level", Value::Null),
+        ("support_verbosity", json!(false)),
+        ("default_verbosity", Value::Null),
+        ("service_tiers", json!([])),
+        ("additional_speed_tiers", json!([])),
+    ] {
+        set(&mut stranger, name, value);
+    }
+    stranger
+}
+
+fn set(entry: &mut Value, name: &str, value: Value) {
+    if let Some(members) = entry.as_object_mut() {
+        members.insert(name.to_owned(), value);
     }
 }
 
@@ -100,6 +128,8 @@ fn make_lean(model: &mut Map<String, Value>) {
             "truncation_policy",
             json!({"mode": "bytes", "limit": 100_000_000}),
         ),
+        // Else it caps `model_context_window`, and Codex shortens conversations to it.
+        ("max_context_window", Value::Null),
         ("upgrade", Value::Null),
     ] {
         model.insert(name.to_owned(), value);
@@ -117,7 +147,7 @@ mod tests {
     fn printed() -> String {
         json!({"models": [
             {"slug": "second", "visibility": "list", "priority": 2, "tool_mode": "code_mode_only",
-             "use_responses_lite": true, "include_skills_usage_instructions": true, "context_window": 272_000,
+             "use_responses_lite": true, "include_skills_usage_instructions": true, "context_window": 272_000, "max_context_window": 872_000,
              "supported_reasoning_levels": [{"effort": "low"}, {"effort": "high"}]},
             {"slug": "internal", "visibility": "hide", "priority": 0},
             {"slug": "first", "visibility": "list", "priority": 1, "supported_reasoning_levels": []},
@@ -125,30 +155,55 @@ mod tests {
         .to_string()
     }
 
+    fn ids(catalogue: &Catalogue) -> Vec<&str> {
+        catalogue
+            .models
+            .iter()
+            .map(|model| model.id.as_str())
+            .collect()
+    }
+
+    fn lean(catalogue: &Catalogue) -> Value {
+        serde_json::from_str(&catalogue.lean).unwrap()
+    }
+
     #[test]
     fn lists_what_codex_shows_with_its_default_first() {
-        let models = Catalogue::read(&printed()).unwrap().models;
-        let expected = [
-            ("first", vec![]),
-            ("second", vec!["low".to_owned(), "high".to_owned()]),
-        ];
+        let catalogue = Catalogue::read(&printed(), None).unwrap();
+        assert_eq!(ids(&catalogue), ["first", "second"]);
+        assert_eq!(catalogue.models[1].efforts, ["low", "high"]);
+        assert_eq!(catalogue.default, "first");
+    }
+
+    #[test]
+    fn the_operators_model_is_the_default_whether_codex_knows_it_or_not() {
+        let known = Catalogue::read(&printed(), Some("second")).unwrap();
         assert_eq!(
-            models,
-            expected.map(|(id, efforts)| Model {
-                id: id.to_owned(),
-                efforts
-            })
+            (ids(&known), known.default.as_str()),
+            (vec!["first", "second"], "second")
         );
+        let hidden = Catalogue::read(&printed(), Some("internal")).unwrap();
+        assert_eq!(ids(&hidden), ["internal", "first", "second"]);
+        let unknown = Catalogue::read(&printed(), Some("local")).unwrap();
+        assert_eq!(
+            (ids(&unknown), unknown.default.as_str()),
+            (vec!["local", "first", "second"], "local")
+        );
+        let entry = &lean(&unknown)["models"][3];
+        assert_eq!(entry["slug"], "local");
+        assert_eq!(entry["supported_reasoning_levels"], json!([]));
+        assert_eq!(entry.get("tool_mode"), None);
     }
 
     #[test]
     fn the_lean_form_keeps_the_model_and_loses_its_tools() {
-        let lean: Value = serde_json::from_str(&Catalogue::read(&printed()).unwrap().lean).unwrap();
+        let lean = lean(&Catalogue::read(&printed(), None).unwrap());
         let second = &lean["models"][0];
         assert_eq!(second["slug"], "second");
         assert_eq!(second["context_window"], 272_000);
         assert_eq!(second["shell_type"], "disabled");
         assert_eq!(second["use_responses_lite"], false);
+        assert_eq!(second["max_context_window"], Value::Null);
         assert_eq!(second["include_skills_usage_instructions"], false);
         assert_eq!(second.get("tool_mode"), None);
         assert_eq!(
@@ -161,11 +216,11 @@ mod tests {
     #[test]
     fn something_else_is_refused() {
         assert!(matches!(
-            Catalogue::read("Usage: codex"),
+            Catalogue::read("Usage: codex", None),
             Err(CatalogueError::Json(_))
         ));
         assert!(matches!(
-            Catalogue::read(r#"{"models":[]}"#),
+            Catalogue::read(r#"{"models":[]}"#, None),
             Err(CatalogueError::Empty)
         ));
     }

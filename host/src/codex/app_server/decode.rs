@@ -2,8 +2,8 @@
 
 use serde_json::value::RawValue;
 
-use super::protocol::{DoneItem, Params, RawItem, TurnState};
-use crate::codex::{Error, Event, Outcome};
+use super::protocol::{DoneItem, Params, RawItem, StartedItem, TurnState};
+use crate::codex::{Cause, Error, Event, Outcome};
 
 /// The notifications this decoder reads. Others need not be parsed at all.
 pub(super) fn concerns(method: &str) -> bool {
@@ -12,6 +12,7 @@ pub(super) fn concerns(method: &str) -> bool {
         "item/agentMessage/delta"
             | "item/reasoning/summaryTextDelta"
             | "item/reasoning/textDelta"
+            | "item/started"
             | "item/completed"
             | "rawResponseItem/completed"
             | "rawResponse/completed"
@@ -34,7 +35,10 @@ pub(super) struct Decoder {
     told: Told,
     /// What had been told when the last upstream response was complete: a retry repeats only what came after.
     settled: Told,
+    /// The end was told: nothing may follow.
     ended: bool,
+    /// Codex is done with the turn.
+    over: bool,
 }
 
 /// Whether there is something to set the next message or part apart from.
@@ -57,22 +61,32 @@ impl Decoder {
         self.turn.as_deref()
     }
 
+    /// Whether Codex is done with the turn.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Whether the turn has failed while Codex goes on with it: it is to be interrupted.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.ended && !self.over
+    }
+
     /// Takes one notification; `emit` gets what it means.
     pub(super) fn accept(&mut self, method: &str, params: Params<'_>, emit: &mut dyn FnMut(Event)) {
-        if self.ended {
-            return;
-        }
         match method {
             "turn/started" => self.start(&params),
             "turn/completed" => self.complete(&params, emit),
-            "thread/closed" => self.end(
-                Outcome::Failed(Error::WorkerExited("it closed the thread".to_owned())),
-                emit,
-            ),
+            "thread/closed" => {
+                self.over = true;
+                let closed = Error::WorkerExited("it closed the thread".to_owned());
+                self.end(Outcome::Failed(closed), emit);
+            }
             _ if self.turn.is_none() || params.turn_id.as_deref() != self.turn.as_deref() => {}
+            _ if self.ended => {}
             "item/agentMessage/delta" => self.text(params, emit),
             "item/reasoning/summaryTextDelta" => self.reasoning(params, false, emit),
             "item/reasoning/textDelta" => self.reasoning(params, true, emit),
+            "item/started" => self.item_started(params.item, emit),
             "item/completed" => self.item(params.item, emit),
             "rawResponseItem/completed" => raw_item(params.item, emit),
             "rawResponse/completed" => {
@@ -148,6 +162,18 @@ impl Decoder {
         emit(Event::Reasoning(text));
     }
 
+    /// A conversation beyond the model's window is one Codex would shorten, unasked, before it answers.
+    fn item_started(&mut self, item: Option<&RawValue>, emit: &mut dyn FnMut(Event)) {
+        if let Some(StartedItem::ContextCompaction) = parse(item) {
+            let too_long = Error::Upstream {
+                cause: Cause::ContextLength,
+                status: Some(400),
+                message: "The conversation is longer than the model's context window.".to_owned(),
+            };
+            self.end(Outcome::Failed(too_long), emit);
+        }
+    }
+
     /// A finished item is news only if none of its text came before, as deltas.
     fn item(&mut self, item: Option<&RawValue>, emit: &mut dyn FnMut(Event)) {
         match parse::<DoneItem>(item) {
@@ -190,7 +216,8 @@ impl Decoder {
         if self.turn.as_deref().is_some_and(|ours| ours != turn.id) {
             return;
         }
-        if !self.told.text {
+        self.over = true;
+        if !self.told.text && !self.ended {
             // It repeats the last message: the last chance to tell it.
             turn.items
                 .into_iter()
@@ -205,8 +232,9 @@ impl Decoder {
     }
 
     fn end(&mut self, outcome: Outcome, emit: &mut dyn FnMut(Event)) {
-        self.ended = true;
-        emit(Event::Ended(outcome));
+        if !std::mem::replace(&mut self.ended, true) {
+            emit(Event::Ended(outcome));
+        }
     }
 }
 
@@ -230,7 +258,10 @@ fn parse<'a, T: serde::Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> 
     match serde_json::from_str(raw?.get()) {
         Ok(value) => Some(value),
         Err(error) => {
-            tracing::warn!(%error, "a notification of Codex has an unexpected shape");
+            tracing::warn!(
+                at = error.column(),
+                "a notification of Codex has an unexpected shape"
+            );
             None
         }
     }

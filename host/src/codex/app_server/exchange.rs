@@ -48,20 +48,22 @@ impl Route {
     pub(super) fn accept(&self, method: &str, params: Params<'_>) {
         let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
         decoder.accept(method, params, &mut |event| self.deliver(event));
+        if decoder.is_over() {
+            self.ended.cancel();
+        } else if decoder.is_given_up() {
+            self.stop.cancel();
+        }
     }
 
     /// Ends the turn from outside.
     pub(super) fn fail(&self, error: Error) {
         self.deliver(Event::Ended(Outcome::Failed(error)));
+        self.ended.cancel();
     }
 
     fn deliver(&self, event: Event) {
-        let ends = matches!(event, Event::Ended(_));
         if self.mailbox.push(event) == Pushed::Overflowed {
             self.stop.cancel();
-        }
-        if ends {
-            self.ended.cancel();
         }
     }
 
@@ -223,3 +225,6 @@ impl Task {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-pub(super) use notifications::{DoneItem, Params, RawItem, TurnState};
+pub(super) use notifications::{DoneItem, Params, RawItem, StartedItem, TurnState};
 pub(super) use requests::{InjectItems, Thread, ThreadStart, TurnInterrupt, TurnStart, initialize};
 
 /// A method we call. Named here once, because errors and logs name it too.

@@ -174,12 +174,17 @@ impl Connection {
         }
     }
 
-    /// Takes one line of the worker's.
+    /// Takes one line of the worker's. What cannot be read is passed over; the log says where, but not
+    /// what: it may be the client's words.
     pub(super) fn take(&self, line: &[u8]) {
         let incoming: Incoming<'_> = match serde_json::from_slice(line) {
             Ok(incoming) => incoming,
             Err(error) => {
-                tracing::warn!(%error, bytes = line.len(), "Codex wrote a line that is not JSON-RPC");
+                tracing::warn!(
+                    at = error.column(),
+                    bytes = line.len(),
+                    "Codex wrote a line that is not JSON-RPC"
+                );
                 return;
             }
         };
@@ -205,7 +210,11 @@ impl Connection {
         let params: Params<'_> = match serde_json::from_str(params.map_or("{}", RawValue::get)) {
             Ok(params) => params,
             Err(error) => {
-                tracing::warn!(%error, method, "a notification of Codex has an unexpected shape");
+                tracing::warn!(
+                    at = error.column(),
+                    method,
+                    "a notification of Codex has an unexpected shape"
+                );
                 return;
             }
         };
@@ -309,7 +318,7 @@ fn malformed(method: Method, error: &serde_json::Error) -> Error {
     Error::Rpc {
         method,
         code: 0,
-        message: format!("malformed: {error}"),
+        message: format!("malformed at byte {}", error.column()),
     }
 }
 
@@ -351,4 +360,4 @@ pub(super) async fn write<W>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

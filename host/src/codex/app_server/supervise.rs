@@ -74,7 +74,7 @@ impl Supervisor {
                 Ok(lifetime) => lifetime,
                 Err(error) => {
                     self.lost(&format!("the worker cannot be started: {error}"));
-                    Duration::ZERO
+                    None
                 }
             };
             let delay = backoff.after(lifetime);
@@ -94,10 +94,10 @@ impl Supervisor {
         }
     }
 
-    /// One worker's life. Says how long it was ready.
-    async fn run_worker(&self) -> std::io::Result<Duration> {
+    /// One worker's life. Says how long it was ready, if it was.
+    async fn run_worker(&self) -> std::io::Result<Option<Duration>> {
         if self.shutdown.is_cancelled() {
-            return Ok(Duration::ZERO);
+            return Ok(None);
         }
         let home = launch::read_home(&self.config);
         let mut worker = Worker::spawn(
@@ -106,10 +106,8 @@ impl Supervisor {
         )?;
         let pid = worker.child.id();
         tracing::debug!(pid, "worker started");
-        self.status.send_modify(|status| {
-            status.pid = pid;
-            status.reason = Some("the worker is starting".to_owned());
-        });
+        // The reason stays: until a worker is ready, why the last one failed is what matters.
+        self.status.send_modify(|status| status.pid = pid);
         let mut ready_since = None;
         let end = match self.make_ready(&mut worker).await {
             Ok(()) => {
@@ -120,7 +118,7 @@ impl Supervisor {
             Err(end) => end,
         };
         self.retire(worker, end).await;
-        Ok(ready_since.map_or(Duration::ZERO, |since| since.elapsed()))
+        Ok(ready_since.map(|since| since.elapsed()))
     }
 
     /// Shakes hands, and makes sure that Codex can read its configuration: it refuses every turn if not.

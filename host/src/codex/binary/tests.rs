@@ -1,13 +1,17 @@
 //! Tests of finding and asking the program, with small scripts in its place.
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 
 use super::*;
 
-fn script(path: &Path, text: &str) {
+/// Makes a program of a shell script. Another process writes it: a file that is open for writing anywhere
+/// cannot be run, and a process that starts at the same moment would inherit ours.
+pub(in crate::codex) fn script(path: &Path, text: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let write = r#"printf %s "$2" > "$1" && chmod 755 "$1""#;
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", write, "sh"]).arg(path).arg(text);
+    assert!(shell.status().unwrap().success());
 }
 
 fn here() -> (&'static str, &'static str) {

@@ -2,15 +2,13 @@
 
 use serde::Serialize;
 
+use super::super::conversation::arguments_or_empty_object;
 use super::super::json;
 use super::super::usage::UsageBody;
-use super::super::{ApiError, Head};
-use super::{Form, arguments_or_empty_object, finish_reason};
+use super::super::{ApiError, DONE, Head};
+use super::{Form, finish_reason};
 use crate::codex::Usage;
 use crate::turn::{Delta, Finish};
-
-/// The last event of a stream that ended well. It is not JSON.
-const DONE: &str = "[DONE]";
 
 /// Writes one answer. The role comes first, `[DONE]` last; a failure comes last too, and nothing follows it.
 #[derive(Debug)]

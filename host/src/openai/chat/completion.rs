@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
+use super::super::conversation::arguments_or_empty_object;
 use super::super::json;
 use super::super::usage::UsageBody;
 use super::super::{ApiError, Head};
-use super::{Form, arguments_or_empty_object, finish_reason};
+use super::{Form, finish_reason};
 use crate::codex::Usage;
 use crate::turn::{self, Delta, Finish};
 

@@ -237,3 +237,23 @@ fn a_closed_thread_ends_its_turn() {
         Outcome::Failed(Error::WorkerExited(_))
     ));
 }
+
+#[test]
+fn a_conversation_codex_would_shorten_is_refused_instead() {
+    let mut decoder = Decoder::default();
+    let compaction = r#"item/started {"turnId":"k","item":{"type":"contextCompaction","id":"c"}}"#;
+    let text = r#"item/agentMessage/delta {"turnId":"k","itemId":"m","delta":"from memory"}"#;
+    let events = feed(&mut decoder, &[STARTED, compaction, text]);
+    assert_eq!(told(&events), ".");
+    assert!(matches!(
+        outcome(&events),
+        Outcome::Failed(Error::Upstream {
+            cause: Cause::ContextLength,
+            ..
+        })
+    ));
+    assert!(decoder.is_given_up(), "it is to be interrupted");
+    let end = r#"turn/completed {"turn":{"id":"k","status":"interrupted","items":[]}}"#;
+    assert_eq!(told(&feed(&mut decoder, &[end])), "");
+    assert!(decoder.is_over());
+}

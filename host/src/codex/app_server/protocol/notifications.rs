@@ -30,6 +30,17 @@ pub(in super::super) struct Params<'a> {
     pub(in super::super) will_retry: bool,
 }
 
+/// An item that begins. Only one kind matters.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type")]
+pub(in super::super) enum StartedItem {
+    /// Codex is about to replace the conversation by a summary of it.
+    #[serde(rename = "contextCompaction")]
+    ContextCompaction,
+    #[serde(other)]
+    Other,
+}
+
 /// A finished item. Only the kinds that matter are told apart.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type")]

@@ -13,19 +13,27 @@ use crate::codex::app_server::protocol::{Nothing, THREAD_START, UNSUBSCRIBE};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The other end of the pipes.
-struct Worker {
+pub(in super::super) struct Worker {
     asked: Input<BufReader<ReadHalf<DuplexStream>>>,
     answers: WriteHalf<DuplexStream>,
-    hang_up: CancellationToken,
 }
 
 impl Worker {
-    async fn next(&mut self) -> Value {
+    /// Waits for a request of this method, answers it, and returns what it asked.
+    pub(in super::super) async fn answer(&mut self, method: Method, result: Value) -> Value {
+        let request = self.next().await;
+        assert_eq!(request["method"], method);
+        self.say(json!({"id": request["id"], "result": result}))
+            .await;
+        request["params"].clone()
+    }
+
+    pub(in super::super) async fn next(&mut self) -> Value {
         let line = self.asked.next_line().await.unwrap().expect("a line");
         serde_json::from_str(&line).unwrap()
     }
 
-    async fn say(&mut self, message: Value) {
+    pub(in super::super) async fn say(&mut self, message: Value) {
         self.answers
             .write_all(format!("{message}\n").as_bytes())
             .await
@@ -33,23 +41,15 @@ impl Worker {
     }
 }
 
-fn connect(timeout: Duration) -> (Arc<Connection>, Worker) {
+pub(in super::super) fn connect(timeout: Duration) -> (Arc<Connection>, Worker) {
     let (ours, theirs) = tokio::io::duplex(1 << 20);
     let (output, input) = split(ours);
     let (asked, answers) = split(theirs);
     let (connection, outbox) = Connection::new(timeout);
-    let hang_up = CancellationToken::new();
-    tokio::spawn(write(outbox, input, hang_up.clone()));
+    tokio::spawn(write(outbox, input, CancellationToken::new()));
     tokio::spawn(read(Arc::clone(&connection), output));
     let asked = BufReader::new(asked).lines();
-    (
-        connection,
-        Worker {
-            asked,
-            answers,
-            hang_up,
-        },
-    )
+    (connection, Worker { asked, answers })
 }
 
 fn ask(
@@ -202,11 +202,15 @@ async fn a_closed_connection_fails_what_waits_and_what_comes() {
 
 #[tokio::test]
 async fn hanging_up_closes_the_workers_input() {
-    let (_connection, worker) = connect(SECOND);
-    worker.hang_up.cancel();
-    let mut rest = Vec::new();
-    let mut input = worker.asked.into_inner();
-    // The stream is whole only once both halves of ours are gone: the writer's shutdown is what ends it here.
-    let read = tokio::time::timeout(SECOND, input.read_to_end(&mut rest)).await;
-    assert!(read.is_err() || rest.is_empty());
+    let (stdin, mut input) = tokio::io::duplex(1024);
+    let (outbox, lines) = mpsc::channel(1);
+    let hang_up = CancellationToken::new();
+    tokio::spawn(write(lines, stdin, hang_up.clone()));
+    outbox.send(b"last words".to_vec()).await.unwrap();
+    let mut heard = vec![0; 10];
+    input.read_exact(&mut heard).await.unwrap();
+    hang_up.cancel();
+    let end = tokio::time::timeout(SECOND, input.read_to_end(&mut heard)).await;
+    assert_eq!(end.unwrap().unwrap(), 0);
+    assert_eq!(heard, b"last words");
 }

@@ -3,8 +3,11 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// A worker that was ready for so long had no trouble starting: the count begins anew.
+/// A worker that was ready for so long had no trouble: the count begins anew.
 const STABLE: Duration = Duration::from_secs(5);
+
+/// The longest wait after a worker that had been ready: the next will be too, and callers are waiting.
+const AFTER_READY: Duration = Duration::from_secs(1);
 
 /// The waits between restarts.
 #[derive(Debug)]
@@ -24,19 +27,23 @@ impl Backoff {
         }
     }
 
-    /// How long to wait after a worker that was ready for `lifetime`.
-    pub(super) fn after(&mut self, lifetime: Duration) -> Duration {
-        if lifetime >= STABLE {
+    /// How long to wait after a worker that was ready for `lifetime`, if it was at all.
+    pub(super) fn after(&mut self, lifetime: Option<Duration>) -> Duration {
+        if lifetime.is_some_and(|lifetime| lifetime >= STABLE) {
             self.in_a_row = 0;
         }
-        let doubled = self
-            .in_a_row
-            .checked_sub(1)
-            .map(|times| 2_u32.saturating_pow(times));
+        let doublings = self.in_a_row.checked_sub(1);
         self.in_a_row = self.in_a_row.saturating_add(1);
-        doubled.map_or(Duration::ZERO, |factor| {
-            spread(self.initial.saturating_mul(factor).min(self.max))
-        })
+        let Some(doublings) = doublings else {
+            return Duration::ZERO;
+        };
+        let limit = if lifetime.is_some() {
+            self.max.min(AFTER_READY)
+        } else {
+            self.max
+        };
+        let delay = self.initial.saturating_mul(2_u32.saturating_pow(doublings));
+        spread(delay.min(limit))
     }
 }
 
@@ -51,33 +58,45 @@ fn spread(delay: Duration) -> Duration {
 mod tests {
     use super::*;
 
+    const MAX: Duration = Duration::from_secs(2);
+
+    fn backoff() -> Backoff {
+        Backoff::new(Duration::from_millis(100), MAX)
+    }
+
     #[test]
     fn the_first_restart_is_immediate_and_the_wait_grows_to_its_limit() {
-        let (initial, max) = (Duration::from_millis(100), Duration::from_secs(2));
-        let mut backoff = Backoff::new(initial, max);
-        assert_eq!(backoff.after(Duration::ZERO), Duration::ZERO);
+        let mut backoff = backoff();
+        assert_eq!(backoff.after(None), Duration::ZERO);
         for expected in [100, 200, 400, 800, 1600, 2000, 2000] {
-            let delay = backoff.after(Duration::ZERO).as_millis();
-            assert!(
-                (expected * 8 / 10..=expected * 12 / 10).contains(&delay),
-                "{delay} for {expected}"
-            );
+            let delay = backoff.after(None).as_millis();
+            let spread = expected * 8 / 10..=expected * 12 / 10;
+            assert!(spread.contains(&delay), "{delay} for {expected}");
         }
         for _ in 0..100 {
             assert!(
-                backoff.after(Duration::ZERO) <= max.mul_f64(1.2),
+                backoff.after(None) <= MAX.mul_f64(1.2),
                 "it never overflows"
             );
         }
     }
 
     #[test]
-    fn a_stable_run_starts_the_count_anew() {
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
-        for _ in 0..5 {
-            backoff.after(Duration::ZERO);
+    fn a_worker_that_had_been_ready_is_replaced_soon_however_often_it_dies() {
+        let mut backoff = backoff();
+        for _ in 0..100 {
+            assert!(backoff.after(Some(Duration::ZERO)) <= AFTER_READY.mul_f64(1.2));
         }
-        assert_eq!(backoff.after(Duration::from_secs(60)), Duration::ZERO);
-        assert!(backoff.after(Duration::ZERO) <= Duration::from_millis(120));
+        assert!(backoff.after(None) >= MAX.mul_f64(0.8));
+    }
+
+    #[test]
+    fn a_stable_run_starts_the_count_anew() {
+        let mut backoff = backoff();
+        for _ in 0..5 {
+            backoff.after(None);
+        }
+        assert_eq!(backoff.after(Some(STABLE)), Duration::ZERO);
+        assert!(backoff.after(None) <= Duration::from_millis(120));
     }
 }

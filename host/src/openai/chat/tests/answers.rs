@@ -1,11 +1,9 @@
 //! Answers on the wire, against the files in `tests/fixtures/golden/chat`: `NAME.sse` streamed, `NAME.json` in one piece.
-//! Compiling with `BLESS=1` in the environment writes them anew.
-
-use std::path::PathBuf;
 
 use super::*;
 use crate::codex::{self, Usage};
 use crate::openai::Head;
+use crate::openai::golden::assert_golden;
 use crate::turn::{self, Delta};
 
 fn head() -> Head {
@@ -71,16 +69,6 @@ fn completion(form: Form, deltas: &[Delta]) -> Result<String, ApiError> {
     completion.into_json()
 }
 
-fn assert_golden(name: &str, found: &str) {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/golden/chat");
-    let path = PathBuf::from(folder).join(name);
-    if option_env!("BLESS").is_some() {
-        std::fs::write(&path, found).expect("the golden is written");
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
-    assert_eq!(found, expected, "{name}");
-}
-
 #[test]
 fn answers_are_written_as_the_goldens() {
     let reasoning = |text: &str| Delta::Reasoning(text.to_owned());
@@ -125,14 +113,14 @@ fn answers_are_written_as_the_goldens() {
         let frames = chunks(form, &deltas)
             .into_iter()
             .map(|data| format!("data: {data}\n\n"));
-        assert_golden(&format!("{name}.sse"), &frames.collect::<String>());
+        assert_golden(&format!("chat/{name}.sse"), &frames.collect::<String>());
         let whole = completion(form, &deltas).expect("an answer") + "\n";
-        assert_golden(&format!("{name}.json"), &whole);
+        assert_golden(&format!("chat/{name}.json"), &whole);
     }
     let frames = chunks(plain, &[text("Hel"), busy()])
         .into_iter()
         .map(|data| format!("data: {data}\n\n"));
-    assert_golden("failure.sse", &frames.collect::<String>());
+    assert_golden("chat/failure.sse", &frames.collect::<String>());
 }
 
 #[test]

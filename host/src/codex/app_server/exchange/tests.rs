@@ -1,0 +1,347 @@
+//! One turn with the test as its worker: what is asked in which order, and what is given back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::codex::app_server::rpc::tests::{Worker, connect};
+use crate::codex::{Item, Part, Role, Tool};
+
+/// A turn that was asked for.
+struct Rig {
+    worker: Worker,
+    connection: Arc<Connection>,
+    exchange: Option<Exchange>,
+    started: oneshot::Receiver<Result<(), Error>>,
+    task: JoinHandle<()>,
+    leases: Arc<Semaphore>,
+}
+
+fn plan() -> Plan {
+    let said = |role, text: &str| Item::Message {
+        role,
+        parts: vec![Part::Text(text.to_owned())],
+    };
+    Plan {
+        model: "m".to_owned(),
+        history: vec![said(Role::Developer, "Be terse."), said(Role::User, "hi")],
+        ..Plan::default()
+    }
+}
+
+fn begin(plan: Plan) -> Rig {
+    let (connection, worker) = connect(Duration::from_secs(1));
+    let leases = Arc::new(Semaphore::new(1));
+    let lease = Arc::clone(&leases).try_acquire_owned().unwrap();
+    let (exchange, task) = prepare(Arc::clone(&connection), lease, 1 << 20);
+    let (sender, started) = oneshot::channel();
+    Rig {
+        worker,
+        connection,
+        exchange: Some(exchange),
+        started,
+        task: tokio::spawn(task.run(plan, sender)),
+        leases,
+    }
+}
+
+impl Rig {
+    async fn open(&mut self) -> Value {
+        self.worker
+            .answer(protocol::THREAD_START, json!({"thread": {"id": "t"}}))
+            .await
+    }
+
+    async fn inject(&mut self) -> Value {
+        self.worker.answer(protocol::INJECT_ITEMS, json!({})).await
+    }
+
+    async fn start(&mut self) -> Value {
+        let asked = self
+            .worker
+            .answer(protocol::TURN_START, json!({"turn": {"id": "k"}}))
+            .await;
+        self.hear(
+            "turn/started",
+            json!({"turn": {"id": "k", "status": "inProgress"}}),
+        )
+        .await;
+        asked
+    }
+
+    async fn hear(&mut self, method: &str, mut params: Value) {
+        params["threadId"] = json!("t");
+        params["turnId"] = json!("k");
+        self.worker
+            .say(json!({"method": method, "params": params}))
+            .await;
+    }
+
+    async fn end(&mut self, status: &str) {
+        self.hear(
+            "turn/completed",
+            json!({"turn": {"id": "k", "status": status}}),
+        )
+        .await;
+    }
+
+    async fn next(&mut self) -> Option<Event> {
+        self.exchange.as_mut().unwrap().next().await
+    }
+
+    /// The thread and the lease have come back, and the task is over.
+    async fn cleaned_up(mut self) {
+        let asked = self.worker.answer(protocol::UNSUBSCRIBE, json!({})).await;
+        assert_eq!(asked, json!({"threadId": "t"}));
+        self.task.await.unwrap();
+        assert_eq!(self.leases.available_permits(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_turn_is_a_thread_with_the_history_and_nothing_else() {
+    let mut rig = begin(Plan {
+        effort: Some("low".to_owned()),
+        verbosity: Some("high".to_owned()),
+        output_schema: Some(json!({"type": "object"})),
+        tools: vec![Tool {
+            name: "f".to_owned(),
+            description: None,
+            parameters: json!({"type": "object"}),
+        }],
+        ..plan()
+    });
+    let thread = rig.open().await;
+    assert_eq!(
+        thread,
+        json!({
+            "model": "m", "config": {"model_verbosity": "high"}, "approvalPolicy": "never", "sandbox": "read-only",
+            "ephemeral": true, "environments": [], "baseInstructions": "", "developerInstructions": "",
+            "experimentalRawEvents": true,
+            "dynamicTools": [{"type": "function", "name": "f", "description": "", "inputSchema": {"type": "object"}}],
+        })
+    );
+    let text = |role: &str, text: &str| json!({"type": "message", "role": role, "content": [{"type": "input_text", "text": text}]});
+    let items = json!([text("developer", "Be terse."), text("user", "hi")]);
+    assert_eq!(rig.inject().await, json!({"threadId": "t", "items": items}));
+    assert_eq!(
+        rig.start().await,
+        json!({"threadId": "t", "input": [], "effort": "low", "summary": "auto", "outputSchema": {"type": "object"}})
+    );
+    assert_eq!((&mut rig.started).await.unwrap(), Ok(()));
+    rig.hear(
+        "item/agentMessage/delta",
+        json!({"itemId": "m", "delta": "yes"}),
+    )
+    .await;
+    rig.end("completed").await;
+    assert_eq!(rig.next().await, Some(Event::Text("yes".to_owned())));
+    assert_eq!(rig.next().await, Some(Event::Ended(Outcome::Completed)));
+    assert_eq!(rig.next().await, None);
+    rig.cleaned_up().await;
+}
+
+#[tokio::test]
+async fn every_kind_of_item_has_its_wire_form() {
+    let image = Part::Image {
+        url: "data:x".to_owned(),
+        detail: Some("low".to_owned()),
+    };
+    let text = || Part::Text("a".to_owned());
+    let output = |parts| Item::CallOutput {
+        id: "c".to_owned(),
+        parts,
+    };
+    let mut rig = begin(Plan {
+        history: vec![
+            Item::Message {
+                role: Role::Assistant,
+                parts: vec![text()],
+            },
+            Item::Call {
+                id: "c".to_owned(),
+                name: "f".to_owned(),
+                arguments: "{}".to_owned(),
+            },
+            output(vec![text()]),
+            output(vec![]),
+            output(vec![text(), image]),
+        ],
+        ..Plan::default()
+    });
+    assert_eq!(rig.open().await.get("model"), None, "Codex's own default");
+    let items = rig.inject().await["items"].clone();
+    let expected = json!([
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "a"}]},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "a"},
+        {"type": "function_call_output", "call_id": "c", "output": ""},
+        {"type": "function_call_output", "call_id": "c", "output": [
+            {"type": "input_text", "text": "a"},
+            {"type": "input_image", "image_url": "data:x", "detail": "low"},
+        ]},
+    ]);
+    assert_eq!(items, expected);
+}
+
+#[tokio::test]
+async fn without_history_nothing_is_injected() {
+    let mut rig = begin(Plan::default());
+    rig.open().await;
+    rig.start().await;
+    rig.end("completed").await;
+    assert_eq!(rig.next().await, Some(Event::Ended(Outcome::Completed)));
+    rig.cleaned_up().await;
+}
+
+#[tokio::test]
+async fn an_interrupted_turn_tells_what_still_comes() {
+    let mut rig = begin(plan());
+    rig.open().await;
+    rig.inject().await;
+    rig.start().await;
+    rig.exchange.as_ref().unwrap().interrupt();
+    let asked = rig.worker.answer(protocol::TURN_INTERRUPT, json!({})).await;
+    assert_eq!(asked, json!({"threadId": "t", "turnId": "k"}));
+    rig.hear(
+        "item/agentMessage/delta",
+        json!({"itemId": "m", "delta": "last"}),
+    )
+    .await;
+    rig.end("interrupted").await;
+    assert_eq!(rig.next().await, Some(Event::Text("last".to_owned())));
+    assert_eq!(rig.next().await, Some(Event::Ended(Outcome::Interrupted)));
+    rig.cleaned_up().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_resists_is_interrupted_again_and_in_the_end_given_up() {
+    let mut rig = begin(plan());
+    rig.open().await;
+    rig.inject().await;
+    rig.start().await;
+    rig.exchange.as_ref().unwrap().interrupt();
+    for _ in 0..3 {
+        rig.worker.answer(protocol::TURN_INTERRUPT, json!({})).await;
+    }
+    let ended = tokio::time::timeout(2 * INTERRUPT_LIMIT, rig.next()).await;
+    assert_eq!(ended.unwrap(), Some(Event::Ended(Outcome::Interrupted)));
+}
+
+/// Drops the reader's end after so many answered requests; checks what is asked after that.
+async fn dropped_after(answered: usize) {
+    let mut rig = begin(plan());
+    if answered > 0 {
+        rig.open().await;
+    }
+    if answered > 1 {
+        rig.inject().await;
+        rig.start().await;
+    }
+    rig.exchange = None;
+    if answered == 0 {
+        rig.open().await;
+    }
+    if answered <= 1 {
+        rig.inject().await;
+    } else {
+        rig.worker.answer(protocol::TURN_INTERRUPT, json!({})).await;
+        rig.end("interrupted").await;
+    }
+    rig.cleaned_up().await;
+}
+
+#[tokio::test]
+async fn a_turn_dropped_at_any_moment_gives_everything_back() {
+    for answered in 0..3 {
+        dropped_after(answered).await;
+    }
+}
+
+#[tokio::test]
+async fn a_refused_thread_costs_only_the_lease() {
+    let mut rig = begin(plan());
+    let request = rig.worker.next().await;
+    rig.worker
+        .say(json!({"id": request["id"], "error": {"code": -32600, "message": "no such provider"}}))
+        .await;
+    let refused = rig.started.await.unwrap();
+    assert!(
+        matches!(
+            refused,
+            Err(Error::Rpc {
+                method: "thread/start",
+                ..
+            })
+        ),
+        "{refused:?}"
+    );
+    rig.task.await.unwrap();
+    assert_eq!(rig.leases.available_permits(), 1);
+}
+
+#[tokio::test]
+async fn a_refused_history_closes_the_thread() {
+    let mut rig = begin(plan());
+    rig.open().await;
+    let request = rig.worker.next().await;
+    rig.worker
+        .say(json!({"id": request["id"], "error": {"code": -32600, "message": "remote image"}}))
+        .await;
+    let refused = (&mut rig.started).await.unwrap();
+    assert!(
+        matches!(
+            refused,
+            Err(Error::Rpc {
+                method: "thread/inject_items",
+                ..
+            })
+        ),
+        "{refused:?}"
+    );
+    rig.cleaned_up().await;
+}
+
+#[tokio::test]
+async fn a_lost_worker_ends_the_turn() {
+    let mut rig = begin(plan());
+    rig.open().await;
+    rig.inject().await;
+    rig.start().await;
+    assert_eq!((&mut rig.started).await.unwrap(), Ok(()));
+    rig.connection.close("killed");
+    let lost = Outcome::Failed(Error::WorkerExited("killed".to_owned()));
+    assert_eq!(rig.next().await, Some(Event::Ended(lost)));
+    rig.task.await.unwrap();
+    assert_eq!(rig.leases.available_permits(), 1);
+}
+
+#[tokio::test]
+async fn a_reader_that_falls_behind_loses_the_turn_not_the_worker() {
+    let mut rig = begin(plan());
+    rig.open().await;
+    rig.inject().await;
+    rig.start().await;
+    for _ in 0..20 {
+        rig.hear(
+            "item/agentMessage/delta",
+            json!({"itemId": "m", "delta": "x".repeat(100_000)}),
+        )
+        .await;
+    }
+    rig.worker.answer(protocol::TURN_INTERRUPT, json!({})).await;
+    rig.end("interrupted").await;
+    let mut last = None;
+    while let Some(event) = rig.next().await {
+        last = Some(event);
+    }
+    let slow = Outcome::Failed(Error::SlowReader {
+        limit_bytes: 1 << 20,
+    });
+    assert_eq!(last, Some(Event::Ended(slow)));
+    rig.cleaned_up().await;
+}

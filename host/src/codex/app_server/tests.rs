@@ -1,0 +1,236 @@
+//! The backend with a shell script for its Codex: start, death, leases, leaving.
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::codex::binary::tests::script;
+use crate::codex::{Event, Outcome};
+
+/// Speaks as much of the protocol as a turn that never ends needs. Requests begin with their id.
+const SCRIPT: &str = r#"#!/bin/sh
+case $1 in
+--version) echo codex-cli 1.2.3; exit;;
+--help) echo '  app-server  Run'; exit;;
+debug) echo '{"models":[{"slug":"own","visibility":"list","priority":1}]}'; exit;;
+esac
+if [ -f "$CODEX_HOME/fault" ]; then cat "$CODEX_HOME/fault" >&2; exit 3; fi
+for setting; do case $setting in model_catalog_json=*) echo "$setting" > "$CODEX_HOME/catalogue";; esac; done
+while read -r line; do
+  id=${line#*:}; id=${id%%,*}
+  case $line in
+  *'"method":"initialized"'*) ;;
+  *thread/start*) echo "{\"id\":$id,\"result\":{\"thread\":{\"id\":\"t$id\"}}}";;
+  *turn/start*) echo "{\"id\":$id,\"result\":{\"turn\":{\"id\":\"k\"}}}";;
+  *turn/interrupt*)
+    thread=${line#*threadId\":\"}; thread=${thread%%\"*}
+    echo "{\"id\":$id,\"result\":{}}"
+    echo "{\"method\":\"turn/completed\",\"params\":{\"threadId\":\"$thread\",\"turn\":{\"id\":\"k\",\"status\":\"interrupted\"}}}";;
+  *) echo "{\"id\":$id,\"result\":{}}";;
+  esac
+done
+"#;
+
+struct Rig {
+    server: AppServer,
+    home: TempDir,
+}
+
+fn config(home: &TempDir) -> Config {
+    let bin = home.path().join("codex");
+    script(&bin, SCRIPT);
+    Config {
+        bin,
+        home: Some(home.path().to_owned()),
+        parent_env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
+        lease_wait: Duration::from_secs(10),
+        ..Config::default()
+    }
+}
+
+async fn rig(change: impl FnOnce(&mut Config)) -> Rig {
+    let home = tempfile::tempdir().unwrap();
+    let mut config = config(&home);
+    change(&mut config);
+    Rig {
+        server: AppServer::start(config).await.unwrap(),
+        home,
+    }
+}
+
+impl Rig {
+    async fn until(&self, so: impl Fn(&Status) -> bool) -> Status {
+        let mut status = self.server.watch();
+        let reached = tokio::time::timeout(
+            Duration::from_secs(20),
+            status.wait_for(|status| so(status)),
+        )
+        .await;
+        reached.expect("it comes to that").unwrap().clone()
+    }
+
+    /// The folder the worker was given, by what it was told of it.
+    fn folder(&self) -> PathBuf {
+        let setting = std::fs::read_to_string(self.home.path().join("catalogue")).unwrap();
+        let path = setting
+            .trim()
+            .strip_prefix("model_catalog_json=")
+            .unwrap()
+            .trim_matches('"');
+        PathBuf::from(path).parent().unwrap().to_owned()
+    }
+}
+
+fn kill(pid: u32) {
+    let killed = std::process::Command::new("kill")
+        .args(["-9", &pid.to_string()])
+        .status();
+    assert!(killed.unwrap().success());
+}
+
+#[tokio::test]
+async fn it_becomes_ready_and_leaves_nothing_behind() {
+    let rig = rig(|_| {}).await;
+    let status = rig.until(|status| status.ready).await;
+    assert_eq!(
+        (status.version.as_str(), status.restarts, status.reason),
+        ("1.2.3", 0, None)
+    );
+    let folder = rig.folder();
+    assert!(folder.join("catalogue.json").exists());
+    rig.server.shutdown().await;
+    assert!(!folder.exists(), "the folder");
+    let process = PathBuf::from(format!("/proc/{}", status.pid.unwrap()));
+    assert!(!process.exists(), "the process");
+    let refused = rig.server.start_turn(Plan::default()).await.unwrap_err();
+    assert_eq!(
+        refused,
+        Error::Unavailable("the gateway is shutting down".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_killed_worker_fails_its_turns_and_the_next_serves_at_once() {
+    let rig = rig(|_| {}).await;
+    let first = rig.until(|status| status.ready).await.pid.unwrap();
+    let mut turn = rig.server.start_turn(Plan::default()).await.unwrap();
+    let started = std::time::Instant::now();
+    kill(first);
+    let Some(Event::Ended(Outcome::Failed(Error::WorkerExited(why)))) = turn.next().await else {
+        panic!("the turn has failed");
+    };
+    assert!(why.contains("signal: 9"), "{why}");
+    let next = rig.server.start_turn(Plan::default()).await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(2));
+    let status = rig.until(|status| status.ready).await;
+    assert_ne!(status.pid, Some(first));
+    assert_eq!(status.restarts, 1);
+    drop(next);
+    rig.server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_cannot_start_says_why_and_is_tried_until_it_can() {
+    let rig = rig(|config| {
+        config.lease_wait = Duration::ZERO;
+        let home = config.home.clone().unwrap();
+        std::fs::write(
+            home.join("fault"),
+            "WARNING: old\nError: no such provider\nin `here`\n",
+        )
+        .unwrap();
+    })
+    .await;
+    let status = rig.until(|status| status.restarts > 3).await;
+    let reason = status.reason.unwrap();
+    assert!(
+        reason.contains("exit status: 3") && reason.ends_with("Error: no such provider"),
+        "{reason}"
+    );
+    let refused = rig.server.start_turn(Plan::default()).await.unwrap_err();
+    assert!(matches!(refused, Error::Unavailable(_)), "{refused:?}");
+    std::fs::remove_file(rig.home.path().join("fault")).unwrap();
+    rig.until(|status| status.ready).await;
+    rig.server.shutdown().await;
+}
+
+#[tokio::test]
+async fn leases_are_counted_and_come_back() {
+    let rig = rig(|config| {
+        config.max_turns = 2;
+        config.lease_wait = Duration::from_millis(50);
+    })
+    .await;
+    rig.until(|status| status.ready).await;
+    for _ in 0..5 {
+        let turns = (
+            rig.server.start_turn(Plan::default()).await.unwrap(),
+            rig.server.start_turn(Plan::default()).await.unwrap(),
+        );
+        assert_eq!(rig.server.watch().borrow().turns, 2);
+        assert_eq!(
+            rig.server.start_turn(Plan::default()).await.unwrap_err(),
+            Error::Busy
+        );
+        drop(turns);
+        let one = tokio::time::timeout(Duration::from_secs(10), async {
+            while rig.server.watch().borrow().turns > 0 {
+                tokio::task::yield_now().await;
+            }
+        });
+        one.await.expect("both leases are back");
+    }
+    rig.server.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_operators_model_comes_first_even_if_the_program_does_not_know_it() {
+    let ids = |rig: &Rig| {
+        rig.server
+            .models()
+            .into_iter()
+            .map(|model| model.id)
+            .collect::<Vec<_>>()
+    };
+    let plain = rig(|_| {}).await;
+    assert_eq!(
+        (ids(&plain), plain.server.default_model()),
+        (vec!["own".to_owned()], "own".to_owned())
+    );
+    let home = rig(|config| {
+        let home = config.home.clone().unwrap();
+        std::fs::write(home.join("config.toml"), "model = \"local\"\n").unwrap();
+    })
+    .await;
+    assert_eq!(ids(&home), ["local", "own"]);
+    assert_eq!(home.server.default_model(), "local");
+    let configured = rig(|config| config.model = Some("own".to_owned())).await;
+    assert_eq!(ids(&configured), ["own"]);
+    for rig in [plain, home, configured] {
+        rig.server.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_program_of_no_use_is_refused_at_the_start() {
+    let home = tempfile::tempdir().unwrap();
+    let config = config(&home);
+    script(
+        &config.bin,
+        "#!/bin/sh\ncase $1 in --version) echo codex-cli 0.42.0;; debug) exit 2;; esac\n",
+    );
+    let refused = AppServer::start(config.clone()).await.unwrap_err();
+    assert!(
+        matches!(&refused, StartError::TooOld { version } if version == "0.42.0"),
+        "{refused}"
+    );
+    let missing = Config {
+        bin: "/nonexistent/codex".into(),
+        ..config
+    };
+    assert!(matches!(
+        AppServer::start(missing).await.unwrap_err(),
+        StartError::Probe(_)
+    ));
+}

@@ -1,0 +1,55 @@
+//! A completion as a stream: the data of each server-sent event.
+
+use super::super::usage::UsageBody;
+use super::super::{ApiError, DONE, Head};
+use super::{Form, choice, write};
+use crate::turn::{Delta, Finish};
+
+/// Writes one answer. `[DONE]` comes last; a failure comes last too, and nothing follows it.
+#[derive(Debug)]
+pub struct Chunks {
+    head: Head,
+    form: Form,
+    ended: bool,
+}
+
+impl Chunks {
+    /// An answer of which nothing is written.
+    #[must_use]
+    pub fn new(head: Head, form: Form) -> Self {
+        Self {
+            head,
+            form,
+            ended: false,
+        }
+    }
+
+    /// Appends what a delta amounts to. Reasoning is left out: this API has no place for it.
+    pub fn push(&mut self, delta: Delta, out: &mut Vec<String>) {
+        if self.ended {
+            return;
+        }
+        match delta {
+            Delta::Text(text) => out.push(self.chunk(&text, None)),
+            Delta::Reasoning(_) | Delta::Call { .. } => {}
+            Delta::End { finish, usage, .. } => {
+                self.ended = true;
+                out.push(self.chunk("", Some(finish)));
+                if self.form.include_usage {
+                    out.push(write(&self.head, &[], Some(UsageBody::from(usage))));
+                }
+                out.push(DONE.to_owned());
+            }
+            Delta::Failed(error) => {
+                self.ended = true;
+                out.push(ApiError::from(error).to_json());
+            }
+        }
+    }
+
+    fn chunk(&self, text: &str, finish: Option<Finish>) -> String {
+        // Absent if the client did not ask for it, `null` in all chunks but the last if it did.
+        let usage = self.form.include_usage.then_some(());
+        write(&self.head, &[choice(text, finish)], usage)
+    }
+}

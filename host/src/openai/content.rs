@@ -1,0 +1,92 @@
+//! The content of messages and of functions' outputs, as the parts Codex is given.
+
+use serde_json::Value;
+
+use super::ApiError;
+use super::json::{self, Object};
+use crate::codex::Part;
+
+/// Takes content out of an object. `types`: what its parts may be, in the dialect's words.
+pub(super) fn read(holder: &mut Object, name: &str, types: &[&str]) -> Result<Vec<Part>, ApiError> {
+    if !holder.has(name) {
+        return Err(holder.missing(name));
+    }
+    let path = holder.path_of(name);
+    match holder.take(name) {
+        None => Ok(Vec::new()),
+        Some(Value::String(text)) => Ok(vec![Part::Text(text)]),
+        Some(Value::Array(parts)) => {
+            let parts = parts.into_iter().enumerate();
+            parts
+                .map(|(at, part)| {
+                    read_part(Object::from_value(part, format!("{path}[{at}]"))?, types)
+                })
+                .collect()
+        }
+        Some(other) => Err(json::wrong_type(
+            path,
+            "a string or an array of parts",
+            &other,
+        )),
+    }
+}
+
+fn read_part(mut part: Object, types: &[&str]) -> Result<Part, ApiError> {
+    let found = part.required_string("type")?;
+    if !types.contains(&found.as_str()) {
+        let path = part.path_of("type");
+        let what = match found.as_str() {
+            "input_audio" => "audio",
+            "file" | "input_file" => "files",
+            _ => return Err(json::unsupported(path, &found, types)),
+        };
+        let message = format!("Codex takes no {what}: send text or an image.");
+        return Err(json::invalid_value(path, message));
+    }
+    match found.as_str() {
+        "image_url" => read_nested_image(part),
+        "input_image" => read_flat_image(part),
+        "refusal" => Ok(Part::Text(part.required_string("refusal")?)),
+        _ => Ok(Part::Text(part.required_string("text")?)),
+    }
+}
+
+fn read_nested_image(mut part: Object) -> Result<Part, ApiError> {
+    let path = part.path_of("image_url");
+    let mut image = part.required_object("image_url")?;
+    let url = image.required_string("url")?;
+    make_image(url, image, path)
+}
+
+fn read_flat_image(mut part: Object) -> Result<Part, ApiError> {
+    let path = part.path_of("image_url");
+    match part.string("image_url")? {
+        Some(url) => make_image(url, part, path),
+        None if part.take("file_id").is_some() => {
+            let message = "This gateway keeps no files: send the image itself, as a data URL.";
+            Err(json::invalid_value(part.path_of("file_id"), message))
+        }
+        None => Err(part.missing("image_url")),
+    }
+}
+
+/// `holder` has the picture's `detail`, `path` is where its URL is.
+fn make_image(url: String, mut holder: Object, path: String) -> Result<Part, ApiError> {
+    let detail = match holder.word("detail", &["auto", "low", "high", "original"])? {
+        // Codex knows nothing above it.
+        Some("original") => Some("high"),
+        detail => detail,
+    };
+    let is_data = url
+        .get(..11)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:image/"));
+    if !is_data {
+        let message = "This gateway fetches no images: send the image itself, as a data URL \
+                       (data:image/png;base64,…).";
+        return Err(ApiError::invalid_request("invalid_image_url", message).about(path));
+    }
+    Ok(Part::Image {
+        url,
+        detail: detail.map(str::to_owned),
+    })
+}

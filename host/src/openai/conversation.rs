@@ -1,0 +1,97 @@
+//! A conversation as Codex is given it, whichever dialect it was told in.
+
+use std::collections::HashSet;
+
+use crate::codex::{Item, Part, Role};
+
+/// The conversation so far.
+#[derive(Debug, Default)]
+pub(super) struct Conversation {
+    items: Vec<Item>,
+    /// Ids of the calls so far.
+    calls: HashSet<String>,
+}
+
+impl Conversation {
+    /// Adds an entry at the end.
+    pub(super) fn push(&mut self, item: Item) {
+        if let Item::Call { id, .. } = &item {
+            self.calls.insert(id.clone());
+        }
+        self.items.push(item);
+    }
+
+    /// Codex removes an output without its call: the model would miss it, and nobody would know.
+    pub(super) fn has_call(&self, id: &str) -> bool {
+        self.calls.contains(id)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(super) fn into_items(self) -> Vec<Item> {
+        self.items
+    }
+}
+
+/// Something said. None if that is nothing: Codex takes no message without content.
+pub(super) fn message(role: Role, mut parts: Vec<Part>) -> Option<Item> {
+    if role == Role::Assistant {
+        parts.retain(|part| *part != Part::Text(String::new()));
+    }
+    (!parts.is_empty()).then_some(Item::Message { role, parts })
+}
+
+/// An instruction.
+pub(super) fn instruction(text: String) -> Item {
+    Item::Message {
+        role: Role::Developer,
+        parts: vec![Part::Text(text)],
+    }
+}
+
+/// A call the model made.
+pub(super) fn call(id: String, name: String, arguments: String) -> Item {
+    Item::Call {
+        id,
+        name,
+        arguments: arguments_or_empty_object(arguments),
+    }
+}
+
+/// What a function returned; perhaps nothing, but that, too, is an answer.
+pub(super) fn output(id: String, mut parts: Vec<Part>) -> Item {
+    if parts.is_empty() {
+        parts.push(Part::Text(String::new()));
+    }
+    Item::CallOutput { id, parts }
+}
+
+/// Clients and providers parse arguments even if there are none.
+pub(super) fn arguments_or_empty_object(arguments: String) -> String {
+    match arguments.as_str() {
+        "" => "{}".to_owned(),
+        _ => arguments,
+    }
+}
+
+/// Bytes of all text and calls.
+pub(super) fn text_bytes(items: &[Item]) -> u64 {
+    let bytes = items.iter().map(|item| match item {
+        Item::Message { parts, .. } | Item::CallOutput { parts, .. } => {
+            parts.iter().map(part_bytes).sum()
+        }
+        Item::Call {
+            name, arguments, ..
+        } => name.len() + arguments.len(),
+    });
+    bytes.sum::<usize>() as u64
+}
+
+fn part_bytes(part: &Part) -> usize {
+    match part {
+        Part::Text(text) => text.len(),
+        Part::Image { .. } => 0,
+    }
+}

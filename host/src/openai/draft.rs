@@ -1,0 +1,81 @@
+//! A request as Codex will be asked it, while the model is not decided yet.
+
+use super::Target;
+use super::conversation::{instruction, text_bytes};
+use super::format::Format;
+use super::tools::Offer;
+use crate::codex::{Item, Plan};
+use crate::turn::{BYTES_PER_TOKEN, Rules};
+
+/// All but the model and the conversation.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Draft {
+    plan: Plan,
+    rules: Rules,
+    /// What Codex can only be told in words, at the end of the conversation.
+    closing: Vec<Item>,
+}
+
+impl Draft {
+    pub(super) fn new(offer: Offer, format: Format) -> Self {
+        let (tools, choice) = offer.split();
+        let (output_schema, form) = format.split();
+        let closing = [form, choice].into_iter().flatten().map(instruction);
+        Self {
+            rules: Rules {
+                tools: !tools.is_empty(),
+                ..Rules::default()
+            },
+            plan: Plan {
+                tools,
+                output_schema,
+                ..Plan::default()
+            },
+            closing: closing.collect(),
+        }
+    }
+
+    /// What the answer ends at.
+    pub(super) fn limit(&mut self, stop: Vec<String>, max_tokens: Option<u64>) {
+        self.rules.stop = stop;
+        self.rules.max_tokens = max_tokens;
+    }
+
+    /// How the model is to work, in the API's words.
+    pub(super) fn tune(&mut self, verbosity: Option<&str>, service_tier: Option<&str>) {
+        self.plan.verbosity = verbosity.map(str::to_owned);
+        self.plan.service_tier = match service_tier {
+            Some("flex") => Some("flex".to_owned()),
+            Some("priority" | "fast") => Some("priority".to_owned()),
+            // What Codex does anyway, or does not know.
+            _ => None,
+        };
+    }
+
+    /// The most tokens the client wants, if it said so.
+    pub(super) fn max_tokens(&self) -> Option<u64> {
+        self.rules.max_tokens
+    }
+
+    /// The tokens a prompt with this conversation probably has: four bytes of text each.
+    pub(super) fn estimate_tokens(&self, history: &[Item]) -> u64 {
+        (text_bytes(history) + text_bytes(&self.closing)).div_ceil(BYTES_PER_TOKEN)
+    }
+
+    /// What to ask Codex, and what is left for us to enforce.
+    pub(super) fn into_plan(self, mut history: Vec<Item>, target: Target) -> (Plan, Rules) {
+        let rules = Rules {
+            prompt_tokens_estimate: self.estimate_tokens(&history),
+            ..self.rules
+        };
+        history.extend(self.closing);
+        let plan = Plan {
+            model: target.model,
+            effort: target.effort,
+            provider: target.provider,
+            history,
+            ..self.plan
+        };
+        (plan, rules)
+    }
+}

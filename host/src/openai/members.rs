@@ -1,0 +1,91 @@
+//! Members of a request that mean the same in several dialects.
+
+use serde_json::Value;
+
+use super::ApiError;
+use super::json::{self, Object};
+
+/// Takes `stream` and the wish for usage at the stream's end.
+pub(super) fn read_streaming(body: &mut Object) -> Result<(bool, bool), ApiError> {
+    let stream = body.boolean("stream")?.unwrap_or(false);
+    // Some clients of the gateway's predecessor have it at the top.
+    let at_top = body.take("include_usage") == Some(Value::Bool(true));
+    let include_usage = match body.object("stream_options")? {
+        Some(mut options) => options.boolean("include_usage")?,
+        None => None,
+    };
+    Ok((stream, include_usage.unwrap_or(at_top)))
+}
+
+/// Takes `n`.
+pub(super) fn refuse_several(body: &mut Object) -> Result<(), ApiError> {
+    match body.take("n").filter(|n| n.as_u64() != Some(1)) {
+        Some(n) => {
+            let message =
+                format!("Invalid value for 'n': Codex gives one answer a request, not {n}.");
+            Err(unsupported("n", message))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A wish that could only be ignored, and the answer would be another than the client expects.
+pub(super) fn unsupported(param: &str, message: impl Into<String>) -> ApiError {
+    ApiError::invalid_request("unsupported_value", message.into()).about(param)
+}
+
+/// Takes `stop`.
+pub(super) fn read_stop(body: &mut Object) -> Result<Vec<String>, ApiError> {
+    const MOST: usize = 4;
+    let words = match body.take("stop") {
+        None => return Ok(Vec::new()),
+        Some(word @ Value::String(_)) => return Ok(vec![stop_word(word, "stop".to_owned())?]),
+        Some(Value::Array(words)) => words,
+        Some(other) => {
+            let expected = "a string or an array of strings";
+            return Err(json::wrong_type("stop".to_owned(), expected, &other));
+        }
+    };
+    if words.len() > MOST {
+        let message = format!(
+            "Invalid 'stop': at most {MOST} sequences, not {}.",
+            words.len()
+        );
+        let error = ApiError::invalid_request("array_above_max_length", message);
+        return Err(error.about("stop"));
+    }
+    let words = words.into_iter().enumerate();
+    words
+        .map(|(at, word)| stop_word(word, format!("stop[{at}]")))
+        .collect()
+}
+
+fn stop_word(word: Value, param: String) -> Result<String, ApiError> {
+    match word {
+        Value::String(word) if word.is_empty() => {
+            let message = format!("Invalid '{param}': a stop sequence must not be empty.");
+            Err(ApiError::invalid_request("empty_string", message).about(param))
+        }
+        Value::String(word) => Ok(word),
+        other => Err(json::wrong_type(param, "a string", &other)),
+    }
+}
+
+/// Takes `service_tier`.
+pub(super) fn read_service_tier(body: &mut Object) -> Result<Option<&'static str>, ApiError> {
+    let tiers = [
+        "auto",
+        "default",
+        "flex",
+        "scale",
+        "priority",
+        "fast",
+        "ultrafast",
+    ];
+    body.word("service_tier", &tiers)
+}
+
+/// Takes `verbosity`.
+pub(super) fn read_verbosity(text: &mut Object) -> Result<Option<&'static str>, ApiError> {
+    text.word("verbosity", &["low", "medium", "high"])
+}

@@ -1,0 +1,169 @@
+//! Responses: the request as Codex is asked it, and the answer, as a stream of events or as one object.
+
+mod answer;
+mod echo;
+mod events;
+mod input;
+mod memory;
+mod object;
+mod output;
+
+pub use events::{Event, Events};
+pub use memory::Memory;
+pub use object::ResponseObject;
+
+use self::echo::Echo;
+use self::input::Input;
+use super::draft::Draft;
+use super::format::Format;
+use super::json::Object;
+use super::tools::{Offer, Spelling};
+use super::{ApiError, Target, conversation, members};
+use crate::codex::{Item, Plan};
+use crate::turn::Rules;
+
+/// A request for a response, understood and checked as far as that is possible without what it refers to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResponsesRequest {
+    /// The model by the client's name; absent leaves it to the model policy.
+    pub model: Option<String>,
+    /// Reasoning effort in the client's word: the model policy knows which there are.
+    pub effort: Option<String>,
+    /// The answer is wanted as events, as it comes.
+    pub stream: bool,
+    /// Later requests may refer to the answer.
+    pub store: bool,
+    /// The response that this request continues.
+    pub previous_response_id: Option<String>,
+    input: Input,
+    echo: Echo,
+    draft: Draft,
+}
+
+/// What of a request its response repeats and continues.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Context {
+    echo: Echo,
+    /// The conversation without instructions, if it is to be remembered.
+    history: Option<Vec<Item>>,
+}
+
+const TOOL_CHOICE: Spelling = Spelling {
+    param: "tool_choice",
+    words: &["auto", "none", "required"],
+    named: |mut choice| {
+        choice.required_word("type", &["function"])?;
+        Ok(choice)
+    },
+};
+
+impl ResponsesRequest {
+    /// Reads a request body. Members that mean nothing to Codex (temperature, truncation, …) are repeated in the
+    /// response, as OpenAI does, or ignored.
+    ///
+    /// # Errors
+    /// 400, naming the member at fault.
+    pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
+        let mut body = Object::from_body(body)?;
+        refuse_unsupported(&mut body)?;
+        let mut echo = Echo::read(&mut body)?;
+        let model = body.string("model")?.filter(|model| !model.is_empty());
+        let effort = echo.reasoning.effort.take();
+        let mut format = None;
+        if let Some(mut text) = body.object("text")? {
+            echo.text.verbosity = members::read_verbosity(&mut text)?;
+            format = text.object("format")?;
+        }
+        let format = Format::read(format, |mut format| {
+            format.required_string("name")?;
+            Ok(format)
+        })?;
+        let mut draft = Draft::new(read_tools(&mut body)?, format);
+        draft.limit(Vec::new(), echo.max_output_tokens);
+        draft.tune(echo.text.verbosity, Some(echo.service_tier));
+        Ok(Self {
+            model,
+            effort: effort.filter(|effort| !effort.is_empty()),
+            stream: body.boolean("stream")?.unwrap_or(false),
+            store: echo.store,
+            previous_response_id: body.string("previous_response_id")?,
+            input: Input::read(&mut body)?,
+            echo,
+            draft,
+        })
+    }
+
+    /// The ids of earlier items that the input refers to instead of repeating them.
+    pub fn references(&self) -> impl Iterator<Item = &str> {
+        self.input.references()
+    }
+
+    /// What to ask Codex, what is left for us to enforce, and what the answer needs to know of the request.
+    ///
+    /// `past`: the conversation of `previous_response_id`, and those items of [`Self::references`] that are known.
+    ///
+    /// # Errors
+    /// 400: an item that is not known, an output without its call, or nothing said at all.
+    pub fn into_plan(
+        self,
+        target: Target,
+        past: Memory,
+    ) -> Result<(Plan, Rules, Context), ApiError> {
+        let mut echo = self.echo;
+        let history = self.input.resolve(past)?;
+        let kept = self.store.then(|| history.clone());
+        let instructions = echo.instructions.clone().filter(|text| !text.is_empty());
+        let instructions = instructions.map(conversation::instruction);
+        let prompt = instructions.into_iter().chain(history).collect();
+        echo.previous_response_id = self.previous_response_id;
+        echo.reasoning.effort.clone_from(&target.effort);
+        let (plan, rules) = self.draft.into_plan(prompt, target);
+        let context = Context {
+            echo,
+            history: kept,
+        };
+        Ok((plan, rules, context))
+    }
+}
+
+/// What an answer would silently lack, did we ignore the wish for it.
+fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
+    if body.boolean("background")? == Some(true) {
+        let message = "This gateway answers at once or not at all: 'background' must be false.";
+        return Err(members::unsupported("background", message));
+    }
+    if body.take("conversation").is_some() {
+        let message = "This gateway keeps no conversations: use 'previous_response_id'.";
+        return Err(members::unsupported("conversation", message));
+    }
+    if body.take("prompt").is_some() {
+        let message = "This gateway keeps no prompt templates: use 'instructions' and 'input'.";
+        return Err(members::unsupported("prompt", message));
+    }
+    let include = body.array("include")?.unwrap_or_default();
+    let logprobs = include
+        .iter()
+        .any(|what| what == "message.output_text.logprobs");
+    let top = body.take("top_logprobs").and_then(|top| top.as_u64());
+    if logprobs || top > Some(0) {
+        let param = if logprobs { "include" } else { "top_logprobs" };
+        let message = "Codex does not tell log probabilities: do not ask for them.";
+        return Err(members::unsupported(param, message));
+    }
+    Ok(())
+}
+
+fn read_tools(body: &mut Object) -> Result<Offer, ApiError> {
+    let mut offer = Offer::default();
+    let tools = body.array("tools")?.unwrap_or_default();
+    for (at, tool) in tools.into_iter().enumerate() {
+        let mut tool = Object::from_value(tool, format!("tools[{at}]"))?;
+        tool.required_word("type", &["function"])?;
+        offer.add(tool)?;
+    }
+    offer.choose(body, &TOOL_CHOICE)?;
+    Ok(offer)
+}
+
+#[cfg(test)]
+mod tests;

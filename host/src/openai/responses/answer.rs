@@ -1,0 +1,102 @@
+//! One answer, folded from deltas: what the stream of events and the whole object have in common.
+
+use super::super::conversation::arguments_or_empty_object;
+use super::super::{ApiError, Head};
+use super::output::{Output, Status, Step};
+use super::{Context, Memory};
+use crate::codex::Usage;
+use crate::turn::{Delta, Finish};
+
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) head: Head,
+    pub(super) context: Context,
+    pub(super) output: Output,
+    pub(super) outcome: Option<Result<(Finish, Usage), ApiError>>,
+}
+
+/// What the API calls a response's status; `Incomplete` with its reason.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum State {
+    InProgress,
+    Completed,
+    Incomplete(&'static str),
+    Failed,
+}
+
+impl Answer {
+    pub(super) fn new(head: Head, context: Context) -> Self {
+        Self {
+            output: Output::new(head.id.clone()),
+            head,
+            context,
+            outcome: None,
+        }
+    }
+
+    /// Adds a delta, and tells what that did to the items. Nothing is added after the end.
+    pub(super) fn push(&mut self, delta: Delta, step: &mut impl FnMut(Step<'_>)) {
+        if self.outcome.is_some() {
+            return;
+        }
+        match delta {
+            Delta::Reasoning(text) => self.output.add_reasoning(&text, step),
+            Delta::Text(text) => self.output.add_text(&text, step),
+            Delta::Call {
+                id,
+                name,
+                arguments,
+                ..
+            } => {
+                let arguments = arguments_or_empty_object(arguments);
+                self.output.add_call(id, name, &arguments, step);
+            }
+            Delta::End { finish, usage, .. } => {
+                let status = match incomplete_reason(finish) {
+                    Some(_) => Status::Incomplete,
+                    None => Status::Completed,
+                };
+                self.output.close(status, step);
+                self.outcome = Some(Ok((finish, usage)));
+            }
+            Delta::Failed(error) => {
+                self.output.close(Status::Incomplete, &mut |_| {});
+                self.outcome = Some(Err(error.into()));
+            }
+        }
+    }
+
+    /// How far it has come, or how it ended.
+    pub(super) fn state(&self) -> State {
+        match &self.outcome {
+            None => State::InProgress,
+            Some(Err(_)) => State::Failed,
+            Some(Ok((finish, _))) => match incomplete_reason(*finish) {
+                Some(reason) => State::Incomplete(reason),
+                None => State::Completed,
+            },
+        }
+    }
+
+    /// See [`super::Events::take_memory`].
+    pub(super) fn take_memory(&mut self) -> Option<Memory> {
+        if !matches!(self.outcome, Some(Ok(_))) {
+            return None;
+        }
+        let mut conversation = self.context.history.take()?;
+        let told = self.output.take_told();
+        conversation.extend(told.iter().filter_map(|(_, item)| item.clone()));
+        Some(Memory {
+            conversation,
+            items: told.into_iter().collect(),
+        })
+    }
+}
+
+fn incomplete_reason(finish: Finish) -> Option<&'static str> {
+    match finish {
+        Finish::Stop | Finish::ToolCalls => None,
+        Finish::Length => Some("max_output_tokens"),
+        Finish::ContentFilter => Some("content_filter"),
+    }
+}

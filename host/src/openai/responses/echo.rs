@@ -1,0 +1,106 @@
+//! What a response repeats of its request, in the form OpenAI gives it.
+
+use serde::Serialize;
+use serde_json::{Map, Number, Value, json};
+
+use super::super::json::{self, Object};
+use super::super::{ApiError, members};
+
+/// Members of the response object. What OpenAI has a default for that we do not know to be Codex's is `null`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Echo {
+    background: bool,
+    pub(super) instructions: Option<String>,
+    pub(super) max_output_tokens: Option<u64>,
+    max_tool_calls: Option<u64>,
+    metadata: Map<String, Value>,
+    parallel_tool_calls: bool,
+    pub(super) previous_response_id: Option<String>,
+    prompt_cache_key: Option<String>,
+    pub(super) reasoning: Reasoning,
+    safety_identifier: Option<String>,
+    pub(super) service_tier: &'static str,
+    pub(super) store: bool,
+    temperature: Option<Number>,
+    pub(super) text: Text,
+    tool_choice: Value,
+    tools: Value,
+    top_p: Option<Number>,
+    truncation: &'static str,
+    user: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Reasoning {
+    pub(super) effort: Option<String>,
+    summary: Option<&'static str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Text {
+    format: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) verbosity: Option<&'static str>,
+}
+
+impl Echo {
+    /// Takes what is only repeated out of a request, and looks at what has a meaning beyond that, too.
+    pub(super) fn read(body: &mut Object) -> Result<Self, ApiError> {
+        let look = |name, default| body.get(name).cloned().unwrap_or(default);
+        let tools = look("tools", json!([]));
+        let tool_choice = look("tool_choice", json!("auto"));
+        let format = body.get("text").and_then(|text| text.get("format"));
+        let format = format.filter(|format| !format.is_null()).cloned();
+        Ok(Self {
+            background: false,
+            instructions: body.string("instructions")?,
+            max_output_tokens: body.positive("max_output_tokens")?,
+            max_tool_calls: body.positive("max_tool_calls")?,
+            metadata: read_metadata(body)?,
+            parallel_tool_calls: body.boolean("parallel_tool_calls")?.unwrap_or(true),
+            previous_response_id: None,
+            prompt_cache_key: body.string("prompt_cache_key")?,
+            reasoning: read_reasoning(body)?,
+            safety_identifier: body.string("safety_identifier")?,
+            service_tier: members::read_service_tier(body)?.unwrap_or("auto"),
+            store: body.boolean("store")?.unwrap_or(true),
+            temperature: body.number("temperature")?,
+            text: Text {
+                format: format.unwrap_or_else(|| json!({"type": "text"})),
+                verbosity: None,
+            },
+            tool_choice,
+            tools,
+            top_p: body.number("top_p")?,
+            truncation: body
+                .word("truncation", &["auto", "disabled"])?
+                .unwrap_or("disabled"),
+            user: body.string("user")?,
+        })
+    }
+}
+
+fn read_metadata(body: &mut Object) -> Result<Map<String, Value>, ApiError> {
+    let Some(metadata) = body.object("metadata")? else {
+        return Ok(Map::new());
+    };
+    let entries = metadata.into_members();
+    match entries.iter().find(|(_, value)| !value.is_string()) {
+        Some((name, value)) => {
+            let param = format!("metadata.{}", json::shorten(name));
+            Err(json::wrong_type(param, "a string", value))
+        }
+        None => Ok(entries),
+    }
+}
+
+fn read_reasoning(body: &mut Object) -> Result<Reasoning, ApiError> {
+    let words = ["auto", "concise", "detailed"];
+    let (mut effort, mut summary) = (None, None);
+    if let Some(mut reasoning) = body.object("reasoning")? {
+        effort = reasoning.string("effort")?;
+        let old = reasoning.word("generate_summary", &words)?;
+        summary = reasoning.word("summary", &words)?.or(old);
+    }
+    Ok(Reasoning { effort, summary })
+}

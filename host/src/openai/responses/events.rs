@@ -1,0 +1,243 @@
+//! A response as a stream of server-sent events.
+
+use serde::Serialize;
+
+use super::super::{Head, json};
+use super::answer::{Answer, State};
+use super::object::{Body, ItemBody, PartBody};
+use super::output::{Content, OutputItem, Step};
+use super::{Context, Memory};
+use crate::turn::Delta;
+
+/// One server-sent event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its name, which is also the `type` in its data.
+    pub name: &'static str,
+    /// JSON.
+    pub data: String,
+}
+
+/// Writes one answer. Its last event says how it ended, and has all of it; nothing follows, not even `[DONE]`.
+#[derive(Debug)]
+pub struct Events {
+    answer: Answer,
+    begun: bool,
+    ended: bool,
+    writer: Writer,
+}
+
+impl Events {
+    /// An answer of which nothing is written.
+    #[must_use]
+    pub fn new(head: Head, context: Context) -> Self {
+        Self {
+            answer: Answer::new(head, context),
+            begun: false,
+            ended: false,
+            writer: Writer::default(),
+        }
+    }
+
+    /// Appends the events that say that the response is there and worked on, if they were not written yet.
+    pub fn begin(&mut self, out: &mut Vec<Event>) {
+        if !std::mem::replace(&mut self.begun, true) {
+            for name in ["response.created", "response.in_progress"] {
+                self.writer.whole(name, &self.answer, out);
+            }
+        }
+    }
+
+    /// Appends what a delta amounts to.
+    pub fn push(&mut self, delta: Delta, out: &mut Vec<Event>) {
+        if self.ended {
+            return;
+        }
+        self.begin(out);
+        let writer = &mut self.writer;
+        self.answer.push(delta, &mut |step| writer.step(&step, out));
+        let name = match self.answer.state() {
+            State::InProgress => return,
+            State::Completed => "response.completed",
+            State::Incomplete(_) => "response.incomplete",
+            State::Failed => "response.failed",
+        };
+        self.ended = true;
+        writer.whole(name, &self.answer, out);
+    }
+
+    /// What is to be remembered of the answer; to be asked when its last delta was pushed. Once only, and nothing if the
+    /// answer has not ended or has failed, or if the client does not want it remembered.
+    pub fn take_memory(&mut self) -> Option<Memory> {
+        self.answer.take_memory()
+    }
+}
+
+/// The data of every event, of which each kind has other members.
+#[derive(Serialize)]
+struct Data<'a> {
+    r#type: &'static str,
+    sequence_number: u64,
+    #[serde(flatten)]
+    members: Members<'a>,
+}
+
+#[derive(Default, Serialize)]
+struct Members<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response: Option<Body<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_index: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item: Option<ItemBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_index: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary_index: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<PartBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delta: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<[(); 0]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments: Option<&'a str>,
+}
+
+impl<'a> Members<'a> {
+    /// What tells which item, and which part of it: ours have one each.
+    fn of(item: &'a OutputItem) -> Self {
+        let (content_index, summary_index) = match item.content {
+            Content::Message(_) => (Some(0), None),
+            Content::Reasoning(_) => (None, Some(0)),
+            Content::Call { .. } => (None, None),
+        };
+        Self {
+            output_index: Some(item.index),
+            item_id: Some(&item.id),
+            content_index,
+            summary_index,
+            ..Self::default()
+        }
+    }
+
+    fn whole(item: &'a OutputItem) -> Self {
+        Self {
+            output_index: Some(item.index),
+            item: Some(item.into()),
+            ..Self::default()
+        }
+    }
+}
+
+/// Numbers the events.
+#[derive(Debug, Default)]
+struct Writer {
+    next: u64,
+}
+
+impl Writer {
+    fn write(&mut self, name: &'static str, members: Members<'_>, out: &mut Vec<Event>) {
+        let data = json::write(&Data {
+            r#type: name,
+            sequence_number: self.next,
+            members,
+        });
+        self.next += 1;
+        out.push(Event { name, data });
+    }
+
+    fn whole(&mut self, name: &'static str, answer: &Answer, out: &mut Vec<Event>) {
+        let members = Members {
+            response: Some(answer.into()),
+            ..Members::default()
+        };
+        self.write(name, members, out);
+    }
+
+    fn step(&mut self, step: &Step<'_>, out: &mut Vec<Event>) {
+        match step {
+            Step::Began(item) => self.began(item, out),
+            Step::Grew(item, delta) => self.grew(item, delta, out),
+            Step::Ended(item) => self.ended(item, out),
+        }
+    }
+
+    fn began(&mut self, item: &OutputItem, out: &mut Vec<Event>) {
+        self.write("response.output_item.added", Members::whole(item), out);
+        let (name, part) = match item.content {
+            Content::Message(_) => ("response.content_part.added", PartBody::output("")),
+            Content::Reasoning(_) => {
+                let empty = PartBody::summary("");
+                ("response.reasoning_summary_part.added", empty)
+            }
+            Content::Call { .. } => return,
+        };
+        let members = Members {
+            part: Some(part),
+            ..Members::of(item)
+        };
+        self.write(name, members, out);
+    }
+
+    fn grew(&mut self, item: &OutputItem, delta: &str, out: &mut Vec<Event>) {
+        let (name, logprobs) = match item.content {
+            Content::Message(_) => ("response.output_text.delta", Some([])),
+            Content::Reasoning(_) => ("response.reasoning_summary_text.delta", None),
+            Content::Call { .. } => ("response.function_call_arguments.delta", None),
+        };
+        let members = Members {
+            delta: Some(delta),
+            logprobs,
+            ..Members::of(item)
+        };
+        self.write(name, members, out);
+    }
+
+    fn ended(&mut self, item: &OutputItem, out: &mut Vec<Event>) {
+        match &item.content {
+            Content::Message(text) => {
+                let members = Members {
+                    text: Some(text),
+                    logprobs: Some([]),
+                    ..Members::of(item)
+                };
+                self.write("response.output_text.done", members, out);
+                let members = Members {
+                    part: Some(PartBody::output(text)),
+                    ..Members::of(item)
+                };
+                self.write("response.content_part.done", members, out);
+            }
+            Content::Reasoning(text) => {
+                let members = Members {
+                    text: Some(text),
+                    ..Members::of(item)
+                };
+                self.write("response.reasoning_summary_text.done", members, out);
+                let members = Members {
+                    part: Some(PartBody::summary(text)),
+                    ..Members::of(item)
+                };
+                self.write("response.reasoning_summary_part.done", members, out);
+            }
+            Content::Call {
+                name, arguments, ..
+            } => {
+                let members = Members {
+                    name: Some(name),
+                    arguments: Some(arguments),
+                    ..Members::of(item)
+                };
+                self.write("response.function_call_arguments.done", members, out);
+            }
+        }
+        self.write("response.output_item.done", Members::whole(item), out);
+    }
+}

@@ -1,0 +1,159 @@
+//! The input of a request, as the conversation Codex is given.
+
+use serde_json::Value;
+
+use super::super::conversation::{self, Conversation};
+use super::super::json::{self, Object};
+use super::super::{ApiError, content};
+use super::Memory;
+use crate::codex::{Item, Part, Role};
+
+/// What the parts of content may be.
+const INPUT: &[&str] = &["input_text", "input_image"];
+const ASSISTANT: &[&str] = &["output_text", "refusal", "input_text"];
+
+/// In the client's order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Input(Vec<Entry>);
+
+#[derive(Debug, Clone, PartialEq)]
+struct Entry {
+    /// Where it is in the request.
+    path: String,
+    said: Said,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Said {
+    Item(Item),
+    /// By its id, an item of an earlier answer.
+    Earlier(String),
+}
+
+impl Input {
+    /// Takes `input` out of a request. There may be none, if the request continues another.
+    pub(super) fn read(body: &mut Object) -> Result<Self, ApiError> {
+        let items = match body.take("input") {
+            None => return Ok(Self::default()),
+            Some(Value::String(text)) => {
+                let message = conversation::message(Role::User, vec![Part::Text(text)]);
+                let entry = |item| Entry {
+                    path: "input".to_owned(),
+                    said: Said::Item(item),
+                };
+                return Ok(Self(message.into_iter().map(entry).collect()));
+            }
+            Some(Value::Array(items)) => items,
+            Some(other) => {
+                let expected = "a string or an array of items";
+                return Err(json::wrong_type("input".to_owned(), expected, &other));
+            }
+        };
+        let mut entries = Vec::with_capacity(items.len());
+        for (at, item) in items.into_iter().enumerate() {
+            let path = format!("input[{at}]");
+            let said = read_item(Object::from_value(item, path.clone())?)?;
+            entries.extend(said.map(|said| Entry { path, said }));
+        }
+        Ok(Self(entries))
+    }
+
+    pub(super) fn references(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|entry| match &entry.said {
+            Said::Earlier(id) => Some(id.as_str()),
+            Said::Item(_) => None,
+        })
+    }
+
+    /// The whole conversation.
+    pub(super) fn resolve(self, past: Memory) -> Result<Vec<Item>, ApiError> {
+        let mut conversation = Conversation::default();
+        for item in past.conversation {
+            conversation.push(item);
+        }
+        for Entry { path, said } in self.0 {
+            let item = match said {
+                Said::Item(item) => Some(item),
+                Said::Earlier(id) => {
+                    let item = past.items.get(&id).cloned();
+                    item.ok_or_else(|| unknown(&path, &id))?
+                }
+            };
+            if let Some(Item::CallOutput { id, .. }) = &item
+                && !conversation.has_call(id)
+            {
+                let path = format!("{path}.call_id");
+                let message = format!(
+                    "Invalid '{path}': no earlier function call has the id '{}'.",
+                    json::shorten(id)
+                );
+                return Err(json::invalid_value(path, message));
+            }
+            if let Some(item) = item {
+                conversation.push(item);
+            }
+        }
+        if conversation.len() == 0 {
+            let message = "Invalid 'input': nothing is said in it.";
+            return Err(json::invalid_value("input".to_owned(), message));
+        }
+        Ok(conversation.into_items())
+    }
+}
+
+fn unknown(path: &str, id: &str) -> ApiError {
+    let message = format!(
+        "This gateway does not have the item '{}' (any more): send the item itself. Clients do so if 'store' is false.",
+        json::shorten(id)
+    );
+    ApiError::invalid_request("item_not_found", message).about(format!("{path}.id"))
+}
+
+/// None if Codex has no use for it.
+fn read_item(mut item: Object) -> Result<Option<Said>, ApiError> {
+    let types = [
+        "message",
+        "function_call",
+        "function_call_output",
+        "reasoning",
+        "item_reference",
+    ];
+    let found = item.word("type", &types)?;
+    // Both may go without a type.
+    let found = found.unwrap_or(
+        match item.get("role").is_none() && item.get("id").is_some() {
+            true => "item_reference",
+            false => "message",
+        },
+    );
+    let said = match found {
+        "function_call" => {
+            let id = item.required_string("call_id")?;
+            let name = item.required_string("name")?;
+            let arguments = item.string("arguments")?.unwrap_or_default();
+            Said::Item(conversation::call(id, name, arguments))
+        }
+        "function_call_output" => {
+            let id = item.required_string("call_id")?;
+            let parts = content::read(&mut item, "output", INPUT)?;
+            Said::Item(conversation::output(id, parts))
+        }
+        "item_reference" => Said::Earlier(item.required_string("id")?),
+        // The model's own thoughts, encrypted, or in a form that the provider takes from nobody.
+        "reasoning" => return Ok(None),
+        _ => return Ok(read_message(item)?.map(Said::Item)),
+    };
+    Ok(Some(said))
+}
+
+fn read_message(mut message: Object) -> Result<Option<Item>, ApiError> {
+    let roles = ["user", "assistant", "system", "developer"];
+    let (role, types) = match message.required_word("role", &roles)? {
+        "user" => (Role::User, INPUT),
+        "assistant" => (Role::Assistant, ASSISTANT),
+        // Codex drops `system` without a word.
+        _ => (Role::Developer, INPUT),
+    };
+    let parts = content::read(&mut message, "content", types)?;
+    Ok(conversation::message(role, parts))
+}

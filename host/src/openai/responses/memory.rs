@@ -1,0 +1,14 @@
+//! What is remembered of responses, for requests that refer to them.
+
+use std::collections::HashMap;
+
+use crate::codex::Item;
+
+/// To be kept of one response, or what is known of the past of a request.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Memory {
+    /// All that was said until the end of the response, oldest first; instructions are not carried over.
+    pub conversation: Vec<Item>,
+    /// What items of answers stand for, by their ids. Reasoning stands for nothing: Codex cannot be given it again.
+    pub items: HashMap<String, Option<Item>>,
+}

@@ -1,0 +1,193 @@
+//! The response object, which is the whole answer, and which the first and the last events of a stream have, too.
+
+use serde::Serialize;
+
+use super::super::usage::ResponseUsage;
+use super::super::{ApiError, Head, json};
+use super::answer::{Answer, State};
+use super::echo::Echo;
+use super::output::{Content, OutputItem, Status};
+use super::{Context, Memory};
+use crate::turn::{self, Delta};
+
+/// An answer in one piece that is being collected.
+#[derive(Debug)]
+pub struct ResponseObject(Answer);
+
+impl ResponseObject {
+    /// An answer of which nothing has come.
+    #[must_use]
+    pub fn new(head: Head, context: Context) -> Self {
+        Self(Answer::new(head, context))
+    }
+
+    /// Adds a delta.
+    pub fn push(&mut self, delta: Delta) {
+        self.0.push(delta, &mut |_| {});
+    }
+
+    /// The JSON of the whole answer, and what is to be remembered of it: nothing, if the client does not want that.
+    ///
+    /// # Errors
+    /// If the answer failed, or never ended: part of an answer is none.
+    pub fn into_json(mut self) -> Result<(String, Option<Memory>), ApiError> {
+        match self.0.outcome {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(error),
+            None => return Err(turn::Error::Interrupted.into()),
+        }
+        let written = json::write(&Body::from(&self.0));
+        Ok((written, self.0.take_memory()))
+    }
+}
+
+/// As far as the answer has come.
+#[derive(Serialize)]
+pub(super) struct Body<'a> {
+    id: &'a str,
+    object: &'static str,
+    created_at: u64,
+    status: &'static str,
+    error: Option<ErrorBody<'a>>,
+    incomplete_details: Option<IncompleteDetails>,
+    model: &'a str,
+    output: Vec<ItemBody<'a>>,
+    #[serde(flatten)]
+    echo: &'a Echo,
+    usage: Option<ResponseUsage>,
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    code: &'static str,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct IncompleteDetails {
+    reason: &'static str,
+}
+
+/// An item as far as it has come.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum ItemBody<'a> {
+    Reasoning {
+        id: &'a str,
+        summary: Vec<PartBody<'a>>,
+    },
+    Message {
+        id: &'a str,
+        status: Status,
+        role: &'static str,
+        content: Vec<PartBody<'a>>,
+    },
+    FunctionCall {
+        id: &'a str,
+        status: Status,
+        call_id: &'a str,
+        name: &'a str,
+        arguments: &'a str,
+    },
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum PartBody<'a> {
+    SummaryText {
+        text: &'a str,
+    },
+    OutputText {
+        annotations: [(); 0],
+        logprobs: [(); 0],
+        text: &'a str,
+    },
+}
+
+impl<'a> PartBody<'a> {
+    pub(super) fn summary(text: &'a str) -> Self {
+        Self::SummaryText { text }
+    }
+
+    pub(super) fn output(text: &'a str) -> Self {
+        Self::OutputText {
+            annotations: [],
+            logprobs: [],
+            text,
+        }
+    }
+}
+
+impl<'a> From<&'a OutputItem> for ItemBody<'a> {
+    fn from(item: &'a OutputItem) -> Self {
+        let (id, status) = (item.id.as_str(), item.status);
+        // What has no text yet has no part yet.
+        let one = |part, text: &str| match text {
+            "" => Vec::new(),
+            _ => vec![part],
+        };
+        match &item.content {
+            Content::Reasoning(text) => Self::Reasoning {
+                id,
+                summary: one(PartBody::summary(text), text),
+            },
+            Content::Message(text) => Self::Message {
+                id,
+                status,
+                role: "assistant",
+                content: one(PartBody::output(text), text),
+            },
+            Content::Call {
+                id: call_id,
+                name,
+                arguments,
+            } => Self::FunctionCall {
+                id,
+                status,
+                call_id,
+                name,
+                arguments,
+            },
+        }
+    }
+}
+
+impl<'a> From<&'a Answer> for Body<'a> {
+    fn from(answer: &'a Answer) -> Self {
+        let (usage, error) = match &answer.outcome {
+            None => (None, None),
+            Some(Ok((_, usage))) => (Some(*usage), None),
+            Some(Err(error)) => (None, Some(error)),
+        };
+        let (status, reason) = match answer.state() {
+            State::InProgress => ("in_progress", None),
+            State::Completed => ("completed", None),
+            State::Incomplete(reason) => ("incomplete", Some(reason)),
+            State::Failed => ("failed", None),
+        };
+        Self {
+            id: &answer.head.id,
+            object: "response",
+            created_at: answer.head.created,
+            status,
+            error: error.map(|error| ErrorBody {
+                code: error_code(error),
+                message: &error.message,
+            }),
+            incomplete_details: reason.map(|reason| IncompleteDetails { reason }),
+            model: &answer.head.model,
+            output: answer.output.items().iter().map(ItemBody::from).collect(),
+            echo: &answer.context.echo,
+            usage: usage.map(ResponseUsage::from),
+        }
+    }
+}
+
+/// OpenAI has published which codes a failed response may have; clients refuse others.
+fn error_code(error: &ApiError) -> &'static str {
+    match error.status {
+        429 => "rate_limit_exceeded",
+        400..=499 => "invalid_prompt",
+        _ => "server_error",
+    }
+}

@@ -1,0 +1,176 @@
+//! The items of an answer, as they come.
+
+use std::mem::discriminant;
+
+use serde::Serialize;
+
+use super::super::id;
+use crate::codex::{Item, Part, Role};
+
+/// In the order they began. Only the last may be under way.
+#[derive(Debug)]
+pub(super) struct Output {
+    response: String,
+    items: Vec<OutputItem>,
+}
+
+#[derive(Debug)]
+pub(super) struct OutputItem {
+    pub(super) id: String,
+    /// Position among the items, from 0.
+    pub(super) index: usize,
+    pub(super) status: Status,
+    pub(super) content: Content,
+}
+
+#[derive(Debug)]
+pub(super) enum Content {
+    Reasoning(String),
+    Message(String),
+    Call {
+        id: String,
+        name: String,
+        arguments: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Status {
+    InProgress,
+    Completed,
+    Incomplete,
+}
+
+/// Something that happened to an item.
+pub(super) enum Step<'a> {
+    /// It has no content yet.
+    Began(&'a OutputItem),
+    /// This was added.
+    Grew(&'a OutputItem, &'a str),
+    /// It will not change any more.
+    Ended(&'a OutputItem),
+}
+
+impl Output {
+    /// `response`: its id.
+    pub(super) fn new(response: String) -> Self {
+        Self {
+            response,
+            items: Vec::new(),
+        }
+    }
+
+    pub(super) fn items(&self) -> &[OutputItem] {
+        &self.items
+    }
+
+    pub(super) fn add_reasoning(&mut self, text: &str, step: &mut impl FnMut(Step<'_>)) {
+        self.add(Content::Reasoning(String::new()), text, step);
+    }
+
+    pub(super) fn add_text(&mut self, text: &str, step: &mut impl FnMut(Step<'_>)) {
+        self.add(Content::Message(String::new()), text, step);
+    }
+
+    /// Calls come whole.
+    pub(super) fn add_call(
+        &mut self,
+        id: String,
+        name: String,
+        arguments: &str,
+        step: &mut impl FnMut(Step<'_>),
+    ) {
+        let call = Content::Call {
+            id,
+            name,
+            arguments: String::new(),
+        };
+        self.add(call, arguments, step);
+        self.close(Status::Completed, step);
+    }
+
+    /// Ends the item under way, if there is one.
+    pub(super) fn close(&mut self, status: Status, step: &mut impl FnMut(Step<'_>)) {
+        if let Some(item) = self.under_way() {
+            item.status = status;
+            step(Step::Ended(item));
+        }
+    }
+
+    /// What Codex would have to be told of the items in a later request, by their ids.
+    pub(super) fn take_told(&mut self) -> Vec<(String, Option<Item>)> {
+        let items = std::mem::take(&mut self.items).into_iter();
+        items.map(|item| (item.id, item.content.told())).collect()
+    }
+
+    /// Adds to the item under way if it is of the same kind, or begins a new one.
+    fn add(&mut self, empty: Content, text: &str, step: &mut impl FnMut(Step<'_>)) {
+        if text.is_empty() {
+            return;
+        }
+        let kind = discriminant(&empty);
+        let goes_on = self
+            .under_way()
+            .is_some_and(|item| discriminant(&item.content) == kind);
+        if !goes_on {
+            self.close(Status::Completed, step);
+            let index = self.items.len();
+            let item = OutputItem {
+                id: id::item(empty.prefix(), &self.response, index),
+                index,
+                status: Status::InProgress,
+                content: empty,
+            };
+            step(Step::Began(&item));
+            self.items.push(item);
+        }
+        if let Some(item) = self.under_way() {
+            item.content.push_str(text);
+            step(Step::Grew(item, text));
+        }
+    }
+
+    fn under_way(&mut self) -> Option<&mut OutputItem> {
+        let last = self.items.last_mut();
+        last.filter(|item| item.status == Status::InProgress)
+    }
+}
+
+impl Content {
+    fn prefix(&self) -> &'static str {
+        match self {
+            Self::Reasoning(_) => "rs",
+            Self::Message(_) => "msg",
+            Self::Call { .. } => "fc",
+        }
+    }
+
+    fn push_str(&mut self, more: &str) {
+        let (Self::Reasoning(text)
+        | Self::Message(text)
+        | Self::Call {
+            arguments: text, ..
+        }) = self;
+        text.push_str(more);
+    }
+
+    fn told(self) -> Option<Item> {
+        match self {
+            Self::Reasoning(_) => None,
+            Self::Message(text) => Some(Item::Message {
+                role: Role::Assistant,
+                parts: vec![Part::Text(text)],
+            }),
+            Self::Call {
+                id,
+                name,
+                arguments,
+            } => Some(Item::Call {
+                id,
+                name,
+                arguments,
+            }),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Input: what Codex is told of it, and which is refused.
+
+use super::*;
+
+fn history(input: &Value) -> Vec<Item> {
+    let request = parse(&json!({ "input": input })).unwrap_or_else(|error| panic!("{error}"));
+    planned(request).0.history
+}
+
+fn assert_input_refused(cases: &[(Value, &str, &str)]) {
+    for (input, code, param) in cases {
+        assert_refusal(&json!({ "input": input }), code, param);
+    }
+}
+
+#[test]
+fn each_role_is_told_as_codex_knows_it() {
+    let answer = json!([{"type": "output_text", "text": "a", "annotations": [], "logprobs": []}]);
+    let refusal = json!([{"type": "refusal", "refusal": "a"}]);
+    let part = json!([{"type": "input_text", "text": "a"}]);
+    for (role, content, expected) in [
+        ("user", json!("a"), Role::User),
+        ("user", part.clone(), Role::User),
+        ("system", json!("a"), Role::Developer),
+        ("developer", part.clone(), Role::Developer),
+        ("assistant", json!("a"), Role::Assistant),
+        ("assistant", part, Role::Assistant),
+        ("assistant", answer, Role::Assistant),
+        ("assistant", refusal, Role::Assistant),
+    ] {
+        let typed = json!({"type": "message", "role": role, "content": content, "id": "msg_1", "status": "completed"});
+        let untyped = json!({"role": role, "content": content});
+        for message in [typed, untyped] {
+            assert_eq!(
+                history(&json!([message])),
+                [says(expected, "a")],
+                "{message}"
+            );
+        }
+    }
+}
+
+#[test]
+fn calls_their_outputs_and_reasoning_are_read_in_order() {
+    let reasoning =
+        json!({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"});
+    let call = |id: &str, arguments: &str| json!({"type": "function_call", "id": "fc_1", "call_id": id, "name": "get", "arguments": arguments, "status": "completed"});
+    let input = json!([
+        {"role": "user", "content": "weather?"},
+        reasoning,
+        call("c1", "{\"city\":\"Paris\"}"),
+        call("c2", ""),
+        {"type": "function_call_output", "call_id": "c2", "output": "rain"},
+        {"type": "function_call_output", "call_id": "c1", "output": [{"type": "input_text", "text": "sun"}]},
+        {"role": "assistant", "content": ""},
+    ]);
+    let expected = [
+        says(Role::User, "weather?"),
+        calls("c1", "get", "{\"city\":\"Paris\"}"),
+        calls("c2", "get", "{}"),
+        returns("c2", "rain"),
+        returns("c1", "sun"),
+    ];
+    assert_eq!(history(&input), expected);
+}
+
+#[test]
+fn pictures_stay_in_their_place() {
+    let url = "data:image/png;base64,aGk=";
+    let image = |detail: Option<&str>| Part::Image {
+        url: url.to_owned(),
+        detail: detail.map(str::to_owned),
+    };
+    let content = json!([
+        {"type": "input_text", "text": "this"},
+        {"type": "input_image", "image_url": url, "detail": "low", "file_id": null},
+        {"type": "input_image", "image_url": url},
+        {"type": "input_image", "image_url": url, "detail": "original"},
+    ]);
+    let expected = Item::Message {
+        role: Role::User,
+        parts: vec![
+            text("this"),
+            image(Some("low")),
+            image(None),
+            image(Some("high")),
+        ],
+    };
+    assert_eq!(
+        history(&json!([{"role": "user", "content": content}])),
+        [expected]
+    );
+    let output = json!([{"type": "input_image", "image_url": url}]);
+    let input = json!([
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": output},
+    ]);
+    let expected = Item::CallOutput {
+        id: "c".to_owned(),
+        parts: vec![image(None)],
+    };
+    assert_eq!(history(&input)[1], expected);
+}
+
+#[test]
+fn the_prompts_tokens_are_estimated_from_all_that_is_said() {
+    let body =
+        json!({"instructions": "12345678", "input": "1234", "previous_response_id": "resp_1"});
+    let past = Memory {
+        conversation: vec![says(Role::User, "12345"), calls("c", "four", "{\"a\":1}")],
+        ..Memory::default()
+    };
+    let planned = parse(&body).and_then(|request| request.into_plan(Target::default(), past));
+    // 8 + 4 + 5 + (4 + 7) bytes
+    assert_eq!(planned.expect("a plan").1.prompt_tokens_estimate, 7);
+}
+
+#[test]
+fn input_that_is_none_is_refused() {
+    assert_refusal(&json!({}), VALUE, "input");
+    assert_refusal(&json!({"input": null}), VALUE, "input");
+    assert_refusal(&json!({"instructions": "a"}), VALUE, "input");
+    let output =
+        |output: Value| json!([{"type": "function_call_output", "call_id": "c", "output": output}]);
+    let user = |content: Value| json!([{"role": "user", "content": content}]);
+    assert_input_refused(&[
+        (json!([]), VALUE, "input"),
+        (json!(1), TYPE, "input"),
+        (json!({"role": "user"}), TYPE, "input"),
+        (
+            json!([{"type": "reasoning", "id": "rs_1", "summary": []}]),
+            VALUE,
+            "input",
+        ),
+        (json!(["hi"]), TYPE, "input[0]"),
+        (json!([{}]), MISSING, "input[0].role"),
+        (
+            json!([{"role": "tool", "content": "a"}]),
+            VALUE,
+            "input[0].role",
+        ),
+        (json!([{"role": "user"}]), MISSING, "input[0].content"),
+        (user(json!(1)), TYPE, "input[0].content"),
+        (
+            json!([{"type": "web_search_call", "id": "ws_1"}]),
+            VALUE,
+            "input[0].type",
+        ),
+        (json!([{"type": "item_reference"}]), MISSING, "input[0].id"),
+        (
+            json!([{"type": "function_call", "name": "f"}]),
+            MISSING,
+            "input[0].call_id",
+        ),
+        (
+            json!([{"type": "function_call", "call_id": "c"}]),
+            MISSING,
+            "input[0].name",
+        ),
+        (output(json!("a")), VALUE, "input[0].call_id"),
+        (
+            json!([{"type": "function_call_output", "call_id": "c"}]),
+            MISSING,
+            "input[0].output",
+        ),
+        (
+            output(json!([{"type": "input_file", "file_id": "f"}])),
+            VALUE,
+            "input[0].output[0].type",
+        ),
+    ]);
+}
+
+#[test]
+fn parts_that_codex_cannot_take_are_refused() {
+    for (role, part, code, at) in [
+        (
+            "user",
+            json!({"type": "input_file", "file_data": "a"}),
+            VALUE,
+            ".type",
+        ),
+        ("user", json!({"type": "input_audio"}), VALUE, ".type"),
+        (
+            "user",
+            json!({"type": "output_text", "text": "a"}),
+            VALUE,
+            ".type",
+        ),
+        ("user", json!({"type": "text", "text": "a"}), VALUE, ".type"),
+        ("user", json!({"type": "input_text"}), MISSING, ".text"),
+        (
+            "user",
+            json!({"type": "input_image"}),
+            MISSING,
+            ".image_url",
+        ),
+        (
+            "user",
+            json!({"type": "input_image", "file_id": "f"}),
+            VALUE,
+            ".file_id",
+        ),
+        (
+            "user",
+            json!({"type": "input_image", "image_url": {"url": "a"}}),
+            TYPE,
+            ".image_url",
+        ),
+        (
+            "user",
+            json!({"type": "input_image", "image_url": "https://a.org/b.png"}),
+            "invalid_image_url",
+            ".image_url",
+        ),
+        (
+            "assistant",
+            json!({"type": "input_image", "image_url": "a"}),
+            VALUE,
+            ".type",
+        ),
+        ("assistant", json!({"type": "refusal"}), MISSING, ".refusal"),
+    ] {
+        let content = json!([{"type": "input_text", "text": "a"}, part]);
+        let param = format!("input[1].content[1]{at}");
+        let input = json!([{"role": "user", "content": "a"}, {"role": role, "content": content}]);
+        assert_input_refused(&[(input, code, &param)]);
+    }
+}
