@@ -3,14 +3,19 @@
 mod admission;
 mod chat;
 mod client;
+mod completions;
 mod envelope;
 mod error;
 mod guard;
 mod health;
+mod intake;
 mod models;
 mod observed;
+mod output_mode;
 mod record;
+mod responses;
 mod sse;
+mod store;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +26,8 @@ use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 
 pub use client::TrustedProxies;
+pub use output_mode::OutputMode;
+pub use store::Responses;
 
 use crate::codex::Backend;
 use crate::policy::Live;
@@ -39,6 +46,8 @@ pub struct Config {
     pub keepalive: Duration,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted: TrustedProxies,
+    /// What becomes of tool calls that are written as text, where a request does not say.
+    pub output_mode: OutputMode,
 }
 
 /// What every request shares.
@@ -53,6 +62,8 @@ pub struct Parts {
     pub live: Arc<Live>,
     /// Who answers.
     pub backend: Backend,
+    /// Responses that may be continued.
+    pub responses: Responses,
     /// What rate limits count.
     pub counters: Arc<Counters>,
     /// Cancelled when intake closes: readiness says no from then on.
@@ -83,6 +94,15 @@ pub fn router(shared: Shared) -> Router {
         .route(
             "/v1/chat/completions",
             post(chat::complete).head(chat::probe),
+        )
+        .route("/v1/responses", post(responses::create).head(chat::probe))
+        .route(
+            "/v1/responses/{id}",
+            get(responses::show).delete(responses::delete),
+        )
+        .route(
+            "/v1/completions",
+            post(completions::complete).head(chat::probe),
         )
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::show))

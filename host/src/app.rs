@@ -101,6 +101,7 @@ impl App {
             config: config.api,
             live: Arc::clone(&live),
             backend: backend.clone(),
+            responses: api::Responses::default(),
             counters: Arc::new(Counters::default()),
             draining: draining.clone(),
             ending: ending.clone(),

@@ -205,7 +205,7 @@ fn codex(
         workdir: reader.text(env::PROXY_CODEX_WORKDIR).map(PathBuf::from),
         pass_env: reader.list(env::PROXY_CODEX_ENV),
         parent_env: vars.all().into_iter().collect(),
-        rpc_timeout: reader.millis(env::WORKER_REQUEST_TIMEOUT_MS, 100, 120_000),
+        rpc_timeout: reader.millis(env::WORKER_REQUEST_TIMEOUT_MS, 100, 30_000),
         startup_timeout: reader.millis(env::WORKER_STARTUP_TIMEOUT_MS, 100, 8_000),
         backoff_initial: reader.millis(env::WORKER_BACKOFF_INITIAL_MS, 1, 500),
         backoff_max: reader.millis(env::WORKER_BACKOFF_MAX_MS, 1, 5_000),
@@ -262,6 +262,11 @@ fn api_config(reader: &mut Reader<'_>) -> api::Config {
         idle_timeout: reader.millis(env::PROXY_STREAM_IDLE_TIMEOUT_MS, 1, 300_000),
         keepalive: reader.millis(env::PROXY_SSE_KEEPALIVE_MS, 0, 15_000),
         trusted,
+        output_mode: reader.choice(
+            env::PROXY_OUTPUT_MODE,
+            &api::OutputMode::WORDS,
+            api::OutputMode::default(),
+        ),
     }
 }
 

@@ -22,11 +22,26 @@ pub struct Rules {
     pub max_tokens: Option<u64>,
     /// The client offered tools: calls are collected and end the turn.
     pub tools: bool,
-    /// Look for `<use_tool>…</use_tool>` blocks in the text and treat each as a call: for clients that describe their
-    /// tools in the prompt. A block reaches the client when it is complete.
-    pub textual_tools: bool,
+    /// What becomes of `<use_tool>…</use_tool>` blocks in the text.
+    pub textual_tools: Textual,
     /// What the prompt is taken to have cost if the provider never says.
     pub prompt_tokens_estimate: u64,
+}
+
+/// What becomes of tool calls that are written as `<use_tool>…</use_tool>` blocks in the text: by clients that describe
+/// their tools in the prompt. The tool-stop policy is asked about each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Textual {
+    /// They are ordinary text.
+    #[default]
+    Ignored,
+    /// They stay text; a block reaches the client when it is complete.
+    Text,
+    /// Each becomes a [`Delta::Call`].
+    Calls {
+        /// What their ids begin with: unique to the answer, since clients send them back.
+        id_prefix: String,
+    },
 }
 
 /// A piece of the answer, in the order the client gets it.

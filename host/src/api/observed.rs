@@ -1,6 +1,7 @@
 //! An exchange whose request's record sees what happens in it, and what it cost however it ended.
 
 use super::record::Record;
+use crate::openai::ApiError;
 use crate::turn::Delta;
 use crate::turn::drive::Exchange;
 
@@ -22,6 +23,19 @@ impl Observed {
             self.record.note(delta);
         }
         delta
+    }
+}
+
+impl Observed {
+    /// Gives every delta to `push`, up to the end.
+    pub(super) async fn fold(mut self, mut push: impl FnMut(Delta)) -> Result<(), ApiError> {
+        while let Some(delta) = self.next().await {
+            if let Delta::Failed(error) = delta {
+                return Err(error.into());
+            }
+            push(delta);
+        }
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! A stream of deltas as server-sent events.
+//! A stream of deltas as server-sent events, in any dialect.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -11,8 +11,21 @@ use futures_util::{Stream, StreamExt, stream};
 
 use super::observed::Observed;
 use crate::openai::ApiError;
-use crate::openai::chat::Chunks;
 use crate::turn::Delta;
+
+/// Writes one answer in its dialect.
+pub(super) trait Writer: Send + 'static {
+    /// Appends what is sent before the first delta.
+    fn begin(&mut self, out: &mut Vec<Event>);
+
+    /// Appends what a delta amounts to.
+    fn push(&mut self, delta: Delta, out: &mut Vec<Event>);
+}
+
+/// An event without a name.
+pub(super) fn data(data: String) -> Event {
+    Event::default().data(data)
+}
 
 /// How long the status line may wait for the first delta, where no keep-alive is due earlier.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -21,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// own; a model that thinks for longer gets the benefit of the doubt, and its client something to see.
 pub(super) async fn respond(
     exchange: Observed,
-    chunks: Chunks,
+    writer: impl Writer,
     keepalive: Duration,
 ) -> Result<Response, ApiError> {
     let mut deltas = Box::pin(deltas(exchange));
@@ -35,7 +48,7 @@ pub(super) async fn respond(
         Ok(first) => first,
         Err(_) => None,
     };
-    let events = Sse::new(events(stream::iter(first).chain(deltas), chunks));
+    let events = Sse::new(events(stream::iter(first).chain(deltas), writer));
     let mut response = if keepalive.is_zero() {
         events.into_response()
     } else {
@@ -61,16 +74,14 @@ fn deltas(exchange: Observed) -> impl Stream<Item = Delta> {
 
 fn events(
     deltas: impl Stream<Item = Delta>,
-    mut chunks: Chunks,
+    mut writer: impl Writer,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     let mut first = Vec::new();
-    chunks.begin(&mut first);
+    writer.begin(&mut first);
     let rest = deltas.flat_map(move |delta| {
         let mut written = Vec::new();
-        chunks.push(delta, &mut written);
+        writer.push(delta, &mut written);
         stream::iter(written)
     });
-    stream::iter(first)
-        .chain(rest)
-        .map(|data| Ok(Event::default().data(data)))
+    stream::iter(first).chain(rest).map(Ok)
 }

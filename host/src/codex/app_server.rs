@@ -150,13 +150,16 @@ impl AppServer {
         match self.shutdown.run_until_cancelled(limited).await {
             Some(Ok(Some(leased))) => Ok(leased),
             Some(Err(_)) if self.ready.borrow().is_some() => Err(Error::Busy),
+            None => Err(Error::Unavailable(
+                "the gateway is shutting down".to_owned(),
+            )),
             _ => Err(Error::Unavailable(
                 self.status.borrow().reason.clone().unwrap_or_default(),
             )),
         }
     }
 
-    /// What the program lists, the operator's own model before it.
+    /// The models to choose from.
     pub(super) fn models(&self) -> Vec<Model> {
         self.models.clone()
     }

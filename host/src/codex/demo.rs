@@ -88,32 +88,11 @@ impl Demo {
     pub(super) fn new(plan: &Plan) -> Self {
         let question = last_words_of_user(plan);
         let prompt: usize = plan.history.iter().map(length).sum();
-        let (script, pause, answer) = match serde_json::from_str::<Request>(&question) {
-            Ok(Request { demo }) => {
-                let left = demo.deltas.min(MAX_DELTAS);
-                let pause = Duration::from_millis(demo.delay_ms.min(MAX_PAUSE_MS));
-                (
-                    Script::Repeat {
-                        text: demo.text,
-                        left,
-                    },
-                    pause,
-                    left,
-                )
-            }
-            Err(_) => {
-                let words: VecDeque<_> = answer(&question)
-                    .split_inclusive(' ')
-                    .map(str::to_owned)
-                    .collect();
-                let count = words.len() as u64;
-                (Script::Words(words), PAUSE, count)
-            }
-        };
-        // About four characters a token, as everybody estimates.
+        let (script, pause) = Script::answering(&question);
+        // About four characters a token, as everybody estimates; a delta is one.
         let usage = Usage {
             input: (prompt as u64).div_ceil(4),
-            output: answer,
+            output: script.deltas(),
             ..Usage::default()
         };
         Self {
@@ -162,6 +141,32 @@ impl Demo {
 }
 
 impl Script {
+    /// What to say, and how long to wait between its deltas.
+    fn answering(question: &str) -> (Self, Duration) {
+        let Ok(Request { demo }) = serde_json::from_str(question) else {
+            let words = answer(question);
+            let words = words.split_inclusive(' ').map(str::to_owned).collect();
+            return (Self::Words(words), PAUSE);
+        };
+        let left = demo.deltas.min(MAX_DELTAS);
+        let pause = Duration::from_millis(demo.delay_ms.min(MAX_PAUSE_MS));
+        (
+            Self::Repeat {
+                text: demo.text,
+                left,
+            },
+            pause,
+        )
+    }
+
+    /// How many deltas are left.
+    fn deltas(&self) -> u64 {
+        match self {
+            Self::Words(words) => words.len() as u64,
+            Self::Repeat { left, .. } => *left,
+        }
+    }
+
     fn next(&mut self) -> Option<String> {
         match self {
             Self::Words(words) => words.pop_front(),

@@ -42,6 +42,7 @@ variables! {
     PROXY_STOP_AFTER_TOOLS_GRACE_MS, "300", "The grace, in milliseconds.";
     PROXY_TOOL_BLOCK_MAX, "0", "Tool calls after which a turn ends; 0 is no limit.";
     PROXY_SUPPRESS_TAIL_AFTER_TOOLS, "false", "Withholds text that follows a tool call.";
+    PROXY_OUTPUT_MODE, "obsidian-xml", "What becomes of tool calls the model writes as `<use_tool>` text: `obsidian-xml` leaves them text, `openai-json` makes them `tool_calls`. The header `x-proxy-output-mode` overrides it for one request.";
     PROXY_MAX_BODY_BYTES, "16777216", "The largest request body.";
     PROXY_TIMEOUT_MS, "300000", "The longest a whole answer may take.";
     PROXY_STREAM_IDLE_TIMEOUT_MS, "300000", "The longest Codex may be silent within an answer.";
@@ -50,7 +51,7 @@ variables! {
     PROXY_LOG, "info", "What is logged: a level, or directives as `codex_gateway=debug,policy=info`.";
     PROXY_LOG_FORMAT, "text", "`text` or `json`.";
     WORKER_STARTUP_TIMEOUT_MS, "8000", "The longest a Codex child may take to be ready.";
-    WORKER_REQUEST_TIMEOUT_MS, "120000", "The longest a Codex child may take to answer one request of ours.";
+    WORKER_REQUEST_TIMEOUT_MS, "30000", "The longest a Codex child may take to answer one request of ours.";
     WORKER_BACKOFF_INITIAL_MS, "500", "The wait before a child that failed is started again; doubles each time. The first restart is at once.";
     WORKER_BACKOFF_MAX_MS, "5000", "The longest such wait.";
     WORKER_SHUTDOWN_GRACE_MS, "5000", "How long a child may take to end before it is killed.";

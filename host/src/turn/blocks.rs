@@ -1,5 +1,7 @@
 //! Finds `<use_tool>` blocks in the answer's text: tool calls of clients that describe their tools in the prompt.
 
+use serde_json::{Map, Value};
+
 use super::search::{Scan, Search};
 
 const OPENING: &str = "<use_tool";
@@ -14,6 +16,67 @@ pub(super) struct Block {
     pub(super) name: String,
     /// What stands between its tags, trimmed.
     pub(super) arguments: String,
+}
+
+impl Block {
+    /// The arguments as a JSON object: written as one, or as tags of which each is a member.
+    pub(super) fn to_json(&self) -> String {
+        let mut content = self.arguments.as_str();
+        if let Some((before, rest)) = content.split_once("<name>")
+            && let Some((_, after)) = rest.split_once("</name>")
+        {
+            content = if before.trim().is_empty() {
+                after
+            } else {
+                before
+            };
+        }
+        let content = content.trim();
+        if let Ok(object @ Value::Object(_)) = serde_json::from_str(content) {
+            return object.to_string();
+        }
+        Value::Object(members(content)).to_string()
+    }
+}
+
+/// The tags at the top of a text, by name. A value that is a JSON list or object is one.
+fn members(mut content: &str) -> Map<String, Value> {
+    let mut members = Map::new();
+    while let Some((_, rest)) = content.split_once('<')
+        && let Some((name, rest)) = rest.split_once('>')
+    {
+        content = rest;
+        let closing = format!("</{name}>");
+        let Some((value, rest)) = rest.split_once(closing.as_str()) else {
+            continue;
+        };
+        content = rest;
+        let value = value.trim();
+        let json = value
+            .starts_with(['{', '['])
+            .then(|| serde_json::from_str(value).ok());
+        let value = json
+            .flatten()
+            .unwrap_or_else(|| Value::String(unescape(value)));
+        members.insert(name.trim().to_owned(), value);
+    }
+    members
+}
+
+/// XML's five entities; the ampersand last, so that nothing is unescaped twice.
+fn unescape(text: &str) -> String {
+    let entities = [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&apos;", "'"),
+        ("&amp;", "&"),
+    ];
+    entities
+        .iter()
+        .fold(text.to_owned(), |text, (entity, character)| {
+            text.replace(entity, character)
+        })
 }
 
 /// What a piece of text led to.
@@ -119,6 +182,34 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arguments_become_a_json_object() {
+        for (inside, json) in [
+            (
+                "<name>f</name><query>a &amp;lt; b</query>",
+                r#"{"query":"a &lt; b"}"#,
+            ),
+            (
+                "\n  <name>f</name>\n  <path>x/y.md</path>\n  <n>3</n>\n",
+                r#"{"n":"3","path":"x/y.md"}"#,
+            ),
+            (
+                "<name>f</name><tags>[\"a\", 1]</tags>",
+                r#"{"tags":["a",1]}"#,
+            ),
+            (
+                "<name>f</name>{\"q\": {\"deep\": true}}",
+                r#"{"q":{"deep":true}}"#,
+            ),
+            ("{\"q\": 1}<name>f</name>", r#"{"q":1}"#),
+            ("<name>f</name><open>never closed <b>x</b>", r#"{"b":"x"}"#),
+            ("", "{}"),
+        ] {
+            let block = read(format!("<use_tool>{inside}</use_tool>"));
+            assert_eq!(block.to_json(), json, "{inside}");
+        }
+    }
 
     /// Text outside blocks with `|` where a block stood, then the blocks as (name, arguments).
     fn blocks<'a>(pieces: impl IntoIterator<Item = &'a str>) -> (String, Vec<(String, String)>) {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::answer::{Answer, Call};
 use super::blocks::{Block, Blocks, Found};
-use super::{Delta, Error, Finish, Rules};
+use super::{Delta, Error, Finish, Rules, Textual};
 use crate::codex::{Event, Outcome, Usage};
 
 /// What the machine is told.
@@ -80,6 +80,8 @@ pub struct Machine {
     asked: Option<Asked>,
     wait: Option<u32>,
     blocks: Option<Blocks>,
+    /// Blocks become calls, whose ids begin so.
+    block_ids: Option<String>,
     answer: Answer,
     progress: Progress,
     /// The outputs of the step under way: the caller's own list meanwhile.
@@ -122,8 +124,12 @@ impl Machine {
             queue: VecDeque::new(),
             asked: None,
             wait: None,
-            blocks: rules.textual_tools.then(Blocks::new),
+            blocks: (rules.textual_tools != Textual::Ignored).then(Blocks::new),
             answer: Answer::new(&rules),
+            block_ids: match rules.textual_tools {
+                Textual::Calls { id_prefix } => Some(id_prefix),
+                Textual::Ignored | Textual::Text => None,
+            },
             progress: Progress::default(),
             out: Vec::new(),
         }
@@ -228,6 +234,15 @@ impl Machine {
     }
 
     fn hear_block(&mut self, block: Block) {
+        if let Some(prefix) = self.block_ids.as_ref().filter(|_| !block.name.is_empty()) {
+            let call = Call {
+                id: format!("{prefix}{}", self.progress.calls),
+                arguments: block.to_json(),
+                name: block.name.clone(),
+            };
+            let question = self.called(block.name, block.arguments, true);
+            return self.ask(Asked::Call(call), question);
+        }
         if let Some(text) = self.answer.admit_block(block.text, &mut self.out) {
             let question = self.called(block.name, block.arguments, true);
             self.ask(Asked::Block(text), question);

@@ -71,7 +71,7 @@ const DISABLED: [&str; 29] = [
 ];
 
 /// Variables Codex always gets, if we have them. `LC_*` too.
-const ENVIRONMENT: [&str; 20] = [
+const ENVIRONMENT: [&str; 17] = [
     "PATH",
     "HOME",
     "USER",
@@ -89,9 +89,6 @@ const ENVIRONMENT: [&str; 20] = [
     "https_proxy",
     "no_proxy",
     "all_proxy",
-    "LC_ALL",
-    "LC_CTYPE",
-    "LC_MESSAGES",
 ];
 
 /// The gateway's own settings, keys among them, begin so.

@@ -110,6 +110,10 @@ impl Supervisor {
         self.status.send_modify(|status| status.pid = pid);
         let mut ready_since = None;
         let end = match self.make_ready(&mut worker).await {
+            // It may have read other providers than its environment was picked for.
+            Ok(()) if launch::read_home(&self.config) != home => {
+                End::Useless("config.toml changed while the worker started".to_owned())
+            }
             Ok(()) => {
                 ready_since = Some(Instant::now());
                 self.publish(&worker);

@@ -156,6 +156,21 @@ async fn a_worker_that_cannot_start_says_why_and_is_tried_until_it_can() {
 }
 
 #[tokio::test]
+async fn a_configuration_that_changes_under_the_start_is_read_again() {
+    let rig = rig(|config| {
+        // The script mends the configuration the first time it starts, after it was read.
+        let mend =
+            "case $1 in app-server) echo 'model = \"new\"' > \"$CODEX_HOME/config.toml\";; esac\n";
+        let text = SCRIPT.replacen('\n', &format!("\n{mend}"), 1);
+        script(&config.bin, &text);
+    })
+    .await;
+    let status = rig.until(|status| status.ready).await;
+    assert_eq!(status.restarts, 1);
+    rig.server.shutdown().await;
+}
+
+#[tokio::test]
 async fn leases_are_counted_and_come_back() {
     let rig = rig(|config| {
         config.max_turns = 2;

@@ -228,6 +228,8 @@ fn verbosity_and_service_tier_are_passed_on_where_codex_knows_them() {
     for (verbosity, tier, expected_tier) in [
         (Some("low"), Some("flex"), Some("flex")),
         (None, Some("priority"), Some("priority")),
+        (None, Some("fast"), Some("priority")),
+        (None, Some("scale"), None),
         (Some("high"), Some("auto"), None),
         (None, Some("default"), None),
         (None, None, None),

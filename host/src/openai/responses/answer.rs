@@ -36,7 +36,7 @@ impl Answer {
 
     /// Adds a delta, and tells what that did to the items. Nothing is added after the end.
     pub(super) fn push(&mut self, delta: Delta, step: &mut impl FnMut(Step<'_>)) {
-        if self.outcome.is_some() {
+        if self.has_ended() {
             return;
         }
         match delta {
@@ -64,6 +64,10 @@ impl Answer {
                 self.outcome = Some(Err(error.into()));
             }
         }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.outcome.is_some()
     }
 
     /// How far it has come, or how it ended.

@@ -23,7 +23,6 @@ pub struct Event {
 pub struct Events {
     answer: Answer,
     begun: bool,
-    ended: bool,
     writer: Writer,
 }
 
@@ -34,7 +33,6 @@ impl Events {
         Self {
             answer: Answer::new(head, context),
             begun: false,
-            ended: false,
             writer: Writer::default(),
         }
     }
@@ -50,7 +48,7 @@ impl Events {
 
     /// Appends what a delta amounts to.
     pub fn push(&mut self, delta: Delta, out: &mut Vec<Event>) {
-        if self.ended {
+        if self.answer.has_ended() {
             return;
         }
         self.begin(out);
@@ -62,7 +60,6 @@ impl Events {
             State::Incomplete(_) => "response.incomplete",
             State::Failed => "response.failed",
         };
-        self.ended = true;
         writer.whole(name, &self.answer, out);
     }
 

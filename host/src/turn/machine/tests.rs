@@ -62,7 +62,7 @@ fn tools() -> Rules {
 
 fn textual() -> Rules {
     Rules {
-        textual_tools: true,
+        textual_tools: Textual::Text,
         ..Rules::default()
     }
 }

@@ -255,6 +255,8 @@ fn nothing_follows_the_end() {
         let once = events(&json!({}), &[says("a"), last.clone()]);
         let more = [says("a"), last, says("b"), busy(), end(Finish::Length)];
         assert_eq!(events(&json!({}), &more), once);
+        let once = object(&json!({}), &more[..2]);
+        assert_eq!(object(&json!({}), &more), once);
     }
 }
 

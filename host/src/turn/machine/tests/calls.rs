@@ -60,7 +60,7 @@ fn what_comes_while_a_question_is_open_waits_in_order() {
         ":sampled",
     ];
     let rules = Rules {
-        textual_tools: true,
+        textual_tools: Textual::Text,
         ..tools()
     };
     let one_by_one = told(&play(rules.clone(), &words));
@@ -270,7 +270,7 @@ fn a_stop_sequence_may_reach_into_a_block() {
     let block = "a\n<use_tool name=\"f\">1</use_tool>b";
     let judged = |stop: &str, answer| {
         let rules = Rules {
-            textual_tools: true,
+            textual_tools: Textual::Text,
             ..stopping_at(&[stop])
         };
         judged(rules, &[block, ":completed"], &[answer])
@@ -290,5 +290,47 @@ fn a_stop_sequence_may_reach_into_a_block() {
     ] {
         let expected = (asked.to_owned(), expected.to_owned());
         assert_eq!(judged(stop, answer), expected, "{stop:?}");
+    }
+}
+
+#[test]
+fn a_written_call_becomes_a_call_where_the_client_wants_that() {
+    let rules = || Rules {
+        textual_tools: Textual::Calls {
+            id_prefix: "call_x_".to_owned(),
+        },
+        ..Rules::default()
+    };
+    let text =
+        "Look: <use_tool><name>f</name><q>1</q></use_tool> and <use_tool>nameless</use_tool>";
+    for at in 0..=text.len() {
+        let (mut machine, mut out) = (Machine::new(rules()), Vec::new());
+        let pieces = [&text[..at], &text[at..]].map(|piece| Event::Text(piece.to_owned()));
+        let ended = Event::Ended(Outcome::Completed);
+        for event in pieces.into_iter().chain([ended]) {
+            machine.step(Input::Event(event), &mut out);
+            while machine.is_asking() {
+                machine.step(Input::Verdict(GoOn), &mut out);
+            }
+        }
+        let (mut shown, mut calls) = (String::new(), Vec::new());
+        for output in out {
+            match output {
+                Output::Emit(Delta::Text(text)) => shown.push_str(&text),
+                Output::Emit(Delta::Call {
+                    id,
+                    name,
+                    arguments,
+                    ..
+                }) => calls.push([id, name, arguments]),
+                Output::Emit(Delta::End { finish, .. }) => assert_eq!(finish, Finish::ToolCalls),
+                _ => {}
+            }
+        }
+        assert_eq!(
+            shown, "Look:  and <use_tool>nameless</use_tool>",
+            "cut at {at}"
+        );
+        assert_eq!(calls, [["call_x_0", "f", r#"{"q":"1"}"#]], "cut at {at}");
     }
 }

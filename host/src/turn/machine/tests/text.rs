@@ -108,7 +108,7 @@ fn a_limit_before_a_block_ends_the_answer_unasked() {
     ] {
         let rules = Rules {
             max_tokens: Some(1),
-            textual_tools: true,
+            textual_tools: Textual::Text,
             ..stopping_at(&[stop])
         };
         let outputs = play(rules, &[text]);
@@ -131,7 +131,7 @@ fn the_answer_does_not_depend_on_how_codex_cuts_its_text() {
         ":completed",
     ]);
     let everything = Rules {
-        textual_tools: true,
+        textual_tools: Textual::Text,
         max_tokens: Some(22),
         ..stopping_at(&["\n\nUser!", ">2<"])
     };

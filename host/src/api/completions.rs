@@ -1,0 +1,42 @@
+//! `/v1/completions`: a prompt instead of a conversation, for clients that know nothing else.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::response::sse::Event;
+
+use super::intake::{self, Intake};
+use super::{Shared, error, sse};
+use crate::openai::completions::{Chunks, Completion, CompletionRequest};
+use crate::openai::{ApiError, id};
+use crate::turn::Delta;
+
+/// `POST`
+pub(super) async fn complete(
+    State(shared): State<Shared>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (intake, body) = Intake::open(&shared, request).await?;
+    let request = CompletionRequest::parse(&body)?;
+    drop(body);
+    let (model, target) = intake.resolve(request.model.clone(), None).await?;
+    let form = request.form;
+    let head = intake::head(id::completion(), model.clone());
+    let plan = request.into_plan(target);
+    let exchange = intake.begin(&model, form.stream, plan).await?;
+    if form.stream {
+        return sse::respond(exchange, Chunks::new(head, form), shared.config.keepalive).await;
+    }
+    let mut completion = Completion::new(head);
+    exchange.fold(|delta| completion.push(delta)).await?;
+    completion.into_json().map(error::json)
+}
+
+impl sse::Writer for Chunks {
+    fn begin(&mut self, _: &mut Vec<Event>) {}
+
+    fn push(&mut self, delta: Delta, out: &mut Vec<Event>) {
+        let mut written = Vec::new();
+        self.push(delta, &mut written);
+        out.extend(written.into_iter().map(sse::data));
+    }
+}

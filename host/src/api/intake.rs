@@ -1,0 +1,136 @@
+//! What every generating endpoint does, whatever its dialect: read the body, ask the policies, begin the exchange.
+
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::request::Parts;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::admission::{self, Ask};
+use super::observed::Observed;
+use super::record::Record;
+use super::{Shared, client, error};
+use crate::codex::Plan;
+use crate::openai::{ApiError, Head, Target};
+use crate::policy::{Caller, model};
+use crate::turn::Rules;
+use crate::turn::drive::{Exchange, Judge, Limits};
+
+/// A request that may generate, on its way to an exchange.
+pub(super) struct Intake<'a> {
+    shared: &'a Shared,
+    pub(super) record: Record,
+    pub(super) caller: Caller,
+    parts: Parts,
+}
+
+impl<'a> Intake<'a> {
+    /// Reads the body of a request that passed the guard.
+    pub(super) async fn open(
+        shared: &'a Shared,
+        request: Request,
+    ) -> Result<(Self, Bytes), ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let record = parts.extensions.remove::<Record>();
+        let caller = parts.extensions.remove::<Caller>();
+        let (Some(record), Some(caller)) = (record, caller) else {
+            return Err(error::internal());
+        };
+        let body = read(body, &parts.headers, shared.config.max_body).await?;
+        let intake = Self {
+            shared,
+            record,
+            caller,
+            parts,
+        };
+        Ok((intake, body))
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    /// Asks the model policy: the name for the client, and what Codex runs.
+    pub(super) async fn resolve(
+        &self,
+        requested: Option<String>,
+        effort: Option<String>,
+    ) -> Result<(String, Target), ApiError> {
+        let ask = model::Ask {
+            caller: self.caller.clone(),
+            requested,
+            effort,
+        };
+        let generation = self.record.generation();
+        let target = generation.resolve(ask, client::now_ms()).await?;
+        self.record.set_model(&target.id);
+        let runs = Target {
+            model: target.model,
+            effort: target.effort,
+            provider: target.provider,
+        };
+        Ok((target.id, runs))
+    }
+
+    /// Asks the rate-limit policy, now that all is known that it may want to know, and begins the exchange.
+    pub(super) async fn begin(
+        &self,
+        model: &str,
+        streaming: bool,
+        (plan, rules): (Plan, Rules),
+    ) -> Result<Observed, ApiError> {
+        let most = rules.max_tokens.unwrap_or_default();
+        let ask = Ask {
+            client: client::address(&self.parts, &self.shared.config.trusted),
+            caller: Some(self.caller.clone()),
+            endpoint: self.parts.uri.path().to_owned(),
+            model: Some(model.to_owned()),
+            streaming,
+            estimated_tokens: rules.prompt_tokens_estimate.saturating_add(most),
+        };
+        admission::ask(self.shared, &self.record, ask).await?;
+        let generation = self.record.generation().clone();
+        let judge = Judge::new(generation, self.caller.clone(), model.to_owned(), streaming);
+        let limits = Limits {
+            total: self.shared.config.turn_timeout,
+            idle: self.shared.config.idle_timeout,
+            ending: self.shared.ending.clone(),
+        };
+        let exchange = Exchange::start(&self.shared.backend, plan, rules, judge, limits).await;
+        let exchange = exchange.map_err(|error| self.record.fail(error))?;
+        Ok(Observed::new(exchange, self.record.clone()))
+    }
+}
+
+/// What every part of the answer repeats.
+pub(super) fn head(id: String, model: String) -> Head {
+    Head {
+        id,
+        created: client::now_ms() / 1_000,
+        model,
+    }
+}
+
+/// The whole body, if it is not too large, whether or not its length was announced.
+async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, ApiError> {
+    let too_large = || {
+        let message =
+            format!("The request body is larger than {limit} bytes, the limit of this gateway.");
+        ApiError::new(413, "invalid_request_error", "request_too_large", message)
+    };
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: usize| length > limit) {
+        return Err(too_large());
+    }
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(_) => {
+            let message = "The request body ended before it was complete.";
+            Err(ApiError::invalid_request("request_aborted", message))
+        }
+    }
+}

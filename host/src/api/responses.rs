@@ -1,0 +1,163 @@
+//! `/v1/responses`: one request, one exchange, as events or one object; and what is kept of it.
+
+use axum::Extension;
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use axum::response::sse::Event;
+use serde_json::{Value, json};
+
+use super::intake::{self, Intake};
+use super::{Shared, error, sse};
+use crate::openai::responses::{self, Events, Memory, ResponseObject, ResponsesRequest};
+use crate::openai::{ApiError, id};
+use crate::policy::Caller;
+use crate::turn::Delta;
+
+/// `POST`
+pub(super) async fn create(
+    State(shared): State<Shared>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (intake, body) = Intake::open(&shared, request).await?;
+    let request = ResponsesRequest::parse(&body)?;
+    drop(body);
+    let past = recall(&shared, &intake.caller, &request)?;
+    let (model, target) = intake
+        .resolve(request.model.clone(), request.effort.clone())
+        .await?;
+    let stream = request.stream;
+    let (plan, rules, context) = request.into_plan(target, past)?;
+    let head = intake::head(id::response(), model.clone());
+    let exchange = intake.begin(&model, stream, (plan, rules)).await?;
+    let keep = Keep {
+        shared: shared.clone(),
+        caller: intake.caller.id.clone(),
+        id: head.id.clone(),
+    };
+    if stream {
+        let writer = Writer {
+            events: Events::new(head, context),
+            keep,
+        };
+        return sse::respond(exchange, writer, shared.config.keepalive).await;
+    }
+    let mut object = ResponseObject::new(head, context);
+    exchange.fold(|delta| object.push(delta)).await?;
+    let (object, memory) = object.into_json()?;
+    if let Some(memory) = memory {
+        keep.put(object.clone(), memory);
+    }
+    Ok(error::json(object))
+}
+
+/// `GET /v1/responses/{id}`
+pub(super) async fn show(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, ApiError> {
+    let object = shared.responses.object(&caller.id, &id);
+    object.map(error::json).ok_or_else(|| not_found(&id))
+}
+
+/// `DELETE /v1/responses/{id}`
+pub(super) async fn delete(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, ApiError> {
+    if !shared.responses.delete(&caller.id, &id) {
+        return Err(not_found(&id));
+    }
+    let deleted = json!({"id": id, "object": "response", "deleted": true});
+    Ok(error::json(deleted.to_string()))
+}
+
+fn not_found(id: &str) -> ApiError {
+    let message = format!("Response with id '{id}' not found.");
+    ApiError::new(404, "invalid_request_error", "response_not_found", message)
+}
+
+/// What the request refers to. Unknown items are told of when the input is put together.
+fn recall(
+    shared: &Shared,
+    caller: &Caller,
+    request: &ResponsesRequest,
+) -> Result<Memory, ApiError> {
+    let conversation = match &request.previous_response_id {
+        None => Vec::new(),
+        Some(id) => shared
+            .responses
+            .conversation(&caller.id, id)
+            .ok_or_else(|| previous_not_found(id))?,
+    };
+    let items = request
+        .references()
+        .filter_map(|id| Some((id.to_owned(), shared.responses.item(&caller.id, id)?)))
+        .collect();
+    Ok(Memory {
+        conversation,
+        items,
+    })
+}
+
+fn previous_not_found(id: &str) -> ApiError {
+    let message = format!("Previous response with id '{id}' not found.");
+    ApiError::invalid_request("previous_response_not_found", message).about("previous_response_id")
+}
+
+/// Where an answer is kept.
+struct Keep {
+    shared: Shared,
+    caller: String,
+    id: String,
+}
+
+impl Keep {
+    fn put(&self, object: String, memory: Memory) {
+        self.shared
+            .responses
+            .put(&self.caller, &self.id, object, memory);
+    }
+}
+
+struct Writer {
+    events: Events,
+    keep: Keep,
+}
+
+impl Writer {
+    /// Before the last event is sent: clients continue at once.
+    fn remember(&mut self, last: &responses::Event) {
+        let Some(memory) = self.events.take_memory() else {
+            return;
+        };
+        let object = serde_json::from_str::<Value>(&last.data)
+            .ok()
+            .and_then(|mut event| event.get_mut("response").map(Value::take));
+        if let Some(object) = object {
+            self.keep.put(object.to_string(), memory);
+        }
+    }
+}
+
+impl sse::Writer for Writer {
+    fn begin(&mut self, out: &mut Vec<Event>) {
+        let mut written = Vec::new();
+        self.events.begin(&mut written);
+        out.extend(written.into_iter().map(named));
+    }
+
+    fn push(&mut self, delta: Delta, out: &mut Vec<Event>) {
+        let mut written = Vec::new();
+        self.events.push(delta, &mut written);
+        if let Some(last) = written.last() {
+            self.remember(last);
+        }
+        out.extend(written.into_iter().map(named));
+    }
+}
+
+fn named(event: responses::Event) -> Event {
+    Event::default().event(event.name).data(event.data)
+}

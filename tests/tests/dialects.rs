@@ -1,0 +1,338 @@
+//! Tools, responses and old completions over one Codex turn each: what the dialects add to a chat.
+
+use codex_gateway_tests::gateway::{Gateway, KEY, Setup, say};
+use codex_gateway_tests::sse::{self, Event, Events, finishes};
+use serde_json::{Value, json};
+
+async fn fake() -> Gateway {
+    Setup::codex(env!("CARGO_BIN_EXE_fake-codex")).start().await
+}
+
+fn script(script: Value) -> String {
+    json!({"fake": script}).to_string()
+}
+
+/// The weather, twice.
+fn two_calls() -> String {
+    script(json!({
+        "text": ["Let me look."],
+        "call": [
+            {"name": "get_weather", "arguments": "{\"city\": \"Paris\"}", "id": "call_1"},
+            {"name": "get_weather", "arguments": "{\"city\":  \"Rome\"}", "id": "call_2"},
+        ],
+    }))
+}
+
+fn weather() -> Value {
+    json!({"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}})
+}
+
+fn post(gateway: &Gateway, path: &str, body: &Value) -> reqwest::RequestBuilder {
+    let url = format!("{}{path}", gateway.origin);
+    gateway.client.post(url).bearer_auth(KEY).json(body)
+}
+
+async fn json_of(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+/// Everything the fake was asked, as one text.
+fn journal(gateway: &Gateway) -> String {
+    std::fs::read_to_string(gateway.home().join("fake-log.ndjson")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_reach_the_client_as_the_model_wrote_them() {
+    let gateway = fake().await;
+    let mut body = say(&two_calls());
+    body["tools"] = json!([{"type": "function", "function": weather()}]);
+    let (status, answer) = json_of(gateway.chat(&body)).await;
+    assert_eq!(status, 200, "{answer}");
+    let choice = &answer["choices"][0];
+    assert_eq!(choice["finish_reason"], "tool_calls");
+    assert_eq!(choice["message"]["content"], "Let me look.");
+    let calls = choice["message"]["tool_calls"].as_array().unwrap();
+    assert_eq!(calls[0]["id"], "call_1");
+    assert_eq!(
+        calls[1]["function"]["arguments"], "{\"city\":  \"Rome\"}",
+        "blanks and all"
+    );
+
+    body["stream"] = json!(true);
+    let events = Events::of(gateway.chat(&body).send().await.unwrap())
+        .rest()
+        .await;
+    assert_eq!(finishes(&events), ["tool_calls"]);
+    let fragments: Vec<&Value> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Data(data) => data["choices"][0]["delta"]["tool_calls"].get(0),
+            _ => None,
+        })
+        .collect();
+    let first: Vec<&Value> = fragments
+        .iter()
+        .copied()
+        .filter(|call| call.get("id").is_some())
+        .collect();
+    assert_eq!(
+        (&first[0]["index"], &first[1]["index"]),
+        (&json!(0), &json!(1))
+    );
+    assert_eq!(first[0]["type"], "function");
+    let arguments: String = fragments
+        .iter()
+        .filter(|call| call["index"] == 0)
+        .filter_map(|call| call["function"]["arguments"].as_str())
+        .collect();
+    assert_eq!(arguments, "{\"city\": \"Paris\"}");
+
+    // The results go back as history.
+    let messages = json!([
+        {"role": "user", "content": "Weather?"},
+        choice["message"],
+        {"role": "tool", "tool_call_id": "call_1", "content": "18 degrees"},
+        {"role": "tool", "tool_call_id": "call_2", "content": "24 degrees"},
+    ]);
+    let body =
+        json!({"messages": messages, "tools": [{"type": "function", "function": weather()}]});
+    assert_eq!(json_of(gateway.chat(&body)).await.0, 200);
+    assert!(journal(&gateway).contains("24 degrees"));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tool_stop_settings_end_a_turn_at_its_first_call() {
+    let setup = Setup::codex(env!("CARGO_BIN_EXE_fake-codex"));
+    let gateway = setup
+        .var("PROXY_STOP_AFTER_TOOLS", "true")
+        .var("PROXY_STOP_AFTER_TOOLS_MODE", "first")
+        .start()
+        .await;
+    let mut body = say(&two_calls());
+    body["tools"] = json!([{"type": "function", "function": weather()}]);
+    let (_, answer) = json_of(gateway.chat(&body)).await;
+    let calls = answer["choices"][0]["message"]["tool_calls"]
+        .as_array()
+        .unwrap();
+    assert_eq!(calls.len(), 1, "{answer}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_written_as_text_stay_text_or_become_calls() {
+    let gateway = fake().await;
+    let block = "<use_tool><name>localSearch</name><query>cats</query></use_tool>";
+    let text = script(
+        json!({"text": ["Searching. <use_", "tool><name>localSearch</name><query>cats</query></use_tool>"]}),
+    );
+    let response = gateway.chat(&say(&text)).send().await.unwrap();
+    assert_eq!(response.headers()["x-proxy-output-mode"], "obsidian-xml");
+    let answer: Value = response.json().await.unwrap();
+    assert_eq!(
+        answer["choices"][0]["message"]["content"],
+        format!("Searching. {block}")
+    );
+    assert_eq!(answer["choices"][0]["finish_reason"], "stop");
+
+    let asked = gateway
+        .chat(&say(&text))
+        .header("x-proxy-output-mode", "openai-json");
+    let (_, answer) = json_of(asked).await;
+    let call = &answer["choices"][0]["message"]["tool_calls"][0];
+    assert_eq!(
+        call["function"],
+        json!({"name": "localSearch", "arguments": "{\"query\":\"cats\"}"})
+    );
+    assert_eq!(answer["choices"][0]["finish_reason"], "tool_calls");
+    gateway.stop().await;
+}
+
+/// Name and data of each event of a responses stream.
+async fn events(response: reqwest::Response) -> Vec<(String, Value)> {
+    let text = response.text().await.unwrap();
+    let event = |block: &str| {
+        let (name, data) = block.strip_prefix("event: ")?.split_once("\ndata: ")?;
+        Some((name.to_owned(), serde_json::from_str(data).unwrap()))
+    };
+    text.split("\n\n").filter_map(event).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_streams_its_events_in_order() {
+    let gateway = fake().await;
+    let input = script(json!({"reasoning": ["Hm."], "text": ["Good ", "day."]}));
+    let body = json!({"model": "codex-5", "input": input, "stream": true});
+    let events = events(post(&gateway, "/v1/responses", &body).send().await.unwrap()).await;
+    let names: Vec<&str> = events.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names[..2], ["response.created", "response.in_progress"]);
+    assert_eq!(names.last(), Some(&"response.completed"));
+    for (number, (name, data)) in events.iter().enumerate() {
+        assert_eq!(
+            (&data["sequence_number"], &data["type"]),
+            (&json!(number), &json!(name))
+        );
+    }
+    let text: String = events
+        .iter()
+        .filter(|(name, _)| name == "response.output_text.delta")
+        .filter_map(|(_, data)| data["delta"].as_str())
+        .collect();
+    assert_eq!(text, "Good day.");
+    let response = &events.last().unwrap().1["response"];
+    let kinds: Vec<&Value> = response["output"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| &item["type"])
+        .collect();
+    assert_eq!(kinds, ["reasoning", "message"]);
+    assert_eq!(response["usage"]["total_tokens"], 150);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_is_continued_fetched_and_forgotten_by_its_caller_only() {
+    let alice = codex_gateway::secret::fingerprint(b"sk-test");
+    let bob = codex_gateway::secret::fingerprint(b"sk-bob");
+    let keys = json!({"keys": [{"id": "alice", "sha256": alice}, {"id": "bob", "sha256": bob}]});
+    let setup = Setup::codex(env!("CARGO_BIN_EXE_fake-codex"));
+    let gateway = setup
+        .policy("auth.json", keys.to_string().as_bytes())
+        .start()
+        .await;
+    for stream in [false, true] {
+        let body = json!({"input": script(json!({"text": ["Forty-two."]})), "stream": stream});
+        let response = post(&gateway, "/v1/responses", &body).send().await.unwrap();
+        let first: Value = match stream {
+            false => response.json().await.unwrap(),
+            true => events(response).await.pop().unwrap().1["response"].clone(),
+        };
+        let id = first["id"].as_str().unwrap();
+
+        let body = json!({"input": format!("Why, {stream}?"), "previous_response_id": id});
+        let (status, second) = json_of(post(&gateway, "/v1/responses", &body)).await;
+        assert_eq!((status, &second["previous_response_id"]), (200, &json!(id)));
+        let asked = journal(&gateway);
+        let last = asked.lines().rfind(|line| line.contains("Why,")).unwrap();
+        assert!(
+            last.contains("Forty-two."),
+            "the conversation goes on: {last}"
+        );
+
+        let path = format!("/v1/responses/{id}");
+        let (status, fetched) = json_of(gateway.get(&path)).await;
+        assert_eq!((status, &fetched), (200, &first));
+        let url = format!("{}{path}", gateway.origin);
+        let stranger = gateway.client.get(&url).bearer_auth("sk-bob");
+        assert_eq!(json_of(stranger).await.0, 404, "not bob's");
+        let theft = gateway
+            .client
+            .post(format!("{}/v1/responses", gateway.origin));
+        let (status, error) = json_of(theft.bearer_auth("sk-bob").json(&body)).await;
+        assert_eq!(
+            (status, &error["error"]["param"]),
+            (400, &json!("previous_response_id"))
+        );
+        let (status, deleted) = json_of(gateway.client.delete(&url).bearer_auth(KEY)).await;
+        assert_eq!((status, &deleted["deleted"]), (200, &json!(true)));
+        assert_eq!(json_of(gateway.get(&path)).await.0, 404);
+        let (status, error) = json_of(post(&gateway, "/v1/responses", &body)).await;
+        assert_eq!(
+            (status, &error["error"]["code"]),
+            (400, &json!("previous_response_not_found"))
+        );
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_calls_functions_and_takes_their_outputs() {
+    let gateway = fake().await;
+    let mut tool = weather();
+    tool["type"] = json!("function");
+    let body = json!({"input": two_calls(), "tools": [tool]});
+    let (status, first) = json_of(post(&gateway, "/v1/responses", &body)).await;
+    assert_eq!(status, 200, "{first}");
+    let calls: Vec<&Value> = first["output"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|item| item["type"] == "function_call")
+        .collect();
+    assert_eq!(
+        (&calls[0]["call_id"], &calls[1]["name"]),
+        (&json!("call_1"), &json!("get_weather"))
+    );
+    let outputs = json!([
+        {"type": "function_call_output", "call_id": "call_1", "output": "18 degrees"},
+        {"type": "function_call_output", "call_id": "call_2", "output": "24 degrees"},
+    ]);
+    let body = json!({"input": outputs, "previous_response_id": first["id"], "tools": [tool]});
+    let (status, second) = json_of(post(&gateway, "/v1/responses", &body)).await;
+    assert_eq!(
+        (status, &second["status"]),
+        (200, &json!("completed")),
+        "{second}"
+    );
+    assert!(journal(&gateway).contains("24 degrees"));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_breaks_says_so_in_every_dialect() {
+    let gateway = fake().await;
+    let dying = script(json!({"text": ["a", "b", "c"], "exit_after": 2}));
+    let body = json!({"input": dying, "stream": true});
+    let events = events(post(&gateway, "/v1/responses", &body).send().await.unwrap()).await;
+    let (name, last) = events.last().unwrap();
+    assert_eq!(
+        (name.as_str(), &last["response"]["status"]),
+        ("response.failed", &json!("failed"))
+    );
+
+    gateway.backend.ready().await;
+    let body = json!({"prompt": dying, "stream": true});
+    let response = post(&gateway, "/v1/completions", &body)
+        .send()
+        .await
+        .unwrap();
+    let events = Events::of(response).rest().await;
+    assert_eq!(sse::error(&events).unwrap()["code"], "worker_exited");
+    assert!(!events.contains(&Event::Done));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_completion_has_its_old_form() {
+    let gateway = fake().await;
+    let prompt = script(json!({"reasoning": ["hidden"], "text": ["once ", "upon"]}));
+    let body = json!({"model": "codex-5", "prompt": prompt});
+    let (status, answer) = json_of(post(&gateway, "/v1/completions", &body)).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["object"], "text_completion");
+    let choice =
+        json!({"text": "once upon", "index": 0, "logprobs": null, "finish_reason": "stop"});
+    assert_eq!(answer["choices"], json!([choice]));
+
+    let body = json!({"prompt": prompt, "stream": true, "stream_options": {"include_usage": true}});
+    let response = post(&gateway, "/v1/completions", &body)
+        .send()
+        .await
+        .unwrap();
+    let events = Events::of(response).rest().await;
+    let texts: String = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Data(data) => data["choices"][0]["text"].as_str(),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        (texts.as_str(), finishes(&events)),
+        ("once upon", vec!["stop".to_owned()])
+    );
+    assert_eq!(events.last(), Some(&Event::Done));
+    gateway.stop().await;
+}
