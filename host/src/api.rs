@@ -16,6 +16,7 @@ mod record;
 mod responses;
 mod sse;
 mod store;
+mod verify;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub struct Config {
     pub keepalive: Duration,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted: TrustedProxies,
+    /// The most answers a chat request may ask for.
+    pub max_choices: u32,
     /// What becomes of tool calls that are written as text, where a request does not say.
     pub output_mode: OutputMode,
 }
@@ -113,6 +116,17 @@ pub fn router(shared: Shared) -> Router {
         .route("/livez", get(health::live));
     guarded
         .merge(open)
+        .merge(verify::routes())
+        .fallback(error::unknown_path)
+        .method_not_allowed_fallback(error::wrong_method)
+        .layer(from_fn_with_state(shared.clone(), envelope::envelope))
+        .with_state(shared)
+}
+
+/// Only what an edge proxy asks, for a listener of its own.
+pub fn verify_router(shared: Shared) -> Router {
+    verify::routes()
+        .route("/healthz", get(health::health))
         .fallback(error::unknown_path)
         .method_not_allowed_fallback(error::wrong_method)
         .layer(from_fn_with_state(shared.clone(), envelope::envelope))

@@ -1,7 +1,7 @@
 //! Builds the gateway from its configuration, serves, and drains it.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,9 +47,9 @@ pub enum StartError {
 
 /// A gateway that listens, not serving yet.
 pub struct App {
-    listener: TcpListener,
-    address: SocketAddr,
-    router: Router,
+    main: Door,
+    /// For edge proxies, with `AUTH_PORT`.
+    auth: Option<Door>,
     live: Arc<Live>,
     backend: Backend,
     watcher: JoinHandle<()>,
@@ -73,10 +73,11 @@ impl App {
     /// # Errors
     /// As [`App::build`].
     pub async fn build_with(config: Config, engine: Engine) -> Result<Self, StartError> {
-        let address = SocketAddr::new(config.host, config.port);
-        let listen = |cause| StartError::Listen { address, cause };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let (listener, address) = listen(config.host, config.port).await?;
+        let auth_listener = match config.auth_port {
+            Some(port) => Some(listen(config.host, port).await?),
+            None => None,
+        };
 
         let backend = match &config.codex {
             Codex::AppServer(codex) => Backend::app_server((**codex).clone()).await?,
@@ -97,7 +98,7 @@ impl App {
         };
         let (draining, ending) = (CancellationToken::new(), CancellationToken::new());
         let watcher = watch_policies(&live, source, facts, draining.clone());
-        let router = api::router(Shared::new(Parts {
+        let shared = Shared::new(Parts {
             config: config.api,
             live: Arc::clone(&live),
             backend: backend.clone(),
@@ -105,12 +106,21 @@ impl App {
             counters: Arc::new(Counters::default()),
             draining: draining.clone(),
             ending: ending.clone(),
-        }));
-        let shutdown_grace = config.shutdown_grace;
-        Ok(Self {
+        });
+        let auth = auth_listener.map(|(listener, address)| Door {
             listener,
             address,
-            router,
+            router: api::verify_router(shared.clone()),
+        });
+        let main = Door {
+            listener,
+            address,
+            router: api::router(shared),
+        };
+        let shutdown_grace = config.shutdown_grace;
+        Ok(Self {
+            main,
+            auth,
             live,
             backend,
             watcher,
@@ -123,7 +133,13 @@ impl App {
     /// Where it listens; the real port if 0 was configured.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.main.address
+    }
+
+    /// Where it listens for edge proxies only, with `AUTH_PORT`.
+    #[must_use]
+    pub fn auth_address(&self) -> Option<SocketAddr> {
+        self.auth.as_ref().map(|door| door.address)
     }
 
     /// The policies that serve, and how they are replaced.
@@ -142,14 +158,14 @@ impl App {
     /// end with an error, the Codex child is reaped.
     ///
     /// # Errors
-    /// If the listener breaks.
+    /// If a listener breaks.
     pub async fn serve(
         self,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
         let Self {
-            listener,
-            router,
+            main,
+            auth,
             backend,
             watcher,
             draining,
@@ -157,29 +173,29 @@ impl App {
             shutdown_grace,
             ..
         } = self;
-        // Outside the router, so that it applies before a route is chosen.
-        let service = NormalizePathLayer::trim_trailing_slash().layer(router);
-        let service =
-            axum::ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(service);
-        let closing = draining.clone();
-        let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
+        let serving = async {
+            let auth = async {
+                match auth {
+                    Some(door) => door.serve(&draining).await,
+                    None => Ok(()),
+                }
+            };
+            tokio::try_join!(main.serve(&draining), auth)
+        };
+        let limit = async {
             stop.await;
             tracing::info!(
                 grace_ms = shutdown_grace.as_millis() as u64,
                 "draining: no new requests"
             );
-            closing.cancel();
-        });
-        let serving = std::pin::pin!(serving.into_future());
-        let limit = async {
-            draining.cancelled().await;
+            draining.cancel();
             tokio::time::sleep(shutdown_grace).await;
             tracing::warn!("the grace is over: what still streams ends with an error");
             ending.cancel();
             tokio::time::sleep(LAST_WORDS).await;
         };
         let result = tokio::select! {
-            result = serving => result,
+            result = serving => result.map(|((), ())| ()),
             () = limit => Ok(()),
         };
         // Also when the listener broke: nothing of ours outlives this call.
@@ -191,6 +207,34 @@ impl App {
         }
         result
     }
+}
+
+/// A listener and what it serves.
+struct Door {
+    listener: TcpListener,
+    address: SocketAddr,
+    router: Router,
+}
+
+impl Door {
+    /// Serves until intake closes and what was taken in is answered.
+    async fn serve(self, closing: &CancellationToken) -> std::io::Result<()> {
+        // Outside the router, so that it applies before a route is chosen.
+        let service = NormalizePathLayer::trim_trailing_slash().layer(self.router);
+        let service =
+            axum::ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(service);
+        axum::serve(self.listener, service)
+            .with_graceful_shutdown(closing.clone().cancelled_owned())
+            .await
+    }
+}
+
+async fn listen(host: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), StartError> {
+    let address = SocketAddr::new(host, port);
+    let failed = |cause| StartError::Listen { address, cause };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 fn facts(config: &Config, backend: &Backend) -> Facts {

@@ -2,13 +2,18 @@
 
 mod app_server;
 mod backend;
+mod backoff;
 mod binary;
+mod command;
 mod config;
 mod demo;
 mod failure;
+mod folder;
 mod home;
+mod lines;
 mod mailbox;
 pub mod plan;
+mod stderr;
 
 use std::fmt;
 

@@ -61,6 +61,8 @@ pub struct Config {
     pub host: IpAddr,
     /// `PORT`
     pub port: u16,
+    /// `AUTH_PORT`
+    pub auth_port: Option<u16>,
     /// The random key of this run, where the operator gave none.
     pub random_key: Option<Secret>,
     /// Who answers.
@@ -116,7 +118,8 @@ impl Config {
         let config = Self {
             environment,
             host: host(&mut reader),
-            port: u16::try_from(reader.number(env::PORT, 0..=65_535, 11_435)).unwrap_or_default(),
+            port: reader.port(env::PORT).unwrap_or(11_435),
+            auth_port: reader.port(env::AUTH_PORT),
             random_key,
             codex: codex(&mut reader, vars, environment, model.clone()),
             model,
@@ -262,6 +265,8 @@ fn api_config(reader: &mut Reader<'_>) -> api::Config {
         idle_timeout: reader.millis(env::PROXY_STREAM_IDLE_TIMEOUT_MS, 1, 300_000),
         keepalive: reader.millis(env::PROXY_SSE_KEEPALIVE_MS, 0, 15_000),
         trusted,
+        max_choices: u32::try_from(reader.number(env::PROXY_MAX_CHAT_CHOICES, 1..=128, 5))
+            .unwrap_or(1),
         output_mode: reader.choice(
             env::PROXY_OUTPUT_MODE,
             &api::OutputMode::WORDS,

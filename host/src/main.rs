@@ -75,6 +75,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let app = App::build(config).await?;
     let base = format!("http://{}/v1", app.address());
     tracing::info!(address = %app.address(), generation = app.live().current().number(), "listening");
+    if let Some(address) = app.auth_address() {
+        tracing::info!(%address, "listening for edge proxies");
+    }
     if demo {
         tracing::warn!(
             "no `codex` in PATH: the built-in demo answers. Install one: npm install -g @openai/codex"

@@ -85,10 +85,14 @@ impl Setup {
             .expect("the gateway starts");
         let (live, backend, stop) = (app.live(), app.backend(), CancellationToken::new());
         let origin = format!("http://{}", app.address());
+        let auth_origin = app
+            .auth_address()
+            .map(|address| format!("http://{address}"));
         let serving = tokio::spawn(app.serve(stop.clone().cancelled_owned()));
         let client = reqwest::Client::new();
         Gateway {
             origin,
+            auth_origin,
             client,
             live,
             backend,
@@ -118,6 +122,8 @@ fn engine() -> Engine {
 pub struct Gateway {
     /// For example `http://127.0.0.1:40123`.
     pub origin: String,
+    /// Where edge proxies ask, with `AUTH_PORT`.
+    pub auth_origin: Option<String>,
     /// Keeps connections.
     pub client: reqwest::Client,
     /// Its policies.

@@ -1,6 +1,8 @@
 //! What the end-to-end tests share: a gateway to talk to, and the neighbours it talks to.
 
+pub mod edge;
 pub mod gateway;
 pub mod guests;
 pub mod provider;
+pub mod real;
 pub mod sse;

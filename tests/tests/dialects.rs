@@ -336,3 +336,37 @@ async fn an_old_completion_has_its_old_form() {
     assert_eq!(events.last(), Some(&Event::Done));
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_answers_are_several_turns_and_cost_as_much() {
+    let gateway = fake().await;
+    let mut body = say(&script(json!({"text": ["one ", "answer"]})));
+    body["n"] = json!(3);
+    let (status, answer) = json_of(gateway.chat(&body)).await;
+    assert_eq!(status, 200, "{answer}");
+    let choices = answer["choices"].as_array().unwrap();
+    let indexes: Vec<&Value> = choices.iter().map(|choice| &choice["index"]).collect();
+    assert_eq!(indexes, [0, 1, 2]);
+    assert!(
+        choices
+            .iter()
+            .all(|choice| choice["message"]["content"] == "one answer")
+    );
+    assert_eq!(answer["usage"]["total_tokens"], 3 * 150);
+
+    body["stream"] = json!(true);
+    let events = Events::of(gateway.chat(&body).send().await.unwrap())
+        .rest()
+        .await;
+    assert_eq!(finishes(&events), ["stop"; 3]);
+    assert_eq!(
+        events.iter().filter(|event| **event == Event::Done).count(),
+        1
+    );
+
+    let mut body = say(&script(json!({"text": ["a"], "exit_after": 1})));
+    body["n"] = json!(2);
+    let (status, _) = json_of(gateway.chat(&body)).await;
+    assert_eq!(status, 503, "part of an answer is none");
+    gateway.stop().await;
+}

@@ -98,7 +98,7 @@ async fn mistakes_are_named_with_the_member_at_fault() {
             "messages[0].role",
         ),
         (
-            json!({"messages": [{"role": "user", "content": "x"}], "n": 2}),
+            json!({"messages": [{"role": "user", "content": "x"}], "n": 6}),
             400,
             "n",
         ),

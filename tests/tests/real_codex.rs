@@ -1,29 +1,10 @@
-//! The real Codex behind the real surface, against a scripted model provider. `.ci/run` installs what this needs:
-//! `TEST_CODEX_BIN` is a `codex` 0.169.0, `TEST_PYTHON` a Python with the `openai` package.
+//! The real Codex behind the real surface, against a scripted model provider.
 
-use std::process::Stdio;
-use std::time::Duration;
-
-use codex_gateway_tests::gateway::{Gateway, KEY, Setup};
-use codex_gateway_tests::provider::{self, Provider};
+use codex_gateway_tests::gateway::{Gateway, KEY};
+use codex_gateway_tests::provider;
+use codex_gateway_tests::real::real;
 use codex_gateway_tests::sse::{self, Event, Events, error, finishes};
 use serde_json::{Value, json};
-
-/// A gateway on the real Codex on a scripted provider.
-async fn real() -> (Gateway, Provider) {
-    let provider = Provider::spawn().await;
-    let setup = Setup::codex(&variable("TEST_CODEX_BIN"))
-        .var(provider::KEY_VARIABLE, provider::KEY)
-        .var("PATH", &variable("PATH"))
-        .var("CODEX_MODEL", "gpt-5.4");
-    provider::codex_home(setup.home(), provider.url());
-    (setup.start().await, provider)
-}
-
-#[expect(clippy::disallowed_methods, reason = "the test run's own environment")]
-fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run .ci/run, or see README"))
-}
 
 /// A request that tells the provider what to answer.
 fn script(script: Value, stream: bool) -> Value {
@@ -364,25 +345,4 @@ async fn no_secret_of_the_gateway_reaches_the_child_and_nothing_of_it_is_left() 
         !std::path::Path::new(&format!("/proc/{pid}")).exists(),
         "the child is reaped"
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the real Codex and Python's openai"]
-async fn the_openai_python_sdk_is_at_home() {
-    let (gateway, _provider) = real().await;
-    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk/chat.py");
-    let run = tokio::process::Command::new(variable("TEST_PYTHON"))
-        .arg(script)
-        .args([&format!("{}/v1", gateway.origin), KEY])
-        .stdin(Stdio::null())
-        .output();
-    let output = tokio::time::timeout(Duration::from_secs(120), run)
-        .await
-        .expect("the SDK ends")
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}\n{errors}");
-    assert!(said.contains("all well"), "{said}\n{errors}");
-    gateway.stop().await;
 }

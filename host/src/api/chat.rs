@@ -8,9 +8,9 @@ use axum::response::{IntoResponse, Response};
 use super::intake::{self, Intake};
 use super::output_mode::{HEADER, OutputMode};
 use super::{Shared, error, sse};
-use crate::openai::chat::{ChatRequest, Chunks, Completion};
+use crate::openai::chat::{ChatRequest, Chunks, Completion, bound_choices};
 use crate::openai::{ApiError, id};
-use crate::turn::Delta;
+use crate::turn::{Delta, Rules};
 
 /// `HEAD`: some clients ask whether the endpoint is there.
 pub(super) async fn probe() -> impl IntoResponse {
@@ -29,17 +29,27 @@ pub(super) async fn complete(
         .resolve(chat.model.clone(), chat.effort.clone())
         .await?;
     let form = chat.form;
-    let (plan, mut rules) = chat.into_plan(target);
+    bound_choices(form, shared.config.max_choices)?;
+    let (plan, rules) = chat.into_plan(target);
     let head = intake::head(id::chat_completion(), model.clone());
     let mode = OutputMode::of(intake.headers(), shared.config.output_mode);
     intake.record.add_header(HEADER, mode.name());
-    rules.textual_tools = mode.textual(&head.id);
-    let exchange = intake.begin(&model, form.stream, (plan, rules)).await?;
+    let turns = (0..form.choices).map(|choice| {
+        let textual_tools = mode.textual(&head.id, choice);
+        let rules = Rules {
+            textual_tools,
+            ..rules.clone()
+        };
+        (plan.clone(), rules)
+    });
+    let deltas = intake.begin(&model, form.stream, turns.collect()).await?;
     if form.stream {
-        return sse::respond(exchange, Chunks::new(head, form), shared.config.keepalive).await;
+        return sse::respond(deltas, Chunks::new(head, form), shared.config.keepalive).await;
     }
     let mut completion = Completion::new(head, form);
-    exchange.fold(|delta| completion.push(delta)).await?;
+    deltas
+        .fold(|choice, delta| completion.push(choice, delta))
+        .await?;
     completion.into_json().map(error::json)
 }
 
@@ -50,9 +60,9 @@ impl sse::Writer for Chunks {
         out.extend(written.into_iter().map(sse::data));
     }
 
-    fn push(&mut self, delta: Delta, out: &mut Vec<Event>) {
+    fn push(&mut self, choice: u32, delta: Delta, out: &mut Vec<Event>) {
         let mut written = Vec::new();
-        self.push(delta, &mut written);
+        self.push(choice, delta, &mut written);
         out.extend(written.into_iter().map(sse::data));
     }
 }

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use crate::policy::{Credential, Header, Request};
 use crate::secret::fingerprint;
 
-/// Whose `X-Forwarded-For` is believed.
+/// Whose `X-Forwarded-For` is believed, and who may ask for forward authentication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<IpNet>);
 
@@ -78,6 +78,12 @@ pub(super) fn now_ms() -> u64 {
         .map_or(0, |passed| {
             u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
         })
+}
+
+/// Whether whoever is connected is one of our proxies, so that what it says of others counts.
+pub(super) fn is_trusted(parts: &Parts, trusted: &TrustedProxies) -> bool {
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    peer.is_some_and(|ConnectInfo(peer)| trusted.contain(peer.ip()))
 }
 
 /// The address a request came from, after trusted proxies.

@@ -22,19 +22,19 @@ pub(super) async fn complete(
     let form = request.form;
     let head = intake::head(id::completion(), model.clone());
     let plan = request.into_plan(target);
-    let exchange = intake.begin(&model, form.stream, plan).await?;
+    let deltas = intake.begin(&model, form.stream, vec![plan]).await?;
     if form.stream {
-        return sse::respond(exchange, Chunks::new(head, form), shared.config.keepalive).await;
+        return sse::respond(deltas, Chunks::new(head, form), shared.config.keepalive).await;
     }
     let mut completion = Completion::new(head);
-    exchange.fold(|delta| completion.push(delta)).await?;
+    deltas.fold(|_, delta| completion.push(delta)).await?;
     completion.into_json().map(error::json)
 }
 
 impl sse::Writer for Chunks {
     fn begin(&mut self, _: &mut Vec<Event>) {}
 
-    fn push(&mut self, delta: Delta, out: &mut Vec<Event>) {
+    fn push(&mut self, _: u32, delta: Delta, out: &mut Vec<Event>) {
         let mut written = Vec::new();
         self.push(delta, &mut written);
         out.extend(written.into_iter().map(sse::data));

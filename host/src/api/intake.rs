@@ -8,14 +8,14 @@ use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::admission::{self, Ask};
-use super::observed::Observed;
+use super::observed::{Deltas, Observed};
 use super::record::Record;
 use super::{Shared, client, error};
 use crate::codex::Plan;
 use crate::openai::{ApiError, Head, Target};
 use crate::policy::{Caller, model};
-use crate::turn::Rules;
 use crate::turn::drive::{Exchange, Judge, Limits};
+use crate::turn::{self, Rules};
 
 /// A request that may generate, on its way to an exchange.
 pub(super) struct Intake<'a> {
@@ -73,23 +73,42 @@ impl<'a> Intake<'a> {
         Ok((target.id, runs))
     }
 
-    /// Asks the rate-limit policy, now that all is known that it may want to know, and begins the exchange.
+    /// Asks the rate-limit policy, now that all is known that it may want to know, and begins an exchange for each
+    /// choice.
     pub(super) async fn begin(
         &self,
         model: &str,
         streaming: bool,
-        (plan, rules): (Plan, Rules),
-    ) -> Result<Observed, ApiError> {
-        let most = rules.max_tokens.unwrap_or_default();
+        turns: Vec<(Plan, Rules)>,
+    ) -> Result<Deltas, ApiError> {
+        let estimate = |(_, rules): &(Plan, Rules)| {
+            let most = rules.max_tokens.unwrap_or_default();
+            rules.prompt_tokens_estimate.saturating_add(most)
+        };
         let ask = Ask {
             client: client::address(&self.parts, &self.shared.config.trusted),
             caller: Some(self.caller.clone()),
             endpoint: self.parts.uri.path().to_owned(),
             model: Some(model.to_owned()),
             streaming,
-            estimated_tokens: rules.prompt_tokens_estimate.saturating_add(most),
+            estimated_tokens: turns.iter().map(estimate).fold(0, u64::saturating_add),
         };
         admission::ask(self.shared, &self.record, ask).await?;
+        let starting = turns
+            .into_iter()
+            .map(|turn| self.start(model, streaming, turn));
+        futures_util::future::try_join_all(starting)
+            .await
+            .map(Deltas::of)
+            .map_err(|error| self.record.fail(error))
+    }
+
+    async fn start(
+        &self,
+        model: &str,
+        streaming: bool,
+        (plan, rules): (Plan, Rules),
+    ) -> Result<Observed, turn::Error> {
         let generation = self.record.generation().clone();
         let judge = Judge::new(generation, self.caller.clone(), model.to_owned(), streaming);
         let limits = Limits {
@@ -97,8 +116,7 @@ impl<'a> Intake<'a> {
             idle: self.shared.config.idle_timeout,
             ending: self.shared.ending.clone(),
         };
-        let exchange = Exchange::start(&self.shared.backend, plan, rules, judge, limits).await;
-        let exchange = exchange.map_err(|error| self.record.fail(error))?;
+        let exchange = Exchange::start(&self.shared.backend, plan, rules, judge, limits).await?;
         Ok(Observed::new(exchange, self.record.clone()))
     }
 }

@@ -1,11 +1,15 @@
-//! An exchange whose request's record sees what happens in it, and what it cost however it ended.
+//! Exchanges whose request's record sees what happens in them, and what they cost however they ended.
+
+use std::pin::Pin;
+
+use futures_util::{Stream, StreamExt, stream};
 
 use super::record::Record;
 use crate::openai::ApiError;
 use crate::turn::Delta;
 use crate::turn::drive::Exchange;
 
-/// Dropped early (the client left), it still tells what was spent.
+/// One exchange. Dropped early (the client left), it still tells what was spent.
 pub(super) struct Observed {
     exchange: Exchange,
     record: Record,
@@ -17,7 +21,7 @@ impl Observed {
     }
 
     /// See [`Exchange::next`].
-    pub(super) async fn next(&mut self) -> Option<Delta> {
+    async fn next(&mut self) -> Option<Delta> {
         let delta = self.exchange.next().await;
         if let Some(delta) = &delta {
             self.record.note(delta);
@@ -26,21 +30,45 @@ impl Observed {
     }
 }
 
-impl Observed {
-    /// Gives every delta to `push`, up to the end.
-    pub(super) async fn fold(mut self, mut push: impl FnMut(Delta)) -> Result<(), ApiError> {
-        while let Some(delta) = self.next().await {
-            if let Delta::Failed(error) = delta {
-                return Err(error.into());
-            }
-            push(delta);
-        }
-        Ok(())
+impl Drop for Observed {
+    fn drop(&mut self) {
+        self.record.add_usage(self.exchange.usage());
     }
 }
 
-impl Drop for Observed {
-    fn drop(&mut self) {
-        self.record.set_usage(self.exchange.usage());
+/// What the exchanges of one answer say, each delta with the choice it belongs to. Ends with all of them, or with the
+/// first failure.
+pub(super) struct Deltas(Pin<Box<dyn Stream<Item = (u32, Delta)> + Send>>);
+
+impl Deltas {
+    pub(super) fn of(exchanges: Vec<Observed>) -> Self {
+        let streams = (0..).zip(exchanges).map(|(choice, exchange)| {
+            stream::unfold(exchange, move |mut exchange| async move {
+                let delta = exchange.next().await?;
+                Some(((choice, delta), exchange))
+            })
+            .boxed()
+        });
+        let ended = stream::select_all(streams).scan(false, |failed, (choice, delta)| {
+            let over = std::mem::replace(failed, matches!(delta, Delta::Failed(_)));
+            std::future::ready((!over).then_some((choice, delta)))
+        });
+        Self(ended.boxed())
+    }
+
+    /// Gives every delta to `push`, up to the end.
+    pub(super) async fn fold(mut self, mut push: impl FnMut(u32, Delta)) -> Result<(), ApiError> {
+        while let Some((choice, delta)) = self.0.next().await {
+            if let Delta::Failed(error) = delta {
+                return Err(error.into());
+            }
+            push(choice, delta);
+        }
+        Ok(())
+    }
+
+    /// As a stream.
+    pub(super) fn into_stream(self) -> Pin<Box<dyn Stream<Item = (u32, Delta)> + Send>> {
+        self.0
     }
 }

@@ -45,16 +45,16 @@ impl OutputMode {
         }
     }
 
-    /// What the turn is to do; `answer` is the answer's id.
-    pub(super) fn textual(self, answer: &str) -> Textual {
+    /// What the turn for a choice is to do; `answer` is the answer's id.
+    pub(super) fn textual(self, answer: &str, choice: u32) -> Textual {
         match self {
             Self::ObsidianXml => Textual::Text,
-            Self::OpenaiJson => Textual::Calls {
-                id_prefix: format!(
-                    "call_{}_",
-                    answer.rsplit(['-', '_']).next().unwrap_or_default()
-                ),
-            },
+            Self::OpenaiJson => {
+                let stem = answer.rsplit(['-', '_']).next().unwrap_or_default();
+                Textual::Calls {
+                    id_prefix: format!("call_{stem}_{choice}_"),
+                }
+            }
         }
     }
 }

@@ -72,10 +72,7 @@ impl Record {
     /// Notes what a delta says about the request.
     pub(super) fn note(&self, delta: &Delta) {
         match delta {
-            Delta::End { finish, usage, .. } => {
-                self.set_usage(*usage);
-                self.known().finish = Some(finish.code());
-            }
+            Delta::End { finish, .. } => self.known().finish = Some(finish.code()),
             Delta::Failed(error) => {
                 self.fail(error.clone());
             }
@@ -86,9 +83,9 @@ impl Record {
         }
     }
 
-    /// What the exchange cost. The first word counts: it is the answer's own.
-    pub(super) fn set_usage(&self, usage: Usage) {
-        self.known().usage.get_or_insert(usage);
+    /// What one of its exchanges cost.
+    pub(super) fn add_usage(&self, usage: Usage) {
+        *self.known().usage.get_or_insert_default() += usage;
     }
 
     /// Notes and logs why the exchange failed: the client is not told all of it.

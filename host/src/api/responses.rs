@@ -28,7 +28,8 @@ pub(super) async fn create(
     let stream = request.stream;
     let (plan, rules, context) = request.into_plan(target, past)?;
     let head = intake::head(id::response(), model.clone());
-    let exchange = intake.begin(&model, stream, (plan, rules)).await?;
+    let turns = vec![(plan, rules)];
+    let deltas = intake.begin(&model, stream, turns).await?;
     let keep = Keep {
         shared: shared.clone(),
         caller: intake.caller.id.clone(),
@@ -39,10 +40,10 @@ pub(super) async fn create(
             events: Events::new(head, context),
             keep,
         };
-        return sse::respond(exchange, writer, shared.config.keepalive).await;
+        return sse::respond(deltas, writer, shared.config.keepalive).await;
     }
     let mut object = ResponseObject::new(head, context);
-    exchange.fold(|delta| object.push(delta)).await?;
+    deltas.fold(|_, delta| object.push(delta)).await?;
     let (object, memory) = object.into_json()?;
     if let Some(memory) = memory {
         keep.put(object.clone(), memory);
@@ -148,7 +149,7 @@ impl sse::Writer for Writer {
         out.extend(written.into_iter().map(named));
     }
 
-    fn push(&mut self, delta: Delta, out: &mut Vec<Event>) {
+    fn push(&mut self, _: u32, delta: Delta, out: &mut Vec<Event>) {
         let mut written = Vec::new();
         self.events.push(delta, &mut written);
         if let Some(last) = written.last() {

@@ -9,7 +9,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, stream};
 
-use super::observed::Observed;
+use super::observed::Deltas;
 use crate::openai::ApiError;
 use crate::turn::Delta;
 
@@ -18,8 +18,8 @@ pub(super) trait Writer: Send + 'static {
     /// Appends what is sent before the first delta.
     fn begin(&mut self, out: &mut Vec<Event>);
 
-    /// Appends what a delta amounts to.
-    fn push(&mut self, delta: Delta, out: &mut Vec<Event>);
+    /// Appends what a delta of a choice amounts to. Dialects that know one choice only get 0.
+    fn push(&mut self, choice: u32, delta: Delta, out: &mut Vec<Event>);
 }
 
 /// An event without a name.
@@ -33,18 +33,18 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Answers with a stream. The status line waits for the first delta, so that what fails before it has a status of its
 /// own; a model that thinks for longer gets the benefit of the doubt, and its client something to see.
 pub(super) async fn respond(
-    exchange: Observed,
+    deltas: Deltas,
     writer: impl Writer,
     keepalive: Duration,
 ) -> Result<Response, ApiError> {
-    let mut deltas = Box::pin(deltas(exchange));
+    let mut deltas = deltas.into_stream();
     let patience = if keepalive.is_zero() {
         PATIENCE
     } else {
         keepalive.min(PATIENCE)
     };
     let first = match tokio::time::timeout(patience, deltas.next()).await {
-        Ok(Some(Delta::Failed(error))) => return Err(error.into()),
+        Ok(Some((_, Delta::Failed(error)))) => return Err(error.into()),
         Ok(first) => first,
         Err(_) => None,
     };
@@ -65,22 +65,15 @@ pub(super) async fn respond(
     Ok(response)
 }
 
-fn deltas(exchange: Observed) -> impl Stream<Item = Delta> {
-    stream::unfold(exchange, |mut exchange| async move {
-        let delta = exchange.next().await?;
-        Some((delta, exchange))
-    })
-}
-
 fn events(
-    deltas: impl Stream<Item = Delta>,
+    deltas: impl Stream<Item = (u32, Delta)>,
     mut writer: impl Writer,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     let mut first = Vec::new();
     writer.begin(&mut first);
-    let rest = deltas.flat_map(move |delta| {
+    let rest = deltas.flat_map(move |(choice, delta)| {
         let mut written = Vec::new();
-        writer.push(delta, &mut written);
+        writer.push(choice, delta, &mut written);
         stream::iter(written)
     });
     stream::iter(first).chain(rest).map(Ok)

@@ -14,12 +14,14 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::backend::InFlight;
 use super::binary::{self, Probe, ProbeError};
+use super::command;
+use super::folder::Folder;
 use super::{Config, Error, Model, Plan, Status};
 use catalogue::Catalogue;
 pub use catalogue::CatalogueError;
 pub(super) use exchange::Exchange;
-use launch::Folder;
 use supervise::{Ready, Supervisor};
 
 /// Why the backend cannot be started at all. A worker that fails to start is no such reason: it is tried again.
@@ -61,9 +63,9 @@ pub(super) struct AppServer {
 impl AppServer {
     /// Asks the program for its models and starts the supervisor. Does not wait for the worker.
     pub(super) async fn start(config: Config) -> Result<Self, StartError> {
-        let home = launch::read_home(&config);
+        let home = command::read_home(&config);
         warn_of_instructions(&config);
-        let command = || launch::command(&config, &home);
+        let command = || command::command(&config, &home);
         let models = ["debug", "models", "--bundled"];
         let (probe, printed) =
             tokio::join!(binary::ask(command), binary::print(command(), &models));
@@ -78,7 +80,7 @@ impl AppServer {
         let operators = config.model.clone().or(home.model);
         let catalogue = Catalogue::read(&printed?, operators.as_deref())?;
         let folder = Folder::make()?;
-        std::fs::write(folder.catalogue(), &catalogue.lean)?;
+        std::fs::write(launch::catalogue(&folder), &catalogue.lean)?;
         if let Some(workdir) = &config.workdir {
             std::fs::create_dir_all(workdir)?;
         }
@@ -184,34 +186,11 @@ impl AppServer {
 
 /// Codex adds the instructions in its own folder to every conversation, and has no setting against it.
 fn warn_of_instructions(config: &Config) {
-    let folder = launch::home_folder(config).unwrap_or_default();
+    let folder = command::home_folder(config).unwrap_or_default();
     for file in ["AGENTS.override.md", "AGENTS.md"].map(|name| folder.join(name)) {
         if file.metadata().is_ok_and(|found| found.len() > 0) {
             tracing::warn!(file = %file.display(), "Codex sends this file with every request: move it away, or set CODEX_HOME");
         }
-    }
-}
-
-/// One turn in the count of those that run, silently: it is no news for those who watch the state.
-#[derive(Debug)]
-struct InFlight(watch::Sender<Status>);
-
-impl InFlight {
-    fn new(status: watch::Sender<Status>) -> Self {
-        status.send_if_modified(|status| {
-            status.turns += 1;
-            false
-        });
-        Self(status)
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.send_if_modified(|status| {
-            status.turns = status.turns.saturating_sub(1);
-            false
-        });
     }
 }
 

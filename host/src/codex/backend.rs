@@ -176,3 +176,27 @@ impl Turn {
         }
     }
 }
+
+/// One turn in the count of those that run, silently: it is no news for those who watch the state.
+#[derive(Debug)]
+pub(super) struct InFlight(watch::Sender<Status>);
+
+impl InFlight {
+    /// Counts it until dropped.
+    pub(super) fn new(status: watch::Sender<Status>) -> Self {
+        status.send_if_modified(|status| {
+            status.turns += 1;
+            false
+        });
+        Self(status)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.send_if_modified(|status| {
+            status.turns = status.turns.saturating_sub(1);
+            false
+        });
+    }
+}

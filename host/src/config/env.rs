@@ -22,10 +22,11 @@ macro_rules! variables {
 variables! {
     PROXY_HOST, "127.0.0.1", "Address to listen on.";
     PORT, "11435", "Port to listen on; 0 takes any free one.";
+    AUTH_PORT, "none", "A further port for edge proxies only (`/verify`, `/auth-request`, `/ext-authz`, `/healthz`); 0 takes any free one.";
     PROXY_ENV, "dev", "`dev` or `prod`: which model names are listed, and how strict the start is.";
     PROXY_API_KEY, "a random key, printed at start", "The key clients send as `Authorization: Bearer KEY`. Superseded by an `auth.json`.";
     PROXY_PROTECT_MODELS, "false", "Whether `/v1/models` needs the key, too. Superseded by an `auth.json`.";
-    PROXY_TRUST_PROXY, "loopback", "Peers whose `X-Forwarded-For` is believed: `loopback`, `none`, or addresses and CIDRs, comma-separated.";
+    PROXY_TRUST_PROXY, "loopback", "Peers whose `X-Forwarded-…` and `X-Original-…` are believed: `loopback`, `none`, or addresses and CIDRs, comma-separated.";
     POLICY_DIR, "none", "A folder whose `auth.wasm`, `auth.json`, … override the built-in policies, slot by slot, while the gateway runs.";
     CODEX_BIN, "codex", "The Codex program: a path, or a name looked up in PATH.";
     CODEX_HOME, "Codex's own (`~/.codex`)", "Codex's folder, with its login and `config.toml`.";
@@ -42,6 +43,7 @@ variables! {
     PROXY_STOP_AFTER_TOOLS_GRACE_MS, "300", "The grace, in milliseconds.";
     PROXY_TOOL_BLOCK_MAX, "0", "Tool calls after which a turn ends; 0 is no limit.";
     PROXY_SUPPRESS_TAIL_AFTER_TOOLS, "false", "Withholds text that follows a tool call.";
+    PROXY_MAX_CHAT_CHOICES, "5", "The most answers (`n`) a chat request may ask for; each is a turn of its own.";
     PROXY_OUTPUT_MODE, "obsidian-xml", "What becomes of tool calls the model writes as `<use_tool>` text: `obsidian-xml` leaves them text, `openai-json` makes them `tool_calls`. The header `x-proxy-output-mode` overrides it for one request.";
     PROXY_MAX_BODY_BYTES, "16777216", "The largest request body.";
     PROXY_TIMEOUT_MS, "300000", "The longest a whole answer may take.";

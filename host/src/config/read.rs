@@ -64,18 +64,26 @@ impl<'a> Reader<'a> {
         range: RangeInclusive<u64>,
         default: u64,
     ) -> u64 {
-        let Some(text) = self.text(variable) else {
-            return default;
-        };
+        self.set_number(variable, range).unwrap_or(default)
+    }
+
+    /// A port, if one is set.
+    pub(super) fn port(&mut self, variable: Variable) -> Option<u16> {
+        let number = self.set_number(variable, 0..=u64::from(u16::MAX))?;
+        u16::try_from(number).ok()
+    }
+
+    fn set_number(&mut self, variable: Variable, range: RangeInclusive<u64>) -> Option<u64> {
+        let text = self.text(variable)?;
         match text.parse() {
-            Ok(number) if range.contains(&number) => number,
+            Ok(number) if range.contains(&number) => Some(number),
             _ => {
                 self.note(
                     variable,
                     format!("a whole number from {} to {}", range.start(), range.end()),
                     format!("`{text}`"),
                 );
-                default
+                None
             }
         }
     }

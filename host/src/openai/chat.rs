@@ -29,7 +29,7 @@ pub struct ChatRequest {
 }
 
 /// How the client wants the answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Form {
     /// In chunks, as it comes.
     pub stream: bool,
@@ -37,6 +37,19 @@ pub struct Form {
     pub include_usage: bool,
     /// Calls are told as `function_call`, as they were before there were tools; of several only the first.
     pub functions: bool,
+    /// How many answers the client wants; each is a turn of its own.
+    pub choices: u32,
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self {
+            stream: false,
+            include_usage: false,
+            functions: false,
+            choices: 1,
+        }
+    }
 }
 
 impl ChatRequest {
@@ -47,6 +60,7 @@ impl ChatRequest {
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let mut body = Object::from_body(body)?;
         refuse_unsupported(&mut body)?;
+        let choices = read_choices(&mut body)?;
         let model = body.string("model")?.filter(|model| !model.is_empty());
         let effort = read_effort(&mut body)?;
         let (offer, functions) = tools::read(&mut body)?;
@@ -67,22 +81,11 @@ impl ChatRequest {
                 stream,
                 include_usage,
                 functions,
+                choices,
             },
             history: messages::read(&mut body)?,
             draft,
         })
-    }
-
-    /// The tokens the prompt probably has: four bytes of text each.
-    #[must_use]
-    pub fn prompt_tokens_estimate(&self) -> u64 {
-        self.draft.estimate_tokens(&self.history)
-    }
-
-    /// The most tokens the client wants, if it said so.
-    #[must_use]
-    pub fn max_tokens(&self) -> Option<u64> {
-        self.draft.max_tokens()
     }
 
     /// What to ask Codex, and what is left for us to enforce.
@@ -94,12 +97,29 @@ impl ChatRequest {
 
 /// What an answer would silently lack, did we ignore the wish for it.
 fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
-    members::refuse_several(body)?;
     if body.boolean("logprobs")? == Some(true) {
         let message = "Codex does not tell log probabilities: 'logprobs' must be false.";
         return Err(members::unsupported("logprobs", message));
     }
     Ok(())
+}
+
+fn read_choices(body: &mut Object) -> Result<u32, ApiError> {
+    let choices = body.positive("n")?.unwrap_or(1);
+    Ok(u32::try_from(choices).unwrap_or(u32::MAX))
+}
+
+/// Refuses a request for more answers than a gateway gives at once.
+///
+/// # Errors
+/// 400, naming the bound.
+pub fn bound_choices(form: Form, most: u32) -> Result<(), ApiError> {
+    if form.choices <= most {
+        return Ok(());
+    }
+    let asked = form.choices;
+    let message = format!("Invalid value for 'n': it must be from 1 to {most}, not {asked}.");
+    Err(ApiError::invalid_request("integer_above_max_value", message).about("n"))
 }
 
 fn read_effort(body: &mut Object) -> Result<Option<String>, ApiError> {

@@ -64,18 +64,6 @@ impl CompletionRequest {
         })
     }
 
-    /// The tokens the prompt probably has: four bytes of text each.
-    #[must_use]
-    pub fn prompt_tokens_estimate(&self) -> u64 {
-        self.draft.estimate_tokens(&self.history)
-    }
-
-    /// The most tokens the client wants, if it said so.
-    #[must_use]
-    pub fn max_tokens(&self) -> Option<u64> {
-        self.draft.max_tokens()
-    }
-
     /// What to ask Codex, and what is left for us to enforce.
     #[must_use]
     pub fn into_plan(self, target: Target) -> (Plan, Rules) {

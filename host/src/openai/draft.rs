@@ -52,13 +52,8 @@ impl Draft {
         };
     }
 
-    /// The most tokens the client wants, if it said so.
-    pub(super) fn max_tokens(&self) -> Option<u64> {
-        self.rules.max_tokens
-    }
-
     /// The tokens a prompt with this conversation probably has: four bytes of text each.
-    pub(super) fn estimate_tokens(&self, history: &[Item]) -> u64 {
+    fn estimate_tokens(&self, history: &[Item]) -> u64 {
         (text_bytes(history) + text_bytes(&self.closing)).div_ceil(BYTES_PER_TOKEN)
     }
 

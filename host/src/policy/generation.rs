@@ -106,7 +106,10 @@ impl Generation {
                 })
             })
             .await?;
-        decided(self.sane(&self.auth, answer)?)
+        let grant = decided(self.sane(&self.auth, answer)?)?;
+        let named = !grant.caller.id.is_empty();
+        self.check(&self.auth, named, "a grant for a caller without an id")?;
+        Ok(grant)
     }
 
     /// The models this caller may see.

@@ -1,7 +1,5 @@
 //! One connection to a worker: requests with their answers, notifications to their turns, both by id.
 
-mod lines;
-
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,12 +12,11 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-pub(super) use lines::{Lines, ReadError};
-
 use super::decode;
 use super::exchange::Route;
 use super::protocol::{self, Incoming, Method, Params, Refusal, Request, RpcError};
 use crate::codex::Error;
+use crate::codex::lines::{Lines, ReadError};
 
 /// Codex refuses or forgets requests when many more are outstanding.
 const IN_FLIGHT: usize = 64;

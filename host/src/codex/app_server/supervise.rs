@@ -1,8 +1,5 @@
 //! The worker's one owner: starts it, tells when it is ready, notices its end, starts it again.
 
-mod backoff;
-mod stderr;
-
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,12 +10,15 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::launch::{self, Folder};
+use super::launch;
 use super::protocol;
-use super::rpc::{self, Connection, ReadError};
+use super::rpc::{self, Connection};
+use crate::codex::backoff::Backoff;
+use crate::codex::command;
+use crate::codex::folder::Folder;
+use crate::codex::lines::ReadError;
+use crate::codex::stderr::LastWords;
 use crate::codex::{Config, Error, Status};
-use backoff::Backoff;
-use stderr::LastWords;
 
 /// How long the pipes of a dead worker may take to run dry: a process it left behind may hold them.
 const DRAIN: Duration = Duration::from_millis(250);
@@ -99,7 +99,7 @@ impl Supervisor {
         if self.shutdown.is_cancelled() {
             return Ok(None);
         }
-        let home = launch::read_home(&self.config);
+        let home = command::read_home(&self.config);
         let mut worker = Worker::spawn(
             launch::worker(&self.config, &home, &self.folder)?.spawn()?,
             self.config.rpc_timeout,
@@ -111,7 +111,7 @@ impl Supervisor {
         let mut ready_since = None;
         let end = match self.make_ready(&mut worker).await {
             // It may have read other providers than its environment was picked for.
-            Ok(()) if launch::read_home(&self.config) != home => {
+            Ok(()) if command::read_home(&self.config) != home => {
                 End::Useless("config.toml changed while the worker started".to_owned())
             }
             Ok(()) => {

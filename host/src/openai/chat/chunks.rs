@@ -16,7 +16,10 @@ pub struct Chunks {
     head: Head,
     form: Form,
     begun: bool,
-    ended: bool,
+    /// Choices that have not ended.
+    running: u32,
+    /// Of those that have.
+    usage: Usage,
 }
 
 #[derive(Serialize)]
@@ -77,32 +80,36 @@ impl Chunks {
             head,
             form,
             begun: false,
-            ended: false,
+            running: form.choices,
+            usage: Usage::default(),
         }
     }
 
-    /// Appends the chunk that says who is speaking, if it was not written yet. Written early, it shows clients that their
-    /// request is being answered.
+    /// Appends the chunks that say who is speaking, if they were not written yet. Written early, they show clients that
+    /// their request is being answered.
     pub fn begin(&mut self, out: &mut Vec<String>) {
         if !std::mem::replace(&mut self.begun, true) {
-            let fragment = Fragment {
-                role: Some("assistant"),
-                content: Some(""),
-                ..Fragment::default()
-            };
-            out.push(self.chunk(fragment, None));
+            for choice in 0..self.form.choices {
+                let fragment = Fragment {
+                    role: Some("assistant"),
+                    content: Some(""),
+                    ..Fragment::default()
+                };
+                out.push(self.chunk(choice, fragment, None));
+            }
         }
     }
 
-    /// Appends what a delta amounts to.
-    pub fn push(&mut self, delta: Delta, out: &mut Vec<String>) {
-        if self.ended {
+    /// Appends what a delta of a choice amounts to.
+    pub fn push(&mut self, choice: u32, delta: Delta, out: &mut Vec<String>) {
+        if self.running == 0 {
             return;
         }
         match delta {
             Delta::Text(text) => {
                 let content = Some(text.as_str());
                 self.push_fragment(
+                    choice,
                     Fragment {
                         content,
                         ..Fragment::default()
@@ -113,6 +120,7 @@ impl Chunks {
             Delta::Reasoning(text) => {
                 let reasoning_content = Some(text.as_str());
                 self.push_fragment(
+                    choice,
                     Fragment {
                         reasoning_content,
                         ..Fragment::default()
@@ -132,16 +140,16 @@ impl Chunks {
                     name: Some(&name),
                     arguments: "",
                 };
-                self.push_call(index, Some(&id), begun, out);
+                self.push_call((choice, index), Some(&id), begun, out);
                 let rest = FunctionFragment {
                     name: None,
                     arguments: &arguments,
                 };
-                self.push_call(index, None, rest, out);
+                self.push_call((choice, index), None, rest, out);
             }
-            Delta::End { finish, usage, .. } => self.end(finish, usage, out),
+            Delta::End { finish, usage, .. } => self.end(choice, finish, usage, out),
             Delta::Failed(error) => {
-                self.ended = true;
+                self.running = 0;
                 out.push(ApiError::from(error).to_json());
             }
         }
@@ -150,7 +158,7 @@ impl Chunks {
     /// `id`: in the call's first fragment only.
     fn push_call(
         &mut self,
-        index: u32,
+        (choice, index): (u32, u32),
         id: Option<&str>,
         function: FunctionFragment<'_>,
         out: &mut Vec<String>,
@@ -168,28 +176,37 @@ impl Chunks {
             (true, 0) => fragment.function_call = Some(function),
             (true, _) => return,
         }
-        self.push_fragment(fragment, out);
+        self.push_fragment(choice, fragment, out);
     }
 
-    fn push_fragment(&mut self, fragment: Fragment<'_>, out: &mut Vec<String>) {
+    fn push_fragment(&mut self, choice: u32, fragment: Fragment<'_>, out: &mut Vec<String>) {
         self.begin(out);
-        out.push(self.chunk(fragment, None));
+        out.push(self.chunk(choice, fragment, None));
     }
 
-    fn end(&mut self, finish: Finish, usage: Usage, out: &mut Vec<String>) {
+    fn end(&mut self, choice: u32, finish: Finish, usage: Usage, out: &mut Vec<String>) {
         self.begin(out);
-        self.ended = true;
         let reason = finish_reason(finish, self.form);
-        out.push(self.chunk(Fragment::default(), Some(reason)));
+        out.push(self.chunk(choice, Fragment::default(), Some(reason)));
+        self.usage += usage;
+        self.running -= 1;
+        if self.running > 0 {
+            return;
+        }
         if self.form.include_usage {
-            out.push(self.write(&[], Some(Some(usage.into()))));
+            out.push(self.write(&[], Some(Some(self.usage.into()))));
         }
         out.push(DONE.to_owned());
     }
 
-    fn chunk(&self, delta: Fragment<'_>, finish_reason: Option<&'static str>) -> String {
+    fn chunk(
+        &self,
+        index: u32,
+        delta: Fragment<'_>,
+        finish_reason: Option<&'static str>,
+    ) -> String {
         let choice = Choice {
-            index: 0,
+            index,
             delta,
             finish_reason,
         };

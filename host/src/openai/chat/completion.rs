@@ -15,6 +15,12 @@ use crate::turn::{self, Delta, Finish};
 pub struct Completion {
     head: Head,
     form: Form,
+    choices: Vec<Collected>,
+}
+
+/// One choice of it.
+#[derive(Debug, Default)]
+struct Collected {
     content: String,
     reasoning: String,
     calls: Vec<Call>,
@@ -40,7 +46,7 @@ struct Body<'a> {
     object: &'static str,
     created: u64,
     model: &'a str,
-    choices: [Choice<'a>; 1],
+    choices: Vec<Choice<'a>>,
     usage: UsageBody,
 }
 
@@ -69,18 +75,53 @@ impl Completion {
     /// An answer of which nothing has come.
     #[must_use]
     pub fn new(head: Head, form: Form) -> Self {
+        let choices = (0..form.choices).map(|_| Collected::default()).collect();
         Self {
             head,
             form,
-            content: String::new(),
-            reasoning: String::new(),
-            calls: Vec::new(),
-            outcome: None,
+            choices,
         }
     }
 
-    /// Adds a delta.
-    pub fn push(&mut self, delta: Delta) {
+    /// Adds a delta of a choice.
+    pub fn push(&mut self, choice: u32, delta: Delta) {
+        let choice = usize::try_from(choice).ok();
+        if let Some(choice) = choice.and_then(|choice| self.choices.get_mut(choice)) {
+            choice.push(delta);
+        }
+    }
+
+    /// The JSON of the whole answer. The usage is that of all choices.
+    ///
+    /// # Errors
+    /// If a choice failed, or never ended: part of an answer is none.
+    pub fn into_json(self) -> Result<String, ApiError> {
+        let mut usage = Usage::default();
+        let mut choices = Vec::with_capacity(self.choices.len());
+        for (index, collected) in (0..).zip(&self.choices) {
+            let outcome = collected.outcome.clone();
+            let (finish, cost) = outcome.unwrap_or(Err(turn::Error::Interrupted))?;
+            usage += cost;
+            choices.push(Choice {
+                index,
+                message: collected.message(self.form),
+                logprobs: (),
+                finish_reason: finish_reason(finish, self.form),
+            });
+        }
+        Ok(json::write(&Body {
+            id: &self.head.id,
+            object: "chat.completion",
+            created: self.head.created,
+            model: &self.head.model,
+            choices,
+            usage: usage.into(),
+        }))
+    }
+}
+
+impl Collected {
+    fn push(&mut self, delta: Delta) {
         match delta {
             Delta::Text(text) => self.content.push_str(&text),
             Delta::Reasoning(text) => self.reasoning.push_str(&text),
@@ -102,37 +143,19 @@ impl Completion {
         }
     }
 
-    /// The JSON of the whole answer.
-    ///
-    /// # Errors
-    /// If the answer failed, or never ended: part of an answer is none.
-    pub fn into_json(self) -> Result<String, ApiError> {
-        let (finish, usage) = self.outcome.unwrap_or(Err(turn::Error::Interrupted))?;
-        let (calls, function) = match self.form.functions {
+    fn message(&self, form: Form) -> Message<'_> {
+        let (calls, function) = match form.functions {
             true => (&[][..], self.calls.first().map(|call| &call.function)),
             false => (self.calls.as_slice(), None),
         };
         let is_text = !self.content.is_empty() || self.calls.is_empty();
-        let message = Message {
+        Message {
             role: "assistant",
             content: is_text.then_some(&self.content),
             reasoning_content: &self.reasoning,
             tool_calls: calls,
             function_call: function,
             refusal: (),
-        };
-        Ok(json::write(&Body {
-            id: &self.head.id,
-            object: "chat.completion",
-            created: self.head.created,
-            model: &self.head.model,
-            choices: [Choice {
-                index: 0,
-                message,
-                logprobs: (),
-                finish_reason: finish_reason(finish, self.form),
-            }],
-            usage: usage.into(),
-        }))
+        }
     }
 }

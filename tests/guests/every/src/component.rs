@@ -2,7 +2,8 @@
 //! when it is asked. Honest unless told otherwise; what it answers carries its stamp.
 //!
 //! Settings: `{"stamp": 7, "configure": "panic" | "spin" | "print" | "refuse" | "hoard"}`.
-//! Header `x-hostile`: `panic`, `spin`, `hoard`, `recurse`, `flood`, `exit`, `nonsense`, `print`, `sleep`.
+//! Header `x-hostile`: `panic`, `spin`, `hoard`, `recurse`, `flood`, `exit`, `nonsense`, `print`, `sleep`,
+//! `limit` (a denial with status 429).
 
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
@@ -100,6 +101,17 @@ impl lifecycle::Guest for Guest {
     }
 }
 
+fn limited() -> Denial {
+    Denial {
+        status: 429,
+        kind: "rate_limit_error".to_owned(),
+        code: "told_to_limit".to_owned(),
+        message: "Later.".to_owned(),
+        param: None,
+        headers: vec![("retry-after".to_owned(), "7".to_owned())],
+    }
+}
+
 impl auth::Guest for Guest {
     fn authenticate(request: Request) -> Result<Caller, Denial> {
         let told = |name: &str| {
@@ -112,6 +124,9 @@ impl auth::Guest for Guest {
         let how = told("x-hostile").unwrap_or_default();
         misbehave(&how);
         CALLS.set(CALLS.get() + 1);
+        if how == "limit" {
+            return Err(limited());
+        }
         let id = match how.as_str() {
             "flood" => "x".repeat(8 << 20),
             "nonsense" => String::new(),

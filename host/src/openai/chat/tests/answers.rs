@@ -19,6 +19,7 @@ fn form(include_usage: bool, functions: bool) -> Form {
         stream: true,
         include_usage,
         functions,
+        ..Form::default()
     }
 }
 
@@ -56,7 +57,7 @@ fn chunks(form: Form, deltas: &[Delta]) -> Vec<String> {
     let (mut chunks, mut out) = (Chunks::new(head(), form), Vec::new());
     chunks.begin(&mut out);
     for delta in deltas {
-        chunks.push(delta.clone(), &mut out);
+        chunks.push(0, delta.clone(), &mut out);
     }
     out
 }
@@ -64,7 +65,7 @@ fn chunks(form: Form, deltas: &[Delta]) -> Vec<String> {
 fn completion(form: Form, deltas: &[Delta]) -> Result<String, ApiError> {
     let mut completion = Completion::new(head(), form);
     for delta in deltas {
-        completion.push(delta.clone());
+        completion.push(0, delta.clone());
     }
     completion.into_json()
 }
@@ -150,9 +151,9 @@ fn an_answer_that_fails_or_breaks_off_is_never_told_as_complete() {
 fn the_role_comes_first_and_once() {
     let mut chunks = Chunks::new(head(), Form::default());
     let mut out = Vec::new();
-    chunks.push(text("a"), &mut out);
+    chunks.push(0, text("a"), &mut out);
     chunks.begin(&mut out);
-    chunks.push(text("b"), &mut out);
+    chunks.push(0, text("b"), &mut out);
     let roles: Vec<bool> = out
         .iter()
         .map(|data| data.contains("\"role\":\"assistant\""))
@@ -251,4 +252,58 @@ fn fragments_of_calls_join_to_the_calls() {
         );
     }
     assert_eq!(joined[1].2, "{}");
+}
+
+#[test]
+fn every_choice_is_told_by_its_index_and_the_usage_is_that_of_all() {
+    let form = Form {
+        include_usage: true,
+        choices: 2,
+        ..Form::default()
+    };
+    let end = |output| Delta::End {
+        finish: Finish::Stop,
+        usage: Usage {
+            input: 10,
+            output,
+            ..Usage::default()
+        },
+        estimated: false,
+    };
+    let deltas = [(1, text("b")), (0, text("a")), (1, end(1)), (0, end(2))];
+    let (mut chunks, mut out) = (Chunks::new(head(), form), Vec::new());
+    let mut completion = Completion::new(head(), form);
+    chunks.begin(&mut out);
+    for (choice, delta) in deltas {
+        chunks.push(choice, delta.clone(), &mut out);
+        completion.push(choice, delta);
+    }
+    let done = out.pop();
+    assert_eq!(done.as_deref(), Some("[DONE]"));
+    let parsed: Vec<Value> = out
+        .iter()
+        .map(|json| serde_json::from_str(json).unwrap())
+        .collect();
+    let told: Vec<(&Value, &Value)> = parsed
+        .iter()
+        .map(|chunk| &chunk["choices"][0])
+        .map(|choice| (&choice["index"], &choice["finish_reason"]))
+        .collect();
+    let (zero, one, stop, null) = (json!(0), json!(1), json!("stop"), Value::Null);
+    assert_eq!(
+        told,
+        [
+            (&zero, &null),
+            (&one, &null),
+            (&one, &null),
+            (&zero, &null),
+            (&one, &stop),
+            (&zero, &stop),
+            (&null, &null)
+        ]
+    );
+    assert_eq!(parsed[6]["usage"]["total_tokens"], 23);
+    let whole: Value = serde_json::from_str(&completion.into_json().unwrap()).unwrap();
+    assert_eq!(whole["choices"][1]["message"]["content"], "b");
+    assert_eq!(whole["usage"]["completion_tokens"], 3);
 }

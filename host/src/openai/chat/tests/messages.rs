@@ -169,7 +169,8 @@ fn the_prompts_tokens_are_estimated_from_its_text() {
     ]);
     // 8 + 4 + (4 + 7) + 6 bytes
     let request = parse(&json!({ "messages": messages }));
-    assert_eq!(request.prompt_tokens_estimate(), 8);
+    let (_, rules) = request.into_plan(Target::default());
+    assert_eq!(rules.prompt_tokens_estimate, 8);
 }
 
 #[test]

@@ -1,23 +1,21 @@
 """Talks to a gateway with the official OpenAI SDK, the way its users do. Arguments: base URL, key."""
 
-import json
 import sys
 
 import openai
+import pydantic
+
+import scripted
+from scripted import user
 
 base_url, key = sys.argv[1:]
 client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=60)
 
 
-def script(**answer):
-    """A user message that tells the scripted provider what to answer."""
-    return [{"role": "user", "content": json.dumps({"provider": answer})}]
-
-
 # Not streamed.
 answer = client.chat.completions.create(
     model="codex-5-high",
-    messages=[{"role": "system", "content": "Be brief."}, *script(text=["Hello ", "there."], reasoning=["Hm."])],
+    messages=[{"role": "system", "content": "Be brief."}, *user(text=["Hello ", "there."], reasoning=["Hm."])],
     temperature=0.2,
     seed=7,
     user="somebody",
@@ -36,7 +34,7 @@ assert answer._request_id
 chunks = list(
     client.chat.completions.create(
         model="codex-5",
-        messages=script(text=["One ", "two ", "three."], reasoning=["Thinking ", "hard."]),
+        messages=user(text=["One ", "two ", "three."], reasoning=["Thinking ", "hard."]),
         stream=True,
         stream_options={"include_usage": True},
     )
@@ -53,10 +51,37 @@ assert [chunk.usage for chunk in chunks if chunk.usage] == [chunks[-1].usage]
 assert chunks[-1].choices == []
 
 # The SDK's own helper for streams.
-with client.chat.completions.stream(model="codex-5", messages=script(text=["Help", "er."])) as stream:
+with client.chat.completions.stream(model="codex-5", messages=user(text=["Help", "er."])) as stream:
     for _ in stream:
         pass
     assert stream.get_final_completion().choices[0].message.content == "Helper."
+
+# A structured answer.
+class City(pydantic.BaseModel):
+    name: str
+    degrees: int
+
+
+rome = {"model": "codex-5", "messages": user(text=['{"name": "Rome",', ' "degrees": 24}'])}
+answer = client.chat.completions.parse(**rome, response_format=City)
+assert answer.choices[0].message.parsed == City(name="Rome", degrees=24), answer
+with client.chat.completions.stream(**rome, response_format=City) as stream:
+    for _ in stream:
+        pass
+    assert stream.get_final_completion().choices[0].message.parsed.degrees == 24
+schema = {"name": "city", "schema": City.model_json_schema()}
+answer = client.chat.completions.create(**rome, response_format={"type": "json_schema", "json_schema": schema})
+assert City.model_validate_json(answer.choices[0].message.content).name == "Rome", answer
+answer = client.chat.completions.create(**rome, response_format={"type": "json_object"})
+assert City.model_validate_json(answer.choices[0].message.content).name == "Rome", answer
+
+# A picture.
+content = [
+    {"type": "text", "text": scripted.script(text=["Red."])},
+    {"type": "image_url", "image_url": {"url": scripted.PNG}},
+]
+answer = client.chat.completions.create(model="codex-5", messages=[{"role": "user", "content": content}])
+assert answer.choices[0].message.content == "Red.", answer
 
 # Models.
 ids = [model.id for model in client.models.list()]
@@ -66,7 +91,7 @@ assert client.models.retrieve("codex-5").id == "codex-5"
 # Errors are the SDK's own.
 def refused(kind, **request):
     try:
-        client.chat.completions.create(**{"model": "codex-5", "messages": script(), **request})
+        client.chat.completions.create(**{"model": "codex-5", "messages": user(), **request})
     except kind as error:
         return error
     raise AssertionError(f"{kind.__name__} was not raised for {request}")
@@ -76,11 +101,11 @@ assert refused(openai.NotFoundError, model="gpt-nope").code == "model_not_found"
 assert refused(openai.BadRequestError, messages=[]).param == "messages"
 assert refused(openai.BadRequestError, extra_body={"reasoning_effort": "bogus"}).param == "reasoning_effort"
 limited = {"error": {"message": "slow down", "type": "t", "code": "rate_limit_exceeded"}}
-refused(openai.RateLimitError, messages=script(status=429, body=limited))
-refused(openai.InternalServerError, messages=script(status=500, body=limited))
+refused(openai.RateLimitError, messages=user(status=429, body=limited))
+refused(openai.InternalServerError, messages=user(status=500, body=limited))
 stranger = openai.OpenAI(base_url=base_url, api_key="sk-stranger", max_retries=0)
 try:
-    stranger.chat.completions.create(model="codex-5", messages=script())
+    stranger.chat.completions.create(model="codex-5", messages=user())
     raise AssertionError("a stranger was let in")
 except openai.AuthenticationError as error:
     assert error.code == "invalid_api_key", error.body
@@ -89,7 +114,7 @@ except openai.AuthenticationError as error:
 got = []
 try:
     for chunk in client.chat.completions.create(
-        model="codex-5", messages=script(text=["a ", "b ", "c "], cut=2), stream=True
+        model="codex-5", messages=user(text=["a ", "b ", "c "], cut=2), stream=True
     ):
         got.append(chunk.choices[0].delta.content or "")
     raise AssertionError("a broken stream ended as if it were complete")

@@ -10,7 +10,7 @@ const KEPT: usize = 1024 * 1024;
 
 /// Why a worker's output cannot be read on.
 #[derive(Debug, thiserror::Error)]
-pub(in super::super) enum ReadError {
+pub(super) enum ReadError {
     /// A line longer than any message.
     #[error("a line of the worker's output is longer than {MAX_LINE} bytes")]
     TooLong,
@@ -21,31 +21,39 @@ pub(in super::super) enum ReadError {
 
 /// A child's output, line by line.
 #[derive(Debug)]
-pub(in super::super) struct Lines<R> {
+pub(super) struct Lines<R> {
     input: BufReader<R>,
     line: Vec<u8>,
+    /// The line was given out: the next begins.
+    given: bool,
     limit: u64,
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     /// Reads from `output`.
-    pub(in super::super) fn new(output: R) -> Self {
+    pub(super) fn new(output: R) -> Self {
         Self {
             input: BufReader::with_capacity(64 * 1024, output),
             line: Vec::new(),
+            given: false,
             limit: MAX_LINE,
         }
     }
 
     /// The next line without its end, or `None` at the end of the output. A last line that was not
-    /// finished is no line.
-    pub(in super::super) async fn next(&mut self) -> Result<Option<&[u8]>, ReadError> {
-        self.line.clear();
-        self.line.shrink_to(KEPT);
+    /// finished is no line. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Result<Option<&[u8]>, ReadError> {
+        if std::mem::take(&mut self.given) {
+            self.line.clear();
+            self.line.shrink_to(KEPT);
+        }
+        // What a cancelled call has read of the line is there already.
+        let left = self.limit.saturating_sub(self.line.len() as u64);
         (&mut self.input)
-            .take(self.limit)
+            .take(left)
             .read_until(b'\n', &mut self.line)
             .await?;
+        self.given = true;
         match self.line.strip_suffix(b"\n") {
             Some(line) => Ok(Some(line)),
             None if self.line.len() as u64 >= self.limit => Err(ReadError::TooLong),
@@ -78,6 +86,25 @@ mod tests {
         let (lines, end) = read(b"one\n\ntwo\nthr", 100).await;
         assert_eq!(lines, ["one", "", "two"]);
         assert!(end.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_call_loses_nothing() {
+        let (mut writer, reader) = tokio::io::duplex(64);
+        let mut lines = Lines::new(reader);
+        tokio::io::AsyncWriteExt::write_all(&mut writer, b"one, ")
+            .await
+            .unwrap();
+        tokio::select! {
+            biased;
+            _ = lines.next() => panic!("the line is not complete"),
+            () = tokio::task::yield_now() => {}
+        }
+        tokio::io::AsyncWriteExt::write_all(&mut writer, b"whole\ntwo\n")
+            .await
+            .unwrap();
+        assert_eq!(lines.next().await.unwrap(), Some(&b"one, whole"[..]));
+        assert_eq!(lines.next().await.unwrap(), Some(&b"two"[..]));
     }
 
     #[tokio::test]

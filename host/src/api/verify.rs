@@ -1,0 +1,182 @@
+//! Forward authentication: an edge proxy asks before it lets a request through, and the auth policy answers.
+
+mod original;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, any};
+
+use super::record::Record;
+use super::{Shared, error};
+use crate::openai::ApiError;
+use crate::policy::forward_auth::Grant;
+use crate::turn;
+
+/// How a proxy says which request it asks about. It follows from the path its operator configured, never from what
+/// the request happens to contain: proxies pass on what clients make up about the other two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    /// Traefik, Caddy: `X-Forwarded-Method`, `X-Forwarded-Uri`, `X-Forwarded-Host`.
+    ForwardAuth,
+    /// nginx: `X-Original-Method`, and `X-Original-URL` or `X-Original-URI`.
+    AuthRequest,
+    /// Envoy: its own method, and its own path and query after [`EXT_AUTHZ`].
+    ExtAuthz,
+}
+
+/// What stands before the original path when Envoy asks.
+const EXT_AUTHZ: &str = "/ext-authz";
+
+impl Dialect {
+    /// nginx makes a 500 of every refusal but these two; for it, what the client may not do is forbidden.
+    fn fold(self, mut refused: ApiError) -> ApiError {
+        let foldable = (400..500).contains(&refused.status) && refused.status != 401;
+        if self == Self::AuthRequest && foldable {
+            refused.status = 403;
+        }
+        refused
+    }
+}
+
+/// The routes an edge proxy asks: any method, no body, answered by the policy of the request's generation.
+///
+/// They are outside the guard, as they are one. They charge no rate limit: proxies ask twice for one request when a
+/// connection breaks, and the request itself is charged when it arrives at a closed route.
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/verify", asked(Dialect::ForwardAuth))
+        .route("/auth-request", asked(Dialect::AuthRequest))
+        .route(EXT_AUTHZ, asked(Dialect::ExtAuthz))
+        .route("/ext-authz/{*path}", asked(Dialect::ExtAuthz))
+}
+
+fn asked(dialect: Dialect) -> MethodRouter<Shared> {
+    any(
+        move |State(shared): State<Shared>, request: Request| async move {
+            // The body goes unread: it is the proxy's, or none.
+            let (parts, _) = request.into_parts();
+            answer(&shared, &parts, dialect).await
+        },
+    )
+}
+
+async fn answer(shared: &Shared, parts: &Parts, dialect: Dialect) -> Response {
+    let Some(record) = parts.extensions.get::<Record>() else {
+        return error::internal().into_response();
+    };
+    record.add_header("cache-control", "no-store");
+    record.add_header("x-policy-decision-id", record.id());
+    let version = record.generation().number().to_string();
+    record.add_header("x-policy-version", &version);
+    match decide(shared, record, parts, dialect).await {
+        Ok(granted) => granted.into_response(),
+        Err(refused) => {
+            let refused = dialect.fold(refused);
+            tracing::info!(
+                request = record.id(),
+                ?dialect,
+                status = refused.status,
+                code = %refused.code,
+                param = refused.param.as_deref(),
+                "not let through"
+            );
+            refused.into_response()
+        }
+    }
+}
+
+/// The headers the proxy copies to the request it lets through.
+async fn decide(
+    shared: &Shared,
+    record: &Record,
+    parts: &Parts,
+    dialect: Dialect,
+) -> Result<HeaderMap, ApiError> {
+    let original = original::read(parts, record.id(), dialect, &shared.config.trusted)?;
+    let grant = record.generation().verify(original).await?;
+    record.set_caller(&grant.caller.id);
+    headers(grant)
+}
+
+/// Who is calling, always in the same three headers, and what else the policy says: a proxy that copies the three
+/// overwrites what the client made up, also where there is nothing to say.
+fn headers(grant: Grant) -> Result<HeaderMap, ApiError> {
+    let caller = grant.caller;
+    let identity = [
+        ("x-auth-caller", caller.id),
+        ("x-auth-tenant", caller.tenant.unwrap_or_default()),
+        ("x-auth-groups", caller.groups.join(",")),
+    ];
+    let identity = identity.map(|(name, value)| (name.to_owned(), value));
+    let mut headers = HeaderMap::new();
+    for (name, value) in identity.into_iter().chain(grant.headers) {
+        match (HeaderName::try_from(&name), HeaderValue::try_from(value)) {
+            (Ok(name), Ok(value)) => headers.insert(name, value),
+            // Left out, the client's own would stand.
+            _ => {
+                let cause = format!("auth policy: a grant whose {name:?} is no valid header");
+                tracing::error!(cause, "policy fault");
+                return Err(turn::Error::Policy(cause).into());
+            }
+        };
+    }
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Caller;
+
+    fn grant(id: &str, headers: &[(&str, &str)]) -> Grant {
+        Grant {
+            caller: Caller {
+                id: id.to_owned(),
+                tenant: None,
+                groups: vec!["a".to_owned(), "b".to_owned()],
+            },
+            headers: headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn who_is_calling_is_told_also_when_the_policy_does_not() {
+        let told = headers(grant("alice", &[("x-extra", "1")])).unwrap();
+        assert_eq!(told["x-auth-caller"], "alice");
+        assert_eq!(told["x-auth-tenant"], "");
+        assert_eq!(told["x-auth-groups"], "a,b");
+        assert_eq!(told["x-extra"], "1");
+        let own = headers(grant("alice", &[("x-auth-caller", "id-7")])).unwrap();
+        assert_eq!(own["x-auth-caller"], "id-7", "the policy's word counts");
+    }
+
+    #[test]
+    fn a_grant_that_cannot_be_sent_is_none() {
+        for broken in [
+            grant("alice\r\nx-auth-groups: admin", &[]),
+            grant("alice", &[("x auth", "1")]),
+        ] {
+            assert_eq!(headers(broken).unwrap_err().status, 503);
+        }
+    }
+
+    #[test]
+    fn only_nginx_gets_refusals_folded_and_never_failures() {
+        let fold = |dialect: Dialect, status| {
+            dialect
+                .fold(ApiError::new(status, "kind", "code", "message"))
+                .status
+        };
+        let folded = [400, 401, 402, 403, 404, 429, 499, 500, 503]
+            .map(|status| fold(Dialect::AuthRequest, status));
+        assert_eq!(folded, [403, 401, 403, 403, 403, 403, 403, 500, 503]);
+        assert_eq!(fold(Dialect::ForwardAuth, 429), 429);
+        assert_eq!(fold(Dialect::ExtAuthz, 429), 429);
+    }
+}

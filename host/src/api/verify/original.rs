@@ -1,0 +1,173 @@
+//! The request an edge proxy asks about, put together from what the proxy says; refused rather than guessed.
+
+use axum::http::request::Parts;
+use axum::http::uri::{Authority, PathAndQuery, Uri};
+use axum::http::{HeaderMap, Method};
+
+use super::super::client::{self, TrustedProxies};
+use super::{Dialect, EXT_AUTHZ};
+use crate::openai::ApiError;
+use crate::policy::Request;
+
+const FORWARDED_METHOD: &str = "x-forwarded-method";
+const FORWARDED_URI: &str = "x-forwarded-uri";
+const FORWARDED_HOST: &str = "x-forwarded-host";
+const ORIGINAL_METHOD: &str = "x-original-method";
+const ORIGINAL_URI: &str = "x-original-uri";
+const ORIGINAL_URL: &str = "x-original-url";
+
+/// What differs between the request that asks and the one it asks about.
+struct Line {
+    method: Method,
+    target: PathAndQuery,
+    /// None where the proxy kept `Host`.
+    host: Option<String>,
+}
+
+/// The original request as the policy sees it: its percent-encoding as sent, its headers without credentials and
+/// without those that only describe it.
+///
+/// # Errors
+/// If the peer is no trusted proxy (then nothing it says of another request counts), or does not say which request.
+pub(super) fn read(
+    parts: &Parts,
+    id: &str,
+    dialect: Dialect,
+    trusted: &TrustedProxies,
+) -> Result<Request, ApiError> {
+    if !client::is_trusted(parts, trusted) {
+        let message =
+            "Only trusted proxies may ask; the gateway's operator names them in PROXY_TRUST_PROXY.";
+        let kind = "permission_error";
+        return Err(ApiError::new(403, kind, "untrusted_proxy", message));
+    }
+    let line = match dialect {
+        Dialect::ForwardAuth => forwarded(&parts.headers)?,
+        Dialect::AuthRequest => original(&parts.headers)?,
+        Dialect::ExtAuthz => own(parts)?,
+    };
+    let mut request = client::describe(parts, id, client::address(parts, trusted));
+    line.method.as_str().clone_into(&mut request.method);
+    // As a closed route is asked about: without a trailing slash.
+    let path = line.target.path().trim_end_matches('/');
+    request.path = if path.is_empty() { "/" } else { path }.to_owned();
+    request.query = line.target.query().map(str::to_owned);
+    if let Some(host) = line.host {
+        request.host = host;
+    }
+    request
+        .headers
+        .retain(|(name, _)| !describes_the_request(name));
+    Ok(request)
+}
+
+/// Whether what it says is a member of its own by now, or was said of the proxy's request only.
+fn describes_the_request(header: &str) -> bool {
+    ["x-forwarded-", "x-original-"]
+        .iter()
+        .any(|prefix| header.starts_with(prefix))
+        || matches!(header, "host" | "content-length" | "connection")
+}
+
+fn forwarded(headers: &HeaderMap) -> Result<Line, ApiError> {
+    let host = value(headers, FORWARDED_HOST)?;
+    Ok(Line {
+        method: method(headers, FORWARDED_METHOD)?,
+        target: target(required(headers, FORWARDED_URI)?, FORWARDED_URI)?,
+        // The `Host` may be the gateway's own name.
+        host: Some(host.map(without_port).unwrap_or_default()),
+    })
+}
+
+/// nginx overwrites only the headers it is told to. A client that adds the other form is not believed, but refused.
+fn original(headers: &HeaderMap) -> Result<Line, ApiError> {
+    let method = method(headers, ORIGINAL_METHOD)?;
+    let (target, host) = match (value(headers, ORIGINAL_URI)?, value(headers, ORIGINAL_URL)?) {
+        (Some(_), Some(_)) => return Err(malformed(ORIGINAL_URL, "Send it or X-Original-URI.")),
+        (Some(uri), None) => (target(uri, ORIGINAL_URI)?, None),
+        (None, Some(url)) => absolute(url)?,
+        (None, None) => return Err(missing(ORIGINAL_URL)),
+    };
+    Ok(Line {
+        method,
+        target,
+        host,
+    })
+}
+
+fn own(parts: &Parts) -> Result<Line, ApiError> {
+    let own = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
+    let rest = own.strip_prefix(EXT_AUTHZ).unwrap_or_default();
+    // The slash of the original's root path may have been trimmed.
+    let slash = if rest.starts_with('/') { "" } else { "/" };
+    Ok(Line {
+        method: parts.method.clone(),
+        target: target(&format!("{slash}{rest}"), "path")?,
+        host: None,
+    })
+}
+
+fn absolute(url: &str) -> Result<(PathAndQuery, Option<String>), ApiError> {
+    let expected = "Expected an URL, as https://host/path?query.";
+    let uri: Uri = url.parse().map_err(|_| malformed(ORIGINAL_URL, expected))?;
+    match (uri.authority(), uri.path_and_query()) {
+        (Some(authority), Some(target)) if !url.contains('#') => {
+            Ok((target.clone(), Some(authority.host().to_owned())))
+        }
+        _ => Err(malformed(ORIGINAL_URL, expected)),
+    }
+}
+
+fn method(headers: &HeaderMap, name: &'static str) -> Result<Method, ApiError> {
+    required(headers, name)?
+        .parse()
+        .map_err(|_| malformed(name, "Expected an HTTP method."))
+}
+
+/// Servers disagree on what a fragment in a request line is, so there is none.
+fn target(text: &str, name: &'static str) -> Result<PathAndQuery, ApiError> {
+    let malformed = || malformed(name, "Expected a path, as /path?query.");
+    if !text.starts_with('/') || text.contains('#') {
+        return Err(malformed());
+    }
+    text.parse().map_err(|_| malformed())
+}
+
+fn without_port(host: &str) -> String {
+    host.parse()
+        .map(|authority: Authority| authority.host().to_owned())
+        .unwrap_or_default()
+}
+
+fn required<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, ApiError> {
+    value(headers, name)?.ok_or_else(|| missing(name))
+}
+
+/// The one value; an empty one is none.
+fn value<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, ApiError> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(malformed(name, "It was sent more than once."));
+    }
+    let text = value
+        .to_str()
+        .map_err(|_| malformed(name, "It is not ASCII."))?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+fn missing(name: &'static str) -> ApiError {
+    let message = format!("The proxy does not say which request it asks about: {name} is missing.");
+    ApiError::invalid_request("missing_original_request", message).about(name)
+}
+
+fn malformed(name: &'static str, what: &str) -> ApiError {
+    let message =
+        format!("The proxy does not say clearly which request it asks about: {name}. {what}");
+    ApiError::invalid_request("malformed_original_request", message).about(name)
+}
+
+#[cfg(test)]
+mod tests;

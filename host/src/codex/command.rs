@@ -1,0 +1,105 @@
+//! What every Codex process has in common: its environment, its folder, and how settings are written for it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use super::Config;
+use super::home::Home;
+
+/// Variables Codex always gets, if we have them. `LC_*` too.
+const ENVIRONMENT: [&str; 17] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "TZ",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+];
+
+/// The gateway's own settings, keys among them, begin so.
+const OURS: &str = "PROXY_";
+
+/// The operator's `config.toml`, from wherever Codex will read it.
+pub(super) fn read_home(config: &Config) -> Home {
+    home_folder(config).map_or_else(Home::default, |folder| Home::read(&folder))
+}
+
+/// Codex's own folder: the configured one, or its default.
+pub(super) fn home_folder(config: &Config) -> Option<PathBuf> {
+    let default = || Some(Path::new(config.parent_env.get("HOME")?).join(".codex"));
+    config.home.clone().or_else(default)
+}
+
+/// Codex with the environment it may see and nothing else, killed when forgotten.
+pub(super) fn command(config: &Config, home: &Home) -> Command {
+    let mut command = Command::new(&config.bin);
+    command
+        .env_clear()
+        .envs(environment(config, home))
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    // A Ctrl-C in the terminal is for the gateway, which lets running turns finish.
+    #[cfg(unix)]
+    command.process_group(0);
+    command
+}
+
+fn environment(config: &Config, home: &Home) -> BTreeMap<String, String> {
+    let wanted = |name: &str| {
+        let listed = ENVIRONMENT.contains(&name)
+            || name.starts_with("LC_")
+            || home.variables().any(|variable| variable == name)
+            || config.pass_env.iter().any(|variable| variable == name);
+        listed && !name.starts_with(OURS)
+    };
+    let passed = config.parent_env.iter().filter(|(name, _)| wanted(name));
+    let mut environment: BTreeMap<_, _> = passed
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    environment.insert("TERM".to_owned(), "dumb".to_owned());
+    if let Some(home) = &config.home {
+        environment.insert("CODEX_HOME".to_owned(), home.display().to_string());
+    }
+    environment
+}
+
+/// `name={"key"={…}}` with all keys, or nothing without any. Each entry must be valid on its own: where
+/// `config.toml` has a mistake, Codex first reads the settings without it, and would report the entry instead.
+pub(super) fn table<T>(
+    name: &str,
+    entries: &BTreeMap<String, T>,
+    value: impl Fn(&T) -> String,
+) -> Option<String> {
+    let entries = entries
+        .iter()
+        .map(|(key, entry)| format!("{}={{{}}}", quoted(key), value(entry)));
+    let entries = entries.collect::<Vec<_>>().join(",");
+    (!entries.is_empty()).then(|| format!("{name}={{{entries}}}"))
+}
+
+pub(super) fn setting(name: &str, value: &str) -> String {
+    format!("{name}={}", quoted(value))
+}
+
+/// A TOML basic string. JSON's escapes are TOML's, but for one character.
+pub(super) fn quoted(text: &str) -> String {
+    Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! The real Codex behind a gateway on a scripted provider, and programs that are this gateway's clients. `.ci/run`
+//! installs what these need: `TEST_CODEX_BIN` is a `codex` 0.169.0, `TEST_PYTHON` a Python with the packages of
+//! `requirements.txt`, `TEST_NODE_MODULES` a `node_modules` with those of `sdk/node/package-lock.json`.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use crate::gateway::{Gateway, KEY, Setup};
+use crate::provider::{self, Provider};
+
+/// How long a client may take for all it does.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A gateway on the real Codex on a scripted provider.
+pub async fn real() -> (Gateway, Provider) {
+    let provider = Provider::spawn().await;
+    let setup = Setup::codex(&variable("TEST_CODEX_BIN"))
+        .var(provider::KEY_VARIABLE, provider::KEY)
+        .var("PATH", &variable("PATH"))
+        .var("CODEX_MODEL", "gpt-5.4");
+    provider::codex_home(setup.home(), provider.url());
+    (setup.start().await, provider)
+}
+
+/// Lets a script of `sdk/` talk to such a gateway.
+///
+/// # Panics
+/// If the script fails, or does not end with `all well`.
+pub async fn python(script: &str) {
+    let mut client = Command::new(variable("TEST_PYTHON"));
+    client.arg("-B").arg(sources().join(script));
+    be_served(client).await;
+}
+
+/// Lets a script of `sdk/node/` talk to such a gateway.
+///
+/// # Panics
+/// If the script fails, or does not end with `all well`.
+pub async fn node(script: &str) {
+    // Modules are looked for beside the script, wherever it is called from.
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for entry in std::fs::read_dir(sources().join("node")).expect("sdk/node") {
+        let path = entry.expect("an entry of sdk/node").path();
+        if path.extension() == Some(OsStr::new("mjs")) {
+            let name = path.file_name().expect("a file's name");
+            std::fs::copy(&path, folder.path().join(name)).expect("a copy");
+        }
+    }
+    let modules = folder.path().join("node_modules");
+    std::os::unix::fs::symlink(variable("TEST_NODE_MODULES"), modules).expect("a link");
+    let mut client = Command::new("node");
+    client.arg(folder.path().join(script));
+    be_served(client).await;
+}
+
+/// Runs a program with the base URL and the key of a gateway for arguments.
+async fn be_served(mut client: Command) {
+    let (gateway, _provider) = real().await;
+    client
+        .args([&format!("{}/v1", gateway.origin), KEY])
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, client.output())
+        .await
+        .expect("the client ends")
+        .expect("the client starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{errors}");
+    assert!(said.trim_end().ends_with("all well"), "{said}\n{errors}");
+    gateway.stop().await;
+}
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test run's own environment")]
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run .ci/run, or see README"))
+}

@@ -1,0 +1,200 @@
+//! Real edge proxies that ask a running gateway, configured as README and `deploy/` say. `.ci/run` installs them:
+//! `TEST_TRAEFIK_BIN`, `TEST_CADDY_BIN`, `TEST_NGINX_BIN`.
+
+use std::time::{Duration, Instant};
+
+use codex_gateway_tests::edge::{Edge, Kind, Service};
+use codex_gateway_tests::gateway::{Gateway, KEY, Setup, say, stream};
+use codex_gateway_tests::guests::EVERY;
+use codex_gateway_tests::sse::{self, Event, Events, finishes};
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::Value;
+
+const CHAT: &str = "/v1/chat/completions";
+
+/// A gateway that is asked on its own port, and a service that is protected by it.
+struct Site {
+    gateway: Gateway,
+    service: Service,
+    edge: Edge,
+}
+
+impl Site {
+    async fn of(kind: Kind, setup: Setup) -> Self {
+        let gateway = setup.var("AUTH_PORT", "0").start().await;
+        let service = Service::spawn().await;
+        let asked = gateway.auth_origin.as_deref().unwrap();
+        let edge = Edge::start(kind, asked, &service.origin).await;
+        Self {
+            gateway,
+            service,
+            edge,
+        }
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = format!("{}{path}", self.edge.origin);
+        self.gateway.client.request(method, url)
+    }
+
+    /// What became of a request that must not reach the service.
+    async fn refused(&self, request: RequestBuilder) -> Response {
+        let before = self.service.reached();
+        let response = request.send().await.unwrap();
+        assert_eq!(self.service.reached(), before, "it came through");
+        response
+    }
+}
+
+async fn json(response: Response) -> Value {
+    response.json().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real proxies"]
+async fn with_a_key_a_request_passes_as_who_it_is_and_not_as_it_claims() {
+    for kind in Kind::ALL {
+        let site = Site::of(kind, Setup::demo()).await;
+        let request = site
+            .request(Method::POST, &format!("{CHAT}?a=%2F"))
+            .bearer_auth(KEY)
+            .header("x-auth-caller", "root")
+            .header("x-auth-tenant", "root")
+            .header("x-auth-groups", "root");
+        let response = request.json(&say("x")).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{kind:?}");
+        let arrived = json(response).await;
+        assert_eq!(arrived["uri"], format!("{CHAT}?a=%2F"), "{kind:?}");
+        let headers = &arrived["headers"];
+        assert_eq!(headers["x-auth-caller"], "default", "{kind:?}");
+        for name in ["x-auth-tenant", "x-auth-groups"] {
+            let empty = headers[name].as_str().unwrap_or_default().is_empty();
+            assert!(empty, "{kind:?}: {headers}");
+        }
+        site.gateway.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real proxies"]
+async fn without_a_key_nothing_passes_whatever_the_client_claims() {
+    for kind in Kind::ALL {
+        let site = Site::of(kind, Setup::demo()).await;
+        let mut claims = site.request(Method::POST, CHAT);
+        for dialect in ["x-forwarded", "x-original"] {
+            claims = claims
+                .header(format!("{dialect}-method"), "OPTIONS")
+                .header(format!("{dialect}-uri"), "/v1/models")
+                .header(format!("{dialect}-url"), "http://x/v1/models");
+        }
+        for request in [
+            site.request(Method::POST, CHAT),
+            site.request(Method::POST, CHAT).bearer_auth("sk-other"),
+            site.request(Method::GET, "/v1/models/..%2Fchat%2Fcompletions"),
+            site.request(Method::POST, "/v1/chat/completions?uri=/v1/models"),
+            claims,
+        ] {
+            let response = site.refused(request).await;
+            assert_eq!(response.status(), 401, "{kind:?}");
+            let challenge = response.headers()["www-authenticate"].to_str().unwrap();
+            assert!(
+                challenge.starts_with("Bearer realm="),
+                "{kind:?}: {challenge}"
+            );
+            // nginx answers in its own words, whatever it was told.
+            if kind != Kind::Nginx {
+                assert!(response.headers().contains_key("x-policy-decision-id"));
+                assert_eq!(json(response).await["error"]["code"], "invalid_api_key");
+            }
+        }
+        site.gateway.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real proxies"]
+async fn a_preflight_passes_without_a_key() {
+    for kind in Kind::ALL {
+        let site = Site::of(kind, Setup::demo()).await;
+        let preflight = site
+            .request(Method::OPTIONS, CHAT)
+            .header("origin", "https://app.example.com")
+            .header("access-control-request-method", "POST");
+        let response = preflight.send().await.unwrap();
+        assert_eq!(response.status(), 200, "{kind:?}");
+        let arrived = json(response).await;
+        assert_eq!(arrived["method"], "OPTIONS", "{kind:?}");
+        assert_eq!(arrived["headers"]["x-auth-caller"], "anonymous", "{kind:?}");
+        site.gateway.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real proxies"]
+async fn other_refusals_arrive_where_the_proxy_can_tell_them() {
+    for kind in Kind::ALL {
+        let site = Site::of(kind, Setup::demo().policy("auth.wasm", EVERY)).await;
+        let told = |act: &str| site.request(Method::POST, CHAT).header("x-hostile", act);
+        let limited = site.refused(told("limit")).await;
+        if kind == Kind::Nginx {
+            assert_eq!(limited.status(), 403);
+        } else {
+            assert_eq!(limited.status(), 429, "{kind:?}");
+            assert_eq!(limited.headers()["retry-after"], "7", "{kind:?}");
+            assert_eq!(json(limited).await["error"]["code"], "told_to_limit");
+        }
+        let faulty = site.refused(told("panic")).await;
+        assert!(faulty.status().is_server_error(), "{kind:?}");
+        site.gateway.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real proxies"]
+async fn without_a_gateway_nothing_passes() {
+    for kind in Kind::ALL {
+        let Site {
+            gateway,
+            service,
+            edge,
+        } = Site::of(kind, Setup::demo()).await;
+        gateway.stop().await;
+        let before = service.reached();
+        for path in [CHAT, "/v1/models"] {
+            let url = format!("{}{path}", edge.origin);
+            let request = reqwest::Client::new().post(url).bearer_auth(KEY);
+            let status = request.send().await.unwrap().status();
+            assert!(status.is_server_error(), "{kind:?}: {status}");
+        }
+        assert_eq!(service.reached(), before, "{kind:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real proxies"]
+async fn a_stream_passes_as_it_comes() {
+    for kind in Kind::ALL {
+        let gateway = Setup::demo().start().await;
+        // Asked and asked again: the gateway is the service, too.
+        let edge = Edge::start(kind, &gateway.origin, &gateway.origin).await;
+        let slow = r#"{"demo":{"deltas":4,"text":"x ","delay_ms":250}}"#;
+        let request = gateway.client.post(format!("{}{CHAT}", edge.origin));
+        let request = request.bearer_auth(KEY).json(&stream(slow));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200, "{kind:?}");
+        let mut events = Events::of(response);
+        let first = events.next().await.unwrap();
+        let begun = Instant::now();
+        let mut rest = events.rest().await;
+        // Three pauses; held back by the proxy, it would all come at once.
+        assert!(
+            begun.elapsed() > Duration::from_millis(500),
+            "{kind:?} buffers"
+        );
+        rest.insert(0, first);
+        assert_eq!(sse::text(&rest), "x x x x ", "{kind:?}");
+        assert_eq!(finishes(&rest), ["stop"], "{kind:?}");
+        assert_eq!(rest.last(), Some(&Event::Done), "{kind:?}");
+        gateway.stop().await;
+    }
+}
