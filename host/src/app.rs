@@ -8,7 +8,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
@@ -80,7 +79,7 @@ impl App {
         };
 
         let backend = match &config.codex {
-            Codex::AppServer(codex) => Backend::app_server((**codex).clone()).await?,
+            Codex::Program(codex, choice) => Backend::connect((**codex).clone(), *choice).await?,
             Codex::Demo => Backend::demo(),
         };
         let facts = facts(&config, &backend);
@@ -97,7 +96,8 @@ impl App {
             }
         };
         let (draining, ending) = (CancellationToken::new(), CancellationToken::new());
-        let watcher = watch_policies(&live, source, facts, draining.clone());
+        let watching = policy::watch(Arc::clone(&live), source, facts, draining.clone());
+        let watcher = tokio::spawn(watching);
         let shared = Shared::new(Parts {
             config: config.api,
             live: Arc::clone(&live),
@@ -249,18 +249,4 @@ fn facts(config: &Config, backend: &Backend) -> Facts {
         codex_model,
         models,
     }
-}
-
-fn watch_policies(
-    live: &Arc<Live>,
-    source: Source,
-    facts: Facts,
-    stop: CancellationToken,
-) -> JoinHandle<()> {
-    let live = Arc::clone(live);
-    tokio::spawn(async move {
-        // Kept here: the facts stay what they are for as long as the process runs.
-        let (_facts, receiver) = watch::channel(facts);
-        policy::watch(live, source, receiver, stop).await;
-    })
 }

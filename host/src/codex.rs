@@ -13,12 +13,13 @@ mod home;
 mod lines;
 mod mailbox;
 pub mod plan;
+mod proto;
 mod stderr;
 
 use std::fmt;
 
-pub use app_server::{CatalogueError, StartError};
-pub use backend::{Backend, Status, Turn};
+pub use app_server::CatalogueError;
+pub use backend::{Backend, Choice, StartError, Status, Turn};
 pub use binary::{Probe, ProbeError, locate, probe};
 pub use config::Config;
 pub use plan::{Item, Part, Plan, Role, Tool};

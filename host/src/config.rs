@@ -37,9 +37,9 @@ impl Environment {
 /// Who answers.
 #[derive(Debug, Clone)]
 pub enum Codex {
-    /// A real Codex.
-    AppServer(Box<codex::Config>),
-    /// The built-in demo, because there is no Codex on this machine.
+    /// A Codex program.
+    Program(Box<codex::Config>, codex::Choice),
+    /// The built-in demo: asked for, or because there is no Codex on this machine.
     Demo,
 }
 
@@ -217,24 +217,35 @@ fn codex(
             .unwrap_or(64),
         ..defaults
     };
+    let choice = reader.choice(env::CODEX_BACKEND, &BACKENDS, Some(codex::Choice::Auto));
+    let Some(choice) = choice else {
+        return Codex::Demo;
+    };
     match (found, named) {
-        (Some(bin), _) => Codex::AppServer(Box::new(codex::Config { bin, ..config })),
+        (Some(bin), _) => {
+            let config = codex::Config { bin, ..config };
+            return Codex::Program(Box::new(config), choice);
+        }
         (None, Some(name)) => {
-            reader.note(
-                env::CODEX_BIN,
-                "an executable file, or the name of one in PATH",
-                format!("`{name}`"),
-            );
-            Codex::Demo
+            let expected = "an executable file, or the name of one in PATH";
+            reader.note(env::CODEX_BIN, expected, format!("`{name}`"));
         }
         (None, None) if environment == Environment::Prod => {
             let expected = "a Codex program when PROXY_ENV is prod (npm install -g @openai/codex)";
             reader.note(env::CODEX_BIN, expected, "no `codex` in PATH");
-            Codex::Demo
         }
-        (None, None) => Codex::Demo,
+        (None, None) => {}
     }
+    Codex::Demo
 }
+
+/// What `CODEX_BACKEND` may say; none is the demo.
+const BACKENDS: [(&str, Option<codex::Choice>); 4] = [
+    ("auto", Some(codex::Choice::Auto)),
+    ("app-server", Some(codex::Choice::AppServer)),
+    ("proto", Some(codex::Choice::Proto)),
+    ("demo", None),
+];
 
 fn directory(reader: &mut Reader<'_>, variable: env::Variable) -> Option<PathBuf> {
     let path = PathBuf::from(reader.text(variable)?);

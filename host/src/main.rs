@@ -80,7 +80,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     if demo {
         tracing::warn!(
-            "no `codex` in PATH: the built-in demo answers. Install one: npm install -g @openai/codex"
+            "the built-in demo answers, no Codex; install one: npm install -g @openai/codex"
         );
     }
     if let Some(key) = key {

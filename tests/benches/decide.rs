@@ -1,5 +1,6 @@
 //! What a decision costs, and whether the first after a swap costs more: `cargo bench -p codex-gateway-tests --bench decide`.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use codex_gateway::policy::{
@@ -7,7 +8,9 @@ use codex_gateway::policy::{
     tool_stop,
 };
 use codex_gateway::secret::fingerprint;
+use codex_gateway_tests::guests::{EVERY, deploy};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 const CALLS: usize = 20_000;
 const SWAPS: usize = 40;
@@ -19,6 +22,7 @@ fn main() {
             decisions(keys).await;
         }
         swaps().await;
+        beside_spinning_guests().await;
     });
 }
 
@@ -185,4 +189,59 @@ async fn first(live: &Live, salt: usize) -> Duration {
     let took = started.elapsed();
     assert!(answer.is_ok());
     took
+}
+
+/// Honest decisions alone, and while others spin until their deadline: what a hostile caller costs its neighbours.
+async fn beside_spinning_guests() {
+    let folder = tempfile::tempdir().expect("a folder");
+    deploy(folder.path(), "auth.wasm", EVERY);
+    let source = Source::new(Some(folder.path().to_owned()), Defaults::default());
+    let candidates = source.read(&facts()).expect("a policy");
+    let engine = Engine::new().expect("the engine");
+    let live = Arc::new(
+        Live::start(engine, &candidates)
+            .await
+            .expect("a generation"),
+    );
+    let mut alone = Vec::new();
+    for _ in 0..CALLS {
+        alone.push(first(&live, 0).await);
+    }
+    let stop = CancellationToken::new();
+    let spinners: Vec<_> = (0..4)
+        .map(|_| tokio::spawn(spin(Arc::clone(&live), stop.clone())))
+        .collect();
+    let mut beside = Vec::new();
+    for _ in 0..CALLS / 20 {
+        let live = Arc::clone(&live);
+        beside.push(
+            tokio::spawn(async move { first(&live, 0).await })
+                .await
+                .expect("a decision"),
+        );
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    stop.cancel();
+    println!(
+        "honest decisions beside 4 callers whose decisions spin until their 50 ms are used up:"
+    );
+    print("  alone", alone);
+    print("  beside them", beside);
+    let mut refused = 0;
+    for spinner in spinners {
+        refused += spinner.await.expect("a spinner");
+    }
+    println!("  {refused} spinning decisions were refused");
+}
+
+async fn spin(live: Arc<Live>, stop: CancellationToken) -> u64 {
+    let mut refused = 0;
+    while !stop.is_cancelled() {
+        let mut request = request(0);
+        request
+            .headers
+            .push(("x-hostile".to_owned(), "spin".to_owned()));
+        refused += u64::from(live.current().authenticate(request).await.is_err());
+    }
+    refused
 }

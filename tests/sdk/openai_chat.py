@@ -5,8 +5,7 @@ import sys
 import openai
 import pydantic
 
-import scripted
-from scripted import user
+from scripted import PNG, script, user
 
 base_url, key = sys.argv[1:]
 client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=60)
@@ -77,8 +76,8 @@ assert City.model_validate_json(answer.choices[0].message.content).name == "Rome
 
 # A picture.
 content = [
-    {"type": "text", "text": scripted.script(text=["Red."])},
-    {"type": "image_url", "image_url": {"url": scripted.PNG}},
+    {"type": "text", "text": script(text=["Red."])},
+    {"type": "image_url", "image_url": {"url": PNG}},
 ]
 answer = client.chat.completions.create(model="codex-5", messages=[{"role": "user", "content": content}])
 assert answer.choices[0].message.content == "Red.", answer

@@ -53,7 +53,7 @@ for ask in (whole, streamed):
     # The conversation goes on, and the model calls again.
     messages += [answer.message, *user(**ONE_CITY)]
     answer = ask(messages, parallel_tool_calls=False, tool_choice="required").choices[0]
-    assert (answer.finish_reason, answer.message.content) == ("tool_calls", None), answer
+    assert answer.finish_reason == "tool_calls" and not answer.message.content, answer
     messages += [answer.message, *results(answer.message.tool_calls)]
     assert ask(messages).choices[0].message.content == "18 degrees."
 

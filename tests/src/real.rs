@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use crate::gateway::{Gateway, KEY, Setup};
-use crate::provider::{self, Provider};
+use crate::provider::{self, Provider, Recorded};
 
 /// How long a client may take for all it does.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -26,21 +26,21 @@ pub async fn real() -> (Gateway, Provider) {
     (setup.start().await, provider)
 }
 
-/// Lets a script of `sdk/` talk to such a gateway.
+/// Lets a script of `sdk/` talk to such a gateway. Answers what the provider was asked.
 ///
 /// # Panics
 /// If the script fails, or does not end with `all well`.
-pub async fn python(script: &str) {
+pub async fn python(script: &str) -> Vec<Recorded> {
     let mut client = Command::new(variable("TEST_PYTHON"));
     client.arg("-B").arg(sources().join(script));
-    be_served(client).await;
+    be_served(client).await
 }
 
-/// Lets a script of `sdk/node/` talk to such a gateway.
+/// Lets a script of `sdk/node/` talk to such a gateway. Answers what the provider was asked.
 ///
 /// # Panics
 /// If the script fails, or does not end with `all well`.
-pub async fn node(script: &str) {
+pub async fn node(script: &str) -> Vec<Recorded> {
     // Modules are looked for beside the script, wherever it is called from.
     let folder = tempfile::tempdir().expect("a temporary folder");
     for entry in std::fs::read_dir(sources().join("node")).expect("sdk/node") {
@@ -54,12 +54,12 @@ pub async fn node(script: &str) {
     std::os::unix::fs::symlink(variable("TEST_NODE_MODULES"), modules).expect("a link");
     let mut client = Command::new("node");
     client.arg(folder.path().join(script));
-    be_served(client).await;
+    be_served(client).await
 }
 
 /// Runs a program with the base URL and the key of a gateway for arguments.
-async fn be_served(mut client: Command) {
-    let (gateway, _provider) = real().await;
+async fn be_served(mut client: Command) -> Vec<Recorded> {
+    let (gateway, provider) = real().await;
     client
         .args([&format!("{}/v1", gateway.origin), KEY])
         .stdin(Stdio::null())
@@ -73,6 +73,7 @@ async fn be_served(mut client: Command) {
     assert!(output.status.success(), "{said}\n{errors}");
     assert!(said.trim_end().ends_with("all well"), "{said}\n{errors}");
     gateway.stop().await;
+    provider.requests()
 }
 
 fn sources() -> PathBuf {

@@ -1,64 +1,105 @@
-//! Clients people use, each in conversation with the real Codex: tools, streams, structured answers, errors.
+//! Clients people use, each in conversation with the real Codex: tools, streams, structured answers, pictures, errors.
 
+use codex_gateway_tests::provider::Recorded;
 use codex_gateway_tests::real::{node, python};
+
+/// What the client's functions returned is what the model was told, of one function and of two at once.
+fn assert_results_arrived(asked: &[Recorded]) {
+    let results = |request: &Recorded| -> Vec<String> {
+        let said = request.conversation().into_iter();
+        said.filter(|(role, _)| role == "function_call_output")
+            .map(|(_, text)| text)
+            .collect()
+    };
+    let told: Vec<Vec<String>> = asked.iter().map(results).collect();
+    let two = ["18 degrees", "24 degrees"];
+    assert!(told.iter().any(|results| results == &two), "{told:?}");
+    assert!(
+        told.iter()
+            .any(|results| results.ends_with(&["18 degrees".to_owned()])),
+        "{told:?}"
+    );
+}
+
+/// The form of a structured answer was passed on.
+fn assert_schema_arrived(asked: &[Recorded]) {
+    let has_schema = |request: &Recorded| {
+        let schema = &request.body["text"]["format"]["schema"];
+        !schema["properties"]["degrees"].is_null()
+    };
+    assert!(asked.iter().any(has_schema), "no schema arrived");
+}
+
+fn assert_picture_arrived(asked: &[Recorded]) {
+    let has_picture = |request: &Recorded| {
+        let input = request.body["input"].to_string();
+        input.contains("\"input_image\"") && input.contains("data:image/png;base64,")
+    };
+    assert!(asked.iter().any(has_picture), "no picture arrived");
+}
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex and the Python SDKs"]
 async fn the_openai_python_sdk_chats() {
-    python("openai_chat.py").await;
+    let asked = python("openai_chat.py").await;
+    assert_schema_arrived(&asked);
+    assert_picture_arrived(&asked);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex and the Python SDKs"]
 async fn the_openai_python_sdk_calls_tools() {
-    python("openai_tools.py").await;
+    assert_results_arrived(&python("openai_tools.py").await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex and the Python SDKs"]
 async fn the_openai_python_sdk_gets_responses() {
-    python("openai_responses.py").await;
+    let asked = python("openai_responses.py").await;
+    assert_results_arrived(&asked);
+    assert_schema_arrived(&asked);
+    assert_picture_arrived(&asked);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex and the Python SDKs"]
 async fn langchain_is_at_home() {
-    python("langchain_openai_models.py").await;
+    let asked = python("langchain_openai_models.py").await;
+    assert_results_arrived(&asked);
+    assert_schema_arrived(&asked);
+    assert_picture_arrived(&asked);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex and the Python SDKs"]
 async fn the_openai_agents_sdk_runs_agents() {
-    python("agents_runs.py").await;
+    let asked = python("agents_runs.py").await;
+    assert_results_arrived(&asked);
+    assert_schema_arrived(&asked);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex and the Node SDKs"]
 async fn the_openai_node_sdk_is_at_home() {
-    node("openai.mjs").await;
+    let asked = node("openai.mjs").await;
+    assert_results_arrived(&asked);
+    assert_schema_arrived(&asked);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex and the Node SDKs"]
 async fn the_vercel_ai_sdk_chats() {
-    node("ai-sdk-chat.mjs").await;
+    let asked = node("ai-sdk-chat.mjs").await;
+    assert_results_arrived(&asked);
+    assert_schema_arrived(&asked);
+    assert_picture_arrived(&asked);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex and the Node SDKs"]
 async fn the_vercel_ai_sdk_gets_responses() {
-    node("ai-sdk-responses.mjs").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "temporary"]
-async fn serve_by_hand() {
-    let (gateway, provider) = codex_gateway_tests::real::real().await;
-    std::fs::write("/tmp/sdk-origin", format!("{}/v1", gateway.origin)).unwrap();
-    while std::path::Path::new("/tmp/sdk-origin").exists() {
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        let all: Vec<String> = provider.requests().iter().map(|r| r.body.to_string()).collect();
-        std::fs::write("/tmp/sdk-requests.ndjson", all.join("\n")).unwrap();
-    }
-    gateway.stop().await;
+    let asked = node("ai-sdk-responses.mjs").await;
+    assert_results_arrived(&asked);
+    assert_schema_arrived(&asked);
+    assert_picture_arrived(&asked);
 }

@@ -2,6 +2,7 @@
 
 use axum::Extension;
 use axum::extract::{Path, Request, State};
+use axum::http::Uri;
 use axum::response::Response;
 use axum::response::sse::Event;
 use serde_json::{Value, json};
@@ -56,7 +57,13 @@ pub(super) async fn show(
     State(shared): State<Shared>,
     Path(id): Path<String>,
     Extension(caller): Extension<Caller>,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
+    let query = uri.query().unwrap_or_default();
+    if query.split('&').any(|pair| pair == "stream=true") {
+        let message = "A finished response cannot be streamed again: fetch it without 'stream'.";
+        return Err(ApiError::invalid_request("unsupported_value", message).about("stream"));
+    }
     let object = shared.responses.object(&caller.id, &id);
     object.map(error::json).ok_or_else(|| not_found(&id))
 }

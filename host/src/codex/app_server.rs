@@ -14,8 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::backend::InFlight;
-use super::binary::{self, Probe, ProbeError};
+use super::backend::{InFlight, StartError};
+use super::binary::{self, Probe};
 use super::command;
 use super::folder::Folder;
 use super::{Config, Error, Model, Plan, Status};
@@ -23,26 +23,6 @@ use catalogue::Catalogue;
 pub use catalogue::CatalogueError;
 pub(super) use exchange::Exchange;
 use supervise::{Ready, Supervisor};
-
-/// Why the backend cannot be started at all. A worker that fails to start is no such reason: it is tried again.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The program cannot be asked what it is.
-    #[error(transparent)]
-    Probe(#[from] ProbeError),
-    /// The program is too old.
-    #[error("Codex {version} has no app-server; the gateway needs 0.157 or newer")]
-    TooOld {
-        /// The program's version.
-        version: String,
-    },
-    /// The program's models cannot be had.
-    #[error("Codex is of no use: {0}")]
-    Catalogue(#[from] CatalogueError),
-    /// The gateway's own folder, or the working folder, cannot be made.
-    #[error("no folder for the Codex worker: {0}")]
-    Folder(#[from] std::io::Error),
-}
 
 /// One worker, the turns on it, and what starts it again.
 #[derive(Debug)]
@@ -62,23 +42,20 @@ pub(super) struct AppServer {
 
 impl AppServer {
     /// Asks the program for its models and starts the supervisor. Does not wait for the worker.
-    pub(super) async fn start(config: Config) -> Result<Self, StartError> {
-        let home = command::read_home(&config);
-        warn_of_instructions(&config);
-        let command = || command::command(&config, &home);
-        let models = ["debug", "models", "--bundled"];
-        let (probe, printed) =
-            tokio::join!(binary::ask(command), binary::print(command(), &models));
+    pub(super) async fn start(config: Config, probe: Probe) -> Result<Self, StartError> {
         let Probe {
             version,
             app_server,
             ..
-        } = probe?;
+        } = probe;
         if !app_server {
             return Err(StartError::TooOld { version });
         }
+        let home = command::read_home(&config);
+        let models = ["debug", "models", "--bundled"];
+        let printed = binary::print(command::command(&config, &home), &models).await?;
         let operators = config.model.clone().or(home.model);
-        let catalogue = Catalogue::read(&printed?, operators.as_deref())?;
+        let catalogue = Catalogue::read(&printed, operators.as_deref())?;
         let folder = Folder::make()?;
         std::fs::write(launch::catalogue(&folder), &catalogue.lean)?;
         if let Some(workdir) = &config.workdir {
@@ -87,7 +64,7 @@ impl AppServer {
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
         let (ready_sender, ready) = watch::channel(None);
-        let (status, _) = watch::channel(Status::starting(version));
+        let (status, _) = watch::channel(Status::starting("app-server", version));
         let (lease_wait, buffer_bytes) = (config.lease_wait, config.buffer_bytes);
         let supervisor = Supervisor {
             config,
@@ -181,16 +158,6 @@ impl AppServer {
         self.shutdown.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-    }
-}
-
-/// Codex adds the instructions in its own folder to every conversation, and has no setting against it.
-fn warn_of_instructions(config: &Config) {
-    let folder = command::home_folder(config).unwrap_or_default();
-    for file in ["AGENTS.override.md", "AGENTS.md"].map(|name| folder.join(name)) {
-        if file.metadata().is_ok_and(|found| found.len() > 0) {
-            tracing::warn!(file = %file.display(), "Codex sends this file with every request: move it away, or set CODEX_HOME");
-        }
     }
 }
 

@@ -4,9 +4,68 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::app_server::{AppServer, Exchange, StartError};
+use super::app_server::{self, AppServer, CatalogueError};
+use super::binary::{self, Probe, ProbeError};
+use super::command;
 use super::demo::{self, Demo};
+use super::folder::Folder;
+use super::proto::{self, Proto};
 use super::{Config, Error, Event, Model, Plan};
+
+/// The versions the gateway is tested with, by backend.
+const TESTED: [(&str, &str); 2] = [("0.169.0", "app-server"), ("0.42.0", "proto")];
+
+/// Which of Codex's protocols to speak.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// `app-server` if the program has it, else `proto`.
+    #[default]
+    Auto,
+    /// `app-server`: one long-lived process.
+    AppServer,
+    /// `proto`: one process a turn; for programs up to 0.42.
+    Proto,
+}
+
+/// Why the backend cannot be started at all. A worker that fails to start is no such reason: it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The program cannot be asked what it is.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// The program is too old.
+    #[error(
+        "Codex {version} has no `app-server`; the gateway needs 0.157 or newer: `npm install -g @openai/codex`"
+    )]
+    TooOld {
+        /// The program's version.
+        version: String,
+    },
+    /// The program's `proto` is gone, or it never had one.
+    #[error(
+        "Codex {version} has no `proto`, which ended with 0.42: leave CODEX_BACKEND unset, or install that with \
+         `npm install -g @openai/codex@0.42.0`"
+    )]
+    NoProto {
+        /// The program's version.
+        version: String,
+    },
+    /// The program has nothing the gateway can speak to.
+    #[error(
+        "Codex {version} has neither `app-server` nor `proto`: install a newer one with \
+         `npm install -g @openai/codex`"
+    )]
+    NoServer {
+        /// The program's version.
+        version: String,
+    },
+    /// The program's models cannot be had.
+    #[error("Codex is of no use: {0}")]
+    Catalogue(#[from] CatalogueError),
+    /// The gateway's own folder, or the working folder, cannot be made.
+    #[error("no folder for Codex: {0}")]
+    Folder(#[from] std::io::Error),
+}
 
 /// What runs turns. Clones are the same backend.
 #[derive(Debug, Clone)]
@@ -15,33 +74,34 @@ pub struct Backend(Arc<Kind>);
 #[derive(Debug)]
 enum Kind {
     AppServer(AppServer),
+    Proto(Proto),
     Demo(watch::Sender<Status>),
 }
 
 /// How a backend is doing.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Status {
-    /// `app-server` or `demo`.
+    /// `app-server`, `proto` or `demo`.
     pub kind: &'static str,
     /// It takes turns.
     pub ready: bool,
     /// Why it does not. May name files: for the operator.
     pub reason: Option<String>,
-    /// The worker's process id.
+    /// The worker's process id, if there is one worker for all turns.
     pub pid: Option<u32>,
     /// Codex's version.
     pub version: String,
-    /// How often the worker was started again.
+    /// How often a worker had to be replaced.
     pub restarts: u64,
     /// Turns that hold a lease.
     pub turns: usize,
 }
 
 impl Status {
-    /// An app-server whose first worker is to come.
-    pub(super) fn starting(version: String) -> Self {
+    /// A backend whose first worker is to come.
+    pub(super) fn starting(kind: &'static str, version: String) -> Self {
         Self {
-            kind: "app-server",
+            kind,
             ready: false,
             reason: Some("the worker is starting".to_owned()),
             pid: None,
@@ -66,14 +126,55 @@ impl Status {
 }
 
 impl Backend {
+    /// Asks the program what it speaks, and runs turns by that. Returns before a worker is ready.
+    ///
+    /// # Errors
+    /// If the program cannot be run, does not speak what was chosen, or its models cannot be had.
+    pub async fn connect(config: Config, choice: Choice) -> Result<Self, StartError> {
+        command::warn_of_instructions(&config);
+        let home = command::read_home(&config);
+        // Old versions leave something behind even then.
+        let folder = Folder::make()?;
+        let command = || {
+            let mut command = command::command(&config, &home);
+            command.env("TMPDIR", folder.work());
+            command
+        };
+        let probe = binary::ask(command).await?;
+        drop(folder);
+        let kind = match choice {
+            Choice::Auto if !probe.app_server && !probe.proto => {
+                let Probe { version, .. } = probe;
+                return Err(StartError::NoServer { version });
+            }
+            Choice::Auto if probe.app_server => Choice::AppServer,
+            Choice::Auto => Choice::Proto,
+            chosen => chosen,
+        };
+        let kind = if kind == Choice::Proto {
+            warn_of_version(&probe.version, "proto");
+            Kind::Proto(Proto::start(config, probe)?)
+        } else {
+            warn_of_version(&probe.version, "app-server");
+            Kind::AppServer(AppServer::start(config, probe).await?)
+        };
+        Ok(Self(Arc::new(kind)))
+    }
+
     /// Runs turns on a `codex app-server` of its own. Returns before that is ready.
     ///
     /// # Errors
     /// If the program cannot be run, is too old, or its models cannot be had.
     pub async fn app_server(config: Config) -> Result<Self, StartError> {
-        Ok(Self(Arc::new(Kind::AppServer(
-            AppServer::start(config).await?,
-        ))))
+        Self::connect(config, Choice::AppServer).await
+    }
+
+    /// Runs each turn on a `codex proto` of its own, for programs up to 0.42. Returns before one is ready.
+    ///
+    /// # Errors
+    /// If the program cannot be run, or has no `proto`.
+    pub async fn proto(config: Config) -> Result<Self, StartError> {
+        Self::connect(config, Choice::Proto).await
     }
 
     /// Answers by a script: for a first look without Codex.
@@ -89,8 +190,9 @@ impl Backend {
     pub async fn start(&self, plan: Plan) -> Result<Turn, Error> {
         match &*self.0 {
             Kind::AppServer(app_server) => {
-                Ok(Turn(Source::Exchange(app_server.start_turn(plan).await?)))
+                Ok(Turn(Source::AppServer(app_server.start_turn(plan).await?)))
             }
+            Kind::Proto(proto) => Ok(Turn(Source::Proto(proto.start_turn(plan).await?))),
             Kind::Demo(status) if status.borrow().ready => Ok(Turn(Source::Demo(Demo::new(&plan)))),
             Kind::Demo(_) => Err(Error::Unavailable(
                 "the gateway is shutting down".to_owned(),
@@ -103,6 +205,7 @@ impl Backend {
     pub fn models(&self) -> Vec<Model> {
         match &*self.0 {
             Kind::AppServer(app_server) => app_server.models(),
+            Kind::Proto(proto) => proto.models(),
             Kind::Demo(_) => demo::models(),
         }
     }
@@ -112,6 +215,7 @@ impl Backend {
     pub fn default_model(&self) -> Option<String> {
         match &*self.0 {
             Kind::AppServer(app_server) => Some(app_server.default_model()),
+            Kind::Proto(proto) => Some(proto.default_model()),
             Kind::Demo(_) => Some(demo::MODEL.to_owned()),
         }
     }
@@ -127,6 +231,7 @@ impl Backend {
     pub fn watch(&self) -> watch::Receiver<Status> {
         match &*self.0 {
             Kind::AppServer(app_server) => app_server.watch(),
+            Kind::Proto(proto) => proto.watch(),
             Kind::Demo(status) => status.subscribe(),
         }
     }
@@ -141,11 +246,28 @@ impl Backend {
     pub async fn shutdown(&self) {
         match &*self.0 {
             Kind::AppServer(app_server) => app_server.shutdown().await,
+            Kind::Proto(proto) => proto.shutdown().await,
             Kind::Demo(status) => status.send_modify(|status| {
                 status.ready = false;
                 status.reason = Some("the gateway is shutting down".to_owned());
             }),
         }
+    }
+}
+
+/// Codex changes its protocols without notice: who runs another version shall know.
+fn warn_of_version(version: &str, backend: &'static str) {
+    let [app_server, proto] = TESTED;
+    if !TESTED.contains(&(version, backend)) {
+        tracing::warn!(
+            version,
+            backend,
+            "this version of Codex is not one the gateway was tested with: {} ({}) and {} ({})",
+            app_server.0,
+            app_server.1,
+            proto.0,
+            proto.1,
+        );
     }
 }
 
@@ -155,7 +277,8 @@ pub struct Turn(Source);
 
 #[derive(Debug)]
 enum Source {
-    Exchange(Exchange),
+    AppServer(app_server::Exchange),
+    Proto(proto::Exchange),
     Demo(Demo),
 }
 
@@ -163,7 +286,8 @@ impl Turn {
     /// The next event, or `None` after [`Event::Ended`]. Cancel-safe.
     pub async fn next(&mut self) -> Option<Event> {
         match &mut self.0 {
-            Source::Exchange(exchange) => exchange.next().await,
+            Source::AppServer(exchange) => exchange.next().await,
+            Source::Proto(exchange) => exchange.next().await,
             Source::Demo(demo) => demo.next().await,
         }
     }
@@ -171,7 +295,8 @@ impl Turn {
     /// Asks Codex to stop. The events up to [`Event::Ended`] still come.
     pub fn interrupt(&self) {
         match &self.0 {
-            Source::Exchange(exchange) => exchange.interrupt(),
+            Source::AppServer(exchange) => exchange.interrupt(),
+            Source::Proto(exchange) => exchange.interrupt(),
             Source::Demo(demo) => demo.interrupt(),
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use super::Config;
 use super::home::Home;
@@ -78,20 +78,25 @@ fn environment(config: &Config, home: &Home) -> BTreeMap<String, String> {
     environment
 }
 
-/// `name={"key"={…}}` with all keys, or nothing without any. Each entry must be valid on its own: where
-/// `config.toml` has a mistake, Codex first reads the settings without it, and would report the entry instead.
-pub(super) fn table<T>(
-    name: &str,
-    entries: &BTreeMap<String, T>,
-    value: impl Fn(&T) -> String,
-) -> Option<String> {
-    let entries = entries
-        .iter()
-        .map(|(key, entry)| format!("{}={{{}}}", quoted(key), value(entry)));
-    let entries = entries.collect::<Vec<_>>().join(",");
-    (!entries.is_empty()).then(|| format!("{name}={{{entries}}}"))
+/// The three ends of a child that was started with all of them.
+pub(super) fn pipes(child: &mut Child) -> std::io::Result<(ChildStdin, ChildStdout, ChildStderr)> {
+    match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
+        (Some(stdin), Some(stdout), Some(stderr)) => Ok((stdin, stdout, stderr)),
+        _ => Err(std::io::Error::other("it has no pipes")),
+    }
 }
 
+/// Codex adds the instructions in its own folder to every conversation, and has no setting against it.
+pub(super) fn warn_of_instructions(config: &Config) {
+    let folder = home_folder(config).unwrap_or_default();
+    for file in ["AGENTS.override.md", "AGENTS.md"].map(|name| folder.join(name)) {
+        if file.metadata().is_ok_and(|found| found.len() > 0) {
+            tracing::warn!(file = %file.display(), "Codex sends this file with every request: move it away, or set CODEX_HOME");
+        }
+    }
+}
+
+/// `name="value"`, as `-c` takes it.
 pub(super) fn setting(name: &str, value: &str) -> String {
     format!("{name}={}", quoted(value))
 }

@@ -32,8 +32,10 @@ pub struct Config {
     pub backoff_max: Duration,
     /// How long a worker may take to leave before it is killed.
     pub shutdown_grace: Duration,
-    /// Turns one worker runs at the same time.
+    /// Turns that run at the same time.
     pub max_turns: usize,
+    /// Processes kept ready for the next turns, where each turn has its own (`proto`).
+    pub spare: usize,
     /// How long a turn waits for a ready worker and a free lease.
     pub lease_wait: Duration,
     /// How much of one turn may wait for a slow reader, in bytes.
@@ -56,6 +58,7 @@ impl Default for Config {
             backoff_max: Duration::from_secs(10),
             shutdown_grace: Duration::from_secs(5),
             max_turns: 64,
+            spare: 2,
             lease_wait: Duration::from_secs(2),
             buffer_bytes: 4 * 1024 * 1024,
         }

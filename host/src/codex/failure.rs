@@ -85,7 +85,7 @@ impl Failure {
     }
 }
 
-fn cause_of_status(status: u16) -> Cause {
+pub(super) fn cause_of_status(status: u16) -> Cause {
     match status {
         401 | 403 | 407 => Cause::Credential,
         429 => Cause::RateLimited,
@@ -138,7 +138,7 @@ const CODEX_ITSELF: [&str; 12] = [
     "/feedback",
 ];
 
-fn cause_of_code(error: &Value) -> Cause {
+pub(super) fn cause_of_code(error: &Value) -> Cause {
     let word = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
     match word("code") {
         "context_length_exceeded" | "string_above_max_length" => Cause::ContextLength,
@@ -151,7 +151,7 @@ fn cause_of_code(error: &Value) -> Cause {
 }
 
 /// The `error` object of a provider's raw JSON answer.
-fn provider_error(message: &str) -> Option<Value> {
+pub(super) fn provider_error(message: &str) -> Option<Value> {
     let mut body: Value = serde_json::from_str(message.trim()).ok()?;
     match body.get_mut("error")? {
         error @ Value::Object(_) => Some(error.take()),
@@ -160,7 +160,7 @@ fn provider_error(message: &str) -> Option<Value> {
 }
 
 /// The provider's words without what wraps them: a JSON body, a status line, our address, ids.
-fn for_the_client(message: &str) -> String {
+pub(super) fn for_the_client(message: &str) -> String {
     if let Some(words) = provider_error(message)
         .as_ref()
         .and_then(|error| error.get("message")?.as_str())

@@ -10,6 +10,8 @@ use serde::Deserialize;
 pub(super) struct Home {
     /// The model Codex uses by default.
     pub(super) model: Option<String>,
+    /// The provider Codex uses by default.
+    pub(super) model_provider: Option<String>,
     /// Providers the operator defined, by name.
     #[serde(default)]
     pub(super) model_providers: BTreeMap<String, Provider>,
@@ -23,6 +25,9 @@ pub(super) struct Home {
 pub(super) struct Provider {
     /// Its name for people.
     pub(super) name: Option<String>,
+    /// It is paid by Codex's own login.
+    #[serde(default)]
+    pub(super) requires_openai_auth: bool,
     /// The variable that holds its key.
     env_key: Option<String>,
     /// Header name to the variable that holds its value.

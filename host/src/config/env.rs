@@ -29,6 +29,7 @@ variables! {
     PROXY_TRUST_PROXY, "loopback", "Peers whose `X-Forwarded-…` and `X-Original-…` are believed: `loopback`, `none`, or addresses and CIDRs, comma-separated.";
     POLICY_DIR, "none", "A folder whose `auth.wasm`, `auth.json`, … override the built-in policies, slot by slot, while the gateway runs.";
     CODEX_BIN, "codex", "The Codex program: a path, or a name looked up in PATH.";
+    CODEX_BACKEND, "auto", "How to speak to Codex: `auto` as the program offers, `app-server`, `proto` (CLIs up to 0.42: text only), or `demo`, the built-in script.";
     CODEX_HOME, "Codex's own (`~/.codex`)", "Codex's folder, with its login and `config.toml`.";
     CODEX_MODEL, "Codex's default", "The model that the `codex-5` names and a request without a model mean.";
     CODEX_FORCE_PROVIDER, "Codex's default", "A model provider of Codex's `config.toml`.";

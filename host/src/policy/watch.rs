@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use super::generation::{Generation, Live, Refusals};
@@ -15,13 +14,11 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Looks that must agree before the folder counts as settled: files copied together become one generation.
 const SETTLED: u32 = 2;
 
-/// Serves the folder's changes, and changed facts, until stopped.
-pub async fn watch(
-    live: Arc<Live>,
-    source: Source,
-    mut facts: Receiver<Facts>,
-    stop: CancellationToken,
-) {
+/// Serves the folder's changes until stopped.
+pub async fn watch(live: Arc<Live>, source: Source, facts: Facts, stop: CancellationToken) {
+    if source.folder().is_none() {
+        return;
+    }
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // Files may have changed between the first generation and now: the first look always reads.
@@ -31,7 +28,6 @@ pub async fn watch(
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            changed = facts.changed() => if changed.is_ok() { loaded = None } else { return },
             _ = look.tick() => {}
         }
         let Some(now) = look_at(&source).await else {
@@ -42,8 +38,7 @@ pub async fn watch(
         if agreed < SETTLED || loaded.as_ref() == Some(&seen) {
             continue;
         }
-        let current = facts.borrow_and_update().clone();
-        if load(&live, &source, &current, &seen).await {
+        if load(&live, &source, &facts, &seen).await {
             loaded = Some(seen.clone());
         }
     }

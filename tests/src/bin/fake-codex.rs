@@ -1,6 +1,7 @@
 //! `fake-codex`: a scriptable neighbour that speaks as much of the Codex CLI as the gateway hears.
 //!
-//! What an app-server turn does is said by its last user message, if that is `{"fake": {…}}` (see `Script`);
+//! Under a name that ends in `proto` (a link to it, say) it is Codex 0.42 with `proto`, else 0.169 with `app-server`.
+//! What a turn does is said by its last user message, if that is `{"fake": {…}}` (see `Script`);
 //! faults at the start by `fake-start.json` in `$CODEX_HOME` (see `StartFault`). Everything it is asked goes
 //! to `fake-log.ndjson` there, one JSON object a line, after one with the names in its environment.
 
@@ -14,6 +15,8 @@
 
 #[path = "../fake_codex/journal.rs"]
 mod journal;
+#[path = "../fake_codex/proto.rs"]
+mod proto;
 #[path = "../fake_codex/script.rs"]
 mod script;
 #[path = "../fake_codex/server.rs"]
@@ -26,9 +29,16 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let mut arguments = std::env::args();
+    let is_old = arguments.next().is_some_and(|name| name.ends_with("proto"));
+    let arguments: Vec<_> = arguments.collect();
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
+        ["--version"] if is_old => println!("codex-cli 0.42.0"),
+        ["--help"] if is_old => {
+            println!("Codex CLI (fake)\n\nCommands:\n  exec   Run\n  proto  Run the protocol");
+        }
+        ["proto", ..] if is_old => return proto::run(&arguments),
         ["--version"] => println!("codex-cli 0.169.0"),
         ["--help"] => println!(
             "Codex CLI (fake)\n\nCommands:\n  exec        Run\n  app-server  Run the app server"

@@ -10,7 +10,7 @@ use crate::script::Script;
 use crate::server::Server;
 
 /// How often a gate is looked at.
-const POLL: Duration = Duration::from_millis(2);
+pub(crate) const POLL: Duration = Duration::from_millis(2);
 
 /// A turn that can be interrupted.
 pub(crate) struct Turn {
@@ -29,7 +29,7 @@ struct State {
 }
 
 /// The turn ends before its script does.
-enum Stop {
+pub(crate) enum Stop {
     Interrupted,
     Exited,
 }
@@ -63,7 +63,7 @@ impl Turn {
     }
 
     /// Waits, but not on when interrupted. `None` waits for that alone.
-    fn pause(&self, time: Option<Duration>) -> Result<(), Stop> {
+    pub(crate) fn pause(&self, time: Option<Duration>) -> Result<(), Stop> {
         let state = self.state.lock().unwrap();
         let state = match time {
             Some(time) => {

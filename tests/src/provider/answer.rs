@@ -45,7 +45,12 @@ pub(super) fn answer(shared: Arc<Shared>, script: Script, id: usize) -> Response
         });
     });
     let body = stream::unfold(read, |mut read| async move {
-        read.recv().await.map(|event| (event, read))
+        let event = read.recv().await?;
+        if event.is_err() {
+            // The server sends what it has when it finds nothing more: without this the break would swallow that.
+            tokio::task::yield_now().await;
+        }
+        Some((event, read))
     });
     (
         [(header::CONTENT_TYPE, "text/event-stream")],

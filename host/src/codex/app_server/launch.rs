@@ -1,12 +1,13 @@
 //! How an app-server is started: its arguments, and the files that go with them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::process::Command;
 
 use crate::codex::Config;
-use crate::codex::command::{command, quoted, setting, table};
+use crate::codex::command::{command, quoted, setting};
 use crate::codex::folder::Folder;
 use crate::codex::home::Home;
 
@@ -130,6 +131,20 @@ fn own_settings(config: &Config, home: &Home, folder: &Folder, databases: &Path)
         },
     ));
     settings
+}
+
+/// `name={"key"={…}}` with all keys, or nothing without any. Each entry must be valid on its own: where
+/// `config.toml` has a mistake, Codex first reads the settings without it, and would report the entry instead.
+fn table<T>(
+    name: &str,
+    entries: &BTreeMap<String, T>,
+    value: impl Fn(&T) -> String,
+) -> Option<String> {
+    let entries = entries
+        .iter()
+        .map(|(key, entry)| format!("{}={{{}}}", quoted(key), value(entry)));
+    let entries = entries.collect::<Vec<_>>().join(",");
+    (!entries.is_empty()).then(|| format!("{name}={{{entries}}}"))
 }
 
 /// Where the catalogue of models lies.

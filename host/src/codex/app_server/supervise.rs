@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::de::IgnoredAny;
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::process::Child;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -219,7 +219,7 @@ impl Supervisor {
 
 impl Worker {
     fn spawn(mut child: Child, rpc_timeout: Duration) -> std::io::Result<Self> {
-        let (stdin, stdout, stderr) = pipes(&mut child)?;
+        let (stdin, stdout, stderr) = command::pipes(&mut child)?;
         let (connection, outbox) = Connection::new(rpc_timeout);
         let hang_up = CancellationToken::new();
         let writer = tokio::spawn(rpc::write(outbox, stdin, hang_up.clone()));
@@ -263,13 +263,6 @@ impl Worker {
             let _ = tokio::time::timeout(DRAIN, &mut self.reader).await;
         }
         self.last_words.hear_out(DRAIN).await
-    }
-}
-
-fn pipes(child: &mut Child) -> std::io::Result<(ChildStdin, ChildStdout, ChildStderr)> {
-    match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
-        (Some(stdin), Some(stdout), Some(stderr)) => Ok((stdin, stdout, stderr)),
-        _ => Err(std::io::Error::other("it has no pipes")),
     }
 }
 

@@ -49,12 +49,18 @@ fn config(home: &TempDir) -> Config {
     }
 }
 
+async fn start(config: Config) -> Result<AppServer, StartError> {
+    let home = command::read_home(&config);
+    let probe = binary::ask(|| command::command(&config, &home)).await?;
+    AppServer::start(config, probe).await
+}
+
 async fn rig(change: impl FnOnce(&mut Config)) -> Rig {
     let home = tempfile::tempdir().unwrap();
     let mut config = config(&home);
     change(&mut config);
     Rig {
-        server: AppServer::start(config).await.unwrap(),
+        server: start(config).await.unwrap(),
         home,
     }
 }
@@ -235,7 +241,7 @@ async fn a_program_of_no_use_is_refused_at_the_start() {
         &config.bin,
         "#!/bin/sh\ncase $1 in --version) echo codex-cli 0.42.0;; debug) exit 2;; esac\n",
     );
-    let refused = AppServer::start(config.clone()).await.unwrap_err();
+    let refused = start(config.clone()).await.unwrap_err();
     assert!(
         matches!(&refused, StartError::TooOld { version } if version == "0.42.0"),
         "{refused}"
@@ -245,7 +251,7 @@ async fn a_program_of_no_use_is_refused_at_the_start() {
         ..config
     };
     assert!(matches!(
-        AppServer::start(missing).await.unwrap_err(),
+        start(missing).await.unwrap_err(),
         StartError::Probe(_)
     ));
 }

@@ -1,0 +1,211 @@
+//! The backend for CLIs up to 0.42, which have `codex proto`: one process a turn, a few of them started ahead.
+
+mod decode;
+mod exchange;
+mod failure;
+mod launch;
+mod process;
+mod prompt;
+mod protocol;
+mod rollout;
+mod supervise;
+mod turn;
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::backend::{InFlight, StartError};
+use super::binary::Probe;
+use super::command;
+use super::folder::Folder;
+use super::{Cause, Config, Error, Model, Plan, Status};
+pub(super) use exchange::Exchange;
+use exchange::NotBegun;
+use launch::{Stamp, Wish};
+use process::{Setting, Spare};
+use supervise::{Request, Supervisor};
+
+/// What these versions run unless told otherwise.
+const DEFAULT_MODEL: &str = "gpt-5";
+
+/// What they can run: they cannot list it.
+const MODELS: [(&str, &[&str]); 2] = [
+    (DEFAULT_MODEL, &protocol::EFFORTS),
+    ("gpt-5-codex", &["low", "medium", "high"]),
+];
+
+/// How many processes a turn is offered: a spare one may die in the very moment it is taken.
+const ATTEMPTS: usize = 3;
+
+/// Why a turn has no process any more, where nothing else is known.
+const GONE: &str = "the process was gone";
+
+/// A pool of processes, the turns on them, and what keeps it filled.
+#[derive(Debug)]
+pub(super) struct Proto {
+    requests: mpsc::UnboundedSender<Request>,
+    leases: Arc<Semaphore>,
+    status: watch::Sender<Status>,
+    config: Arc<Config>,
+    default_model: Arc<str>,
+    supervisor: TaskTracker,
+    shutdown: CancellationToken,
+    /// A backend nobody holds any more ends its processes.
+    _shutdown_on_drop: DropGuard,
+}
+
+impl Proto {
+    /// Starts the supervisor. Does not wait for a process.
+    pub(super) fn start(config: Config, probe: Probe) -> Result<Self, StartError> {
+        let Probe { version, proto, .. } = probe;
+        if !proto {
+            return Err(StartError::NoProto { version });
+        }
+        let folder = Folder::make()?;
+        launch::prepare(&folder)?;
+        if let Some(workdir) = &config.workdir {
+            std::fs::create_dir_all(workdir)?;
+        }
+        let operators = config.model.clone().or(command::read_home(&config).model);
+        let default_model: Arc<str> = operators.as_deref().unwrap_or(DEFAULT_MODEL).into();
+        let config = Arc::new(config);
+        let shutdown = CancellationToken::new();
+        let setting = Setting {
+            config: Arc::clone(&config),
+            default_model: Arc::clone(&default_model),
+            workdir: launch::workdir(&config, &folder),
+            stamp: Stamp::now(&config),
+            shutdown: shutdown.clone(),
+        };
+        let (status, _) = watch::channel(Status::starting("proto", version));
+        let (requests, asked) = mpsc::unbounded_channel();
+        let supervisor = TaskTracker::new();
+        supervisor.spawn(Supervisor::new(setting, folder, status.clone()).run(asked));
+        supervisor.close();
+        Ok(Self {
+            requests,
+            leases: Arc::new(Semaphore::new(config.max_turns.max(1))),
+            status,
+            config,
+            default_model,
+            supervisor,
+            _shutdown_on_drop: shutdown.clone().drop_guard(),
+            shutdown,
+        })
+    }
+
+    /// Starts a turn. Dropping the future gives back whatever it had taken.
+    pub(super) async fn start_turn(&self, plan: Plan) -> Result<Exchange, Error> {
+        check(&plan)?;
+        let mut plan = plan;
+        for _ in 1..ATTEMPTS {
+            match self.try_turn(plan).await {
+                Err(NotBegun {
+                    again: Some(again), ..
+                }) => plan = *again,
+                result => return result.map_err(|not| not.error),
+            }
+        }
+        self.try_turn(plan).await.map_err(|not| not.error)
+    }
+
+    async fn try_turn(&self, plan: Plan) -> Result<Exchange, NotBegun> {
+        let wish = Wish::of(&plan, &self.config);
+        let (spare, lease) = self
+            .lease(wish)
+            .await
+            .map_err(|error| NotBegun { error, again: None })?;
+        let in_flight = InFlight::new(self.status.clone());
+        let (exchange, job, begun) =
+            exchange::prepare(plan, lease, in_flight, self.config.buffer_bytes);
+        if let Err(mut job) = spare.begin(job) {
+            job.lose(GONE);
+        }
+        match begun.await {
+            Ok(result) => result.map(|()| exchange),
+            Err(_) => Err(NotBegun {
+                error: Error::WorkerExited(GONE.to_owned()),
+                again: None,
+            }),
+        }
+    }
+
+    /// Waits for a process, but not for long.
+    async fn lease(&self, wish: Option<Wish>) -> Result<(Spare, OwnedSemaphorePermit), Error> {
+        let waiting = async {
+            let lease = Arc::clone(&self.leases).acquire_owned().await.ok()?;
+            let (answer, answered) = oneshot::channel();
+            self.requests.send(Request { wish, answer }).ok()?;
+            let spare = answered.await.ok()?;
+            Some(spare.map(|spare| (spare, lease)))
+        };
+        let limited = tokio::time::timeout(self.config.lease_wait, waiting);
+        match self.shutdown.run_until_cancelled(limited).await {
+            Some(Ok(Some(leased))) => leased,
+            Some(Err(_)) if self.status.borrow().ready => Err(Error::Busy),
+            None => Err(Error::Unavailable(
+                "the gateway is shutting down".to_owned(),
+            )),
+            _ => Err(Error::Unavailable(
+                self.status.borrow().reason.clone().unwrap_or_default(),
+            )),
+        }
+    }
+
+    /// The models to choose from, the operator's first.
+    pub(super) fn models(&self) -> Vec<Model> {
+        let model = |(id, efforts): (&str, &[&str])| Model {
+            id: id.to_owned(),
+            efforts: efforts.iter().map(|effort| (*effort).to_owned()).collect(),
+        };
+        let mut models: Vec<_> = MODELS.into_iter().map(model).collect();
+        if !models.iter().any(|model| *model.id == *self.default_model) {
+            models.insert(0, model((&self.default_model, &[])));
+        }
+        models
+    }
+
+    /// The operator's model, or these versions' own.
+    pub(super) fn default_model(&self) -> String {
+        self.default_model.to_string()
+    }
+
+    /// The present state, and those to come.
+    pub(super) fn watch(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// Ends every process, and with it every turn; returns when nothing of them is left.
+    pub(super) async fn shutdown(&self) {
+        self.shutdown.cancel();
+        self.supervisor.wait().await;
+    }
+}
+
+/// Refuses what these versions cannot do.
+fn check(plan: &Plan) -> Result<(), Error> {
+    let refused = |message: String| {
+        Err(Error::Upstream {
+            cause: Cause::InvalidRequest,
+            status: Some(400),
+            message,
+        })
+    };
+    if !plan.tools.is_empty() {
+        let remedy = "This gateway's Codex CLI is too old for tools; update it: npm install -g @openai/codex";
+        return refused(remedy.to_owned());
+    }
+    match plan.effort.as_deref() {
+        Some(effort) if !protocol::EFFORTS.contains(&effort) => refused(format!(
+            "This gateway's Codex CLI does not know the reasoning effort '{effort}', only {}",
+            protocol::EFFORTS.join(", ")
+        )),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

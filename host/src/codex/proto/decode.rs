@@ -1,0 +1,152 @@
+//! Codex's events about the one turn of a process, turned into ours: pure.
+
+use super::failure;
+use super::protocol::{EventMsg, TokenUsage};
+use crate::codex::{Event, Outcome, Usage};
+
+/// Follows one turn.
+#[derive(Debug, Default)]
+pub(super) struct Decoder {
+    told: Told,
+    /// What had been told when the last upstream response was complete: a retry repeats only what came after.
+    settled: Told,
+    /// Deltas of what is to come whole have come.
+    streamed: Streamed,
+    /// The kind of the last piece of reasoning, until its part ends.
+    part: Option<Reasoning>,
+    /// What was counted so far.
+    counted: Usage,
+    /// The end was told: nothing may follow.
+    over: bool,
+}
+
+/// Whether there is something to set the next message or part apart from.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    text: bool,
+    reasoning: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Streamed {
+    message: bool,
+    summary: bool,
+    raw: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reasoning {
+    Summary,
+    Raw,
+}
+
+impl Decoder {
+    /// Whether the turn is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Takes one event; `emit` gets what it means.
+    pub(super) fn accept(&mut self, message: EventMsg, emit: &mut dyn FnMut(Event)) {
+        if self.over {
+            return;
+        }
+        match message {
+            EventMsg::AgentMessageDelta { delta } if !delta.is_empty() => {
+                let begins = !std::mem::replace(&mut self.streamed.message, true);
+                self.text(delta, begins, emit);
+            }
+            EventMsg::AgentMessage { message } => {
+                let told = std::mem::take(&mut self.streamed.message);
+                let news = if told { String::new() } else { message };
+                self.text(news, true, emit);
+            }
+            EventMsg::AgentReasoningSectionBreak => self.part = None,
+            EventMsg::AgentReasoningDelta { delta } => {
+                self.streamed.summary = true;
+                self.reason(delta, Reasoning::Summary, emit);
+            }
+            EventMsg::AgentReasoningRawContentDelta { delta } => {
+                self.streamed.raw = true;
+                self.reason(delta, Reasoning::Raw, emit);
+            }
+            EventMsg::AgentReasoning { text } if !self.streamed.summary => {
+                self.part = None;
+                self.reason(text, Reasoning::Summary, emit);
+            }
+            EventMsg::AgentReasoningRawContent { text } if !self.streamed.raw => {
+                self.part = None;
+                self.reason(text, Reasoning::Raw, emit);
+            }
+            EventMsg::TokenCount { info: Some(info) } => self.count(info.total_token_usage, emit),
+            EventMsg::StreamError { message } => {
+                self.told = self.settled;
+                self.begin_response();
+                emit(Event::Retrying(message));
+            }
+            EventMsg::Error { message } => {
+                self.end(Outcome::Failed(failure::error(&message)), emit);
+            }
+            EventMsg::TaskComplete { last_agent_message } => {
+                if !self.told.text {
+                    // It repeats the last message: the last chance to tell it.
+                    self.text(last_agent_message.unwrap_or_default(), true, emit);
+                }
+                self.end(Outcome::Completed, emit);
+            }
+            EventMsg::TurnAborted => self.end(Outcome::Interrupted, emit),
+            _ => {}
+        }
+    }
+
+    fn text(&mut self, text: String, begins: bool, emit: &mut dyn FnMut(Event)) {
+        if text.is_empty() {
+            return;
+        }
+        if begins && self.told.text {
+            emit(Event::TextBreak);
+        }
+        self.told.text = true;
+        emit(Event::Text(text));
+    }
+
+    fn reason(&mut self, text: String, kind: Reasoning, emit: &mut dyn FnMut(Event)) {
+        if text.is_empty() {
+            return;
+        }
+        if self.part.replace(kind) != Some(kind) && self.told.reasoning {
+            emit(Event::ReasoningBreak);
+        }
+        self.told.reasoning = true;
+        emit(Event::Reasoning(text));
+    }
+
+    /// The count comes twice a response, the first time at its beginning, as it was: only a growth is news.
+    fn count(&mut self, total: TokenUsage, emit: &mut dyn FnMut(Event)) {
+        let total = Usage::from(total);
+        if total == self.counted {
+            return;
+        }
+        let before = std::mem::replace(&mut self.counted, total);
+        self.settled = self.told;
+        self.begin_response();
+        emit(Event::Sampled(Usage {
+            input: total.input.saturating_sub(before.input),
+            cached_input: total.cached_input.saturating_sub(before.cached_input),
+            output: total.output.saturating_sub(before.output),
+            reasoning: total.reasoning.saturating_sub(before.reasoning),
+        }));
+    }
+
+    fn begin_response(&mut self) {
+        (self.streamed, self.part) = (Streamed::default(), None);
+    }
+
+    fn end(&mut self, outcome: Outcome, emit: &mut dyn FnMut(Event)) {
+        self.over = true;
+        emit(Event::Ended(outcome));
+    }
+}
+
+#[cfg(test)]
+mod tests;

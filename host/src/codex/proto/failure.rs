@@ -1,0 +1,210 @@
+//! Codex's account of a failed turn where it is words alone, turned into which kind of failure it was.
+
+use crate::codex::failure::{cause_of_code, cause_of_status, for_the_client, provider_error};
+use crate::codex::{Cause, Error};
+
+/// How Codex says that the provider refused the request. The status and the answer follow.
+const REFUSED: &str = "unexpected status ";
+
+/// How Codex says that the provider refused every attempt. The status follows.
+const GIVEN_UP: &str = "exceeded retry limit, last status: ";
+
+/// How Codex says that the stream did not end well. Its reason follows, or the provider's.
+const BROKEN: &str = "stream disconnected before completion: ";
+
+/// Words that tell a cause, the more telling first.
+const WORDS: [(&str, Cause, Option<u16>); 16] = [
+    ("context window", Cause::ContextLength, Some(400)),
+    ("exceeded your current quota", Cause::Quota, Some(429)),
+    ("usage limit", Cause::Quota, Some(429)),
+    ("upgrade to", Cause::Quota, Some(429)),
+    ("Rate limit", Cause::RateLimited, Some(429)),
+    ("rate limit", Cause::RateLimited, Some(429)),
+    ("high demand", Cause::Internal, Some(500)),
+    ("Missing environment variable", Cause::Credential, None),
+    ("access token", Cause::Credential, None),
+    ("refresh token", Cause::Credential, None),
+    ("log in", Cause::Credential, None),
+    ("login", Cause::Credential, None),
+    ("sign in", Cause::Credential, None),
+    ("error sending request", Cause::Unreachable, None),
+    (BROKEN, Cause::Disconnected, None),
+    ("timeout", Cause::Disconnected, None),
+];
+
+/// The failure these words tell of.
+pub(super) fn error(message: &str) -> Error {
+    let (cause, status) = cause(message);
+    let words = message.strip_prefix(BROKEN).unwrap_or(message);
+    let message = match cause {
+        Cause::InvalidRequest
+        | Cause::ContextLength
+        | Cause::ModelNotFound
+        | Cause::ContentPolicy => for_the_client(words),
+        _ => message.to_owned(),
+    };
+    Error::Upstream {
+        cause,
+        status,
+        message,
+    }
+}
+
+fn cause(message: &str) -> (Cause, Option<u16>) {
+    if let Some(status) = message.strip_prefix(GIVEN_UP).and_then(leading_status) {
+        return (cause_of_status(status), Some(status));
+    }
+    if let Some(answer) = message.strip_prefix(REFUSED)
+        && let Some(status) = leading_status(answer)
+    {
+        let body = answer.split_once(": ").map_or("", |(_, body)| body);
+        let cause = match provider_error(body).as_ref().map(cause_of_code) {
+            // What every code means that is not one of the telling ones.
+            None | Some(Cause::InvalidRequest) => cause_of_status(status),
+            Some(cause) => cause,
+        };
+        return (cause, Some(status));
+    }
+    let told = WORDS.iter().find(|(words, ..)| message.contains(words));
+    told.map_or((Cause::Internal, None), |(_, cause, status)| {
+        (*cause, *status)
+    })
+}
+
+/// The status `text` begins with.
+fn leading_status(text: &str) -> Option<u16> {
+    text.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upstream(cause: Cause, status: impl Into<Option<u16>>, message: &str) -> Error {
+        Error::Upstream {
+            cause,
+            status: status.into(),
+            message: message.to_owned(),
+        }
+    }
+
+    /// Recorded from Codex 0.42.0, but for the three last.
+    const RECORDED: [(&str, Cause, Option<u16>); 15] = [
+        (
+            "exceeded retry limit, last status: 401 Unauthorized",
+            Cause::Credential,
+            Some(401),
+        ),
+        (
+            "exceeded retry limit, last status: 429 Too Many Requests",
+            Cause::RateLimited,
+            Some(429),
+        ),
+        (
+            "exceeded retry limit, last status: 503 Service Unavailable",
+            Cause::Overloaded,
+            Some(503),
+        ),
+        (
+            "We're currently experiencing high demand, which may cause temporary errors.",
+            Cause::Internal,
+            Some(500),
+        ),
+        (
+            "unexpected status 403 Forbidden: {\"error\": {\"message\": \"err\", \"code\": \"forbidden\"}}",
+            Cause::Credential,
+            Some(403),
+        ),
+        (
+            "stream disconnected before completion: stream closed before response.completed",
+            Cause::Disconnected,
+            None,
+        ),
+        (
+            "stream disconnected before completion: Transport error: error decoding response body",
+            Cause::Disconnected,
+            None,
+        ),
+        (
+            "stream disconnected before completion: idle timeout waiting for SSE",
+            Cause::Disconnected,
+            None,
+        ),
+        (
+            "stream disconnected before completion: You exceeded your current quota",
+            Cause::Quota,
+            Some(429),
+        ),
+        (
+            "stream disconnected before completion: Rate limit reached. Please try again in 0.5s.",
+            Cause::RateLimited,
+            Some(429),
+        ),
+        (
+            "Missing environment variable: `FAKE_KEY`.",
+            Cause::Credential,
+            None,
+        ),
+        (
+            "error sending request for url (http://127.0.0.1:9/v1/responses)",
+            Cause::Unreachable,
+            None,
+        ),
+        (
+            "You've hit your usage limit. Try again later.",
+            Cause::Quota,
+            Some(429),
+        ),
+        ("something new", Cause::Internal, None),
+        ("", Cause::Internal, None),
+    ];
+
+    #[test]
+    fn the_words_give_the_cause() {
+        for (message, cause, status) in RECORDED {
+            assert_eq!(error(message), upstream(cause, status, message));
+        }
+    }
+
+    #[test]
+    fn what_is_for_the_client_is_reduced_to_the_providers_words() {
+        let refused = |status: &str, code: &str| {
+            let body = serde_json::json!({"error": {"message": "said the provider", "code": code}});
+            error(&format!("unexpected status {status}: {body}"))
+        };
+        let table = [
+            (
+                "400 Bad Request",
+                "invalid_value",
+                Cause::InvalidRequest,
+                400,
+            ),
+            (
+                "400 Bad Request",
+                "context_length_exceeded",
+                Cause::ContextLength,
+                400,
+            ),
+            (
+                "404 Not Found",
+                "model_not_found",
+                Cause::ModelNotFound,
+                404,
+            ),
+        ];
+        for (status, code, cause, number) in table {
+            assert_eq!(
+                refused(status, code),
+                upstream(cause, number, "said the provider")
+            );
+        }
+        assert_eq!(
+            error("stream disconnected before completion: Your input exceeds the context window"),
+            upstream(
+                Cause::ContextLength,
+                400,
+                "Your input exceeds the context window"
+            )
+        );
+    }
+}

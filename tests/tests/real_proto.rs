@@ -1,0 +1,324 @@
+//! The last Codex that has `proto`, real, behind the real surface, against a scripted model provider. `.ci/run`
+//! installs what this needs: `TEST_CODEX_PROTO_BIN` is a `codex` 0.42.0.
+
+use std::path::Path;
+
+use codex_gateway_tests::gateway::{Gateway, KEY, Setup};
+use codex_gateway_tests::provider::{self, Provider};
+use codex_gateway_tests::sse::{self, Event, Events, error, finishes};
+use serde_json::{Value, json};
+
+/// Processes that wait for the next turns.
+const SPARE: usize = 2;
+
+/// A gateway on the real Codex on a scripted provider.
+async fn real() -> (Gateway, Provider) {
+    let provider = Provider::spawn().await;
+    let setup = Setup::codex(&variable("TEST_CODEX_PROTO_BIN"))
+        .var("CODEX_BACKEND", "auto")
+        .var(provider::KEY_VARIABLE, provider::KEY)
+        .var("PATH", &variable("PATH"))
+        .var("CODEX_MODEL", "gpt-5");
+    provider::codex_home(setup.home(), provider.url());
+    let gateway = setup.start().await;
+    assert_eq!(gateway.backend.status().kind, "proto");
+    (gateway, provider)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test run's own environment")]
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run .ci/run, or see README"))
+}
+
+/// A request that tells the provider what to answer.
+fn script(script: Value, stream: bool) -> Value {
+    let text = json!({"provider": script}).to_string();
+    json!({
+        "model": "codex-5",
+        "messages": [{"role": "user", "content": text}],
+        "stream": stream,
+        "stream_options": {"include_usage": true},
+    })
+}
+
+async fn ask(gateway: &Gateway, body: &Value) -> (u16, Value) {
+    let response = gateway.chat(body).send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+async fn whole(gateway: &Gateway, answer: Value) -> (u16, Value) {
+    ask(gateway, &script(answer, false)).await
+}
+
+/// The Codex processes of a gateway: those that have its home in their environment, which comes with them.
+fn processes(home: &Path) -> Vec<(u32, String)> {
+    let home = format!("CODEX_HOME={}", home.display());
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
+        // A process may be gone by now.
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        let environment = String::from_utf8_lossy(&environment).into_owned();
+        if environment.split('\0').any(|pair| pair == home) {
+            found.push((pid, environment));
+        }
+    }
+    found
+}
+
+/// The records of conversations that lie in Codex's home.
+fn records(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let counts = entries.map(|entry| match entry.path() {
+        path if path.is_dir() => records(&path),
+        _ => 1,
+    });
+    counts.sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex 0.42"]
+async fn an_answer_whole_and_streamed_with_reasoning_and_usage() {
+    let (gateway, _provider) = real().await;
+    let answer = json!({
+        "reasoning": ["First this.", "Then that."],
+        "text": ["Sky ", "is ", "blue."],
+        "usage": {"input": 50, "cached": 20, "output": 9, "reasoning": 4},
+    });
+    let (status, body) = whole(&gateway, answer.clone()).await;
+    assert_eq!(status, 200, "{body}");
+    let message = &body["choices"][0]["message"];
+    assert_eq!(message["content"], "Sky is blue.");
+    assert_eq!(message["reasoning_content"], "First this.\n\nThen that.");
+    assert_eq!(body["choices"][0]["finish_reason"], "stop");
+    let usage = json!({
+        "prompt_tokens": 50, "completion_tokens": 9, "total_tokens": 59,
+        "prompt_tokens_details": {"cached_tokens": 20},
+        "completion_tokens_details": {"reasoning_tokens": 4},
+    });
+    assert_eq!(body["usage"], usage);
+
+    let response = gateway.chat(&script(answer, true)).send().await.unwrap();
+    let events = Events::of(response).rest().await;
+    assert_eq!(sse::text(&events), "Sky is blue.");
+    assert_eq!(finishes(&events), ["stop"]);
+    assert_eq!(events.last(), Some(&Event::Done));
+    let Event::Data(last) = &events[events.len() - 2] else {
+        panic!("no usage chunk: {events:?}")
+    };
+    assert_eq!((&last["choices"], &last["usage"]), (&json!([]), &usage));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex 0.42"]
+async fn a_conversation_reaches_the_model_as_one_transcript() {
+    let (gateway, provider) = real().await;
+    let messages = json!([
+        {"role": "system", "content": "You are terse."},
+        {"role": "user", "content": "one?"},
+        {"role": "assistant", "content": "1."},
+        {"role": "user", "content": [{"type": "text", "text": "two?"}]},
+    ]);
+    let body = json!({"model": "codex-5-high", "messages": messages});
+    let (status, answer) = ask(&gateway, &body).await;
+    assert_eq!(status, 200, "{answer}");
+    let asked = provider.requests().remove(0);
+    let (role, text) = asked.conversation().pop().unwrap();
+    assert_eq!(role, "user");
+    assert_eq!(
+        text,
+        "[system] You are terse.\n[user] one?\n[assistant] 1.\n[user] two?"
+    );
+    assert_eq!(asked.body["model"], "gpt-5");
+    assert_eq!(asked.body["reasoning"]["effort"], "high");
+    let instructions = asked.body["instructions"].as_str().unwrap_or_default();
+    assert!(
+        instructions.len() < 1_000,
+        "Codex's own prompt is sent: {instructions}"
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex 0.42"]
+async fn a_schema_reaches_the_model_and_tools_are_refused_with_the_remedy() {
+    let (gateway, provider) = real().await;
+    let schema = json!({
+        "type": "object", "properties": {"answer": {"type": "integer"}},
+        "required": ["answer"], "additionalProperties": false,
+    });
+    let mut body = script(json!({"text": ["{\"answer\": 42}"]}), false);
+    body["response_format"] = json!({
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "schema": schema, "strict": true},
+    });
+    let (status, answer) = ask(&gateway, &body).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(
+        provider.requests().remove(0).body["text"]["format"]["schema"],
+        schema
+    );
+
+    let mut body = script(json!({}), false);
+    body["tools"] =
+        json!([{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]);
+    let (status, answer) = ask(&gateway, &body).await;
+    assert_eq!(status, 400, "{answer}");
+    let message = answer["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("npm install -g @openai/codex"), "{answer}");
+    assert_eq!(provider.requests().len(), 1, "nobody was asked");
+    gateway.stop().await;
+}
+
+/// What the provider answers, and the status and code a client gets for it.
+fn upstream_failures() -> [(Value, u16, &'static str); 7] {
+    let refusal = |status: u16, code: &str| {
+        let error = json!({"message": "said the provider", "type": "t", "code": code});
+        json!({"status": status, "body": {"error": error}})
+    };
+    [
+        (refusal(400, "invalid_value"), 400, "invalid_request_error"),
+        (
+            refusal(400, "context_length_exceeded"),
+            400,
+            "context_length_exceeded",
+        ),
+        (refusal(401, "invalid_api_key"), 503, "backend_unauthorized"),
+        (refusal(404, "model_not_found"), 404, "model_not_found"),
+        (
+            refusal(429, "rate_limit_exceeded"),
+            429,
+            "rate_limit_exceeded",
+        ),
+        (refusal(500, "server_error"), 502, "upstream_error"),
+        (
+            json!({"text": ["never sent"], "cut": 0}),
+            502,
+            "upstream_error",
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex 0.42"]
+async fn what_goes_wrong_upstream_has_its_status_streamed_or_not() {
+    let (gateway, _provider) = real().await;
+    for (answer, status, code) in upstream_failures() {
+        for stream in [false, true] {
+            let request = gateway.chat(&script(answer.clone(), stream));
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), status, "{answer}, stream {stream}");
+            let body: Value = response.json().await.unwrap();
+            assert_eq!(body["error"]["code"], code, "{answer}: {body}");
+            let words = body.to_string();
+            assert!(!words.contains("127.0.0.1"), "an address: {words}");
+        }
+    }
+    let cut = json!({"text": ["one ", "two ", "three "], "cut": 2});
+    let response = gateway.chat(&script(cut, true)).send().await.unwrap();
+    let events = Events::of(response).rest().await;
+    assert_eq!(sse::text(&events), "one two ");
+    assert_eq!(
+        error(&events).expect("an error frame")["code"],
+        "upstream_error"
+    );
+    assert!(
+        finishes(&events).is_empty() && !events.contains(&Event::Done),
+        "{events:?}"
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex 0.42"]
+async fn a_client_that_leaves_stops_the_turn() {
+    let (gateway, provider) = real().await;
+    let endless = json!({"text": ["x "], "repeat": 1000, "stall": 3});
+    let mut events = Events::of(gateway.chat(&script(endless, true)).send().await.unwrap());
+    provider.wait_for(|counts| counts.stalled == 1).await;
+    assert!(events.next().await.is_some());
+    drop(events);
+    provider.wait_for(|counts| counts.abandoned == 1).await;
+    gateway
+        .until(|gateway| gateway.backend.status().turns == 0, "free lease")
+        .await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex 0.42"]
+async fn a_killed_child_fails_its_stream_and_the_next_one_serves() {
+    let (gateway, provider) = real().await;
+    let endless = json!({"text": ["x "], "repeat": 1000, "stall": 3});
+    let mut events = Events::of(gateway.chat(&script(endless, true)).send().await.unwrap());
+    provider.wait_for(|counts| counts.stalled == 1).await;
+    assert!(events.next().await.is_some());
+    for (pid, _) in processes(&gateway.home()) {
+        // One may have been about to leave.
+        let _ = std::process::Command::new("kill")
+            .args(["-9", &pid.to_string()])
+            .status()
+            .unwrap();
+    }
+    let rest = events.rest().await;
+    assert_eq!(
+        error(&rest).expect("an error frame")["code"],
+        "worker_exited"
+    );
+    assert!(!rest.contains(&Event::Done));
+    assert_eq!(whole(&gateway, json!({"text": ["again"]})).await.0, 200);
+    assert!(gateway.backend.status().restarts > 0);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex 0.42"]
+async fn twenty_turns_leave_no_process_no_record_and_no_secret() {
+    let (gateway, _provider) = real().await;
+    for turn in 0..20 {
+        let (status, body) = whole(&gateway, json!({"text": [format!("{turn}")]})).await;
+        assert_eq!(status, 200, "{body}");
+    }
+    gateway
+        .until(|gateway| gateway.backend.status().turns == 0, "free lease")
+        .await;
+    let home = gateway.home();
+    let spare = processes(&home);
+    assert!(spare.len() <= SPARE, "{} processes", spare.len());
+    assert!(records(&home.join("sessions")) <= SPARE);
+    for (_, environment) in spare {
+        assert!(environment.contains(provider::KEY), "Codex's own key");
+        assert!(!environment.contains(KEY), "ours");
+        for name in ["PROXY_", "POLICY_DIR"] {
+            assert!(!environment.contains(name), "{name}");
+        }
+    }
+    // The home goes with the gateway: what is left in it is looked at before.
+    gateway.backend.shutdown().await;
+    assert!(processes(&home).is_empty());
+    assert_eq!(records(&home.join("sessions")), 0);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex 0.42"]
+async fn commands_the_model_wants_to_run_find_no_program() {
+    let (gateway, provider) = real().await;
+    let secret = gateway.home().join("secret.txt");
+    std::fs::write(&secret, "a secret of the operator's").unwrap();
+    let arguments = json!({"command": ["cat", secret]}).to_string();
+    let answer = json!({
+        "calls": [{"name": "shell", "arguments": arguments}],
+        "then": {"text": ["as you like"]},
+    });
+    let (status, body) = whole(&gateway, answer).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(body["choices"][0]["message"]["content"], "as you like");
+    let told = provider.requests().pop().unwrap().body["input"].to_string();
+    assert!(told.contains("function_call_output"), "{told}");
+    assert!(!told.contains("a secret of the operator's"), "{told}");
+    gateway.stop().await;
+}
