@@ -297,6 +297,21 @@ async fn what_takes_too_long_is_ended_with_its_own_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_stops_half_way_is_given_up() {
+    let gateway = Setup::demo().var("PROXY_TIMEOUT_MS", "50").start().await;
+    let half = futures_util::stream::iter([Ok::<_, std::io::Error>("{\"messages\":")]);
+    let body = reqwest::Body::wrap_stream(futures_util::StreamExt::chain(
+        half,
+        futures_util::stream::pending(),
+    ));
+    let url = format!("{}/v1/chat/completions", gateway.origin);
+    let request = gateway.client.post(url).bearer_auth(KEY).body(body);
+    let (status, body) = error(request.send().await.unwrap()).await;
+    assert_eq!((status, &body["code"]), (408, &json!("request_timeout")));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trailing_slash_is_no_other_address() {
     let gateway = Setup::demo().start().await;
     let url = format!("{}/v1/chat/completions/", gateway.origin);

@@ -6,6 +6,7 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::time::timeout;
 
 use super::admission::{self, Ask};
 use super::observed::{Deltas, Observed};
@@ -37,7 +38,10 @@ impl<'a> Intake<'a> {
         let (Some(record), Some(caller)) = (record, caller) else {
             return Err(error::internal());
         };
-        let body = read(body, &parts.headers, shared.config.max_body).await?;
+        let reading = read(body, &parts.headers, shared.config.max_body);
+        let body = timeout(shared.config.turn_timeout, reading)
+            .await
+            .map_err(|_| stalled())??;
         let intake = Self {
             shared,
             record,
@@ -128,6 +132,11 @@ pub(super) fn head(id: String, model: String) -> Head {
         created: client::now_ms() / 1_000,
         model,
     }
+}
+
+fn stalled() -> ApiError {
+    let message = "The request body did not arrive within the time a whole answer may take.";
+    ApiError::new(408, "timeout_error", "request_timeout", message)
 }
 
 /// The whole body, if it is not too large, whether or not its length was announced.

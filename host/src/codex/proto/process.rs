@@ -186,14 +186,22 @@ impl Process {
             Some(Announce::Caller(caller)) => drop(caller.send(Ok(spare))),
             None => drop(spare),
         }
-        loop {
+        let stop = loop {
             tokio::select! {
                 biased;
                 job = &mut begun => return job.map_err(|_| Stop::Done),
-                () = setting.shutdown.cancelled() => return Err(Stop::Done),
-                message = self.next() => drop(message?),
+                () = setting.shutdown.cancelled() => break Stop::Done,
+                message = self.next() => if let Err(stop) = message {
+                    break stop;
+                },
             }
+        };
+        // A turn may have come in this very moment.
+        begun.close();
+        if let Ok(mut job) = begun.try_recv() {
+            job.lose("the process was about to end");
         }
+        Err(stop)
     }
 
     /// The next message, and whether it is about the turn. What cannot be read is passed over; the log says

@@ -1,4 +1,5 @@
-//! The record Codex keeps of every conversation: nobody asked for it, so it goes with its process.
+//! The record Codex keeps of every conversation: nobody asked for it, so it goes with its process. (One that was killed
+//! before it was ready has left a record nobody knows of, but no conversation in it.)
 
 use std::path::Path;
 
