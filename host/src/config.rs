@@ -105,8 +105,7 @@ impl Config {
                 "none",
             );
         }
-        let random_key = (key.is_none() && !has_auth)
-            .then(|| Secret::new(format!("sk-local-{}", nanoid::nanoid!(32, &ALPHANUMERIC))));
+        let random_key = (key.is_none() && !has_auth).then(|| Secret::random("sk-local-"));
         let protect_models = reader.switch(env::PROXY_PROTECT_MODELS);
         let policy_defaults = policy::Defaults {
             auth: auth_settings(key.as_ref().or(random_key.as_ref()), protect_models),
@@ -145,18 +144,6 @@ impl Config {
         }
     }
 }
-
-/// Keys people copy: no characters that wrap or need quoting.
-const ALPHANUMERIC: [char; 62] = {
-    let letters = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut characters = ['0'; 62];
-    let mut i = 0;
-    while i < 62 {
-        characters[i] = letters[i] as char;
-        i += 1;
-    }
-    characters
-};
 
 fn host(reader: &mut Reader<'_>) -> IpAddr {
     const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);

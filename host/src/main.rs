@@ -1,10 +1,12 @@
 //! The `codex-gateway` program: reads the configuration, builds the app, serves until told to stop.
 
+use std::io::Read;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use codex_gateway::app::App;
 use codex_gateway::config::{Codex, Config, env};
+use codex_gateway::secret::{Secret, fingerprint};
 use codex_gateway::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -24,15 +26,64 @@ struct Arguments {
 enum Command {
     /// Serve (the default).
     Serve,
+    /// Make keys, and entries for an `auth.json`.
+    Key {
+        #[command(subcommand)]
+        what: Key,
+    },
+}
+
+#[derive(Subcommand)]
+enum Key {
+    /// Make a key, and print it with its entry.
+    New {
+        /// Whose key it is: the caller's name in logs and limits.
+        #[arg(default_value = "caller")]
+        id: String,
+    },
+    /// Read a key from standard input, and print its fingerprint.
+    Hash,
 }
 
 /// The configuration is wrong (EX_CONFIG of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
-    let Arguments {
-        command: None | Some(Command::Serve),
-    } = Arguments::parse();
+    match Arguments::parse().command {
+        None | Some(Command::Serve) => start(),
+        Some(Command::Key { what }) => match print_key(&what) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("codex-gateway: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn print_key(what: &Key) -> anyhow::Result<()> {
+    match what {
+        Key::New { id } => {
+            let key = Secret::random("sk-");
+            let entry = serde_json::json!({"id": id, "sha256": key.fingerprint()});
+            println!("key for the client, shown this once:\n  {}", key.reveal());
+            println!("entry for `keys` in auth.json:\n  {entry}");
+        }
+        Key::Hash => {
+            let mut key = String::new();
+            std::io::stdin().read_to_string(&mut key)?;
+            let key = key.trim_end_matches(['\r', '\n']);
+            anyhow::ensure!(
+                !key.is_empty(),
+                "expected a key on standard input, found nothing"
+            );
+            println!("{}", fingerprint(key.as_bytes()));
+        }
+    }
+    Ok(())
+}
+
+fn start() -> ExitCode {
     let config = match Config::read(&env::Process) {
         Ok(config) => config,
         Err(problems) => {

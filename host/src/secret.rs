@@ -6,7 +6,25 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
+/// Keys people copy: no characters that wrap or need quoting.
+const ALPHANUMERIC: [char; 62] = {
+    let letters = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut characters = ['0'; 62];
+    let mut i = 0;
+    while i < 62 {
+        characters[i] = letters[i] as char;
+        i += 1;
+    }
+    characters
+};
+
 impl Secret {
+    /// A new key that begins so, with 32 random characters (190 bits) from the system's generator.
+    #[must_use]
+    pub fn random(prefix: &str) -> Self {
+        Self(format!("{prefix}{}", nanoid::nanoid!(32, &ALPHANUMERIC)))
+    }
+
     /// Wraps a secret.
     #[must_use]
     pub fn new(secret: String) -> Self {

@@ -215,3 +215,41 @@ fn a_second_signal_ends_it_at_once() {
     running.signal("-TERM");
     assert_eq!(running.child.wait().unwrap().code(), Some(1));
 }
+
+/// What a subcommand prints, given this on standard input.
+fn run(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
+    let mut command = gateway(&[]);
+    command.args(arguments).stdin(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn keys_are_made_with_their_entry_and_hashed_as_the_entry_has_it() {
+    let (code, made, _) = run(&["key", "new", "alice"], "");
+    assert_eq!(code, Some(0));
+    let key = made.lines().nth(1).unwrap().trim();
+    let entry = made.lines().nth(3).unwrap();
+    assert!(
+        key.starts_with("sk-") && entry.contains("\"id\":\"alice\""),
+        "{made}"
+    );
+    let (code, hash, _) = run(&["key", "hash"], &format!("{key}\n"));
+    assert_eq!(code, Some(0));
+    assert!(entry.contains(hash.trim()), "{entry} has not {hash}");
+    let (code, _, error) = run(&["key", "hash"], "");
+    assert_eq!(code, Some(1));
+    assert!(
+        error.contains("expected a key on standard input"),
+        "{error}"
+    );
+}

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// From the top to the bottom. A module may name those below it.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("main", &["app", "config", "telemetry"]),
+    ("main", &["app", "config", "secret", "telemetry"]),
     (
         "app",
         &["api", "config", "codex", "policy", "quota", "turn"],
