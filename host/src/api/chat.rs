@@ -10,7 +10,7 @@ use super::output_mode::{HEADER, OutputMode};
 use super::{Shared, error, sse};
 use crate::openai::chat::{ChatRequest, Chunks, Completion, bound_choices};
 use crate::openai::{ApiError, id};
-use crate::turn::{Delta, Rules};
+use crate::turn::Delta;
 
 /// `HEAD`: some clients ask whether the endpoint is there.
 pub(super) async fn probe() -> impl IntoResponse {
@@ -34,13 +34,11 @@ pub(super) async fn complete(
     let head = intake::head(id::chat_completion(), model.clone());
     let mode = OutputMode::of(intake.headers(), shared.config.output_mode);
     intake.record.add_header(HEADER, mode.name());
-    let turns = (0..form.choices).map(|choice| {
-        let textual_tools = mode.textual(&head.id, choice);
-        let rules = Rules {
-            textual_tools,
-            ..rules.clone()
-        };
-        (plan.clone(), rules)
+    // The last choice takes the plan itself: a long conversation asked once is not copied.
+    let plans = std::iter::repeat_n((plan, rules), form.choices as usize);
+    let turns = (0..).zip(plans).map(|(choice, (plan, mut rules))| {
+        rules.textual_tools = mode.textual(&head.id, choice);
+        (plan, rules)
     });
     let deltas = intake.begin(&model, form.stream, turns.collect()).await?;
     if form.stream {

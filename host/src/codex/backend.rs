@@ -161,22 +161,6 @@ impl Backend {
         Ok(Self(Arc::new(kind)))
     }
 
-    /// Runs turns on a `codex app-server` of its own. Returns before that is ready.
-    ///
-    /// # Errors
-    /// If the program cannot be run, is too old, or its models cannot be had.
-    pub async fn app_server(config: Config) -> Result<Self, StartError> {
-        Self::connect(config, Choice::AppServer).await
-    }
-
-    /// Runs each turn on a `codex proto` of its own, for programs up to 0.42. Returns before one is ready.
-    ///
-    /// # Errors
-    /// If the program cannot be run, or has no `proto`.
-    pub async fn proto(config: Config) -> Result<Self, StartError> {
-        Self::connect(config, Choice::Proto).await
-    }
-
     /// Answers by a script: for a first look without Codex.
     #[must_use]
     pub fn demo() -> Self {
