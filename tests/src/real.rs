@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::gateway::{Gateway, KEY, Setup};
@@ -17,13 +18,42 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A gateway on the real Codex on a scripted provider.
 pub async fn real() -> (Gateway, Provider) {
+    on_provider("TEST_CODEX_BIN", "gpt-5.4").await
+}
+
+/// A gateway on the Codex that a variable names, with this model, on a scripted provider.
+pub async fn on_provider(program: &str, model: &str) -> (Gateway, Provider) {
     let provider = Provider::spawn().await;
-    let setup = Setup::codex(&variable("TEST_CODEX_BIN"))
+    let setup = Setup::codex(&variable(program))
         .var(provider::KEY_VARIABLE, provider::KEY)
         .var("PATH", &variable("PATH"))
-        .var("CODEX_MODEL", "gpt-5.4");
+        .var("CODEX_MODEL", model);
     provider::codex_home(setup.home(), provider.url());
     (setup.start().await, provider)
+}
+
+/// A chat request that tells the provider what to answer.
+#[must_use]
+pub fn script(script: Value, stream: bool) -> Value {
+    let text = json!({"provider": script}).to_string();
+    json!({
+        "model": "codex-5",
+        "messages": [{"role": "user", "content": text}],
+        "stream": stream,
+        "stream_options": {"include_usage": true},
+    })
+}
+
+/// Status and body of a chat request.
+pub async fn ask(gateway: &Gateway, body: &Value) -> (u16, Value) {
+    let response = gateway.chat(body).send().await.expect("an answer");
+    let status = response.status().as_u16();
+    (status, response.json().await.expect("JSON"))
+}
+
+/// Status and body of what the provider is told to answer, in one piece.
+pub async fn whole(gateway: &Gateway, answer: Value) -> (u16, Value) {
+    ask(gateway, &script(answer, false)).await
 }
 
 /// Lets a script of `sdk/` talk to such a gateway. Answers what the provider was asked.
@@ -83,4 +113,39 @@ fn sources() -> PathBuf {
 #[expect(clippy::disallowed_methods, reason = "the test run's own environment")]
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run .ci/run, or see README"))
+}
+
+/// What the provider answers, and the status and code a client gets for it.
+#[must_use]
+pub fn upstream_failures() -> [(Value, u16, &'static str); 8] {
+    let refusal = |status: u16, code: &str| {
+        let error = json!({"message": "said the provider", "type": "t", "code": code});
+        json!({"status": status, "body": {"error": error}})
+    };
+    [
+        (refusal(400, "invalid_value"), 400, "invalid_request_error"),
+        (
+            refusal(400, "context_length_exceeded"),
+            400,
+            "context_length_exceeded",
+        ),
+        (refusal(401, "invalid_api_key"), 503, "backend_unauthorized"),
+        (refusal(404, "model_not_found"), 404, "model_not_found"),
+        (
+            refusal(429, "rate_limit_exceeded"),
+            429,
+            "rate_limit_exceeded",
+        ),
+        (
+            refusal(429, "insufficient_quota"),
+            429,
+            "insufficient_quota",
+        ),
+        (refusal(500, "server_error"), 502, "upstream_error"),
+        (
+            json!({"text": ["never sent"], "cut": 0}),
+            502,
+            "upstream_error",
+        ),
+    ]
 }

@@ -1,26 +1,10 @@
 //! The real Codex behind the real surface, against a scripted model provider.
 
-use codex_gateway_tests::gateway::{Gateway, KEY};
+use codex_gateway_tests::gateway::KEY;
 use codex_gateway_tests::provider;
-use codex_gateway_tests::real::real;
+use codex_gateway_tests::real::{real, script, upstream_failures, whole};
 use codex_gateway_tests::sse::{self, Event, Events, error, finishes};
 use serde_json::{Value, json};
-
-/// A request that tells the provider what to answer.
-fn script(script: Value, stream: bool) -> Value {
-    let text = json!({"provider": script}).to_string();
-    json!({
-        "model": "codex-5",
-        "messages": [{"role": "user", "content": text}],
-        "stream": stream,
-        "stream_options": {"include_usage": true},
-    })
-}
-
-async fn whole(gateway: &Gateway, answer: Value) -> (u16, Value) {
-    let response = gateway.chat(&script(answer, false)).send().await.unwrap();
-    (response.status().as_u16(), response.json().await.unwrap())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex"]
@@ -135,40 +119,6 @@ async fn the_effort_of_the_alias_or_of_the_request_reaches_the_model() {
         "{ids:?}"
     );
     gateway.stop().await;
-}
-
-/// What the provider answers, and the status and code a client gets for it.
-fn upstream_failures() -> [(Value, u16, &'static str); 8] {
-    let refusal = |status: u16, code: &str| {
-        let error = json!({"message": "said the provider", "type": "t", "code": code});
-        json!({"status": status, "body": {"error": error}})
-    };
-    [
-        (refusal(400, "invalid_value"), 400, "invalid_request_error"),
-        (
-            refusal(400, "context_length_exceeded"),
-            400,
-            "context_length_exceeded",
-        ),
-        (refusal(401, "invalid_api_key"), 503, "backend_unauthorized"),
-        (refusal(404, "model_not_found"), 404, "model_not_found"),
-        (
-            refusal(429, "rate_limit_exceeded"),
-            429,
-            "rate_limit_exceeded",
-        ),
-        (
-            refusal(429, "insufficient_quota"),
-            429,
-            "insufficient_quota",
-        ),
-        (refusal(500, "server_error"), 502, "upstream_error"),
-        (
-            json!({"text": ["never sent"], "cut": 0}),
-            502,
-            "upstream_error",
-        ),
-    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
