@@ -1,0 +1,32 @@
+//! Reads how the HTTP surface behaves.
+
+use super::env;
+use super::read::Reader;
+use crate::api;
+
+pub(super) fn read(reader: &mut Reader<'_>) -> api::Config {
+    let trust = reader.list(env::PROXY_TRUST_PROXY);
+    let trusted = api::TrustedProxies::parse(&trust).unwrap_or_else(|found| {
+        reader.note(
+            env::PROXY_TRUST_PROXY,
+            "`loopback`, `none`, or addresses and CIDRs, comma-separated",
+            format!("`{found}`"),
+        );
+        api::TrustedProxies::default()
+    });
+    let max_body = reader.number(env::PROXY_MAX_BODY_BYTES, 1_024..=1 << 30, 16 << 20);
+    api::Config {
+        max_body: usize::try_from(max_body).unwrap_or(usize::MAX),
+        turn_timeout: reader.millis(env::PROXY_TIMEOUT_MS, 1, 300_000),
+        idle_timeout: reader.millis(env::PROXY_STREAM_IDLE_TIMEOUT_MS, 1, 300_000),
+        keepalive: reader.millis(env::PROXY_SSE_KEEPALIVE_MS, 0, 15_000),
+        trusted,
+        max_choices: u32::try_from(reader.number(env::PROXY_MAX_CHAT_CHOICES, 1..=128, 5))
+            .unwrap_or(1),
+        output_mode: reader.choice(
+            env::PROXY_OUTPUT_MODE,
+            &api::OutputMode::WORDS,
+            api::OutputMode::default(),
+        ),
+    }
+}

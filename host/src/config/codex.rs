@@ -1,0 +1,79 @@
+//! Reads how Codex is found, spoken to and bounded.
+
+use std::path::{Path, PathBuf};
+
+use super::env::{self, Vars};
+use super::read::Reader;
+use super::{Codex, Environment};
+use crate::codex;
+
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    vars: &dyn Vars,
+    environment: Environment,
+    model: Option<String>,
+) -> Codex {
+    let named = reader.text(env::CODEX_BIN);
+    let path = vars.get("PATH");
+    let found = codex::locate(
+        Path::new(named.as_deref().unwrap_or("codex")),
+        path.as_deref(),
+    );
+    let defaults = codex::Config::default();
+    let config = codex::Config {
+        home: directory(reader, env::CODEX_HOME),
+        model,
+        force_provider: reader.text(env::CODEX_FORCE_PROVIDER),
+        workdir: reader.text(env::PROXY_CODEX_WORKDIR).map(PathBuf::from),
+        pass_env: reader.list(env::PROXY_CODEX_ENV),
+        parent_env: vars.all().into_iter().collect(),
+        rpc_timeout: reader.millis(env::WORKER_REQUEST_TIMEOUT_MS, 100, 30_000),
+        startup_timeout: reader.millis(env::WORKER_STARTUP_TIMEOUT_MS, 100, 8_000),
+        backoff_initial: reader.millis(env::WORKER_BACKOFF_INITIAL_MS, 1, 500),
+        backoff_max: reader.millis(env::WORKER_BACKOFF_MAX_MS, 1, 5_000),
+        shutdown_grace: reader.millis(env::WORKER_SHUTDOWN_GRACE_MS, 0, 5_000),
+        max_turns: usize::try_from(reader.number(env::WORKER_MAX_CONCURRENCY, 1..=1_000, 64))
+            .unwrap_or(64),
+        ..defaults
+    };
+    let choice = reader.choice(env::CODEX_BACKEND, &BACKENDS, Some(codex::Choice::Auto));
+    let Some(choice) = choice else {
+        return Codex::Demo;
+    };
+    match (found, named) {
+        (Some(bin), _) => {
+            let config = codex::Config { bin, ..config };
+            return Codex::Program(Box::new(config), choice);
+        }
+        (None, Some(name)) => {
+            let expected = "an executable file, or the name of one in PATH";
+            reader.note(env::CODEX_BIN, expected, format!("`{name}`"));
+        }
+        (None, None) if environment == Environment::Prod => {
+            let expected = "a Codex program when PROXY_ENV is prod (npm install -g @openai/codex)";
+            reader.note(env::CODEX_BIN, expected, "no `codex` in PATH");
+        }
+        (None, None) => {}
+    }
+    Codex::Demo
+}
+
+/// What `CODEX_BACKEND` may say; none is the demo.
+const BACKENDS: [(&str, Option<codex::Choice>); 4] = [
+    ("auto", Some(codex::Choice::Auto)),
+    ("app-server", Some(codex::Choice::AppServer)),
+    ("proto", Some(codex::Choice::Proto)),
+    ("demo", None),
+];
+
+fn directory(reader: &mut Reader<'_>, variable: env::Variable) -> Option<PathBuf> {
+    let path = PathBuf::from(reader.text(variable)?);
+    if !path.is_dir() {
+        reader.note(
+            variable,
+            "a folder",
+            format!("`{}`, which is none", path.display()),
+        );
+    }
+    Some(std::path::absolute(&path).unwrap_or(path))
+}

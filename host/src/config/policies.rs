@@ -1,0 +1,113 @@
+//! Reads where policies come from, and the settings variables stand for where a slot has no settings file.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+
+use super::read::Reader;
+use super::{Environment, env};
+use crate::policy;
+use crate::secret::Secret;
+
+/// What the four policies begin with.
+pub(super) struct Policies {
+    /// `POLICY_DIR`
+    pub(super) dir: Option<PathBuf>,
+    /// Settings of the slots without a settings file.
+    pub(super) defaults: policy::Defaults,
+    /// The key of this run, where the operator gave none.
+    pub(super) random_key: Option<Secret>,
+}
+
+pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> Policies {
+    let dir = folder(reader);
+    let has_auth = dir
+        .as_deref()
+        .is_some_and(|dir| dir.join("auth.json").exists() || dir.join("auth.wasm").exists());
+    let key = reader.text(env::PROXY_API_KEY).map(Secret::new);
+    if key.is_none() && !has_auth && environment == Environment::Prod {
+        reader.note(
+            env::PROXY_API_KEY,
+            "a key, or an auth.json in POLICY_DIR, when PROXY_ENV is prod",
+            "none",
+        );
+    }
+    let random_key = (key.is_none() && !has_auth).then(|| Secret::random("sk-local-"));
+    let protect_models = reader.switch(env::PROXY_PROTECT_MODELS);
+    let defaults = policy::Defaults {
+        auth: auth_settings(key.as_ref().or(random_key.as_ref()), protect_models),
+        model: Map::new(),
+        rate_limit: rate_limit_settings(reader),
+        tool_stop: tool_stop_settings(reader),
+    };
+    Policies {
+        dir,
+        defaults,
+        random_key,
+    }
+}
+
+fn folder(reader: &mut Reader<'_>) -> Option<PathBuf> {
+    let dir = PathBuf::from(reader.text(env::POLICY_DIR)?);
+    if !dir.is_dir() {
+        reader.note(
+            env::POLICY_DIR,
+            "a folder",
+            format!("`{}`, which is none", dir.display()),
+        );
+    }
+    Some(dir)
+}
+
+fn auth_settings(key: Option<&Secret>, protect_models: bool) -> Map<String, Value> {
+    let keys: Vec<_> = key
+        .map(|key| json!({"sha256": key.fingerprint(), "id": "default"}))
+        .into_iter()
+        .collect();
+    let anonymous: &[&str] = if protect_models { &[] } else { &["/v1/models"] };
+    object(json!({"keys": keys, "anonymous": anonymous}))
+}
+
+fn rate_limit_settings(reader: &mut Reader<'_>) -> Map<String, Value> {
+    let enabled = reader.switch(env::PROXY_RATE_LIMIT_ENABLED);
+    let window = reader
+        .millis(env::PROXY_RATE_LIMIT_WINDOW_MS, 1, 60_000)
+        .as_millis();
+    let limit = reader.number(env::PROXY_RATE_LIMIT_MAX, 1..=1_000_000_000, 60);
+    let streams = reader.number(env::PROXY_SSE_MAX_CONCURRENCY, 0..=1_000_000, 0);
+    let mut rules = Vec::new();
+    if enabled {
+        let window = u64::try_from(window).unwrap_or(u64::MAX);
+        rules.push(json!({"name": "requests", "unit": "requests", "limit": limit, "window_ms": window, "per": "caller"}));
+    }
+    if streams > 0 {
+        rules.push(json!({"name": "streams", "unit": "concurrent", "limit": streams, "per": "caller", "streaming_only": true}));
+    }
+    object(if rules.is_empty() {
+        json!({})
+    } else {
+        json!({"rules": rules})
+    })
+}
+
+fn tool_stop_settings(reader: &mut Reader<'_>) -> Map<String, Value> {
+    let enabled = reader.switch(env::PROXY_STOP_AFTER_TOOLS);
+    let mode = reader.choice(
+        env::PROXY_STOP_AFTER_TOOLS_MODE,
+        &[("burst", "burst"), ("first", "first")],
+        "burst",
+    );
+    object(json!({
+        "mode": if enabled { mode } else { "off" },
+        "grace_ms": reader.number(env::PROXY_STOP_AFTER_TOOLS_GRACE_MS, 0..=60_000, 300),
+        "max_calls": reader.number(env::PROXY_TOOL_BLOCK_MAX, 0..=10_000, 0),
+        "suppress_tail": reader.switch(env::PROXY_SUPPRESS_TAIL_AFTER_TOOLS),
+    }))
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}

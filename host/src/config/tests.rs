@@ -1,0 +1,68 @@
+//! What an environment becomes, and which mistakes are told.
+
+use std::collections::HashMap;
+
+use super::*;
+
+fn read(pairs: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
+    let vars: HashMap<String, String> = pairs
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
+    Config::read(&vars)
+}
+
+#[test]
+fn nothing_set_is_a_working_configuration_with_a_key_of_its_own() {
+    let config = read(&[]).unwrap();
+    assert_eq!(
+        (config.host.to_string().as_str(), config.port),
+        ("127.0.0.1", 11_435)
+    );
+    assert!(matches!(config.codex, Codex::Demo));
+    let key = config.random_key.unwrap();
+    assert_eq!(
+        config.policy_defaults.auth["keys"][0]["sha256"],
+        key.fingerprint()
+    );
+}
+
+#[test]
+fn every_mistake_is_reported_at_once() {
+    let problems = read(&[
+        ("PORT", "99999"),
+        ("PROXY_ENV", "production"),
+        ("PROXY_API_KEY", ""),
+        ("POLICY_DIR", "/nowhere"),
+        ("CODEX_BIN", "/no/codex"),
+        ("PROXY_STOP_AFTER_TOOLS", "maybe"),
+    ])
+    .unwrap_err();
+    let names: Vec<_> = problems.iter().map(|problem| problem.variable).collect();
+    for name in [
+        "PORT",
+        "PROXY_ENV",
+        "PROXY_API_KEY",
+        "POLICY_DIR",
+        "CODEX_BIN",
+        "PROXY_STOP_AFTER_TOOLS",
+    ] {
+        assert!(names.contains(&name), "{name} is missing in {names:?}");
+    }
+}
+
+#[test]
+fn prod_needs_a_key_and_a_codex() {
+    let names: Vec<_> = read(&[("PROXY_ENV", "prod")])
+        .unwrap_err()
+        .iter()
+        .map(|p| p.variable)
+        .collect();
+    assert_eq!(names, ["PROXY_API_KEY", "CODEX_BIN"]);
+}
+
+#[test]
+fn the_key_is_not_printed() {
+    let config = read(&[("PROXY_API_KEY", "sk-very-secret")]).unwrap();
+    assert!(!format!("{config:?}").contains("sk-very-secret"));
+}
