@@ -4,6 +4,7 @@ mod admission;
 mod chat;
 mod client;
 mod completions;
+mod cors;
 mod envelope;
 mod error;
 mod guard;
@@ -22,11 +23,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 
 pub use client::TrustedProxies;
+pub use cors::Origins;
 pub use output_mode::OutputMode;
 pub use store::Responses;
 
@@ -47,6 +49,8 @@ pub struct Config {
     pub keepalive: Duration,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted: TrustedProxies,
+    /// Whose pages may call; none: a page cannot read any answer.
+    pub origins: Option<Origins>,
     /// The most answers a chat request may ask for.
     pub max_choices: u32,
     /// What becomes of tool calls that are written as text, where a request does not say.
@@ -114,21 +118,22 @@ pub fn router(shared: Shared) -> Router {
         .route("/healthz", get(health::health))
         .route("/readyz", get(health::ready))
         .route("/livez", get(health::live));
-    guarded
-        .merge(open)
-        .merge(verify::routes())
-        .fallback(error::unknown_path)
-        .method_not_allowed_fallback(error::wrong_method)
-        .layer(from_fn_with_state(shared.clone(), envelope::envelope))
-        .with_state(shared)
+    surface(guarded.merge(open), shared)
 }
 
 /// Only what an edge proxy asks, for a listener of its own.
 pub fn verify_router(shared: Shared) -> Router {
-    verify::routes()
-        .route("/healthz", get(health::health))
+    surface(Router::new().route("/healthz", get(health::health)), shared)
+}
+
+/// What is the same on every listener. An `OPTIONS` that an edge proxy asks about is for the policy to answer.
+fn surface(routes: Router<Shared>, shared: Shared) -> Router {
+    routes
         .fallback(error::unknown_path)
         .method_not_allowed_fallback(error::wrong_method)
+        .layer(from_fn(cors::preflight))
+        .merge(verify::routes())
         .layer(from_fn_with_state(shared.clone(), envelope::envelope))
+        .layer(from_fn_with_state(shared.clone(), cors::share))
         .with_state(shared)
 }

@@ -21,6 +21,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> api::Config {
         idle_timeout: reader.millis(env::PROXY_STREAM_IDLE_TIMEOUT_MS, 1, 300_000),
         keepalive: reader.millis(env::PROXY_SSE_KEEPALIVE_MS, 0, 15_000),
         trusted,
+        origins: origins(reader),
         max_choices: u32::try_from(reader.number(env::PROXY_MAX_CHAT_CHOICES, 1..=128, 5))
             .unwrap_or(1),
         output_mode: reader.choice(
@@ -29,4 +30,20 @@ pub(super) fn read(reader: &mut Reader<'_>) -> api::Config {
             api::OutputMode::default(),
         ),
     }
+}
+
+/// Also what is switched off is checked: a mistake in it would be found when it is switched on.
+fn origins(reader: &mut Reader<'_>) -> Option<api::Origins> {
+    let enabled = reader.switch_on(env::PROXY_ENABLE_CORS);
+    let listed = reader.list(env::PROXY_CORS_ALLOWED_ORIGINS);
+    if listed.is_empty() {
+        return enabled.then_some(api::Origins::Any);
+    }
+    let origins = api::Origins::parse(&listed).unwrap_or_else(|found| {
+        let expected = "`*`, or origins as https://app.example or app://obsidian.md, comma-separated \
+             (`null` is any sandboxed page: only `*` allows it)";
+        reader.note(env::PROXY_CORS_ALLOWED_ORIGINS, expected, format!("`{found}`"));
+        api::Origins::Any
+    });
+    enabled.then_some(origins)
 }

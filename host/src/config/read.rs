@@ -93,16 +93,24 @@ impl<'a> Reader<'a> {
         Duration::from_millis(self.number(variable, least..=DAY, default))
     }
 
+    /// Off unless it says otherwise.
     pub(super) fn switch(&mut self, variable: Variable) -> bool {
-        let Some(text) = self.text(variable) else {
-            return false;
-        };
+        self.set_switch(variable).unwrap_or(false)
+    }
+
+    /// On unless it says otherwise.
+    pub(super) fn switch_on(&mut self, variable: Variable) -> bool {
+        self.set_switch(variable).unwrap_or(true)
+    }
+
+    fn set_switch(&mut self, variable: Variable) -> Option<bool> {
+        let text = self.text(variable)?;
         match text.to_ascii_lowercase().as_str() {
-            "1" | "true" | "yes" | "on" => true,
-            "0" | "false" | "no" | "off" => false,
+            "1" | "true" | "yes" | "on" => Some(true),
+            "0" | "false" | "no" | "off" => Some(false),
             _ => {
                 self.note(variable, "true or false", format!("`{text}`"));
-                false
+                None
             }
         }
     }

@@ -66,3 +66,22 @@ fn the_key_is_not_printed() {
     let config = read(&[("PROXY_API_KEY", "sk-very-secret")]).unwrap();
     assert!(!format!("{config:?}").contains("sk-very-secret"));
 }
+
+#[test]
+fn an_origin_that_is_none_keeps_it_from_starting() {
+    for wrong in ["obsidian.md", "https://web.example/path", "null"] {
+        for enabled in ["true", "false"] {
+            let problems = read(&[
+                ("PROXY_ENABLE_CORS", enabled),
+                (
+                    "PROXY_CORS_ALLOWED_ORIGINS",
+                    &format!("app://obsidian.md, {wrong}"),
+                ),
+            ])
+            .unwrap_err();
+            assert_eq!(problems.len(), 1);
+            assert_eq!(problems[0].variable, "PROXY_CORS_ALLOWED_ORIGINS");
+            assert_eq!(problems[0].found, format!("`{wrong}`"));
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Which web pages may call: answers preflights, and tells browsers whom they may hand an answer to.
+//!
+//! Not tower-http's layer: it takes every `OPTIONS`, also those an edge proxy asks about.
+
+use axum::extract::{Request, State};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN, VARY,
+};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::Shared;
+
+const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE, HEAD, OPTIONS");
+/// Seconds a browser may rely on a preflight.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
+const TRUE: HeaderValue = HeaderValue::from_static("true");
+/// Whether a page of the internet may call an address that is not: Chromium asks.
+const REQUEST_PRIVATE_NETWORK: &str = "access-control-request-private-network";
+const ALLOW_PRIVATE_NETWORK: &str = "access-control-allow-private-network";
+
+/// The origins whose pages may call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origins {
+    /// Every one, but never with credentials: a key in `Authorization` is none in this sense, cookies are.
+    Any,
+    /// These.
+    Listed(Vec<Origin>),
+}
+
+/// Where a page comes from; `http` and `https` on the machine itself without a port are all its ports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    scheme: String,
+    host: String,
+    /// None is the scheme's own.
+    port: Option<u16>,
+}
+
+impl Origins {
+    /// From a list of origins, or of anything with `*` in it.
+    ///
+    /// # Errors
+    /// The item that is no origin. `null` is among those: any page can have itself called that.
+    pub fn parse(items: &[String]) -> Result<Self, String> {
+        if items.iter().any(|item| item == "*") {
+            return Ok(Self::Any);
+        }
+        let origin = |item: &String| Origin::parse(item).ok_or_else(|| item.clone());
+        items
+            .iter()
+            .map(origin)
+            .collect::<Result<_, _>>()
+            .map(Self::Listed)
+    }
+
+    fn contain(&self, origin: &HeaderValue) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Listed(listed) => origin
+                .to_str()
+                .ok()
+                .and_then(Origin::parse)
+                .is_some_and(|origin| listed.iter().any(|listed| listed.covers(&origin))),
+        }
+    }
+}
+
+impl Origin {
+    fn parse(text: &str) -> Option<Self> {
+        let uri: Uri = text.to_ascii_lowercase().parse().ok()?;
+        let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+        let is_bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
+        if !is_bare || text.contains(['*', '#']) {
+            return None;
+        }
+        let own = match scheme {
+            "http" => Some(80),
+            "https" => Some(443),
+            _ => None,
+        };
+        // Of a port that is none, the library says that there is none.
+        let port = authority.port_u16();
+        if port.is_none() && authority.as_str() != authority.host() {
+            return None;
+        }
+        Some(Self {
+            scheme: scheme.to_owned(),
+            host: authority.host().to_owned(),
+            port: port.filter(|port| Some(*port) != own),
+        })
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        let any_port = self.port.is_none()
+            && matches!(self.scheme.as_str(), "http" | "https")
+            && matches!(self.host.as_str(), "localhost" | "127.0.0.1" | "[::1]");
+        self.scheme == other.scheme
+            && self.host == other.host
+            && (any_port || self.port == other.port)
+    }
+}
+
+/// Answers every `OPTIONS`, of unknown paths too, and asks for no key: preflights cannot carry one.
+pub(super) async fn preflight(request: Request, next: Next) -> Response {
+    if request.method() == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    next.run(request).await
+}
+
+/// Adds to every answer, refusals and streams alike, who may see it.
+pub(super) async fn share(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let Some(origins) = &shared.config.origins else {
+        return next.run(request).await;
+    };
+    let asked = Asked::of(&request);
+    let mut response = next.run(request).await;
+    asked.answer(origins, response.headers_mut());
+    response
+}
+
+/// What a browser says of a request.
+struct Asked {
+    origin: Option<HeaderValue>,
+    preflight: Option<Preflight>,
+}
+
+struct Preflight {
+    headers: Option<HeaderValue>,
+    private_network: bool,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Self {
+        let headers = request.headers();
+        let preflight = (request.method() == Method::OPTIONS).then(|| Preflight {
+            headers: headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned(),
+            private_network: headers.get(REQUEST_PRIVATE_NETWORK) == Some(&TRUE),
+        });
+        Self {
+            origin: headers.get(ORIGIN).cloned(),
+            preflight,
+        }
+    }
+
+    fn answer(self, origins: &Origins, headers: &mut HeaderMap) {
+        let allowed = self.origin.filter(|origin| {
+            let allowed = origins.contain(origin);
+            if !allowed {
+                tracing::info!(?origin, "not in PROXY_CORS_ALLOWED_ORIGINS");
+            }
+            allowed
+        });
+        match (origins, &allowed) {
+            // Also where no origin is named: caches may give the answer to a page.
+            (Origins::Any, _) => {
+                headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            }
+            (Origins::Listed(_), allowed) => {
+                headers.append(VARY, HeaderValue::from_static("origin"));
+                let Some(origin) = allowed else {
+                    return;
+                };
+                headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+                headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
+            }
+        }
+        match self.preflight {
+            Some(preflight) => preflight.answer(allowed.is_some(), headers),
+            None => expose(headers),
+        }
+    }
+}
+
+impl Preflight {
+    fn answer(self, has_origin: bool, headers: &mut HeaderMap) {
+        let varies = HeaderValue::from_static(
+            "access-control-request-headers, access-control-request-private-network",
+        );
+        headers.append(VARY, varies);
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+        headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+        // Whatever the SDKs send (`x-stainless-…`, `openai-…`): no header of a request is dangerous here.
+        if let Some(asked) = self.headers {
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked);
+        }
+        if self.private_network && has_origin {
+            headers.insert(ALLOW_PRIVATE_NETWORK, TRUE);
+        }
+    }
+}
+
+/// Lets the page read every header there is, the policies' own too: without this it sees only the few of the list.
+fn expose(headers: &mut HeaderMap) {
+    let seen_anyway = ["cache-control", "content-length", "content-type", "vary"];
+    let names: Vec<&str> = headers
+        .keys()
+        .map(axum::http::HeaderName::as_str)
+        .filter(|name| !seen_anyway.contains(name) && !name.starts_with("access-control-"))
+        .collect();
+    if let Ok(names) = HeaderValue::try_from(names.join(", ")) {
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, names);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(list: &[&str], origin: &'static str) -> bool {
+        let items: Vec<String> = list.iter().map(|item| (*item).to_owned()).collect();
+        let origins = Origins::parse(&items).unwrap();
+        origins.contain(&HeaderValue::from_static(origin))
+    }
+
+    #[test]
+    fn an_origin_is_its_scheme_its_host_and_its_port() {
+        let list = [
+            "https://Web.example/",
+            "app://obsidian.md",
+            "capacitor://localhost",
+        ];
+        for origin in [
+            "https://web.example",
+            "app://obsidian.md",
+            "capacitor://localhost",
+        ] {
+            assert!(allows(&list, origin), "{origin}");
+        }
+        for origin in [
+            "http://web.example",
+            "https://web.example:8443",
+            "https://web.example.evil",
+            "https://a.web.example",
+            "app://obsidian.md.evil",
+            "capacitor://localhost:1",
+            "null",
+            "",
+        ] {
+            assert!(!allows(&list, origin), "{origin}");
+        }
+        assert!(allows(&["https://web.example:443"], "https://web.example"));
+    }
+
+    #[test]
+    fn the_machine_itself_is_all_its_ports_unless_one_is_named() {
+        for (listed, origin) in [
+            ("http://localhost", "http://localhost:5173"),
+            ("http://127.0.0.1", "http://127.0.0.1:8080"),
+            ("https://[::1]", "https://[::1]:9"),
+        ] {
+            assert!(allows(&[listed], origin), "{origin}");
+        }
+        assert!(!allows(&["http://localhost:3000"], "http://localhost:5173"));
+        assert!(!allows(&["http://localhost"], "http://localhost.evil:80"));
+        assert!(!allows(&["http://localhost"], "http://localhost@evil"));
+    }
+
+    #[test]
+    fn what_is_no_origin_is_named() {
+        for wrong in [
+            "web.example",
+            "https://",
+            "https://web.example/path",
+            "https://web.example?x",
+            "https://*.web.example",
+            "https://user@web.example",
+            "https://web.example:99999",
+            "null",
+        ] {
+            let items = ["https://web.example".to_owned(), wrong.to_owned()];
+            assert_eq!(Origins::parse(&items), Err(wrong.to_owned()));
+        }
+        let items = ["https://web.example".to_owned(), "*".to_owned()];
+        assert_eq!(Origins::parse(&items), Ok(Origins::Any));
+    }
+}
