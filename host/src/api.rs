@@ -17,10 +17,10 @@ mod record;
 mod responses;
 mod sse;
 mod store;
+mod timers;
 mod verify;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -31,6 +31,7 @@ pub use client::TrustedProxies;
 pub use cors::Origins;
 pub use output_mode::OutputMode;
 pub use store::Responses;
+pub use timers::Timers;
 
 use crate::codex::Backend;
 use crate::policy::Live;
@@ -41,12 +42,8 @@ use crate::quota::Counters;
 pub struct Config {
     /// The largest request body, in bytes.
     pub max_body: usize,
-    /// The longest a whole answer may take.
-    pub turn_timeout: Duration,
-    /// The longest Codex may be silent within an answer.
-    pub idle_timeout: Duration,
-    /// Silence after which a stream gets a comment line; zero is never.
-    pub keepalive: Duration,
+    /// How long answers may take.
+    pub timers: Timers,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted: TrustedProxies,
     /// Whose pages may call; none: a page cannot read any answer.

@@ -14,11 +14,13 @@ mod format;
 #[cfg(test)]
 mod golden;
 mod json;
+mod label;
 mod members;
 mod tools;
 mod usage;
 
 pub use error::ApiError;
+pub use label::Label;
 
 /// The last event of a stream of chunks that ended well. It is not JSON.
 const DONE: &str = "[DONE]";

@@ -8,6 +8,8 @@ mod blocks;
 mod meter;
 mod search;
 
+use std::fmt;
+
 use crate::codex::{self, Cause, Usage};
 
 /// Bytes a token is taken to have, where nobody has counted.
@@ -101,6 +103,45 @@ impl Finish {
     }
 }
 
+/// A limit of time. Each is a setting of its own, and has a code of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timer {
+    /// From the start of the turn to its end.
+    Total,
+    /// From the start of the turn to the first piece of its answer.
+    FirstToken,
+    /// Codex's silence within an answer that is streamed.
+    StreamIdle,
+    /// Codex's silence within an answer in one piece.
+    Idle,
+    /// The same, where an old Codex answers.
+    ProtoIdle,
+}
+
+impl Timer {
+    /// One word for the log, metrics and the API.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Total => "request_timeout",
+            Self::FirstToken => "first_token_timeout",
+            Self::StreamIdle => "stream_idle_timeout",
+            Self::Idle => "idle_timeout",
+            Self::ProtoIdle => "proto_idle_timeout",
+        }
+    }
+}
+
+impl fmt::Display for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Total => "the turn took too long",
+            Self::FirstToken => "no answer began",
+            Self::StreamIdle | Self::Idle | Self::ProtoIdle => "Codex was silent for too long",
+        })
+    }
+}
+
 /// Why a turn failed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
@@ -110,12 +151,14 @@ pub enum Error {
     /// A policy could not answer.
     #[error("policy fault: {0}")]
     Policy(String),
-    /// The whole turn took too long.
-    #[error("the turn took longer than {0} ms")]
-    Timeout(u64),
-    /// Nothing came for too long.
-    #[error("no output from Codex for {0} ms")]
-    Idle(u64),
+    /// It took too long, or nothing came for too long.
+    #[error("{timer}: more than {after_ms} ms")]
+    Timeout {
+        /// Which limit was met.
+        timer: Timer,
+        /// The limit.
+        after_ms: u64,
+    },
     /// Codex began again after part of the answer had been sent.
     #[error("the upstream stream broke after part of the answer had been sent: {0}")]
     Restarted(String),
@@ -134,8 +177,7 @@ impl Error {
         match self {
             Self::Codex(error) => codex_code(error),
             Self::Policy(_) => "policy_unavailable",
-            Self::Timeout(_) => "request_timeout",
-            Self::Idle(_) => "idle_timeout",
+            Self::Timeout { timer, .. } => timer.code(),
             Self::Restarted(_) => "upstream_restarted",
             Self::Interrupted => "turn_interrupted",
             Self::Draining => "shutting_down",
@@ -153,7 +195,8 @@ impl Error {
             "rate_limit_exceeded" => "rate_limit_error",
             "insufficient_quota" => "insufficient_quota",
             "worker_not_ready" | "worker_busy" | "worker_exited" => "backend_unavailable",
-            "worker_request_timeout" | "request_timeout" | "idle_timeout" => "timeout_error",
+            "worker_request_timeout" => "timeout_error",
+            _ if matches!(self, Self::Timeout { .. }) => "timeout_error",
             _ => "server_error",
         }
     }

@@ -283,20 +283,6 @@ async fn a_silent_stream_is_kept_open_with_comments() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_takes_too_long_is_ended_with_its_own_code() {
-    let slow = r#"{"demo":{"deltas":1000,"text":"x","delay_ms":50}}"#;
-    for (variable, code) in [
-        ("PROXY_TIMEOUT_MS", "request_timeout"),
-        ("PROXY_STREAM_IDLE_TIMEOUT_MS", "idle_timeout"),
-    ] {
-        let gateway = Setup::demo().var(variable, "20").start().await;
-        let (status, body) = error(gateway.chat(&say(slow)).send().await.unwrap()).await;
-        assert_eq!((status, &body["code"]), (504, &json!(code)));
-        gateway.stop().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_stops_half_way_is_given_up() {
     let gateway = Setup::demo().var("PROXY_TIMEOUT_MS", "50").start().await;
     let half = futures_util::stream::iter([Ok::<_, std::io::Error>("{\"messages\":")]);

@@ -25,11 +25,12 @@ pub(super) async fn complete(
     let (intake, body) = Intake::open(&shared, request).await?;
     let chat = ChatRequest::parse(&body)?;
     drop(body);
+    intake.record.set_label(chat.label.clone());
+    let form = chat.form;
+    bound_choices(form, shared.config.max_choices)?;
     let (model, target) = intake
         .resolve(chat.model.clone(), chat.effort.clone())
         .await?;
-    let form = chat.form;
-    bound_choices(form, shared.config.max_choices)?;
     let (plan, rules) = chat.into_plan(target);
     let head = intake::head(id::chat_completion(), model.clone());
     let mode = OutputMode::of(intake.headers(), shared.config.output_mode);
@@ -42,7 +43,7 @@ pub(super) async fn complete(
     });
     let deltas = intake.begin(&model, form.stream, turns.collect()).await?;
     if form.stream {
-        return sse::respond(deltas, Chunks::new(head, form), shared.config.keepalive).await;
+        return sse::respond(deltas, Chunks::new(head, form), intake.keepalive()).await;
     }
     let mut completion = Completion::new(head, form);
     deltas

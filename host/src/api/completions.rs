@@ -18,13 +18,14 @@ pub(super) async fn complete(
     let (intake, body) = Intake::open(&shared, request).await?;
     let request = CompletionRequest::parse(&body)?;
     drop(body);
+    intake.record.set_label(request.label.clone());
     let (model, target) = intake.resolve(request.model.clone(), None).await?;
     let form = request.form;
     let head = intake::head(id::completion(), model.clone());
     let plan = request.into_plan(target);
     let deltas = intake.begin(&model, form.stream, vec![plan]).await?;
     if form.stream {
-        return sse::respond(deltas, Chunks::new(head, form), shared.config.keepalive).await;
+        return sse::respond(deltas, Chunks::new(head, form), intake.keepalive()).await;
     }
     let mut completion = Completion::new(head);
     deltas.fold(|_, delta| completion.push(delta)).await?;

@@ -1,5 +1,7 @@
 //! What every generating endpoint does, whatever its dialect: read the body, ask the policies, begin the exchange.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::HeaderMap;
@@ -15,7 +17,7 @@ use super::{Shared, client, error};
 use crate::codex::Plan;
 use crate::openai::{ApiError, Head, Target};
 use crate::policy::{Caller, model};
-use crate::turn::drive::{Exchange, Judge, Limits};
+use crate::turn::drive::{Exchange, Judge};
 use crate::turn::{self, Rules};
 
 /// A request that may generate, on its way to an exchange.
@@ -39,7 +41,7 @@ impl<'a> Intake<'a> {
             return Err(error::internal());
         };
         let reading = read(body, &parts.headers, shared.config.max_body);
-        let body = timeout(shared.config.turn_timeout, reading)
+        let body = timeout(shared.config.timers.total, reading)
             .await
             .map_err(|_| stalled())??;
         let intake = Self {
@@ -53,6 +55,11 @@ impl<'a> Intake<'a> {
 
     pub(super) fn headers(&self) -> &HeaderMap {
         &self.parts.headers
+    }
+
+    /// Silence after which this request's stream gets a comment line; zero is never.
+    pub(super) fn keepalive(&self) -> Duration {
+        self.shared.config.timers.keepalive(&self.parts)
     }
 
     /// Asks the model policy: the name for the client, and what Codex runs.
@@ -115,11 +122,8 @@ impl<'a> Intake<'a> {
     ) -> Result<Observed, turn::Error> {
         let generation = self.record.generation().clone();
         let judge = Judge::new(generation, self.caller.clone(), model.to_owned(), streaming);
-        let limits = Limits {
-            total: self.shared.config.turn_timeout,
-            idle: self.shared.config.idle_timeout,
-            ending: self.shared.ending.clone(),
-        };
+        let (timers, ending) = (self.shared.config.timers, self.shared.ending.clone());
+        let limits = timers.limits(streaming, self.shared.backend.status().kind, ending);
         let exchange = Exchange::start(&self.shared.backend, plan, rules, judge, limits).await?;
         Ok(Observed::new(exchange, self.record.clone()))
     }

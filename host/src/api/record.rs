@@ -6,7 +6,7 @@ use std::time::Instant;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::codex::Usage;
-use crate::openai::ApiError;
+use crate::openai::{ApiError, Label};
 use crate::policy::Generation;
 use crate::quota::Hold;
 use crate::turn::{self, Delta};
@@ -26,6 +26,7 @@ struct Inner {
 struct Known {
     caller: Option<String>,
     model: Option<String>,
+    label: Label,
     finish: Option<&'static str>,
     usage: Option<Usage>,
     first_token_ms: Option<u64>,
@@ -67,6 +68,10 @@ impl Record {
 
     pub(super) fn set_model(&self, id: &str) {
         self.known().model = Some(id.to_owned());
+    }
+
+    pub(super) fn set_label(&self, label: Label) {
+        self.known().label = label;
     }
 
     /// Notes what a delta says about the request.
@@ -134,6 +139,8 @@ impl Record {
             client = %line.client,
             caller = known.caller.as_deref(),
             model = known.model.as_deref(),
+            user = known.label.user.as_deref(),
+            metadata = known.label.metadata.as_deref(),
             generation = self.generation().number(),
             duration_ms = self.elapsed_ms(),
             first_token_ms = known.first_token_ms,

@@ -22,6 +22,7 @@ pub(super) async fn create(
     let (intake, body) = Intake::open(&shared, request).await?;
     let request = ResponsesRequest::parse(&body)?;
     drop(body);
+    intake.record.set_label(request.label.clone());
     let past = recall(&shared, &intake.caller, &request)?;
     let (model, target) = intake
         .resolve(request.model.clone(), request.effort.clone())
@@ -41,7 +42,7 @@ pub(super) async fn create(
             events: Events::new(head, context),
             keep,
         };
-        return sse::respond(deltas, writer, shared.config.keepalive).await;
+        return sse::respond(deltas, writer, intake.keepalive()).await;
     }
     let mut object = ResponseObject::new(head, context);
     deltas.fold(|_, delta| object.push(delta)).await?;

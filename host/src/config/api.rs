@@ -17,9 +17,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> api::Config {
     let max_body = reader.number(env::PROXY_MAX_BODY_BYTES, 1_024..=1 << 30, 16 << 20);
     api::Config {
         max_body: usize::try_from(max_body).unwrap_or(usize::MAX),
-        turn_timeout: reader.millis(env::PROXY_TIMEOUT_MS, 1, 300_000),
-        idle_timeout: reader.millis(env::PROXY_STREAM_IDLE_TIMEOUT_MS, 1, 300_000),
-        keepalive: reader.millis(env::PROXY_SSE_KEEPALIVE_MS, 0, 15_000),
+        timers: timers(reader),
         trusted,
         origins: origins(reader),
         max_choices: u32::try_from(reader.number(env::PROXY_MAX_CHAT_CHOICES, 1..=128, 5))
@@ -46,4 +44,16 @@ fn origins(reader: &mut Reader<'_>) -> Option<api::Origins> {
         api::Origins::Any
     });
     enabled.then_some(origins)
+}
+
+fn timers(reader: &mut Reader<'_>) -> api::Timers {
+    let first_token = reader.millis(env::PROXY_FIRST_TOKEN_TIMEOUT_MS, 0, 0);
+    api::Timers {
+        total: reader.millis(env::PROXY_TIMEOUT_MS, 1, 300_000),
+        first_token: (!first_token.is_zero()).then_some(first_token),
+        stream_idle: reader.millis(env::PROXY_STREAM_IDLE_TIMEOUT_MS, 1, 300_000),
+        idle: reader.millis(env::PROXY_IDLE_TIMEOUT_MS, 1, 300_000),
+        proto_idle: reader.millis(env::PROXY_PROTO_IDLE_MS, 1, 120_000),
+        keepalive: reader.millis(env::PROXY_SSE_KEEPALIVE_MS, 0, 15_000),
+    }
 }

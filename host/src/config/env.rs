@@ -49,9 +49,12 @@ variables! {
     PROXY_MAX_CHAT_CHOICES, "5", "The most answers (`n`) a chat request may ask for; each is a turn of its own.";
     PROXY_OUTPUT_MODE, "obsidian-xml", "What becomes of tool calls the model writes as `<use_tool>` text: `obsidian-xml` leaves them text, `openai-json` makes them `tool_calls`. The header `x-proxy-output-mode` overrides it for one request.";
     PROXY_MAX_BODY_BYTES, "16777216", "The largest request body.";
-    PROXY_TIMEOUT_MS, "300000", "The longest a whole answer may take.";
-    PROXY_STREAM_IDLE_TIMEOUT_MS, "300000", "The longest Codex may be silent within an answer.";
-    PROXY_SSE_KEEPALIVE_MS, "15000", "Silence after which a stream gets a comment line, so that proxies keep it open; 0 is never.";
+    PROXY_TIMEOUT_MS, "300000", "The longest a whole answer may take. Code `request_timeout`, as the next four have theirs.";
+    PROXY_FIRST_TOKEN_TIMEOUT_MS, "0", "The longest an answer may take to begin, with reasoning or text; 0 is no limit. Code `first_token_timeout`.";
+    PROXY_STREAM_IDLE_TIMEOUT_MS, "300000", "The longest Codex may be silent within a streamed answer. Code `stream_idle_timeout`.";
+    PROXY_IDLE_TIMEOUT_MS, "300000", "The same for an answer in one piece: models think in silence for minutes. Code `idle_timeout`.";
+    PROXY_PROTO_IDLE_MS, "120000", "The same with a Codex up to 0.42 (`proto`), if it is shorter. Code `proto_idle_timeout`.";
+    PROXY_SSE_KEEPALIVE_MS, "15000", "Silence after which a stream gets a comment line, so that proxies keep it open; 0 is never. Never for a User-Agent with `Obsidian` or `Electron`, `X-No-Keepalive: 1` or `?no_keepalive=1`.";
     PROXY_SHUTDOWN_GRACE_MS, "30000", "How long streams may finish after SIGTERM.";
     PROXY_LOG, "info", "What is logged: a level, or directives as `codex_gateway=debug,policy=info`.";
     PROXY_LOG_FORMAT, "text", "`text` or `json`.";

@@ -11,7 +11,7 @@ pub use completion::Completion;
 use super::draft::Draft;
 use super::format::Format;
 use super::json::Object;
-use super::{ApiError, Target, members};
+use super::{ApiError, Label, Target, members};
 use crate::codex::{Item, Plan};
 use crate::turn::{Finish, Rules};
 
@@ -20,6 +20,8 @@ use crate::turn::{Finish, Rules};
 pub struct ChatRequest {
     /// The model by the client's name; absent leaves it to the model policy.
     pub model: Option<String>,
+    /// For the operator's log.
+    pub label: Label,
     /// Reasoning effort in the client's word: the model policy knows which there are.
     pub effort: Option<String>,
     /// How the answer is to be written.
@@ -59,6 +61,7 @@ impl ChatRequest {
     /// 400, naming the member at fault.
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let mut body = Object::from_body(body)?;
+        let label = Label::of(&body);
         refuse_unsupported(&mut body)?;
         let choices = read_choices(&mut body)?;
         let model = body.string("model")?.filter(|model| !model.is_empty());
@@ -76,6 +79,7 @@ impl ChatRequest {
         );
         Ok(Self {
             model,
+            label,
             effort,
             form: Form {
                 stream,

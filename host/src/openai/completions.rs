@@ -13,7 +13,7 @@ use super::draft::Draft;
 use super::format::Format;
 use super::json::{self, Object};
 use super::tools::Offer;
-use super::{ApiError, Head, Target, conversation, members};
+use super::{ApiError, Head, Label, Target, conversation, members};
 use crate::codex::{Item, Part, Plan, Role};
 use crate::turn::{Finish, Rules};
 
@@ -22,6 +22,8 @@ use crate::turn::{Finish, Rules};
 pub struct CompletionRequest {
     /// The model by the client's name; absent leaves it to the model policy.
     pub model: Option<String>,
+    /// For the operator's log.
+    pub label: Label,
     /// How the answer is to be written.
     pub form: Form,
     history: Vec<Item>,
@@ -45,6 +47,7 @@ impl CompletionRequest {
     /// 400, naming the member at fault.
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let mut body = Object::from_body(body)?;
+        let label = Label::of(&body);
         members::refuse_several(&mut body)?;
         refuse_unsupported(&mut body)?;
         let model = body.string("model")?.filter(|model| !model.is_empty());
@@ -55,6 +58,7 @@ impl CompletionRequest {
         let history = conversation::message(Role::User, vec![prompt]);
         Ok(Self {
             model,
+            label,
             form: Form {
                 stream,
                 include_usage,

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::json;
 use crate::codex::{self, Cause};
-use crate::turn;
+use crate::turn::{self, Timer};
 
 /// A refusal or failure, as the client is told. It holds nothing that is not meant for the client.
 ///
@@ -142,11 +142,20 @@ fn tell(error: &turn::Error) -> (u16, &'static str) {
     match error {
         turn::Error::Codex(error) => tell_codex(error),
         turn::Error::Policy(_) => (503, "A policy of this gateway could not answer."),
-        turn::Error::Timeout(_) => (504, "The answer took longer than this gateway allows."),
-        turn::Error::Idle(_) => (504, "Codex was silent for longer than this gateway allows."),
+        turn::Error::Timeout { timer, .. } => (504, tell_timer(*timer)),
         turn::Error::Restarted(_) => (502, "The answer broke off, and cannot be continued."),
         turn::Error::Interrupted => (502, "Codex ended the answer before it was complete."),
         turn::Error::Draining => (503, "The gateway is shutting down."),
+    }
+}
+
+fn tell_timer(timer: Timer) -> &'static str {
+    match timer {
+        Timer::Total => "The answer took longer than this gateway allows.",
+        Timer::FirstToken => "The answer did not begin within the time this gateway allows.",
+        Timer::StreamIdle | Timer::Idle | Timer::ProtoIdle => {
+            "Codex was silent for longer than this gateway allows."
+        }
     }
 }
 

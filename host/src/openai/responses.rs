@@ -18,7 +18,7 @@ use super::draft::Draft;
 use super::format::Format;
 use super::json::Object;
 use super::tools::{Offer, Spelling};
-use super::{ApiError, Target, conversation, members};
+use super::{ApiError, Label, Target, conversation, members};
 use crate::codex::{Item, Plan};
 use crate::turn::Rules;
 
@@ -27,6 +27,8 @@ use crate::turn::Rules;
 pub struct ResponsesRequest {
     /// The model by the client's name; absent leaves it to the model policy.
     pub model: Option<String>,
+    /// For the operator's log.
+    pub label: Label,
     /// Reasoning effort in the client's word: the model policy knows which there are.
     pub effort: Option<String>,
     /// The answer is wanted as events, as it comes.
@@ -65,6 +67,7 @@ impl ResponsesRequest {
     /// 400, naming the member at fault.
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let mut body = Object::from_body(body)?;
+        let label = Label::of(&body);
         refuse_unsupported(&mut body)?;
         let mut echo = Echo::read(&mut body)?;
         let model = body.string("model")?.filter(|model| !model.is_empty());
@@ -83,6 +86,7 @@ impl ResponsesRequest {
         draft.tune(echo.text.verbosity, Some(echo.service_tier));
         Ok(Self {
             model,
+            label,
             effort: effort.filter(|effort| !effort.is_empty()),
             stream: body.boolean("stream")?.unwrap_or(false),
             store: echo.store,

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::machine::{Input, Machine, Output, Question, Reaction};
-use super::{Delta, Error, Rules};
-use crate::codex::{Backend, Plan, Turn, Usage};
+use super::{Delta, Error, Rules, Timer};
+use crate::codex::{Backend, Event, Plan, Turn, Usage};
 use crate::policy::{Caller, Fault, Generation, tool_stop};
 
 /// How long an exchange may take.
@@ -17,10 +17,40 @@ use crate::policy::{Caller, Fault, Generation, tool_stop};
 pub struct Limits {
     /// From its start to its end.
     pub total: Duration,
-    /// Without a word from Codex.
-    pub idle: Duration,
+    /// From its start to the first piece of the answer; none is no limit.
+    pub first_token: Option<Duration>,
+    /// Without a word from Codex, and which limit that is.
+    pub silence: (Timer, Duration),
     /// Cancelled when what still runs must end.
     pub ending: CancellationToken,
+}
+
+impl Limits {
+    /// What of the limits that no word of Codex's puts off runs out first, and when.
+    fn deadline(&self, started: Instant, begun: bool) -> (Timer, Instant) {
+        match self.first_token.filter(|_| !begun) {
+            Some(limit) if limit < self.total => (Timer::FirstToken, started + limit),
+            _ => (Timer::Total, started + self.total),
+        }
+    }
+
+    fn overrun(&self, timer: Timer) -> Error {
+        let limit = match timer {
+            Timer::Total => self.total,
+            Timer::FirstToken => self.first_token.unwrap_or(self.total),
+            Timer::StreamIdle | Timer::Idle | Timer::ProtoIdle => self.silence.1,
+        };
+        let after_ms = millis(limit);
+        Error::Timeout { timer, after_ms }
+    }
+}
+
+/// Whether the answer has begun with this, though perhaps nothing of it may be shown yet.
+fn is_answer(event: &Event) -> bool {
+    !matches!(
+        event,
+        Event::TextBreak | Event::ReasoningBreak | Event::Retrying(_)
+    )
 }
 
 /// Asks the tool-stop policy of the request's own generation.
@@ -104,6 +134,8 @@ pub struct Exchange {
     started: Instant,
     /// When Codex last said something.
     heard: Instant,
+    /// The answer has begun.
+    begun: bool,
     /// When the machine's timer runs out.
     quiet: Option<Instant>,
     ready: VecDeque<Delta>,
@@ -124,9 +156,11 @@ impl Exchange {
         limits: Limits,
     ) -> Result<Self, Error> {
         let started = Instant::now();
+        let (timer, deadline) = limits.deadline(started, false);
         let turn = tokio::select! {
             turn = backend.start(plan) => turn?,
             () = limits.ending.cancelled() => return Err(Error::Draining),
+            () = tokio::time::sleep_until(deadline) => return Err(limits.overrun(timer)),
         };
         Ok(Self {
             turn,
@@ -135,6 +169,7 @@ impl Exchange {
             limits,
             started,
             heard: Instant::now(),
+            begun: false,
             quiet: None,
             ready: VecDeque::new(),
             outputs: Vec::new(),
@@ -161,33 +196,35 @@ impl Exchange {
         self.machine.usage().0
     }
 
-    /// Waits for Codex, or for the first timer that runs out. Timers come first: a turn that is never silent has limits,
-    /// too.
+    /// Waits for Codex, or for the first timer that runs out. Deadlines come before what Codex says: a turn that is never
+    /// silent has limits, too. Silence comes after it: what waits for a slow reader was said in time.
     async fn listen(&mut self) -> Input {
-        let total = self.started + self.limits.total;
-        let idle = self.heard + self.limits.idle;
-        let deadline = self
-            .quiet
-            .map_or(total.min(idle), |quiet| quiet.min(total).min(idle));
+        let (timer, deadline) = self.limits.deadline(self.started, self.begun);
+        let first = self.quiet.map_or(deadline, |quiet| quiet.min(deadline));
+        let (silence, most) = self.limits.silence;
         tokio::select! {
             biased;
-            () = self.limits.ending.cancelled() => return Input::Fail(Error::Draining),
-            () = tokio::time::sleep_until(deadline) => {}
+            () = self.limits.ending.cancelled() => Input::Fail(Error::Draining),
+            () = tokio::time::sleep_until(first) => {
+                if deadline <= first {
+                    return Input::Fail(self.limits.overrun(timer));
+                }
+                self.quiet = None;
+                Input::Quiet
+            }
             event = self.turn.next() => {
                 self.heard = Instant::now();
-                return match event {
-                    Some(event) => Input::Event(event),
+                match event {
+                    Some(event) => {
+                        self.begun |= is_answer(&event);
+                        Input::Event(event)
+                    }
                     None => Input::Fail(Error::Interrupted),
-                };
+                }
             }
-        }
-        if self.quiet.is_some_and(|quiet| quiet <= deadline) {
-            self.quiet = None;
-            Input::Quiet
-        } else if total <= deadline {
-            Input::Fail(Error::Timeout(millis(self.limits.total)))
-        } else {
-            Input::Fail(Error::Idle(millis(self.limits.idle)))
+            () = tokio::time::sleep_until(self.heard + most) => {
+                Input::Fail(self.limits.overrun(silence))
+            }
         }
     }
 

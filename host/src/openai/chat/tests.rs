@@ -245,7 +245,7 @@ fn verbosity_and_service_tier_are_passed_on_where_codex_knows_them() {
 #[test]
 fn what_means_nothing_to_codex_is_ignored() {
     let values = json!({
-        "temperature": 0.2, "top_p": 1, "seed": 7, "user": "u", "metadata": {"a": "b"},
+        "temperature": 0.2, "top_p": 1, "seed": 7,
         "store": true, "frequency_penalty": 0, "presence_penalty": 0.1, "n": 1,
         "logit_bias": {"50256": -100}, "logprobs": false, "top_logprobs": 0,
         "parallel_tool_calls": true, "prompt_cache_key": "k", "modalities": ["text"],

@@ -73,11 +73,18 @@ fn what_means_nothing_to_codex_is_ignored() {
     let values = json!({
         "best_of": 1, "echo": false, "frequency_penalty": 0, "logit_bias": {}, "logprobs": false,
         "n": 1, "presence_penalty": 0.1, "seed": 7, "suffix": "", "temperature": 0.2, "top_p": 1,
-        "user": "u", "no_such_thing": [],
+        "no_such_thing": [],
     });
     let names = values.as_object().expect("an object").keys();
     let names = names.map(String::as_str);
-    let names = names.chain(["model", "stream", "stream_options", "max_tokens", "stop"]);
+    let names = names.chain([
+        "model",
+        "stream",
+        "stream_options",
+        "max_tokens",
+        "stop",
+        "user",
+    ]);
     let nulls: Value = names.map(|name| (name.to_owned(), Value::Null)).collect();
     let plain = once_with(&json!({}));
     assert_eq!(once_with(&values), plain);

@@ -12,6 +12,10 @@ fn upstream(cause: Cause) -> turn::Error {
     })
 }
 
+fn overrun(timer: Timer) -> turn::Error {
+    turn::Error::Timeout { timer, after_ms: 5 }
+}
+
 /// Every failure there is, with status, type and code.
 fn failures() -> Vec<(turn::Error, u16, &'static str, &'static str)> {
     let method = "turn/start";
@@ -48,8 +52,11 @@ fn failures() -> Vec<(turn::Error, u16, &'static str, &'static str)> {
         (codex(rpc), 502, server, "worker_error"),
         (codex(codex::Error::SlowReader { limit_bytes: 9 }), 503, server, "slow_reader"),
         (turn::Error::Policy(secret()), 503, server, "policy_unavailable"),
-        (turn::Error::Timeout(5), 504, timeout, "request_timeout"),
-        (turn::Error::Idle(5), 504, timeout, "idle_timeout"),
+        (overrun(Timer::Total), 504, timeout, "request_timeout"),
+        (overrun(Timer::FirstToken), 504, timeout, "first_token_timeout"),
+        (overrun(Timer::StreamIdle), 504, timeout, "stream_idle_timeout"),
+        (overrun(Timer::Idle), 504, timeout, "idle_timeout"),
+        (overrun(Timer::ProtoIdle), 504, timeout, "proto_idle_timeout"),
         (turn::Error::Restarted(secret()), 502, server, "upstream_restarted"),
         (turn::Error::Interrupted, 502, server, "turn_interrupted"),
         (turn::Error::Draining, 503, server, "shutting_down"),

@@ -5,6 +5,7 @@ mod text;
 
 use super::*;
 use crate::codex::{self, Cause};
+use crate::turn::Timer;
 
 const USAGE: Usage = Usage {
     input: 100,
@@ -51,6 +52,10 @@ fn call(name: &str) -> Event {
         name: name.to_owned(),
         arguments: "{}".to_owned(),
     }
+}
+
+fn overrun(timer: Timer) -> Error {
+    Error::Timeout { timer, after_ms: 5 }
 }
 
 fn tools() -> Rules {
@@ -253,8 +258,8 @@ fn a_retry_is_unseen_until_something_was_sent() {
 #[test]
 fn limits_and_faults_fail_the_turn_and_stop_codex() {
     for (input, expected) in [
-        (Input::Fail(Error::Timeout(5)), "a!#request_timeout"),
-        (Input::Fail(Error::Idle(5)), "a!#idle_timeout"),
+        (Input::Fail(overrun(Timer::Total)), "a!#request_timeout"),
+        (Input::Fail(overrun(Timer::Idle)), "a!#idle_timeout"),
         (
             Input::Fail(Error::Policy("trap".to_owned())),
             "a!#policy_unavailable",
@@ -288,7 +293,7 @@ fn nothing_follows_the_end() {
         Input::Event(event(":completed")),
         Input::Event(event(":cut")),
         Input::Event(event("END")),
-        Input::Fail(Error::Timeout(5)),
+        Input::Fail(overrun(Timer::Total)),
         Input::ClientGone,
     ];
     for last in last {

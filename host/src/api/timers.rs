@@ -1,0 +1,127 @@
+//! How long answers may take: the operator's limits of time, and those of one request.
+
+use std::time::Duration;
+
+use axum::http::header::USER_AGENT;
+use axum::http::request::Parts;
+use tokio_util::sync::CancellationToken;
+
+use crate::turn::Timer;
+use crate::turn::drive::Limits;
+
+/// See [`Timer`].
+#[derive(Debug, Clone, Copy)]
+pub struct Timers {
+    /// For a whole answer; also for a request's body to arrive.
+    pub total: Duration,
+    /// For an answer to begin; none is no limit.
+    pub first_token: Option<Duration>,
+    /// For Codex's silence within a streamed answer.
+    pub stream_idle: Duration,
+    /// For Codex's silence within an answer in one piece.
+    pub idle: Duration,
+    /// The same, where an old Codex answers (`proto`).
+    pub proto_idle: Duration,
+    /// Silence after which a stream gets a comment line; zero is never.
+    pub keepalive: Duration,
+}
+
+impl Timers {
+    /// For one turn. `backend`: its kind.
+    pub(super) fn limits(
+        &self,
+        streaming: bool,
+        backend: &str,
+        ending: CancellationToken,
+    ) -> Limits {
+        let silence = match (streaming, backend) {
+            (true, _) => (Timer::StreamIdle, self.stream_idle),
+            (false, "proto") if self.proto_idle < self.idle => (Timer::ProtoIdle, self.proto_idle),
+            (false, _) => (Timer::Idle, self.idle),
+        };
+        Limits {
+            total: self.total,
+            first_token: self.first_token,
+            silence,
+            ending,
+        }
+    }
+
+    /// For one request: some apps cannot read comment lines, and some clients say that they do not want them.
+    pub(super) fn keepalive(&self, parts: &Parts) -> Duration {
+        let header = |name| {
+            parts
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
+        let agent = header(USER_AGENT.as_str())
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        let query = parts.uri.query().unwrap_or_default();
+        let unwanted = header("x-no-keepalive").is_some_and(|value| value.trim() == "1")
+            || query.split('&').any(|pair| pair == "no_keepalive=1")
+            || ["obsidian", "electron"]
+                .iter()
+                .any(|app| agent.contains(app));
+        match unwanted {
+            true => Duration::ZERO,
+            false => self.keepalive,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMERS: Timers = Timers {
+        total: Duration::from_secs(9),
+        first_token: None,
+        stream_idle: Duration::from_secs(1),
+        idle: Duration::from_secs(3),
+        proto_idle: Duration::from_secs(2),
+        keepalive: Duration::from_secs(15),
+    };
+
+    #[test]
+    fn silence_has_a_limit_for_each_way_to_answer() {
+        let silence = |timers: Timers, streaming, backend| {
+            let ending = CancellationToken::new();
+            timers.limits(streaming, backend, ending).silence.0
+        };
+        assert_eq!(silence(TIMERS, true, "app-server"), Timer::StreamIdle);
+        assert_eq!(silence(TIMERS, true, "proto"), Timer::StreamIdle);
+        assert_eq!(silence(TIMERS, false, "app-server"), Timer::Idle);
+        assert_eq!(silence(TIMERS, false, "proto"), Timer::ProtoIdle);
+        let short = Timers {
+            idle: Duration::from_secs(1),
+            ..TIMERS
+        };
+        assert_eq!(silence(short, false, "proto"), Timer::Idle);
+    }
+
+    #[test]
+    fn comments_are_kept_from_those_who_cannot_read_them() {
+        let request = || axum::http::Request::builder().uri("/v1/chat/completions");
+        let keepalive = |request: axum::http::request::Builder| {
+            TIMERS.keepalive(&request.body(()).unwrap().into_parts().0)
+        };
+        for unwanted in [
+            request().header("x-no-keepalive", "1"),
+            request().uri("/v1/chat/completions?a=b&no_keepalive=1"),
+            request().header("user-agent", "Obsidian/1.8.7"),
+            request().header("user-agent", "Mozilla/5.0 (X11) Chrome/1 ELECTRON/33.2"),
+        ] {
+            assert_eq!(keepalive(unwanted), Duration::ZERO);
+        }
+        for wanted in [
+            request(),
+            request().header("x-no-keepalive", "0"),
+            request().uri("/v1/chat/completions?no_keepalive=0"),
+            request().header("user-agent", "openai-python 3.54.0"),
+        ] {
+            assert_eq!(keepalive(wanted), TIMERS.keepalive);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What a client says of its request for the operator's log: never told to Codex.
+
+use serde_json::Value;
+
+use super::json::{self, Object};
+
+/// Both are bounded in length and without control characters: a line of a log stays one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Label {
+    /// Its `user`, or what OpenAI calls so since: `safety_identifier`.
+    pub user: Option<String>,
+    /// Its `metadata`, as JSON; cut off where it is too long.
+    pub metadata: Option<String>,
+}
+
+/// OpenAI allows more, for what is kept; a log line shall stay one that can be read.
+const METADATA_BYTES: usize = 512;
+
+impl Label {
+    /// A look at a request. Nothing is refused for it: what is of another type than OpenAI's is left out.
+    pub(super) fn of(body: &Object) -> Self {
+        let user = ["user", "safety_identifier"]
+            .into_iter()
+            .find_map(|name| body.get(name)?.as_str())
+            .filter(|user| !user.is_empty());
+        let metadata = body
+            .get("metadata")
+            .filter(|value| value.as_object().is_some_and(|members| !members.is_empty()));
+        Self {
+            user: user.map(|user| json::shorten(user).replace(char::is_control, "\u{fffd}")),
+            // JSON has no control characters.
+            metadata: metadata.map(bounded),
+        }
+    }
+}
+
+fn bounded(metadata: &Value) -> String {
+    let mut text = metadata.to_string();
+    if text.len() > METADATA_BYTES {
+        text.truncate(text.floor_char_boundary(METADATA_BYTES));
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn label(body: Value) -> Label {
+        Label::of(&Object::from_value(body, String::new()).expect("an object"))
+    }
+
+    #[test]
+    fn user_and_metadata_are_read_and_bounded() {
+        let found = label(json!({"user": "u-1", "metadata": {"run": "7"}}));
+        let expected = Label {
+            user: Some("u-1".to_owned()),
+            metadata: Some(r#"{"run":"7"}"#.to_owned()),
+        };
+        assert_eq!(found, expected);
+        let newer = label(json!({"safety_identifier": "s-1", "user": null}));
+        assert_eq!(newer.user.as_deref(), Some("s-1"));
+        for none in [
+            json!({}),
+            json!({"user": "", "metadata": {}}),
+            json!({"user": 7, "metadata": "text"}),
+            json!({"user": null, "metadata": null, "safety_identifier": null}),
+        ] {
+            assert_eq!(label(none.clone()), Label::default(), "{none}");
+        }
+        let forged = "u\n2026-01-01 INFO access: forged\u{1b}[2J";
+        let found = label(json!({"user": forged, "metadata": {"note": forged}}));
+        for text in [found.user, found.metadata].map(Option::unwrap) {
+            assert!(!text.contains(char::is_control), "{text:?}");
+            assert!(text.contains("forged"), "{text:?}");
+        }
+        let long = "é".repeat(10_000);
+        let found = label(json!({"user": long, "metadata": {"note": long}}));
+        assert!(found.user.expect("a user").len() < 80);
+        assert!(found.metadata.expect("metadata").len() < 520);
+    }
+}
