@@ -13,6 +13,8 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::remains::processes;
+
 /// The key every test gateway takes, unless its policies say otherwise.
 pub const KEY: &str = "sk-test";
 
@@ -54,6 +56,13 @@ impl Setup {
     #[must_use]
     pub fn var(mut self, name: &str, value: &str) -> Self {
         self.vars.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Leaves one variable out.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.vars.remove(name);
         self
     }
 
@@ -169,8 +178,9 @@ impl Gateway {
         self.stop.cancel();
     }
 
-    /// Stops it and waits until nothing of it is left.
+    /// Stops it, and sees that nothing of it is left: no turn, no process, no folder.
     pub async fn stop(mut self) {
+        let running = processes(self.home.path());
         self.stop.cancel();
         if let Some(serving) = self.serving.take() {
             serving
@@ -180,6 +190,14 @@ impl Gateway {
         }
         let left = self.backend.status().turns;
         assert_eq!(left, 0, "turns were left behind");
+        let left: Vec<u32> = processes(self.home.path())
+            .iter()
+            .map(|process| process.pid)
+            .collect();
+        assert!(left.is_empty(), "processes were left behind: {left:?}");
+        for folder in running.iter().flat_map(|process| &process.folders) {
+            assert!(!folder.exists(), "{} was left behind", folder.display());
+        }
     }
 
     /// Waits until a generation of this number (or a later one) serves.

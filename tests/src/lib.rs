@@ -5,4 +5,5 @@ pub mod gateway;
 pub mod guests;
 pub mod provider;
 pub mod real;
+pub mod remains;
 pub mod sse;

@@ -12,6 +12,7 @@ use tokio::process::Command;
 
 use crate::gateway::{Gateway, KEY, Setup};
 use crate::provider::{self, Provider, Recorded};
+use crate::remains::Process;
 
 /// How long a client may take for all it does.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -23,13 +24,19 @@ pub async fn real() -> (Gateway, Provider) {
 
 /// A gateway on the Codex that a variable names, with this model, on a scripted provider.
 pub async fn on_provider(program: &str, model: &str) -> (Gateway, Provider) {
+    let (setup, provider) = set_up(program, model).await;
+    (setup.start().await, provider)
+}
+
+/// The same, not started yet.
+pub async fn set_up(program: &str, model: &str) -> (Setup, Provider) {
     let provider = Provider::spawn().await;
     let setup = Setup::codex(&variable(program))
         .var(provider::KEY_VARIABLE, provider::KEY)
         .var("PATH", &variable("PATH"))
         .var("CODEX_MODEL", model);
     provider::codex_home(setup.home(), provider.url());
-    (setup.start().await, provider)
+    (setup, provider)
 }
 
 /// A chat request that tells the provider what to answer.
@@ -54,6 +61,31 @@ pub async fn ask(gateway: &Gateway, body: &Value) -> (u16, Value) {
 /// Status and body of what the provider is told to answer, in one piece.
 pub async fn whole(gateway: &Gateway, answer: Value) -> (u16, Value) {
     ask(gateway, &script(answer, false)).await
+}
+
+/// A Codex process has what it needs, and nothing of the gateway's or of whoever started that.
+///
+/// # Panics
+/// If it has more.
+pub fn assert_bare_environment(process: &Process) {
+    let needed = [
+        "CODEX_HOME",
+        "HOME",
+        "PATH",
+        "TERM",
+        "TMPDIR",
+        provider::KEY_VARIABLE,
+    ];
+    for variable in &process.environment {
+        let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+        assert!(
+            needed.contains(&name),
+            "{variable} in a child's environment"
+        );
+        assert!(!value.contains(KEY), "the gateway's key in {variable}");
+    }
+    let key = format!("{}={}", provider::KEY_VARIABLE, provider::KEY);
+    assert!(process.environment.contains(&key), "Codex's own key");
 }
 
 /// Lets a script of `sdk/` talk to such a gateway. Answers what the provider was asked.

@@ -1,8 +1,7 @@
 //! The real Codex behind the real surface, against a scripted model provider.
 
-use codex_gateway_tests::gateway::KEY;
-use codex_gateway_tests::provider;
-use codex_gateway_tests::real::{real, script, upstream_failures, whole};
+use codex_gateway_tests::real::{assert_bare_environment, real, script, whole};
+use codex_gateway_tests::remains::{children, kill};
 use codex_gateway_tests::sse::{self, Event, Events, error, finishes};
 use serde_json::{Value, json};
 
@@ -123,60 +122,6 @@ async fn the_effort_of_the_alias_or_of_the_request_reaches_the_model() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex"]
-async fn what_goes_wrong_upstream_has_its_status_streamed_or_not() {
-    let (gateway, _provider) = real().await;
-    for (answer, status, code) in upstream_failures() {
-        for stream in [false, true] {
-            let request = gateway.chat(&script(answer.clone(), stream));
-            let response = request.send().await.unwrap();
-            assert_eq!(response.status(), status, "{answer}, stream {stream}");
-            let body: Value = response.json().await.unwrap();
-            assert_eq!(body["error"]["code"], code, "{answer}: {body}");
-            let words = body.to_string();
-            assert!(!words.contains("127.0.0.1"), "an address: {words}");
-        }
-    }
-    gateway.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the real Codex"]
-async fn an_answer_that_is_cut_off_never_ends_as_if_it_were_complete() {
-    let (gateway, _provider) = real().await;
-    let answer = json!({"text": ["one ", "two ", "three "], "cut": 2});
-    let response = gateway
-        .chat(&script(answer.clone(), true))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(response.status(), 200);
-    let events = Events::of(response).rest().await;
-    assert_eq!(sse::text(&events), "one two ");
-    assert_eq!(
-        error(&events).expect("an error frame")["code"],
-        "upstream_error"
-    );
-    assert!(
-        finishes(&events).is_empty() && !events.contains(&Event::Done),
-        "{events:?}"
-    );
-    let (status, body) = whole(&gateway, answer).await;
-    assert_eq!(
-        (status, &body["error"]["code"]),
-        (502, &json!("upstream_error"))
-    );
-
-    let (_, body) = whole(
-        &gateway,
-        json!({"text": ["half"], "incomplete": "max_output_tokens"}),
-    )
-    .await;
-    assert_eq!(body["choices"][0]["finish_reason"], "length", "{body}");
-    gateway.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the real Codex"]
 async fn stop_and_max_tokens_end_the_turn_upstream_too() {
     let (gateway, provider) = real().await;
     let mut body = script(
@@ -240,11 +185,7 @@ async fn a_killed_child_fails_its_stream_and_the_next_one_serves() {
     provider.wait_for(|counts| counts.stalled == 1).await;
     assert!(events.next().await.is_some());
     let pid = gateway.backend.status().pid.expect("a child");
-    let killed = std::process::Command::new("kill")
-        .args(["-9", &pid.to_string()])
-        .status()
-        .unwrap();
-    assert!(killed.success());
+    kill(pid);
     let rest = events.rest().await;
     assert_eq!(
         error(&rest).expect("an error frame")["code"],
@@ -265,34 +206,15 @@ async fn a_killed_child_fails_its_stream_and_the_next_one_serves() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex"]
-async fn no_secret_of_the_gateway_reaches_the_child_and_nothing_of_it_is_left() {
-    let (gateway, _provider) = real().await;
-    let pid = gateway.backend.status().pid.expect("a child");
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
-    let names: Vec<String> = environment
-        .split(|byte| *byte == 0)
-        .map(|pair| {
-            String::from_utf8_lossy(pair)
-                .split('=')
-                .next()
-                .unwrap_or_default()
-                .to_owned()
-        })
-        .collect();
-    assert!(
-        names.iter().any(|name| name == provider::KEY_VARIABLE),
-        "Codex's own key is there: {names:?}"
-    );
-    assert!(
-        !names
-            .iter()
-            .any(|name| name.starts_with("PROXY_") || name == "POLICY_DIR"),
-        "{names:?}"
-    );
-    assert!(!String::from_utf8_lossy(&environment).contains(KEY));
+async fn nothing_of_the_gateway_is_in_the_childs_environment() {
+    let (gateway, provider) = real().await;
+    let stalled = json!({"text": ["one ", "two"], "stall": 1});
+    let response = gateway.chat(&script(stalled, true)).send().await.unwrap();
+    provider.wait_for(|counts| counts.stalled == 1).await;
+    let running = children(&gateway.home());
+    assert!(!running.is_empty());
+    running.iter().for_each(assert_bare_environment);
+    provider.release();
+    assert_eq!(sse::text(&Events::of(response).rest().await), "one two");
     gateway.stop().await;
-    assert!(
-        !std::path::Path::new(&format!("/proc/{pid}")).exists(),
-        "the child is reaped"
-    );
 }

@@ -3,9 +3,12 @@
 
 use std::path::Path;
 
-use codex_gateway_tests::gateway::{Gateway, KEY};
-use codex_gateway_tests::provider::{self, Provider};
-use codex_gateway_tests::real::{ask, on_provider, script, upstream_failures, whole};
+use codex_gateway_tests::gateway::Gateway;
+use codex_gateway_tests::provider::Provider;
+use codex_gateway_tests::real::{
+    ask, assert_bare_environment, on_provider, script, upstream_failures, whole,
+};
+use codex_gateway_tests::remains::{children, exists, kill, processes};
 use codex_gateway_tests::sse::{self, Event, Events, error, finishes};
 use serde_json::{Value, json};
 
@@ -17,24 +20,6 @@ async fn real() -> (Gateway, Provider) {
     let (gateway, provider) = on_provider("TEST_CODEX_PROTO_BIN", "gpt-5").await;
     assert_eq!(gateway.backend.status().kind, "proto");
     (gateway, provider)
-}
-
-/// The Codex processes of a gateway: those that have its home in their environment, which comes with them.
-fn processes(home: &Path) -> Vec<(u32, String)> {
-    let home = format!("CODEX_HOME={}", home.display());
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
-            continue;
-        };
-        // A process may be gone by now.
-        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        let environment = String::from_utf8_lossy(&environment).into_owned();
-        if environment.split('\0').any(|pair| pair == home) {
-            found.push((pid, environment));
-        }
-    }
-    found
 }
 
 /// The records of conversations that lie in Codex's home.
@@ -199,12 +184,8 @@ async fn a_killed_child_fails_its_stream_and_the_next_one_serves() {
     let mut events = Events::of(gateway.chat(&script(endless, true)).send().await.unwrap());
     provider.wait_for(|counts| counts.stalled == 1).await;
     assert!(events.next().await.is_some());
-    for (pid, _) in processes(&gateway.home()) {
-        // One may have been about to leave.
-        let _ = std::process::Command::new("kill")
-            .args(["-9", &pid.to_string()])
-            .status()
-            .unwrap();
+    for process in processes(&gateway.home()) {
+        kill(process.pid);
     }
     let rest = events.rest().await;
     assert_eq!(
@@ -219,7 +200,7 @@ async fn a_killed_child_fails_its_stream_and_the_next_one_serves() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex 0.42"]
-async fn twenty_turns_leave_no_process_no_record_and_no_secret() {
+async fn twenty_turns_leave_no_process_and_no_record() {
     let (gateway, _provider) = real().await;
     for turn in 0..20 {
         let (status, body) = whole(&gateway, json!({"text": [format!("{turn}")]})).await;
@@ -229,20 +210,43 @@ async fn twenty_turns_leave_no_process_no_record_and_no_secret() {
         .until(|gateway| gateway.backend.status().turns == 0, "free lease")
         .await;
     let home = gateway.home();
-    let spare = processes(&home);
+    let spare = children(&home);
     assert!(spare.len() <= SPARE, "{} processes", spare.len());
     assert!(records(&home.join("sessions")) <= SPARE);
-    for (_, environment) in spare {
-        assert!(environment.contains(provider::KEY), "Codex's own key");
-        assert!(!environment.contains(KEY), "ours");
-        for name in ["PROXY_", "POLICY_DIR"] {
-            assert!(!environment.contains(name), "{name}");
-        }
-    }
     // The home goes with the gateway: what is left in it is looked at before.
     gateway.backend.shutdown().await;
     assert!(processes(&home).is_empty());
     assert_eq!(records(&home.join("sessions")), 0);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex 0.42"]
+async fn the_process_of_a_turn_has_nothing_of_ours_and_does_not_outlive_it() {
+    let (gateway, provider) = real().await;
+    let home = gateway.home();
+    for end in ["finished", "left"] {
+        let answer = json!({"text": ["one ", "two"], "stall": 1});
+        let response = gateway.chat(&script(answer, true)).send().await.unwrap();
+        let mut events = Events::of(response);
+        provider.wait_for(|counts| counts.stalled == 1).await;
+        assert!(events.next().await.is_some());
+        let running = children(&home);
+        running.iter().for_each(assert_bare_environment);
+        if end == "finished" {
+            provider.release();
+            assert_eq!(sse::text(&events.rest().await), "one two");
+        } else {
+            drop(events);
+            provider.wait_for(|counts| counts.abandoned == 1).await;
+        }
+        gateway
+            .until(|gateway| gateway.backend.status().turns == 0, "free lease")
+            .await;
+        // Of those that ran, all but the turn's wait for turns of their own.
+        let survivors = running.iter().filter(|process| exists(process.pid)).count();
+        assert_eq!(survivors, running.len() - 1, "{end}");
+    }
     gateway.stop().await;
 }
 

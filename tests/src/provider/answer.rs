@@ -168,6 +168,14 @@ impl Voice {
     }
 
     async fn end(&mut self, script: &Script) -> Told {
+        if script.unfinished {
+            return Ok(());
+        }
+        if let Some(code) = &script.error {
+            let message = format!("scripted {code}");
+            let error = json!({"type": "error", "code": code, "message": message, "param": null});
+            return self.event(error).await;
+        }
         let mut response = json!({"id": format!("resp_{}", self.id)});
         let kind = if let Some(reason) = &script.incomplete {
             response["incomplete_details"] = json!({"reason": reason});

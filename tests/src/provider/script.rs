@@ -37,6 +37,10 @@ pub struct Script {
     pub incomplete: Option<String>,
     /// End with `response.failed` and this code.
     pub failed: Option<String>,
+    /// End with an `error` event and this code.
+    pub error: Option<String>,
+    /// End without a word.
+    pub unfinished: bool,
     /// The answer once the client has run its tools.
     pub then: Option<Box<Script>>,
 }
@@ -96,6 +100,8 @@ impl Default for Script {
             stall: None,
             incomplete: None,
             failed: None,
+            error: None,
+            unfinished: false,
             then: None,
         }
     }
