@@ -21,7 +21,7 @@ use std::fmt;
 pub use app_server::CatalogueError;
 pub use backend::{Backend, Choice, StartError, Status, Turn};
 pub use binary::{Probe, ProbeError, locate, probe};
-pub use config::Config;
+pub use config::{Config, Mode, Sandbox};
 pub use plan::{Item, Part, Plan, Role, Tool};
 
 /// Tokens the model provider counted for one turn.

@@ -58,6 +58,15 @@ impl Recorded {
         items.iter().map(script::said).collect()
     }
 
+    /// What the tools returned, in order.
+    #[must_use]
+    pub fn outputs(&self) -> Vec<String> {
+        let said = self.conversation().into_iter();
+        said.filter(|(role, _)| role == "function_call_output")
+            .map(|(_, text)| text)
+            .collect()
+    }
+
     /// The names of the tools that were offered.
     #[must_use]
     pub fn tools(&self) -> Vec<String> {

@@ -7,6 +7,7 @@ mod launch;
 mod protocol;
 mod rpc;
 mod supervise;
+mod workplace;
 
 use std::time::Duration;
 
@@ -18,11 +19,12 @@ use super::backend::{InFlight, StartError};
 use super::binary::{self, Probe};
 use super::command;
 use super::folder::Folder;
-use super::{Config, Error, Model, Plan, Status};
+use super::{Config, Error, Mode, Model, Plan, Status};
 use catalogue::Catalogue;
 pub use catalogue::CatalogueError;
 pub(super) use exchange::Exchange;
 use supervise::{Ready, Supervisor};
+use workplace::Site;
 
 /// One worker, the turns on it, and what starts it again.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(super) struct AppServer {
     default_model: String,
     lease_wait: Duration,
     buffer_bytes: usize,
+    /// Where agents work.
+    site: Option<Site>,
     /// The supervisor and every turn.
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -55,12 +59,16 @@ impl AppServer {
         let models = ["debug", "models", "--bundled"];
         let printed = binary::print(command::command(&config, &home), &models).await?;
         let operators = config.model.clone().or(home.model);
-        let catalogue = Catalogue::read(&printed, operators.as_deref())?;
+        let catalogue = Catalogue::read(&printed, operators.as_deref(), config.mode)?;
         let folder = Folder::make()?;
-        std::fs::write(launch::catalogue(&folder), &catalogue.lean)?;
+        std::fs::write(launch::catalogue(&folder), &catalogue.written)?;
         if let Some(workdir) = &config.workdir {
             std::fs::create_dir_all(workdir)?;
         }
+        let site = match config.mode {
+            Mode::Chat => None,
+            Mode::Agent(sandbox) => Some(Site::make(&config, sandbox, &folder)?),
+        };
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
         let (ready_sender, ready) = watch::channel(None);
@@ -81,6 +89,7 @@ impl AppServer {
             default_model: catalogue.default,
             lease_wait,
             buffer_bytes,
+            site,
             tasks,
             _shutdown_on_drop: shutdown.clone().drop_guard(),
             shutdown,
@@ -91,7 +100,10 @@ impl AppServer {
     pub(super) async fn start_turn(&self, plan: Plan) -> Result<Exchange, Error> {
         let (worker, lease) = self.lease().await?;
         let in_flight = InFlight::new(self.status.clone());
-        let (exchange, task) = exchange::prepare(worker.connection, lease, self.buffer_bytes);
+        let workplace = self.site.as_ref().map(|site| site.prepare(&plan));
+        let place = (&plan, workplace.transpose()?);
+        let (exchange, task) =
+            exchange::prepare(worker.connection, lease, place, self.buffer_bytes);
         let (started, begun) = oneshot::channel();
         self.tasks.spawn(async move {
             task.run(plan, started).await;
@@ -158,6 +170,9 @@ impl AppServer {
         self.shutdown.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        if let Some(site) = &self.site {
+            site.clear();
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::command;
 use super::demo::{self, Demo};
 use super::folder::Folder;
 use super::proto::{self, Proto};
-use super::{Config, Error, Event, Model, Plan};
+use super::{Config, Error, Event, Mode, Model, Plan};
 
 /// The versions the gateway is tested with, by backend.
 const TESTED: [(&str, &str); 2] = [("0.169.0", "app-server"), ("0.42.0", "proto")];
@@ -56,6 +56,15 @@ pub enum StartError {
          `npm install -g @openai/codex`"
     )]
     NoServer {
+        /// The program's version.
+        version: String,
+    },
+    /// The program cannot work as an agent.
+    #[error(
+        "Codex {version} speaks only `proto`, by which it cannot work as an agent: leave CODEX_MODE unset, or install a \
+         newer one with `npm install -g @openai/codex`"
+    )]
+    NoAgent {
         /// The program's version.
         version: String,
     },
@@ -131,7 +140,9 @@ impl Backend {
     /// # Errors
     /// If the program cannot be run, does not speak what was chosen, or its models cannot be had.
     pub async fn connect(config: Config, choice: Choice) -> Result<Self, StartError> {
-        command::warn_of_instructions(&config);
+        if config.mode == Mode::Chat {
+            command::warn_of_instructions(&config);
+        }
         let home = command::read_home(&config);
         // Old versions leave something behind even then.
         let folder = Folder::make()?;
@@ -151,6 +162,10 @@ impl Backend {
             Choice::Auto => Choice::Proto,
             chosen => chosen,
         };
+        if kind == Choice::Proto && config.mode != Mode::Chat {
+            let Probe { version, .. } = probe;
+            return Err(StartError::NoAgent { version });
+        }
         let kind = if kind == Choice::Proto {
             warn_of_version(&probe.version, "proto");
             Kind::Proto(Proto::start(config, probe)?)

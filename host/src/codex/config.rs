@@ -5,9 +5,33 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What Codex is to the gateway's clients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// A plain chat model: no tools but the client's, no prompts of its own.
+    #[default]
+    Chat,
+    /// Codex as it is: with its own tools and prompts, at work in a folder. Only the app-server can.
+    Agent(Sandbox),
+}
+
+/// What the commands of an agent may do. Nobody is asked for more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sandbox {
+    /// Read files.
+    #[default]
+    ReadOnly,
+    /// Also write in the turn's own folder.
+    WorkspaceWrite,
+    /// Whatever the gateway's user may do.
+    DangerFullAccess,
+}
+
 /// What a backend needs to know. `Default` is a sensible start for everything but `parent_env`.
 #[derive(Clone)]
 pub struct Config {
+    /// What Codex is used as.
+    pub mode: Mode,
     /// The native Codex program (see [`locate`](super::locate)).
     pub bin: PathBuf,
     /// Codex's own folder (`CODEX_HOME`); absent means the program's default, and the variable stays unset.
@@ -16,7 +40,8 @@ pub struct Config {
     pub model: Option<String>,
     /// The provider used for every turn whose plan names none, whatever `config.toml` says.
     pub force_provider: Option<String>,
-    /// Where the worker runs; absent means an empty folder of ours. Made if missing.
+    /// Where the worker runs, and agents work; absent means an empty folder of ours, for agents one a turn. Made if
+    /// missing.
     pub workdir: Option<PathBuf>,
     /// Variables the operator lets through to Codex, beside those it always gets.
     pub pass_env: Vec<String>,
@@ -45,6 +70,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            mode: Mode::default(),
             bin: PathBuf::from("codex"),
             home: None,
             model: None,
@@ -68,6 +94,7 @@ impl Default for Config {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
+            .field("mode", &self.mode)
             .field("bin", &self.bin)
             .field("home", &self.home)
             .field("model", &self.model)

@@ -24,6 +24,11 @@ impl Folder {
         self.0.path().join("work")
     }
 
+    /// The folder itself.
+    pub(super) fn root(&self) -> PathBuf {
+        self.0.path().to_owned()
+    }
+
     /// A place for something in it.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.0.path().join(name)

@@ -19,8 +19,10 @@ pub(super) fn read(
         Path::new(named.as_deref().unwrap_or("codex")),
         path.as_deref(),
     );
+    let mode = read_mode(reader);
     let defaults = codex::Config::default();
     let config = codex::Config {
+        mode,
         home: directory(reader, env::CODEX_HOME),
         model,
         force_provider: reader.text(env::CODEX_FORCE_PROVIDER),
@@ -37,6 +39,11 @@ pub(super) fn read(
         ..defaults
     };
     let choice = reader.choice(env::CODEX_BACKEND, &BACKENDS, Some(codex::Choice::Auto));
+    if let (codex::Mode::Agent(_), None | Some(codex::Choice::Proto)) = (mode, choice) {
+        let expected =
+            "`chat` with CODEX_BACKEND `demo` or `proto`, which have no tools of their own";
+        reader.note(env::CODEX_MODE, expected, "`agent`");
+    }
     let Some(choice) = choice else {
         return Codex::Demo;
     };
@@ -53,9 +60,32 @@ pub(super) fn read(
             let expected = "a Codex program when PROXY_ENV is prod (npm install -g @openai/codex)";
             reader.note(env::CODEX_BIN, expected, "no `codex` in PATH");
         }
+        (None, None) if mode != codex::Mode::Chat => {
+            let expected =
+                "a Codex program when CODEX_MODE is agent (npm install -g @openai/codex)";
+            reader.note(env::CODEX_BIN, expected, "no `codex` in PATH");
+        }
         (None, None) => {}
     }
     Codex::Demo
+}
+
+fn read_mode(reader: &mut Reader<'_>) -> codex::Mode {
+    let agent = reader.choice(env::CODEX_MODE, &[("chat", false), ("agent", true)], false);
+    let sandbox = reader.choice(
+        env::PROXY_SANDBOX_MODE,
+        &[
+            ("read-only", codex::Sandbox::ReadOnly),
+            ("workspace-write", codex::Sandbox::WorkspaceWrite),
+            ("danger-full-access", codex::Sandbox::DangerFullAccess),
+        ],
+        codex::Sandbox::default(),
+    );
+    if agent {
+        codex::Mode::Agent(sandbox)
+    } else {
+        codex::Mode::Chat
+    }
 }
 
 /// What `CODEX_BACKEND` may say; none is the demo.

@@ -32,10 +32,12 @@ variables! {
     POLICY_DIR, "none", "A folder whose `auth.wasm`, `auth.json`, … override the built-in policies, slot by slot, while the gateway runs.";
     CODEX_BIN, "codex", "The Codex program: a path, or a name looked up in PATH.";
     CODEX_BACKEND, "auto", "How to speak to Codex: `auto` as the program offers, `app-server`, `proto` (CLIs up to 0.42: text only), or `demo`, the built-in script.";
+    CODEX_MODE, "chat", "`chat`: Codex is a plain chat model with the client's tools only. `agent`: it keeps its own tools and works in a folder (see Agent mode).";
+    PROXY_SANDBOX_MODE, "read-only", "What an agent's commands may do: `read-only`, `workspace-write` (write in their folder), `danger-full-access` (anything the gateway's user may).";
     CODEX_HOME, "Codex's own (`~/.codex`)", "Codex's folder, with its login and `config.toml`.";
     CODEX_MODEL, "Codex's default", "The model that the `codex-5` names and a request without a model mean.";
     CODEX_FORCE_PROVIDER, "Codex's default", "A model provider of Codex's `config.toml`.";
-    PROXY_CODEX_WORKDIR, "an empty folder", "The Codex child's working directory.";
+    PROXY_CODEX_WORKDIR, "an empty folder", "The Codex child's working directory. Agents all work in it; without it each turn has a new folder, deleted with the turn.";
     PROXY_CODEX_ENV, "none", "Further variables the Codex child gets, by name, comma-separated; its environment is otherwise rebuilt from a short list and what its `config.toml` refers to.";
     PROXY_RATE_LIMIT_ENABLED, "false", "Limits requests per caller. Superseded by a `rate-limit.json`, as the next three.";
     PROXY_RATE_LIMIT_WINDOW_MS, "60000", "The window, in milliseconds.";

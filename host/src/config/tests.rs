@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::codex::{Mode, Sandbox};
 
 fn read(pairs: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
     let vars: HashMap<String, String> = pairs
@@ -84,4 +85,34 @@ fn an_origin_that_is_none_keeps_it_from_starting() {
             assert_eq!(problems[0].found, format!("`{wrong}`"));
         }
     }
+}
+
+#[test]
+fn an_agent_needs_a_codex_that_can_work() {
+    let names = |pairs: &[(&str, &str)]| -> Vec<_> {
+        let problems = read(pairs).unwrap_err();
+        problems.iter().map(|problem| problem.variable).collect()
+    };
+    let agent = ("CODEX_MODE", "agent");
+    assert_eq!(names(&[agent]), ["CODEX_BIN"]);
+    for backend in ["demo", "proto"] {
+        let told = names(&[agent, ("CODEX_BIN", "/bin/sh"), ("CODEX_BACKEND", backend)]);
+        assert_eq!(told, ["CODEX_MODE"], "{backend}");
+    }
+    let program = ("CODEX_BIN", "/bin/sh");
+    let mode = |pairs: &[(&str, &str)]| match read(pairs).unwrap().codex {
+        Codex::Program(config, _) => config.mode,
+        Codex::Demo => panic!("a program was named"),
+    };
+    assert_eq!(mode(&[program]), Mode::Chat);
+    assert_eq!(mode(&[program, agent]), Mode::Agent(Sandbox::ReadOnly));
+    let write = ("PROXY_SANDBOX_MODE", "workspace-write");
+    assert_eq!(
+        mode(&[program, agent, write]),
+        Mode::Agent(Sandbox::WorkspaceWrite)
+    );
+    assert_eq!(
+        names(&[program, ("PROXY_SANDBOX_MODE", "none")]),
+        ["PROXY_SANDBOX_MODE"]
+    );
 }

@@ -89,9 +89,13 @@ impl Voice {
             }
         }
         for call in &script.calls {
+            let (kind, arguments) = match call.custom {
+                true => ("custom_tool_call", "input"),
+                false => ("function_call", "arguments"),
+            };
             let item = json!({
-                "type": "function_call", "id": format!("fc_{}_{index}", self.id), "status": "completed",
-                "call_id": format!("call_{}_{index}", self.id), "name": call.name, "arguments": call.arguments,
+                "type": kind, "id": format!("fc_{}_{index}", self.id), "status": "completed",
+                "call_id": format!("call_{}_{index}", self.id), "name": call.name, arguments: call.arguments,
             });
             self.event(
                 json!({"type": "response.output_item.added", "output_index": index, "item": item}),
@@ -145,7 +149,10 @@ impl Voice {
     async fn message(&mut self, deltas: &[String], times: usize, index: usize) -> Told {
         let id = format!("msg_{}_{index}", self.id);
         if !self.script.whole {
-            let item = json!({"type": "message", "id": id, "role": "assistant", "content": []});
+            let phase = &self.script.phase;
+            let item = json!({
+                "type": "message", "id": id, "role": "assistant", "phase": phase, "content": [],
+            });
             let kind = "response.output_item.added";
             self.event(json!({"type": kind, "output_index": index, "item": item}))
                 .await?;
@@ -160,7 +167,8 @@ impl Voice {
         let text = deltas.concat().repeat(times);
         let content = json!([{"type": "output_text", "text": text, "annotations": []}]);
         let item = json!({
-            "type": "message", "id": id, "role": "assistant", "status": "completed", "content": content,
+            "type": "message", "id": id, "role": "assistant", "status": "completed",
+            "phase": self.script.phase, "content": content,
         });
         let kind = "response.output_item.done";
         self.event(json!({"type": kind, "output_index": index, "item": item}))

@@ -13,6 +13,8 @@ pub struct Script {
     pub repeat: usize,
     /// More messages, after the first.
     pub messages: Vec<Vec<String>>,
+    /// What the messages are to the model: `commentary` or `final_answer`.
+    pub phase: Option<String>,
     /// The message comes whole, without deltas.
     pub whole: bool,
     /// Parts of the reasoning summary; each is sent word by word.
@@ -41,7 +43,7 @@ pub struct Script {
     pub error: Option<String>,
     /// End without a word.
     pub unfinished: bool,
-    /// The answer once the client has run its tools.
+    /// The answer once the tools have run.
     pub then: Option<Box<Script>>,
 }
 
@@ -53,6 +55,9 @@ pub struct Call {
     pub name: String,
     /// As the model writes them: a string that is JSON, usually.
     pub arguments: String,
+    /// It is a tool with a free input, which the arguments then are.
+    #[serde(default)]
+    pub custom: bool,
 }
 
 /// Tokens of one answer.
@@ -88,6 +93,7 @@ impl Default for Script {
                 .to_vec(),
             repeat: 1,
             messages: Vec::new(),
+            phase: None,
             whole: false,
             reasoning: Vec::new(),
             raw_reasoning: String::new(),
@@ -129,15 +135,17 @@ impl Script {
             return Self::default();
         };
         let script: Self = serde_json::from_value(script).expect("a provider script");
-        let tools_have_run = items[last..]
-            .iter()
-            .any(|item| item["type"] == "function_call_output");
+        let tools_have_run = items[last..].iter().any(is_output);
         if tools_have_run {
             script.then.map_or_else(Self::default, |then| *then)
         } else {
             script
         }
     }
+}
+
+fn is_output(item: &Value) -> bool {
+    item["type"] == "function_call_output" || item["type"] == "custom_tool_call_output"
 }
 
 /// Role (or type) and text of an input item.
@@ -152,14 +160,14 @@ pub(super) fn said(item: &Value) -> (String, String) {
     };
     match item["type"].as_str() {
         Some("function_call") => ("function_call".to_owned(), text(&item["arguments"])),
-        Some("function_call_output") => {
+        Some(kind) if is_output(item) => {
             let output = &item["output"];
             let output = if output.is_array() {
                 joined(output)
             } else {
                 text(output)
             };
-            ("function_call_output".to_owned(), output)
+            (kind.to_owned(), output)
         }
         _ => (text(&item["role"]), joined(&item["content"])),
     }

@@ -1,14 +1,18 @@
-//! Codex's own list of models, and its lean form: the same models without Codex's tools and prompts.
+//! Codex's own list of models, and the form a worker is given: for chat without Codex's tools and prompts.
 
 use serde_json::{Map, Value, json};
 
-use crate::codex::Model;
+use crate::codex::{Mode, Model};
 
-/// What is taken from every model: each of these brings tools, prompts or another wire format.
-const DROPPED: [&str; 6] = [
+/// What is taken from every model: each of these wraps the client's functions in something else.
+const DROPPED: [&str; 3] = [
     "tool_mode",
     "multi_agent_version",
     "multi_agent_reasoning_effort",
+];
+
+/// What is taken from a plain chat model, too: tools and prompts.
+const DROPPED_FOR_CHAT: [&str; 3] = [
     "model_messages",
     "apply_patch_tool_type",
     "web_search_tool_type",
@@ -29,7 +33,7 @@ pub enum CatalogueError {
 #[derive(Debug)]
 pub(super) struct Catalogue {
     /// What the worker is given.
-    pub(super) lean: String,
+    pub(super) written: String,
     /// What Codex shows, in its order; before that the operator's model, if it is not among them.
     pub(super) models: Vec<Model>,
     /// The operator's model, or Codex's default.
@@ -38,7 +42,11 @@ pub(super) struct Catalogue {
 
 impl Catalogue {
     /// Reads what `codex debug models --bundled` prints. `operators` is the model the operator chose.
-    pub(super) fn read(printed: &str, operators: Option<&str>) -> Result<Self, CatalogueError> {
+    pub(super) fn read(
+        printed: &str,
+        operators: Option<&str>,
+        mode: Mode,
+    ) -> Result<Self, CatalogueError> {
         let mut catalogue: Value = serde_json::from_str(printed)?;
         let entries = catalogue.get_mut("models").and_then(Value::as_array_mut);
         let entries = entries.ok_or(CatalogueError::Empty)?;
@@ -53,12 +61,14 @@ impl Catalogue {
             let own = entries.iter().find(|entry| text(entry, "slug") == default);
             models.splice(0..0, own.map(model));
         }
-        entries
-            .iter_mut()
-            .filter_map(Value::as_object_mut)
-            .for_each(make_lean);
+        for model in entries.iter_mut().filter_map(Value::as_object_mut) {
+            make_plain(model);
+            if mode == Mode::Chat {
+                make_lean(model);
+            }
+        }
         Ok(Self {
-            lean: catalogue.to_string(),
+            written: catalogue.to_string(),
             models,
             default,
         })
@@ -111,8 +121,20 @@ fn set(entry: &mut Value, name: &str, value: Value) {
     }
 }
 
-fn make_lean(model: &mut Map<String, Value>) {
+/// Functions are plain functions then.
+fn make_plain(model: &mut Map<String, Value>) {
     model.retain(|name, _| !DROPPED.contains(&name.as_str()));
+    for (name, value) in [
+        ("use_responses_lite", json!(false)),
+        ("experimental_supported_tools", json!([])),
+        ("upgrade", Value::Null),
+    ] {
+        model.insert(name.to_owned(), value);
+    }
+}
+
+fn make_lean(model: &mut Map<String, Value>) {
+    model.retain(|name, _| !DROPPED_FOR_CHAT.contains(&name.as_str()));
     for (name, value) in model.iter_mut() {
         if name.starts_with("include_") && name.ends_with("_usage_instructions") {
             *value = json!(false);
@@ -120,9 +142,7 @@ fn make_lean(model: &mut Map<String, Value>) {
     }
     for (name, value) in [
         ("shell_type", json!("disabled")),
-        ("use_responses_lite", json!(false)),
         ("supports_search_tool", json!(false)),
-        ("experimental_supported_tools", json!([])),
         ("base_instructions", json!("You are a helpful assistant.")),
         (
             "truncation_policy",
@@ -130,7 +150,6 @@ fn make_lean(model: &mut Map<String, Value>) {
         ),
         // Else it caps `model_context_window`, and Codex shortens conversations to it.
         ("max_context_window", Value::Null),
-        ("upgrade", Value::Null),
     ] {
         model.insert(name.to_owned(), value);
     }
@@ -143,11 +162,12 @@ fn text<'a>(entry: &'a Value, name: &str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codex::Sandbox;
 
     fn printed() -> String {
         json!({"models": [
             {"slug": "second", "visibility": "list", "priority": 2, "tool_mode": "code_mode_only",
-             "use_responses_lite": true, "include_skills_usage_instructions": true, "context_window": 272_000, "max_context_window": 872_000,
+             "use_responses_lite": true, "shell_type": "unified_exec", "include_skills_usage_instructions": true, "context_window": 272_000, "max_context_window": 872_000,
              "supported_reasoning_levels": [{"effort": "low"}, {"effort": "high"}]},
             {"slug": "internal", "visibility": "hide", "priority": 0},
             {"slug": "first", "visibility": "list", "priority": 1, "supported_reasoning_levels": []},
@@ -164,12 +184,12 @@ mod tests {
     }
 
     fn lean(catalogue: &Catalogue) -> Value {
-        serde_json::from_str(&catalogue.lean).unwrap()
+        serde_json::from_str(&catalogue.written).unwrap()
     }
 
     #[test]
     fn lists_what_codex_shows_with_its_default_first() {
-        let catalogue = Catalogue::read(&printed(), None).unwrap();
+        let catalogue = Catalogue::read(&printed(), None, Mode::Chat).unwrap();
         assert_eq!(ids(&catalogue), ["first", "second"]);
         assert_eq!(catalogue.models[1].efforts, ["low", "high"]);
         assert_eq!(catalogue.default, "first");
@@ -177,14 +197,14 @@ mod tests {
 
     #[test]
     fn the_operators_model_is_the_default_whether_codex_knows_it_or_not() {
-        let known = Catalogue::read(&printed(), Some("second")).unwrap();
+        let known = Catalogue::read(&printed(), Some("second"), Mode::Chat).unwrap();
         assert_eq!(
             (ids(&known), known.default.as_str()),
             (vec!["first", "second"], "second")
         );
-        let hidden = Catalogue::read(&printed(), Some("internal")).unwrap();
+        let hidden = Catalogue::read(&printed(), Some("internal"), Mode::Chat).unwrap();
         assert_eq!(ids(&hidden), ["internal", "first", "second"]);
-        let unknown = Catalogue::read(&printed(), Some("local")).unwrap();
+        let unknown = Catalogue::read(&printed(), Some("local"), Mode::Chat).unwrap();
         assert_eq!(
             (ids(&unknown), unknown.default.as_str()),
             (vec!["local", "first", "second"], "local")
@@ -197,7 +217,7 @@ mod tests {
 
     #[test]
     fn the_lean_form_keeps_the_model_and_loses_its_tools() {
-        let lean = lean(&Catalogue::read(&printed(), None).unwrap());
+        let lean = lean(&Catalogue::read(&printed(), None, Mode::Chat).unwrap());
         let second = &lean["models"][0];
         assert_eq!(second["slug"], "second");
         assert_eq!(second["context_window"], 272_000);
@@ -214,13 +234,23 @@ mod tests {
     }
 
     #[test]
+    fn an_agents_model_keeps_its_tools_and_takes_plain_functions() {
+        let catalogue = Catalogue::read(&printed(), None, Mode::Agent(Sandbox::ReadOnly));
+        let second = &lean(&catalogue.unwrap())["models"][0];
+        assert_eq!(second["shell_type"], "unified_exec");
+        assert_eq!(second["max_context_window"], 872_000);
+        assert_eq!(second["use_responses_lite"], false);
+        assert_eq!(second.get("tool_mode"), None);
+    }
+
+    #[test]
     fn something_else_is_refused() {
         assert!(matches!(
-            Catalogue::read("Usage: codex", None),
+            Catalogue::read("Usage: codex", None, Mode::Chat),
             Err(CatalogueError::Json(_))
         ));
         assert!(matches!(
-            Catalogue::read(r#"{"models":[]}"#, None),
+            Catalogue::read(r#"{"models":[]}"#, None, Mode::Chat),
             Err(CatalogueError::Empty)
         ));
     }

@@ -1,9 +1,11 @@
 //! Codex's notifications about one turn, turned into events: pure, and blind to every other turn.
 
+use std::collections::HashSet;
+
 use serde_json::value::RawValue;
 
-use super::protocol::{DoneItem, Params, RawItem, StartedItem, TurnState};
-use crate::codex::{Cause, Error, Event, Outcome};
+use super::protocol::{COMMENTARY, DoneItem, Params, RawItem, StartedItem, TurnState};
+use crate::codex::{Cause, Error, Event, Outcome, Tool};
 
 /// The notifications this decoder reads. Others need not be parsed at all.
 pub(super) fn concerns(method: &str) -> bool {
@@ -28,6 +30,7 @@ pub(super) fn concerns(method: &str) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     turn: Option<String>,
+    agent: Option<Agent>,
     /// The message whose deltas are coming.
     message: Option<String>,
     /// The part of the reasoning whose deltas are coming.
@@ -39,6 +42,17 @@ pub(super) struct Decoder {
     ended: bool,
     /// Codex is done with the turn.
     over: bool,
+}
+
+/// What an agent's turn has that a chat's has not: work of its own between the messages.
+#[derive(Debug)]
+struct Agent {
+    /// The functions the client runs. All others are Codex's own.
+    functions: HashSet<String>,
+    /// A message that says what comes next, not what came of it: part of the thinking, not of the answer.
+    commentary: Option<String>,
+    /// The last of these: the answer, if there is no other.
+    last_words: Option<String>,
 }
 
 /// Whether there is something to set the next message or part apart from.
@@ -56,6 +70,19 @@ struct ReasoningPart {
 }
 
 impl Decoder {
+    /// For the turn of an agent, beside whose own tools the client offers these.
+    pub(super) fn agent(tools: &[Tool]) -> Self {
+        let agent = Agent {
+            functions: tools.iter().map(|tool| tool.name.clone()).collect(),
+            commentary: None,
+            last_words: None,
+        };
+        Self {
+            agent: Some(agent),
+            ..Self::default()
+        }
+    }
+
     /// The turn's id, once known.
     pub(super) fn turn_id(&self) -> Option<&str> {
         self.turn.as_deref()
@@ -88,7 +115,7 @@ impl Decoder {
             "item/reasoning/textDelta" => self.reasoning(params, true, emit),
             "item/started" => self.item_started(params.item, emit),
             "item/completed" => self.item(params.item, emit),
-            "rawResponseItem/completed" => raw_item(params.item, emit),
+            "rawResponseItem/completed" => self.raw_item(params.item, emit),
             "rawResponse/completed" => {
                 self.settled = self.told;
                 emit(Event::Sampled(params.usage.unwrap_or_default().into()));
@@ -116,6 +143,15 @@ impl Decoder {
     }
 
     fn tell(&mut self, id: &str, text: String, emit: &mut dyn FnMut(Event)) {
+        let agent = self.agent.as_ref();
+        if agent.is_some_and(|agent| agent.commentary.as_deref() == Some(id)) {
+            let part = ReasoningPart {
+                item: id.to_owned(),
+                raw: false,
+                index: 0,
+            };
+            return self.reason(part, text, emit);
+        }
         if text.is_empty() {
             return;
         }
@@ -162,26 +198,46 @@ impl Decoder {
         emit(Event::Reasoning(text));
     }
 
-    /// A conversation beyond the model's window is one Codex would shorten, unasked, before it answers.
     fn item_started(&mut self, item: Option<&RawValue>, emit: &mut dyn FnMut(Event)) {
-        if let Some(StartedItem::ContextCompaction) = parse(item) {
-            let too_long = Error::Upstream {
-                cause: Cause::ContextLength,
-                status: Some(400),
-                message: "The conversation is longer than the model's context window.".to_owned(),
-            };
-            self.end(Outcome::Failed(too_long), emit);
+        match parse(item) {
+            // A conversation beyond the model's window is one Codex would shorten, unasked, before it answers. Of an
+            // agent's work there may be more than fits.
+            Some(StartedItem::ContextCompaction) if self.agent.is_none() => {
+                let too_long = Error::Upstream {
+                    cause: Cause::ContextLength,
+                    status: Some(400),
+                    message: "The conversation is longer than the model's context window."
+                        .to_owned(),
+                };
+                self.end(Outcome::Failed(too_long), emit);
+            }
+            Some(StartedItem::AgentMessage { id, phase }) => self.begin_message(id, phase),
+            _ => {}
+        }
+    }
+
+    fn begin_message(&mut self, id: String, phase: Option<String>) {
+        if let Some(agent) = &mut self.agent {
+            agent.commentary = (phase.as_deref() == Some(COMMENTARY)).then_some(id);
         }
     }
 
     /// A finished item is news only if none of its text came before, as deltas.
     fn item(&mut self, item: Option<&RawValue>, emit: &mut dyn FnMut(Event)) {
         match parse::<DoneItem>(item) {
-            Some(DoneItem::AgentMessage { id, text }) => {
-                if self.message.as_deref() != Some(&*id) {
-                    self.tell(&id, text, emit);
+            Some(DoneItem::AgentMessage { id, text, phase }) => {
+                let in_passing = self.part.take_if(|part| part.item == id).is_some();
+                if !in_passing && self.message.as_ref() != Some(&id) {
+                    self.begin_message(id.clone(), phase);
+                    self.tell(&id, text.clone(), emit);
+                    self.part.take_if(|part| part.item == id);
                 }
                 self.message = None;
+                if let Some(agent) = &mut self.agent
+                    && agent.commentary.take() == Some(id)
+                {
+                    agent.last_words = Some(text);
+                }
             }
             Some(DoneItem::Reasoning {
                 id,
@@ -209,6 +265,29 @@ impl Decoder {
         }
     }
 
+    fn raw_item(&self, item: Option<&RawValue>, emit: &mut dyn FnMut(Event)) {
+        let Some(RawItem::FunctionCall {
+            call_id,
+            name,
+            namespace,
+            arguments,
+        }) = parse(item)
+        else {
+            return;
+        };
+        let is_clients = self
+            .agent
+            .as_ref()
+            .is_none_or(|agent| namespace.is_none() && agent.functions.contains(&name));
+        if is_clients {
+            emit(Event::Call {
+                id: call_id,
+                name,
+                arguments,
+            });
+        }
+    }
+
     fn complete(&mut self, params: &Params<'_>, emit: &mut dyn FnMut(Event)) {
         let Some(turn) = parse::<TurnState<'_>>(params.turn) else {
             return;
@@ -223,6 +302,10 @@ impl Decoder {
                 .into_iter()
                 .for_each(|item| self.item(Some(item), emit));
         }
+        let last_words = self.agent.take().and_then(|agent| agent.last_words);
+        if let Some(text) = last_words.filter(|_| !self.told.text && !self.ended) {
+            emit(Event::Text(text));
+        }
         let outcome = match turn.status.as_ref() {
             "completed" => Outcome::Completed,
             "interrupted" => Outcome::Interrupted,
@@ -235,21 +318,6 @@ impl Decoder {
         if !std::mem::replace(&mut self.ended, true) {
             emit(Event::Ended(outcome));
         }
-    }
-}
-
-fn raw_item(item: Option<&RawValue>, emit: &mut dyn FnMut(Event)) {
-    if let Some(RawItem::FunctionCall {
-        call_id,
-        name,
-        arguments,
-    }) = parse(item)
-    {
-        emit(Event::Call {
-            id: call_id,
-            name,
-            arguments,
-        });
     }
 }
 

@@ -14,6 +14,7 @@ use super::protocol::{
     TurnStarted,
 };
 use super::rpc::Connection;
+use super::workplace::{PROFILE, Workplace};
 use crate::codex::mailbox::{Mailbox, Pushed};
 use crate::codex::{Error, Event, Outcome, Plan};
 
@@ -35,9 +36,9 @@ pub(super) struct Route {
 }
 
 impl Route {
-    fn new(buffer_bytes: usize) -> Self {
+    fn new(decoder: Decoder, buffer_bytes: usize) -> Self {
         Self {
-            decoder: Mutex::default(),
+            decoder: Mutex::new(decoder),
             mailbox: Mailbox::new(buffer_bytes),
             stop: CancellationToken::new(),
             ended: CancellationToken::new(),
@@ -109,6 +110,8 @@ impl Drop for Exchange {
 pub(super) struct Task {
     connection: Arc<Connection>,
     route: Arc<Route>,
+    /// An agent's.
+    workplace: Option<Workplace>,
     _lease: OwnedSemaphorePermit,
 }
 
@@ -116,9 +119,14 @@ pub(super) struct Task {
 pub(super) fn prepare(
     connection: Arc<Connection>,
     lease: OwnedSemaphorePermit,
+    (plan, workplace): (&Plan, Option<Workplace>),
     buffer_bytes: usize,
 ) -> (Exchange, Task) {
-    let route = Arc::new(Route::new(buffer_bytes));
+    let decoder = match workplace {
+        Some(_) => Decoder::agent(&plan.tools),
+        None => Decoder::default(),
+    };
+    let route = Arc::new(Route::new(decoder, buffer_bytes));
     (
         Exchange {
             route: Arc::clone(&route),
@@ -126,6 +134,7 @@ pub(super) fn prepare(
         Task {
             connection,
             route,
+            workplace,
             _lease: lease,
         },
     )
@@ -133,28 +142,51 @@ pub(super) fn prepare(
 
 impl Task {
     /// Runs the turn, from the birth of its thread to its end. `started` hears when Codex has begun.
-    pub(super) async fn run(self, plan: Plan, started: oneshot::Sender<Result<(), Error>>) {
-        let opened = self
-            .connection
-            .call(protocol::THREAD_START, &ThreadStart::new(&plan))
-            .await;
-        let thread = match opened {
-            Ok(ThreadStarted { thread }) => thread.id,
+    pub(super) async fn run(mut self, plan: Plan, started: oneshot::Sender<Result<(), Error>>) {
+        match self.open(&plan).await {
+            Ok(thread) => self.work(&thread, plan, started).await,
             Err(error) => {
                 let _ = started.send(Err(error));
-                return;
             }
-        };
-        let begun = self.begin(&thread, &plan).await;
+        }
+        // The thread is closed, and its commands with it.
+        if let Some(workplace) = self.workplace.take() {
+            workplace.clear().await;
+        }
+    }
+
+    /// A thread of its own: its id.
+    async fn open(&self, plan: &Plan) -> Result<String, Error> {
+        let workplace = self.workplace.as_ref();
+        let params = ThreadStart::new(plan, workplace);
+        let opened: ThreadStarted = self
+            .connection
+            .call(protocol::THREAD_START, &params)
+            .await?;
+        let profile = opened.active_permission_profile;
+        if workplace.is_some_and(Workplace::is_sandboxed)
+            && profile.is_none_or(|profile| profile.id != PROFILE)
+        {
+            self.close(&opened.thread.id).await;
+            return Err(Error::Unavailable(
+                "this version of Codex does not restrict an agent's commands as it is told"
+                    .to_owned(),
+            ));
+        }
+        Ok(opened.thread.id)
+    }
+
+    async fn work(&self, thread: &str, plan: Plan, started: oneshot::Sender<Result<(), Error>>) {
+        let begun = self.begin(thread, &plan).await;
         drop(plan);
         if begun.is_err() {
             self.route.stop.cancel();
         }
         let turn = begun.as_ref().ok().cloned();
         let _ = started.send(begun.map(drop));
-        self.follow(&thread, turn).await;
-        self.connection.unregister(&thread);
-        self.close(&thread).await;
+        self.follow(thread, turn).await;
+        self.connection.unregister(thread);
+        self.close(thread).await;
     }
 
     /// Injects the history and starts the turn, whose id it returns.

@@ -6,22 +6,17 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::codex::Config;
 use crate::codex::command::{command, quoted, setting};
 use crate::codex::folder::Folder;
-use crate::codex::home::Home;
+use crate::codex::home::{Home, McpServer};
+use crate::codex::{Config, Mode};
 
-/// Settings that make Codex a plain chat model: no tools, prompts, files or habits of its own.
-const SETTINGS: [&str; 21] = [
-    "web_search=\"disabled\"",
-    "project_doc_max_bytes=0",
-    "include_permissions_instructions=false",
+/// Settings for a Codex nobody sits before: it asks nobody, reports to nobody, and keeps nothing.
+const SETTINGS: [&str; 13] = [
     "include_apps_instructions=false",
     "include_collaboration_mode_instructions=false",
-    "include_environment_context=false",
     "skills.include_instructions=false",
     "skills.bundled.enabled=false",
-    "tools.update_plan.enabled=false",
     "tools.experimental_request_user_input.enabled=false",
     "notify=[]",
     "history.persistence=\"none\"",
@@ -31,22 +26,32 @@ const SETTINGS: [&str; 21] = [
     "allow_login_shell=false",
     "show_raw_agent_reasoning=true",
     "thread_unload_delay_secs=0",
+];
+
+/// Settings that make it a plain chat model: no tools, prompts, files or habits of its own.
+const CHAT_SETTINGS: [&str; 8] = [
+    "web_search=\"disabled\"",
+    "project_doc_max_bytes=0",
+    "include_permissions_instructions=false",
+    "include_environment_context=false",
+    "tools.update_plan.enabled=false",
     // Codex must not shorten the conversation on its own: both numbers are needed for that.
     "model_context_window=2000000000",
     "model_auto_compact_token_limit=1900000000",
     "tool_output_token_limit=100000000",
 ];
 
-/// Features that add tools or prompts, reach out, or never give up (`fast_mode` stays: it carries service tiers).
-const DISABLED: [&str; 29] = [
+/// An agent's own tools, which a chat model does not have.
+const CHAT_DISABLED: [&str; 3] = ["view_image", "shell_tool", "unified_exec"];
+
+/// Features that reach beyond a folder on this machine, add prompts, or never give up (`fast_mode` stays: it carries
+/// service tiers). Code mode would wrap the client's functions in a program of the model's.
+const DISABLED: [&str; 26] = [
     "apps",
     "plugins",
     "multi_agent",
     "goals",
     "image_generation",
-    "view_image",
-    "shell_tool",
-    "unified_exec",
     "shell_snapshot",
     "hooks",
     "tool_suggest",
@@ -74,15 +79,19 @@ const DISABLED: [&str; 29] = [
 pub(super) fn worker(config: &Config, home: &Home, folder: &Folder) -> std::io::Result<Command> {
     let mut command = command(config, home);
     command.arg("app-server");
-    for setting in SETTINGS {
+    let is_chat = config.mode == Mode::Chat;
+    let chat: (&[_], &[_]) = (&CHAT_SETTINGS, &CHAT_DISABLED);
+    let (settings, disabled) = if is_chat { chat } else { Default::default() };
+    for setting in SETTINGS.iter().chain(settings) {
         command.args(["-c", setting]);
     }
     for setting in own_settings(config, home, folder, &clean_databases(folder)?) {
         command.args(["-c", &setting]);
     }
     // As a setting and not by `--disable`, for which a feature another version lacks is fatal.
-    let features = DISABLED.map(|feature| format!("{feature}=false")).join(",");
-    command.args(["-c", &format!("features={{{features}}}")]);
+    let features = DISABLED.iter().chain(disabled);
+    let features: Vec<_> = features.map(|name| format!("{name}=false")).collect();
+    command.args(["-c", &format!("features={{{}}}", features.join(","))]);
     command.current_dir(config.workdir.clone().unwrap_or_else(|| folder.work()));
     command
         .stdin(Stdio::piped())
@@ -122,14 +131,13 @@ fn own_settings(config: &Config, home: &Home, folder: &Folder, databases: &Path)
         },
     ));
     // An empty table does not replace a full one: each server is turned off by name.
-    settings.extend(table(
-        "mcp_servers",
-        &home.mcp_servers,
-        |server| match server.url {
-            Some(_) => "enabled=false,url=\"http://localhost\"".to_owned(),
-            None => "enabled=false,command=\"false\"".to_owned(),
-        },
-    ));
+    let turned_off = |server: &McpServer| match server.url {
+        Some(_) => "enabled=false,url=\"http://localhost\"".to_owned(),
+        None => "enabled=false,command=\"false\"".to_owned(),
+    };
+    if config.mode == Mode::Chat {
+        settings.extend(table("mcp_servers", &home.mcp_servers, turned_off));
+    }
     settings
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-pub(super) use notifications::{DoneItem, Params, RawItem, StartedItem, TurnState};
+pub(super) use notifications::{COMMENTARY, DoneItem, Params, RawItem, StartedItem, TurnState};
 pub(super) use requests::{InjectItems, Thread, ThreadStart, TurnInterrupt, TurnStart, initialize};
 
 /// A method we call. Named here once, because errors and logs name it too.
@@ -70,8 +70,12 @@ pub(super) struct Refusal {
 
 /// The answer to `thread/start`.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct ThreadStarted {
     pub(super) thread: Named,
+    /// By which its commands are restricted.
+    #[serde(default)]
+    pub(super) active_permission_profile: Option<Named>,
 }
 
 /// The answer to `turn/start`.

@@ -37,7 +37,7 @@ fn begin(plan: Plan) -> Rig {
     let (connection, worker) = connect(Duration::from_secs(1));
     let leases = Arc::new(Semaphore::new(1));
     let lease = Arc::clone(&leases).try_acquire_owned().unwrap();
-    let (exchange, task) = prepare(Arc::clone(&connection), lease, 1 << 20);
+    let (exchange, task) = prepare(Arc::clone(&connection), lease, (&plan, None), 1 << 20);
     let (sender, started) = oneshot::channel();
     Rig {
         worker,

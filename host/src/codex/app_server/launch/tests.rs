@@ -48,6 +48,45 @@ fn without_a_configuration_nothing_is_overridden() {
     assert_eq!(settings.len(), 2, "{settings:?}");
 }
 
+fn arguments(mode: Mode, home: &Home) -> String {
+    let config = Config {
+        mode,
+        ..Config::default()
+    };
+    let folder = Folder::make().unwrap();
+    let command = worker(&config, home, &folder).unwrap();
+    let arguments: Vec<_> = command
+        .as_std()
+        .get_args()
+        .map(|a| a.to_str().unwrap())
+        .collect();
+    arguments.join("\n")
+}
+
+#[test]
+fn only_an_agent_keeps_its_tools_and_prompts() {
+    let home = home("[mcp_servers.a]\ncommand = \"a\"\n");
+    let chat = arguments(Mode::Chat, &home);
+    let agent = arguments(Mode::Agent(crate::codex::Sandbox::ReadOnly), &home);
+    for own in [
+        "shell_tool",
+        "view_image",
+        "web_search",
+        "environment_context",
+        "mcp_servers",
+    ] {
+        assert!(chat.contains(own), "{own}");
+        assert!(!agent.contains(own), "{own}");
+    }
+    for shared in [
+        "allow_login_shell=false",
+        "apps=false",
+        "request_user_input.enabled=false",
+    ] {
+        assert!(agent.contains(shared) && chat.contains(shared), "{shared}");
+    }
+}
+
 #[test]
 fn the_folder_is_ours_alone_and_each_worker_finds_it_clean() {
     use std::os::unix::fs::PermissionsExt;

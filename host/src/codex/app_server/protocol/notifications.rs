@@ -30,13 +30,23 @@ pub(in super::super) struct Params<'a> {
     pub(in super::super) will_retry: bool,
 }
 
-/// An item that begins. Only one kind matters.
+/// The phase of a message that says what comes next.
+pub(in super::super) const COMMENTARY: &str = "commentary";
+
+/// An item that begins. Only the kinds that matter are told apart.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type")]
 pub(in super::super) enum StartedItem {
     /// Codex is about to replace the conversation by a summary of it.
     #[serde(rename = "contextCompaction")]
     ContextCompaction,
+    /// A message of the answer.
+    #[serde(rename = "agentMessage")]
+    AgentMessage {
+        id: String,
+        #[serde(default)]
+        phase: Option<String>,
+    },
     #[serde(other)]
     Other,
 }
@@ -47,7 +57,12 @@ pub(in super::super) enum StartedItem {
 pub(in super::super) enum DoneItem {
     /// A message of the answer.
     #[serde(rename = "agentMessage")]
-    AgentMessage { id: String, text: String },
+    AgentMessage {
+        id: String,
+        text: String,
+        #[serde(default)]
+        phase: Option<String>,
+    },
     /// A reasoning item; its parts.
     #[serde(rename = "reasoning")]
     Reasoning {
@@ -70,6 +85,9 @@ pub(in super::super) enum RawItem {
     FunctionCall {
         call_id: String,
         name: String,
+        /// A tool of Codex's own, if there is one.
+        #[serde(default)]
+        namespace: Option<String>,
         arguments: String,
     },
     #[serde(other)]

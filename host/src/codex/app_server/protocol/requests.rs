@@ -1,8 +1,11 @@
 //! The parameters of the requests we send.
 
-use serde::Serialize;
-use serde_json::Value;
+use std::path::Path;
 
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::super::workplace::{PROFILE, Workplace};
 use crate::codex::{Item, Part, Plan, Role, Tool};
 
 /// The handshake. Without `experimentalApi` most of what we use is refused.
@@ -19,7 +22,8 @@ pub(in super::super) fn initialize() -> Value {
     })
 }
 
-/// `thread/start`: a thread that leaves no trace and has no tools but the client's.
+/// `thread/start`: a thread that leaves no trace. For chat it has no tools but the client's; for an agent, with a
+/// workplace, Codex's own as well.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(in super::super) struct ThreadStart<'a> {
@@ -29,19 +33,33 @@ pub(in super::super) struct ThreadStart<'a> {
     model_provider: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     service_tier: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    config: Option<Value>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    config: Map<String, Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     dynamic_tools: Vec<DynamicTool<'a>>,
     approval_policy: &'static str,
-    sandbox: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sandbox: Option<&'static str>,
+    /// The profile that stands for a sandbox: the two exclude each other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permissions: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cwd: Option<&'a Path>,
     ephemeral: bool,
+    #[serde(flatten)]
+    bare: Option<Bare>,
+    experimental_raw_events: bool,
+}
+
+/// What takes an agent's tools and prompts away.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Bare {
     /// Empty: nowhere to run commands.
     environments: [Value; 0],
     /// Empty, as the next: no prompt before the client's, neither Codex's nor the operator's.
     base_instructions: &'static str,
     developer_instructions: &'static str,
-    experimental_raw_events: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,22 +72,28 @@ struct DynamicTool<'a> {
 }
 
 impl<'a> ThreadStart<'a> {
-    pub(in super::super) fn new(plan: &'a Plan) -> Self {
+    pub(in super::super) fn new(plan: &'a Plan, workplace: Option<&'a Workplace>) -> Self {
+        let mut config = workplace.map(Workplace::settings).unwrap_or_default();
+        if let Some(verbosity) = &plan.verbosity {
+            config.insert("model_verbosity".to_owned(), verbosity.as_str().into());
+        }
+        let (sandbox, permissions) = match workplace {
+            Some(workplace) if workplace.is_sandboxed() => (None, Some(PROFILE)),
+            Some(_) => (Some("danger-full-access"), None),
+            None => (Some("read-only"), None),
+        };
         Self {
             model: &plan.model,
             model_provider: plan.provider.as_deref(),
             service_tier: plan.service_tier.as_deref(),
-            config: plan
-                .verbosity
-                .as_ref()
-                .map(|verbosity| serde_json::json!({"model_verbosity": verbosity})),
+            config,
             dynamic_tools: plan.tools.iter().map(DynamicTool::new).collect(),
             approval_policy: "never",
-            sandbox: "read-only",
+            sandbox,
+            permissions,
+            cwd: workplace.map(Workplace::cwd),
             ephemeral: true,
-            environments: [],
-            base_instructions: "",
-            developer_instructions: "",
+            bare: workplace.is_none().then(Bare::default),
             experimental_raw_events: true,
         }
     }

@@ -1,0 +1,219 @@
+//! Where an agent's turn works: a folder of its own, and what the sandbox lets the turn's commands do.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+
+use crate::codex::command::home_folder;
+use crate::codex::folder::Folder;
+use crate::codex::{Cause, Config, Error, Plan, Sandbox};
+
+/// The permission profile of a turn, by which Codex names it.
+pub(super) const PROFILE: &str = "codex-gateway";
+
+/// Codex's own tools. It would keep its own if a client brought one of the same name, and tell nobody.
+const OWN_TOOLS: [&str; 10] = [
+    "apply_patch",
+    "exec_command",
+    "list_mcp_resource_templates",
+    "list_mcp_resources",
+    "read_mcp_resource",
+    "shell_command",
+    "tool_search",
+    "update_plan",
+    "view_image",
+    "write_stdin",
+];
+
+/// How often a folder's deletion is tried: a command that was killed may still be writing in it.
+const DELETIONS: u32 = 10;
+
+/// The wait before it is tried again.
+const DELETION_DELAY: Duration = Duration::from_millis(100);
+
+/// The place where workplaces are made.
+#[derive(Debug)]
+pub(super) struct Site {
+    sandbox: Sandbox,
+    /// Holds the turns' folders.
+    turns: Folder,
+    /// Where the operator wants all turns to work.
+    given: Option<PathBuf>,
+    /// What no command may read.
+    hidden: Vec<PathBuf>,
+}
+
+/// One turn's. Its folder is deleted with it.
+#[derive(Debug)]
+pub(super) struct Workplace {
+    folder: TempDir,
+    /// Where the turn works.
+    cwd: PathBuf,
+    sandbox: Sandbox,
+    hidden: Vec<PathBuf>,
+}
+
+impl Site {
+    /// `worker`: the worker's own folder.
+    pub(super) fn make(
+        config: &Config,
+        sandbox: Sandbox,
+        worker: &Folder,
+    ) -> std::io::Result<Self> {
+        let turns = Folder::make()?;
+        // Codex's login and the operator's own conversations; what the gateway wrote for the worker.
+        let home = home_folder(config).filter(|home| home.exists());
+        let mut hidden: Vec<_> = home.into_iter().chain([worker.root()]).collect();
+        if sandbox == Sandbox::WorkspaceWrite {
+            // Other turns' folders. In the folder of a turn that cannot write is nothing to be read.
+            hidden.push(turns.root());
+        }
+        let given = config.workdir.as_deref().map(Path::canonicalize);
+        Ok(Self {
+            sandbox,
+            turns,
+            given: given.transpose()?,
+            hidden: hidden
+                .iter()
+                .map(|path| path.canonicalize())
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// A workplace for a turn.
+    ///
+    /// # Errors
+    /// If the plan has a tool that an agent has already, or there is no room on the disk.
+    pub(super) fn prepare(&self, plan: &Plan) -> Result<Workplace, Error> {
+        refuse_own_tools(plan)?;
+        let make = || {
+            let folder = tempfile::Builder::new().tempdir_in(self.turns.root().canonicalize()?)?;
+            let cwd = folder.path().join("work");
+            std::fs::create_dir(&cwd)?;
+            std::fs::create_dir(temporary(&folder))?;
+            Ok(Workplace {
+                cwd: self.given.clone().unwrap_or(cwd),
+                folder,
+                sandbox: self.sandbox,
+                hidden: self.hidden.clone(),
+            })
+        };
+        make().map_err(|error: std::io::Error| {
+            Error::Unavailable(format!("no folder for the turn: {error}"))
+        })
+    }
+
+    /// Deletes what is left of the turns' folders.
+    pub(super) fn clear(&self) {
+        if let Err(error) = delete(&self.turns.root()) {
+            tracing::warn!(%error, "the turns' folders could not be deleted");
+        }
+    }
+}
+
+fn refuse_own_tools(plan: &Plan) -> Result<(), Error> {
+    let own = |tool: &&crate::codex::Tool| OWN_TOOLS.contains(&tool.name.as_str());
+    match plan.tools.iter().find(own) {
+        None => Ok(()),
+        Some(tool) => Err(Error::Upstream {
+            cause: Cause::InvalidRequest,
+            status: Some(400),
+            message: format!(
+                "Codex has a tool '{}' of its own here: give yours another name.",
+                tool.name
+            ),
+        }),
+    }
+}
+
+impl Workplace {
+    pub(super) fn cwd(&self) -> &Path {
+        &self.cwd
+    }
+
+    /// Whether Codex is to restrict what commands do.
+    pub(super) fn is_sandboxed(&self) -> bool {
+        self.sandbox != Sandbox::DangerFullAccess
+    }
+
+    /// Codex's settings for the turn's thread: the commands' environment, which has neither a key nor anything else that
+    /// is not every program's business, and what they may read and write.
+    pub(super) fn settings(&self) -> Map<String, Value> {
+        let environment = json!({
+            "inherit": "core",
+            "set": {"TMPDIR": temporary(&self.folder)},
+        });
+        let mut settings = Map::new();
+        settings.insert("shell_environment_policy".to_owned(), environment);
+        if self.is_sandboxed() {
+            let profile = json!({"extends": ":read-only", "filesystem": self.rules()});
+            settings.insert("permissions".to_owned(), json!({PROFILE: profile}));
+        }
+        settings
+    }
+
+    /// Path to access. Of two rules for a path the one that names more of it holds.
+    fn rules(&self) -> Map<String, Value> {
+        let rule = |path: &Path, access: &str| (path.to_string_lossy().into_owned(), json!(access));
+        let mut rules: Map<_, _> = self.hidden.iter().map(|path| rule(path, "deny")).collect();
+        if self.sandbox == Sandbox::WorkspaceWrite {
+            rules.extend([
+                rule(&self.cwd, "write"),
+                rule(&temporary(&self.folder), "write"),
+            ]);
+        }
+        rules
+    }
+
+    /// Deletes the turn's folder.
+    pub(super) async fn clear(self) {
+        let path = self.folder.keep();
+        for _ in 1..DELETIONS {
+            let path = path.clone();
+            // Thousands of files may be in it.
+            if let Ok(Ok(())) = tokio::task::spawn_blocking(move || delete(&path)).await {
+                return;
+            }
+            tokio::time::sleep(DELETION_DELAY).await;
+        }
+        if let Err(error) = delete(&path) {
+            tracing::warn!(%error, "a turn's folder could not be deleted");
+        }
+    }
+}
+
+/// For the temporary files of a turn's commands.
+fn temporary(folder: &TempDir) -> PathBuf {
+    folder.path().join("tmp")
+}
+
+/// Deletes a folder, also where its owner may not write.
+fn delete(path: &Path) -> std::io::Result<()> {
+    if std::fs::remove_dir_all(path).is_ok() {
+        return Ok(());
+    }
+    unlock(path);
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(unix)]
+fn unlock(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let is_folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());
+    if is_folder && std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).is_ok() {
+        for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+            unlock(&entry.path());
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn unlock(_path: &Path) {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! The real Codex as an agent: its own tools in its sandbox, a folder a turn, and the client's tools beside them. Where
+//! the sandbox cannot be had (bubblewrap needs user namespaces), every command fails, and so do these tests.
+
+use std::path::{Path, PathBuf};
+
+use codex_gateway_tests::gateway::KEY;
+use codex_gateway_tests::provider::{self, Provider};
+use codex_gateway_tests::real::{agent, ask, script, whole};
+use codex_gateway_tests::sse::Events;
+use serde_json::{Value, json};
+
+/// The model runs this command, and then answers as told.
+fn run(command: &str, then: Value) -> Value {
+    let arguments = json!({"cmd": command}).to_string();
+    json!({"calls": [{"name": "exec_command", "arguments": arguments}], "then": then})
+}
+
+fn done() -> Value {
+    json!({"text": ["All ", "done."]})
+}
+
+/// What the last request says its first tool returned.
+fn output(provider: &Provider) -> String {
+    provider
+        .requests()
+        .pop()
+        .expect("a request")
+        .outputs()
+        .remove(0)
+}
+
+/// The line after a marker.
+fn after<'a>(output: &'a str, marker: &str) -> &'a str {
+    let (_, rest) = output
+        .split_once(marker)
+        .unwrap_or_else(|| panic!("no {marker} in {output}"));
+    rest.lines().next().expect("a line").trim()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn commands_write_in_the_turns_own_folder_and_nowhere_else() {
+    let (gateway, provider) = agent("workspace-write", |setup| setup).await;
+    let outside = tempfile::tempdir_in("/var/tmp").unwrap();
+    let stray = outside.path().join("stray");
+    let command = format!(
+        "echo mine > file; echo content=$(cat file); echo cwd=$PWD; mktemp > /dev/null && echo temporary; \
+         echo stray > {}; true",
+        stray.display()
+    );
+    let (status, body) = whole(&gateway, run(&command, done())).await;
+    assert_eq!(status, 200, "{body}");
+    let choice = &body["choices"][0];
+    assert_eq!(choice["message"]["content"], "All done.");
+    assert_eq!(choice["finish_reason"], "stop");
+    assert!(choice["message"].get("tool_calls").is_none(), "{body}");
+    assert_eq!(
+        body["usage"]["prompt_tokens"], 240,
+        "both responses are counted"
+    );
+    let output = output(&provider);
+    assert_eq!(after(&output, "content="), "mine");
+    assert!(output.contains("temporary\n"), "{output}");
+    assert!(!stray.exists());
+    let folder = PathBuf::from(after(&output, "cwd="));
+    gateway
+        .until(|_| !folder.parent().unwrap().exists(), "end of the folder")
+        .await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn a_reader_changes_nothing_and_reads_neither_keys_nor_the_login() {
+    let (gateway, provider) = agent("read-only", |setup| setup).await;
+    let home = gateway.home();
+    let login = r#"{"OPENAI_API_KEY":"sk-login"}"#;
+    std::fs::write(home.join("auth.json"), login).unwrap();
+    let command = format!(
+        "echo x > file; ls; echo cwd=$PWD; env; cat {}/auth.json {}/config.toml; cat /proc/*/environ | tr '\\0' '\\n'; \
+         true",
+        home.display(),
+        home.display()
+    );
+    let (status, body) = whole(&gateway, run(&command, done())).await;
+    assert_eq!(
+        (status, &body["choices"][0]["finish_reason"]),
+        (200, &json!("stop"))
+    );
+    let output = output(&provider);
+    assert!(output.contains("file: Read-only file system"), "{output}");
+    assert!(output.contains("PATH="), "the environment is in {output}");
+    for secret in [
+        KEY,
+        provider::KEY,
+        "sk-login",
+        "wire_api",
+        provider::KEY_VARIABLE,
+    ] {
+        assert!(!output.contains(secret), "{secret} is in {output}");
+    }
+    let patch = "*** Begin Patch\n*** Add File: new.txt\n+x\n*** End Patch\n";
+    let call = json!({"name": "apply_patch", "arguments": patch, "custom": true});
+    let (status, _) = whole(&gateway, json!({"calls": [call], "then": done()})).await;
+    assert_eq!(status, 200);
+    let said = provider.requests().pop().unwrap().conversation();
+    let (kind, refusal) = said.last().unwrap();
+    assert_eq!(kind, "custom_tool_call_output");
+    assert!(refusal.contains("rejected"), "{refusal}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn turns_at_the_same_time_do_not_see_each_others_folders() {
+    let (gateway, provider) = agent("workspace-write", |setup| setup).await;
+    let mut waits = done();
+    waits["stall"] = json!(1);
+    let first = script(run("echo first > secret; echo cwd=$PWD", waits), true);
+    let mut first = Events::of(gateway.chat(&first).send().await.unwrap());
+    provider.wait_for(|counts| counts.stalled == 1).await;
+    assert!(first.next().await.is_some());
+    let folder = PathBuf::from(after(&output(&provider), "cwd="));
+    let secret = folder.join("secret");
+    assert_eq!(std::fs::read_to_string(&secret).unwrap(), "first\n");
+
+    let command = format!(
+        "cat {}; ls {}; echo second > {}; echo cwd=$PWD",
+        secret.display(),
+        folder.parent().unwrap().parent().unwrap().display(),
+        secret.display()
+    );
+    let (status, _) = whole(&gateway, run(&command, done())).await;
+    assert_eq!(status, 200);
+    let output = output(&provider);
+    assert!(!output.contains("first"), "{output}");
+    assert_ne!(Path::new(after(&output, "cwd=")), folder);
+    assert_eq!(std::fs::read_to_string(&secret).unwrap(), "first\n");
+    provider.release();
+    first.rest().await;
+    gateway
+        .until(|_| !folder.exists(), "end of the folder")
+        .await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn a_client_that_leaves_ends_the_command_in_the_operators_folder() {
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    let path = folder.path().to_str().unwrap().to_owned();
+    let (gateway, _provider) = agent("workspace-write", |setup| {
+        setup.var("PROXY_CODEX_WORKDIR", &path)
+    })
+    .await;
+    let command = "touch begun; while sleep 0.05; do date +%s%N > beat; done";
+    let request = gateway.chat(&script(run(command, done()), true)).send();
+    let request = tokio::spawn(request);
+    gateway
+        .until(|_| folder.path().join("beat").exists(), "command")
+        .await;
+    request.abort();
+    gateway
+        .until(|gateway| gateway.backend.status().turns == 0, "free lease")
+        .await;
+    // Deleted by us, it comes back only if the command still runs.
+    let beat = folder.path().join("beat");
+    gateway
+        .until(
+            |_| {
+                let _ = std::fs::remove_file(&beat);
+                std::thread::sleep(std::time::Duration::from_millis(200));
+                !beat.exists()
+            },
+            "end of the command",
+        )
+        .await;
+    assert!(
+        folder.path().join("begun").exists(),
+        "the operator's folder stays"
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn the_clients_tools_work_beside_codexs_own() {
+    let (gateway, provider) = agent("read-only", |setup| setup).await;
+    let weather = json!({"name": "get_weather", "arguments": "{\"city\":\"Oslo\"}"});
+    let tool = |name: &str| {
+        json!([{"type": "function", "function": {
+            "name": name, "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+        }}])
+    };
+    let mut body = script(run("echo looked", json!({"calls": [weather]})), false);
+    body["tools"] = tool("get_weather");
+    let (status, answer) = ask(&gateway, &body).await;
+    assert_eq!(status, 200, "{answer}");
+    let choice = &answer["choices"][0];
+    assert_eq!(choice["finish_reason"], "tool_calls");
+    let calls = choice["message"]["tool_calls"].as_array().unwrap();
+    assert_eq!(calls.len(), 1, "{answer}");
+    assert_eq!(calls[0]["function"]["name"], "get_weather");
+    assert!(output(&provider).contains("looked"));
+    let offered = provider.requests().pop().unwrap().tools();
+    for name in ["get_weather", "exec_command", "apply_patch"] {
+        assert!(offered.iter().any(|tool| tool == name), "{offered:?}");
+    }
+
+    body["tools"] = tool("exec_command");
+    let (status, refused) = ask(&gateway, &body).await;
+    assert_eq!(
+        (status, &refused["error"]["type"]),
+        (400, &json!("invalid_request_error"))
+    );
+    let message = refused["error"]["message"].as_str().unwrap();
+    assert!(message.contains("'exec_command'"), "{message}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn codex_keeps_its_prompt_and_what_it_says_in_passing_is_not_the_answer() {
+    let (gateway, provider) = agent("read-only", |setup| setup).await;
+    let mut then = done();
+    then["phase"] = json!("final_answer");
+    let mut answer = run("echo looked", then);
+    answer["text"] = json!(["Let me ", "look."]);
+    answer["phase"] = json!("commentary");
+    let (_, body) = whole(&gateway, answer).await;
+    let message = &body["choices"][0]["message"];
+    assert_eq!(message["content"], "All done.");
+    assert_eq!(message["reasoning_content"], "Let me look.");
+    let said = provider.requests().remove(0).conversation();
+    assert!(said[0].1.contains("Codex"), "its own prompt: {said:?}");
+    let told = |words: &str| said.iter().any(|(_, text)| text.contains(words));
+    assert!(told("`sandbox_mode` is `read-only`") && told("Approval policy is currently never"));
+
+    let only = json!({"text": ["Nothing else."], "phase": "commentary"});
+    let (_, body) = whole(&gateway, only).await;
+    assert_eq!(body["choices"][0]["message"]["content"], "Nothing else.");
+    gateway.stop().await;
+}
