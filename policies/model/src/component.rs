@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use codex_policy_settings::keep;
+use codex_policy_settings::{keep, who};
 
 use crate::decide;
 use crate::settings::Settings;
@@ -38,7 +38,7 @@ impl Lifecycle for Policy {
 }
 
 impl Model for Policy {
-    fn catalog(_caller: Option<Caller>) -> Vec<Card> {
+    fn catalog(caller: Option<Caller>) -> Vec<Card> {
         let Some(rules) = RULES.get() else {
             return Vec::new();
         };
@@ -48,18 +48,27 @@ impl Model for Policy {
             // Nobody knows: what is listed are names, not releases.
             created: 0,
         };
-        rules.listed.iter().map(card).collect()
+        rules.list(caller.as_ref().map(view)).map(card).collect()
     }
 
     fn resolve(ask: Ask) -> Result<Target, Denial> {
         let rules = RULES.get().ok_or_else(unconfigured)?;
-        let target = rules.resolve(ask.requested.as_deref(), ask.effort.as_deref())?;
+        let caller = view(&ask.caller);
+        let target = rules.resolve(caller, ask.requested.as_deref(), ask.effort.as_deref())?;
         Ok(Target {
             id: target.id,
             model: target.model,
             effort: target.effort,
             provider: target.provider,
         })
+    }
+}
+
+fn view(caller: &Caller) -> who::Caller<'_> {
+    who::Caller {
+        id: &caller.id,
+        tenant: caller.tenant.as_deref(),
+        groups: &caller.groups,
     }
 }
 

@@ -63,6 +63,7 @@ pub fn build(
         // Without a list of Codex's models the operator's word has to do.
         models.push(default.to_owned());
     }
+    let default_name = key.clone();
     let default = routes.entry(key).or_insert_with(|| route(default)).clone();
 
     let members = MEMBERS.iter().filter(|_| host.base_model().is_some());
@@ -71,10 +72,25 @@ pub fn build(
     Ok(Rules {
         routes,
         default,
+        default_name,
         listed,
+        access: None,
         owned_by,
         efforts,
     })
+}
+
+/// `name`, in lower case, and what else it is called: a member of a family has a name in each.
+#[must_use]
+pub fn spellings(name: &str) -> Vec<String> {
+    let mut suffixes = FAMILIES
+        .iter()
+        .filter_map(|family| name.strip_prefix(family));
+    let member = suffixes.find(|suffix| MEMBERS.iter().any(|(member, _)| member == suffix));
+    match member {
+        Some(suffix) => FAMILIES.map(|family| format!("{family}{suffix}")).into(),
+        None => vec![name.to_owned()],
+    }
 }
 
 fn route(model: &str) -> Route {
@@ -131,6 +147,7 @@ fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use codex_policy_settings::who::Caller;
     use serde_json::{Value, json};
 
     use crate::decide::Rules;
@@ -198,7 +215,10 @@ mod tests {
         }));
         assert_eq!(rules.listed.len(), 9);
         for id in &rules.listed {
-            assert!(rules.resolve(Some(id), None).is_ok(), "{id}");
+            assert!(
+                rules.resolve(Caller::default(), Some(id), None).is_ok(),
+                "{id}"
+            );
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use codex_policy_settings::read;
+use codex_policy_settings::who::{Pattern, Who, mistake};
 use serde::Deserialize;
 
-use crate::decide::Rules;
+use crate::decide::{Access, Rules};
 use crate::effort::{KNOWN, Support, normalise};
 use crate::routes::build;
 
@@ -15,6 +16,7 @@ use crate::routes::build;
 pub struct Settings {
     default: Option<String>,
     aliases: BTreeMap<String, AliasSettings>,
+    access: Option<Vec<AccessSettings>>,
     owned_by: String,
     host: Host,
 }
@@ -24,6 +26,7 @@ impl Default for Settings {
         Self {
             default: None,
             aliases: BTreeMap::new(),
+            access: None,
             owned_by: "codex".to_owned(),
             host: Host::default(),
         }
@@ -50,6 +53,16 @@ pub struct Alias {
     pub effort: Option<String>,
     /// Absent: Codex's own default.
     pub provider: Option<String>,
+}
+
+/// Which models some callers may use.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct AccessSettings {
+    callers: Vec<Pattern>,
+    groups: Vec<Pattern>,
+    tenants: Vec<Pattern>,
+    models: Vec<Pattern>,
 }
 
 /// What only the host knows. It may come to say more, so unknown members are fine.
@@ -113,9 +126,12 @@ impl Settings {
         if settings.owned_by.trim().is_empty() {
             mistakes.push("owned_by: name an owner, or leave it out".to_owned());
         }
+        let access = settings
+            .access
+            .map(|list| check_access(list, &mut mistakes));
         let default = settings.default.as_deref().map(str::trim);
         match build(&settings.host, &aliases, default, settings.owned_by) {
-            Ok(rules) if mistakes.is_empty() => Ok(rules),
+            Ok(rules) if mistakes.is_empty() => Ok(Rules { access, ..rules }),
             built => {
                 mistakes.extend(built.err());
                 Err(mistakes.join("; "))
@@ -167,6 +183,32 @@ fn check_aliases(
         }
     }
     aliases
+}
+
+fn check_access(settings: Vec<AccessSettings>, mistakes: &mut Vec<String>) -> Vec<Access> {
+    let mut access = Vec::with_capacity(settings.len());
+    for (index, entry) in settings.into_iter().enumerate() {
+        let mut complain = |text: String| mistakes.push(format!("access[{index}].{text}"));
+        let lists = [
+            ("callers", &entry.callers),
+            ("groups", &entry.groups),
+            ("tenants", &entry.tenants),
+            ("models", &entry.models),
+        ];
+        for (name, list) in lists {
+            if let Some(what) = mistake(list) {
+                complain(format!("{name}: {what}"));
+            }
+        }
+        if entry.models.is_empty() {
+            complain("models: name what these callers may use".to_owned());
+        }
+        access.push(Access {
+            who: Who::new(entry.callers, entry.groups, entry.tenants),
+            models: entry.models.iter().map(Pattern::to_lower_case).collect(),
+        });
+    }
+    access
 }
 
 #[cfg(test)]

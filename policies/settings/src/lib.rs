@@ -1,5 +1,7 @@
 //! Reads the settings of the four default policies, tells every mistake at once, and keeps what came of them.
 
+pub mod who;
+
 use std::sync::OnceLock;
 
 use serde::de::DeserializeOwned;

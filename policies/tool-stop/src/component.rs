@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use codex_policy_settings::keep;
+use codex_policy_settings::{keep, who};
 
 use crate::decide;
 use crate::settings::Settings;
@@ -37,22 +37,36 @@ impl Lifecycle for Policy {
 }
 
 impl ToolStop for Policy {
-    fn observe(progress: Progress, event: Event, _memo: Vec<u8>) -> (Reaction, Vec<u8>) {
-        let event = match event {
-            Event::Called(_) => decide::Event::Called,
+    fn observe(progress: Progress, event: Event, memo: Vec<u8>) -> (Reaction, Vec<u8>) {
+        let event = match &event {
+            Event::Called(call) => decide::Event::Called {
+                name: &call.name,
+                arguments: &call.arguments,
+            },
             Event::TextAfterCalls(_) => decide::Event::Text,
             Event::Quiet(_) => decide::Event::Quiet,
         };
-        // This interface knows no refusal: unconfigured, the policy does not interfere.
-        let reaction = match RULES
-            .get()
-            .map(|rules| rules.observe(progress.calls, event))
-        {
-            Some(decide::Reaction::Wait(ms)) => Reaction::Wait(ms),
-            Some(decide::Reaction::HideTail) => Reaction::HideTail,
-            Some(decide::Reaction::Stop) => Reaction::Stop,
-            Some(decide::Reaction::GoOn) | None => Reaction::GoOn,
+        let turn = decide::Turn {
+            caller: who::Caller {
+                id: &progress.caller.id,
+                tenant: progress.caller.tenant.as_deref(),
+                groups: &progress.caller.groups,
+            },
+            model: &progress.model,
+            calls: progress.calls,
         };
-        (reaction, Vec::new())
+        // This interface knows no refusal: unconfigured, the policy does not interfere.
+        let Some(rules) = RULES.get() else {
+            return (Reaction::GoOn, memo);
+        };
+        let (reaction, memo) = rules.observe(turn, event, memo);
+        let reaction = match reaction {
+            decide::Reaction::GoOn => Reaction::GoOn,
+            decide::Reaction::Wait(ms) => Reaction::Wait(ms),
+            decide::Reaction::Drop => Reaction::Drop,
+            decide::Reaction::HideTail => Reaction::HideTail,
+            decide::Reaction::Stop => Reaction::Stop,
+        };
+        (reaction, memo)
     }
 }

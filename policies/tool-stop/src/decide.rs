@@ -1,5 +1,8 @@
-//! Decides whether a turn ends after a tool call, and what becomes of text that follows one.
+//! Decides whether a turn ends after a tool call, and what becomes of repeated calls and of text that follows one.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use codex_policy_settings::who::{self, Caller, Pattern, Who};
 use serde::Deserialize;
 
 /// When calls end a turn.
@@ -17,9 +20,14 @@ pub enum Mode {
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub enum Event<'a> {
     /// The model made a call.
-    Called,
+    Called {
+        /// Of the function.
+        name: &'a str,
+        /// As the model wrote them.
+        arguments: &'a str,
+    },
     /// Text followed the last call.
     Text,
     /// The time of the last [`Reaction::Wait`] ran out.
@@ -33,15 +41,28 @@ pub enum Reaction {
     GoOn,
     /// Go on, and ask with [`Event::Quiet`] after so many milliseconds.
     Wait(u32),
+    /// Leave this call out.
+    Drop,
     /// Go on, but withhold text until the next call.
     HideTail,
     /// End the turn; the answer is complete as it stands.
     Stop,
 }
 
-/// The settings, checked and ready to be asked.
+/// The turn that is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn<'a> {
+    /// Whose it is.
+    pub caller: Caller<'a>,
+    /// What the answer calls the model.
+    pub model: &'a str,
+    /// The calls it made, the one that is asked about included, dropped ones not.
+    pub calls: u32,
+}
+
+/// How turns are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
+pub struct Treatment {
     /// When calls end a turn.
     pub mode: Mode,
     /// How long a burst waits for a further call, in milliseconds.
@@ -50,133 +71,95 @@ pub struct Rules {
     pub max_calls: u32,
     /// Withhold text that follows a call, unless another call follows it.
     pub suppress_tail: bool,
+    /// Leave out a call that the turn made before, with the same arguments.
+    pub dedup: bool,
+}
+
+/// How the turns of some callers, or with some models, are treated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The callers.
+    pub who: Who,
+    /// Names of models, in lower case; empty: all.
+    pub models: Vec<Pattern>,
+    /// How their turns are treated.
+    pub treatment: Treatment,
+}
+
+/// The settings, checked and ready to be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// The first that is about a turn applies.
+    pub rules: Vec<Rule>,
+    /// How all other turns are treated.
+    pub usual: Treatment,
 }
 
 impl Rules {
-    /// What to do about `event` in a turn that made so many calls, the one that is asked about included.
-    ///
+    /// What to do about `event`, and what to remember. `memo` is what was to be remembered last time, empty at first.
+    #[must_use]
+    pub fn observe(&self, turn: Turn<'_>, event: Event<'_>, memo: Vec<u8>) -> (Reaction, Vec<u8>) {
+        let treatment = self.treatment(&turn);
+        let mut seen = Seen(memo);
+        let repeated = match event {
+            Event::Called { name, arguments } if treatment.dedup => seen.again(name, arguments),
+            _ => false,
+        };
+        let reaction = if repeated {
+            Reaction::Drop
+        } else {
+            treatment.react(turn.calls, event)
+        };
+        (reaction, seen.0)
+    }
+
+    fn treatment(&self, turn: &Turn<'_>) -> Treatment {
+        let model = turn.model.to_ascii_lowercase();
+        let about = |rule: &&Rule| {
+            rule.who.is(Some(turn.caller))
+                && (rule.models.is_empty() || who::any(&rule.models, &model))
+        };
+        let rule = self.rules.iter().find(about);
+        rule.map_or(self.usual, |rule| rule.treatment)
+    }
+}
+
+impl Treatment {
     /// In a burst a call is answered with `Wait`, which cannot be `HideTail` at the same time. Nothing is lost by that: there
     /// is no text to withhold before its first piece comes, and that is asked about. The answer to it is never a new `Wait`:
     /// the one of the last call stands, so that only another call starts the grace anew.
-    #[must_use]
-    pub fn observe(&self, calls: u32, event: Event) -> Reaction {
+    fn react(&self, calls: u32, event: Event<'_>) -> Reaction {
         if self.max_calls > 0 && calls >= self.max_calls {
             return Reaction::Stop;
         }
         match (self.mode, event) {
             (Mode::First, _) | (Mode::Burst, Event::Quiet) => Reaction::Stop,
-            (Mode::Burst, Event::Called) => Reaction::Wait(self.grace_ms),
+            (Mode::Burst, Event::Called { .. }) => Reaction::Wait(self.grace_ms),
             _ if self.suppress_tail => Reaction::HideTail,
             _ => Reaction::GoOn,
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The calls of a turn so far: eight bytes each, the hash of name and arguments.
+struct Seen(Vec<u8>);
 
-    const OFF: Rules = Rules {
-        mode: Mode::Off,
-        grace_ms: 300,
-        max_calls: 0,
-        suppress_tail: false,
-    };
+/// No turn makes more calls that matter; what is remembered is copied at each.
+const MOST_SEEN: usize = 1024;
 
-    /// What is answered to events in turn, calls being counted as the host does.
-    fn play(rules: Rules, events: &[Event]) -> Vec<Reaction> {
-        let mut calls = 0;
-        let answer = |event: &Event| {
-            calls += u32::from(*event == Event::Called);
-            rules.observe(calls, *event)
-        };
-        events.iter().map(answer).collect()
-    }
-
-    use Event::{Called, Quiet, Text};
-    use Reaction::{GoOn, HideTail, Stop, Wait};
-
-    #[test]
-    fn off_leaves_a_turn_alone() {
-        assert_eq!(play(OFF, &[Called, Text, Called, Quiet]), [GoOn; 4]);
-    }
-
-    #[test]
-    fn first_stops_at_the_first_call() {
-        let first = Rules {
-            mode: Mode::First,
-            ..OFF
-        };
-        assert_eq!(play(first, &[Called]), [Stop]);
-        let quietly = Rules {
-            suppress_tail: true,
-            ..first
-        };
-        assert_eq!(play(quietly, &[Called]), [Stop]);
-    }
-
-    #[test]
-    fn a_burst_stops_when_no_call_follows_in_time() {
-        let burst = Rules {
-            mode: Mode::Burst,
-            grace_ms: 20,
-            ..OFF
-        };
-        assert_eq!(
-            play(burst, &[Called, Called, Quiet]),
-            [Wait(20), Wait(20), Stop]
-        );
-    }
-
-    #[test]
-    fn text_does_not_prolong_a_burst() {
-        let burst = Rules {
-            mode: Mode::Burst,
-            ..OFF
-        };
-        assert_eq!(
-            play(burst, &[Called, Text, Called, Text, Quiet]),
-            [Wait(300), GoOn, Wait(300), GoOn, Stop]
-        );
-        let quietly = Rules {
-            suppress_tail: true,
-            ..burst
-        };
-        assert_eq!(
-            play(quietly, &[Called, Text, Quiet]),
-            [Wait(300), HideTail, Stop]
-        );
-    }
-
-    #[test]
-    fn the_last_call_allowed_stops_a_turn_in_any_mode() {
-        for mode in [Mode::Off, Mode::Burst] {
-            for suppress_tail in [false, true] {
-                let rules = Rules {
-                    mode,
-                    max_calls: 2,
-                    suppress_tail,
-                    ..OFF
-                };
-                let reactions = play(rules, &[Called, Text, Called]);
-                let stops: Vec<_> = reactions.iter().map(|reaction| *reaction == Stop).collect();
-                assert_eq!(stops, [false, false, true], "{rules:?}");
-            }
+impl Seen {
+    /// Whether this call was there before; from now on it was.
+    fn again(&mut self, name: &str, arguments: &str) -> bool {
+        let mut hasher = DefaultHasher::new();
+        (name, arguments).hash(&mut hasher);
+        let hash = hasher.finish().to_le_bytes();
+        let again = self.0.chunks_exact(hash.len()).any(|seen| seen == hash);
+        if !again && self.0.len() < MOST_SEEN * hash.len() {
+            self.0.extend(hash);
         }
-        let first = Rules {
-            mode: Mode::First,
-            max_calls: 2,
-            ..OFF
-        };
-        assert_eq!(play(first, &[Called]), [Stop]);
-    }
-
-    #[test]
-    fn a_suppressed_tail_is_withheld_from_every_call_on() {
-        let rules = Rules {
-            suppress_tail: true,
-            ..OFF
-        };
-        assert_eq!(play(rules, &[Called, Text, Called]), [HideTail; 3]);
+        again
     }
 }
+
+#[cfg(test)]
+mod tests;

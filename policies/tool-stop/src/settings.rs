@@ -1,37 +1,52 @@
 //! Reads the operator's settings, and says what is wrong with them.
 
 use codex_policy_settings::read;
+use codex_policy_settings::who::{Pattern, Who, mistake};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::decide::{Mode, Rules};
+use crate::decide::{Mode, Rule, Rules, Treatment};
 
 /// Longer pauses are the business of the host's timeouts.
 const LONGEST_GRACE_MS: u32 = 60_000;
 
+/// How a turn is treated if nothing is said.
+const USUAL: Treatment = Treatment {
+    mode: Mode::Off,
+    grace_ms: 300,
+    max_calls: 0,
+    suppress_tail: false,
+    dedup: false,
+};
+
 /// The settings as they are written; `settings.schema.json` describes the members.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    mode: Mode,
-    grace_ms: u32,
-    max_calls: u32,
-    suppress_tail: bool,
+    mode: Option<Mode>,
+    grace_ms: Option<u32>,
+    max_calls: Option<u32>,
+    suppress_tail: Option<bool>,
+    dedup: Option<bool>,
+    rules: Vec<RuleSettings>,
     /// What the host knows; this policy needs none of it.
     #[serde(rename = "host")]
     _host: IgnoredAny,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            mode: Mode::Off,
-            grace_ms: 300,
-            max_calls: 0,
-            suppress_tail: false,
-            _host: IgnoredAny,
-        }
-    }
+/// What differs for some callers or models.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RuleSettings {
+    callers: Vec<Pattern>,
+    groups: Vec<Pattern>,
+    tenants: Vec<Pattern>,
+    models: Vec<Pattern>,
+    mode: Option<Mode>,
+    grace_ms: Option<u32>,
+    max_calls: Option<u32>,
+    suppress_tail: Option<bool>,
+    dedup: Option<bool>,
 }
 
 impl Settings {
@@ -41,17 +56,67 @@ impl Settings {
     /// One line that names every member with a mistake, and what would be right.
     pub fn parse(text: &str) -> Result<Rules, String> {
         let settings: Self = read(text)?;
-        if settings.grace_ms > LONGEST_GRACE_MS {
-            return Err(format!(
-                "grace_ms: give milliseconds up to {LONGEST_GRACE_MS}"
-            ));
+        let mut mistakes = Vec::new();
+        let usual = Treatment {
+            mode: settings.mode.unwrap_or(USUAL.mode),
+            grace_ms: settings.grace_ms.unwrap_or(USUAL.grace_ms),
+            max_calls: settings.max_calls.unwrap_or(USUAL.max_calls),
+            suppress_tail: settings.suppress_tail.unwrap_or(USUAL.suppress_tail),
+            dedup: settings.dedup.unwrap_or(USUAL.dedup),
+        };
+        check_grace("", usual.grace_ms, &mut mistakes);
+        let rules = settings.rules.into_iter().enumerate();
+        let rules = rules
+            .map(|(index, rule)| {
+                let place = format!("rules[{index}].");
+                rule.check(usual, &place, &mut mistakes)
+            })
+            .collect();
+        if mistakes.is_empty() {
+            Ok(Rules { rules, usual })
+        } else {
+            Err(mistakes.join("; "))
         }
-        Ok(Rules {
-            mode: settings.mode,
-            grace_ms: settings.grace_ms,
-            max_calls: settings.max_calls,
-            suppress_tail: settings.suppress_tail,
-        })
+    }
+}
+
+impl RuleSettings {
+    /// The rule; what it does not say is as `usual`.
+    fn check(self, usual: Treatment, place: &str, mistakes: &mut Vec<String>) -> Rule {
+        let lists = [
+            ("callers", &self.callers),
+            ("groups", &self.groups),
+            ("tenants", &self.tenants),
+            ("models", &self.models),
+        ];
+        for (name, list) in lists {
+            if let Some(what) = mistake(list) {
+                mistakes.push(format!("{place}{name}: {what}"));
+            }
+        }
+        let treatment = Treatment {
+            mode: self.mode.unwrap_or(usual.mode),
+            grace_ms: self.grace_ms.unwrap_or(usual.grace_ms),
+            max_calls: self.max_calls.unwrap_or(usual.max_calls),
+            suppress_tail: self.suppress_tail.unwrap_or(usual.suppress_tail),
+            dedup: self.dedup.unwrap_or(usual.dedup),
+        };
+        if self.grace_ms.is_some() {
+            check_grace(place, treatment.grace_ms, mistakes);
+        }
+        Rule {
+            who: Who::new(self.callers, self.groups, self.tenants),
+            models: self.models.iter().map(Pattern::to_lower_case).collect(),
+            treatment,
+        }
+    }
+}
+
+fn check_grace(place: &str, grace_ms: u32, mistakes: &mut Vec<String>) {
+    if grace_ms > LONGEST_GRACE_MS {
+        mistakes.push(format!(
+            "{place}grace_ms: give milliseconds up to {LONGEST_GRACE_MS}"
+        ));
     }
 }
 

@@ -67,6 +67,18 @@ fn the_faulty_member_is_named() {
             "aliases.fast: there is another",
         ),
         (
+            json!({"access": [{"models": ["*"]}, {"groups": ["x"]}]}),
+            "access[1].models: name what",
+        ),
+        (
+            json!({"access": [{"callers": [""], "models": ["*"]}]}),
+            "access[0].callers: a name is empty",
+        ),
+        (
+            json!({"access": [{"user": "x", "models": ["*"]}]}),
+            "access[0].user: unknown field",
+        ),
+        (
             json!({"host": {"models": [{"id": 1}]}}),
             "host.models[0].id: invalid type",
         ),
@@ -113,6 +125,8 @@ fn the_schema_names_the_accepted_members() {
     assert_eq!(described(&schema), accepted::<Settings>());
     let alias = schema.pointer("/properties/aliases/additionalProperties/anyOf/1");
     assert_eq!(described(alias.unwrap()), accepted::<Alias>());
+    let access = schema.pointer("/properties/access/items");
+    assert_eq!(described(access.unwrap()), accepted::<AccessSettings>());
 }
 
 fn described(schema: &Value) -> Vec<String> {

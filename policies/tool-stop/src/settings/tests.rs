@@ -7,36 +7,61 @@ use super::*;
 #[test]
 fn nothing_is_required() {
     let off = Rules {
-        mode: Mode::Off,
-        grace_ms: 300,
-        max_calls: 0,
-        suppress_tail: false,
+        rules: Vec::new(),
+        usual: USUAL,
     };
     for text in ["{}", r#"{"host": {"environment": "dev", "later": 1}}"#] {
-        assert_eq!(Settings::parse(text), Ok(off));
+        assert_eq!(Settings::parse(text), Ok(off.clone()));
     }
 }
 
 /// What the host makes of an environment that sets none of the policy's variables.
 #[test]
 fn the_environments_settings_are_the_defaults() {
-    let text = r#"{"mode": "off", "grace_ms": 300, "max_calls": 0, "suppress_tail": false}"#;
+    let text = r#"{"mode": "off", "grace_ms": 300, "max_calls": 0, "suppress_tail": false, "dedup": false}"#;
     assert!(Settings::parse(text).is_ok());
     assert_eq!(Settings::parse(text), Settings::parse("{}"));
 }
 
 #[test]
 fn every_member_is_read() {
-    let text = r#"{"mode": "burst", "grace_ms": 20, "max_calls": 3, "suppress_tail": true}"#;
-    let rules = Rules {
+    let text = r#"{"mode": "burst", "grace_ms": 20, "max_calls": 3, "suppress_tail": true, "dedup": true}"#;
+    let usual = Treatment {
         mode: Mode::Burst,
         grace_ms: 20,
         max_calls: 3,
         suppress_tail: true,
+        dedup: true,
     };
-    assert_eq!(Settings::parse(text), Ok(rules));
+    let rules = Vec::new();
+    assert_eq!(Settings::parse(text), Ok(Rules { rules, usual }));
     let first = Settings::parse(r#"{"mode": "first"}"#).unwrap();
-    assert_eq!(first.mode, Mode::First);
+    assert_eq!(first.usual.mode, Mode::First);
+}
+
+#[test]
+fn what_a_rule_does_not_say_is_as_for_all_others() {
+    let settings = json!({
+        "mode": "burst",
+        "dedup": true,
+        "rules": [
+            {"groups": ["obsidian"], "models": ["Codex-5*"], "grace_ms": 1000},
+            {"callers": ["ci"], "mode": "off", "dedup": false},
+        ],
+    });
+    let rules = Settings::parse(&settings.to_string()).unwrap();
+    let usual = Treatment {
+        mode: Mode::Burst,
+        dedup: true,
+        ..USUAL
+    };
+    let treatments: Vec<_> = rules.rules.iter().map(|rule| rule.treatment).collect();
+    let slower = Treatment {
+        grace_ms: 1000,
+        ..usual
+    };
+    assert_eq!((rules.usual, treatments), (usual, vec![slower, USUAL]));
+    assert_eq!(rules.rules[0].models, [Pattern::new("codex-5*")]);
 }
 
 #[test]
@@ -58,6 +83,19 @@ fn the_faulty_member_is_named() {
         (json!({"max_calls": "3"}), "max_calls: invalid type"),
         (json!({"max_call": 3}), "max_call: unknown field"),
         (json!({"suppress_tail": 1}), "suppress_tail: invalid type"),
+        (json!({"dedup": "yes"}), "dedup: invalid type"),
+        (
+            json!({"rules": [{}, {"grace_ms": 60_001}]}),
+            "rules[1].grace_ms: give milliseconds up to 60000",
+        ),
+        (
+            json!({"rules": [{"models": [""]}]}),
+            "rules[0].models: a name is empty",
+        ),
+        (
+            json!({"rules": [{"caller": "x"}]}),
+            "rules[0].caller: unknown field",
+        ),
     ] {
         let error = Settings::parse(&settings.to_string()).unwrap_err();
         assert!(
@@ -73,21 +111,31 @@ fn the_faulty_member_is_named() {
 #[test]
 fn the_schema_names_the_accepted_members_and_tells_the_true_defaults() {
     let schema: Value = serde_json::from_str(include_str!("../../settings.schema.json")).unwrap();
-    assert_eq!(schema["additionalProperties"], false);
-    let members = schema["properties"].as_object().unwrap();
-    let mut names: Vec<_> = members.keys().map(String::as_str).collect();
-    names.sort_unstable();
-    // What a struct says about a member it does not know.
-    let error = Settings::deserialize(json!({ "?": 0 }))
-        .unwrap_err()
-        .to_string();
-    let mut accepted: Vec<_> = error.split('`').skip(3).step_by(2).collect();
-    accepted.sort_unstable();
-    assert_eq!(names, accepted);
+    assert_eq!(described(&schema), accepted::<Settings>());
+    let rule = schema.pointer("/properties/rules/items").unwrap();
+    assert_eq!(described(rule), accepted::<RuleSettings>());
 
+    let members = schema["properties"].as_object().unwrap();
     let defaults = members.iter().filter(|(name, _)| *name != "host");
     let defaults = defaults.map(|(name, member)| (name.clone(), member["default"].clone()));
     let written = Value::Object(defaults.collect());
     assert_eq!(Settings::parse(&written.to_string()), Settings::parse("{}"));
     assert_eq!(members["grace_ms"]["maximum"], LONGEST_GRACE_MS);
+}
+
+fn described(schema: &Value) -> Vec<String> {
+    assert_eq!(schema["additionalProperties"], false);
+    let members = schema["properties"].as_object().unwrap();
+    let mut names: Vec<_> = members.keys().cloned().collect();
+    names.sort_unstable();
+    names
+}
+
+/// The member names of `T`, from what it says about one it does not know.
+fn accepted<T: serde::de::DeserializeOwned + std::fmt::Debug>() -> Vec<String> {
+    let error = T::deserialize(json!({ "?": 0 })).unwrap_err().to_string();
+    let names = error.split('`').skip(3).step_by(2);
+    let mut names: Vec<_> = names.map(str::to_owned).collect();
+    names.sort_unstable();
+    names
 }

@@ -1,0 +1,314 @@
+//! What names lead to, for whom, and in which words a request is refused.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::settings::Settings;
+
+const ANYBODY: Caller<'_> = Caller {
+    id: "anybody",
+    tenant: None,
+    groups: &[],
+};
+
+fn rules(settings: &Value) -> Rules {
+    Settings::parse(&settings.to_string()).unwrap()
+}
+
+/// Codex runs gpt-6-sol, which takes low, medium and high; gpt-6-mini, which takes none to low; and more.
+fn usual() -> Rules {
+    rules(&json!({
+        "aliases": {
+            "Fast": {"model": "gpt-6-mini", "effort": "low"},
+            "gpt-4o": "codex-5-high",
+            "gpt-4o-mini": {"model": "codex-5-high", "effort": "low"},
+            "other": {"model": "gpt-6-sol", "provider": "azure", "effort": "max"},
+        },
+        "host": {
+            "environment": "prod",
+            "codex_model": "gpt-6-sol",
+            "models": [
+                {"id": "gpt-6-mini", "efforts": ["low", "none", "minimal"]},
+                {"id": "gpt-6-sol", "efforts": ["low", "medium", "high"]},
+                {"id": "gpt-6-unknown"},
+                {"id": "gpt-6-new", "efforts": ["high", "ultra"]},
+            ],
+        },
+    }))
+}
+
+fn target(id: &str, model: &str, effort: Option<&str>) -> Target {
+    let effort = effort.map(str::to_owned);
+    Target {
+        id: id.to_owned(),
+        model: model.to_owned(),
+        effort,
+        provider: None,
+    }
+}
+
+fn resolve(requested: &str, effort: Option<&str>) -> Result<Target, Denial> {
+    usual().resolve(ANYBODY, Some(requested), effort)
+}
+
+/// The effort that is run when `requested` is asked with `effort`.
+fn effort_of(requested: &str, effort: &str) -> Option<String> {
+    resolve(requested, Some(effort)).unwrap().effort
+}
+
+#[test]
+fn both_families_are_accepted_and_imply_efforts() {
+    for family in ["codex-5", "codev-5"] {
+        assert_eq!(resolve(family, None), Ok(target(family, "gpt-6-sol", None)));
+        for word in ["low", "medium", "high"] {
+            let name = format!("{family}-{word}");
+            assert_eq!(
+                resolve(&name, None),
+                Ok(target(&name, "gpt-6-sol", Some(word)))
+            );
+        }
+    }
+}
+
+#[test]
+fn case_and_blanks_do_not_count_and_the_answer_is_in_lower_case() {
+    let expected = Ok(target("codex-5-low", "gpt-6-sol", Some("low")));
+    assert_eq!(resolve(" CODEX-5-Low\n", None), expected);
+    assert_eq!(
+        resolve("fAST", None),
+        Ok(target("fast", "gpt-6-mini", Some("low")))
+    );
+}
+
+#[test]
+fn codex_models_are_accepted_by_their_own_names() {
+    assert_eq!(
+        resolve("GPT-6-mini", None),
+        Ok(target("gpt-6-mini", "gpt-6-mini", None))
+    );
+}
+
+#[test]
+fn an_alias_may_lead_to_a_family_or_to_another_provider() {
+    assert_eq!(
+        resolve("gpt-4o", None),
+        Ok(target("gpt-4o", "gpt-6-sol", Some("high")))
+    );
+    let mini = target("gpt-4o-mini", "gpt-6-sol", Some("low"));
+    assert_eq!(resolve("gpt-4o-mini", None), Ok(mini));
+    let other = resolve("other", None).unwrap();
+    assert_eq!(other.provider.as_deref(), Some("azure"));
+    // What Codex says of its own model of that name does not bind another provider's.
+    assert_eq!(other.effort.as_deref(), Some("max"));
+}
+
+#[test]
+fn the_operator_may_replace_a_built_in_name() {
+    let rules = rules(&json!({
+        "aliases": {"codex-5": "mine", "loop": "codex-5"},
+        "host": {"codex_model": "gpt-5"},
+    }));
+    let model = |name| rules.resolve(ANYBODY, name, None).unwrap().model;
+    assert_eq!(model(Some("codex-5")), "mine");
+    assert_eq!(model(None), "mine");
+    assert_eq!(model(Some("loop")), "gpt-5");
+}
+
+#[test]
+fn a_request_without_a_model_gets_the_default_and_is_told_what_ran() {
+    for nothing in [None, Some(""), Some(" ")] {
+        let ran = usual().resolve(ANYBODY, nothing, None);
+        assert_eq!(
+            ran,
+            Ok(target("gpt-6-sol", "gpt-6-sol", None)),
+            "{nothing:?}"
+        );
+    }
+    let with_default = |default: &str| {
+        rules(&json!({
+            "default": default,
+            "aliases": {"fast": {"model": "gpt-6-mini", "effort": "low"}},
+            "host": {"codex_model": "gpt-5"},
+        }))
+    };
+    let ran = with_default(" FAST ").resolve(ANYBODY, None, None);
+    assert_eq!(ran, Ok(target("gpt-6-mini", "gpt-6-mini", Some("low"))));
+    let ran = with_default("Gpt-7").resolve(ANYBODY, None, None);
+    assert_eq!(ran, Ok(target("Gpt-7", "Gpt-7", None)));
+}
+
+#[test]
+fn the_first_model_codex_offers_stands_in_for_a_missing_codex_model() {
+    let rules =
+        rules(&json!({"host": {"codex_model": null, "models": [{"id": "a"}, {"id": "b"}]}}));
+    assert_eq!(
+        rules.resolve(ANYBODY, Some("codex-5"), None).unwrap().model,
+        "a"
+    );
+}
+
+#[test]
+fn without_any_model_the_service_is_unavailable() {
+    let denial = rules(&json!({})).resolve(ANYBODY, None, None).unwrap_err();
+    assert_eq!(
+        (denial.status, denial.kind, denial.code),
+        (503, "server_error", "no_model")
+    );
+}
+
+#[test]
+fn an_unknown_model_is_404_in_openai_words() {
+    let denial = resolve(" GPT-99 ", None).unwrap_err();
+    let expected = Denial {
+        status: 404,
+        kind: "invalid_request_error",
+        code: "model_not_found",
+        message: "The model GPT-99 does not exist or you do not have access to it.".to_owned(),
+        param: Some("model"),
+    };
+    assert_eq!(denial, expected);
+    let message = resolve(&"é".repeat(5000), None).unwrap_err().message;
+    assert_eq!(message.matches('é').count(), 100);
+}
+
+#[test]
+fn the_request_has_the_last_word_on_effort() {
+    assert_eq!(effort_of("codex-5-low", " HIGH ").as_deref(), Some("high"));
+    assert_eq!(effort_of("codex-5-low", "  ").as_deref(), Some("low"));
+    assert_eq!(effort_of("gpt-6-unknown", "max").as_deref(), Some("max"));
+    assert_eq!(effort_of("gpt-6-new", "Ultra").as_deref(), Some("ultra"));
+}
+
+#[test]
+fn a_word_that_is_no_effort_is_refused_with_the_right_ones() {
+    let denial = resolve("codex-5", Some("Bogus")).unwrap_err();
+    let expected = Denial {
+        status: 400,
+        kind: "invalid_request_error",
+        code: "invalid_value",
+        message: "Invalid value: 'Bogus'. Supported values are: 'low', 'medium', 'high'."
+            .to_owned(),
+        param: Some("reasoning_effort"),
+    };
+    assert_eq!(denial, expected);
+    // Another model's own word is none of this one's.
+    assert_eq!(
+        resolve("codex-5", Some("ultra")).unwrap_err().code,
+        "invalid_value"
+    );
+    let message = resolve("gpt-6-unknown", Some("x")).unwrap_err().message;
+    assert!(
+        message.ends_with("'none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'."),
+        "{message}"
+    );
+}
+
+#[test]
+fn an_effort_the_model_does_not_take_is_refused() {
+    let denial = resolve("codex-5", Some("xhigh")).unwrap_err();
+    assert_eq!(
+        (denial.status, denial.code, denial.param),
+        (400, "unsupported_value", Some("reasoning_effort"))
+    );
+    assert_eq!(
+        denial.message,
+        "Unsupported value: 'xhigh' is not supported with this model. Supported values are: 'low', 'medium', 'high'."
+    );
+}
+
+#[test]
+fn asking_for_the_least_effort_gets_the_least_there_is() {
+    for word in ["none", "minimal"] {
+        assert_eq!(effort_of("codex-5", word).as_deref(), Some("low"));
+        assert_eq!(effort_of("gpt-6-mini", word).as_deref(), Some(word));
+    }
+}
+
+#[test]
+fn an_alias_runs_with_the_nearest_effort_there_is() {
+    assert_eq!(
+        resolve("codex-5-minimal", None),
+        Ok(target("codex-5-minimal", "gpt-6-sol", Some("low")))
+    );
+    let alias = |effort: &str| {
+        let models = json!([{"id": "m", "efforts": ["high", "low"]}]);
+        let alias = json!({"model": "M", "effort": effort});
+        let rules = rules(&json!({"aliases": {"x": alias}, "host": {"models": models}}));
+        rules.resolve(ANYBODY, Some("x"), None).unwrap().effort
+    };
+    assert_eq!(alias("max").as_deref(), Some("high"));
+    // Of two that are as near, the weaker.
+    assert_eq!(alias("medium").as_deref(), Some("low"));
+}
+
+/// Staff may use everything, CI the weak ones, everybody the fast one.
+fn restricted() -> Rules {
+    rules(&json!({
+        "aliases": {"Fast": "gpt-6-mini", "smart": "gpt-6-sol"},
+        "access": [
+            {"groups": ["staff"], "models": ["*"]},
+            {"callers": ["ci-*"], "tenants": ["build"], "models": ["CODEX-5-low", "gpt-6-m*"]},
+            {"models": ["fast"]},
+        ],
+        "host": {"environment": "dev", "codex_model": "gpt-6-sol", "models": [{"id": "gpt-6-sol"}, {"id": "GPT-6-mini"}]},
+    }))
+}
+
+#[test]
+fn a_caller_sees_what_it_may_use_and_no_more() {
+    let rules = restricted();
+    let staff = ["staff".to_owned()];
+    let listed = |caller| rules.list(caller).cloned().collect::<Vec<_>>();
+    let anna = Caller {
+        id: "anna",
+        tenant: None,
+        groups: &staff,
+    };
+    assert_eq!(listed(Some(anna)), rules.listed);
+    let robot = Caller {
+        id: "ci-7",
+        ..ANYBODY
+    };
+    let of_build = Caller {
+        tenant: Some("build"),
+        ..ANYBODY
+    };
+    for caller in [robot, of_build] {
+        assert_eq!(listed(Some(caller)), ["codev-5-low", "fast", "GPT-6-mini"]);
+    }
+    assert_eq!(listed(Some(ANYBODY)), ["fast"]);
+    assert_eq!(listed(None), ["fast"]);
+}
+
+#[test]
+fn what_a_caller_may_not_use_does_not_exist_for_it() {
+    let rules = restricted();
+    let robot = Caller {
+        id: "ci-7",
+        ..ANYBODY
+    };
+    let ask = |name| rules.resolve(robot, name, None);
+    // Either spelling of a family, as everywhere.
+    for name in ["codex-5-low", "codev-5-LOW", "Fast", "gpt-6-mini"] {
+        assert!(ask(Some(name)).is_ok(), "{name}");
+    }
+    let unknown = ask(Some("gpt-99")).unwrap_err();
+    for name in ["codex-5", "codex-5-high", "smart", "gpt-6-sol"] {
+        let denial = ask(Some(name)).unwrap_err();
+        assert_eq!(
+            denial.message,
+            unknown.message.replace("gpt-99", name),
+            "{name}"
+        );
+        assert_eq!((denial.status, denial.code), (404, "model_not_found"));
+    }
+    let denial = ask(None).unwrap_err();
+    assert!(denial.message.contains("codev-5 "), "{}", denial.message);
+}
+
+#[test]
+fn a_list_that_allows_nobody_anything_does_that() {
+    let rules = rules(&json!({"access": [], "host": {"codex_model": "gpt-5"}}));
+    assert_eq!(rules.list(Some(ANYBODY)).count(), 0);
+    assert!(rules.resolve(ANYBODY, Some("codex-5"), None).is_err());
+}
