@@ -4,12 +4,35 @@ use std::collections::HashMap;
 
 use codex_policy_settings::read;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::decide::{ANONYMOUS, Caller, Fingerprint, Key, Rules, is_unambiguous};
 
 /// The SHA-256 of nothing: what a shell prints for the hash of an unset variable.
 const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// Keys that are printed in this project's documents or its predecessor's, and their SHA-256. The host knows the same ones.
+const PUBLISHED: [(&str, &str); 5] = [
+    (
+        "codex-local-secret",
+        "7ae054089cad898840d8f31a163cd33eb284b2ecf0f75eba2f8d7d70c72aa4cb",
+    ),
+    (
+        "your-dev-key",
+        "54cfb2fab373cc4ff3ceacb8408942d0ddd487e0e15c680822501e82617deb57",
+    ),
+    (
+        "test-sk-ci",
+        "e8565d6a1a125c423b14f1ec15f08fac90abe1f5a0c8892827579c81bc759162",
+    ),
+    (
+        "sk-choose-your-own",
+        "4b7cc67869b6cc23485dc4a3e73097b2b55b4a28978a81e45fe1c67175b212d1",
+    ),
+    (
+        "sk-mine",
+        "434a06901decf03591ec16fbad820d78affeb94ae09fafe855cf8b4652db646a",
+    ),
+];
 
 /// The latest `expires_at` that can be meant as seconds; milliseconds of today are above it.
 const LATEST_SECONDS: u64 = 99_999_999_999;
@@ -21,9 +44,15 @@ pub struct Settings {
     keys: Vec<KeySettings>,
     anonymous: Vec<String>,
     realm: String,
-    /// What the host knows; this policy needs none of it.
-    #[serde(rename = "host")]
-    _host: IgnoredAny,
+    host: Host,
+}
+
+/// What the host knows, as far as this policy needs it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Host {
+    /// "dev" or "prod".
+    environment: String,
 }
 
 impl Default for Settings {
@@ -32,7 +61,7 @@ impl Default for Settings {
             keys: Vec::new(),
             anonymous: Vec::new(),
             realm: "api".to_owned(),
-            _host: IgnoredAny,
+            host: Host::default(),
         }
     }
 }
@@ -56,6 +85,9 @@ impl Settings {
     pub fn parse(text: &str) -> Result<Rules, String> {
         let settings: Self = read(text)?;
         let mut mistakes = Vec::new();
+        if settings.host.environment == "prod" {
+            refuse_published(&settings.keys, &mut mistakes);
+        }
         let keys = check_keys(settings.keys, &mut mistakes);
         let anonymous = check_anonymous(&settings.anonymous, &mut mistakes);
         if !is_printable(&settings.realm) || settings.realm.contains(['"', '\\']) {
@@ -105,6 +137,19 @@ fn check_keys(list: Vec<KeySettings>, mistakes: &mut Vec<String>) -> HashMap<Fin
         keys.insert(fingerprint, key);
     }
     keys
+}
+
+fn refuse_published(keys: &[KeySettings], mistakes: &mut Vec<String>) {
+    for (index, key) in keys.iter().enumerate() {
+        let published = PUBLISHED
+            .iter()
+            .find(|(_, sha256)| key.sha256.eq_ignore_ascii_case(sha256) && !key.disabled);
+        if let Some((name, _)) = published {
+            mistakes.push(format!(
+                "keys[{index}].sha256: everybody knows the sample key {name}, make another with `codex-gateway key new`"
+            ));
+        }
+    }
 }
 
 /// The entries without their trailing slashes.

@@ -51,6 +51,24 @@ fn every_member_is_read() {
     assert_eq!(rules.realm, "my api");
 }
 
+#[test]
+fn in_production_a_key_that_everybody_knows_is_refused() {
+    for (name, sha256) in PUBLISHED {
+        let settings = |environment: &str, disabled: bool| {
+            let key = json!({"id": "ann", "sha256": sha256.to_uppercase(), "disabled": disabled});
+            let host = json!({ "environment": environment });
+            Settings::parse(&json!({"keys": [key], "host": host}).to_string())
+        };
+        let mistake = settings("prod", false).unwrap_err();
+        assert!(
+            mistake.starts_with("keys[0].sha256: everybody knows") && mistake.contains(name),
+            "{mistake}"
+        );
+        assert!(settings("prod", true).is_ok());
+        assert!(settings("dev", false).is_ok());
+    }
+}
+
 /// What the host makes of `PROXY_API_KEY`, whose hash it writes in lower case.
 #[test]
 fn the_environments_key_is_the_only_one_and_models_are_open() {
