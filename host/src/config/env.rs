@@ -43,11 +43,12 @@ variables! {
     PROXY_RATE_LIMIT_WINDOW_MS, "60000", "The window, in milliseconds.";
     PROXY_RATE_LIMIT_MAX, "60", "Requests a window.";
     PROXY_SSE_MAX_CONCURRENCY, "0", "Streams one caller may have open at once; 0 is no limit.";
-    PROXY_STOP_AFTER_TOOLS, "false", "Ends a turn after its tool calls. Superseded by a `tool-stop.json`, as the next four.";
+    PROXY_STOP_AFTER_TOOLS, "false", "Ends a turn after its tool calls. Superseded by a `tool-stop.json`, as the next five.";
     PROXY_STOP_AFTER_TOOLS_MODE, "burst", "`first`: at the first call; `burst`: when no further call came within the grace.";
     PROXY_STOP_AFTER_TOOLS_GRACE_MS, "300", "The grace, in milliseconds.";
     PROXY_TOOL_BLOCK_MAX, "0", "Tool calls after which a turn ends; 0 is no limit.";
     PROXY_SUPPRESS_TAIL_AFTER_TOOLS, "false", "Withholds text that follows a tool call.";
+    PROXY_TOOL_BLOCK_DEDUP, "false", "Leaves out a tool call that the turn made before, with the same arguments.";
     PROXY_MAX_CHAT_CHOICES, "5", "The most answers (`n`) a chat request may ask for; each is a turn of its own.";
     PROXY_OUTPUT_MODE, "obsidian-xml", "What becomes of tool calls the model writes as `<use_tool>` text: `obsidian-xml` leaves them text, `openai-json` makes them `tool_calls`. The header `x-proxy-output-mode` overrides it for one request.";
     PROXY_MAX_BODY_BYTES, "16777216", "The largest request body.";

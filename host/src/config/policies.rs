@@ -102,6 +102,7 @@ fn tool_stop_settings(reader: &mut Reader<'_>) -> Map<String, Value> {
         "grace_ms": reader.number(env::PROXY_STOP_AFTER_TOOLS_GRACE_MS, 0..=60_000, 300),
         "max_calls": reader.number(env::PROXY_TOOL_BLOCK_MAX, 0..=10_000, 0),
         "suppress_tail": reader.switch(env::PROXY_SUPPRESS_TAIL_AFTER_TOOLS),
+        "dedup": reader.switch(env::PROXY_TOOL_BLOCK_DEDUP),
     }))
 }
 
