@@ -67,6 +67,19 @@ fn the_faulty_member_is_named() {
             "aliases.fast: there is another",
         ),
         (
+            json!({"host": {"models": [{"id": 1}]}}),
+            "host.models[0].id: invalid type",
+        ),
+    ] {
+        let error = mistake(&settings);
+        assert!(error.starts_with(place) && !error.contains("; "), "{error}");
+    }
+}
+
+#[test]
+fn a_fault_in_access_is_named() {
+    for (settings, place) in [
+        (
             json!({"access": [{"models": ["*"]}, {"groups": ["x"]}]}),
             "access[1].models: name what",
         ),
@@ -77,10 +90,6 @@ fn the_faulty_member_is_named() {
         (
             json!({"access": [{"user": "x", "models": ["*"]}]}),
             "access[0].user: unknown field",
-        ),
-        (
-            json!({"host": {"models": [{"id": 1}]}}),
-            "host.models[0].id: invalid type",
         ),
     ] {
         let error = mistake(&settings);
