@@ -12,6 +12,7 @@ mod folder;
 mod home;
 mod lines;
 mod mailbox;
+pub(crate) mod names;
 pub mod plan;
 mod proto;
 mod stderr;

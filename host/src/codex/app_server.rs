@@ -6,6 +6,7 @@ mod exchange;
 mod launch;
 mod protocol;
 mod rpc;
+mod schema;
 mod supervise;
 mod workplace;
 

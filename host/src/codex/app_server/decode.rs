@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::value::RawValue;
 
 use super::protocol::{COMMENTARY, DoneItem, Params, RawItem, StartedItem, TurnState};
+use crate::codex::names::{for_client, for_codex};
 use crate::codex::{Cause, Error, Event, Outcome, Tool};
 
 /// The notifications this decoder reads. Others need not be parsed at all.
@@ -47,7 +48,7 @@ pub(super) struct Decoder {
 /// What an agent's turn has that a chat's has not: work of its own between the messages.
 #[derive(Debug)]
 struct Agent {
-    /// The functions the client runs. All others are Codex's own.
+    /// The functions the client runs, by the names Codex knows. All others are Codex's own.
     functions: HashSet<String>,
     /// A message that says what comes next, not what came of it: part of the thinking, not of the answer.
     commentary: Option<String>,
@@ -73,7 +74,10 @@ impl Decoder {
     /// For the turn of an agent, beside whose own tools the client offers these.
     pub(super) fn agent(tools: &[Tool]) -> Self {
         let agent = Agent {
-            functions: tools.iter().map(|tool| tool.name.clone()).collect(),
+            functions: tools
+                .iter()
+                .map(|tool| for_codex(&tool.name).into_owned())
+                .collect(),
             commentary: None,
             last_words: None,
         };
@@ -282,7 +286,7 @@ impl Decoder {
         if is_clients {
             emit(Event::Call {
                 id: call_id,
-                name,
+                name: for_client(&name).into_owned(),
                 arguments,
             });
         }

@@ -14,6 +14,7 @@ use super::protocol::{
     TurnStarted,
 };
 use super::rpc::Connection;
+use super::schema;
 use super::workplace::{PROFILE, Workplace};
 use crate::codex::mailbox::{Mailbox, Pushed};
 use crate::codex::{Error, Event, Outcome, Plan};
@@ -146,7 +147,7 @@ impl Task {
         match self.open(&plan).await {
             Ok(thread) => self.work(&thread, plan, started).await,
             Err(error) => {
-                let _ = started.send(Err(error));
+                let _ = started.send(Err(schema::blame(error)));
             }
         }
         // The thread is closed, and its commands with it.

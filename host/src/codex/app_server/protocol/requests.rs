@@ -1,11 +1,14 @@
 //! The parameters of the requests we send.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::super::schema;
 use super::super::workplace::{PROFILE, Workplace};
+use crate::codex::names::for_codex;
 use crate::codex::{Item, Part, Plan, Role, Tool};
 
 /// The handshake. Without `experimentalApi` most of what we use is refused.
@@ -66,9 +69,9 @@ struct Bare {
 #[serde(rename_all = "camelCase")]
 struct DynamicTool<'a> {
     r#type: &'static str,
-    name: &'a str,
+    name: Cow<'a, str>,
     description: &'a str,
-    input_schema: &'a Value,
+    input_schema: Value,
 }
 
 impl<'a> ThreadStart<'a> {
@@ -103,9 +106,9 @@ impl<'a> DynamicTool<'a> {
     fn new(tool: &'a Tool) -> Self {
         Self {
             r#type: "function",
-            name: &tool.name,
+            name: for_codex(&tool.name),
             description: tool.description.as_deref().unwrap_or_default(),
-            input_schema: &tool.parameters,
+            input_schema: schema::in_words(&tool.parameters),
         }
     }
 }
@@ -177,7 +180,7 @@ enum ResponseItem<'a> {
     },
     FunctionCall {
         call_id: &'a str,
-        name: &'a str,
+        name: Cow<'a, str>,
         arguments: &'a str,
     },
     FunctionCallOutput {
@@ -227,7 +230,7 @@ impl<'a> ResponseItem<'a> {
                 arguments,
             } => Self::FunctionCall {
                 call_id: id,
-                name,
+                name: for_codex(name),
                 arguments,
             },
             Item::CallOutput { id, parts } => {
