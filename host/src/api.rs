@@ -44,6 +44,8 @@ pub struct Config {
     pub max_body: usize,
     /// How long answers may take.
     pub timers: Timers,
+    /// A turn ends when its client has gone; otherwise it runs to its end.
+    pub kill_on_disconnect: bool,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted: TrustedProxies,
     /// Whose pages may call; none: a page cannot read any answer.

@@ -13,9 +13,12 @@ mod draft;
 mod format;
 #[cfg(test)]
 mod golden;
+mod image;
 mod json;
 mod label;
 mod members;
+#[cfg(test)]
+mod nulls;
 mod tools;
 mod usage;
 

@@ -26,6 +26,8 @@ pub struct Rules {
     pub tools: bool,
     /// What becomes of `<use_tool>…</use_tool>` blocks in the text.
     pub textual_tools: Textual,
+    /// The answer has to be one JSON object, unless it is cut or calls tools.
+    pub json_object: bool,
     /// What the prompt is taken to have cost if the provider never says.
     pub prompt_tokens_estimate: u64,
 }
@@ -162,6 +164,9 @@ pub enum Error {
     /// Codex began again after part of the answer had been sent.
     #[error("the upstream stream broke after part of the answer had been sent: {0}")]
     Restarted(String),
+    /// The client wanted a JSON object, and the model answered something else.
+    #[error("the answer is no JSON object")]
+    NotJson,
     /// Codex interrupted the turn, and not because we asked.
     #[error("Codex interrupted the turn unasked")]
     Interrupted,
@@ -179,9 +184,19 @@ impl Error {
             Self::Policy(_) => "policy_unavailable",
             Self::Timeout { timer, .. } => timer.code(),
             Self::Restarted(_) => "upstream_restarted",
+            Self::NotJson => "answer_not_json",
             Self::Interrupted => "turn_interrupted",
             Self::Draining => "shutting_down",
         }
+    }
+
+    /// Nothing will answer before the operator has acted.
+    #[must_use]
+    pub fn needs_operator(&self) -> bool {
+        let Self::Codex(codex::Error::Upstream { cause, .. }) = self else {
+            return false;
+        };
+        *cause == Cause::Credential
     }
 
     /// The family it belongs to: the API's `type`.

@@ -6,7 +6,7 @@ use axum::response::sse::Event;
 
 use super::intake::{self, Intake};
 use super::{Shared, error, sse};
-use crate::openai::completions::{Chunks, Completion, CompletionRequest};
+use crate::openai::completions::{self, Chunks, Completion, CompletionRequest};
 use crate::openai::{ApiError, id};
 use crate::turn::Delta;
 
@@ -15,6 +15,11 @@ pub(super) async fn complete(
     State(shared): State<Shared>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    let answer = answer(shared, request).await;
+    answer.map_err(|error| error.in_words(&completions::WORDS))
+}
+
+async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> {
     let (intake, body) = Intake::open(&shared, request).await?;
     let request = CompletionRequest::parse(&body)?;
     drop(body);

@@ -108,10 +108,13 @@ impl<'a> Intake<'a> {
         let starting = turns
             .into_iter()
             .map(|turn| self.start(model, streaming, turn));
-        futures_util::future::try_join_all(starting)
-            .await
-            .map(Deltas::of)
-            .map_err(|error| self.record.fail(error))
+        let exchanges = futures_util::future::try_join_all(starting).await;
+        let exchanges = exchanges.map_err(|error| self.record.fail(error))?;
+        let deltas = Deltas::of(exchanges);
+        Ok(match self.shared.config.kill_on_disconnect {
+            true => deltas,
+            false => deltas.outliving(),
+        })
     }
 
     async fn start(

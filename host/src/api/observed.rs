@@ -3,6 +3,7 @@
 use std::pin::Pin;
 
 use futures_util::{Stream, StreamExt, stream};
+use tokio::sync::mpsc;
 
 use super::record::Record;
 use crate::openai::ApiError;
@@ -54,6 +55,23 @@ impl Deltas {
             std::future::ready((!over).then_some((choice, delta)))
         });
         Self(ended.boxed())
+    }
+
+    /// The same by a task of their own, which goes on to their end when nobody listens any more.
+    pub(super) fn outliving(mut self) -> Self {
+        // One at a time: a slow reader still slows its own turn.
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Some(delta) = self.0.next().await {
+                // An error means that the client has gone.
+                let _ = sender.send(delta).await;
+            }
+        });
+        let received = stream::unfold(receiver, async |mut receiver| {
+            let delta = receiver.recv().await?;
+            Some((delta, receiver))
+        });
+        Self(received.boxed())
     }
 
     /// Gives every delta to `push`, up to the end.

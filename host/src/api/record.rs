@@ -97,6 +97,11 @@ impl Record {
     pub(super) fn fail(&self, error: turn::Error) -> ApiError {
         self.known().finish = Some(error.code());
         tracing::warn!(request = self.id(), code = error.code(), cause = %error, "the turn failed");
+        if error.needs_operator() {
+            tracing::error!(
+                "the model provider refuses Codex's login: sign in again (`codex login`), or renew its key"
+            );
+        }
         error.into()
     }
 

@@ -19,6 +19,11 @@ pub(super) async fn create(
     State(shared): State<Shared>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    let answer = answer(shared, request).await;
+    answer.map_err(|error| error.in_words(&responses::WORDS))
+}
+
+async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> {
     let (intake, body) = Intake::open(&shared, request).await?;
     let request = ResponsesRequest::parse(&body)?;
     drop(body);

@@ -18,6 +18,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> api::Config {
     api::Config {
         max_body: usize::try_from(max_body).unwrap_or(usize::MAX),
         timers: timers(reader),
+        kill_on_disconnect: reader.switch_on(env::PROXY_KILL_ON_DISCONNECT),
         trusted,
         origins: origins(reader),
         max_choices: u32::try_from(reader.number(env::PROXY_MAX_CHAT_CHOICES, 1..=128, 5))

@@ -57,6 +57,7 @@ variables! {
     PROXY_STREAM_IDLE_TIMEOUT_MS, "300000", "The longest Codex may be silent within a streamed answer. Code `stream_idle_timeout`.";
     PROXY_IDLE_TIMEOUT_MS, "300000", "The same for an answer in one piece: models think in silence for minutes. Code `idle_timeout`.";
     PROXY_PROTO_IDLE_MS, "120000", "The same with a Codex up to 0.42 (`proto`), if it is shorter. Code `proto_idle_timeout`.";
+    PROXY_KILL_ON_DISCONNECT, "true", "Whether a turn ends when its client has gone, streamed or not. With `false` it runs to its end: it keeps its worker for so long, and its tokens count as estimated.";
     PROXY_SSE_KEEPALIVE_MS, "15000", "Silence after which a stream gets a comment line, so that proxies keep it open; 0 is never. Never for a User-Agent with `Obsidian` or `Electron`, `X-No-Keepalive: 1` or `?no_keepalive=1`.";
     PROXY_SHUTDOWN_GRACE_MS, "30000", "How long streams may finish after SIGTERM.";
     PROXY_LOG, "info", "What is logged: a level, or directives as `codex_gateway=debug,policy=info`.";

@@ -105,6 +105,20 @@ fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
         let message = "Codex does not tell log probabilities: 'logprobs' must be false.";
         return Err(members::unsupported("logprobs", message));
     }
+    if body.take("top_logprobs").and_then(|top| top.as_u64()) > Some(0) {
+        let message = "Codex does not tell log probabilities: leave out 'top_logprobs'.";
+        return Err(members::unsupported("top_logprobs", message));
+    }
+    let modalities = body.array("modalities")?.unwrap_or_default();
+    if modalities.iter().any(|modality| modality == "audio") {
+        let message = "Codex does not speak: 'modalities' must be [\"text\"].";
+        return Err(members::unsupported("modalities", message));
+    }
+    if body.take("web_search_options").is_some() {
+        let message =
+            "Codex does not search the web for this gateway: leave out 'web_search_options'.";
+        return Err(members::unsupported("web_search_options", message));
+    }
     Ok(())
 }
 

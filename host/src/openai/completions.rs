@@ -39,6 +39,9 @@ pub struct Form {
     pub include_usage: bool,
 }
 
+/// What chat calls so, and what it is called here.
+pub const WORDS: [(&str, &str); 1] = [("messages", "prompt")];
+
 impl CompletionRequest {
     /// Reads a request body. Members that mean nothing to Codex (temperature, seed, …) are ignored, and so is OpenAI's
     /// limit of 16 tokens for those who name none: nobody expects it of a chat model.

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::ApiError;
 use super::json::{self, Object};
+use super::{ApiError, image};
 use crate::codex::Part;
 
 /// Takes content out of an object. `types`: what its parts may be, in the dialect's words.
@@ -77,14 +77,7 @@ fn make_image(url: String, mut holder: Object, path: String) -> Result<Part, Api
         Some("original") => Some("high"),
         detail => detail,
     };
-    let is_data = url
-        .get(..11)
-        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:image/"));
-    if !is_data {
-        let message = "This gateway fetches no images: send the image itself, as a data URL \
-                       (data:image/png;base64,…).";
-        return Err(ApiError::invalid_request("invalid_image_url", message).about(path));
-    }
+    image::check(&url, &path)?;
     Ok(Part::Image {
         url,
         detail: detail.map(str::to_owned),

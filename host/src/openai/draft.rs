@@ -19,11 +19,13 @@ pub(super) struct Draft {
 impl Draft {
     pub(super) fn new(offer: Offer, format: Format) -> Self {
         let (tools, choice) = offer.split();
+        let json_object = matches!(format, Format::JsonObject);
         let (output_schema, form) = format.split();
         let closing = [form, choice].into_iter().flatten().map(instruction);
         Self {
             rules: Rules {
                 tools: !tools.is_empty(),
+                json_object,
                 ..Rules::default()
             },
             plan: Plan {

@@ -95,6 +95,18 @@ impl ApiError {
         self
     }
 
+    /// The same error in a dialect that has another name for what chat calls so.
+    #[must_use]
+    pub fn in_words(mut self, words: &[(&str, &str)]) -> Self {
+        let ours = words
+            .iter()
+            .find(|(chats, _)| self.param.as_deref() == Some(chats));
+        if let Some((_, ours)) = ours {
+            self.param = Some((*ours).to_owned());
+        }
+        self
+    }
+
     /// `{"error":{"message","type","param","code"}}`, all four always there.
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -118,23 +130,67 @@ impl From<turn::Error> for ApiError {
         let (status, sentence) = tell(&error);
         let mut told = Self::new(status, error.kind(), error.code(), sentence);
         match error {
-            turn::Error::Codex(codex::Error::Upstream { cause, message, .. }) => match cause {
-                Cause::InvalidRequest => told.message = message.into(),
+            turn::Error::Codex(codex::Error::Upstream {
+                cause,
+                status,
+                message,
+            }) => match cause {
+                Cause::InvalidRequest => {
+                    // Too large, or not processable: clients know these apart.
+                    told.status = status
+                        .filter(|status| [413, 422].contains(status))
+                        .unwrap_or(400);
+                    told.message = message.into();
+                }
                 Cause::ContextLength => told.param = Some("messages".to_owned()),
                 Cause::ModelNotFound => told.param = Some("model".to_owned()),
+                Cause::RateLimited | Cause::Overloaded => told.retry_after_ms = wait_in(&message),
                 // Another try will not help before somebody has acted.
-                Cause::Quota | Cause::Credential => {
-                    let header = ("x-should-retry".to_owned(), "false".to_owned());
-                    told.headers.push(header);
-                }
+                Cause::Quota | Cause::Credential => told.headers.push(do_not_retry()),
                 _ => {}
             },
-            turn::Error::Codex(codex::Error::Unavailable(_) | codex::Error::Busy)
+            turn::Error::Codex(
+                codex::Error::Unavailable(_) | codex::Error::Busy | codex::Error::WorkerExited(_),
+            )
             | turn::Error::Draining => told.retry_after_ms = Some(RETRY_MS),
+            // Another try would cost as much, and most probably end as this one did.
+            turn::Error::Timeout {
+                timer: Timer::Total,
+                ..
+            } => told.headers.push(do_not_retry()),
             _ => {}
         }
         told
     }
+}
+
+/// OpenAI's clients try again by themselves after 408, 409, 429 and all from 500 on, unless told not to.
+fn do_not_retry() -> (String, String) {
+    ("x-should-retry".to_owned(), "false".to_owned())
+}
+
+/// How long a provider asks to wait, in milliseconds: "Please try again in 1m30.5s." None if it does not say.
+fn wait_in(message: &str) -> Option<u64> {
+    let (_, rest) = message.split_once("try again in ")?;
+    let mut rest = rest.split_whitespace().next()?.trim_end_matches(['.', ',']);
+    let mut total = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, unit) = rest.split_at(digits);
+        let letters = unit.find(|c: char| !c.is_ascii_alphabetic());
+        let (unit, more) = unit.split_at(letters.unwrap_or(unit.len()));
+        let factor = match unit {
+            "ms" => 1.0,
+            "s" => 1_000.0,
+            "m" => 60_000.0,
+            "h" => 3_600_000.0,
+            _ => return None,
+        };
+        total += number.parse::<f64>().ok()? * factor;
+        rest = more;
+    }
+    // A conversion that saturates: no message makes a client wait for ever.
+    Some((total.ceil() as u64).clamp(1, 24 * 3_600_000))
 }
 
 /// The status, and what the client may know of it.
@@ -144,6 +200,10 @@ fn tell(error: &turn::Error) -> (u16, &'static str) {
         turn::Error::Policy(_) => (503, "A policy of this gateway could not answer."),
         turn::Error::Timeout { timer, .. } => (504, tell_timer(*timer)),
         turn::Error::Restarted(_) => (502, "The answer broke off, and cannot be continued."),
+        turn::Error::NotJson => (
+            502,
+            "The model's answer is not the JSON object that was asked for.",
+        ),
         turn::Error::Interrupted => (502, "Codex ended the answer before it was complete."),
         turn::Error::Draining => (503, "The gateway is shutting down."),
     }
@@ -173,7 +233,7 @@ fn tell_codex(error: &codex::Error) -> (u16, &'static str) {
 
 fn tell_cause(cause: Cause) -> (u16, &'static str) {
     match cause {
-        Cause::ContextLength => (400, "The messages exceed the model's context window."),
+        Cause::ContextLength => (400, "The prompt exceeds the model's context window."),
         Cause::ModelNotFound => (404, "The model provider does not offer this model."),
         Cause::RateLimited => (
             429,

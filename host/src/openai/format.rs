@@ -10,6 +10,8 @@ use super::json::Object;
 pub(super) enum Format {
     #[default]
     Text,
+    /// Asked for in words, and checked when the answer is complete: Codex cannot be told. OpenAI wants the word JSON to be
+    /// in the messages; the words are ours here.
     JsonObject,
     Schema(Value),
 }

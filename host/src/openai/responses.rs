@@ -17,7 +17,7 @@ use self::input::Input;
 use super::draft::Draft;
 use super::format::Format;
 use super::json::Object;
-use super::tools::{Offer, Spelling};
+use super::tools::{Offer, Shape, Spelling};
 use super::{ApiError, Label, Target, conversation, members};
 use crate::codex::{Item, Plan};
 use crate::turn::Rules;
@@ -50,13 +50,16 @@ pub struct Context {
     history: Option<Vec<Item>>,
 }
 
+/// What chat calls so, and what it is called here.
+pub const WORDS: [(&str, &str); 2] = [
+    ("messages", "input"),
+    ("reasoning_effort", "reasoning.effort"),
+];
+
 const TOOL_CHOICE: Spelling = Spelling {
     param: "tool_choice",
     words: &["auto", "none", "required"],
-    named: |mut choice| {
-        choice.required_word("type", &["function"])?;
-        Ok(choice)
-    },
+    shape: Shape::Flat,
 };
 
 impl ResponsesRequest {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::ApiError;
 use super::json::{self, Object};
 use crate::codex::Tool;
+use crate::codex::names::for_codex;
 
 /// What is offered to the model.
 #[derive(Debug, Default)]
@@ -23,8 +24,19 @@ pub(super) struct Spelling {
     pub(super) param: &'static str,
     /// The words it may be.
     pub(super) words: &'static [&'static str],
-    /// From what it is otherwise to the object that has the function's `name`.
-    pub(super) named: fn(Object) -> Result<Object, ApiError>,
+    /// What it is otherwise.
+    pub(super) shape: Shape,
+}
+
+/// How a dialect writes down a function, or several, to choose.
+#[derive(Clone, Copy)]
+pub(super) enum Shape {
+    /// `{"name"}`, as it was before there were tools; several cannot be named.
+    Bare,
+    /// `{"type": "function", "name"}`, and for several `{"type": "allowed_tools", "mode", "tools"}`.
+    Flat,
+    /// The same, but all that is not `type` is in an object of that name.
+    Nested,
 }
 
 enum Choice {
@@ -32,6 +44,18 @@ enum Choice {
     None,
     Required,
     Named(String),
+    /// These only, of which the model must call some or not.
+    Among(Vec<String>, Box<Choice>),
+}
+
+impl Shape {
+    /// From a choice, or a tool, to the object whose members say which.
+    fn open(self, mut choice: Object, kind: &'static str) -> Result<Object, ApiError> {
+        match self {
+            Self::Bare | Self::Flat => Ok(choice),
+            Self::Nested => choice.required_object(kind),
+        }
+    }
 }
 
 impl Offer {
@@ -73,7 +97,13 @@ impl Offer {
         body: &mut Object,
         spelling: &Spelling,
     ) -> Result<(), ApiError> {
-        match self.read_choice(body, spelling)? {
+        let choice = self.read_choice(body, spelling)?;
+        self.settle(choice);
+        Ok(())
+    }
+
+    fn settle(&mut self, choice: Choice) {
+        match choice {
             Choice::Auto => {}
             Choice::None => self.tools.clear(),
             Choice::Required => {
@@ -85,12 +115,16 @@ impl Offer {
             }
             Choice::Named(name) => {
                 self.instruction = Some(format!(
-                    "Your next answer must call the function `{name}`; call no other function and \
-                     do not answer with text alone."
+                    "Your next answer must call the function `{}`; call no other function and \
+                     do not answer with text alone.",
+                    for_codex(&name)
                 ));
             }
+            Choice::Among(names, choice) => {
+                self.tools.retain(|tool| names.contains(&tool.name));
+                self.settle(*choice);
+            }
         }
-        Ok(())
     }
 
     /// As Codex can be told: what there is, and an instruction.
@@ -112,13 +146,47 @@ impl Offer {
             },
             Some(value @ Value::Object(_)) => {
                 let choice = Object::from_value(value, param.to_owned())?;
-                self.read_named((spelling.named)(choice)?)
+                self.read_object(choice, spelling.shape)
             }
             Some(other) => {
                 let expected = "a string or an object";
                 Err(json::wrong_type(param.to_owned(), expected, &other))
             }
         }
+    }
+
+    fn read_object(&self, mut choice: Object, shape: Shape) -> Result<Choice, ApiError> {
+        let kind = match shape {
+            Shape::Bare => return self.read_name(choice).map(Choice::Named),
+            _ => choice.required_word("type", &["function", "allowed_tools"])?,
+        };
+        let choice = shape.open(choice, kind)?;
+        match kind {
+            "function" => self.read_name(choice).map(Choice::Named),
+            _ => self.read_allowed(choice, shape),
+        }
+    }
+
+    fn read_allowed(&self, mut allowed: Object, shape: Shape) -> Result<Choice, ApiError> {
+        let mode = allowed.required_word("mode", &["auto", "required"])?;
+        let path = allowed.path_of("tools");
+        let tools = allowed.array("tools")?;
+        let tools = tools.ok_or_else(|| allowed.missing("tools"))?;
+        let mut names = Vec::with_capacity(tools.len());
+        for (at, tool) in tools.into_iter().enumerate() {
+            let mut tool = Object::from_value(tool, format!("{path}[{at}]"))?;
+            let kind = tool.required_word("type", &["function"])?;
+            names.push(self.read_name(shape.open(tool, kind)?)?);
+        }
+        let choice = match mode {
+            "required" if names.is_empty() => {
+                let message = format!("Invalid '{path}': one of them has to be called.");
+                return Err(ApiError::invalid_request("empty_array", message).about(path));
+            }
+            "required" => Choice::Required,
+            _ => Choice::Auto,
+        };
+        Ok(Choice::Among(names, Box::new(choice)))
     }
 
     fn require_some(&self, param: &str) -> Result<Choice, ApiError> {
@@ -129,12 +197,13 @@ impl Offer {
         Ok(Choice::Required)
     }
 
-    fn read_named(&self, mut function: Object) -> Result<Choice, ApiError> {
+    /// The name of a function that is offered.
+    fn read_name(&self, mut function: Object) -> Result<String, ApiError> {
         let name = function.required_string("name")?;
         if !self.names.contains(&name) {
             let message = format!("The function '{}' is not offered.", json::shorten(&name));
             return Err(json::invalid_value(function.path_of("name"), message));
         }
-        Ok(Choice::Named(name))
+        Ok(name)
     }
 }

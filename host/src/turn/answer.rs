@@ -1,6 +1,8 @@
 //! What the client has been given of the answer, and how text gets there: past the stop sequences, the tail that a
 //! policy withholds, and the token limit.
 
+use serde::de::IgnoredAny;
+
 use super::machine::Output;
 use super::meter::Meter;
 use super::search::{Scan, Search};
@@ -22,6 +24,8 @@ pub(super) struct Answer {
     spoken: bool,
     thought: bool,
     cut: Option<Finish>,
+    /// All of the text, if it has to be a JSON object.
+    json: Option<String>,
 }
 
 /// What happens to text.
@@ -57,6 +61,7 @@ impl Answer {
             spoken: false,
             thought: false,
             cut: None,
+            json: rules.json_object.then(String::new),
         }
     }
 
@@ -71,6 +76,17 @@ impl Answer {
             0 => Finish::Stop,
             _ => Finish::ToolCalls,
         }
+    }
+
+    /// It should have been a JSON object, and is complete, and is none.
+    pub(super) fn is_malformed(&self) -> bool {
+        let text = self
+            .json
+            .as_ref()
+            .filter(|_| self.cut.is_none() && self.calls == 0);
+        text.is_some_and(|text| {
+            !text.trim_start().starts_with('{') || serde_json::from_str::<IgnoredAny>(text).is_err()
+        })
     }
 
     /// Something of the upstream response under way reached the client, so it cannot be repeated.
@@ -213,6 +229,9 @@ impl Answer {
         }
         self.room = self.room.map(|room| room - text.len());
         self.meter.add_answer(text.len());
+        if let Some(json) = &mut self.json {
+            json.push_str(&text);
+        }
         if !text.is_empty() {
             out.push(Output::Emit(Delta::Text(text)));
         }

@@ -351,12 +351,22 @@ impl Machine {
     fn conclude(&mut self, outcome: Outcome) {
         self.progress.ended = true;
         match outcome {
-            Outcome::Completed => self.finish(self.answer.finish()),
+            Outcome::Completed => self.complete(),
             Outcome::MaxOutputTokens => self.finish(Finish::Length),
             Outcome::ContentFilter => self.finish(Finish::ContentFilter),
             Outcome::Interrupted => self.fail(Error::Interrupted),
             Outcome::Failed(error) => self.fail(Error::Codex(error)),
         }
+    }
+
+    /// The model was done. Only then is its answer what it wanted to say.
+    fn complete(&mut self) {
+        self.release_block();
+        self.answer.release(&mut self.out);
+        if self.answer.is_malformed() {
+            return self.fail(Error::NotJson);
+        }
+        self.finish(self.answer.finish());
     }
 
     /// An unfinished block is text after all.

@@ -217,8 +217,11 @@ fn a_response_format_is_a_schema_or_an_instruction() {
         (json!({"type": "json_object"}), None, Some("JSON object")),
         (by_schema, Some(schema), None),
     ] {
-        let plan = plan(hi_with(&json!({ "response_format": format })));
+        let is_object = format["type"] == "json_object";
+        let request = hi_with(&json!({ "response_format": format }));
+        let (plan, rules) = request.into_plan(Target::default());
         assert_eq!(plan.output_schema, expected);
+        assert_eq!(rules.json_object, is_object);
         assert_instruction(&plan.history, says);
     }
 }

@@ -2,21 +2,18 @@
 
 use super::super::ApiError;
 use super::super::json::{self, Object};
-use super::super::tools::{Offer, Spelling};
+use super::super::tools::{Offer, Shape, Spelling};
 
 const TOOL_CHOICE: Spelling = Spelling {
     param: "tool_choice",
     words: &["auto", "none", "required"],
-    named: |mut choice| {
-        choice.required_word("type", &["function"])?;
-        choice.required_object("function")
-    },
+    shape: Shape::Nested,
 };
 
 const FUNCTION_CALL: Spelling = Spelling {
     param: "function_call",
     words: &["auto", "none"],
-    named: Ok,
+    shape: Shape::Bare,
 };
 
 /// Takes them and the choice among them out of a request, and says whether the client speaks of `functions`.

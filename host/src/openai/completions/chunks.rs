@@ -2,7 +2,7 @@
 
 use super::super::usage::UsageBody;
 use super::super::{ApiError, DONE, Head};
-use super::{Form, choice, write};
+use super::{Form, WORDS, choice, write};
 use crate::turn::{Delta, Finish};
 
 /// Writes one answer. `[DONE]` comes last; a failure comes last too, and nothing follows it.
@@ -42,7 +42,7 @@ impl Chunks {
             }
             Delta::Failed(error) => {
                 self.ended = true;
-                out.push(ApiError::from(error).to_json());
+                out.push(ApiError::from(error).in_words(&WORDS).to_json());
             }
         }
     }

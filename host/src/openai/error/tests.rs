@@ -57,6 +57,7 @@ fn failures() -> Vec<(turn::Error, u16, &'static str, &'static str)> {
         (overrun(Timer::StreamIdle), 504, timeout, "stream_idle_timeout"),
         (overrun(Timer::Idle), 504, timeout, "idle_timeout"),
         (overrun(Timer::ProtoIdle), 504, timeout, "proto_idle_timeout"),
+        (turn::Error::NotJson, 502, server, "answer_not_json"),
         (turn::Error::Restarted(secret()), 502, server, "upstream_restarted"),
         (turn::Error::Interrupted, 502, server, "turn_interrupted"),
         (turn::Error::Draining, 503, server, "shutting_down"),
@@ -87,17 +88,80 @@ fn clients_are_told_whether_to_try_again() {
     let retry = |failure| ApiError::from(failure).retry_after_ms;
     assert!(retry(turn::Error::Codex(codex::Error::Busy)) > Some(0));
     assert!(retry(turn::Error::Draining) > Some(0));
+    let exited = codex::Error::WorkerExited(String::new());
+    assert!(retry(turn::Error::Codex(exited)) > Some(0));
     assert_eq!(retry(upstream(Cause::Quota)), None);
-    let header = ("x-should-retry".to_owned(), "false".to_owned());
-    for (cause, never) in [
-        (Cause::Quota, true),
-        (Cause::Credential, true),
-        (Cause::RateLimited, false),
-        (Cause::Overloaded, false),
+    for (failure, never) in [
+        (upstream(Cause::Quota), true),
+        (upstream(Cause::Credential), true),
+        (overrun(Timer::Total), true),
+        (overrun(Timer::StreamIdle), false),
+        (upstream(Cause::RateLimited), false),
+        (upstream(Cause::Overloaded), false),
+        (turn::Error::NotJson, false),
     ] {
-        let headers = ApiError::from(upstream(cause)).headers.clone();
-        assert_eq!(headers.contains(&header), never, "{cause}");
+        let headers = ApiError::from(failure.clone()).headers.clone();
+        assert_eq!(headers.contains(&do_not_retry()), never, "{failure}");
     }
+}
+
+#[test]
+fn a_providers_time_to_wait_is_passed_on() {
+    for (message, ms) in [
+        ("rate limit exceeded: Please try again in 0.5s.", Some(500)),
+        ("Please try again in 20s. Visit https://…", Some(20_000)),
+        ("try again in 6m0s", Some(360_000)),
+        ("try again in 1h1m1.5s, or later", Some(3_661_500)),
+        ("try again in 123ms", Some(123)),
+        ("try again in 0s", Some(1)),
+        ("try again in 99999999999999999999s", Some(86_400_000)),
+        ("try again at 1:04 PM.", None),
+        ("try again in a moment", None),
+        ("try again in ", None),
+        ("try again in 5", None),
+        ("try again in 1.2.3s", None),
+        ("too many requests", None),
+    ] {
+        for cause in [Cause::RateLimited, Cause::Overloaded] {
+            let failure = turn::Error::Codex(codex::Error::Upstream {
+                cause,
+                status: None,
+                message: message.to_owned(),
+            });
+            assert_eq!(ApiError::from(failure).retry_after_ms, ms, "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_request_the_provider_finds_too_large_keeps_that_status() {
+    for (status, told) in [
+        (None, 400),
+        (Some(400), 400),
+        (Some(413), 413),
+        (Some(422), 422),
+        (Some(500), 400),
+    ] {
+        let failure = turn::Error::Codex(codex::Error::Upstream {
+            cause: Cause::InvalidRequest,
+            status,
+            message: "no".to_owned(),
+        });
+        assert_eq!(ApiError::from(failure).status, told);
+    }
+}
+
+#[test]
+fn a_dialect_has_its_own_names() {
+    let words = [("messages", "input")];
+    let told = ApiError::from(upstream(Cause::ContextLength)).in_words(&words);
+    assert_eq!(told.param.as_deref(), Some("input"));
+    let told = ApiError::from(upstream(Cause::ModelNotFound)).in_words(&words);
+    assert_eq!(told.param.as_deref(), Some("model"));
+    assert_eq!(
+        ApiError::from(turn::Error::Draining).in_words(&words).param,
+        None
+    );
 }
 
 #[test]

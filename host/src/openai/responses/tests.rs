@@ -184,6 +184,10 @@ fn functions_are_offered_as_they_were_given() {
         assert_eq!(plan.history.len(), 1 + usize::from(says.is_some()));
         assert!(last.contains(says.unwrap_or("hi")), "{choice}: {last}");
     }
+    let allowed = json!({"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "g"}]});
+    let (plan, ..) = planned(hi_with(&json!({"tools": [f, g], "tool_choice": allowed})));
+    assert_eq!(plan.tools, expected[1..]);
+    assert!(format!("{:?}", plan.history.last()).contains("must call at least one"));
     let (plan, rules, _) = planned(hi_with(&json!({"tools": [f], "tool_choice": "none"})));
     assert!(plan.tools.is_empty() && !rules.tools);
 }
@@ -311,6 +315,13 @@ fn tools_that_are_no_functions_are_refused_by_name() {
             choice(json!({"type": "function", "name": "g"})),
             VALUE,
             "tool_choice.name",
+        ),
+        (
+            choice(
+                json!({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "g"}]}),
+            ),
+            VALUE,
+            "tool_choice.tools[0].name",
         ),
         (
             choice(json!({"type": "web_search"})),

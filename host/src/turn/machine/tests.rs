@@ -54,6 +54,14 @@ fn call(name: &str) -> Event {
     }
 }
 
+fn json_object() -> Rules {
+    Rules {
+        json_object: true,
+        tools: true,
+        ..Rules::default()
+    }
+}
+
 fn overrun(timer: Timer) -> Error {
     Error::Timeout { timer, after_ms: 5 }
 }

@@ -267,6 +267,23 @@ fn agent() -> Decoder {
 }
 
 #[test]
+fn a_clients_function_named_as_an_agents_own_is_told_apart() {
+    let mut decoder = Decoder::agent(&[Tool {
+        name: "exec_command".to_owned(),
+        description: None,
+        parameters: serde_json::json!({}),
+    }]);
+    let call = |name: &str| {
+        format!(
+            r#"rawResponseItem/completed {{"turnId":"k","item":{{"type":"function_call","call_id":"c","name":"{name}","arguments":""}}}}"#
+        )
+    };
+    let (own, clients) = (call("exec_command"), call("client_exec_command"));
+    let events = feed(&mut decoder, &[STARTED, &own, &clients]);
+    assert_eq!(told(&events), "[exec_command ]");
+}
+
+#[test]
 fn an_agents_own_tools_are_not_calls_for_the_client() {
     let call = |members: &str| {
         format!(

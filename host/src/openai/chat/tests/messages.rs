@@ -133,7 +133,10 @@ fn a_function_message_answers_the_latest_call_of_its_name() {
 
 #[test]
 fn pictures_stay_in_their_place() {
-    let (one, two) = ("data:image/png;base64,aGk=", "DATA:IMAGE/webp;base64,aGk=");
+    let (one, two) = (
+        "data:image/png;base64,iVBORw0KGgo=",
+        "DATA:IMAGE/webp;base64,iVBORw0KGgo=",
+    );
     let content = json!([
         {"type": "text", "text": "this"},
         {"type": "image_url", "image_url": {"url": one}},
@@ -160,7 +163,8 @@ fn pictures_stay_in_their_place() {
 #[test]
 fn the_prompts_tokens_are_estimated_from_its_text() {
     let call = json!({"id": "c", "function": {"name": "four", "arguments": "{\"a\":1}"}});
-    let image = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}});
+    let image =
+        json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}});
     let messages = json!([
         {"role": "system", "content": "12345678"},
         {"role": "user", "content": [{"type": "text", "text": "1234"}, image]},
@@ -200,7 +204,7 @@ fn messages_that_are_none_are_refused() {
 #[test]
 fn content_parts_that_codex_cannot_take_are_refused() {
     let image = |image: Value| json!({"type": "image_url", "image_url": image});
-    let bare = json!("data:image/png;base64,aa");
+    let bare = json!("data:image/png;base64,iVBORw0KGgo=");
     for (role, part, code, at) in [
         ("user", json!("text"), TYPE, ""),
         ("user", json!({}), MISSING, ".type"),
@@ -256,7 +260,7 @@ fn pictures_that_would_have_to_be_fetched_are_refused() {
         let param = "messages[0].content[0].image_url";
         assert_messages_refused(&[(messages, "invalid_image_url", param)]);
     }
-    let messages = with(json!({"url": "data:image/png;base64,aa", "detail": "ultra"}));
+    let messages = with(json!({"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "ultra"}));
     let param = "messages[0].content[0].image_url.detail";
     assert_messages_refused(&[(messages, VALUE, param)]);
 }

@@ -66,6 +66,43 @@ fn a_choice_is_put_into_words() {
 }
 
 #[test]
+fn only_allowed_tools_are_offered() {
+    let tool = |name: &str| json!({"type": "function", "function": {"name": name}});
+    let tools = json!([tool("f"), tool("g"), tool("h")]);
+    for (mode, allowed, offered, says) in [
+        ("auto", json!([tool("h"), tool("f")]), &["f", "h"][..], None),
+        ("auto", json!([]), &[], None),
+        (
+            "required",
+            json!([tool("g")]),
+            &["g"],
+            Some("must call at least one"),
+        ),
+    ] {
+        let choice =
+            json!({"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": allowed}});
+        let request = hi_with(&json!({"tools": tools, "tool_choice": choice}));
+        let (plan, rules) = request.into_plan(Target::default());
+        let names: Vec<&str> = plan.tools.iter().map(|tool| tool.name.as_str()).collect();
+        assert_eq!(names, offered, "{choice}");
+        assert_eq!(rules.tools, !offered.is_empty());
+        assert_instruction(&plan.history, says);
+    }
+}
+
+#[test]
+fn a_choice_names_the_function_as_the_model_is_told_of_it() {
+    let tool = json!({"type": "function", "function": {"name": "exec_command"}});
+    let plan = plan(hi_with(&json!({"tools": [tool], "tool_choice": tool})));
+    assert_eq!(
+        plan.tools[0].name, "exec_command",
+        "Codex's names are Codex's affair"
+    );
+    let says = "must call the function `client_exec_command`";
+    assert_instruction(&plan.history, Some(says));
+}
+
+#[test]
 fn tools_that_are_none_are_refused() {
     let tool = |function: Value| json!({"tools": [{"type": "function", "function": function}]});
     let twice = json!({"type": "function", "function": {"name": "f"}});
@@ -122,15 +159,49 @@ fn choices_that_cannot_be_met_are_refused() {
     let tools = json!([{"type": "function", "function": {"name": "f"}}]);
     let with = |choice: Value| json!({"tools": tools, "tool_choice": choice});
     let named = |function: Value| with(json!({"type": "function", "function": function}));
+    let allowed = |tools: Value| with(json!({"type": "allowed_tools", "allowed_tools": tools}));
     let call = |choice: Value| json!({"functions": [{"name": "f"}], "function_call": choice});
     assert_refused(&[
         (with(json!("always")), VALUE, "tool_choice"),
         (with(json!(1)), TYPE, "tool_choice"),
         (with(json!({})), MISSING, "tool_choice.type"),
+        (with(json!({"type": "custom"})), VALUE, "tool_choice.type"),
         (
             with(json!({"type": "allowed_tools"})),
+            MISSING,
+            "tool_choice.allowed_tools",
+        ),
+        (
+            allowed(json!({"tools": []})),
+            MISSING,
+            "tool_choice.allowed_tools.mode",
+        ),
+        (
+            allowed(json!({"mode": "none", "tools": []})),
             VALUE,
-            "tool_choice.type",
+            "tool_choice.allowed_tools.mode",
+        ),
+        (
+            allowed(json!({"mode": "auto"})),
+            MISSING,
+            "tool_choice.allowed_tools.tools",
+        ),
+        (
+            allowed(json!({"mode": "required", "tools": []})),
+            "empty_array",
+            "tool_choice.allowed_tools.tools",
+        ),
+        (
+            allowed(
+                json!({"mode": "auto", "tools": [{"type": "function", "function": {"name": "g"}}]}),
+            ),
+            VALUE,
+            "tool_choice.allowed_tools.tools[0].function.name",
+        ),
+        (
+            allowed(json!({"mode": "auto", "tools": [{"type": "mcp"}]})),
+            VALUE,
+            "tool_choice.allowed_tools.tools[0].type",
         ),
         (named(json!(null)), MISSING, "tool_choice.function"),
         (named(json!({})), MISSING, "tool_choice.function.name"),

@@ -66,7 +66,7 @@ fn calls_their_outputs_and_reasoning_are_read_in_order() {
 
 #[test]
 fn pictures_stay_in_their_place() {
-    let url = "data:image/png;base64,aGk=";
+    let url = "data:image/png;base64,iVBORw0KGgo=";
     let image = |detail: Option<&str>| Part::Image {
         url: url.to_owned(),
         detail: detail.map(str::to_owned),

@@ -181,3 +181,62 @@ fn cuts(script: &[Event]) -> Vec<Vec<Event>> {
     cuts.push(characters.collect());
     cuts
 }
+
+#[test]
+fn an_answer_that_should_be_a_json_object_is_checked_when_it_is_complete() {
+    let cut = Rules {
+        max_tokens: Some(1),
+        ..json_object()
+    };
+    let stopped = Rules {
+        stop: vec![",".to_owned()],
+        ..json_object()
+    };
+    for (rules, words, expected) in [
+        (
+            json_object(),
+            &[" {\"a\"", ": [1, {}]}\n", ":completed"][..],
+            " {\"a\": [1, {}]}\n#Stop",
+        ),
+        (json_object(), &["{}", ":sampled", ":completed"], "{}#Stop"),
+        (
+            json_object(),
+            &["Sure: {}", ":completed"],
+            "Sure: {}#answer_not_json",
+        ),
+        (
+            json_object(),
+            &["```json\n{}\n```", ":completed"],
+            "```json\n{}\n```#answer_not_json",
+        ),
+        (
+            json_object(),
+            &["{}", ":break", "{}", ":completed"],
+            "{}\n\n{}#answer_not_json",
+        ),
+        (json_object(), &["1", ":completed"], "1#answer_not_json"),
+        (
+            json_object(),
+            &["{\"a\": 1", ":completed"],
+            "{\"a\": 1#answer_not_json",
+        ),
+        (json_object(), &[":completed"], "#answer_not_json"),
+        // What is cut is not the model's last word, and what calls functions has not answered yet.
+        (json_object(), &["{\"a\"", ":max"], "{\"a\"#Length"),
+        (
+            json_object(),
+            &["{\"a\"", ":filter"],
+            "{\"a\"#ContentFilter",
+        ),
+        (
+            json_object(),
+            &["Hm.", "[f]", ":sampled"],
+            "Hm.[0 f]!#ToolCalls",
+        ),
+        (cut, &["{\"a\": 1}", ":completed"], "{\"a\"!#Length"),
+        (stopped, &["{\"a\": 1,", ":completed"], "{\"a\": 1!#Stop"),
+        (Rules::default(), &["no JSON", ":completed"], "no JSON#Stop"),
+    ] {
+        assert_eq!(told(&play(rules, words)), expected, "{words:?}");
+    }
+}

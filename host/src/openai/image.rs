@@ -1,0 +1,118 @@
+//! Pictures inside a request, checked before Codex sees them: what it cannot read it replaces by a remark, silently.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::ApiError;
+
+/// The largest picture, in bytes: as OpenAI's.
+const MOST_BYTES: usize = 20 << 20;
+
+/// What Codex 0.169.0 can read, by how the bytes begin; it corrects a media type that says otherwise.
+fn is_known(bytes: &[u8]) -> bool {
+    let is_webp = bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP".as_slice());
+    let beginnings: [&[u8]; 4] = [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a"];
+    is_webp || beginnings.iter().any(|known| bytes.starts_with(known))
+}
+
+/// Checks a picture's URL. `param`: where it is in the request.
+///
+/// # Errors
+/// 400 with one of OpenAI's codes: no data URL, not base64, too large, or no picture that Codex can read.
+pub(super) fn check(url: &str, param: &str) -> Result<(), ApiError> {
+    let refuse = |code, message: &str| {
+        let error = ApiError::invalid_request(code, message.to_owned());
+        Err(error.about(param))
+    };
+    let is_data = url
+        .get(..11)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:image/"));
+    if !is_data {
+        let message = "This gateway fetches no images: send the image itself, as a data URL \
+                       (data:image/png;base64,…).";
+        return refuse("invalid_image_url", message);
+    }
+    let is_base64 = |head: &&str| {
+        head.rsplit(';')
+            .next()
+            .is_some_and(|word| word.eq_ignore_ascii_case("base64"))
+    };
+    let coded = url.split_once(',').filter(|(head, _)| is_base64(head));
+    let Some((_, coded)) = coded else {
+        let message = "A data URL of an image has to be in base64 (data:image/png;base64,…).";
+        return refuse("invalid_image_url", message);
+    };
+    if coded.len() / 4 * 3 > MOST_BYTES {
+        return refuse("image_too_large", "An image may have at most 20 MiB.");
+    }
+    match STANDARD.decode(coded) {
+        Ok(bytes) if bytes.is_empty() => refuse("empty_image_file", "The image is empty."),
+        Ok(bytes) if is_known(&bytes) => Ok(()),
+        Ok(_) => {
+            let message = "The image is none that Codex can read: send PNG, JPEG, GIF or WebP.";
+            refuse("unsupported_image_media_type", message)
+        }
+        Err(error) => {
+            let message = format!("The image is not valid base64: {error}.");
+            refuse("invalid_base64_image", &message)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(head: &str, bytes: &[u8]) -> String {
+        format!("{head}{}", STANDARD.encode(bytes))
+    }
+
+    #[test]
+    fn pictures_that_codex_can_read_pass() {
+        let webp = b"RIFF\x24\0\0\0WEBPVP8 ";
+        let formats: [&[u8]; 4] = [b"\x89PNG\r\n\x1a\n\0", b"\xff\xd8\xff\xe0", b"GIF89a", webp];
+        for bytes in formats {
+            for head in [
+                "data:image/png;base64,",
+                "data:image/jpg;base64,",
+                "DATA:IMAGE/PNG;BASE64,",
+                "data:image/png;charset=utf-8;base64,",
+            ] {
+                assert_eq!(check(&url(head, bytes), "p"), Ok(()), "{head} {bytes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_codex_would_leave_out_is_refused_with_its_place() {
+        let png = "data:image/png;base64,";
+        let large = format!("{png}{}", "A".repeat(MOST_BYTES / 3 * 4 + 8));
+        for (url, code) in [
+            (
+                "https://example.com/cat.png".to_owned(),
+                "invalid_image_url",
+            ),
+            (
+                url("data:application/pdf;base64,", b"%PDF"),
+                "invalid_image_url",
+            ),
+            ("data:image/png,abc".to_owned(), "invalid_image_url"),
+            ("data:image/png;base64".to_owned(), "invalid_image_url"),
+            (png.to_owned(), "empty_image_file"),
+            (format!("{png}!!!!"), "invalid_base64_image"),
+            (format!("{png}iVBO Rw=="), "invalid_base64_image"),
+            (format!("{png}iVB"), "invalid_base64_image"),
+            (url(png, b"<svg/>"), "unsupported_image_media_type"),
+            (
+                url(png, b"RIFF\x24\0\0\0WAVE"),
+                "unsupported_image_media_type",
+            ),
+            (url(png, b"\x89PN"), "unsupported_image_media_type"),
+            (large, "image_too_large"),
+        ] {
+            let error = check(&url, "messages[0].x").expect_err(&url);
+            let found = (error.status, &*error.code, error.param.as_deref());
+            assert_eq!(found, (400, code, Some("messages[0].x")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Clients that leave before their answer is complete: their turns end at once, or run on where the operator wants that.
+
+use std::path::PathBuf;
+
+use codex_gateway_tests::gateway::{Gateway, Setup, say, stream};
+use codex_gateway_tests::sse::Events;
+use serde_json::{Value, json};
+
+async fn fake(kill: &str) -> Gateway {
+    let setup = Setup::codex(env!("CARGO_BIN_EXE_fake-codex"));
+    setup.var("PROXY_KILL_ON_DISCONNECT", kill).start().await
+}
+
+/// A file that the fake waits for after its first word.
+fn gate(gateway: &Gateway) -> PathBuf {
+    gateway.home().join("gate")
+}
+
+fn waiting(gateway: &Gateway) -> String {
+    let gate = gate(gateway);
+    json!({"fake": {"text": ["one ", "two"], "gate": gate}}).to_string()
+}
+
+/// How often the fake was asked this.
+fn asked(gateway: &Gateway, method: &str) -> usize {
+    let journal = std::fs::read_to_string(gateway.home().join("fake-log.ndjson")).unwrap();
+    let lines = journal.lines().map(serde_json::from_str::<Value>);
+    lines
+        .flatten()
+        .filter(|line| line["method"] == method)
+        .count()
+}
+
+/// A client that has its first word, and goes.
+async fn leave_a_stream(gateway: &Gateway) {
+    let body = stream(&waiting(gateway));
+    let mut events = Events::of(gateway.chat(&body).send().await.unwrap());
+    // The role, and the word.
+    assert!(events.next().await.is_some());
+    assert!(events.next().await.is_some());
+}
+
+/// A client that has nothing yet, and goes.
+async fn leave_an_answer(gateway: &Gateway) {
+    let before = asked(gateway, "turn/start");
+    let request = tokio::spawn(gateway.chat(&say(&waiting(gateway))).send());
+    gateway
+        .until(|gateway| asked(gateway, "turn/start") > before, "turn")
+        .await;
+    // By the time another turn has come and gone, that one is well under way.
+    let quick = gateway.chat(&say("hi")).send().await.unwrap();
+    assert_eq!(quick.status(), 200);
+    request.abort();
+    assert!(request.await.unwrap_err().is_cancelled());
+}
+
+async fn idle(gateway: &Gateway) {
+    gateway
+        .until(|gateway| gateway.backend.status().turns == 0, "free worker")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_ends_its_turn() {
+    let gateway = fake("true").await;
+    leave_a_stream(&gateway).await;
+    idle(&gateway).await;
+    assert_eq!(asked(&gateway, "turn/interrupt"), 1);
+    leave_an_answer(&gateway).await;
+    idle(&gateway).await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_outlives_its_client_where_it_shall() {
+    let gateway = fake("false").await;
+    leave_a_stream(&gateway).await;
+    leave_an_answer(&gateway).await;
+    // And by then whoever left would have been interrupted.
+    let quick = gateway.chat(&say("hi")).send().await.unwrap();
+    assert_eq!(quick.status(), 200);
+    std::fs::write(gate(&gateway), "").unwrap();
+    idle(&gateway).await;
+    assert_eq!(
+        asked(&gateway, "turn/interrupt"),
+        0,
+        "both ran to their end"
+    );
+    gateway.stop().await;
+}

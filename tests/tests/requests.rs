@@ -1,0 +1,186 @@
+//! What a request may ask for, end to end: names that are Codex's own, forms of the answer, pictures, each dialect's words.
+
+use codex_gateway_tests::gateway::{Gateway, KEY, Setup, say};
+use codex_gateway_tests::sse::{self, Event, Events};
+use serde_json::{Value, json};
+
+async fn fake() -> Gateway {
+    Setup::codex(env!("CARGO_BIN_EXE_fake-codex")).start().await
+}
+
+fn script(script: Value) -> String {
+    json!({"fake": script}).to_string()
+}
+
+async fn post(gateway: &Gateway, path: &str, body: &Value) -> reqwest::Response {
+    let url = format!("{}{path}", gateway.origin);
+    let request = gateway.client.post(url).bearer_auth(KEY).json(body);
+    request.send().await.unwrap()
+}
+
+async fn json_of(response: reqwest::Response) -> (u16, Value) {
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+/// What the fake was asked last by this method.
+fn last(gateway: &Gateway, method: &str) -> Value {
+    let journal = std::fs::read_to_string(gateway.home().join("fake-log.ndjson")).unwrap();
+    let lines = journal.lines().map(serde_json::from_str::<Value>);
+    let mut asked = lines.flatten().filter(|line| line["method"] == method);
+    asked.next_back().unwrap()["params"].take()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_may_have_a_name_that_is_codexs_own() {
+    let gateway = fake().await;
+    // The model knows the functions by other names.
+    let call = |name: &str, id: &str| json!({"name": name, "arguments": "{}", "id": id});
+    let calls = [
+        call("client_exec_command", "c1"),
+        call("mcp-_files__read", "c2"),
+    ];
+    let tool = |name: &str| json!({"type": "function", "function": {"name": name}});
+    let mut body = say(&script(json!({"call": calls})));
+    body["tools"] = json!([
+        tool("exec_command"),
+        tool("mcp__files__read"),
+        tool("get_weather")
+    ]);
+    let (status, answer) = json_of(gateway.chat(&body).send().await.unwrap()).await;
+    assert_eq!(status, 200, "{answer}");
+    let message = &answer["choices"][0]["message"];
+    let names: Vec<&Value> = message["tool_calls"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|call| &call["function"]["name"])
+        .collect();
+    assert_eq!(names, ["exec_command", "mcp__files__read"]);
+    let offered = last(&gateway, "thread/start");
+    let offered: Vec<&Value> = offered["dynamicTools"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tool| &tool["name"])
+        .collect();
+    assert_eq!(
+        offered,
+        ["client_exec_command", "mcp-_files__read", "get_weather"]
+    );
+
+    // What the client sends back is told by the same names.
+    body["messages"] = json!([
+        {"role": "user", "content": "go"},
+        message,
+        {"role": "tool", "tool_call_id": "c1", "content": "done"},
+        {"role": "tool", "tool_call_id": "c2", "content": "read"},
+    ]);
+    let (status, answer) = json_of(gateway.chat(&body).send().await.unwrap()).await;
+    assert_eq!(status, 200, "{answer}");
+    let told = last(&gateway, "thread/inject_items");
+    assert_eq!(told["items"][1]["name"], "client_exec_command");
+    assert_eq!(told["items"][2]["name"], "mcp-_files__read");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_no_json_object_is_none() {
+    let gateway = fake().await;
+    let asking = |text: &str| {
+        let mut body = say(&script(json!({"text": [text]})));
+        body["response_format"] = json!({"type": "json_object"});
+        body
+    };
+    let (status, answer) =
+        json_of(gateway.chat(&asking(" {\"a\": 1}")).send().await.unwrap()).await;
+    let content = &answer["choices"][0]["message"]["content"];
+    assert_eq!((status, content), (200, &json!(" {\"a\": 1}")));
+
+    let mut prose = asking("Here you are: {\"a\": 1}");
+    let (status, answer) = json_of(gateway.chat(&prose).send().await.unwrap()).await;
+    let code = &answer["error"]["code"];
+    assert_eq!((status, code), (502, &json!("answer_not_json")), "{answer}");
+    prose["stream"] = json!(true);
+    let events = Events::of(gateway.chat(&prose).send().await.unwrap())
+        .rest()
+        .await;
+    assert_eq!(sse::text(&events), "Here you are: {\"a\": 1}");
+    assert_eq!(sse::error(&events).unwrap()["code"], "answer_not_json");
+    assert!(!events.contains(&Event::Done), "it is not complete");
+
+    let input = script(json!({"text": ["prose"]}));
+    let body = json!({"input": input, "text": {"format": {"type": "json_object"}}});
+    let (status, answer) = json_of(post(&gateway, "/v1/responses", &body).await).await;
+    let code = &answer["error"]["code"];
+    assert_eq!((status, code), (502, &json!("answer_not_json")), "{answer}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_that_codex_would_leave_out_is_refused() {
+    let gateway = fake().await;
+    let picture = |url: &str| {
+        let part = json!({"type": "image_url", "image_url": {"url": url}});
+        json!({"messages": [{"role": "user", "content": [part]}]})
+    };
+    let png = "data:image/png;base64,iVBORw0KGgo=";
+    assert_eq!(
+        gateway.chat(&picture(png)).send().await.unwrap().status(),
+        200
+    );
+    let svg = "data:image/svg+xml;base64,PHN2Zy8+";
+    let (status, answer) = json_of(gateway.chat(&picture(svg)).send().await.unwrap()).await;
+    assert_eq!(status, 400);
+    let error = &answer["error"];
+    assert_eq!(error["code"], "unsupported_image_media_type");
+    assert_eq!(error["param"], "messages[0].content[0].image_url");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_dialect_is_told_of_mistakes_in_its_own_words() {
+    let gateway = fake().await;
+    // Nothing was said before: a stream, too, has the status of its failure.
+    let failure =
+        json!({"text": [], "error": {"codexErrorInfo": "contextWindowExceeded", "message": "no"}});
+    let prompt = script(failure);
+    for (path, mut body, param) in [
+        ("/v1/chat/completions", say(&prompt), "messages"),
+        ("/v1/responses", json!({"input": prompt}), "input"),
+        ("/v1/completions", json!({"prompt": prompt}), "prompt"),
+    ] {
+        for stream in [false, true] {
+            body["stream"] = json!(stream);
+            let response = post(&gateway, path, &body).await;
+            let (status, answer) = json_of(response).await;
+            let found = (status, answer["error"]["param"].as_str());
+            assert_eq!(found, (400, Some(param)), "{path}: {answer}");
+        }
+    }
+    for (path, body, param) in [
+        (
+            "/v1/chat/completions",
+            json!({"messages": [{"role": "user", "content": "hi"}], "reasoning_effort": "huge"}),
+            "reasoning_effort",
+        ),
+        (
+            "/v1/responses",
+            json!({"input": "hi", "reasoning": {"effort": "huge"}}),
+            "reasoning.effort",
+        ),
+        (
+            "/v1/responses",
+            json!({"input": "hi", "model": "gpt-nope"}),
+            "model",
+        ),
+        (
+            "/v1/completions",
+            json!({"prompt": "hi", "model": "gpt-nope"}),
+            "model",
+        ),
+    ] {
+        let (_, answer) = json_of(post(&gateway, path, &body).await).await;
+        assert_eq!(answer["error"]["param"], param, "{path}: {answer}");
+    }
+    gateway.stop().await;
+}
