@@ -15,14 +15,16 @@ mod mailbox;
 pub(crate) mod names;
 pub mod plan;
 mod proto;
+mod stamp;
 mod stderr;
+mod turnstile;
 
 use std::fmt;
 
 pub use app_server::CatalogueError;
-pub use backend::{Backend, Choice, StartError, Status, Turn};
+pub use backend::{Backend, Choice, StartError, Status, Turn, WorkerStatus};
 pub use binary::{Probe, ProbeError, locate, probe};
-pub use config::{Config, Mode, Sandbox};
+pub use config::{Config, Mode, Recycling, Sandbox};
 pub use plan::{Item, Part, Plan, Role, Tool};
 
 /// Tokens the model provider counted for one turn.

@@ -173,6 +173,15 @@ impl Gateway {
             .json(body)
     }
 
+    /// The process id of the first of its long-lived Codex children.
+    pub fn worker(&self) -> u32 {
+        let workers = self.backend.status().workers;
+        workers
+            .first()
+            .and_then(|worker| worker.pid)
+            .expect("a child")
+    }
+
     /// Begins to stop it: what runs may finish.
     pub fn begin_stop(&self) {
         self.stop.cancel();

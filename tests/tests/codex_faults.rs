@@ -139,15 +139,18 @@ async fn every_thread_is_closed_however_its_turn_ended() {
         .until(|gateway| gateway.backend.status().turns == 0, "free lease")
         .await;
     let journal = journal(&gateway);
-    let count = |method: &str| {
-        journal
-            .iter()
-            .filter(|line| line.to_string().contains(&format!("\"{method}\"")))
-            .count()
+    let threads = |method: &str| {
+        let calls = journal.iter().filter(|line| line["method"] == method);
+        let threads = calls.filter_map(|call| call["params"]["threadId"].as_str());
+        threads.collect::<std::collections::BTreeSet<_>>()
     };
-    assert_eq!(count("thread/start"), 3);
-    assert_eq!(count("thread/unsubscribe"), 3, "{journal:#?}");
-    assert_eq!(count("turn/interrupt"), 1);
+    assert_eq!(threads("turn/start").len(), 3);
+    assert_eq!(
+        threads("turn/start"),
+        threads("thread/unsubscribe"),
+        "{journal:#?}"
+    );
+    assert_eq!(threads("turn/interrupt").len(), 1);
     gateway.stop().await;
 }
 
@@ -220,7 +223,7 @@ async fn shutting_down_leaves_no_child_and_no_folder() {
             .unwrap(),
     );
     assert!(running.next().await.is_some());
-    let pid = gateway.backend.status().pid.unwrap();
+    let pid = gateway.worker();
     let cwd = journal(&gateway)
         .iter()
         .rev()

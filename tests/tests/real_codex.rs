@@ -184,7 +184,7 @@ async fn a_killed_child_fails_its_stream_and_the_next_one_serves() {
     let mut events = Events::of(gateway.chat(&script(endless, true)).send().await.unwrap());
     provider.wait_for(|counts| counts.stalled == 1).await;
     assert!(events.next().await.is_some());
-    let pid = gateway.backend.status().pid.expect("a child");
+    let pid = gateway.worker();
     kill(pid);
     let rest = events.rest().await;
     assert_eq!(
@@ -194,7 +194,10 @@ async fn a_killed_child_fails_its_stream_and_the_next_one_serves() {
     assert!(!rest.contains(&Event::Done));
     gateway
         .until(
-            |gateway| gateway.backend.status().pid.is_some_and(|new| new != pid),
+            |gateway| {
+                let workers = gateway.backend.status().workers;
+                workers.iter().any(|new| new.pid != Some(pid))
+            },
             "new child",
         )
         .await;

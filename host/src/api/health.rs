@@ -24,7 +24,9 @@ fn backend(shared: &Shared) -> Value {
         "reason": status.reason,
         "version": status.version,
         "restarts": status.restarts,
+        "recycled": status.recycled,
         "turns": status.turns,
+        "workers": status.workers,
     })
 }
 

@@ -1,18 +1,23 @@
-//! The backend that runs turns on a long-lived `codex app-server`: leases, and the way to a turn.
+//! The backend that runs turns on long-lived `codex app-server` processes: leases, and the way to a turn.
 
 mod catalogue;
 mod decode;
 mod exchange;
 mod launch;
+mod pool;
 mod protocol;
 mod rpc;
 mod schema;
 mod supervise;
+mod threads;
+mod wear;
+mod worker;
 mod workplace;
 
-use std::time::Duration;
+use std::pin::pin;
+use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -20,33 +25,34 @@ use super::backend::{InFlight, StartError};
 use super::binary::{self, Probe};
 use super::command;
 use super::folder::Folder;
+use super::turnstile::Full;
 use super::{Config, Error, Mode, Model, Plan, Status};
 use catalogue::Catalogue;
 pub use catalogue::CatalogueError;
 pub(super) use exchange::Exchange;
-use supervise::{Ready, Supervisor};
+use pool::{Lease, Pool};
+use supervise::Supervisor;
 use workplace::Site;
 
-/// One worker, the turns on it, and what starts it again.
+/// The workers, the turns on them, and what starts them again.
 #[derive(Debug)]
 pub(super) struct AppServer {
-    ready: watch::Receiver<Option<Ready>>,
+    pool: Arc<Pool>,
     status: watch::Sender<Status>,
     models: Vec<Model>,
     default_model: String,
-    lease_wait: Duration,
-    buffer_bytes: usize,
+    config: Arc<Config>,
     /// Where agents work.
     site: Option<Site>,
-    /// The supervisor and every turn.
+    /// The supervisors and every turn.
     tasks: TaskTracker,
     shutdown: CancellationToken,
-    /// A backend nobody holds any more shuts its worker down.
+    /// A backend nobody holds any more shuts its workers down.
     _shutdown_on_drop: DropGuard,
 }
 
 impl AppServer {
-    /// Asks the program for its models and starts the supervisor. Does not wait for the worker.
+    /// Asks the program for its models and starts the supervisors. Does not wait for a worker.
     pub(super) async fn start(config: Config, probe: Probe) -> Result<Self, StartError> {
         let Probe {
             version,
@@ -70,26 +76,31 @@ impl AppServer {
             Mode::Chat => None,
             Mode::Agent(sandbox) => Some(Site::make(&config, sandbox, &folder)?),
         };
+        let (status, _) = watch::channel(Status::starting("app-server", version));
+        let pool = Pool::new(config.max_turns, config.queue_max, status.clone());
+        let config = Arc::new(config);
+        // An agent's thread has a folder of its own: none can be prepared.
+        let usual = site.is_none().then(|| Plan {
+            model: catalogue.default.clone(),
+            ..Plan::default()
+        });
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let (ready_sender, ready) = watch::channel(None);
-        let (status, _) = watch::channel(Status::starting("app-server", version));
-        let (lease_wait, buffer_bytes) = (config.lease_wait, config.buffer_bytes);
         let supervisor = Supervisor {
-            config,
-            folder,
-            ready: ready_sender,
+            config: Arc::clone(&config),
+            folder: Arc::new(folder),
+            pool: Arc::clone(&pool),
             status: status.clone(),
+            usual: usual.map(Arc::new),
             shutdown: shutdown.clone(),
         };
-        tasks.spawn(supervisor.run());
+        tasks.spawn(supervise::run_all(supervisor));
         Ok(Self {
-            ready,
+            pool,
             status,
             models: catalogue.models,
             default_model: catalogue.default,
-            lease_wait,
-            buffer_bytes,
+            config,
             site,
             tasks,
             _shutdown_on_drop: shutdown.clone().drop_guard(),
@@ -99,16 +110,18 @@ impl AppServer {
 
     /// Starts a turn. Dropping the future gives back whatever it had taken.
     pub(super) async fn start_turn(&self, plan: Plan) -> Result<Exchange, Error> {
-        let (worker, lease) = self.lease().await?;
+        let lease = self.lease().await?;
         let in_flight = InFlight::new(self.status.clone());
         let workplace = self.site.as_ref().map(|site| site.prepare(&plan));
         let place = (&plan, workplace.transpose()?);
-        let (exchange, task) =
-            exchange::prepare(worker.connection, lease, place, self.buffer_bytes);
+        let (exchange, task) = exchange::prepare(lease, place, self.config.buffer_bytes);
         let (started, begun) = oneshot::channel();
         self.tasks.spawn(async move {
-            task.run(plan, started).await;
+            let kind = task.run(plan, started).await;
             drop(in_flight);
+            if let Some(kind) = kind {
+                kind.prepare().await;
+            }
         });
         match begun.await {
             Ok(result) => result.map(|()| exchange),
@@ -118,37 +131,38 @@ impl AppServer {
         }
     }
 
-    /// Waits for a ready worker with a free lease, but not for long.
-    async fn lease(&self) -> Result<(Ready, OwnedSemaphorePermit), Error> {
-        let mut ready = self.ready.clone();
+    /// Waits for a worker that is free: in order, not in a crowd, and not for long where there is no worker at all.
+    async fn lease(&self) -> Result<Lease, Error> {
+        let Config {
+            lease_wait,
+            queue_wait,
+            ..
+        } = *self.config;
         let waiting = async {
-            loop {
-                // The supervisor ends only at shutdown.
-                let Ok(worker) = ready
-                    .wait_for(Option::is_some)
-                    .await
-                    .map(|worker| worker.clone())
-                else {
-                    return None;
-                };
-                if let Some(worker) = worker
-                    && let Ok(lease) = worker.leases.clone().acquire_owned().await
-                {
-                    return Some((worker, lease));
+            let mut leasing = pin!(self.pool.lease());
+            let leased = match tokio::time::timeout(lease_wait, &mut leasing).await {
+                Err(_) if self.pool.is_open() => {
+                    let longer = queue_wait.saturating_sub(lease_wait);
+                    tokio::time::timeout(longer, leasing).await
                 }
+                leased => leased,
+            };
+            match leased {
+                Ok(leased) => leased.map_err(|Full| Error::Busy),
+                Err(_) if self.pool.is_open() => Err(Error::Busy),
+                Err(_) => Err(Error::Unavailable(self.reason())),
             }
         };
-        let limited = tokio::time::timeout(self.lease_wait, waiting);
-        match self.shutdown.run_until_cancelled(limited).await {
-            Some(Ok(Some(leased))) => Ok(leased),
-            Some(Err(_)) if self.ready.borrow().is_some() => Err(Error::Busy),
-            None => Err(Error::Unavailable(
+        let leased = self.shutdown.run_until_cancelled(waiting).await;
+        leased.unwrap_or_else(|| {
+            Err(Error::Unavailable(
                 "the gateway is shutting down".to_owned(),
-            )),
-            _ => Err(Error::Unavailable(
-                self.status.borrow().reason.clone().unwrap_or_default(),
-            )),
-        }
+            ))
+        })
+    }
+
+    fn reason(&self) -> String {
+        self.status.borrow().reason.clone().unwrap_or_default()
     }
 
     /// The models to choose from.

@@ -96,14 +96,29 @@ pub struct Status {
     pub ready: bool,
     /// Why it does not. May name files: for the operator.
     pub reason: Option<String>,
-    /// The worker's process id, if there is one worker for all turns.
-    pub pid: Option<u32>,
     /// Codex's version.
     pub version: String,
     /// How often a worker had to be replaced.
     pub restarts: u64,
+    /// How often a worker was relieved by a fresh one, as planned.
+    pub recycled: u64,
     /// Turns that hold a lease.
     pub turns: usize,
+    /// The long-lived workers that are ready, or still end their turns.
+    pub workers: Vec<WorkerStatus>,
+}
+
+/// How one worker is doing.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct WorkerStatus {
+    /// Its process id.
+    pub pid: Option<u32>,
+    /// Turns it runs now.
+    pub turns: usize,
+    /// Turns it was ever given.
+    pub begun: u64,
+    /// It gets no new turns.
+    pub leaving: bool,
 }
 
 impl Status {
@@ -113,10 +128,11 @@ impl Status {
             kind,
             ready: false,
             reason: Some("the worker is starting".to_owned()),
-            pid: None,
             version,
             restarts: 0,
+            recycled: 0,
             turns: 0,
+            workers: Vec::new(),
         }
     }
 
@@ -126,10 +142,11 @@ impl Status {
             kind: "demo",
             ready: true,
             reason: None,
-            pid: None,
             version,
             restarts: 0,
+            recycled: 0,
             turns: 0,
+            workers: Vec::new(),
         }
     }
 }

@@ -57,14 +57,45 @@ pub struct Config {
     pub backoff_max: Duration,
     /// How long a worker may take to leave before it is killed.
     pub shutdown_grace: Duration,
-    /// Turns that run at the same time.
+    /// Long-lived processes that share the turns (`app-server`).
+    pub workers: usize,
+    /// Turns that run at the same time: on each worker (`app-server`), or in all (`proto`).
     pub max_turns: usize,
+    /// Turns that may wait for a free worker.
+    pub queue_max: usize,
+    /// How long one of them may wait.
+    pub queue_wait: Duration,
+    /// How often a worker is looked at.
+    pub probe_interval: Duration,
+    /// When a worker is replaced by a fresh one.
+    pub recycling: Recycling,
     /// Processes kept ready for the next turns, where each turn has its own (`proto`).
     pub spare: usize,
-    /// How long a turn waits for a ready worker and a free lease.
+    /// How long a turn waits where no worker is ready.
     pub lease_wait: Duration,
     /// How much of one turn may wait for a slow reader, in bytes.
     pub buffer_bytes: usize,
+}
+
+/// When a worker is relieved: it gets no new turns once a fresh one is ready, and leaves after its last. Zero is never.
+#[derive(Debug, Clone)]
+pub struct Recycling {
+    /// After so many turns.
+    pub turns: u64,
+    /// At so many bytes of memory.
+    pub memory_bytes: u64,
+    /// At so many bytes of files of its own.
+    pub disk_bytes: u64,
+}
+
+impl Default for Recycling {
+    fn default() -> Self {
+        Self {
+            turns: 5_000,
+            memory_bytes: 1 << 30,
+            disk_bytes: 1 << 29,
+        }
+    }
 }
 
 impl Default for Config {
@@ -83,7 +114,12 @@ impl Default for Config {
             backoff_initial: Duration::from_millis(100),
             backoff_max: Duration::from_secs(10),
             shutdown_grace: Duration::from_secs(5),
+            workers: 1,
             max_turns: 64,
+            queue_max: 64,
+            queue_wait: Duration::from_secs(30),
+            probe_interval: Duration::from_secs(10),
+            recycling: Recycling::default(),
             spare: 2,
             lease_wait: Duration::from_secs(2),
             buffer_bytes: 4 * 1024 * 1024,
@@ -101,7 +137,10 @@ impl fmt::Debug for Config {
             .field("force_provider", &self.force_provider)
             .field("workdir", &self.workdir)
             .field("pass_env", &self.pass_env)
+            .field("workers", &self.workers)
             .field("max_turns", &self.max_turns)
+            .field("queue_max", &self.queue_max)
+            .field("recycling", &self.recycling)
             .finish_non_exhaustive()
     }
 }

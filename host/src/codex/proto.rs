@@ -13,7 +13,7 @@ mod turn;
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -21,10 +21,12 @@ use super::backend::{InFlight, StartError};
 use super::binary::Probe;
 use super::command;
 use super::folder::Folder;
+use super::stamp::Stamp;
+use super::turnstile::Turnstile;
 use super::{Cause, Config, Error, Model, Plan, Status};
 pub(super) use exchange::Exchange;
 use exchange::NotBegun;
-use launch::{Stamp, Wish};
+use launch::Wish;
 use process::{Setting, Spare};
 use supervise::{Request, Supervisor};
 
@@ -47,7 +49,7 @@ const GONE: &str = "the process was gone";
 #[derive(Debug)]
 pub(super) struct Proto {
     requests: mpsc::UnboundedSender<Request>,
-    leases: Arc<Semaphore>,
+    leases: Turnstile,
     status: watch::Sender<Status>,
     config: Arc<Config>,
     default_model: Arc<str>,
@@ -87,7 +89,7 @@ impl Proto {
         supervisor.close();
         Ok(Self {
             requests,
-            leases: Arc::new(Semaphore::new(config.max_turns.max(1))),
+            leases: Turnstile::new(config.max_turns.max(1), config.queue_max),
             status,
             config,
             default_model,
@@ -133,26 +135,30 @@ impl Proto {
         }
     }
 
-    /// Waits for a process, but not for long.
+    /// Waits in order for a place, and then for a process, but not for long.
     async fn lease(&self, wish: Option<Wish>) -> Result<(Spare, OwnedSemaphorePermit), Error> {
         let waiting = async {
-            let lease = Arc::clone(&self.leases).acquire_owned().await.ok()?;
+            let entering = tokio::time::timeout(self.config.queue_wait, self.leases.enter());
+            let Ok(Ok(lease)) = entering.await else {
+                return Err(Error::Busy);
+            };
             let (answer, answered) = oneshot::channel();
-            self.requests.send(Request { wish, answer }).ok()?;
-            let spare = answered.await.ok()?;
-            Some(spare.map(|spare| (spare, lease)))
+            // Without a supervisor there is a shutdown.
+            let _ = self.requests.send(Request { wish, answer });
+            match tokio::time::timeout(self.config.lease_wait, answered).await {
+                Ok(Ok(spare)) => spare.map(|spare| (spare, lease)),
+                Err(_) if self.status.borrow().ready => Err(Error::Busy),
+                _ => Err(Error::Unavailable(
+                    self.status.borrow().reason.clone().unwrap_or_default(),
+                )),
+            }
         };
-        let limited = tokio::time::timeout(self.config.lease_wait, waiting);
-        match self.shutdown.run_until_cancelled(limited).await {
-            Some(Ok(Some(leased))) => leased,
-            Some(Err(_)) if self.status.borrow().ready => Err(Error::Busy),
-            None => Err(Error::Unavailable(
+        let leased = self.shutdown.run_until_cancelled(waiting).await;
+        leased.unwrap_or_else(|| {
+            Err(Error::Unavailable(
                 "the gateway is shutting down".to_owned(),
-            )),
-            _ => Err(Error::Unavailable(
-                self.status.borrow().reason.clone().unwrap_or_default(),
-            )),
-        }
+            ))
+        })
     }
 
     /// The models to choose from, the operator's first.

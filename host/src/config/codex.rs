@@ -1,5 +1,6 @@
 //! Reads how Codex is found, spoken to and bounded.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::env::{self, Vars};
@@ -20,7 +21,6 @@ pub(super) fn read(
         path.as_deref(),
     );
     let mode = read_mode(reader);
-    let defaults = codex::Config::default();
     let config = codex::Config {
         mode,
         home: directory(reader, env::CODEX_HOME),
@@ -29,14 +29,7 @@ pub(super) fn read(
         workdir: reader.text(env::PROXY_CODEX_WORKDIR).map(PathBuf::from),
         pass_env: reader.list(env::PROXY_CODEX_ENV),
         parent_env: vars.all().into_iter().collect(),
-        rpc_timeout: reader.millis(env::WORKER_REQUEST_TIMEOUT_MS, 100, 30_000),
-        startup_timeout: reader.millis(env::WORKER_STARTUP_TIMEOUT_MS, 100, 8_000),
-        backoff_initial: reader.millis(env::WORKER_BACKOFF_INITIAL_MS, 1, 500),
-        backoff_max: reader.millis(env::WORKER_BACKOFF_MAX_MS, 1, 5_000),
-        shutdown_grace: reader.millis(env::WORKER_SHUTDOWN_GRACE_MS, 0, 5_000),
-        max_turns: usize::try_from(reader.number(env::WORKER_MAX_CONCURRENCY, 1..=1_000, 64))
-            .unwrap_or(64),
-        ..defaults
+        ..bounds(reader)
     };
     let choice = reader.choice(env::CODEX_BACKEND, &BACKENDS, Some(codex::Choice::Auto));
     if let (codex::Mode::Agent(_), None | Some(codex::Choice::Proto)) = (mode, choice) {
@@ -70,6 +63,24 @@ pub(super) fn read(
     Codex::Demo
 }
 
+/// How many children there are, what they run and wait for.
+fn bounds(reader: &mut Reader<'_>) -> codex::Config {
+    codex::Config {
+        rpc_timeout: reader.millis(env::WORKER_REQUEST_TIMEOUT_MS, 100, 30_000),
+        startup_timeout: reader.millis(env::WORKER_STARTUP_TIMEOUT_MS, 100, 8_000),
+        backoff_initial: reader.millis(env::WORKER_BACKOFF_INITIAL_MS, 1, 500),
+        backoff_max: reader.millis(env::WORKER_BACKOFF_MAX_MS, 1, 5_000),
+        shutdown_grace: reader.millis(env::WORKER_SHUTDOWN_GRACE_MS, 0, 5_000),
+        workers: count(reader, env::CODEX_WORKERS, 1..=64, 1),
+        max_turns: count(reader, env::WORKER_MAX_CONCURRENCY, 1..=1_000, 64),
+        queue_max: count(reader, env::PROXY_QUEUE_MAX, 0..=100_000, 64),
+        queue_wait: reader.millis(env::PROXY_QUEUE_WAIT_MS, 0, 30_000),
+        probe_interval: reader.millis(env::WORKER_PROBE_INTERVAL_MS, 10, 10_000),
+        recycling: recycling(reader),
+        ..codex::Config::default()
+    }
+}
+
 fn read_mode(reader: &mut Reader<'_>) -> codex::Mode {
     let agent = reader.choice(env::CODEX_MODE, &[("chat", false), ("agent", true)], false);
     let sandbox = reader.choice(
@@ -85,6 +96,24 @@ fn read_mode(reader: &mut Reader<'_>) -> codex::Mode {
         codex::Mode::Agent(sandbox)
     } else {
         codex::Mode::Chat
+    }
+}
+
+fn count(
+    reader: &mut Reader<'_>,
+    variable: env::Variable,
+    range: RangeInclusive<u64>,
+    default: u64,
+) -> usize {
+    usize::try_from(reader.number(variable, range, default)).unwrap_or(usize::MAX)
+}
+
+fn recycling(reader: &mut Reader<'_>) -> codex::Recycling {
+    let mut mebibytes = |variable, default| reader.number(variable, 0..=1 << 30, default) << 20;
+    codex::Recycling {
+        memory_bytes: mebibytes(env::WORKER_RECYCLE_MEMORY_MB, 1_024),
+        disk_bytes: mebibytes(env::WORKER_RECYCLE_DISK_MB, 512),
+        turns: reader.number(env::WORKER_RECYCLE_TURNS, 0..=1_000_000_000, 5_000),
     }
 }
 

@@ -67,7 +67,14 @@ variables! {
     WORKER_BACKOFF_INITIAL_MS, "500", "The wait before a child that failed is started again; doubles each time. The first restart is at once.";
     WORKER_BACKOFF_MAX_MS, "5000", "The longest such wait.";
     WORKER_SHUTDOWN_GRACE_MS, "5000", "How long a child may take to end before it is killed.";
-    WORKER_MAX_CONCURRENCY, "64", "Turns one child runs at once.";
+    WORKER_MAX_CONCURRENCY, "64", "Turns one child runs at once (`proto`: turns, and so children, at once).";
+    CODEX_WORKERS, "1", "Codex app-server children that share the turns; each takes the next one when it is the least loaded.";
+    PROXY_QUEUE_MAX, "64", "Turns that may wait, in order, while every child is at its limit; further ones get a 503 with `retry-after`.";
+    PROXY_QUEUE_WAIT_MS, "30000", "The longest such wait.";
+    WORKER_PROBE_INTERVAL_MS, "10000", "How often an app-server child is asked for a sign of life, its memory and its disk use.";
+    WORKER_RECYCLE_TURNS, "5000", "Turns after which a fresh child takes over; the old one leaves after its last turn. 0 is never, as for the next two.";
+    WORKER_RECYCLE_MEMORY_MB, "1024", "Memory at which it does, in MiB.";
+    WORKER_RECYCLE_DISK_MB, "512", "Size of a child's own files at which it does, in MiB.";
 }
 
 /// Where values come from: the process environment, or a map in a test.

@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::de::IgnoredAny;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::decode::Decoder;
-use super::protocol::{
-    self, InjectItems, Params, Thread, ThreadStart, ThreadStarted, TurnInterrupt, TurnStart,
-    TurnStarted,
-};
+use super::pool::Lease;
+use super::protocol::{self, InjectItems, Params, TurnInterrupt, TurnStart, TurnStarted};
 use super::rpc::Connection;
 use super::schema;
+use super::threads::{self, Opened, Threads};
 use super::workplace::{PROFILE, Workplace};
 use crate::codex::mailbox::{Mailbox, Pushed};
 use crate::codex::{Error, Event, Outcome, Plan};
@@ -106,6 +106,9 @@ impl Drop for Exchange {
     }
 }
 
+/// The id of a turn that has begun.
+type Begun = Result<String, Error>;
+
 /// The worker's end of a turn: lives until thread and lease are given back, whoever drops what.
 #[derive(Debug)]
 pub(super) struct Task {
@@ -113,13 +116,12 @@ pub(super) struct Task {
     route: Arc<Route>,
     /// An agent's.
     workplace: Option<Workplace>,
-    _lease: OwnedSemaphorePermit,
+    lease: Lease,
 }
 
 /// A turn to be: its reader's end, and the task to spawn for it.
 pub(super) fn prepare(
-    connection: Arc<Connection>,
-    lease: OwnedSemaphorePermit,
+    lease: Lease,
     (plan, workplace): (&Plan, Option<Workplace>),
     buffer_bytes: usize,
 ) -> (Exchange, Task) {
@@ -128,70 +130,122 @@ pub(super) fn prepare(
         None => Decoder::default(),
     };
     let route = Arc::new(Route::new(decoder, buffer_bytes));
-    (
-        Exchange {
-            route: Arc::clone(&route),
-        },
-        Task {
-            connection,
-            route,
-            workplace,
-            _lease: lease,
-        },
-    )
+    let exchange = Exchange {
+        route: Arc::clone(&route),
+    };
+    let task = Task {
+        connection: Arc::clone(&lease.threads.connection),
+        route,
+        workplace,
+        lease,
+    };
+    (exchange, task)
+}
+
+/// What kind of thread a turn used, and of which worker.
+#[derive(Debug)]
+pub(super) struct Kind {
+    threads: Arc<Threads>,
+    params: Box<RawValue>,
+}
+
+impl Kind {
+    /// Keeps such a thread ready for the next turn.
+    pub(super) async fn prepare(self) {
+        self.threads.prepare(&self.params, false).await;
+    }
 }
 
 impl Task {
-    /// Runs the turn, from the birth of its thread to its end. `started` hears when Codex has begun.
-    pub(super) async fn run(mut self, plan: Plan, started: oneshot::Sender<Result<(), Error>>) {
-        match self.open(&plan).await {
-            Ok(thread) => self.work(&thread, plan, started).await,
+    /// Runs the turn, from the birth of its thread to its end. `started` hears when Codex has begun. Says what kind of
+    /// thread it used, if the next turn may want the same: an agent's has a folder of its own.
+    pub(super) async fn run(
+        mut self,
+        plan: Plan,
+        started: oneshot::Sender<Result<(), Error>>,
+    ) -> Option<Kind> {
+        let kind = match threads::describe(&plan, self.workplace.as_ref()) {
+            Ok(params) => self.work(params, plan, started).await,
+            Err(error) => {
+                let _ = started.send(Err(error));
+                None
+            }
+        };
+        // The thread is closed, and its commands with it.
+        match self.workplace.take() {
+            Some(workplace) => {
+                workplace.clear().await;
+                None
+            }
+            None => kind,
+        }
+    }
+
+    async fn work(
+        &self,
+        params: Box<RawValue>,
+        plan: Plan,
+        started: oneshot::Sender<Result<(), Error>>,
+    ) -> Option<Kind> {
+        let threads = Arc::clone(&self.lease.threads);
+        let (thread, begun) = match self.open(&params, &plan).await {
+            Ok(opened) => opened,
             Err(error) => {
                 let _ = started.send(Err(schema::blame(error)));
+                return None;
             }
-        }
-        // The thread is closed, and its commands with it.
-        if let Some(workplace) = self.workplace.take() {
-            workplace.clear().await;
-        }
-    }
-
-    /// A thread of its own: its id.
-    async fn open(&self, plan: &Plan) -> Result<String, Error> {
-        let workplace = self.workplace.as_ref();
-        let params = ThreadStart::new(plan, workplace);
-        let opened: ThreadStarted = self
-            .connection
-            .call(protocol::THREAD_START, &params)
-            .await?;
-        let profile = opened.active_permission_profile;
-        if workplace.is_some_and(Workplace::is_sandboxed)
-            && profile.is_none_or(|profile| profile.id != PROFILE)
-        {
-            self.close(&opened.thread.id).await;
-            return Err(Error::Unavailable(
-                "this version of Codex does not restrict an agent's commands as it is told"
-                    .to_owned(),
-            ));
-        }
-        Ok(opened.thread.id)
-    }
-
-    async fn work(&self, thread: &str, plan: Plan, started: oneshot::Sender<Result<(), Error>>) {
-        let begun = self.begin(thread, &plan).await;
+        };
         drop(plan);
         if begun.is_err() {
             self.route.stop.cancel();
         }
         let turn = begun.as_ref().ok().cloned();
         let _ = started.send(begun.map(drop));
-        self.follow(thread, turn).await;
-        self.connection.unregister(thread);
-        self.close(thread).await;
+        self.follow(&thread, turn).await;
+        self.connection.unregister(&thread);
+        threads.close(&thread).await;
+        Some(Kind { threads, params })
+    }
+
+    /// A thread with the turn begun on it, or the reason why it did not begin.
+    async fn open(&self, params: &RawValue, plan: &Plan) -> Result<(String, Begun), Error> {
+        let Opened { thread, was_ready } = self.open_thread(params).await?;
+        let begun = self.begin(&thread, plan).await;
+        if !(was_ready && matches!(begun, Err(Error::Rpc { .. }))) {
+            return Ok((thread, begun));
+        }
+        // Nothing has been sent upstream yet: another thread may do what this one could not.
+        let threads = &self.lease.threads;
+        self.connection.unregister(&thread);
+        threads.close(&thread).await;
+        let thread = threads.start(params).await?.thread.id;
+        let begun = self.begin(&thread, plan).await;
+        Ok((thread, begun))
+    }
+
+    async fn open_thread(&self, params: &RawValue) -> Result<Opened, Error> {
+        let threads = &self.lease.threads;
+        let Some(workplace) = &self.workplace else {
+            return threads.open(params).await;
+        };
+        let started = threads.start(params).await?;
+        let thread = started.thread.id;
+        let profile = started.active_permission_profile;
+        if workplace.is_sandboxed() && profile.is_none_or(|profile| profile.id != PROFILE) {
+            threads.close(&thread).await;
+            return Err(Error::Unavailable(
+                "this version of Codex does not restrict an agent's commands as it is told"
+                    .to_owned(),
+            ));
+        }
+        Ok(Opened {
+            thread,
+            was_ready: false,
+        })
     }
 
     /// Injects the history and starts the turn, whose id it returns.
-    async fn begin(&self, thread: &str, plan: &Plan) -> Result<String, Error> {
+    async fn begin(&self, thread: &str, plan: &Plan) -> Begun {
         self.connection.register(thread, Arc::clone(&self.route))?;
         if !plan.history.is_empty() {
             let items = InjectItems::new(thread, &plan.history);
@@ -244,17 +298,6 @@ impl Task {
                 tracing::debug!(thread, turn, %error, "not interrupted");
             }
             let _ = tokio::time::timeout(INTERRUPT_PATIENCE, self.route.ended.cancelled()).await;
-        }
-    }
-
-    async fn close(&self, thread: &str) {
-        let params = Thread { thread_id: thread };
-        if let Err(error) = self
-            .connection
-            .call::<_, IgnoredAny>(protocol::UNSUBSCRIBE, &params)
-            .await
-        {
-            tracing::debug!(thread, %error, "not unsubscribed");
         }
     }
 }

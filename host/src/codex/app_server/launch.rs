@@ -76,7 +76,7 @@ const DISABLED: [&str; 26] = [
 ];
 
 /// The command that starts a worker.
-pub(super) fn worker(config: &Config, home: &Home, folder: &Folder) -> std::io::Result<Command> {
+pub(super) fn worker(config: &Config, home: &Home, folder: &Folder, databases: &Path) -> Command {
     let mut command = command(config, home);
     command.arg("app-server");
     let is_chat = config.mode == Mode::Chat;
@@ -85,7 +85,7 @@ pub(super) fn worker(config: &Config, home: &Home, folder: &Folder) -> std::io::
     for setting in SETTINGS.iter().chain(settings) {
         command.args(["-c", setting]);
     }
-    for setting in own_settings(config, home, folder, &clean_databases(folder)?) {
+    for setting in own_settings(config, home, folder, databases) {
         command.args(["-c", &setting]);
     }
     // As a setting and not by `--disable`, for which a feature another version lacks is fatal.
@@ -97,7 +97,7 @@ pub(super) fn worker(config: &Config, home: &Home, folder: &Folder) -> std::io::
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    Ok(command)
+    command
 }
 
 /// The settings that depend on the operator and on this machine.
@@ -160,16 +160,15 @@ pub(super) fn catalogue(folder: &Folder) -> PathBuf {
     folder.file("catalogue.json")
 }
 
-/// An empty folder for the databases of the next worker; those of the last are deleted.
-fn clean_databases(folder: &Folder) -> std::io::Result<PathBuf> {
-    let path = folder.file("databases");
-    match std::fs::remove_dir_all(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+/// An empty folder for the databases of one worker.
+pub(super) fn databases(folder: &Folder) -> std::io::Result<PathBuf> {
+    let path = tempfile::Builder::new()
+        .prefix("databases-")
+        .tempdir_in(folder.file(""))?
+        .keep();
     // Codex logs some 50 kB a turn into a database it never empties, and has no setting against it.
     // Where it finds a folder in the file's place, it goes without.
-    std::fs::create_dir_all(path.join("logs_2.sqlite"))?;
+    std::fs::create_dir(path.join("logs_2.sqlite"))?;
     Ok(path)
 }
 

@@ -29,7 +29,7 @@ pub(super) const INVALID_REQUEST: i64 = -32600;
 
 /// A request of ours.
 #[derive(Debug, Serialize)]
-pub(super) struct Request<'a, P> {
+pub(super) struct Request<'a, P: ?Sized> {
     pub(super) id: u64,
     pub(super) method: Method,
     pub(super) params: &'a P,
@@ -82,6 +82,21 @@ pub(super) struct ThreadStarted {
 #[derive(Debug, Deserialize)]
 pub(super) struct TurnStarted {
     pub(super) turn: Named,
+}
+
+/// The answer to `server/diagnostics`, as far as it is of use.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Diagnostics {
+    pub(super) process: ProcessDiagnostics,
+}
+
+/// See [`Diagnostics`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ProcessDiagnostics {
+    /// Bytes of memory in use.
+    pub(super) resident_memory_bytes: Option<u64>,
 }
 
 /// A thread or a turn, by its id.

@@ -76,7 +76,7 @@ impl Connection {
 
     /// Asks the worker. An answer that comes after the time limit, or after the caller has gone, is not
     /// forgotten: a thread it opened is given back.
-    pub(super) async fn call<P: Serialize, R: DeserializeOwned>(
+    pub(super) async fn call<P: Serialize + ?Sized, R: DeserializeOwned>(
         &self,
         method: Method,
         params: &P,
@@ -105,7 +105,7 @@ impl Connection {
     }
 
     /// Registers a request and writes it down.
-    fn ask<P: Serialize>(
+    fn ask<P: Serialize + ?Sized>(
         &self,
         method: Method,
         params: &P,
@@ -125,7 +125,7 @@ impl Connection {
     }
 
     /// Asks without waiting: for giving back what nobody wants.
-    fn ask_in_passing<P: Serialize>(&self, method: Method, params: &P) {
+    pub(super) fn ask_in_passing<P: Serialize>(&self, method: Method, params: &P) {
         if let Ok((line, _)) = self.ask(method, params) {
             self.send_or_drop(line);
         }
@@ -311,7 +311,7 @@ fn read_answer<R: DeserializeOwned>(method: Method, answer: Answer) -> Result<R,
     }
 }
 
-fn malformed(method: Method, error: &serde_json::Error) -> Error {
+pub(super) fn malformed(method: Method, error: &serde_json::Error) -> Error {
     Error::Rpc {
         method,
         code: 0,

@@ -1,292 +1,217 @@
-//! The worker's one owner: starts it, tells when it is ready, notices its end, starts it again.
+//! A worker's place in the pool: always filled, with the next before the last goes where that can be chosen.
 
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::de::IgnoredAny;
-use tokio::process::Child;
-use tokio::sync::{Semaphore, watch};
+use futures_util::future::join_all;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::TaskTracker;
 
-use super::launch;
-use super::protocol;
-use super::rpc::{self, Connection};
+use super::pool::{Pool, Seat};
+use super::threads::Threads;
+use super::wear;
+use super::worker::{End, Worker};
 use crate::codex::backoff::Backoff;
-use crate::codex::command;
 use crate::codex::folder::Folder;
-use crate::codex::lines::ReadError;
-use crate::codex::stderr::LastWords;
-use crate::codex::{Config, Error, Status};
+use crate::codex::{Config, Plan, Status, command};
 
-/// How long the pipes of a dead worker may take to run dry: a process it left behind may hold them.
-const DRAIN: Duration = Duration::from_millis(250);
-
-/// How long a worker that let a request time out may take to show that it lives.
-const PROOF_OF_LIFE: Duration = Duration::from_secs(5);
-
-/// A worker that takes turns.
+/// What workers are started from, and where they go.
 #[derive(Debug, Clone)]
-pub(super) struct Ready {
-    pub(super) connection: Arc<Connection>,
-    /// One permit a turn. Closed when the worker ends.
-    pub(super) leases: Arc<Semaphore>,
-}
-
-/// Starts workers, one at a time, until told to shut down.
-#[derive(Debug)]
 pub(super) struct Supervisor {
-    pub(super) config: Config,
-    pub(super) folder: Folder,
-    pub(super) ready: watch::Sender<Option<Ready>>,
+    pub(super) config: Arc<Config>,
+    pub(super) folder: Arc<Folder>,
+    pub(super) pool: Arc<Pool>,
     pub(super) status: watch::Sender<Status>,
+    /// What most turns run: threads for it are ready from the beginning.
+    pub(super) usual: Option<Arc<Plan>>,
     pub(super) shutdown: CancellationToken,
 }
 
-/// A running child with the tasks that serve its pipes.
-struct Worker {
-    child: Child,
-    connection: Arc<Connection>,
-    reader: AbortOnDropHandle<Result<(), ReadError>>,
-    /// Closes the child's stdin, its sign to leave.
-    hang_up: CancellationToken,
-    last_words: LastWords,
-    _writer: AbortOnDropHandle<()>,
+/// A worker that serves, in a task of its own.
+struct Serving {
+    /// Told when it should be relieved.
+    worn: oneshot::Receiver<()>,
+    /// Tells it that it is.
+    relieved: CancellationToken,
+    /// How long it served.
+    ended: JoinHandle<Duration>,
 }
 
-/// How a worker came to its end.
-enum End {
-    /// We are shutting down.
-    Shutdown,
-    /// It left by itself: how.
-    Left(String),
-    /// It is of no use: why.
-    Useless(String),
+/// Keeps all workers serving until shutdown. Nothing of them, nor the folder, is left at the end.
+pub(super) async fn run_all(supervisor: Supervisor) {
+    let Supervisor {
+        config,
+        status,
+        folder,
+        ..
+    } = supervisor.clone();
+    join_all((0..config.workers.max(1)).map(|_| supervisor.clone().run())).await;
+    drop(supervisor);
+    status.send_modify(|status| {
+        status.ready = false;
+        status.reason = Some("the gateway is shutting down".to_owned());
+    });
+    let deleted = Arc::into_inner(folder).map_or(Ok(()), Folder::delete);
+    if let Err(error) = deleted {
+        tracing::warn!(%error, "the workers' folder could not be deleted");
+    }
 }
 
 impl Supervisor {
-    /// Keeps a worker running until shutdown. The folder is deleted at the end.
+    /// Keeps one worker serving until shutdown, and returns when nothing of any is left.
     pub(super) async fn run(self) {
         let mut backoff = Backoff::new(self.config.backoff_initial, self.config.backoff_max);
-        loop {
-            let lifetime = match self.run_worker().await {
-                Ok(lifetime) => lifetime,
-                Err(error) => {
-                    self.lost(&format!("the worker cannot be started: {error}"));
+        let tasks = TaskTracker::new();
+        let mut worn: Option<Serving> = None;
+        while !self.shutdown.is_cancelled() {
+            let lifetime = match self.raise(&tasks).await {
+                Ok(mut serving) => {
+                    if let Some(worn) = worn.take() {
+                        worn.relieved.cancel();
+                    }
+                    tokio::select! {
+                        Ok(()) = &mut serving.worn => {
+                            self.status.send_modify(|status| status.recycled += 1);
+                            worn = Some(serving);
+                            continue;
+                        }
+                        lifetime = &mut serving.ended => lifetime.ok(),
+                    }
+                }
+                Err(why) => {
+                    self.report(&why);
                     None
                 }
             };
-            let delay = backoff.after(lifetime);
-            if self
-                .shutdown
-                .run_until_cancelled(tokio::time::sleep(delay))
-                .await
-                .is_none()
-            {
-                break;
+            let pause = tokio::time::sleep(backoff.after(lifetime));
+            if self.shutdown.run_until_cancelled(pause).await.is_some() {
+                self.status.send_modify(|status| status.restarts += 1);
             }
-            self.status.send_modify(|status| status.restarts += 1);
         }
-        self.lost("the gateway is shutting down");
-        if let Err(error) = self.folder.delete() {
-            tracing::warn!(%error, "the worker's folder could not be deleted");
-        }
+        tasks.close();
+        tasks.wait().await;
     }
 
-    /// One worker's life. Says how long it was ready, if it was.
-    async fn run_worker(&self) -> std::io::Result<Option<Duration>> {
-        if self.shutdown.is_cancelled() {
-            return Ok(None);
-        }
+    /// Starts a worker, and has it serve once it is ready. Says why if it never is.
+    async fn raise(&self, tasks: &TaskTracker) -> Result<Serving, String> {
         let home = command::read_home(&self.config);
-        let mut worker = Worker::spawn(
-            launch::worker(&self.config, &home, &self.folder)?.spawn()?,
-            self.config.rpc_timeout,
-        )?;
-        let pid = worker.child.id();
-        tracing::debug!(pid, "worker started");
-        // The reason stays: until a worker is ready, why the last one failed is what matters.
-        self.status.send_modify(|status| status.pid = pid);
-        let mut ready_since = None;
-        let end = match self.make_ready(&mut worker).await {
+        let mut worker = Worker::start(&self.config, &home, &self.folder)
+            .map_err(|error| format!("the worker cannot be started: {error}"))?;
+        tracing::debug!(pid = worker.pid(), "worker started");
+        let ready = worker.make_ready(self.config.startup_timeout);
+        let end = match self.shutdown.run_until_cancelled(ready).await {
+            None => End::Shutdown,
+            Some(Err(end)) => end,
             // It may have read other providers than its environment was picked for.
-            Ok(()) if command::read_home(&self.config) != home => {
+            Some(Ok(())) if command::read_home(&self.config) != home => {
                 End::Useless("config.toml changed while the worker started".to_owned())
             }
-            Ok(()) => {
-                ready_since = Some(Instant::now());
-                self.publish(&worker);
-                self.watch(&mut worker).await
-            }
-            Err(end) => end,
+            Some(Ok(())) => return Ok(self.seat(worker, tasks)),
         };
-        self.retire(worker, end).await;
-        Ok(ready_since.map(|since| since.elapsed()))
+        Err(see_off(worker, end, self.config.shutdown_grace).await)
     }
 
-    /// Shakes hands, and makes sure that Codex can read its configuration: it refuses every turn if not.
-    async fn make_ready(&self, worker: &mut Worker) -> Result<(), End> {
-        let connection = Arc::clone(&worker.connection);
-        let handshake = async {
-            connection
-                .call::<_, IgnoredAny>(protocol::INITIALIZE, &protocol::initialize())
-                .await?;
-            connection.notify("initialized").await;
-            match connection
-                .call::<_, IgnoredAny>(protocol::CONFIG_READ, &protocol::Nothing {})
-                .await
-            {
-                // Versions that do not know the question say so with this code.
-                Err(Error::Rpc {
-                    code: protocol::INVALID_REQUEST,
-                    ..
-                }) => Ok(()),
-                answer => answer.map(drop),
-            }
+    /// Gives a ready worker its turns.
+    fn seat(&self, worker: Worker, tasks: &TaskTracker) -> Serving {
+        let threads = Threads::new(Arc::clone(&worker.connection), Arc::clone(&self.config));
+        let seat = self.pool.join(worker.pid(), Arc::clone(&threads));
+        tracing::info!(pid = worker.pid(), "Codex is ready");
+        let (tell, worn) = oneshot::channel();
+        let relieved = CancellationToken::new();
+        let service = Service {
+            supervisor: self.clone(),
+            seat,
+            threads,
+            relieved: relieved.clone(),
         };
-        let limit = self.config.startup_timeout;
-        tokio::select! {
-            shaken = tokio::time::timeout(limit, handshake) => match shaken {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(Error::Rpc { message, .. })) => Err(End::Useless(message)),
-                Ok(Err(error)) => Err(End::Useless(error.to_string())),
-                Err(_) => Err(End::Useless(format!("the worker was not ready within {} ms", limit.as_millis()))),
-            },
-            end = worker.end() => Err(end),
-            () = self.shutdown.cancelled() => Err(End::Shutdown),
+        Serving {
+            worn,
+            relieved,
+            ended: tasks.spawn(service.run(worker, tell)),
         }
     }
 
-    fn publish(&self, worker: &Worker) {
-        let connection = Arc::clone(&worker.connection);
-        let leases = Arc::new(Semaphore::new(self.config.max_turns.max(1)));
-        worker.last_words.forget();
-        self.ready.send_replace(Some(Ready { connection, leases }));
-        self.status.send_modify(|status| {
-            status.ready = true;
-            status.reason = None;
-        });
-        tracing::info!(pid = worker.child.id(), "Codex is ready");
-    }
-
-    /// Waits for the end of a ready worker.
-    async fn watch(&self, worker: &mut Worker) -> End {
-        let connection = Arc::clone(&worker.connection);
-        tokio::select! {
-            end = worker.end() => end,
-            () = falls_silent(&connection) => End::Useless("the worker no longer answers".to_owned()),
-            () = self.shutdown.cancelled() => End::Shutdown,
-        }
-    }
-
-    /// Sees a worker off: politely at shutdown, at once otherwise; reaped in any case.
-    async fn retire(&self, worker: Worker, end: End) {
-        if let Some(ready) = self.ready.send_replace(None) {
-            ready.leases.close();
-        }
-        let connection = Arc::clone(&worker.connection);
-        let why = match end {
-            End::Shutdown => {
-                worker.leave(self.config.shutdown_grace).await;
-                "the gateway is shutting down".to_owned()
-            }
-            End::Left(how) => match worker.leave(Duration::ZERO).await {
-                Some(last_words) => format!("{how}: {last_words}"),
-                None => how,
-            },
-            End::Useless(why) => {
-                worker.leave(Duration::ZERO).await;
-                why
-            }
-        };
-        let why = why.trim_end().replace('\n', "; ");
+    fn report(&self, why: &str) {
         if !self.shutdown.is_cancelled() {
-            tracing::warn!(reason = why, "the Codex worker has ended");
+            tracing::warn!(reason = why, "a Codex worker is lost");
         }
-        self.lost(&why);
-        connection.close(&why);
-    }
-
-    fn lost(&self, why: &str) {
         self.status.send_modify(|status| {
-            status.ready = false;
-            status.pid = None;
-            status.reason = Some(why.to_owned());
+            if !status.ready {
+                status.reason = Some(why.to_owned());
+            }
         });
     }
 }
 
-impl Worker {
-    fn spawn(mut child: Child, rpc_timeout: Duration) -> std::io::Result<Self> {
-        let (stdin, stdout, stderr) = command::pipes(&mut child)?;
-        let (connection, outbox) = Connection::new(rpc_timeout);
-        let hang_up = CancellationToken::new();
-        let writer = tokio::spawn(rpc::write(outbox, stdin, hang_up.clone()));
-        let reader = tokio::spawn(rpc::read(Arc::clone(&connection), stdout));
-        Ok(Self {
-            child,
-            connection,
-            reader: AbortOnDropHandle::new(reader),
-            hang_up,
-            last_words: LastWords::listen(stderr),
-            _writer: AbortOnDropHandle::new(writer),
-        })
-    }
+/// A worker's time in the pool.
+struct Service {
+    supervisor: Supervisor,
+    seat: Seat,
+    threads: Arc<Threads>,
+    relieved: CancellationToken,
+}
 
-    /// Waits until the child has left, or can no longer be heard.
-    async fn end(&mut self) -> End {
-        tokio::select! {
-            status = self.child.wait() => left(status),
-            read = &mut self.reader => match read {
-                Ok(Err(error)) => End::Useless(error.to_string()),
-                // Its pipes close a moment before it can be reaped.
-                Ok(Ok(())) | Err(_) => match tokio::time::timeout(DRAIN, self.child.wait()).await {
-                    Ok(status) => left(status),
-                    Err(_) => End::Useless("the worker closed its output".to_owned()),
-                },
-            },
+impl Service {
+    /// Serves until the worker's end, and says how long.
+    async fn run(self, mut worker: Worker, worn: oneshot::Sender<()>) -> Duration {
+        let since = Instant::now();
+        let connection = Arc::clone(&worker.connection);
+        let databases = worker.databases.clone();
+        let config = &self.supervisor.config;
+        let wearing = async {
+            if let Some(usual) = &self.supervisor.usual {
+                self.threads.prepare_usual(usual).await;
+            }
+            wear::watch(config, &self.threads, &self.seat, &databases, worn).await
+        };
+        let relieved = async {
+            self.relieved.cancelled().await;
+            self.seat.close();
+            self.seat.idle().await;
+        };
+        let end = tokio::select! {
+            end = worker.end() => end,
+            () = wear::falls_silent(&connection) => End::Useless("the worker no longer answers".to_owned()),
+            () = relieved => End::Relieved,
+            () = self.supervisor.shutdown.cancelled() => End::Shutdown,
+            never = wearing => match never {},
+        };
+        self.seat.close();
+        let lost = !matches!(end, End::Shutdown | End::Relieved);
+        let why = see_off(worker, end, config.shutdown_grace).await;
+        drop(self.seat);
+        if lost {
+            self.supervisor.report(&why);
         }
-    }
-
-    /// Closes the child's stdin, waits, kills, reaps; then hears out its pipes.
-    async fn leave(mut self, grace: Duration) -> Option<String> {
-        self.hang_up.cancel();
-        if tokio::time::timeout(grace, self.child.wait())
-            .await
-            .is_err()
-            && let Err(error) = self.child.kill().await
-        {
-            tracing::warn!(%error, "the worker cannot be killed");
-        }
-        if !self.reader.is_finished() {
-            let _ = tokio::time::timeout(DRAIN, &mut self.reader).await;
-        }
-        self.last_words.hear_out(DRAIN).await
+        since.elapsed()
     }
 }
 
-fn left(status: std::io::Result<ExitStatus>) -> End {
-    match status {
-        Ok(status) => End::Left(format!("the worker ended ({status})")),
-        Err(error) => End::Useless(format!("the worker cannot be waited for: {error}")),
-    }
-}
-
-/// Returns when a worker that let a request time out does not answer a simple question either.
-async fn falls_silent(connection: &Connection) {
-    loop {
-        connection.doubted().await;
-        let proof =
-            async { while let Err(Error::RpcTimeout { .. }) = ask_for_life(connection).await {} };
-        if tokio::time::timeout(PROOF_OF_LIFE, proof).await.is_err() {
-            return;
+/// Sees a worker off, politely if it did nothing wrong, and reaped in any case; then ends what still waits for it.
+/// Says why it left.
+async fn see_off(worker: Worker, end: End, grace: Duration) -> String {
+    let connection = Arc::clone(&worker.connection);
+    let why = match end {
+        End::Shutdown => {
+            worker.leave(grace).await;
+            "the gateway is shutting down".to_owned()
         }
-    }
-}
-
-async fn ask_for_life(connection: &Connection) -> Result<IgnoredAny, Error> {
-    connection
-        .call(protocol::DIAGNOSTICS, &protocol::Nothing {})
-        .await
+        End::Relieved => {
+            worker.leave(grace).await;
+            "it was relieved by another".to_owned()
+        }
+        End::Left(how) => match worker.leave(Duration::ZERO).await {
+            Some(last_words) => format!("{how}: {last_words}"),
+            None => how,
+        },
+        End::Useless(why) => {
+            worker.leave(Duration::ZERO).await;
+            why
+        }
+    };
+    let why = why.trim_end().replace('\n', "; ");
+    connection.close(&why);
+    why
 }

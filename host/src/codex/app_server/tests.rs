@@ -1,12 +1,13 @@
 //! The backend with a shell script for its Codex: start, death, leases, leaving.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::codex::binary::tests::script;
-use crate::codex::{Event, Outcome};
+use crate::codex::{Event, Outcome, Recycling};
 
 /// Speaks as much of the protocol as a turn that never ends needs. Requests begin with their id.
 const SCRIPT: &str = r#"#!/bin/sh
@@ -21,6 +22,7 @@ while read -r line; do
   id=${line#*:}; id=${id%%,*}
   case $line in
   *'"method":"initialized"'*) ;;
+  *server/diagnostics*) echo "{\"id\":$id,\"result\":{\"process\":{\"residentMemoryBytes\":1000}}}";;
   *thread/start*) echo "{\"id\":$id,\"result\":{\"thread\":{\"id\":\"t$id\"}}}";;
   *turn/start*) echo "{\"id\":$id,\"result\":{\"turn\":{\"id\":\"k\"}}}";;
   *turn/interrupt*)
@@ -88,6 +90,15 @@ impl Rig {
     }
 }
 
+/// Of the first worker.
+fn pid(status: &Status) -> u32 {
+    status
+        .workers
+        .first()
+        .and_then(|worker| worker.pid)
+        .unwrap()
+}
+
 fn kill(pid: u32) {
     let killed = std::process::Command::new("kill")
         .args(["-9", &pid.to_string()])
@@ -100,14 +111,14 @@ async fn it_becomes_ready_and_leaves_nothing_behind() {
     let rig = rig(|_| {}).await;
     let status = rig.until(|status| status.ready).await;
     assert_eq!(
-        (status.version.as_str(), status.restarts, status.reason),
-        ("1.2.3", 0, None)
+        (status.version.as_str(), status.restarts, &status.reason),
+        ("1.2.3", 0, &None)
     );
     let folder = rig.folder();
     assert!(folder.join("catalogue.json").exists());
     rig.server.shutdown().await;
     assert!(!folder.exists(), "the folder");
-    let process = PathBuf::from(format!("/proc/{}", status.pid.unwrap()));
+    let process = PathBuf::from(format!("/proc/{}", pid(&status)));
     assert!(!process.exists(), "the process");
     let refused = rig.server.start_turn(Plan::default()).await.unwrap_err();
     assert_eq!(
@@ -119,7 +130,7 @@ async fn it_becomes_ready_and_leaves_nothing_behind() {
 #[tokio::test]
 async fn a_killed_worker_fails_its_turns_and_the_next_serves_at_once() {
     let rig = rig(|_| {}).await;
-    let first = rig.until(|status| status.ready).await.pid.unwrap();
+    let first = pid(&rig.until(|status| status.ready).await);
     let mut turn = rig.server.start_turn(Plan::default()).await.unwrap();
     kill(first);
     let Some(Event::Ended(Outcome::Failed(Error::WorkerExited(why)))) = turn.next().await else {
@@ -128,7 +139,7 @@ async fn a_killed_worker_fails_its_turns_and_the_next_serves_at_once() {
     assert!(why.contains("signal: 9"), "{why}");
     let next = rig.server.start_turn(Plan::default()).await.unwrap();
     let status = rig.until(|status| status.ready).await;
-    assert_ne!(status.pid, Some(first));
+    assert_ne!(pid(&status), first);
     assert_eq!(status.restarts, 1);
     drop(next);
     rig.server.shutdown().await;
@@ -178,7 +189,7 @@ async fn a_configuration_that_changes_under_the_start_is_read_again() {
 async fn leases_are_counted_and_come_back() {
     let rig = rig(|config| {
         config.max_turns = 2;
-        config.lease_wait = Duration::from_millis(50);
+        config.queue_max = 0;
     })
     .await;
     rig.until(|status| status.ready).await;
@@ -200,6 +211,111 @@ async fn leases_are_counted_and_come_back() {
         });
         one.await.expect("both leases are back");
     }
+    rig.server.shutdown().await;
+}
+
+#[tokio::test]
+async fn turns_are_shared_by_the_workers_and_each_is_replaced_alone() {
+    let rig = rig(|config| {
+        config.workers = 2;
+        config.max_turns = 1;
+    })
+    .await;
+    let ready = rig.until(|status| status.workers.len() == 2).await;
+    let mut first = rig.server.start_turn(Plan::default()).await.unwrap();
+    let mut second = rig.server.start_turn(Plan::default()).await.unwrap();
+    let loads: Vec<_> = rig
+        .server
+        .watch()
+        .borrow()
+        .workers
+        .iter()
+        .map(|worker| worker.turns)
+        .collect();
+    assert_eq!(loads, [1, 1]);
+    kill(pid(&ready));
+    let Some(Event::Ended(Outcome::Failed(Error::WorkerExited(_)))) = first.next().await else {
+        panic!("the turn on the killed worker has failed");
+    };
+    second.interrupt();
+    assert_eq!(
+        second.next().await,
+        Some(Event::Ended(Outcome::Interrupted)),
+        "the other went on"
+    );
+    rig.until(|status| status.workers.len() == 2 && status.restarts == 1)
+        .await;
+    rig.server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_full_house_is_waited_for_in_order_and_a_crowd_is_sent_away() {
+    let rig = rig(|config| {
+        config.max_turns = 1;
+        config.queue_max = 1;
+        // No bound that matters but the queue's.
+        config.lease_wait = Duration::ZERO;
+    })
+    .await;
+    rig.until(|status| status.ready).await;
+    let running = rig.server.start_turn(Plan::default()).await.unwrap();
+    let mut next = pin!(rig.server.start_turn(Plan::default()));
+    assert!(futures_util::poll!(&mut next).is_pending());
+    assert_eq!(
+        rig.server.start_turn(Plan::default()).await.unwrap_err(),
+        Error::Busy
+    );
+    drop(running);
+    let next = next.await.unwrap();
+    drop(next);
+    rig.server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_has_done_its_part_is_relieved_without_a_lost_turn() {
+    let rig = rig(|config| {
+        config.probe_interval = Duration::from_millis(10);
+        config.recycling = Recycling {
+            turns: 1,
+            ..Recycling::default()
+        };
+    })
+    .await;
+    let first = pid(&rig.until(|status| status.ready).await);
+    let mut turn = rig.server.start_turn(Plan::default()).await.unwrap();
+    let both = rig
+        .until(|status| status.recycled == 1 && status.workers.iter().any(|worker| worker.leaving))
+        .await;
+    assert!(
+        both.ready && both.workers.len() == 2,
+        "the next is there before the last goes: {both:?}"
+    );
+    let mut other = rig.server.start_turn(Plan::default()).await.unwrap();
+    for turn in [&mut turn, &mut other] {
+        turn.interrupt();
+        assert_eq!(turn.next().await, Some(Event::Ended(Outcome::Interrupted)));
+    }
+    let after = rig
+        .until(|status| {
+            status
+                .workers
+                .iter()
+                .all(|worker| worker.pid != Some(first))
+        })
+        .await;
+    assert_eq!(after.restarts, 0);
+    drop((turn, other));
+    rig.server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_uses_too_much_memory_is_relieved() {
+    let rig = rig(|config| {
+        config.probe_interval = Duration::from_millis(10);
+        config.recycling.memory_bytes = 1000;
+    })
+    .await;
+    rig.until(|status| status.recycled >= 2).await;
     rig.server.shutdown().await;
 }
 

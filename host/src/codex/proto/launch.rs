@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::SystemTime;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -54,19 +53,6 @@ impl Wish {
             verbosity: plan.verbosity.clone(),
         };
         (wish != Self::default()).then_some(wish)
-    }
-}
-
-/// When the files a process reads at its start were written last: a login and settings may change while it waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp([Option<SystemTime>; 2]);
-
-impl Stamp {
-    /// As of now.
-    pub(super) fn now(config: &Config) -> Self {
-        let folder = home_folder(config).unwrap_or_default();
-        let written = |name: &str| folder.join(name).metadata()?.modified();
-        Self(["auth.json", "config.toml"].map(|name| written(name).ok()))
     }
 }
 

@@ -10,10 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::exchange::Job;
-use super::launch::Stamp;
 use super::protocol::{self, EventMsg, Incoming};
 use super::{rollout, turn};
 use crate::codex::lines::Lines;
+use crate::codex::stamp::Stamp;
 use crate::codex::stderr::LastWords;
 use crate::codex::{Config, Error, command};
 

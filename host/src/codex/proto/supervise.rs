@@ -6,10 +6,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::launch::{self, Stamp, Wish};
+use super::launch::{self, Wish};
 use super::process::{self, Announce, End, Setting, Spare};
 use crate::codex::backoff::Backoff;
 use crate::codex::folder::Folder;
+use crate::codex::stamp::Stamp;
 use crate::codex::{Error, Status, command};
 
 /// How many processes may be starting at once: more would only make each other late.

@@ -198,7 +198,7 @@ async fn what_cannot_start_says_why_and_is_tried_until_it_can() {
 async fn turns_are_bounded_and_one_that_is_not_begun_is_given_up() {
     let rig = rig(|config| {
         config.max_turns = 1;
-        config.lease_wait = Duration::from_millis(500);
+        config.queue_wait = Duration::from_millis(500);
         config.rpc_timeout = Duration::from_millis(200);
     })
     .await;

@@ -1,14 +1,14 @@
 //! One turn with the test as its worker: what is asked in which order, and what is given back.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::codex::app_server::rpc::tests::{Worker, connect};
+use crate::codex::app_server::pool::tests::pool_of_one;
+use crate::codex::app_server::pool::{Pool, Seat};
+use crate::codex::app_server::rpc::tests::Worker;
 use crate::codex::{Item, Part, Role, Tool};
 
 /// A turn that was asked for.
@@ -18,7 +18,8 @@ struct Rig {
     exchange: Option<Exchange>,
     started: oneshot::Receiver<Result<(), Error>>,
     task: JoinHandle<()>,
-    leases: Arc<Semaphore>,
+    pool: Arc<Pool>,
+    _seat: Seat,
 }
 
 fn plan() -> Plan {
@@ -33,19 +34,18 @@ fn plan() -> Plan {
     }
 }
 
-fn begin(plan: Plan) -> Rig {
-    let (connection, worker) = connect(Duration::from_secs(1));
-    let leases = Arc::new(Semaphore::new(1));
-    let lease = Arc::clone(&leases).try_acquire_owned().unwrap();
-    let (exchange, task) = prepare(Arc::clone(&connection), lease, (&plan, None), 1 << 20);
+async fn begin(plan: Plan) -> Rig {
+    let (pool, connection, worker, seat) = pool_of_one();
+    let (exchange, task) = prepare(pool.lease().await.unwrap(), (&plan, None), 1 << 20);
     let (sender, started) = oneshot::channel();
     Rig {
         worker,
         connection,
         exchange: Some(exchange),
         started,
-        task: tokio::spawn(task.run(plan, sender)),
-        leases,
+        task: tokio::spawn(async move { drop(task.run(plan, sender).await) }),
+        pool,
+        _seat: seat,
     }
 }
 
@@ -98,7 +98,7 @@ impl Rig {
         let asked = self.worker.answer(protocol::UNSUBSCRIBE, json!({})).await;
         assert_eq!(asked, json!({"threadId": "t"}));
         self.task.await.unwrap();
-        assert_eq!(self.leases.available_permits(), 1);
+        assert_eq!(self.pool.running(), 0);
     }
 }
 
@@ -114,7 +114,8 @@ async fn a_turn_is_a_thread_with_the_history_and_nothing_else() {
             parameters: json!({"type": "object"}),
         }],
         ..plan()
-    });
+    })
+    .await;
     let thread = rig.open().await;
     assert_eq!(
         thread,
@@ -172,7 +173,8 @@ async fn every_kind_of_item_has_its_wire_form() {
             output(vec![text(), image]),
         ],
         ..Plan::default()
-    });
+    })
+    .await;
     assert_eq!(rig.open().await.get("model"), None, "Codex's own default");
     let items = rig.inject().await["items"].clone();
     let expected = json!([
@@ -190,7 +192,7 @@ async fn every_kind_of_item_has_its_wire_form() {
 
 #[tokio::test]
 async fn without_history_nothing_is_injected() {
-    let mut rig = begin(Plan::default());
+    let mut rig = begin(Plan::default()).await;
     rig.open().await;
     rig.start().await;
     rig.end("completed").await;
@@ -200,7 +202,7 @@ async fn without_history_nothing_is_injected() {
 
 #[tokio::test]
 async fn an_interrupted_turn_tells_what_still_comes() {
-    let mut rig = begin(plan());
+    let mut rig = begin(plan()).await;
     rig.open().await;
     rig.inject().await;
     rig.start().await;
@@ -220,7 +222,7 @@ async fn an_interrupted_turn_tells_what_still_comes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_turn_that_resists_is_interrupted_again_and_in_the_end_given_up() {
-    let mut rig = begin(plan());
+    let mut rig = begin(plan()).await;
     rig.open().await;
     rig.inject().await;
     rig.start().await;
@@ -234,7 +236,7 @@ async fn a_turn_that_resists_is_interrupted_again_and_in_the_end_given_up() {
 
 /// Drops the reader's end after so many answered requests; checks what is asked after that.
 async fn dropped_after(answered: usize) {
-    let mut rig = begin(plan());
+    let mut rig = begin(plan()).await;
     if answered > 0 {
         rig.open().await;
     }
@@ -264,7 +266,7 @@ async fn a_turn_dropped_at_any_moment_gives_everything_back() {
 
 #[tokio::test]
 async fn a_refused_thread_costs_only_the_lease() {
-    let mut rig = begin(plan());
+    let mut rig = begin(plan()).await;
     let request = rig.worker.next().await;
     rig.worker
         .say(json!({"id": request["id"], "error": {"code": -32600, "message": "no such provider"}}))
@@ -281,12 +283,12 @@ async fn a_refused_thread_costs_only_the_lease() {
         "{refused:?}"
     );
     rig.task.await.unwrap();
-    assert_eq!(rig.leases.available_permits(), 1);
+    assert_eq!(rig.pool.running(), 0);
 }
 
 #[tokio::test]
 async fn a_refused_history_closes_the_thread() {
-    let mut rig = begin(plan());
+    let mut rig = begin(plan()).await;
     rig.open().await;
     let request = rig.worker.next().await;
     rig.worker
@@ -308,7 +310,7 @@ async fn a_refused_history_closes_the_thread() {
 
 #[tokio::test]
 async fn a_lost_worker_ends_the_turn() {
-    let mut rig = begin(plan());
+    let mut rig = begin(plan()).await;
     rig.open().await;
     rig.inject().await;
     rig.start().await;
@@ -317,12 +319,12 @@ async fn a_lost_worker_ends_the_turn() {
     let lost = Outcome::Failed(Error::WorkerExited("killed".to_owned()));
     assert_eq!(rig.next().await, Some(Event::Ended(lost)));
     rig.task.await.unwrap();
-    assert_eq!(rig.leases.available_permits(), 1);
+    assert_eq!(rig.pool.running(), 0);
 }
 
 #[tokio::test]
 async fn a_reader_that_falls_behind_loses_the_turn_not_the_worker() {
-    let mut rig = begin(plan());
+    let mut rig = begin(plan()).await;
     rig.open().await;
     rig.inject().await;
     rig.start().await;

@@ -54,7 +54,7 @@ fn arguments(mode: Mode, home: &Home) -> String {
         ..Config::default()
     };
     let folder = Folder::make().unwrap();
-    let command = worker(&config, home, &folder).unwrap();
+    let command = worker(&config, home, &folder, Path::new("/d"));
     let arguments: Vec<_> = command
         .as_std()
         .get_args()
@@ -88,15 +88,21 @@ fn only_an_agent_keeps_its_tools_and_prompts() {
 }
 
 #[test]
-fn the_folder_is_ours_alone_and_each_worker_finds_it_clean() {
+fn the_folder_is_ours_alone_and_each_worker_has_a_clean_part_of_it() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::make().unwrap();
     let root = folder.work().parent().unwrap().to_owned();
     assert_eq!(root.metadata().unwrap().permissions().mode() & 0o777, 0o700);
-    let databases = clean_databases(&folder).unwrap();
-    std::fs::write(databases.join("state_5.sqlite"), "old").unwrap();
-    assert_eq!(clean_databases(&folder).unwrap(), databases);
-    assert!(!databases.join("state_5.sqlite").exists());
+    let (one, other) = (databases(&folder).unwrap(), databases(&folder).unwrap());
+    assert_ne!(one, other);
+    for databases in [one, other] {
+        assert!(databases.starts_with(&root));
+        assert_eq!(
+            std::fs::read_dir(databases).unwrap().count(),
+            1,
+            "only what keeps the log away"
+        );
+    }
     folder.delete().unwrap();
     assert!(!root.exists());
 }

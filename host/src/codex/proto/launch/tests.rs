@@ -90,16 +90,3 @@ fn a_chatgpt_login_keeps_codexs_own_instructions() {
     assert!(!ours(&with_login));
     assert!(ours(&custom));
 }
-
-#[test]
-fn a_new_login_makes_what_was_started_before_out_of_date() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = Config {
-        home: Some(folder.path().to_owned()),
-        ..Config::default()
-    };
-    let before = Stamp::now(&config);
-    assert_eq!(before, Stamp::now(&config));
-    std::fs::write(folder.path().join("auth.json"), "{}").unwrap();
-    assert_ne!(before, Stamp::now(&config));
-}

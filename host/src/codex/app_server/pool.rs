@@ -1,0 +1,233 @@
+//! The workers that take turns: each turn goes to the least loaded of them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
+
+use super::threads::Threads;
+use crate::codex::Status;
+use crate::codex::backend::WorkerStatus;
+use crate::codex::turnstile::{Full, Turnstile};
+
+/// All workers that may get a turn, and those who wait for one.
+#[derive(Debug)]
+pub(super) struct Pool {
+    /// As many places as the open workers have together. It may have a few too many for the moment in which a
+    /// worker leaves: whoever got one of those finds no worker, gives it up and waits again.
+    turnstile: Turnstile,
+    /// Turns a worker runs at the same time.
+    capacity: usize,
+    members: Mutex<Members>,
+    status: watch::Sender<Status>,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    all: Vec<Member>,
+    next_id: u64,
+}
+
+#[derive(Debug)]
+struct Member {
+    id: u64,
+    pid: Option<u32>,
+    threads: Arc<Threads>,
+    running: usize,
+    begun: u64,
+    /// It gets new turns.
+    open: bool,
+    /// Told when it is closed and runs nothing any more.
+    idle: Arc<Notify>,
+}
+
+impl Pool {
+    /// No worker yet; each will run `capacity` turns, and `queue` more may wait.
+    pub(super) fn new(capacity: usize, queue: usize, status: watch::Sender<Status>) -> Arc<Self> {
+        Arc::new(Self {
+            turnstile: Turnstile::new(0, queue),
+            capacity: capacity.max(1),
+            members: Mutex::default(),
+            status,
+        })
+    }
+
+    /// Waits for a worker that is free to run a turn. Cancel-safe.
+    pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease, Full> {
+        loop {
+            let place = self.turnstile.enter().await?;
+            if let Some(lease) = self.assign(place) {
+                return Ok(lease);
+            }
+        }
+    }
+
+    /// Gives the place to the least loaded worker, if one is free.
+    fn assign(self: &Arc<Self>, place: OwnedSemaphorePermit) -> Option<Lease> {
+        let mut members = self.lock();
+        let free = |member: &&mut Member| member.open && member.running < self.capacity;
+        let least = members
+            .all
+            .iter_mut()
+            .filter(free)
+            .min_by_key(|member| member.running);
+        let Some(member) = least else {
+            place.forget();
+            return None;
+        };
+        member.running += 1;
+        member.begun += 1;
+        let lease = Lease {
+            threads: Arc::clone(&member.threads),
+            seat: member.id,
+            pool: Arc::clone(self),
+            place: Some(place),
+        };
+        self.show(&members, false);
+        Some(lease)
+    }
+
+    /// A turn has ended.
+    fn give_back(&self, seat: u64, place: OwnedSemaphorePermit) {
+        let mut members = self.lock();
+        let member = members.all.iter_mut().find(|member| member.id == seat);
+        let Some(member) = member else {
+            return place.forget();
+        };
+        member.running = member.running.saturating_sub(1);
+        if !member.open {
+            place.forget();
+            if member.running == 0 {
+                member.idle.notify_one();
+            }
+        }
+        self.show(&members, false);
+    }
+
+    /// A worker is ready.
+    pub(super) fn join(self: &Arc<Self>, pid: Option<u32>, threads: Arc<Threads>) -> Seat {
+        let mut members = self.lock();
+        let id = members.next_id;
+        members.next_id += 1;
+        let idle = Arc::new(Notify::new());
+        members.all.push(Member {
+            id,
+            pid,
+            threads,
+            running: 0,
+            begun: 0,
+            open: true,
+            idle: Arc::clone(&idle),
+        });
+        self.show(&members, true);
+        self.turnstile.add(self.capacity);
+        Seat {
+            pool: Arc::clone(self),
+            id,
+            idle,
+        }
+    }
+
+    /// Whether any worker takes turns.
+    pub(super) fn is_open(&self) -> bool {
+        self.lock().all.iter().any(|member| member.open)
+    }
+
+    /// Turns are no news for those who watch the state; workers are.
+    fn show(&self, members: &Members, news: bool) {
+        self.status.send_if_modified(|status| {
+            let shown = members.all.iter().map(|member| WorkerStatus {
+                pid: member.pid,
+                turns: member.running,
+                begun: member.begun,
+                leaving: !member.open,
+            });
+            status.workers.clear();
+            status.workers.extend(shown);
+            if news {
+                status.ready = members.all.iter().any(|member| member.open);
+                if status.ready {
+                    status.reason = None;
+                } else {
+                    status
+                        .reason
+                        .get_or_insert_with(|| "the worker has ended".to_owned());
+                }
+            }
+            news
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to run one turn on a worker, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Lease {
+    /// The worker's.
+    pub(super) threads: Arc<Threads>,
+    pool: Arc<Pool>,
+    seat: u64,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.pool.give_back(self.seat, place);
+        }
+    }
+}
+
+/// A worker's membership, until dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pool: Arc<Pool>,
+    id: u64,
+    idle: Arc<Notify>,
+}
+
+impl Seat {
+    /// No new turns: those that run go on.
+    pub(super) fn close(&self) {
+        let mut members = self.pool.lock();
+        let capacity = self.pool.capacity;
+        let Some(member) = members.all.iter_mut().find(|member| member.id == self.id) else {
+            return;
+        };
+        if std::mem::replace(&mut member.open, false) {
+            self.pool
+                .turnstile
+                .remove(capacity.saturating_sub(member.running));
+        }
+        if member.running == 0 {
+            self.idle.notify_one();
+        }
+        self.pool.show(&members, true);
+    }
+
+    /// Waits until a closed worker runs nothing any more.
+    pub(super) async fn idle(&self) {
+        self.idle.notified().await;
+    }
+
+    /// How many turns it was given.
+    pub(super) fn begun(&self) -> u64 {
+        let members = self.pool.lock();
+        let member = members.all.iter().find(|member| member.id == self.id);
+        member.map_or(0, |member| member.begun)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.close();
+        let mut members = self.pool.lock();
+        members.all.retain(|member| member.id != self.id);
+        self.pool.show(&members, true);
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

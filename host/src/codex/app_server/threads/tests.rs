@@ -1,0 +1,129 @@
+//! Which threads are kept ready, and what becomes of them, with the test as the worker.
+
+use std::time::SystemTime;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::codex::app_server::protocol::{THREAD_START, UNSUBSCRIBE};
+use crate::codex::app_server::rpc::tests::{Worker, connect};
+
+struct Rig {
+    threads: Arc<Threads>,
+    worker: Worker,
+    home: TempDir,
+}
+
+fn rig() -> Rig {
+    let home = tempfile::tempdir().unwrap();
+    let (connection, worker) = connect(Duration::from_secs(5));
+    let config = Config {
+        home: Some(home.path().to_owned()),
+        ..Config::default()
+    };
+    let threads = Threads::new(connection, Arc::new(config));
+    Rig {
+        threads,
+        worker,
+        home,
+    }
+}
+
+fn kind(name: &str) -> Box<RawValue> {
+    to_raw_value(&json!({"model": name})).unwrap()
+}
+
+impl Rig {
+    /// Prepares, with the worker opening what it is asked for.
+    async fn prepare(&mut self, params: &RawValue, again: bool, thread: &str) {
+        let answer = self
+            .worker
+            .answer(THREAD_START, json!({"thread": {"id": thread}}));
+        let ((), asked) = tokio::join!(self.threads.prepare(params, again), answer);
+        assert_eq!(asked.to_string(), params.get());
+    }
+}
+
+#[tokio::test]
+async fn what_was_asked_for_twice_is_kept_ready() {
+    let mut rig = rig();
+    rig.threads.prepare(&kind("a"), false).await;
+    rig.prepare(&kind("a"), false, "t1").await;
+    let opened = rig.threads.open(&kind("a")).await.unwrap();
+    assert_eq!((opened.thread.as_str(), opened.was_ready), ("t1", true));
+    let opening = rig
+        .worker
+        .answer(THREAD_START, json!({"thread": {"id": "t2"}}));
+    let kind = kind("a");
+    let (opened, _) = tokio::join!(rig.threads.open(&kind), opening);
+    let opened = opened.unwrap();
+    assert_eq!((opened.thread.as_str(), opened.was_ready), ("t2", false));
+}
+
+#[tokio::test]
+async fn another_kind_is_another_thread() {
+    let mut rig = rig();
+    rig.prepare(&kind("a"), true, "t1").await;
+    let other = kind("b");
+    let opening = rig
+        .worker
+        .answer(THREAD_START, json!({"thread": {"id": "t2"}}));
+    let (opened, _) = tokio::join!(rig.threads.open(&other), opening);
+    assert!(!opened.unwrap().was_ready);
+}
+
+#[tokio::test]
+async fn only_a_few_are_kept_of_a_kind_and_the_oldest_kind_is_given_back() {
+    let mut rig = rig();
+    for n in 0..READY {
+        rig.prepare(&kind("a"), true, &format!("t{n}")).await;
+    }
+    rig.threads.prepare(&kind("a"), true).await;
+    for n in 0..KINDS {
+        rig.threads.prepare(&kind(&format!("k{n}")), false).await;
+    }
+    for n in 0..READY {
+        let asked = rig.worker.answer(UNSUBSCRIBE, json!({})).await;
+        assert_eq!(asked, json!({"threadId": format!("t{n}")}));
+    }
+    assert_eq!(rig.threads.lock().len(), KINDS);
+}
+
+#[tokio::test]
+async fn a_new_login_makes_what_was_prepared_useless() {
+    let mut rig = rig();
+    rig.prepare(&kind("a"), true, "t1").await;
+    let file = std::fs::File::create(rig.home.path().join("auth.json")).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(60))
+        .unwrap();
+    rig.threads.tidy();
+    let asked = rig.worker.answer(UNSUBSCRIBE, json!({})).await;
+    assert_eq!(asked, json!({"threadId": "t1"}));
+    assert!(rig.threads.take(&kind("a")).is_none());
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_opened_is_tried_again_the_next_time() {
+    let mut rig = rig();
+    let params = kind("a");
+    let refusing = async {
+        let asked = rig.worker.next().await;
+        let error = json!({"code": -32600, "message": "no"});
+        rig.worker
+            .say(json!({"id": asked["id"], "error": error}))
+            .await;
+    };
+    tokio::join!(rig.threads.prepare(&params, true), refusing);
+    for n in 0..READY {
+        rig.prepare(&params, true, &format!("t{n}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_very_long_kind_is_not_remembered() {
+    let rig = rig();
+    let long = kind(&"x".repeat(LONGEST));
+    rig.threads.prepare(&long, true).await;
+    assert!(rig.threads.lock().is_empty());
+}

@@ -1,0 +1,172 @@
+//! Whether a worker still does its work: it is asked now and then, and relieved before it is worn out.
+
+use std::convert::Infallible;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::de::IgnoredAny;
+use tokio::sync::oneshot;
+
+use super::pool::Seat;
+use super::protocol::{self, Diagnostics};
+use super::rpc::Connection;
+use super::threads::Threads;
+use crate::codex::{Config, Error, Recycling};
+
+/// How long a worker that let a request time out may take to show that it lives.
+const PROOF_OF_LIFE: Duration = Duration::from_secs(5);
+
+/// Looks at a worker again and again, and tells once when it should be relieved. Never returns.
+pub(super) async fn watch(
+    config: &Config,
+    threads: &Threads,
+    seat: &Seat,
+    databases: &Path,
+    worn: oneshot::Sender<()>,
+) -> Infallible {
+    let mut worn = Some(worn);
+    loop {
+        tokio::time::sleep(config.probe_interval).await;
+        threads.tidy();
+        // Whether it answers at all is not decided here: a request that times out raises doubt.
+        let answer = threads
+            .connection
+            .call::<_, Diagnostics>(protocol::DIAGNOSTICS, &protocol::Nothing {})
+            .await;
+        let found = Found {
+            turns: seat.begun(),
+            memory: answer
+                .ok()
+                .and_then(|answer| answer.process.resident_memory_bytes),
+            disk: size(databases),
+        };
+        if let Some(why) = found.exceeds(&config.recycling)
+            && let Some(worn) = worn.take()
+        {
+            tracing::info!(reason = why, "a Codex worker is to be relieved");
+            // Without a supervisor there is a shutdown.
+            let _ = worn.send(());
+        }
+    }
+}
+
+/// What a worker has come to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Found {
+    turns: u64,
+    /// Bytes, if it says.
+    memory: Option<u64>,
+    /// Bytes.
+    disk: u64,
+}
+
+impl Found {
+    /// Which limit it has reached, if any.
+    fn exceeds(self, limits: &Recycling) -> Option<String> {
+        let reached = |value: u64, limit: u64| limit > 0 && value >= limit;
+        if reached(self.turns, limits.turns) {
+            return Some(format!("it ran {} turns", self.turns));
+        }
+        if let Some(memory) = self
+            .memory
+            .filter(|memory| reached(*memory, limits.memory_bytes))
+        {
+            return Some(format!("it uses {memory} bytes of memory"));
+        }
+        reached(self.disk, limits.disk_bytes).then(|| format!("it wrote {} bytes", self.disk))
+    }
+}
+
+/// The files in a folder, in bytes. What vanishes meanwhile counts nothing.
+fn size(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return 0;
+    };
+    let sizes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(found) if found.is_file() => found.len(),
+        Ok(found) if found.is_dir() => size(&entry.path()),
+        _ => 0,
+    });
+    sizes.sum()
+}
+
+/// Returns when a worker that let a request time out does not answer a simple question either.
+pub(super) async fn falls_silent(connection: &Connection) {
+    loop {
+        connection.doubted().await;
+        let proof =
+            async { while let Err(Error::RpcTimeout { .. }) = ask_for_life(connection).await {} };
+        if tokio::time::timeout(PROOF_OF_LIFE, proof).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn ask_for_life(connection: &Connection) -> Result<IgnoredAny, Error> {
+    connection
+        .call(protocol::DIAGNOSTICS, &protocol::Nothing {})
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_counts_by_itself_and_none_is_never() {
+        let found = Found {
+            turns: 10,
+            memory: Some(20),
+            disk: 30,
+        };
+        let none = Recycling {
+            turns: 0,
+            memory_bytes: 0,
+            disk_bytes: 0,
+        };
+        assert_eq!(found.exceeds(&none), None);
+        let high = Recycling {
+            turns: 11,
+            memory_bytes: 21,
+            disk_bytes: 31,
+        };
+        assert_eq!(found.exceeds(&high), None);
+        for reached in [
+            Recycling {
+                turns: 10,
+                ..high.clone()
+            },
+            Recycling {
+                memory_bytes: 20,
+                ..high.clone()
+            },
+            Recycling {
+                disk_bytes: 30,
+                ..high.clone()
+            },
+        ] {
+            assert!(found.exceeds(&reached).is_some(), "{reached:?}");
+        }
+        let silent = Found {
+            memory: None,
+            ..found
+        };
+        assert_eq!(
+            silent.exceeds(&Recycling {
+                memory_bytes: 1,
+                ..high
+            }),
+            None
+        );
+    }
+
+    #[test]
+    fn files_below_are_counted_too() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("inner")).unwrap();
+        std::fs::write(folder.path().join("a"), [0; 100]).unwrap();
+        std::fs::write(folder.path().join("inner/b"), [0; 11]).unwrap();
+        assert_eq!(size(folder.path()), 111);
+        assert_eq!(size(&folder.path().join("gone")), 0);
+    }
+}

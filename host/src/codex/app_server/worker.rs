@@ -1,0 +1,153 @@
+//! One app-server process: its start, its handshake, its end.
+
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::IgnoredAny;
+use tokio::process::Child;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::launch;
+use super::protocol;
+use super::rpc::{self, Connection};
+use crate::codex::folder::Folder;
+use crate::codex::home::Home;
+use crate::codex::lines::ReadError;
+use crate::codex::stderr::LastWords;
+use crate::codex::{Config, Error, command};
+
+/// How long the pipes of a dead worker may take to run dry: a process it left behind may hold them.
+const DRAIN: Duration = Duration::from_millis(250);
+
+/// A running child with the tasks that serve its pipes.
+pub(super) struct Worker {
+    pub(super) connection: Arc<Connection>,
+    /// Where it writes; deleted when it leaves.
+    pub(super) databases: PathBuf,
+    child: Child,
+    reader: AbortOnDropHandle<Result<(), ReadError>>,
+    /// Closes the child's stdin, its sign to leave.
+    hang_up: CancellationToken,
+    last_words: LastWords,
+    _writer: AbortOnDropHandle<()>,
+}
+
+/// How a worker came to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// We are shutting down.
+    Shutdown,
+    /// Another has taken its place, and its last turn is over.
+    Relieved,
+    /// It left by itself: how.
+    Left(String),
+    /// It is of no use: why.
+    Useless(String),
+}
+
+impl Worker {
+    /// Starts a process. `home` is what the operator's `config.toml` says.
+    pub(super) fn start(config: &Config, home: &Home, folder: &Folder) -> std::io::Result<Self> {
+        let databases = launch::databases(folder)?;
+        let mut child = launch::worker(config, home, folder, &databases).spawn()?;
+        let (stdin, stdout, stderr) = command::pipes(&mut child)?;
+        let (connection, outbox) = Connection::new(config.rpc_timeout);
+        let hang_up = CancellationToken::new();
+        let writer = tokio::spawn(rpc::write(outbox, stdin, hang_up.clone()));
+        let reader = tokio::spawn(rpc::read(Arc::clone(&connection), stdout));
+        Ok(Self {
+            child,
+            connection,
+            databases,
+            reader: AbortOnDropHandle::new(reader),
+            hang_up,
+            last_words: LastWords::listen(stderr),
+            _writer: AbortOnDropHandle::new(writer),
+        })
+    }
+
+    /// Its process id, until it is reaped.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Shakes hands, and makes sure that Codex can read its configuration: it refuses every turn if not.
+    pub(super) async fn make_ready(&mut self, limit: Duration) -> Result<(), End> {
+        let connection = Arc::clone(&self.connection);
+        let handshake = async {
+            connection
+                .call::<_, IgnoredAny>(protocol::INITIALIZE, &protocol::initialize())
+                .await?;
+            connection.notify("initialized").await;
+            match connection
+                .call::<_, IgnoredAny>(protocol::CONFIG_READ, &protocol::Nothing {})
+                .await
+            {
+                // Versions that do not know the question say so with this code.
+                Err(Error::Rpc {
+                    code: protocol::INVALID_REQUEST,
+                    ..
+                }) => Ok(()),
+                answer => answer.map(drop),
+            }
+        };
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(limit, handshake) => shaken,
+            end = self.end() => return Err(end),
+        };
+        let why = match shaken {
+            Ok(Ok(())) => {
+                self.last_words.forget();
+                return Ok(());
+            }
+            Ok(Err(Error::Rpc { message, .. })) => message,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("the worker was not ready within {} ms", limit.as_millis()),
+        };
+        Err(End::Useless(why))
+    }
+
+    /// Waits until the child has left, or can no longer be heard.
+    pub(super) async fn end(&mut self) -> End {
+        tokio::select! {
+            status = self.child.wait() => left(status),
+            read = &mut self.reader => match read {
+                Ok(Err(error)) => End::Useless(error.to_string()),
+                // Its pipes close a moment before it can be reaped.
+                Ok(Ok(())) | Err(_) => match tokio::time::timeout(DRAIN, self.child.wait()).await {
+                    Ok(status) => left(status),
+                    Err(_) => End::Useless("the worker closed its output".to_owned()),
+                },
+            },
+        }
+    }
+
+    /// Closes the child's stdin, waits, kills, reaps; then hears out its pipes and deletes what it wrote.
+    pub(super) async fn leave(mut self, grace: Duration) -> Option<String> {
+        self.hang_up.cancel();
+        if tokio::time::timeout(grace, self.child.wait())
+            .await
+            .is_err()
+            && let Err(error) = self.child.kill().await
+        {
+            tracing::warn!(%error, "the worker cannot be killed");
+        }
+        if !self.reader.is_finished() {
+            let _ = tokio::time::timeout(DRAIN, &mut self.reader).await;
+        }
+        if let Err(error) = std::fs::remove_dir_all(&self.databases) {
+            tracing::warn!(%error, "the worker's databases could not be deleted");
+        }
+        self.last_words.hear_out(DRAIN).await
+    }
+}
+
+fn left(status: std::io::Result<ExitStatus>) -> End {
+    match status {
+        Ok(status) => End::Left(format!("the worker ended ({status})")),
+        Err(error) => End::Useless(format!("the worker cannot be waited for: {error}")),
+    }
+}

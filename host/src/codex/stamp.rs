@@ -1,0 +1,48 @@
+//! Whether Codex's own files have changed since something was started from them.
+
+use std::time::SystemTime;
+
+use super::Config;
+use super::command::home_folder;
+
+/// When the files Codex reads at a start were written last: a login and settings may change while what was started
+/// ahead of need waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp([Option<SystemTime>; 2]);
+
+impl Stamp {
+    /// As of now.
+    pub(super) fn now(config: &Config) -> Self {
+        let folder = home_folder(config).unwrap_or_default();
+        let written = |name: &str| folder.join(name).metadata()?.modified();
+        Self(["auth.json", "config.toml"].map(|name| written(name).ok()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_new_login_and_new_settings_are_noticed() {
+        let home = tempfile::tempdir().unwrap();
+        let config = Config {
+            home: Some(home.path().to_owned()),
+            ..Config::default()
+        };
+        let mut last = Stamp::now(&config);
+        assert_eq!(last, Stamp::now(&config));
+        for name in ["auth.json", "config.toml"] {
+            let file = std::fs::File::create(home.path().join(name)).unwrap();
+            for age in [10, 20] {
+                let written = SystemTime::now() - Duration::from_secs(age);
+                file.set_modified(written).unwrap();
+                let now = Stamp::now(&config);
+                assert_ne!(now, last, "{name}");
+                last = now;
+            }
+        }
+    }
+}
