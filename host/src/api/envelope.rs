@@ -62,7 +62,7 @@ pub(super) async fn envelope(
         "openai-processing-ms",
         &record.elapsed_ms().to_string(),
     );
-    if shared.backend.status().kind == "demo" {
+    if shared.backend.kind() == "demo" {
         set(headers, "x-codex-backend", "demo");
     }
     response.map(|body| Body::new(Logged { body, line }))

@@ -126,7 +126,7 @@ impl<'a> Intake<'a> {
         let generation = self.record.generation().clone();
         let judge = Judge::new(generation, self.caller.clone(), model.to_owned(), streaming);
         let (timers, ending) = (self.shared.config.timers, self.shared.ending.clone());
-        let limits = timers.limits(streaming, self.shared.backend.status().kind, ending);
+        let limits = timers.limits(streaming, self.shared.backend.kind(), ending);
         let exchange = Exchange::start(&self.shared.backend, plan, rules, judge, limits).await?;
         Ok(Observed::new(exchange, self.record.clone()))
     }

@@ -236,6 +236,12 @@ impl Backend {
         }
     }
 
+    /// `app-server`, `proto` or `demo`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.watch().borrow().kind
+    }
+
     /// How it is doing.
     #[must_use]
     pub fn status(&self) -> Status {

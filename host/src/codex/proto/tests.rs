@@ -297,7 +297,7 @@ async fn a_program_is_spoken_to_as_it_can_be() {
     let backend = Backend::connect(config.clone(), Choice::Auto)
         .await
         .unwrap();
-    assert_eq!(backend.status().kind, "proto");
+    assert_eq!(backend.kind(), "proto");
     backend.shutdown().await;
     let refused = Backend::connect(config.clone(), Choice::AppServer).await;
     assert!(matches!(refused, Err(StartError::TooOld { .. })));
