@@ -8,6 +8,8 @@ mod freeze;
 mod generation;
 mod guest;
 mod inspect;
+mod live;
+mod observer;
 mod prepare;
 mod recent;
 mod source;
@@ -22,8 +24,10 @@ pub use bindings::{
 pub use component::{About, Candidate, Instances, Options};
 pub use engine::{Engine, MAX_MEMORY};
 pub use fault::{Fault, FaultKind, Problem, Refusal, Refused};
-pub use generation::{Generation, Live, Refusals, SlotStatus};
+pub use generation::{Generation, SlotStatus};
 pub use guest::Limits;
+pub use live::{Live, Refusals};
+pub use observer::{Decision, Observer, Outcome};
 pub use source::{Defaults, Facts, Source};
 pub use watch::watch;
 

@@ -110,6 +110,17 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Trap,
+        Self::Deadline,
+        Self::Memory,
+        Self::AnswerTooLarge,
+        Self::Exit,
+        Self::Nonsense,
+        Self::Busy,
+    ];
+
     /// One word for metrics, logs and health.
     #[must_use]
     pub const fn code(self) -> &'static str {

@@ -1,23 +1,24 @@
 //! A generation: the four prepared policies a request holds from its first byte to its last.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use arc_swap::ArcSwap;
+use std::sync::Arc;
+use std::time::Instant;
 
 use super::Slot;
 use super::bindings::{Caller, Request, forward_auth, model, rate_limit, tool_stop};
-use super::component::{About, Candidate, Policy};
-use super::engine::Engine;
-use super::fault::{Fault, FaultKind, Refusal, Refused};
+use super::component::{About, Policy};
+use super::fault::{Fault, FaultKind, Refused};
+use super::observer::{Decision, Failure, Observer, Outcome};
 use super::trial::{Auth, Model, RateLimit, ToolStop, World};
 
 /// Four policies that serve together.
 pub struct Generation {
-    number: u64,
-    auth: Arc<Policy<Auth>>,
-    model: Arc<Policy<Model>>,
-    rate_limit: Arc<Policy<RateLimit>>,
-    tool_stop: Arc<Policy<ToolStop>>,
+    pub(super) number: u64,
+    pub(super) auth: Arc<Policy<Auth>>,
+    pub(super) model: Arc<Policy<Model>>,
+    pub(super) rate_limit: Arc<Policy<RateLimit>>,
+    pub(super) tool_stop: Arc<Policy<ToolStop>>,
+    /// Told of every decision.
+    pub(super) observer: Option<Arc<dyn Observer>>,
 }
 
 /// One slot of a generation, for health and metrics.
@@ -52,6 +53,19 @@ impl Generation {
         self.number
     }
 
+    /// The same policies, asked by one request: the observer is told of each of its decisions.
+    #[must_use]
+    pub fn observed(&self, observer: Arc<dyn Observer>) -> Self {
+        Self {
+            number: self.number,
+            auth: Arc::clone(&self.auth),
+            model: Arc::clone(&self.model),
+            rate_limit: Arc::clone(&self.rate_limit),
+            tool_stop: Arc::clone(&self.tool_stop),
+            observer: Some(observer),
+        }
+    }
+
     /// What serves, slot by slot.
     #[must_use]
     pub fn slots(&self) -> [SlotStatus; 4] {
@@ -68,23 +82,26 @@ impl Generation {
     /// # Errors
     /// The policy's denial, or its fault.
     pub async fn authenticate(&self, mut request: Request) -> Result<Caller, Refused> {
-        self.withhold_secret(&mut request);
-        let now = request.now_ms;
-        let answer = self
-            .auth
-            .decide(now, |world, store, instance| {
-                Box::pin(async move {
-                    world
-                        .auth
-                        .load(&mut *store, instance)?
-                        .call_authenticate(&mut *store, &request)
-                        .await
+        self.told(Slot::Auth, "authenticate", async move {
+            self.withhold_secret(&mut request);
+            let now = request.now_ms;
+            let answer = self
+                .auth
+                .decide(now, |world, store, instance| {
+                    Box::pin(async move {
+                        world
+                            .auth
+                            .load(&mut *store, instance)?
+                            .call_authenticate(&mut *store, &request)
+                            .await
+                    })
                 })
-            })
-            .await?;
-        let caller = decided(self.sane(&self.auth, answer)?)?;
-        self.check(&self.auth, !caller.id.is_empty(), "a caller without an id")?;
-        Ok(caller)
+                .await?;
+            let caller = decided(self.sane(&self.auth, answer)?)?;
+            self.check(&self.auth, !caller.id.is_empty(), "a caller without an id")?;
+            Ok(caller)
+        })
+        .await
     }
 
     /// May an edge proxy let this request through?
@@ -92,24 +109,27 @@ impl Generation {
     /// # Errors
     /// The policy's denial, or its fault.
     pub async fn verify(&self, mut original: Request) -> Result<forward_auth::Grant, Refused> {
-        self.withhold_secret(&mut original);
-        let now = original.now_ms;
-        let answer = self
-            .auth
-            .decide(now, |world, store, instance| {
-                Box::pin(async move {
-                    world
-                        .forward_auth
-                        .load(&mut *store, instance)?
-                        .call_verify(&mut *store, &original)
-                        .await
+        self.told(Slot::Auth, "verify", async move {
+            self.withhold_secret(&mut original);
+            let now = original.now_ms;
+            let answer = self
+                .auth
+                .decide(now, |world, store, instance| {
+                    Box::pin(async move {
+                        world
+                            .forward_auth
+                            .load(&mut *store, instance)?
+                            .call_verify(&mut *store, &original)
+                            .await
+                    })
                 })
-            })
-            .await?;
-        let grant = decided(self.sane(&self.auth, answer)?)?;
-        let named = !grant.caller.id.is_empty();
-        self.check(&self.auth, named, "a grant for a caller without an id")?;
-        Ok(grant)
+                .await?;
+            let grant = decided(self.sane(&self.auth, answer)?)?;
+            let named = !grant.caller.id.is_empty();
+            self.check(&self.auth, named, "a grant for a caller without an id")?;
+            Ok(grant)
+        })
+        .await
     }
 
     /// The models this caller may see.
@@ -121,19 +141,22 @@ impl Generation {
         caller: Option<Caller>,
         now_ms: u64,
     ) -> Result<Vec<model::Card>, Refused> {
-        let answer = self
-            .model
-            .decide(now_ms, |world, store, instance| {
-                Box::pin(async move {
-                    world
-                        .0
-                        .load(&mut *store, instance)?
-                        .call_catalog(&mut *store, caller.as_ref())
-                        .await
+        self.told(Slot::Model, "catalog", async move {
+            let answer = self
+                .model
+                .decide(now_ms, |world, store, instance| {
+                    Box::pin(async move {
+                        world
+                            .0
+                            .load(&mut *store, instance)?
+                            .call_catalog(&mut *store, caller.as_ref())
+                            .await
+                    })
                 })
-            })
-            .await?;
-        Ok(answer)
+                .await?;
+            Ok(answer)
+        })
+        .await
     }
 
     /// Which model runs?
@@ -141,25 +164,28 @@ impl Generation {
     /// # Errors
     /// The policy's denial, or its fault.
     pub async fn resolve(&self, ask: model::Ask, now_ms: u64) -> Result<model::Target, Refused> {
-        let answer = self
-            .model
-            .decide(now_ms, |world, store, instance| {
-                Box::pin(async move {
-                    world
-                        .0
-                        .load(&mut *store, instance)?
-                        .call_resolve(&mut *store, &ask)
-                        .await
+        self.told(Slot::Model, "resolve", async move {
+            let answer = self
+                .model
+                .decide(now_ms, |world, store, instance| {
+                    Box::pin(async move {
+                        world
+                            .0
+                            .load(&mut *store, instance)?
+                            .call_resolve(&mut *store, &ask)
+                            .await
+                    })
                 })
-            })
-            .await?;
-        let target = decided(self.sane(&self.model, answer)?)?;
-        self.check(
-            &self.model,
-            !target.id.is_empty() && !target.model.is_empty(),
-            "a target without a model",
-        )?;
-        Ok(target)
+                .await?;
+            let target = decided(self.sane(&self.model, answer)?)?;
+            self.check(
+                &self.model,
+                !target.id.is_empty() && !target.model.is_empty(),
+                "a target without a model",
+            )?;
+            Ok(target)
+        })
+        .await
     }
 
     /// Which buckets does this request draw from?
@@ -167,19 +193,22 @@ impl Generation {
     /// # Errors
     /// Only a fault.
     pub async fn quotas(&self, ask: rate_limit::Ask) -> Result<Vec<rate_limit::Quota>, Refused> {
-        let answer = self
-            .rate_limit
-            .decide(ask.now_ms, |world, store, instance| {
-                Box::pin(async move {
-                    world
-                        .0
-                        .load(&mut *store, instance)?
-                        .call_quotas(&mut *store, &ask)
-                        .await
+        self.told(Slot::RateLimit, "quotas", async move {
+            let answer = self
+                .rate_limit
+                .decide(ask.now_ms, |world, store, instance| {
+                    Box::pin(async move {
+                        world
+                            .0
+                            .load(&mut *store, instance)?
+                            .call_quotas(&mut *store, &ask)
+                            .await
+                    })
                 })
-            })
-            .await?;
-        Ok(answer)
+                .await?;
+            Ok(answer)
+        })
+        .await
     }
 
     /// May they call now, given what the buckets said?
@@ -191,19 +220,22 @@ impl Generation {
         ask: rate_limit::Ask,
         standings: Vec<rate_limit::Standing>,
     ) -> Result<Vec<super::Header>, Refused> {
-        let answer = self
-            .rate_limit
-            .decide(ask.now_ms, |world, store, instance| {
-                Box::pin(async move {
-                    world
-                        .0
-                        .load(&mut *store, instance)?
-                        .call_decide(&mut *store, &ask, &standings)
-                        .await
+        self.told(Slot::RateLimit, "admit", async move {
+            let answer = self
+                .rate_limit
+                .decide(ask.now_ms, |world, store, instance| {
+                    Box::pin(async move {
+                        world
+                            .0
+                            .load(&mut *store, instance)?
+                            .call_decide(&mut *store, &ask, &standings)
+                            .await
+                    })
                 })
-            })
-            .await?;
-        decided(self.sane(&self.rate_limit, answer)?)
+                .await?;
+            decided(self.sane(&self.rate_limit, answer)?)
+        })
+        .await
     }
 
     /// Does the turn go on after this?
@@ -216,17 +248,45 @@ impl Generation {
         event: tool_stop::Event,
         memo: Vec<u8>,
     ) -> Result<(tool_stop::Reaction, Vec<u8>), Fault> {
-        self.tool_stop
-            .decide(0, |world, store, instance| {
-                Box::pin(async move {
-                    world
-                        .0
-                        .load(&mut *store, instance)?
-                        .call_observe(&mut *store, &progress, &event, &memo)
-                        .await
+        self.told(Slot::ToolStop, "observe", async move {
+            self.tool_stop
+                .decide(0, |world, store, instance| {
+                    Box::pin(async move {
+                        world
+                            .0
+                            .load(&mut *store, instance)?
+                            .call_observe(&mut *store, &progress, &event, &memo)
+                            .await
+                    })
                 })
-            })
-            .await
+                .await
+        })
+        .await
+    }
+
+    /// Makes a decision, and tells the observer what came of it.
+    async fn told<T, E: Failure>(
+        &self,
+        slot: Slot,
+        question: &'static str,
+        decision: impl Future<Output = Result<T, E>> + Send,
+    ) -> Result<T, E> {
+        let Some(observer) = &self.observer else {
+            return decision.await;
+        };
+        let started = Instant::now();
+        let answer = decision.await;
+        let elapsed = started.elapsed();
+        observer.decided(&Decision {
+            slot,
+            question,
+            outcome: answer
+                .as_ref()
+                .err()
+                .map_or(Outcome::Answered, Failure::outcome),
+            elapsed,
+        });
+        answer
     }
 
     fn withhold_secret(&self, request: &mut Request) {
@@ -263,78 +323,6 @@ impl Generation {
     }
 }
 
-/// All that is wrong with a set of candidates.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-pub struct Refusals(pub Vec<Refusal>);
-
-/// The generation that serves now, and how it is replaced.
-pub struct Live {
-    engine: Engine,
-    current: ArcSwap<Generation>,
-    /// Held while a replacement is prepared: each builds on what serves then.
-    replacing: tokio::sync::Mutex<()>,
-    refusals: Mutex<Vec<Refusal>>,
-}
-
-impl Live {
-    /// Prepares the first generation.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the candidates: without a first generation nothing can serve.
-    pub async fn start(engine: Engine, candidates: &[Candidate; 4]) -> Result<Self, Refusals> {
-        let generation = prepare(&engine, candidates, None).await?;
-        generation.announce(None);
-        Ok(Self {
-            engine,
-            current: ArcSwap::from_pointee(generation),
-            replacing: tokio::sync::Mutex::default(),
-            refusals: Mutex::default(),
-        })
-    }
-
-    /// Pins the generation for one request.
-    #[must_use]
-    pub fn current(&self) -> Arc<Generation> {
-        self.current.load_full()
-    }
-
-    /// Prepares what changed and swaps it in; on refusal everything stays as it was. Answers the number that serves
-    /// afterwards.
-    ///
-    /// # Errors
-    /// All refusals.
-    pub async fn replace(&self, candidates: &[Candidate; 4]) -> Result<u64, Refusals> {
-        let _one_at_a_time = self.replacing.lock().await;
-        let current = self.current();
-        let unchanged = candidates
-            .iter()
-            .all(|candidate| current.digest(candidate.slot) == candidate.digest());
-        if !unchanged {
-            let next = prepare(&self.engine, candidates, Some(&current)).await?;
-            self.current.store(Arc::new(next));
-        }
-        Ok(self.current().number())
-    }
-
-    /// What was wrong with the last candidates; empty when what lies in the folder is what serves.
-    #[must_use]
-    pub fn refusals(&self) -> Vec<Refusal> {
-        self.refusals
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// Notes what is wrong with the candidates, for health. Answers whether that is news.
-    pub(super) fn note(&self, refusals: Vec<Refusal>) -> bool {
-        let mut noted = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = *noted != refusals;
-        *noted = refusals;
-        news
-    }
-}
-
 impl Generation {
     /// Logs what serves from now on, where it differs from before.
     pub(super) fn announce(&self, before: Option<&Self>) {
@@ -357,54 +345,12 @@ impl Generation {
         }
     }
 
-    fn digest(&self, slot: Slot) -> [u8; 32] {
+    pub(super) fn digest(&self, slot: Slot) -> [u8; 32] {
         match slot {
             Slot::Auth => self.auth.digest(),
             Slot::Model => self.model.digest(),
             Slot::RateLimit => self.rate_limit.digest(),
             Slot::ToolStop => self.tool_stop.digest(),
         }
-    }
-}
-
-async fn prepare(
-    engine: &Engine,
-    candidates: &[Candidate; 4],
-    old: Option<&Generation>,
-) -> Result<Generation, Refusals> {
-    let [auth, model, rate_limit, tool_stop] = candidates;
-    let (auth, model, rate_limit, tool_stop) = tokio::join!(
-        one(engine, auth, old.map(|old| &old.auth)),
-        one(engine, model, old.map(|old| &old.model)),
-        one(engine, rate_limit, old.map(|old| &old.rate_limit)),
-        one(engine, tool_stop, old.map(|old| &old.tool_stop)),
-    );
-    let number = old.map_or(1, |old| old.number + 1);
-    match (auth, model, rate_limit, tool_stop) {
-        (Ok(auth), Ok(model), Ok(rate_limit), Ok(tool_stop)) => Ok(Generation {
-            number,
-            auth,
-            model,
-            rate_limit,
-            tool_stop,
-        }),
-        (auth, model, rate_limit, tool_stop) => Err(Refusals(
-            [auth.err(), model.err(), rate_limit.err(), tool_stop.err()]
-                .into_iter()
-                .flatten()
-                .collect(),
-        )),
-    }
-}
-
-/// Keeps the old policy where nothing about it changed.
-async fn one<W: World>(
-    engine: &Engine,
-    candidate: &Candidate,
-    old: Option<&Arc<Policy<W>>>,
-) -> Result<Arc<Policy<W>>, Refusal> {
-    match old {
-        Some(old) if old.digest() == candidate.digest() => Ok(Arc::clone(old)),
-        _ => Policy::prepare(engine, candidate).await,
     }
 }

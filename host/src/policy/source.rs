@@ -12,8 +12,8 @@ use super::Slot;
 use super::component::{Candidate, Instances, Options};
 use super::engine::MAX_MEMORY;
 use super::fault::{Problem, Refusal};
-use super::generation::Refusals;
 use super::guest::Limits;
+use super::live::Refusals;
 
 /// Beside the components; optional.
 const MANIFEST: &str = "policies.toml";

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::generation::{Generation, Live, Refusals};
+use super::generation::Generation;
+use super::live::{Live, Refusals};
 use super::source::{Facts, Signature, Source};
 
 /// How often the folder is looked at. It is looked at rather than watched by the kernel: a symbolic link that is

@@ -1,0 +1,126 @@
+//! The generation that serves, and how the next one replaces it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use super::component::{Candidate, Policy};
+use super::engine::Engine;
+use super::fault::Refusal;
+use super::generation::Generation;
+use super::trial::World;
+
+/// All that is wrong with a set of candidates.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct Refusals(pub Vec<Refusal>);
+
+/// The generation that serves now, and how it is replaced.
+pub struct Live {
+    engine: Engine,
+    current: ArcSwap<Generation>,
+    /// Held while a replacement is prepared: each builds on what serves then.
+    replacing: tokio::sync::Mutex<()>,
+    refusals: Mutex<Vec<Refusal>>,
+}
+
+impl Live {
+    /// Prepares the first generation.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the candidates: without a first generation nothing can serve.
+    pub async fn start(engine: Engine, candidates: &[Candidate; 4]) -> Result<Self, Refusals> {
+        let generation = prepare(&engine, candidates, None).await?;
+        generation.announce(None);
+        Ok(Self {
+            engine,
+            current: ArcSwap::from_pointee(generation),
+            replacing: tokio::sync::Mutex::default(),
+            refusals: Mutex::default(),
+        })
+    }
+
+    /// Pins the generation for one request.
+    #[must_use]
+    pub fn current(&self) -> Arc<Generation> {
+        self.current.load_full()
+    }
+
+    /// Prepares what changed and swaps it in; on refusal everything stays as it was. Answers the number that serves
+    /// afterwards.
+    ///
+    /// # Errors
+    /// All refusals.
+    pub async fn replace(&self, candidates: &[Candidate; 4]) -> Result<u64, Refusals> {
+        let _one_at_a_time = self.replacing.lock().await;
+        let current = self.current();
+        let unchanged = candidates
+            .iter()
+            .all(|candidate| current.digest(candidate.slot) == candidate.digest());
+        if !unchanged {
+            let next = prepare(&self.engine, candidates, Some(&current)).await?;
+            self.current.store(Arc::new(next));
+        }
+        Ok(self.current().number())
+    }
+
+    /// What was wrong with the last candidates; empty when what lies in the folder is what serves.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<Refusal> {
+        self.refusals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Notes what is wrong with the candidates, for health. Answers whether that is news.
+    pub(super) fn note(&self, refusals: Vec<Refusal>) -> bool {
+        let mut noted = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = *noted != refusals;
+        *noted = refusals;
+        news
+    }
+}
+
+async fn prepare(
+    engine: &Engine,
+    candidates: &[Candidate; 4],
+    old: Option<&Generation>,
+) -> Result<Generation, Refusals> {
+    let [auth, model, rate_limit, tool_stop] = candidates;
+    let (auth, model, rate_limit, tool_stop) = tokio::join!(
+        one(engine, auth, old.map(|old| &old.auth)),
+        one(engine, model, old.map(|old| &old.model)),
+        one(engine, rate_limit, old.map(|old| &old.rate_limit)),
+        one(engine, tool_stop, old.map(|old| &old.tool_stop)),
+    );
+    let number = old.map_or(1, |old| old.number + 1);
+    match (auth, model, rate_limit, tool_stop) {
+        (Ok(auth), Ok(model), Ok(rate_limit), Ok(tool_stop)) => Ok(Generation {
+            number,
+            auth,
+            model,
+            rate_limit,
+            tool_stop,
+            observer: None,
+        }),
+        (auth, model, rate_limit, tool_stop) => Err(Refusals(
+            [auth.err(), model.err(), rate_limit.err(), tool_stop.err()]
+                .into_iter()
+                .flatten()
+                .collect(),
+        )),
+    }
+}
+
+/// Keeps the old policy where nothing about it changed.
+async fn one<W: World>(
+    engine: &Engine,
+    candidate: &Candidate,
+    old: Option<&Arc<Policy<W>>>,
+) -> Result<Arc<Policy<W>>, Refusal> {
+    match old {
+        Some(old) if old.digest() == candidate.digest() => Ok(Arc::clone(old)),
+        _ => Policy::prepare(engine, candidate).await,
+    }
+}
