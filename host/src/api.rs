@@ -10,6 +10,7 @@ mod error;
 mod guard;
 mod health;
 mod intake;
+mod metrics;
 mod models;
 mod observed;
 mod output_mode;
@@ -17,7 +18,9 @@ mod record;
 mod responses;
 mod sse;
 mod store;
+mod tally;
 mod timers;
+mod usage;
 mod verify;
 
 use std::sync::Arc;
@@ -29,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use client::TrustedProxies;
 pub use cors::Origins;
+pub use metrics::MetricsAccess;
 pub use output_mode::OutputMode;
 pub use store::Responses;
 pub use timers::Timers;
@@ -36,6 +40,7 @@ pub use timers::Timers;
 use crate::codex::Backend;
 use crate::policy::Live;
 use crate::quota::Counters;
+use crate::telemetry::Telemetry;
 
 /// What the HTTP surface needs to know.
 #[derive(Debug, Clone)]
@@ -54,6 +59,8 @@ pub struct Config {
     pub max_choices: u32,
     /// What becomes of tool calls that are written as text, where a request does not say.
     pub output_mode: OutputMode,
+    /// Who may read the metrics; absent where there are none.
+    pub metrics: Option<MetricsAccess>,
 }
 
 /// What every request shares.
@@ -70,6 +77,8 @@ pub struct Parts {
     pub backend: Backend,
     /// Responses that may be continued.
     pub responses: Responses,
+    /// What operators see.
+    pub telemetry: Telemetry,
     /// What rate limits count.
     pub counters: Arc<Counters>,
     /// Cancelled when intake closes: readiness says no from then on.
@@ -112,11 +121,14 @@ pub fn router(shared: Shared) -> Router {
         )
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::show))
+        .route("/v1/usage", get(usage::sum))
+        .route("/v1/usage/raw", get(usage::raw))
         .route_layer(from_fn_with_state(shared.clone(), guard::guard));
     let open = Router::new()
         .route("/healthz", get(health::health))
         .route("/readyz", get(health::ready))
-        .route("/livez", get(health::live));
+        .route("/livez", get(health::live))
+        .route("/metrics", get(metrics::read));
     surface(guarded.merge(open), shared)
 }
 

@@ -16,8 +16,9 @@ use tower_http::normalize_path::NormalizePathLayer;
 use crate::api::{self, Parts, Shared};
 use crate::codex::{self, Backend};
 use crate::config::{Codex, Config};
-use crate::policy::{self, Engine, Facts, Live, Refusals, Source};
+use crate::policy::{self, Engine, Facts, FaultKind, Live, Refusals, Slot, Source};
 use crate::quota::Counters;
+use crate::telemetry::{self, Metrics, Telemetry};
 
 /// After the grace, how long streams that were told to end may take to say so.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -34,6 +35,9 @@ pub enum StartError {
     /// Codex cannot be used.
     #[error(transparent)]
     Codex(#[from] codex::StartError),
+    /// What operators are to see cannot be recorded or sent.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::StartError),
     /// The address cannot be had.
     #[error("cannot listen on {address}: {cause}")]
     Listen {
@@ -51,6 +55,7 @@ pub struct App {
     auth: Option<Door>,
     live: Arc<Live>,
     backend: Backend,
+    telemetry: Telemetry,
     watcher: JoinHandle<()>,
     draining: CancellationToken,
     ending: CancellationToken,
@@ -72,12 +77,14 @@ impl App {
     /// # Errors
     /// As [`App::build`].
     pub async fn build_with(config: Config, engine: Engine) -> Result<Self, StartError> {
-        let (listener, address) = listen(config.host, config.port).await?;
+        let listening = listen(config.host, config.port).await?;
         let auth_listener = match config.auth_port {
             Some(port) => Some(listen(config.host, port).await?),
             None => None,
         };
 
+        let metrics = config.api.metrics.is_some().then(metrics);
+        let telemetry = Telemetry::start(config.telemetry.clone(), metrics)?;
         let backend = match &config.codex {
             Codex::Program(codex, choice) => Backend::connect((**codex).clone(), *choice).await?,
             Codex::Demo => Backend::demo(),
@@ -102,27 +109,22 @@ impl App {
             config: config.api,
             live: Arc::clone(&live),
             backend: backend.clone(),
+            telemetry: telemetry.clone(),
             responses: api::Responses::default(),
             counters: Arc::new(Counters::default()),
             draining: draining.clone(),
             ending: ending.clone(),
         });
-        let auth = auth_listener.map(|(listener, address)| Door {
-            listener,
-            address,
-            router: api::verify_router(shared.clone()),
-        });
-        let main = Door {
-            listener,
-            address,
-            router: api::router(shared),
-        };
+        let auth =
+            auth_listener.map(|listening| Door::new(listening, api::verify_router(shared.clone())));
+        let main = Door::new(listening, api::router(shared));
         let shutdown_grace = config.shutdown_grace;
         Ok(Self {
             main,
             auth,
             live,
             backend,
+            telemetry,
             watcher,
             draining,
             ending,
@@ -167,6 +169,7 @@ impl App {
             main,
             auth,
             backend,
+            telemetry,
             watcher,
             draining,
             ending,
@@ -205,6 +208,9 @@ impl App {
         if let Err(error) = watcher.await {
             tracing::error!(%error, "the policy watcher failed");
         }
+        if let Err(error) = tokio::task::spawn_blocking(move || telemetry.close()).await {
+            tracing::error!(%error, "usage and traces were not closed");
+        }
         result
     }
 }
@@ -217,6 +223,14 @@ struct Door {
 }
 
 impl Door {
+    fn new((listener, address): (TcpListener, SocketAddr), router: Router) -> Self {
+        Self {
+            listener,
+            address,
+            router,
+        }
+    }
+
     /// Serves until intake closes and what was taken in is answered.
     async fn serve(self, closing: &CancellationToken) -> std::io::Result<()> {
         // Outside the router, so that it applies before a route is chosen.
@@ -249,4 +263,11 @@ fn facts(config: &Config, backend: &Backend) -> Facts {
         codex_model,
         models,
     }
+}
+
+/// Policies' counters exist from the start, under the names that logs and health use.
+fn metrics() -> Metrics {
+    let slots = Slot::ALL.map(Slot::name);
+    let kinds = FaultKind::ALL.map(FaultKind::code);
+    Metrics::new(&slots, &kinds)
 }

@@ -5,6 +5,7 @@ mod codex;
 pub mod env;
 mod policies;
 mod read;
+mod telemetry;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -46,15 +47,6 @@ pub enum Codex {
     Demo,
 }
 
-/// How lines are logged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    /// A level or directives.
-    pub filter: String,
-    /// One JSON object a line.
-    pub json: bool,
-}
-
 /// Everything the gateway needs to start.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -80,8 +72,8 @@ pub struct Config {
     pub api: crate::api::Config,
     /// How long streams may finish.
     pub shutdown_grace: Duration,
-    /// Logging.
-    pub log: Log,
+    /// What operators see.
+    pub telemetry: crate::telemetry::Config,
 }
 
 impl Config {
@@ -112,9 +104,9 @@ impl Config {
             model,
             policy_dir,
             policy_defaults,
-            api: api::read(&mut reader),
+            api: api::read(&mut reader, environment),
             shutdown_grace: reader.millis(env::PROXY_SHUTDOWN_GRACE_MS, 0, 30_000),
-            log: log(&mut reader),
+            telemetry: telemetry::read(&mut reader),
         };
         if reader.problems.is_empty() {
             Ok(config)
@@ -140,19 +132,6 @@ fn host(reader: &mut Reader<'_>) -> IpAddr {
         );
         LOOPBACK
     })
-}
-
-fn log(reader: &mut Reader<'_>) -> Log {
-    Log {
-        filter: reader
-            .text(env::PROXY_LOG)
-            .unwrap_or_else(|| "info".to_owned()),
-        json: reader.choice(
-            env::PROXY_LOG_FORMAT,
-            &[("text", false), ("json", true)],
-            false,
-        ),
-    }
 }
 
 #[cfg(test)]

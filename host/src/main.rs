@@ -93,10 +93,10 @@ fn start() -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    if let Err(error) = telemetry::start(&config.log) {
+    if let Err(error) = telemetry::start_log(&config.telemetry.log) {
         eprintln!(
             "codex-gateway: PROXY_LOG: expected a level or directives, found `{}` ({error})",
-            config.log.filter
+            config.telemetry.log.filter
         );
         return ExitCode::from(EXIT_CONFIG);
     }

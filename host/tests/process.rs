@@ -6,6 +6,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
+use serde_json::{Value, json};
+
 const STREAM: &str = r#"{"messages":[{"role":"user","content":"{\"demo\":{\"deltas\":20,\"text\":\"x \",\"delay_ms\":20}}"}],"stream":true}"#;
 
 /// The program with exactly these variables.
@@ -17,6 +19,15 @@ fn gateway(vars: &[(&str, &str)]) -> Command {
         .stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// The address in the line that says it, in either format.
+fn listening(line: &str) -> Option<String> {
+    if let Some((_, rest)) = line.split_once("listening address=") {
+        return Some(rest.split_whitespace().next()?.to_owned());
+    }
+    let line: Value = serde_json::from_str(line).ok()?;
+    (line["message"] == "listening").then(|| line["address"].as_str().unwrap().to_owned())
 }
 
 /// A running gateway; killed if a test fails.
@@ -37,8 +48,8 @@ impl Running {
                 log.read_line(&mut line).unwrap() > 0,
                 "it ended before it listened"
             );
-            if let Some((_, rest)) = line.split_once("listening address=") {
-                break rest.split_whitespace().next().unwrap().to_owned();
+            if let Some(address) = listening(&line) {
+                break address;
             }
         };
         Self {
@@ -53,7 +64,7 @@ impl Running {
         let mut connection = TcpStream::connect(&self.address).unwrap();
         let length = body.len();
         let head = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-test\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-test\r\nuser-agent: process-test\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
         );
         connection.write_all(head.as_bytes()).unwrap();
         connection.write_all(body.as_bytes()).unwrap();
@@ -214,6 +225,53 @@ fn a_second_signal_ends_it_at_once() {
     running.log_until("draining");
     running.signal("-TERM");
     assert_eq!(running.child.wait().unwrap().code(), Some(1));
+}
+
+/// Sends a request, and reads the line that is logged of it.
+fn logged(running: &Running, lines: &mut impl BufRead, body: &str) -> Value {
+    let mut answer = String::new();
+    let mut connection = running.post(body);
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("x x x") || answer.contains("error"));
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    for hidden in ["sk-test", "mellon", "x x x"] {
+        assert!(!line.contains(hidden), "{hidden} is in {line}");
+    }
+    serde_json::from_str(&line).unwrap()
+}
+
+#[test]
+fn every_request_is_one_line_of_json_without_what_was_said() {
+    let mut running = Running::start(&[("PROXY_LOG_FORMAT", "json")]);
+    let mut lines = BufReader::new(running.child.stdout.take().unwrap());
+    let said = r#"{"messages":[{"role":"system","content":"mellon"},{"role":"user","content":"{\"demo\":{\"deltas\":3,\"text\":\"x \"}}"}],"model":"codex-5-low"}"#;
+    let line = logged(&running, &mut lines, said);
+    let expected = json!({
+        "message": "request", "target": "access", "level": "INFO",
+        "method": "POST", "route": "/v1/chat/completions", "path": "/v1/chat/completions", "status": 200,
+        "client": "127.0.0.1", "user_agent": "process-test", "caller": "default", "generation": 1,
+        "model": "codex-5-low", "runs": "demo", "stream": false, "finish": "stop", "complete": true,
+    });
+    for (field, value) in expected.as_object().unwrap() {
+        assert_eq!(line[field], *value, "{field} in {line}");
+    }
+    assert!(line["request"].as_str().unwrap().starts_with("req_"));
+    for figure in [
+        "duration_ms",
+        "first_token_ms",
+        "input_tokens",
+        "cached_tokens",
+        "output_tokens",
+        "reasoning_tokens",
+    ] {
+        assert!(line[figure].is_u64(), "{figure} in {line}");
+    }
+    assert!(line["policy_us"].as_u64() > Some(0) && line["bytes"].as_u64() > Some(0));
+    assert!(line["estimated"].is_boolean() && line.get("error").is_none());
+    let line = logged(&running, &mut lines, r#"{"messages":["mellon"]}"#);
+    assert!(line["status"] == 400 && line["error"].is_string(), "{line}");
+    assert!(line.get("input_tokens").is_none() && line.get("stream").is_none());
 }
 
 /// What a subcommand prints, given this on standard input.

@@ -7,13 +7,28 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["app", "config", "secret", "telemetry"]),
     (
         "app",
-        &["api", "config", "codex", "policy", "quota", "turn"],
+        &[
+            "api",
+            "config",
+            "codex",
+            "policy",
+            "quota",
+            "telemetry",
+            "turn",
+        ],
     ),
-    ("config", &["api", "codex", "policy", "secret"]),
-    ("telemetry", &["config"]),
+    ("config", &["api", "codex", "policy", "secret", "telemetry"]),
     (
         "api",
-        &["openai", "turn", "codex", "policy", "quota", "secret"],
+        &[
+            "openai",
+            "turn",
+            "codex",
+            "policy",
+            "quota",
+            "secret",
+            "telemetry",
+        ],
     ),
     ("openai", &["turn", "codex", "policy"]),
     ("turn", &["codex", "policy"]),
@@ -21,6 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("policy", &[]),
     ("quota", &[]),
     ("secret", &[]),
+    ("telemetry", &[]),
     ("lib", &[]),
 ];
 

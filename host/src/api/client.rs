@@ -59,12 +59,18 @@ impl TrustedProxies {
     }
 
     /// The nearest address that is not one of our proxies. What the proxies' clients claim beyond it is not believed.
-    fn client(&self, peer: IpAddr, forwarded: impl DoubleEndedIterator<Item = IpAddr>) -> IpAddr {
+    fn client(
+        &self,
+        peer: IpAddr,
+        forwarded: impl DoubleEndedIterator<Item = Option<IpAddr>>,
+    ) -> IpAddr {
         let mut client = peer;
         for hop in forwarded.rev() {
             if !self.contain(client) {
                 break;
             }
+            // What is no address tells nothing, and hides nothing that came after it.
+            let Some(hop) = hop else { break };
             client = hop;
         }
         client.to_canonical()
@@ -91,15 +97,25 @@ pub(super) fn address(parts: &Parts, trusted: &TrustedProxies) -> String {
     let Some(ConnectInfo(peer)) = parts.extensions.get::<ConnectInfo<SocketAddr>>() else {
         return String::new();
     };
-    let forwarded: Vec<IpAddr> = parts
+    let forwarded: Vec<Option<IpAddr>> = parts
         .headers
         .get_all("x-forwarded-for")
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .map_while(|hop| hop.trim().parse().ok())
+        .map(|hop| hop.trim().parse().ok())
         .collect();
     trusted.client(peer.ip(), forwarded.into_iter()).to_string()
+}
+
+/// Whether the request was made on this machine, as far as one can tell: a proxy here that hides whom it speaks for
+/// cannot be told from a local client. A page in a browser here is its author's, not ours.
+pub(super) fn is_local(parts: &Parts) -> bool {
+    let for_others = ["forwarded", "via", "x-forwarded-for", "x-real-ip", "origin"]
+        .iter()
+        .any(|name| parts.headers.contains_key(*name));
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    !for_others && peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback())
 }
 
 /// The request as the auth policy sees it; never with `authorization` or cookies among the headers.
@@ -149,7 +165,7 @@ fn host(parts: &Parts) -> String {
 }
 
 /// What was presented. Two `Authorization` headers are nobody's credential: proxies disagree on which one counts.
-fn credential(parts: &Parts) -> Option<Credential> {
+pub(super) fn credential(parts: &Parts) -> Option<Credential> {
     let mut values = parts.headers.get_all(AUTHORIZATION).iter();
     let value = values.next()?;
     let text = if values.next().is_some() {
@@ -175,7 +191,7 @@ mod tests {
 
     fn client(trusted: &str, peer: &str, forwarded: &[&str]) -> String {
         let items: Vec<String> = trusted.split(',').map(str::to_owned).collect();
-        let hops: Vec<IpAddr> = forwarded.iter().map(|hop| hop.parse().unwrap()).collect();
+        let hops: Vec<Option<IpAddr>> = forwarded.iter().map(|hop| hop.parse().ok()).collect();
         TrustedProxies::parse(&items)
             .unwrap()
             .client(peer.parse().unwrap(), hops.into_iter())
@@ -189,6 +205,11 @@ mod tests {
             "203.0.113.9"
         );
         assert_eq!(client("none", "127.0.0.1", &["10.0.0.1"]), "127.0.0.1");
+        assert_eq!(
+            client("loopback", "127.0.0.1", &["nonsense", "203.0.113.9"]),
+            "203.0.113.9",
+            "what the proxy added counts, whatever stands before it"
+        );
     }
 
     #[test]

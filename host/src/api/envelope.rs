@@ -4,13 +4,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use http_body::Frame;
 
-use super::record::{Line, Record};
+use super::error::Code;
+use super::record::{Answer, Answering, Record};
 use super::{Shared, client};
 
 /// OpenAI's ids, and anything else that cannot break a log line.
@@ -29,26 +31,47 @@ fn request_id(headers: &HeaderMap) -> String {
     given.map_or_else(|| format!("req_{}", nanoid::nanoid!(21)), str::to_owned)
 }
 
+fn route(parts: &Parts) -> Option<String> {
+    let route = parts.extensions.get::<MatchedPath>()?;
+    Some(route.as_str().to_owned())
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    let value = headers.get(name)?.as_bytes();
+    Some(String::from_utf8_lossy(value).into_owned())
+}
+
 pub(super) async fn envelope(
     State(shared): State<Shared>,
     request: Request,
     next: Next,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
-    let record = Record::new(request_id(&parts.headers), shared.live.current());
-    let mut line = Line {
-        record: record.clone(),
+    let generation = shared.live.current();
+    let record = Record::new(request_id(&parts.headers), &generation, &shared.telemetry);
+    let answer = Answer {
         method: parts.method.clone(),
+        route: route(&parts),
         path: parts.uri.path().to_owned(),
         client: client::address(&parts, &shared.config.trusted),
+        user_agent: text(&parts.headers, "user-agent"),
+        trace: ["traceparent", "tracestate"].map(|name| text(&parts.headers, name)),
         status: 499,
-        bytes: 0,
         // An answer without a body is whole.
         complete: parts.method == Method::HEAD,
+        ..Answer::default()
+    };
+    let mut answering = Answering {
+        record: record.clone(),
+        answer,
     };
     parts.extensions.insert(record.clone());
     let mut response = next.run(Request::from_parts(parts, body)).await;
-    line.status = response.status().as_u16();
+    answering.answer.status = response.status().as_u16();
+    answering.answer.error = response
+        .extensions_mut()
+        .remove::<Code>()
+        .map(|Code(code)| code);
     let headers = response.headers_mut();
     headers.extend(record.take_headers());
     set(headers, "x-request-id", record.id());
@@ -60,12 +83,12 @@ pub(super) async fn envelope(
     set(
         headers,
         "openai-processing-ms",
-        &record.elapsed_ms().to_string(),
+        &record.elapsed().as_millis().to_string(),
     );
     if shared.backend.kind() == "demo" {
         set(headers, "x-codex-backend", "demo");
     }
-    response.map(|body| Body::new(Logged { body, line }))
+    response.map(|body| Body::new(Logged { body, answering }))
 }
 
 fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
@@ -74,10 +97,10 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
-/// Counts the bytes of an answer; its end is the request's end.
+/// Counts the bytes of an answer.
 struct Logged {
     body: Body,
-    line: Line,
+    answering: Answering,
 }
 
 impl HttpBody for Logged {
@@ -89,15 +112,17 @@ impl HttpBody for Logged {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let ended = self.body.is_end_stream();
+        let answer = &mut self.answering.answer;
         match &frame {
             Some(Ok(frame)) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
-                self.line.bytes = self.line.bytes.saturating_add(bytes as u64);
+                answer.bytes = answer.bytes.saturating_add(bytes as u64);
                 // A body of known length is not asked again after its last byte.
-                self.line.complete = self.body.is_end_stream();
+                answer.complete = ended;
             }
             Some(Err(_)) => {}
-            None => self.line.complete = true,
+            None => answer.complete = true,
         }
         Poll::Ready(frame)
     }

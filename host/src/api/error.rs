@@ -8,11 +8,18 @@ use axum::response::{IntoResponse, Response};
 use crate::openai::ApiError;
 use crate::policy::Refused;
 
+/// The code of the error an answer is, for the log.
+#[derive(Debug, Clone)]
+pub(super) struct Code(pub(super) String);
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = json(self.to_json());
         *response.status_mut() = status;
+        response
+            .extensions_mut()
+            .insert(Code(self.code.to_string()));
         let headers = response.headers_mut();
         if let Some(ms) = self.retry_after_ms {
             headers.insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));

@@ -36,6 +36,6 @@ async fn admit(shared: &Shared, parts: &axum::http::request::Parts) -> Result<Ca
     };
     admission::ask(shared, record, ask).await?;
     let caller = record.generation().authenticate(request).await?;
-    record.set_caller(&caller.id);
+    record.set_caller(&caller);
     Ok(caller)
 }

@@ -2,11 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::Shared;
+use super::{Shared, client};
 
 fn answer(status: StatusCode, body: Value) -> Response {
     (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
@@ -16,12 +17,22 @@ fn is_ready(shared: &Shared) -> bool {
     shared.backend.status().ready && !shared.draining.is_cancelled()
 }
 
-fn backend(shared: &Shared) -> Value {
+/// What may name files of this machine, for whoever is on it: others are told where it stands.
+fn detail(parts: &Parts, text: &str) -> Value {
+    if client::is_local(parts) {
+        text.into()
+    } else {
+        "in the log, and here for requests from the gateway's own machine".into()
+    }
+}
+
+fn backend(shared: &Shared, parts: &Parts) -> Value {
     let status = shared.backend.status();
+    let reason = status.reason.as_deref();
     json!({
         "kind": status.kind,
         "ready": status.ready,
-        "reason": status.reason,
+        "reason": reason.map(|reason| detail(parts, reason)),
         "version": status.version,
         "restarts": status.restarts,
         "recycled": status.recycled,
@@ -31,19 +42,22 @@ fn backend(shared: &Shared) -> Value {
 }
 
 /// Everything an operator looks for first. Always 200 while the process serves; `ok` says how it is.
-pub(super) async fn health(State(shared): State<Shared>) -> Response {
+pub(super) async fn health(State(shared): State<Shared>, parts: Parts) -> Response {
     let generation = shared.live.current();
     let refused: Vec<Value> = shared
         .live
         .refusals()
         .into_iter()
-        .map(|refusal| json!({"file": refusal.file, "slot": refusal.slot.name(), "problem": refusal.problem.to_string()}))
+        .map(|refusal| {
+            let problem = detail(&parts, &refusal.problem.to_string());
+            json!({"file": refusal.file, "slot": refusal.slot.name(), "problem": problem})
+        })
         .collect();
     let body = json!({
         "ok": is_ready(&shared) && refused.is_empty(),
         "version": env!("CARGO_PKG_VERSION"),
         "draining": shared.draining.is_cancelled(),
-        "backend": backend(&shared),
+        "backend": backend(&shared, &parts),
         "generation": generation.number(),
         "policies": generation.slots(),
         "refused": refused,
@@ -52,7 +66,7 @@ pub(super) async fn health(State(shared): State<Shared>) -> Response {
 }
 
 /// Whether a request sent now would be answered.
-pub(super) async fn ready(State(shared): State<Shared>) -> Response {
+pub(super) async fn ready(State(shared): State<Shared>, parts: Parts) -> Response {
     let ready = is_ready(&shared);
     let status = if ready {
         StatusCode::OK
@@ -61,7 +75,7 @@ pub(super) async fn ready(State(shared): State<Shared>) -> Response {
     };
     answer(
         status,
-        json!({"ok": ready, "draining": shared.draining.is_cancelled(), "backend": backend(&shared)}),
+        json!({"ok": ready, "draining": shared.draining.is_cancelled(), "backend": backend(&shared, &parts)}),
     )
 }
 

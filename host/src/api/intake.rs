@@ -75,7 +75,7 @@ impl<'a> Intake<'a> {
         };
         let generation = self.record.generation();
         let target = generation.resolve(ask, client::now_ms()).await?;
-        self.record.set_model(&target.id);
+        self.record.set_model(&target.id, &target.model);
         let runs = Target {
             model: target.model,
             effort: target.effort,
@@ -105,6 +105,7 @@ impl<'a> Intake<'a> {
             estimated_tokens: turns.iter().map(estimate).fold(0, u64::saturating_add),
         };
         admission::ask(self.shared, &self.record, ask).await?;
+        self.record.set_stream(streaming);
         let starting = turns
             .into_iter()
             .map(|turn| self.start(model, streaming, turn));
@@ -127,8 +128,9 @@ impl<'a> Intake<'a> {
         let judge = Judge::new(generation, self.caller.clone(), model.to_owned(), streaming);
         let (timers, ending) = (self.shared.config.timers, self.shared.ending.clone());
         let limits = timers.limits(streaming, self.shared.backend.kind(), ending);
+        let began = self.record.elapsed();
         let exchange = Exchange::start(&self.shared.backend, plan, rules, judge, limits).await?;
-        Ok(Observed::new(exchange, self.record.clone()))
+        Ok(Observed::new(exchange, self.record.clone(), began))
     }
 }
 

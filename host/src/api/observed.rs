@@ -1,12 +1,14 @@
 //! Exchanges whose request's record sees what happens in them, and what they cost however they ended.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 
 use super::record::Record;
 use crate::openai::ApiError;
+use crate::telemetry::{Tokens, Turn};
 use crate::turn::Delta;
 use crate::turn::drive::Exchange;
 
@@ -14,18 +16,39 @@ use crate::turn::drive::Exchange;
 pub(super) struct Observed {
     exchange: Exchange,
     record: Record,
+    turn: Turn,
 }
 
 impl Observed {
-    pub(super) fn new(exchange: Exchange, record: Record) -> Self {
-        Self { exchange, record }
+    /// `began` is when its worker was asked for.
+    pub(super) fn new(exchange: Exchange, record: Record, began: Duration) -> Self {
+        let turn = Turn {
+            began,
+            ..Turn::default()
+        };
+        Self {
+            exchange,
+            record,
+            turn,
+        }
     }
 
     /// See [`Exchange::next`].
     async fn next(&mut self) -> Option<Delta> {
         let delta = self.exchange.next().await;
-        if let Some(delta) = &delta {
-            self.record.note(delta);
+        match &delta {
+            Some(Delta::Text(_) | Delta::Reasoning(_) | Delta::Call { .. }) => {
+                let record = &self.record;
+                self.turn
+                    .first_token
+                    .get_or_insert_with(|| record.elapsed());
+            }
+            Some(Delta::End { finish, .. }) => self.turn.finish = Some(finish.code()),
+            Some(Delta::Failed(error)) => {
+                self.turn.finish = Some(error.code());
+                self.record.fail(error.clone());
+            }
+            None => {}
         }
         delta
     }
@@ -33,7 +56,16 @@ impl Observed {
 
 impl Drop for Observed {
     fn drop(&mut self) {
-        self.record.add_usage(self.exchange.usage());
+        let (usage, estimated) = self.exchange.usage();
+        self.turn.ended = self.record.elapsed();
+        self.turn.tokens = Tokens {
+            input: usage.input,
+            cached_input: usage.cached_input,
+            output: usage.output,
+            reasoning: usage.reasoning,
+            estimated,
+        };
+        self.record.add_turn(self.turn);
     }
 }
 

@@ -1,45 +1,63 @@
-//! What one request was: filled in on its way, logged and settled when its last byte is out or its client gone.
+//! What one request was: filled in on its way, told and settled when its last byte is out and its turns are over.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use crate::codex::Usage;
+use super::tally::Tally;
 use crate::openai::{ApiError, Label};
-use crate::policy::Generation;
+use crate::policy::{Caller, Generation};
 use crate::quota::Hold;
-use crate::turn::{self, Delta};
+use crate::telemetry::{Summary, Telemetry, Tokens, Turn};
+use crate::turn;
 
-/// Travels with the request; cheap to clone.
+/// Travels with the request; cheap to clone. When the last clone is gone, the request is over.
 #[derive(Clone)]
 pub(super) struct Record(Arc<Inner>);
 
 struct Inner {
     id: String,
     generation: Arc<Generation>,
+    tally: Arc<Tally>,
+    telemetry: Telemetry,
     started: Instant,
+    began: SystemTime,
     known: Mutex<Known>,
 }
 
 #[derive(Default)]
 struct Known {
-    caller: Option<String>,
-    model: Option<String>,
+    caller: Option<Caller>,
+    model: Option<Names>,
     label: Label,
-    finish: Option<&'static str>,
-    usage: Option<Usage>,
-    first_token_ms: Option<u64>,
+    stream: Option<bool>,
+    failure: Option<&'static str>,
+    turns: Vec<Turn>,
+    answer: Answer,
     headers: HeaderMap,
     holds: Vec<Hold>,
 }
 
+/// A model, as the answer calls it and as Codex does.
+struct Names {
+    answer: String,
+    codex: String,
+}
+
 impl Record {
-    pub(super) fn new(id: String, generation: Arc<Generation>) -> Self {
+    /// The request is asked about with the policies of this generation, and told of here.
+    pub(super) fn new(id: String, generation: &Generation, telemetry: &Telemetry) -> Self {
+        telemetry.began();
+        let started = Instant::now();
+        let tally = Arc::new(Tally::new(telemetry.clone(), started));
         Self(Arc::new(Inner {
             id,
-            generation,
-            started: Instant::now(),
+            generation: Arc::new(generation.observed(tally.clone())),
+            tally,
+            telemetry: telemetry.clone(),
+            started,
+            began: SystemTime::now(),
             known: Mutex::default(),
         }))
     }
@@ -54,48 +72,47 @@ impl Record {
         &self.0.generation
     }
 
-    pub(super) fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    /// Since the request came.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.0.started.elapsed()
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set_caller(&self, id: &str) {
-        self.known().caller = Some(id.to_owned());
+    pub(super) fn set_caller(&self, caller: &Caller) {
+        self.known().caller = Some(caller.clone());
     }
 
-    pub(super) fn set_model(&self, id: &str) {
-        self.known().model = Some(id.to_owned());
+    /// The model, as the answer calls it and as Codex does.
+    pub(super) fn set_model(&self, answer: &str, codex: &str) {
+        self.known().model = Some(Names {
+            answer: answer.to_owned(),
+            codex: codex.to_owned(),
+        });
+    }
+
+    /// A turn is about to begin, and its answer is a stream or not.
+    pub(super) fn set_stream(&self, stream: bool) {
+        self.known().stream = Some(stream);
+        if stream {
+            self.0.telemetry.streams();
+        }
     }
 
     pub(super) fn set_label(&self, label: Label) {
         self.known().label = label;
     }
 
-    /// Notes what a delta says about the request.
-    pub(super) fn note(&self, delta: &Delta) {
-        match delta {
-            Delta::End { finish, .. } => self.known().finish = Some(finish.code()),
-            Delta::Failed(error) => {
-                self.fail(error.clone());
-            }
-            Delta::Text(_) | Delta::Reasoning(_) | Delta::Call { .. } => {
-                let elapsed = self.elapsed_ms();
-                self.known().first_token_ms.get_or_insert(elapsed);
-            }
-        }
-    }
-
-    /// What one of its exchanges cost.
-    pub(super) fn add_usage(&self, usage: Usage) {
-        *self.known().usage.get_or_insert_default() += usage;
+    /// One of its exchanges is over.
+    pub(super) fn add_turn(&self, turn: Turn) {
+        self.known().turns.push(turn);
     }
 
     /// Notes and logs why the exchange failed: the client is not told all of it.
     pub(super) fn fail(&self, error: turn::Error) -> ApiError {
-        self.known().finish = Some(error.code());
+        self.known().failure = Some(error.code());
         tracing::warn!(request = self.id(), code = error.code(), cause = %error, "the turn failed");
         if error.needs_operator() {
             tracing::error!(
@@ -120,67 +137,102 @@ impl Record {
     pub(super) fn hold(&self, hold: Hold) {
         self.known().holds.push(hold);
     }
+}
 
-    /// Settles the quotas and writes the one log line.
-    pub(super) fn close(&self, line: &Line) {
-        let mut known = self.known();
-        let usage = known.usage;
+impl Drop for Inner {
+    /// Settles the quotas, and tells what the request was.
+    fn drop(&mut self) {
+        let known = self.known.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let tokens = total(&known.turns);
         let mut holds = std::mem::take(&mut known.holds);
-        if let Some(usage) = usage {
+        if let Some(tokens) = tokens {
             for hold in &mut holds {
-                hold.settle(usage.total());
+                hold.settle(tokens.input + tokens.output);
             }
         }
         drop(holds);
-        if line.is_probe() {
-            return;
-        }
-        tracing::info!(
-            target: "access",
-            request = self.id(),
-            method = %line.method,
-            path = %line.path,
-            status = line.status,
-            client = %line.client,
-            caller = known.caller.as_deref(),
-            model = known.model.as_deref(),
-            user = known.label.user.as_deref(),
-            metadata = known.label.metadata.as_deref(),
-            generation = self.generation().number(),
-            duration_ms = self.elapsed_ms(),
-            first_token_ms = known.first_token_ms,
-            finish = known.finish,
-            input_tokens = usage.map(|usage| usage.input),
-            cached_tokens = usage.map(|usage| usage.cached_input),
-            output_tokens = usage.map(|usage| usage.output),
-            bytes = line.bytes,
-            complete = line.complete,
-            "request"
-        );
+        let (caller, model) = (known.caller.as_ref(), known.model.as_ref());
+        let mut finishes = known.turns.iter().map(|turn| turn.finish);
+        let firsts = known.turns.iter().filter_map(|turn| turn.first_token);
+        let began = self.began.duration_since(SystemTime::UNIX_EPOCH);
+        let answer = &known.answer;
+        self.telemetry.ended(&Summary {
+            id: &self.id,
+            method: answer.method.as_str(),
+            route: answer.route.as_deref().unwrap_or("other"),
+            path: &answer.path,
+            status: answer.status,
+            client: &answer.client,
+            user_agent: answer.user_agent.as_deref(),
+            caller: caller.map(|caller| caller.id.as_str()),
+            tenant: caller.and_then(|caller| caller.tenant.as_deref()),
+            model: model.map(|model| model.answer.as_str()),
+            runs: model.map(|model| model.codex.as_str()),
+            user: known.label.user.as_deref(),
+            metadata: known.label.metadata.as_deref(),
+            stream: known.stream,
+            generation: self.generation.number(),
+            trace: answer.trace.each_ref().map(Option::as_deref),
+            began: began.unwrap_or_default(),
+            duration: answer.duration,
+            first_token: firsts.min(),
+            policies: self.tally.spent(),
+            decisions: &self.tally.take(),
+            turns: &known.turns,
+            finish: known.failure.or_else(|| finishes.find_map(|finish| finish)),
+            error: answer.error.as_deref(),
+            tokens,
+            bytes: answer.bytes,
+            complete: answer.complete,
+        });
     }
 }
 
-/// The HTTP side of a request; when it is dropped, the request is over, however it ended.
-pub(super) struct Line {
-    pub(super) record: Record,
-    pub(super) method: axum::http::Method,
+/// What all of them cost; absent if there were none.
+fn total(turns: &[Turn]) -> Option<Tokens> {
+    turns
+        .iter()
+        .map(|turn| turn.tokens)
+        .reduce(|sum, more| Tokens {
+            input: sum.input + more.input,
+            cached_input: sum.cached_input + more.cached_input,
+            output: sum.output + more.output,
+            reasoning: sum.reasoning + more.reasoning,
+            estimated: sum.estimated || more.estimated,
+        })
+}
+
+/// The HTTP side of a request.
+#[derive(Default)]
+pub(super) struct Answer {
+    pub(super) method: Method,
+    /// The template; absent where there is none.
+    pub(super) route: Option<String>,
     pub(super) path: String,
     pub(super) client: String,
+    pub(super) user_agent: Option<String>,
+    /// `traceparent` and `tracestate`.
+    pub(super) trace: [Option<String>; 2],
     pub(super) status: u16,
+    /// The code of the error that was answered.
+    pub(super) error: Option<String>,
     pub(super) bytes: u64,
     /// The last byte was handed over; otherwise the client left.
     pub(super) complete: bool,
+    /// From the first byte to the last; filled in at the end.
+    pub(super) duration: Duration,
 }
 
-impl Line {
-    /// Probes come every few seconds and say nothing while they succeed.
-    fn is_probe(&self) -> bool {
-        self.status == 200 && matches!(self.path.as_str(), "/healthz" | "/readyz" | "/livez")
-    }
+/// An answer under way. When it is dropped, its last byte is out or its client gone.
+pub(super) struct Answering {
+    pub(super) record: Record,
+    pub(super) answer: Answer,
 }
 
-impl Drop for Line {
+impl Drop for Answering {
     fn drop(&mut self) {
-        self.record.clone().close(self);
+        let mut answer = std::mem::take(&mut self.answer);
+        answer.duration = self.record.elapsed();
+        self.record.known().answer = answer;
     }
 }

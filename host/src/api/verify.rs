@@ -97,7 +97,7 @@ async fn decide(
 ) -> Result<HeaderMap, ApiError> {
     let original = original::read(parts, record.id(), dialect, &shared.config.trusted)?;
     let grant = record.generation().verify(original).await?;
-    record.set_caller(&grant.caller.id);
+    record.set_caller(&grant.caller);
     headers(grant)
 }
 

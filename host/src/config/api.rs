@@ -1,10 +1,11 @@
 //! Reads how the HTTP surface behaves.
 
-use super::env;
 use super::read::Reader;
+use super::{Environment, env};
 use crate::api;
+use crate::secret::Secret;
 
-pub(super) fn read(reader: &mut Reader<'_>) -> api::Config {
+pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> api::Config {
     let trust = reader.list(env::PROXY_TRUST_PROXY);
     let trusted = api::TrustedProxies::parse(&trust).unwrap_or_else(|found| {
         reader.note(
@@ -28,6 +29,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> api::Config {
             &api::OutputMode::WORDS,
             api::OutputMode::default(),
         ),
+        metrics: metrics(reader, environment),
     }
 }
 
@@ -57,4 +59,26 @@ fn timers(reader: &mut Reader<'_>) -> api::Timers {
         proto_idle: reader.millis(env::PROXY_PROTO_IDLE_MS, 1, 120_000),
         keepalive: reader.millis(env::PROXY_SSE_KEEPALIVE_MS, 0, 15_000),
     }
+}
+
+/// Who may read `/metrics`, if it is there.
+fn metrics(reader: &mut Reader<'_>, environment: Environment) -> Option<api::MetricsAccess> {
+    let enabled = reader.switch(env::PROXY_ENABLE_METRICS);
+    let access = api::MetricsAccess {
+        anybody: reader.switch(env::PROXY_METRICS_ALLOW_UNAUTH),
+        loopback: reader.switch_on(env::PROXY_METRICS_ALLOW_LOOPBACK),
+        token: reader.text(env::PROXY_METRICS_TOKEN).map(Secret::new),
+    };
+    if !enabled {
+        return None;
+    }
+    if access.anybody && environment == Environment::Prod {
+        let expected = "a PROXY_METRICS_TOKEN instead, when PROXY_ENV is prod";
+        reader.note(env::PROXY_METRICS_ALLOW_UNAUTH, expected, "`true`");
+    }
+    if !access.anybody && !access.loopback && access.token.is_none() {
+        let expected = "a token, since nobody else may read the metrics";
+        reader.note(env::PROXY_METRICS_TOKEN, expected, "none");
+    }
+    Some(access)
 }

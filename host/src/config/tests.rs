@@ -53,6 +53,40 @@ fn every_mistake_is_reported_at_once() {
 }
 
 #[test]
+fn a_collector_is_spoken_to_in_plain_http() {
+    let name = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let problems = read(&[(name, "https://collector.example")]).unwrap_err();
+    assert_eq!(problems[0].variable, name);
+    let config = read(&[(name, "http://127.0.0.1:4318/")]).unwrap();
+    assert_eq!(
+        config.telemetry.traces.unwrap().endpoint,
+        "http://127.0.0.1:4318"
+    );
+}
+
+#[test]
+fn metrics_are_for_somebody_and_in_prod_not_for_everybody() {
+    let on = ("PROXY_ENABLE_METRICS", "true");
+    let nobody = read(&[on, ("PROXY_METRICS_ALLOW_LOOPBACK", "false")]).unwrap_err();
+    assert_eq!(nobody[0].variable, "PROXY_METRICS_TOKEN");
+    let everybody = read(&[
+        on,
+        ("PROXY_METRICS_ALLOW_UNAUTH", "true"),
+        ("PROXY_ENV", "prod"),
+        ("PROXY_API_KEY", "sk-x"),
+        ("CODEX_BACKEND", "demo"),
+    ]);
+    let named: Vec<_> = everybody
+        .unwrap_err()
+        .iter()
+        .map(|problem| problem.variable)
+        .collect();
+    assert!(named.contains(&"PROXY_METRICS_ALLOW_UNAUTH"), "{named:?}");
+    let token = read(&[on, ("PROXY_METRICS_TOKEN", "look-at-me")]).unwrap();
+    assert!(!format!("{token:?}").contains("look-at-me"));
+}
+
+#[test]
 fn prod_needs_a_key_and_a_codex() {
     let names: Vec<_> = read(&[("PROXY_ENV", "prod")])
         .unwrap_err()

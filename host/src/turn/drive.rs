@@ -190,10 +190,10 @@ impl Exchange {
         }
     }
 
-    /// What the turn has cost so far; estimated where the provider has not said.
+    /// What the turn has cost so far, and whether that is an estimate: the provider has not said.
     #[must_use]
-    pub fn usage(&self) -> Usage {
-        self.machine.usage().0
+    pub fn usage(&self) -> (Usage, bool) {
+        self.machine.usage()
     }
 
     /// Waits for Codex, or for the first timer that runs out. Deadlines come before what Codex says: a turn that is never

@@ -1,0 +1,75 @@
+//! `/metrics`: for whoever watches the gateway, by a rule of its own.
+
+use axum::extract::{Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+
+use super::{Shared, client, error};
+use crate::openai::ApiError;
+use crate::secret::Secret;
+use crate::telemetry::{METRICS_TYPE, Metrics, Present};
+
+/// Who may read the metrics. Each of the three is enough.
+#[derive(Debug, Clone)]
+pub struct MetricsAccess {
+    /// Everybody.
+    pub anybody: bool,
+    /// This machine.
+    pub loopback: bool,
+    /// Whoever has it.
+    pub token: Option<Secret>,
+}
+
+impl MetricsAccess {
+    fn allows(&self, parts: &Parts) -> bool {
+        self.anybody || self.has_token(parts) || self.loopback && client::is_local(parts)
+    }
+
+    /// Compares fingerprints: how long that takes says nothing of the token.
+    fn has_token(&self, parts: &Parts) -> bool {
+        let expected = self.token.as_ref().map(Secret::fingerprint);
+        let given = client::credential(parts)
+            .filter(|given| given.scheme.eq_ignore_ascii_case("bearer"))
+            .map(|given| given.fingerprint);
+        expected.is_some() && expected == given
+    }
+}
+
+/// `GET`
+pub(super) async fn read(
+    State(shared): State<Shared>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, _) = request.into_parts();
+    let (Some(access), Some(metrics)) = (&shared.config.metrics, &shared.telemetry.metrics) else {
+        return Err(error::unknown_path(parts.method, parts.uri).await);
+    };
+    if !access.allows(&parts) {
+        let message = "The metrics are for this machine, or for whoever sends PROXY_METRICS_TOKEN.";
+        return Err(ApiError::new(
+            403,
+            "invalid_request_error",
+            "metrics_access_denied",
+            message,
+        ));
+    }
+    let headers = [(CONTENT_TYPE, METRICS_TYPE), (CACHE_CONTROL, "no-store")];
+    Ok((headers, render(metrics, &shared)).into_response())
+}
+
+fn render(metrics: &Metrics, shared: &Shared) -> String {
+    let backend = shared.backend.status();
+    let usage = shared.telemetry.usage.as_ref();
+    let (usage_written, usage_dropped) = usage.map_or((0, 0), |usage| usage.counts());
+    metrics.render(&Present {
+        backend: backend.kind,
+        ready: backend.ready,
+        restarts: backend.restarts,
+        turns: backend.turns,
+        generation: shared.live.current().number(),
+        refused: shared.live.refusals().len(),
+        usage_written,
+        usage_dropped,
+    })
+}

@@ -1,0 +1,74 @@
+//! What a request's policies took: told by the generation, on to whoever counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::policy::{self, Observer, Outcome};
+use crate::telemetry::{Decision, Telemetry};
+
+/// Decisions kept for a trace; a turn with very many calls has more.
+const MOST: usize = 256;
+
+/// The decisions of one request.
+pub(super) struct Tally {
+    telemetry: Telemetry,
+    started: Instant,
+    nanos: AtomicU64,
+    decisions: Mutex<Vec<Decision>>,
+}
+
+impl Tally {
+    /// For a request that came then.
+    pub(super) fn new(telemetry: Telemetry, started: Instant) -> Self {
+        Self {
+            telemetry,
+            started,
+            nanos: AtomicU64::new(0),
+            decisions: Mutex::default(),
+        }
+    }
+
+    /// All decisions so far.
+    pub(super) fn spent(&self) -> Duration {
+        Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
+    }
+
+    /// The decisions so far, if there are traces.
+    pub(super) fn take(&self) -> Vec<Decision> {
+        let mut decisions = self
+            .decisions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut decisions)
+    }
+}
+
+impl Observer for Tally {
+    fn decided(&self, decision: &policy::Decision) {
+        let nanos = u64::try_from(decision.elapsed.as_nanos()).unwrap_or(u64::MAX);
+        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+        let fault = match decision.outcome {
+            Outcome::Fault(kind) => Some(kind.code()),
+            Outcome::Answered | Outcome::Denied => None,
+        };
+        let decision = Decision {
+            slot: decision.slot.name(),
+            question: decision.question,
+            outcome: decision.outcome.name(),
+            fault,
+            began: self.started.elapsed().saturating_sub(decision.elapsed),
+            elapsed: decision.elapsed,
+        };
+        self.telemetry.decided(&decision);
+        if self.telemetry.traces.is_some() {
+            let mut decisions = self
+                .decisions
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if decisions.len() < MOST {
+                decisions.push(decision);
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Reads what operators see of the gateway.
+
+use std::path::PathBuf;
+
+use super::env;
+use super::read::Reader;
+use crate::telemetry::{Config, Log, traces, usage};
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Config {
+    Config {
+        log: Log {
+            filter: reader
+                .text(env::PROXY_LOG)
+                .unwrap_or_else(|| "info".to_owned()),
+            json: reader.choice(
+                env::PROXY_LOG_FORMAT,
+                &[("text", false), ("json", true)],
+                false,
+            ),
+        },
+        usage: usage(reader),
+        traces: traces(reader),
+    }
+}
+
+fn usage(reader: &mut Reader<'_>) -> Option<usage::Config> {
+    let path = reader.text(env::TOKEN_LOG_PATH).map(PathBuf::from);
+    let max_bytes = reader.number(env::TOKEN_LOG_MAX_BYTES, 4_096..=1 << 40, 16 << 20);
+    let max_files = reader.number(env::TOKEN_LOG_MAX_FILES, 2..=1_000, 5);
+    Some(usage::Config {
+        path: path?,
+        max_bytes,
+        max_files: u32::try_from(max_files).unwrap_or(2),
+    })
+}
+
+fn traces(reader: &mut Reader<'_>) -> Option<traces::Config> {
+    let endpoint = reader.text(env::OTEL_EXPORTER_OTLP_ENDPOINT);
+    let service = reader.text(env::OTEL_SERVICE_NAME);
+    let endpoint = endpoint?;
+    if !endpoint.starts_with("http://") {
+        let expected = "the http:// URL of a collector near by, as http://127.0.0.1:4318 (TLS is its business)";
+        reader.note(
+            env::OTEL_EXPORTER_OTLP_ENDPOINT,
+            expected,
+            format!("`{endpoint}`"),
+        );
+    }
+    Some(traces::Config {
+        endpoint: endpoint.trim_end_matches('/').to_owned(),
+        service: service.unwrap_or_else(|| "codex-gateway".to_owned()),
+    })
+}

@@ -1,0 +1,129 @@
+//! The log: what happens goes to stderr, the one line a request to stdout.
+
+use std::io::{IsTerminal, Stderr, Stdout, Write};
+
+use tracing::Metadata;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::Summary;
+
+/// The target of access lines, as `PROXY_LOG` knows it.
+const ACCESS: &str = "access";
+
+/// How lines are logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// A level or directives.
+    pub filter: String,
+    /// One JSON object a line.
+    pub json: bool,
+}
+
+/// Starts the log. Has no effect if a log is already there (in tests).
+///
+/// # Errors
+/// If the filter makes no sense.
+pub fn start(log: &Log) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let filter = EnvFilter::builder().parse(&log.filter)?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(Streams);
+    // The first log of a process stays.
+    let _ = if log.json {
+        builder.json().flatten_event(true).try_init()
+    } else {
+        let colour = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
+        builder.with_ansi(colour).try_init()
+    };
+    Ok(())
+}
+
+/// Writes the line of a request, with the id of its trace. Nothing of what was said is in it, and no header but the
+/// user agent.
+pub(super) fn access(request: &Summary<'_>, trace: Option<&str>) {
+    let tokens = request.tokens;
+    tracing::info!(
+        target: ACCESS,
+        request = request.id,
+        trace,
+        method = request.method,
+        route = request.route,
+        path = shorten(request.path),
+        status = request.status,
+        client = request.client,
+        user_agent = request.user_agent.map(shorten),
+        caller = request.caller,
+        tenant = request.tenant,
+        model = request.model,
+        runs = request.runs,
+        user = request.user,
+        metadata = request.metadata,
+        stream = request.stream,
+        generation = request.generation,
+        duration_ms = millis(request.duration),
+        first_token_ms = request.first_token.map(millis),
+        policy_us = u64::try_from(request.policies.as_micros()).unwrap_or(u64::MAX),
+        finish = request.finish,
+        error = request.error,
+        input_tokens = tokens.map(|tokens| tokens.input),
+        cached_tokens = tokens.map(|tokens| tokens.cached_input),
+        output_tokens = tokens.map(|tokens| tokens.output),
+        reasoning_tokens = tokens.map(|tokens| tokens.reasoning),
+        estimated = tokens.map(|tokens| tokens.estimated),
+        bytes = request.bytes,
+        complete = request.complete,
+        "request"
+    );
+}
+
+pub(super) fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What clients make up is not logged at any length.
+pub(super) fn shorten(text: &str) -> &str {
+    const MOST: usize = 256;
+    &text[..text.floor_char_boundary(MOST)]
+}
+
+/// Where a line goes, by what it is about.
+struct Streams;
+
+/// See [`Streams`].
+enum Stream {
+    Out(Stdout),
+    Err(Stderr),
+}
+
+impl<'a> MakeWriter<'a> for Streams {
+    type Writer = Stream;
+
+    fn make_writer(&'a self) -> Stream {
+        Stream::Err(std::io::stderr())
+    }
+
+    fn make_writer_for(&'a self, about: &Metadata<'_>) -> Stream {
+        if about.target() == ACCESS {
+            Stream::Out(std::io::stdout())
+        } else {
+            self.make_writer()
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Out(out) => out.write(bytes),
+            Self::Err(err) => err.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Out(out) => out.flush(),
+            Self::Err(err) => err.flush(),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Traces: a request, the decisions on its way and its turns as spans, sent to a collector by OTLP over HTTP.
+
+mod client;
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::{
+    Event, Span, SpanBuilder, SpanKind, Status, TraceContextExt, TracerProvider,
+};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+
+use super::{Decision, Summary, Turn, breakage};
+
+/// How long the last spans may take to be sent.
+const LAST_SPANS: Duration = Duration::from_secs(5);
+
+/// Where spans go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The collector's base URL, without a trailing slash: `/v1/traces` is appended.
+    pub endpoint: String,
+    /// What the gateway is called.
+    pub service: String,
+}
+
+/// Spans wait in a bounded queue, and are sent by a thread of their own: no request waits.
+#[derive(Debug)]
+pub struct Traces {
+    provider: SdkTracerProvider,
+    tracer: SdkTracer,
+    propagator: TraceContextPropagator,
+}
+
+impl Traces {
+    /// Must be called within a Tokio runtime: it sends.
+    ///
+    /// # Errors
+    /// If OpenTelemetry's own variables make no sense.
+    pub fn start(config: &Config) -> Result<Self, ExporterBuildError> {
+        let exporter = SpanExporter::builder()
+            .with_http()
+            .with_http_client(client::OnRuntime::new())
+            .with_endpoint(format!("{}/v1/traces", config.endpoint))
+            .build()?;
+        let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+        let resource = Resource::builder()
+            .with_service_name(config.service.clone())
+            .with_attribute(version)
+            .build();
+        let provider = SdkTracerProvider::builder()
+            .with_batch_exporter(exporter)
+            .with_resource(resource)
+            .build();
+        Ok(Self {
+            tracer: provider.tracer("codex-gateway"),
+            provider,
+            propagator: TraceContextPropagator::new(),
+        })
+    }
+
+    /// Takes a request that is over. Answers the id of its trace, unless its client wants none.
+    pub(super) fn ended(&self, request: &Summary<'_>) -> Option<String> {
+        let parent = self.parent(request);
+        let root = SpanBuilder::from_name(format!("{} {}", request.method, request.route))
+            .with_kind(SpanKind::Server)
+            .with_start_time(began(request))
+            .with_attributes(attributes(request))
+            .start_with_context(&self.tracer, &parent);
+        let context = parent.with_span(root);
+        let span = context.span();
+        if !span.is_recording() {
+            return None;
+        }
+        for decision in request.decisions {
+            self.decision(request, decision, &context);
+        }
+        for turn in request.turns {
+            self.turn(request, turn, &context);
+        }
+        if request.status >= 500 || breakage(request.finish).is_some() {
+            let cause = request.error.or(request.finish).unwrap_or("error");
+            span.set_status(Status::error(cause.to_owned()));
+        }
+        span.end_with_timestamp(began(request) + request.duration);
+        Some(span.span_context().trace_id().to_string())
+    }
+
+    /// The span of the client's that this request belongs to, if it names one.
+    fn parent(&self, request: &Summary<'_>) -> Context {
+        let given: HashMap<String, String> = ["traceparent", "tracestate"]
+            .into_iter()
+            .zip(request.trace)
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
+        self.propagator
+            .extract_with_context(&Context::new(), &given)
+    }
+
+    fn decision(&self, request: &Summary<'_>, decision: &Decision, context: &Context) {
+        let Decision { slot, question, .. } = decision;
+        let began = began(request) + decision.began;
+        let mut attributes = vec![
+            KeyValue::new("codex.policy.slot", *slot),
+            KeyValue::new("codex.policy.outcome", decision.outcome),
+        ];
+        attributes.extend(decision.fault.map(|kind| KeyValue::new("error.type", kind)));
+        let mut span = SpanBuilder::from_name(format!("policy {slot} {question}"))
+            .with_kind(SpanKind::Internal)
+            .with_start_time(began)
+            .with_attributes(attributes)
+            .start_with_context(&self.tracer, context);
+        if let Some(kind) = decision.fault {
+            span.set_status(Status::error(kind));
+        }
+        span.end_with_timestamp(began + decision.elapsed);
+    }
+
+    fn turn(&self, request: &Summary<'_>, turn: &Turn, context: &Context) {
+        let operation = request.operation();
+        let model = request.model.unwrap_or_default();
+        let mut attributes = vec![
+            KeyValue::new("gen_ai.operation.name", operation),
+            KeyValue::new("gen_ai.provider.name", super::PROVIDER),
+            KeyValue::new("gen_ai.request.model", model.to_owned()),
+            KeyValue::new(
+                "gen_ai.response.model",
+                request.runs.unwrap_or_default().to_owned(),
+            ),
+            KeyValue::new("gen_ai.usage.input_tokens", count(turn.tokens.input)),
+            KeyValue::new("gen_ai.usage.output_tokens", count(turn.tokens.output)),
+        ];
+        let broken = breakage(turn.finish);
+        match (broken, turn.finish) {
+            (Some(code), _) => attributes.push(KeyValue::new("error.type", code)),
+            (None, Some(reason)) => attributes.push(KeyValue::new(
+                "gen_ai.response.finish_reasons",
+                opentelemetry::Value::Array(vec![opentelemetry::StringValue::from(reason)].into()),
+            )),
+            (None, None) => {}
+        }
+        let first = turn
+            .first_token
+            .map(|first| Event::new("first token", began(request) + first, Vec::new(), 0));
+        let mut span = SpanBuilder::from_name(format!("{operation} {model}"))
+            .with_kind(SpanKind::Client)
+            .with_start_time(began(request) + turn.began)
+            .with_attributes(attributes)
+            .with_events(first.into_iter().collect())
+            .start_with_context(&self.tracer, context);
+        if let Some(code) = broken {
+            span.set_status(Status::error(code));
+        }
+        span.end_with_timestamp(began(request) + turn.ended);
+    }
+
+    /// Sends what waits, and ends. Blocks for some seconds at most.
+    pub fn close(&self) {
+        if let Err(error) = self.provider.shutdown_with_timeout(LAST_SPANS) {
+            tracing::warn!(%error, "the last spans were not sent");
+        }
+    }
+}
+
+fn began(request: &Summary<'_>) -> SystemTime {
+    SystemTime::UNIX_EPOCH + request.began
+}
+
+/// OpenTelemetry's names, where it has some.
+fn attributes(request: &Summary<'_>) -> Vec<KeyValue> {
+    let mut attributes = vec![
+        KeyValue::new("http.request.method", request.method.to_owned()),
+        KeyValue::new("http.route", request.route.to_owned()),
+        KeyValue::new("http.response.status_code", i64::from(request.status)),
+        KeyValue::new("client.address", request.client.to_owned()),
+        KeyValue::new("codex.request.id", request.id.to_owned()),
+        KeyValue::new("codex.policy.generation", count(request.generation)),
+    ];
+    let caller = request
+        .caller
+        .map(|id| KeyValue::new("enduser.id", id.to_owned()));
+    let error = request
+        .error
+        .map(|code| KeyValue::new("error.type", code.to_owned()));
+    attributes.extend(caller.into_iter().chain(error));
+    attributes
+}
+
+fn count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,261 @@
+//! Usage: one event a turn, appended to a file that rotates, and read back for those who are charged.
+
+mod files;
+mod report;
+mod write;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, oneshot};
+
+use super::Summary;
+use super::log::{millis, shorten};
+use files::Files;
+pub use report::{Group, Key, Query, Report, Sums, TooManyBuckets, Totals};
+
+/// Events that may wait to be written. Beyond it they are dropped: no request waits for a disk.
+const QUEUE: usize = 4_096;
+/// Reports that are made at once; more wait their turn.
+const READERS: usize = 2;
+/// How long a report waits for what was queued before it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where events go, and how many are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The file that is written; older ones have `.1`, `.2`, … appended.
+    pub path: PathBuf,
+    /// Bytes after which a new file begins.
+    pub max_bytes: u64,
+    /// Files kept, the one that is written included.
+    pub max_files: u32,
+}
+
+/// One event: a request that began a turn, when it was over. The names are those the gateway's predecessor wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Milliseconds since 1970.
+    pub ts: u64,
+    /// The `x-request-id` of the answer.
+    pub req_id: String,
+    /// The route.
+    pub route: String,
+    /// The HTTP method.
+    pub method: String,
+    /// Who the auth policy said called.
+    #[serde(default)]
+    pub caller: String,
+    /// The caller's tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// The model's name in the answer.
+    #[serde(default)]
+    pub requested_model: String,
+    /// The model Codex ran.
+    #[serde(default)]
+    pub effective_model: String,
+    /// Whether the answer was a stream.
+    #[serde(default)]
+    pub stream: bool,
+    /// Prompt tokens, the cached ones included.
+    #[serde(default)]
+    pub prompt_tokens_est: u64,
+    /// Answer tokens, reasoning included.
+    #[serde(default)]
+    pub completion_tokens_est: u64,
+    /// Both.
+    #[serde(default)]
+    pub total_tokens_est: u64,
+    /// Of the prompt, from the provider's cache.
+    #[serde(default)]
+    pub cached_tokens: u64,
+    /// Of the answer, spent on reasoning.
+    #[serde(default)]
+    pub reasoning_tokens: u64,
+    /// Whether some of it is not the provider's count.
+    #[serde(default)]
+    pub estimated: bool,
+    /// To the last byte.
+    #[serde(default)]
+    pub duration_ms: u64,
+    /// To the first of the answer's content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_first_token_ms: Option<u64>,
+    /// The HTTP status.
+    #[serde(default)]
+    pub status: u16,
+    /// Why the turn ended, or the code of what broke it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish_reason: Option<String>,
+    /// Whether the client got all of it.
+    #[serde(default)]
+    pub complete: bool,
+    /// What the client says it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+}
+
+impl Event {
+    /// Absent for requests that began no turn.
+    fn of(request: &Summary<'_>) -> Option<Self> {
+        let stream = request.stream?;
+        let tokens = request.tokens.unwrap_or_default();
+        let text = |text: Option<&str>| text.map(|text| shorten(text).to_owned());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        Some(Self {
+            ts: now.map_or(0, millis),
+            req_id: request.id.to_owned(),
+            route: request.route.to_owned(),
+            method: request.method.to_owned(),
+            caller: text(request.caller).unwrap_or_default(),
+            tenant: text(request.tenant),
+            requested_model: text(request.model).unwrap_or_default(),
+            effective_model: text(request.runs).unwrap_or_default(),
+            stream,
+            prompt_tokens_est: tokens.input,
+            completion_tokens_est: tokens.output,
+            total_tokens_est: tokens.input.saturating_add(tokens.output),
+            cached_tokens: tokens.cached_input,
+            reasoning_tokens: tokens.reasoning,
+            estimated: tokens.estimated,
+            duration_ms: millis(request.duration),
+            time_to_first_token_ms: request.first_token.map(millis),
+            status: request.status,
+            finish_reason: request.finish.map(str::to_owned),
+            complete: request.complete,
+            user_agent: text(request.user_agent),
+        })
+    }
+}
+
+/// What the writer is told.
+enum Message {
+    Event(Box<Event>),
+    /// All before it is on its way to the disk when the answer comes.
+    Flush(oneshot::Sender<()>),
+    End,
+}
+
+/// What became of events.
+#[derive(Debug, Default)]
+struct Counts {
+    written: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl Counts {
+    /// Logged ever more rarely: a full disk must not fill another with complaints.
+    fn dropped(&self, cause: &dyn std::fmt::Display) {
+        let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+        if dropped.is_power_of_two() {
+            tracing::error!(dropped, %cause, "usage events were not recorded");
+        }
+    }
+}
+
+/// The usage of all callers, on disk.
+#[derive(Debug)]
+pub struct UsageLog {
+    sender: SyncSender<Message>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    files: Arc<Files>,
+    counts: Arc<Counts>,
+    readers: Semaphore,
+}
+
+impl UsageLog {
+    /// Opens the file and starts to write.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn open(config: Config) -> std::io::Result<Self> {
+        let files = Arc::new(Files::new(config));
+        let counts = Arc::new(Counts::default());
+        let (sender, receiver): (_, Receiver<Message>) = sync_channel(QUEUE);
+        let writer = write::Writer::open(Arc::clone(&files), Arc::clone(&counts))?;
+        let writer = std::thread::Builder::new()
+            .name("usage-log".to_owned())
+            .spawn(move || writer.run(&receiver))?;
+        Ok(Self {
+            sender,
+            writer: Mutex::new(Some(writer)),
+            files,
+            counts,
+            readers: Semaphore::new(READERS),
+        })
+    }
+
+    /// Takes a request that is over, and does not wait.
+    pub(super) fn ended(&self, request: &Summary<'_>) {
+        let Some(event) = Event::of(request) else {
+            return;
+        };
+        if let Err(error) = self.sender.try_send(Message::Event(Box::new(event))) {
+            self.counts.dropped(&error);
+        }
+    }
+
+    /// Events written, and events dropped.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (read(&self.counts.written), read(&self.counts.dropped))
+    }
+
+    /// Adds up the events a query asks for.
+    ///
+    /// # Errors
+    /// If there would be too many buckets, or the files cannot be read.
+    pub async fn report(&self, query: Query) -> std::io::Result<Result<Report, TooManyBuckets>> {
+        self.read(move |files| report::report(files, &query)).await
+    }
+
+    /// The last events, oldest first, as they were written; only a caller's, if one is given.
+    ///
+    /// # Errors
+    /// If the files cannot be read.
+    pub async fn last(&self, limit: usize, caller: Option<String>) -> std::io::Result<Vec<Event>> {
+        self.read(move |files| report::last(files, limit, caller.as_deref()))
+            .await
+    }
+
+    /// Reads on a thread that may block, when what was queued is written.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Files) -> std::io::Result<T> + Send + 'static,
+    ) -> std::io::Result<T> {
+        let (written, is_written) = oneshot::channel();
+        if self.sender.try_send(Message::Flush(written)).is_ok() {
+            // A disk that hangs makes the report older, not later.
+            let _ = tokio::time::timeout(PATIENCE, is_written).await;
+        }
+        let _turn = self
+            .readers
+            .acquire()
+            .await
+            .map_err(std::io::Error::other)?;
+        let files = Arc::clone(&self.files);
+        tokio::task::spawn_blocking(move || work(&files)).await?
+    }
+
+    /// Writes what is queued, and ends. What comes later is dropped.
+    pub fn close(&self) {
+        // Waits for a place in the queue; fails if the writer has already ended.
+        let _ = self.sender.send(Message::End);
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(writer) = writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the usage log's writer failed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! The files of the usage log: their names, how they move up, and all their lines in order.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use super::Config;
+
+/// Lines longer than this are not ours, and skipped.
+const MAX_LINE: usize = 16 << 10;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Files {
+    config: Config,
+    /// Held while files move, and while a reader opens them: it meets each once.
+    moving: Mutex<()>,
+}
+
+impl Files {
+    pub(super) fn new(config: Config) -> Self {
+        Self {
+            config,
+            moving: Mutex::default(),
+        }
+    }
+
+    pub(super) fn max_bytes(&self) -> u64 {
+        self.config.max_bytes
+    }
+
+    /// The newest has number 0.
+    fn path(&self, number: u32) -> PathBuf {
+        if number == 0 {
+            return self.config.path.clone();
+        }
+        let mut name = OsString::from(&self.config.path);
+        name.push(format!(".{number}"));
+        name.into()
+    }
+
+    /// Opens the newest, to append to it. Only the gateway's own user may read it: it says who called and when.
+    pub(super) fn append(&self) -> std::io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.create(true).append(true).read(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(&self.config.path)
+    }
+
+    /// Moves each file up by one; the oldest is overwritten.
+    pub(super) fn rotate(&self) -> std::io::Result<()> {
+        let _moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        for number in (0..self.config.max_files.saturating_sub(1)).rev() {
+            match std::fs::rename(self.path(number), self.path(number + 1)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives every line to `each`, oldest first, without its end. Memory does not grow with the files.
+    pub(super) fn lines(&self, mut each: impl FnMut(&[u8])) -> std::io::Result<()> {
+        for file in self.open()? {
+            let mut reader = BufReader::with_capacity(64 << 10, file);
+            let mut line = Vec::new();
+            let mut skipping = false;
+            loop {
+                line.clear();
+                let mut piece = reader.by_ref().take(MAX_LINE as u64);
+                if piece.read_until(b'\n', &mut line)? == 0 {
+                    break;
+                }
+                let whole = line.pop_if(|last| *last == b'\n').is_some();
+                if whole && !skipping {
+                    each(&line);
+                }
+                skipping = !whole;
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self) -> std::io::Result<Vec<File>> {
+        let _still = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = Vec::new();
+        for number in (0..self.config.max_files).rev() {
+            match File::open(self.path(number)) {
+                Ok(file) => files.push(file),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(files)
+    }
+}
