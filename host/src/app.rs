@@ -17,7 +17,7 @@ use crate::api::{self, Parts, Shared};
 use crate::codex::{self, Backend};
 use crate::config::{Codex, Config};
 use crate::policy::{self, Engine, Facts, Live, Refusals, Source};
-use crate::quota::Counters;
+use crate::quota::{Memory, State};
 
 /// After the grace, how long streams that were told to end may take to say so.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -51,6 +51,8 @@ pub struct App {
     auth: Option<Door>,
     live: Arc<Live>,
     backend: Backend,
+    counters: Memory,
+    state: Option<State>,
     watcher: JoinHandle<()>,
     draining: CancellationToken,
     ending: CancellationToken,
@@ -84,17 +86,15 @@ impl App {
         };
         let facts = facts(&config, &backend);
         let source = Source::new(config.policy_dir, config.policy_defaults);
-        let live = match source.read(&facts) {
-            Ok(candidates) => Live::start(engine, &candidates).await,
-            Err(refusals) => Err(refusals),
-        };
-        let live = match live {
-            Ok(live) => Arc::new(live),
+        let live = match start(engine, &source, &facts).await {
+            Ok(live) => live,
             Err(refusals) => {
                 backend.shutdown().await;
                 return Err(refusals.into());
             }
         };
+        let state = config.state_dir.map(State::new);
+        let counters = state.as_ref().map(State::load).unwrap_or_default();
         let (draining, ending) = (CancellationToken::new(), CancellationToken::new());
         let watching = policy::watch(Arc::clone(&live), source, facts, draining.clone());
         let watcher = tokio::spawn(watching);
@@ -103,7 +103,7 @@ impl App {
             live: Arc::clone(&live),
             backend: backend.clone(),
             responses: api::Responses::default(),
-            counters: Arc::new(Counters::default()),
+            counters: Arc::new(counters.clone()),
             draining: draining.clone(),
             ending: ending.clone(),
         });
@@ -123,6 +123,8 @@ impl App {
             auth,
             live,
             backend,
+            counters,
+            state,
             watcher,
             draining,
             ending,
@@ -167,12 +169,16 @@ impl App {
             main,
             auth,
             backend,
+            counters,
+            state,
             watcher,
             draining,
             ending,
             shutdown_grace,
             ..
         } = self;
+        let settled = CancellationToken::new();
+        let keeper = state.map(|state| tokio::spawn(state.keep(counters, settled.clone())));
         let serving = async {
             let auth = async {
                 match auth {
@@ -205,6 +211,13 @@ impl App {
         if let Err(error) = watcher.await {
             tracing::error!(%error, "the policy watcher failed");
         }
+        // Last: what was answered until now counts.
+        settled.cancel();
+        if let Some(keeper) = keeper
+            && let Err(error) = keeper.await
+        {
+            tracing::error!(%error, "the counters were not kept");
+        }
         result
     }
 }
@@ -235,6 +248,11 @@ async fn listen(host: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), St
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
+}
+
+async fn start(engine: Engine, source: &Source, facts: &Facts) -> Result<Arc<Live>, Refusals> {
+    let candidates = source.read(facts)?;
+    Live::start(engine, &candidates).await.map(Arc::new)
 }
 
 fn facts(config: &Config, backend: &Backend) -> Facts {

@@ -76,6 +76,8 @@ pub struct Config {
     pub policy_dir: Option<PathBuf>,
     /// Settings of the slots without a settings file.
     pub policy_defaults: policy::Defaults,
+    /// `PROXY_STATE_DIR`
+    pub state_dir: Option<PathBuf>,
     /// The HTTP surface.
     pub api: crate::api::Config,
     /// How long streams may finish.
@@ -112,6 +114,7 @@ impl Config {
             model,
             policy_dir,
             policy_defaults,
+            state_dir: reader.folder(env::PROXY_STATE_DIR),
             api: api::read(&mut reader),
             shutdown_grace: reader.millis(env::PROXY_SHUTDOWN_GRACE_MS, 0, 30_000),
             log: log(&mut reader),

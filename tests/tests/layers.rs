@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("turn", &["codex", "policy"]),
     ("codex", &[]),
     ("policy", &[]),
-    ("quota", &[]),
+    ("quota", &["secret"]),
     ("secret", &[]),
     ("lib", &[]),
 ];

@@ -126,10 +126,9 @@ impl Record {
         let mut known = self.known();
         let usage = known.usage;
         let mut holds = std::mem::take(&mut known.holds);
-        if let Some(usage) = usage {
-            for hold in &mut holds {
-                hold.settle(usage.total());
-            }
+        for hold in &mut holds {
+            // Without an exchange, nothing was used.
+            hold.settle(usage.map_or(0, |usage| usage.total()));
         }
         drop(holds);
         if line.is_probe() {
