@@ -8,6 +8,7 @@ mod freeze;
 mod generation;
 mod guest;
 mod inspect;
+mod manifest;
 mod prepare;
 mod recent;
 mod source;

@@ -82,10 +82,7 @@ async fn garbage_between_the_lines_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_turn_ends_at_its_limit_and_frees_its_place() {
-    let gateway = fake()
-        .var("PROXY_IDLE_TIMEOUT_MS", "100")
-        .start()
-        .await;
+    let gateway = fake().var("PROXY_IDLE_TIMEOUT_MS", "100").start().await;
     let (status, body) = whole(&gateway, json!({"hang": true})).await;
     assert_eq!(
         (status, &body["error"]["code"]),
