@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use codex_gateway::config::env;
+use codex_gateway::config::{env, retired};
 use codex_gateway_tests::gateway::Setup;
 
 fn read(path: &str) -> String {
@@ -17,6 +17,21 @@ fn every_variable_is_in_the_readme_as_the_code_has_it() {
             "| `{}` | {} | {} |",
             variable.name, variable.default, variable.what
         );
+        assert!(readme.contains(&row), "README lacks this row:\n{row}");
+    }
+}
+
+#[test]
+fn every_retired_variable_is_in_the_readme_as_the_code_has_it() {
+    let readme = read("README.md");
+    for retired in retired::ALL {
+        let names: Vec<_> = retired
+            .names
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let names = names.join(", ");
+        let row = format!("| {names} | {} | {} |", retired.why, retired.instead);
         assert!(readme.contains(&row), "README lacks this row:\n{row}");
     }
 }
