@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use codex_gateway_tests::crowd::{Footprint, at_once, in_turn};
 use codex_gateway_tests::gateway::Gateway;
+use codex_gateway_tests::provider::Provider;
 use codex_gateway_tests::real::{is_set, set_up};
 
 const ROUNDS: usize = 3;
@@ -19,7 +20,7 @@ fn main() {
     }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let (setup, _provider) = set_up("TEST_CODEX_BIN", "gpt-5.4").await;
+        let (setup, provider) = set_up("TEST_CODEX_BIN", "gpt-5.4").await;
         let gateway = setup.start().await;
         println!("{}", load());
         for crowd in CROWDS {
@@ -27,7 +28,7 @@ fn main() {
                 side_by_side(&gateway, crowd).await;
             }
         }
-        one_after_another(&gateway).await;
+        one_after_another(&gateway, &provider).await;
         println!("{}", load());
         gateway.stop().await;
     });
@@ -45,13 +46,15 @@ async fn side_by_side(gateway: &Gateway, crowd: usize) {
     );
 }
 
-async fn one_after_another(gateway: &Gateway) {
+async fn one_after_another(gateway: &Gateway, provider: &Provider) {
     let (mut done, mut took) = (0, Duration::ZERO);
+    provider.forget();
     tell(done, took, gateway);
     for turns in TURNS {
         let started = Instant::now();
         in_turn(gateway, turns).await;
         took += started.elapsed();
+        provider.forget();
         done += turns;
         tell(done, took, gateway);
     }

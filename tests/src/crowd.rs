@@ -120,12 +120,14 @@ impl Footprint {
     }
 }
 
-/// Memory of a process that no file backs; none if it has gone.
+/// Memory of a process that no file backs, swapped out or not; none if it has gone.
 fn anonymous_kib(process: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"));
-    let number = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
-    number.unwrap_or_default()
+    let numbers = status.lines().filter_map(|line| {
+        let number = ["RssAnon:", "VmSwap:"]
+            .iter()
+            .find_map(|name| line.strip_prefix(name))?;
+        number.trim().trim_end_matches(" kB").parse::<u64>().ok()
+    });
+    numbers.sum()
 }
