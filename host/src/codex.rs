@@ -15,6 +15,9 @@ mod mailbox;
 pub(crate) mod names;
 pub mod plan;
 mod proto;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod replay;
 mod stamp;
 mod stderr;
 mod turnstile;
@@ -44,16 +47,17 @@ impl Usage {
     /// Prompt and answer together.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.input + self.output
+        self.input.saturating_add(self.output)
     }
 }
 
 impl std::ops::AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
-        self.input += other.input;
-        self.cached_input += other.cached_input;
-        self.output += other.output;
-        self.reasoning += other.reasoning;
+        // The provider says what it likes.
+        self.input = self.input.saturating_add(other.input);
+        self.cached_input = self.cached_input.saturating_add(other.cached_input);
+        self.output = self.output.saturating_add(other.output);
+        self.reasoning = self.reasoning.saturating_add(other.reasoning);
     }
 }
 
@@ -200,4 +204,22 @@ pub struct Model {
     pub id: String,
     /// Reasoning efforts it supports, lowest first; empty if not known.
     pub efforts: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absurd_counts_do_not_overflow() {
+        let absurd = Usage {
+            input: u64::MAX,
+            output: 1,
+            ..Usage::default()
+        };
+        let mut usage = absurd;
+        usage += absurd;
+        assert_eq!((usage.input, usage.output), (u64::MAX, 2));
+        assert_eq!(usage.total(), u64::MAX);
+    }
 }

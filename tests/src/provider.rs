@@ -157,6 +157,15 @@ impl Provider {
             .clone()
     }
 
+    /// Forgets what it was asked so far.
+    pub fn forget(&self) {
+        self.shared
+            .requests
+            .lock()
+            .expect("no test panicked")
+            .clear();
+    }
+
     /// How its answers fared so far.
     #[must_use]
     pub fn counts(&self) -> Counts {

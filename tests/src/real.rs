@@ -153,6 +153,13 @@ fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk")
 }
 
+/// Whether a variable of the test run is set.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the test run's own environment")]
+pub fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some()
+}
+
 #[expect(clippy::disallowed_methods, reason = "the test run's own environment")]
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run .ci/run, or see README"))

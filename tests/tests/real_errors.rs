@@ -39,15 +39,17 @@ async fn assert_refused(gateway: &Gateway, answer: &Value, status: u16, code: &s
     }
 }
 
-/// The same failure after text: the stream shows the text, then the error, and no end; the whole answer is none.
-async fn assert_broken_off(gateway: &Gateway, answer: &Value, status: u16, code: &str) {
+/// The same failure after text: the stream shows the text, then the error, and no end; the whole answer is none. Their
+/// codes, in this order.
+async fn assert_broken_off(gateway: &Gateway, answer: &Value, status: u16, codes: [&str; 2]) {
+    let [streamed, code] = codes;
     let response = gateway.chat(&script(answer.clone(), true)).send().await;
     let response = response.unwrap();
     assert_eq!(response.status(), 200, "{answer}");
     let events = Events::of(response).rest().await;
     assert_eq!(sse::text(&events), "some text ", "{answer}");
     let error = error(&events).expect("an error frame");
-    assert_eq!(error["code"], code, "{answer}: {error}");
+    assert_eq!(error["code"], streamed, "{answer}: {error}");
     assert_discreet(error);
     assert!(finishes(&events).is_empty() && !events.contains(&Event::Done));
     let (told, body) = whole(gateway, answer.clone()).await;
@@ -72,8 +74,8 @@ async fn every_refusal_of_the_provider_has_its_status() {
     let more = [
         (refusal(403, "forbidden"), 503, "backend_unauthorized"),
         (refusal(404, "not_found"), 502, "upstream_error"),
-        (refusal(413, "too_large"), 400, "invalid_request_error"),
-        (refusal(422, "odd"), 400, "invalid_request_error"),
+        (refusal(413, "too_large"), 413, "invalid_request_error"),
+        (refusal(422, "odd"), 422, "invalid_request_error"),
         (refusal(502, "bad_gateway"), 503, "overloaded"),
         (refusal(503, "unavailable"), 503, "overloaded"),
         (refusal(529, "overloaded"), 503, "overloaded"),
@@ -147,27 +149,37 @@ async fn every_failure_of_an_answer_has_its_code_before_and_after_text() {
         answer[member] = how;
         assert_refused(&gateway, &answer, status, code).await;
         answer["text"] = json!(["some ", "text "]);
-        assert_broken_off(&gateway, &answer, status, code).await;
+        assert_broken_off(&gateway, &answer, status, [code; 2]).await;
     }
     let cut = json!({"text": ["some ", "text ", "and more"], "cut": 2});
-    assert_broken_off(&gateway, &cut, 502, "upstream_error").await;
+    assert_broken_off(&gateway, &cut, 502, ["upstream_error"; 2]).await;
     gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex"]
 async fn a_provider_that_falls_silent_is_given_up_by_us_or_by_codex() {
+    let silent = json!({"text": ["never"], "stall": 0});
+    let stalled = json!({"text": ["some ", "text ", "and more"], "stall": 2});
     // By us: Codex has no limit before the first event.
     let (setup, provider) = setup().await;
     let gateway = setup
-        .var("PROXY_STREAM_IDLE_TIMEOUT_MS", "400")
+        .var("PROXY_FIRST_TOKEN_TIMEOUT_MS", "400")
         .start()
         .await;
-    let silent = json!({"text": ["never"], "stall": 0});
-    assert_refused(&gateway, &silent, 504, "idle_timeout").await;
-    let stalled = json!({"text": ["some ", "text ", "and more"], "stall": 2});
-    assert_broken_off(&gateway, &stalled, 504, "idle_timeout").await;
-    provider.wait_for(|counts| counts.abandoned == 4).await;
+    assert_refused(&gateway, &silent, 504, "first_token_timeout").await;
+    provider.wait_for(|counts| counts.abandoned == 2).await;
+    gateway.stop().await;
+
+    let (setup, provider) = self::setup().await;
+    let gateway = setup
+        .var("PROXY_STREAM_IDLE_TIMEOUT_MS", "3000")
+        .var("PROXY_IDLE_TIMEOUT_MS", "3000")
+        .start()
+        .await;
+    let codes = ["stream_idle_timeout", "idle_timeout"];
+    assert_broken_off(&gateway, &stalled, 504, codes).await;
+    provider.wait_for(|counts| counts.abandoned == 2).await;
     gateway
         .until(|gateway| gateway.backend.status().turns == 0, "free lease")
         .await;
@@ -177,11 +189,11 @@ async fn a_provider_that_falls_silent_is_given_up_by_us_or_by_codex() {
     // By Codex, between two events.
     let (setup, _provider) = self::setup().await;
     let config = setup.home().join("config.toml");
-    let text = std::fs::read_to_string(&config).unwrap() + "stream_idle_timeout_ms = 300\n";
+    let text = std::fs::read_to_string(&config).unwrap() + "stream_idle_timeout_ms = 500\n";
     std::fs::write(config, text).unwrap();
     let gateway = setup.start().await;
     assert_refused(&gateway, &silent, 502, "upstream_error").await;
-    assert_broken_off(&gateway, &stalled, 502, "upstream_error").await;
+    assert_broken_off(&gateway, &stalled, 502, ["upstream_error"; 2]).await;
     gateway.stop().await;
 }
 

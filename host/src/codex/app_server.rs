@@ -30,6 +30,8 @@ use super::{Config, Error, Mode, Model, Plan, Status};
 use catalogue::Catalogue;
 pub use catalogue::CatalogueError;
 pub(super) use exchange::Exchange;
+#[cfg(any(test, fuzzing))]
+pub use exchange::replay::replay;
 use pool::{Lease, Pool};
 use supervise::Supervisor;
 use workplace::Site;

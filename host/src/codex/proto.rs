@@ -28,6 +28,8 @@ pub(super) use exchange::Exchange;
 use exchange::NotBegun;
 use launch::Wish;
 use process::{Setting, Spare};
+#[cfg(any(test, fuzzing))]
+pub use replay::replay;
 use supervise::{Request, Supervisor};
 
 /// What these versions run unless told otherwise.
@@ -213,5 +215,7 @@ fn check(plan: &Plan) -> Result<(), Error> {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+mod replay;
 #[cfg(test)]
 mod tests;

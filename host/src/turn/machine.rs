@@ -227,7 +227,8 @@ impl Machine {
         };
         let Found { before, block } = blocks.push(text);
         self.answer.add_text(before, &mut self.out);
-        if let Some((block, rest)) = block {
+        // What follows the end of the answer is nobody's question.
+        if let Some((block, rest)) = block.filter(|_| self.answer.cut().is_none()) {
             self.queue.push_front(Event::Text(rest));
             self.hear_block(block);
         }

@@ -302,5 +302,7 @@ impl Task {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod replay;
 #[cfg(test)]
 mod tests;

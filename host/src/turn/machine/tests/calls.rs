@@ -4,6 +4,29 @@ use Reaction::{Drop, GoOn, HideTail, Stop};
 
 use super::*;
 
+#[test]
+fn a_block_beyond_the_end_of_the_answer_is_nobodys_question() {
+    let block = "12345<use_tool><name>a</name></use_tool>";
+    let rules = [
+        Rules {
+            textual_tools: Textual::Calls {
+                id_prefix: "call_".to_owned(),
+            },
+            ..limited(1)
+        },
+        Rules {
+            stop: vec!["5".to_owned()],
+            ..textual()
+        },
+    ];
+    for rules in rules {
+        let outputs = play_with(rules, script(&[block, ":completed"]), |question| {
+            panic!("{question:?}")
+        });
+        assert!(outputs.contains(&Output::Emit(Delta::Text("1234".to_owned()))));
+    }
+}
+
 /// Plays a script with these answers in order, then `GoOn`: what was asked and what was told.
 fn judged(rules: Rules, words: &[&str], answers: &[Reaction]) -> (String, String) {
     let mut answers = answers.iter().copied();

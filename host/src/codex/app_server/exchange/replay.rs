@@ -1,0 +1,39 @@
+//! A turn as an app-server wrote it, read again from pieces of any size.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::io::AsyncReadExt;
+
+use super::{Decoder, Route};
+use crate::codex::Event;
+use crate::codex::app_server::rpc::{self, Connection};
+
+/// What may wait for the turn's reader, in bytes.
+const BUFFER: usize = 1 << 20;
+
+/// The events of the turn on the thread that is named first, of a chat or of an agent.
+#[must_use]
+pub fn replay(pieces: [&[u8]; 3], agent: bool) -> Vec<Event> {
+    let decoder = match agent {
+        true => Decoder::agent(&[]),
+        false => Decoder::default(),
+    };
+    let (connection, _outbox) = Connection::new(Duration::ZERO);
+    let route = Arc::new(Route::new(decoder, BUFFER));
+    let registered = connection.register(&first_thread(&pieces.concat()), Arc::clone(&route));
+    debug_assert!(registered.is_ok(), "the connection is open");
+    let [one, two, three] = pieces;
+    // All is there: nothing waits.
+    let _ = rpc::read(connection, one.chain(two).chain(three)).now_or_never();
+    std::iter::from_fn(|| route.mailbox.next().now_or_never().flatten()).collect()
+}
+
+fn first_thread(lines: &[u8]) -> String {
+    const MARK: &[u8] = b"\"threadId\":\"";
+    let at = lines.windows(MARK.len()).position(|bytes| bytes == MARK);
+    let name = at.and_then(|at| lines.get(at + MARK.len()..));
+    let name = name.and_then(|rest| rest.split(|byte| *byte == b'"').next());
+    String::from_utf8_lossy(name.unwrap_or_default()).into_owned()
+}

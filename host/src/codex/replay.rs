@@ -1,0 +1,50 @@
+//! Turns as workers wrote them, read again from pieces of any size: tests cut recorded ones at every byte, and the
+//! fuzzer (`fuzz/`) whatever it thinks of.
+
+pub use super::app_server::replay as app_server;
+pub use super::proto::replay as proto;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::Event;
+    use super::*;
+
+    /// The recordings, by whether their names begin so.
+    fn recordings(old: bool) -> Vec<(String, Vec<u8>)> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/turns");
+        let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+        let named = entries.map(|entry| (entry.file_name().into_string().unwrap(), entry.path()));
+        named
+            .filter(|(name, _)| name.starts_with("proto-") == old)
+            .map(|(name, path)| (name, std::fs::read(path).unwrap()))
+            .collect()
+    }
+
+    fn assert_the_same_however_cut(
+        recordings: Vec<(String, Vec<u8>)>,
+        replay: impl Fn([&[u8]; 3]) -> Vec<Event>,
+    ) {
+        assert!(recordings.len() > 5);
+        for (name, lines) in recordings {
+            let whole = replay([&lines, b"", b""]);
+            assert!(matches!(whole.last(), Some(Event::Ended(_))), "{name}");
+            for at in 0..lines.len() {
+                // Two cuts: a byte comes alone.
+                let pieces = [&lines[..at], &lines[at..=at], &lines[at + 1..]];
+                assert_eq!(replay(pieces), whole, "{name}, cut around byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_recorded_turn_is_the_same_wherever_its_bytes_are_cut() {
+        assert_the_same_however_cut(recordings(false), |pieces| app_server(pieces, false));
+    }
+
+    #[test]
+    fn a_recorded_turn_of_an_old_codex_is_the_same_wherever_its_bytes_are_cut() {
+        assert_the_same_however_cut(recordings(true), proto);
+    }
+}
