@@ -1,4 +1,4 @@
-//! What the real Codex makes of functions and pictures, and that the gateway knows: names, schemas, formats.
+//! What the real Codex makes of functions and pictures, and that the gateway knows: names, schemas, formats, damage.
 
 use codex_gateway_tests::provider::Provider;
 use codex_gateway_tests::real::{ask, real, script};
@@ -155,5 +155,32 @@ async fn pictures_that_pass_reach_the_model_whatever_their_url_says_they_are() {
         assert_eq!(part["type"], "input_image", "{head}: {part}");
         assert!(part["image_url"].as_str().unwrap().ends_with(PNG), "{part}");
     }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn a_damaged_picture_is_refused_and_nobody_is_asked() {
+    let (gateway, provider) = real().await;
+    let cut = PNG.get(..60).unwrap();
+    let part =
+        json!({"type": "image_url", "image_url": {"url": format!("data:image/png;base64,{cut}")}});
+    let picture =
+        json!({"role": "user", "content": [{"type": "text", "text": "What is it?"}, part]});
+    for stream in [false, true] {
+        let body = json!({"messages": [picture], "stream": stream});
+        let (status, answer) = ask(&gateway, &body).await;
+        let error = &answer["error"];
+        assert_eq!(
+            (status, &error["type"]),
+            (400, &json!("invalid_request_error")),
+            "{answer}"
+        );
+        assert!(
+            error["message"].as_str().unwrap().contains("damaged"),
+            "{error}"
+        );
+    }
+    assert!(provider.requests().is_empty());
     gateway.stop().await;
 }

@@ -37,8 +37,10 @@ pub struct Form {
     pub stream: bool,
     /// The stream ends with a chunk that has the usage.
     pub include_usage: bool,
-    /// Calls are told as `function_call`, as they were before there were tools; of several only the first.
+    /// Calls are told as `function_call`, as they were before there were tools.
     pub functions: bool,
+    /// Of several calls only the first is told: Codex cannot be kept from making more.
+    pub one_call: bool,
     /// How many answers the client wants; each is a turn of its own.
     pub choices: u32,
 }
@@ -49,6 +51,7 @@ impl Default for Form {
             stream: false,
             include_usage: false,
             functions: false,
+            one_call: false,
             choices: 1,
         }
     }
@@ -67,6 +70,7 @@ impl ChatRequest {
         let model = body.string("model")?.filter(|model| !model.is_empty());
         let effort = read_effort(&mut body)?;
         let (offer, functions) = tools::read(&mut body)?;
+        let parallel = body.boolean("parallel_tool_calls")?.unwrap_or(true);
         let (stream, include_usage) = members::read_streaming(&mut body)?;
         let format = Format::read(body.object("response_format")?, |mut format| {
             format.required_object("json_schema")
@@ -86,6 +90,7 @@ impl ChatRequest {
                 stream: stream.unwrap_or(reading.stream),
                 include_usage,
                 functions,
+                one_call: functions || !parallel,
                 choices,
             },
             history: messages::read(&mut body)?,
@@ -102,6 +107,7 @@ impl ChatRequest {
 
 /// What an answer would silently lack, did we ignore the wish for it.
 fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
+    members::refuse_moderation(body)?;
     if body.boolean("logprobs")? == Some(true) {
         let message = "Codex does not tell log probabilities: 'logprobs' must be false.";
         return Err(members::unsupported("logprobs", message));

@@ -34,6 +34,17 @@ pub(super) fn unsupported(param: &str, message: impl Into<String>) -> ApiError {
     ApiError::invalid_request("unsupported_value", message.into()).about(param)
 }
 
+/// Takes `moderation`: whoever asks for it relies on it.
+pub(super) fn refuse_moderation(body: &mut Object) -> Result<(), ApiError> {
+    match body.take("moderation") {
+        Some(_) => {
+            let message = "This gateway moderates nothing: leave out 'moderation'.";
+            Err(unsupported("moderation", message))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Takes `stop`.
 pub(super) fn read_stop(body: &mut Object) -> Result<Vec<String>, ApiError> {
     const MOST: usize = 4;

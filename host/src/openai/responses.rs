@@ -137,6 +137,7 @@ impl ResponsesRequest {
 
 /// What an answer would silently lack, did we ignore the wish for it.
 fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
+    members::refuse_moderation(body)?;
     if body.boolean("background")? == Some(true) {
         let message = "This gateway answers at once or not at all: 'background' must be false.";
         return Err(members::unsupported("background", message));

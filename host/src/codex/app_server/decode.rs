@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::protocol::{COMMENTARY, DoneItem, Params, RawItem, StartedItem, TurnState};
@@ -111,6 +112,9 @@ impl Decoder {
                 self.over = true;
                 let closed = Error::WorkerExited("it closed the thread".to_owned());
                 self.end(Outcome::Failed(closed), emit);
+            }
+            "rawResponseItem/completed" if self.turn.is_none() && omits(params.item) => {
+                self.end(Outcome::Failed(unreadable_image()), emit);
             }
             _ if self.turn.is_none() || params.turn_id.as_deref() != self.turn.as_deref() => {}
             _ if self.ended => {}
@@ -322,6 +326,28 @@ impl Decoder {
         if !std::mem::replace(&mut self.ended, true) {
             emit(Event::Ended(outcome));
         }
+    }
+}
+
+/// What Codex puts in the place of a picture it cannot read, when it repeats the history it was given.
+const OMITTED: &str = "image content omitted because it could not be processed";
+
+fn omits(item: Option<&RawValue>) -> bool {
+    let is_mark = |part: &Value| part.get("text").is_some_and(|text| text == OMITTED);
+    let marks = |item: &Value, list: &str| {
+        let parts = item.get(list).and_then(Value::as_array);
+        parts.is_some_and(|parts| parts.iter().any(is_mark))
+    };
+    item.filter(|item| item.get().contains(OMITTED))
+        .and_then(|item| serde_json::from_str::<Value>(item.get()).ok())
+        .is_some_and(|item| marks(&item, "content") || marks(&item, "output"))
+}
+
+fn unreadable_image() -> Error {
+    Error::Upstream {
+        cause: Cause::InvalidRequest,
+        status: Some(400),
+        message: "An image of the conversation is damaged: Codex cannot read it.".to_owned(),
     }
 }
 

@@ -106,8 +106,8 @@ impl Drop for Exchange {
     }
 }
 
-/// The id of a turn that has begun.
-type Begun = Result<String, Error>;
+/// The id of a turn that has begun; none of one that nobody wanted any more by then, or that could not begin.
+type Begun = Result<Option<String>, Error>;
 
 /// The worker's end of a turn: lives until thread and lease are given back, whoever drops what.
 #[derive(Debug)]
@@ -199,7 +199,7 @@ impl Task {
         if begun.is_err() {
             self.route.stop.cancel();
         }
-        let turn = begun.as_ref().ok().cloned();
+        let turn = begun.as_ref().ok().cloned().flatten();
         let _ = started.send(begun.map(drop));
         self.follow(&thread, turn).await;
         self.connection.unregister(&thread);
@@ -254,15 +254,14 @@ impl Task {
                 .await?;
         }
         if self.route.stop.is_cancelled() {
-            return Err(Error::Unavailable(
-                "the turn was given up before it began".to_owned(),
-            ));
+            // Nobody wants it any more, or it has failed already, and its reader is told why.
+            return Ok(None);
         }
         let started: TurnStarted = self
             .connection
             .call(protocol::TURN_START, &TurnStart::new(thread, plan))
             .await?;
-        Ok(started.turn.id)
+        Ok(Some(started.turn.id))
     }
 
     /// Waits for the turn's end; brings it about if the turn is unwanted.

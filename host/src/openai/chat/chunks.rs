@@ -128,6 +128,7 @@ impl Chunks {
                     out,
                 );
             }
+            Delta::Call { index, .. } if self.form.one_call && index > 0 => {}
             Delta::Call {
                 index,
                 id,
@@ -164,17 +165,15 @@ impl Chunks {
         out: &mut Vec<String>,
     ) {
         let mut fragment = Fragment::default();
-        match (self.form.functions, index) {
-            (false, _) => {
-                fragment.tool_calls = Some([CallFragment {
-                    index,
-                    id,
-                    r#type: id.map(|_| "function"),
-                    function,
-                }]);
-            }
-            (true, 0) => fragment.function_call = Some(function),
-            (true, _) => return,
+        if self.form.functions {
+            fragment.function_call = Some(function);
+        } else {
+            fragment.tool_calls = Some([CallFragment {
+                index,
+                id,
+                r#type: id.map(|_| "function"),
+                function,
+            }]);
         }
         self.push_fragment(choice, fragment, out);
     }

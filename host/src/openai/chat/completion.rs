@@ -87,7 +87,7 @@ impl Completion {
     pub fn push(&mut self, choice: u32, delta: Delta) {
         let choice = usize::try_from(choice).ok();
         if let Some(choice) = choice.and_then(|choice| self.choices.get_mut(choice)) {
-            choice.push(delta);
+            choice.push(delta, self.form.one_call);
         }
     }
 
@@ -121,10 +121,11 @@ impl Completion {
 }
 
 impl Collected {
-    fn push(&mut self, delta: Delta) {
+    fn push(&mut self, delta: Delta, one_call: bool) {
         match delta {
             Delta::Text(text) => self.content.push_str(&text),
             Delta::Reasoning(text) => self.reasoning.push_str(&text),
+            Delta::Call { index, .. } if one_call && index > 0 => {}
             Delta::Call {
                 id,
                 name,

@@ -148,9 +148,18 @@ fn the_answers_form_is_read() {
             stream,
             include_usage,
             functions,
+            one_call: functions,
             ..Form::default()
         };
         assert_eq!(hi_with(&members).form, expected, "{members}");
+    }
+    for (parallel, one_call) in [
+        (json!(true), false),
+        (json!(null), false),
+        (json!(false), true),
+    ] {
+        let request = hi_with(&json!({"parallel_tool_calls": parallel}));
+        assert_eq!(request.form.one_call, one_call);
     }
 }
 
@@ -351,6 +360,22 @@ fn numbers_and_stop_sequences_out_of_range_are_refused() {
         (json!({"n": 1.5}), "invalid_type", "n"),
         (json!({"logprobs": true}), unsupported, "logprobs"),
         (json!({"logprobs": 3}), TYPE, "logprobs"),
+        (json!({"top_logprobs": 2}), unsupported, "top_logprobs"),
+        (
+            json!({"modalities": ["text", "audio"]}),
+            unsupported,
+            "modalities",
+        ),
+        (
+            json!({"web_search_options": {}}),
+            unsupported,
+            "web_search_options",
+        ),
+        (
+            json!({"moderation": {"model": "m"}}),
+            unsupported,
+            "moderation",
+        ),
         (json!({"stop": 1}), TYPE, "stop"),
         (json!({"stop": ""}), "empty_string", "stop"),
         (json!({"stop": ["a", ""]}), "empty_string", "stop[1]"),

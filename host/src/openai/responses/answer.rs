@@ -42,6 +42,8 @@ impl Answer {
         match delta {
             Delta::Reasoning(text) => self.output.add_reasoning(&text, step),
             Delta::Text(text) => self.output.add_text(&text, step),
+            // Codex cannot be kept from making more than one.
+            Delta::Call { index, .. } if index > 0 && self.context.echo.is_one_call() => {}
             Delta::Call {
                 id,
                 name,

@@ -80,6 +80,13 @@ impl Echo {
     }
 }
 
+impl Echo {
+    /// The client wants no more than one call.
+    pub(super) fn is_one_call(&self) -> bool {
+        !self.parallel_tool_calls
+    }
+}
+
 fn read_metadata(body: &mut Object) -> Result<Map<String, Value>, ApiError> {
     let Some(metadata) = body.object("metadata")? else {
         return Ok(Map::new());

@@ -333,3 +333,23 @@ fn an_agents_work_may_be_shortened() {
     assert_eq!(told(&feed(&mut decoder, &[STARTED, compaction])), "");
     assert!(!decoder.is_given_up());
 }
+
+#[test]
+fn a_picture_that_codex_left_out_fails_the_turn_before_it_begins() {
+    let echo = |list: &str, text: &str| {
+        format!(
+            r#"rawResponseItem/completed {{"turnId":"auto-compact-0","item":{{"type":"message","role":"user","{list}":[{{"type":"input_text","text":"{text}"}}]}}}}"#
+        )
+    };
+    let failure = [Event::Ended(Outcome::Failed(unreadable_image()))];
+    for list in ["content", "output"] {
+        let mut decoder = Decoder::default();
+        assert_eq!(feed(&mut decoder, &[&echo(list, OMITTED)]), failure);
+        assert!(decoder.is_given_up());
+    }
+    // Who writes about it has not left out a picture, and an answer may say anything.
+    let mention = echo("content", &format!("Codex says: {OMITTED}"));
+    assert_eq!(feed(&mut Decoder::default(), &[&mention, STARTED]), []);
+    let late = echo("content", OMITTED);
+    assert_eq!(feed(&mut Decoder::default(), &[STARTED, &late]), []);
+}

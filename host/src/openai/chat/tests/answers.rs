@@ -19,6 +19,7 @@ fn form(include_usage: bool, functions: bool) -> Form {
         stream: true,
         include_usage,
         functions,
+        one_call: functions,
         ..Form::default()
     }
 }
@@ -122,6 +123,20 @@ fn answers_are_written_as_the_goldens() {
         .into_iter()
         .map(|data| format!("data: {data}\n\n"));
     assert_golden("chat/failure.sse", &frames.collect::<String>());
+}
+
+#[test]
+fn who_wants_no_parallel_calls_gets_one() {
+    let form = Form {
+        one_call: true,
+        ..form(false, false)
+    };
+    let deltas = [call(0, "{}"), call(1, "{}"), end(Finish::ToolCalls)];
+    let whole = completion(form, &deltas).expect("an answer");
+    assert_eq!(whole.matches("\"type\":\"function\"").count(), 1, "{whole}");
+    let streamed = chunks(form, &deltas).concat();
+    assert_eq!(streamed.matches("\"type\":\"function\"").count(), 1);
+    assert!(streamed.contains("\"tool_calls\"") && streamed.ends_with("[DONE]"));
 }
 
 #[test]
