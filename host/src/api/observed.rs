@@ -14,20 +14,28 @@ use crate::turn::drive::Exchange;
 pub(super) struct Observed {
     exchange: Exchange,
     record: Record,
+    /// The client wants to know what Codex does itself.
+    tells_activity: bool,
 }
 
 impl Observed {
-    pub(super) fn new(exchange: Exchange, record: Record) -> Self {
-        Self { exchange, record }
+    pub(super) fn new(exchange: Exchange, record: Record, tells_activity: bool) -> Self {
+        Self {
+            exchange,
+            record,
+            tells_activity,
+        }
     }
 
-    /// See [`Exchange::next`].
+    /// See [`Exchange::next`]; without what the client does not want.
     async fn next(&mut self) -> Option<Delta> {
-        let delta = self.exchange.next().await;
-        if let Some(delta) = &delta {
-            self.record.note(delta);
+        loop {
+            let delta = self.exchange.next().await?;
+            self.record.note(&delta);
+            if self.tells_activity || !matches!(delta, Delta::Activity(_)) {
+                return Some(delta);
+            }
         }
-        delta
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::activity;
 use crate::codex::Usage;
 use crate::openai::{ApiError, Label};
 use crate::policy::Generation;
@@ -81,6 +82,7 @@ impl Record {
             Delta::Failed(error) => {
                 self.fail(error.clone());
             }
+            Delta::Activity(activity) => activity::log(self.id(), activity),
             Delta::Text(_) | Delta::Reasoning(_) | Delta::Call { .. } => {
                 let elapsed = self.elapsed_ms();
                 self.known().first_token_ms.get_or_insert(elapsed);
