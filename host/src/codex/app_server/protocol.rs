@@ -2,6 +2,7 @@
 
 mod notifications;
 mod requests;
+mod work;
 
 use std::borrow::Cow;
 
@@ -11,6 +12,7 @@ use serde_json::value::RawValue;
 
 pub(super) use notifications::{COMMENTARY, DoneItem, Params, RawItem, StartedItem, TurnState};
 pub(super) use requests::{InjectItems, Thread, ThreadStart, TurnInterrupt, TurnStart, initialize};
+pub(super) use work::{FileUpdate, WorkItem};
 
 /// A method we call. Named here once, because errors and logs name it too.
 pub(super) type Method = &'static str;
@@ -63,9 +65,18 @@ pub(super) struct RpcError {
 
 /// Our answer to a request of the worker's.
 #[derive(Debug, Serialize)]
-pub(super) struct Refusal {
+pub(super) struct Declined {
     pub(super) id: Value,
-    pub(super) error: RpcError,
+    #[serde(flatten)]
+    pub(super) reply: Reply,
+}
+
+/// A "no" in the request's own words, or an error where it has none.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Reply {
+    Result(Value),
+    Error(RpcError),
 }
 
 /// The answer to `thread/start`.

@@ -2,20 +2,26 @@
 
 use super::*;
 use crate::codex::app_server::protocol::Incoming;
-use crate::codex::{Cause, Tool, Usage};
+use crate::codex::{Cause, Usage};
 
 macro_rules! recorded {
     ($name:literal) => {
-        replay(include_str!(concat!(
-            "../../../../../tests/fixtures/turns/",
-            $name,
-            ".jsonl"
-        )))
+        recorded!($name, Decoder::default())
+    };
+    ($name:literal, $decoder:expr) => {
+        replay(
+            include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../tests/fixtures/turns/",
+                $name,
+                ".jsonl"
+            )),
+            $decoder,
+        )
     };
 }
 
-fn replay(lines: &str) -> Vec<Event> {
-    let mut decoder = Decoder::default();
+fn replay(lines: &str, mut decoder: Decoder) -> Vec<Event> {
     let mut events = Vec::new();
     for line in lines.lines() {
         let incoming: Incoming<'_> = serde_json::from_str(line).unwrap();
@@ -42,6 +48,7 @@ fn told(events: &[Event]) -> String {
             Event::Call {
                 name, arguments, ..
             } => line.push_str(&format!("[{name} {arguments}]")),
+            Event::Activity(activity) => line.push_str(&format!("<{}>", activity.id)),
             Event::Sampled(_) => line.push('$'),
             Event::Retrying(_) => line.push('^'),
             Event::Ended(_) => line.push('.'),
@@ -258,82 +265,6 @@ fn a_conversation_codex_would_shorten_is_refused_instead() {
     assert!(decoder.is_over());
 }
 
-fn agent() -> Decoder {
-    Decoder::agent(&[Tool {
-        name: "get_weather".to_owned(),
-        description: None,
-        parameters: serde_json::json!({}),
-    }])
-}
-
-#[test]
-fn a_clients_function_named_as_an_agents_own_is_told_apart() {
-    let mut decoder = Decoder::agent(&[Tool {
-        name: "exec_command".to_owned(),
-        description: None,
-        parameters: serde_json::json!({}),
-    }]);
-    let call = |name: &str| {
-        format!(
-            r#"rawResponseItem/completed {{"turnId":"k","item":{{"type":"function_call","call_id":"c","name":"{name}","arguments":""}}}}"#
-        )
-    };
-    let (own, clients) = (call("exec_command"), call("client_exec_command"));
-    let events = feed(&mut decoder, &[STARTED, &own, &clients]);
-    assert_eq!(told(&events), "[exec_command ]");
-}
-
-#[test]
-fn an_agents_own_tools_are_not_calls_for_the_client() {
-    let call = |members: &str| {
-        format!(
-            r#"rawResponseItem/completed {{"turnId":"k","item":{{"type":"function_call","call_id":"c",{members},"arguments":""}}}}"#
-        )
-    };
-    let lines = [
-        STARTED.to_owned(),
-        call(r#""name":"exec_command""#),
-        call(r#""name":"get_weather","namespace":"mcp__own""#),
-        call(r#""name":"get_weather","namespace":null"#),
-    ];
-    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
-    assert_eq!(told(&feed(&mut agent(), &lines)), "[get_weather ]");
-    assert_eq!(
-        told(&feed(&mut Decoder::default(), &lines)),
-        "[exec_command ][get_weather ][get_weather ]"
-    );
-}
-
-const IN_PASSING: [&str; 4] = [
-    STARTED,
-    r#"item/started {"turnId":"k","item":{"type":"agentMessage","id":"a","text":"","phase":"commentary"}}"#,
-    r#"item/agentMessage/delta {"turnId":"k","itemId":"a","delta":"I look."}"#,
-    r#"item/completed {"turnId":"k","item":{"type":"agentMessage","id":"a","text":"I look.","phase":"commentary"}}"#,
-];
-
-#[test]
-fn what_an_agent_says_in_passing_is_thinking_unless_it_is_all_it_says() {
-    let end = r#"turn/completed {"turn":{"id":"k","status":"completed","items":[]}}"#;
-    let whole = r#"item/completed {"turnId":"k","item":{"type":"agentMessage","id":"b","text":"And more.","phase":"commentary"}}"#;
-    let last = r#"item/completed {"turnId":"k","item":{"type":"agentMessage","id":"c","text":"Done.","phase":"final_answer"}}"#;
-    let with = |more: &[&str]| told(&feed(&mut agent(), &[&IN_PASSING, more].concat()));
-    assert_eq!(with(&[whole, last, end]), "(I look.)(|)(And more.)Done..");
-    assert_eq!(with(&[end]), "(I look.)I look..");
-    let chat = feed(
-        &mut Decoder::default(),
-        &[&IN_PASSING[..], &[last, end]].concat(),
-    );
-    assert_eq!(told(&chat), "I look.|Done..");
-}
-
-#[test]
-fn an_agents_work_may_be_shortened() {
-    let compaction = r#"item/started {"turnId":"k","item":{"type":"contextCompaction","id":"c"}}"#;
-    let mut decoder = agent();
-    assert_eq!(told(&feed(&mut decoder, &[STARTED, compaction])), "");
-    assert!(!decoder.is_given_up());
-}
-
 #[test]
 fn a_picture_that_codex_left_out_fails_the_turn_before_it_begins() {
     let echo = |list: &str, text: &str| {
@@ -353,3 +284,5 @@ fn a_picture_that_codex_left_out_fails_the_turn_before_it_begins() {
     let late = echo("content", OMITTED);
     assert_eq!(feed(&mut Decoder::default(), &[STARTED, &late]), []);
 }
+
+mod agent;

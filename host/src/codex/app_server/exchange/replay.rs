@@ -17,7 +17,7 @@ const BUFFER: usize = 1 << 20;
 #[must_use]
 pub fn replay(pieces: [&[u8]; 3], agent: bool) -> Vec<Event> {
     let decoder = match agent {
-        true => Decoder::agent(&[]),
+        true => Decoder::agent(&[], std::path::Path::new("/")),
         false => Decoder::default(),
     };
     let (connection, _outbox) = Connection::new(Duration::ZERO);
