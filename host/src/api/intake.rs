@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
@@ -148,8 +148,20 @@ fn stalled() -> ApiError {
     ApiError::new(408, "timeout_error", "request_timeout", message)
 }
 
+fn encoded() -> ApiError {
+    let message = "This gateway takes no compressed request bodies: leave out 'Content-Encoding'.";
+    let code = "unsupported_encoding";
+    ApiError::new(415, "invalid_request_error", code, message).about("content-encoding")
+}
+
 /// The whole body, if it is not too large, whether or not its length was announced.
 async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, ApiError> {
+    if headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|encoding| encoding != "identity")
+    {
+        return Err(encoded());
+    }
     let too_large = || {
         let message =
             format!("The request body is larger than {limit} bytes, the limit of this gateway.");
