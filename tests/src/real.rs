@@ -153,8 +153,13 @@ fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk")
 }
 
+/// Of the test run's own environment.
+///
+/// # Panics
+/// If it is not set.
+#[must_use]
 #[expect(clippy::disallowed_methods, reason = "the test run's own environment")]
-fn variable(name: &str) -> String {
+pub fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run .ci/run, or see README"))
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use codex_gateway_tests::gateway::{Gateway, KEY, Setup};
+use codex_gateway_tests::real::variable;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
@@ -118,4 +119,57 @@ fn references(value: &Value, found: &mut BTreeSet<String>) {
             .for_each(|element| references(element, found)),
         _ => {}
     }
+}
+
+/// Lets a Python program of `requirements.txt` work in a folder of its own.
+async fn python(module: &str, arguments: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = tokio::process::Command::new(variable("TEST_PYTHON"));
+    program
+        .args(["-B", "-m", module])
+        .args(arguments)
+        .current_dir(folder.path())
+        .kill_on_drop(true);
+    let output = program.output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs openapi-spec-validator from PyPI"]
+async fn the_document_is_openapi_3_1() {
+    let gateway = Setup::demo().start().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), document(&gateway).await.to_string()).unwrap();
+    let path = file.path().to_str().unwrap();
+    python("openapi_spec_validator", &["--schema", "3.1", path]).await;
+    gateway.stop().await;
+}
+
+/// How much schemathesis tries: about 1,500 requests, the same ones every time. About 10,000 others:
+/// `TEST_SCHEMATHESIS='--max-examples 700' cargo test -p codex-gateway-tests --test openapi -- --ignored`
+const CASES: &str = "--max-examples 40 --seed 1";
+
+/// What `schemathesis` finds wrong with an API, but for two things: that valid requests are refused (not every rule can
+/// be told in JSON Schema, that a tool message belongs to a call for example), and methods, which are tested above.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs schemathesis from PyPI"]
+async fn whatever_is_sent_gets_an_answer_that_the_document_foretells() {
+    let gateway = Setup::demo().start().await;
+    let url = format!("{}/openapi.json", gateway.origin);
+    let key = format!("Authorization: Bearer {KEY}");
+    #[expect(clippy::disallowed_methods, reason = "the test run's own environment")]
+    let cases = std::env::var("TEST_SCHEMATHESIS").unwrap_or_else(|_| CASES.to_owned());
+    let mut arguments = vec!["run", &url, "--header", &key, "--continue-on-failure"];
+    arguments.extend([
+        "--exclude-checks",
+        "positive_data_acceptance,unsupported_method",
+    ]);
+    arguments.extend(cases.split(' '));
+    python("schemathesis.cli", &arguments).await;
+    gateway.stop().await;
 }
