@@ -117,7 +117,7 @@ impl Default for Script {
 }
 
 impl Script {
-    /// The script in the last user message of the injected items, or the default.
+    /// The script in the last user message of the injected items, or in `fake-turn.json`, or the default.
     ///
     /// A script with a mistake ends the process: a test that misspells a member shall not pass.
     pub(crate) fn asked_for(items: &[Value]) -> Self {
@@ -134,7 +134,7 @@ impl Script {
             Ok(Value::Object(mut members)) if members.contains_key("fake") => {
                 serde_json::from_value(members["fake"].take()).expect("a script for fake-codex")
             }
-            _ => Self::default(),
+            _ => read("fake-turn.json"),
         }
     }
 
@@ -178,10 +178,11 @@ pub(crate) struct StartFault {
 impl StartFault {
     /// The faults of this process.
     pub(crate) fn read() -> Self {
-        let text = journal::home()
-            .and_then(|home| std::fs::read_to_string(home.join("fake-start.json")).ok());
-        text.map_or_else(Self::default, |text| {
-            serde_json::from_str(&text).expect("fake-start.json")
-        })
+        read("fake-start.json")
     }
+}
+
+fn read<T: Default + serde::de::DeserializeOwned>(name: &str) -> T {
+    let text = journal::home().and_then(|home| std::fs::read_to_string(home.join(name)).ok());
+    text.map_or_else(T::default, |text| serde_json::from_str(&text).expect(name))
 }
