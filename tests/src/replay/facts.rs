@@ -51,10 +51,12 @@ const WORDS: [&str; 13] = [
 pub fn of(method: &str, answer: &Answer) -> Facts {
     let mut facts = Facts::new();
     facts.insert("status".to_owned(), answer.status.to_string());
-    for (name, value) in &answer.headers {
+    for (name, value) in answer
+        .headers
+        .iter()
+        .filter(|(name, _)| counts(name, method))
+    {
         let fact = format!("header {name}");
-        let only_preflights =
-            name == "access-control-allow-methods" || name == "access-control-allow-headers";
         if name == "content-type" {
             let essence = value.split(';').next().unwrap_or_default();
             facts.insert(fact, essence.to_owned());
@@ -66,7 +68,6 @@ pub fn of(method: &str, answer: &Answer) -> Facts {
             names.extend(facts.remove(&fact));
             names.sort();
             facts.insert(fact, names.join(", "));
-        } else if only_preflights && method != "OPTIONS" {
         } else if VALUES.contains(&name.as_str()) {
             facts.insert(fact, value.clone());
         } else if NAMES.contains(&name.as_str()) {
@@ -84,6 +85,15 @@ pub fn of(method: &str, answer: &Answer) -> Facts {
         facts.insert("body".to_owned(), "text".to_owned());
     }
     facts
+}
+
+/// Two headers mean something only in the answer to a preflight.
+fn counts(header: &str, method: &str) -> bool {
+    let of_preflights = [
+        "access-control-allow-headers",
+        "access-control-allow-methods",
+    ];
+    method == "OPTIONS" || !of_preflights.contains(&header)
 }
 
 /// One line for each difference, `name: before -> after`, with `none` for what is not there. Where the answers are
