@@ -1,6 +1,6 @@
 //! The real Codex behind a gateway on a scripted provider, and programs that are this gateway's clients. `.ci/run`
 //! installs what these need: `TEST_CODEX_BIN` is a `codex` 0.169.0, `TEST_PYTHON` a Python with the packages of
-//! `requirements.txt`, `TEST_NODE_MODULES` a `node_modules` with those of `sdk/node/package-lock.json`.
+//! `requirements.txt`, `TEST_NODE_MODULES` a `node_modules` with those of `sdk/node/package-lock.json`, `TEST_CHROMIUM_BIN` a browser.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::gateway::{Gateway, KEY, Setup};
@@ -114,7 +115,19 @@ pub async fn python(script: &str) -> Vec<Recorded> {
 /// # Panics
 /// If the script fails, or does not end with `all well`.
 pub async fn node(script: &str) -> Vec<Recorded> {
-    // Modules are looked for beside the script, wherever it is called from.
+    let folder = node_folder();
+    let mut client = Command::new("node");
+    client.arg(folder.path().join(script));
+    be_served(client).await
+}
+
+/// A folder with the scripts of `sdk/node/` and what they import: modules are looked for beside a script, wherever it is
+/// called from.
+///
+/// # Panics
+/// If there cannot be one.
+#[must_use]
+pub fn node_folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for entry in std::fs::read_dir(sources().join("node")).expect("sdk/node") {
         let path = entry.expect("an entry of sdk/node").path();
@@ -125,28 +138,32 @@ pub async fn node(script: &str) -> Vec<Recorded> {
     }
     let modules = folder.path().join("node_modules");
     std::os::unix::fs::symlink(variable("TEST_NODE_MODULES"), modules).expect("a link");
-    let mut client = Command::new("node");
-    client.arg(folder.path().join(script));
-    be_served(client).await
+    folder
 }
 
 /// Runs a program with the base URL and the key of a gateway for arguments.
 async fn be_served(mut client: Command) -> Vec<Recorded> {
     let (gateway, provider) = real().await;
-    client
-        .args([&format!("{}/v1", gateway.origin), KEY])
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, client.output())
+    client.args([&format!("{}/v1", gateway.origin), KEY]);
+    succeed(client).await;
+    gateway.stop().await;
+    provider.requests()
+}
+
+/// Waits for a program to end.
+///
+/// # Panics
+/// If it fails, or does not end with `all well`.
+pub async fn succeed(mut program: Command) {
+    program.stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, program.output())
         .await
-        .expect("the client ends")
-        .expect("the client starts");
+        .expect("the program ends")
+        .expect("the program starts");
     let said = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{errors}");
     assert!(said.trim_end().ends_with("all well"), "{said}\n{errors}");
-    gateway.stop().await;
-    provider.requests()
 }
 
 fn sources() -> PathBuf {
