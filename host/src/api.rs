@@ -10,10 +10,12 @@ mod envelope;
 mod error;
 mod guard;
 mod health;
+mod id;
 mod intake;
 mod metrics;
 mod models;
 mod observed;
+mod openapi;
 mod output_mode;
 mod record;
 mod responses;
@@ -147,7 +149,8 @@ pub fn router(shared: Shared) -> Router {
         .route("/healthz", get(health::health))
         .route("/readyz", get(health::ready))
         .route("/livez", get(health::live))
-        .route("/metrics", get(metrics::read));
+        .route("/metrics", get(metrics::read))
+        .route("/openapi.json", get(openapi::document));
     surface(guarded.merge(open), shared)
 }
 

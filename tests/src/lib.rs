@@ -8,4 +8,5 @@ pub mod guests;
 pub mod provider;
 pub mod real;
 pub mod remains;
+pub mod replay;
 pub mod sse;

@@ -1,6 +1,6 @@
 //! The real Codex behind a gateway on a scripted provider, and programs that are this gateway's clients. `.ci/run`
 //! installs what these need: `TEST_CODEX_BIN` is a `codex` 0.169.0, `TEST_PYTHON` a Python with the packages of
-//! `requirements.txt`, `TEST_NODE_MODULES` a `node_modules` with those of `sdk/node/package-lock.json`.
+//! `requirements.txt`, `TEST_NODE_MODULES` a `node_modules` with those of `sdk/node/package-lock.json`, `TEST_CHROMIUM_BIN` a browser.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::gateway::{Gateway, KEY, Setup};
@@ -130,7 +131,19 @@ pub async fn node(script: &str) -> Vec<Recorded> {
 /// # Panics
 /// As [`python`].
 pub async fn node_at(served: (Gateway, Provider), script: &str) -> Vec<Recorded> {
-    // Modules are looked for beside the script, wherever it is called from.
+    let folder = node_folder();
+    let mut client = Command::new("node");
+    client.arg(folder.path().join(script));
+    be_served(client, served).await
+}
+
+/// A folder with the scripts of `sdk/node/` and what they import: modules are looked for beside a script, wherever it is
+/// called from.
+///
+/// # Panics
+/// If there cannot be one.
+#[must_use]
+pub fn node_folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for entry in std::fs::read_dir(sources().join("node")).expect("sdk/node") {
         let path = entry.expect("an entry of sdk/node").path();
@@ -141,28 +154,32 @@ pub async fn node_at(served: (Gateway, Provider), script: &str) -> Vec<Recorded>
     }
     let modules = folder.path().join("node_modules");
     std::os::unix::fs::symlink(variable("TEST_NODE_MODULES"), modules).expect("a link");
-    let mut client = Command::new("node");
-    client.arg(folder.path().join(script));
-    be_served(client, served).await
+    folder
 }
 
 /// Runs a program with the base URL and the key of a gateway for arguments.
 async fn be_served(mut client: Command, served: (Gateway, Provider)) -> Vec<Recorded> {
     let (gateway, provider) = served;
-    client
-        .args([&format!("{}/v1", gateway.origin), KEY])
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, client.output())
+    client.args([&format!("{}/v1", gateway.origin), KEY]);
+    succeed(client).await;
+    gateway.stop().await;
+    provider.requests()
+}
+
+/// Waits for a program to end.
+///
+/// # Panics
+/// If it fails, or does not end with `all well`.
+pub async fn succeed(mut program: Command) {
+    program.stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, program.output())
         .await
-        .expect("the client ends")
-        .expect("the client starts");
+        .expect("the program ends")
+        .expect("the program starts");
     let said = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{errors}");
     assert!(said.trim_end().ends_with("all well"), "{said}\n{errors}");
-    gateway.stop().await;
-    provider.requests()
 }
 
 fn sources() -> PathBuf {
@@ -176,8 +193,13 @@ pub fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some()
 }
 
+/// Of the test run's own environment.
+///
+/// # Panics
+/// If it is not set.
+#[must_use]
 #[expect(clippy::disallowed_methods, reason = "the test run's own environment")]
-fn variable(name: &str) -> String {
+pub fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run .ci/run, or see README"))
 }
 

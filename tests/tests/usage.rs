@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say, stream};
+use codex_gateway_tests::sse::Events;
 use serde_json::{Value, json};
 
 /// A gateway with three callers, one of them an admin, and the file it writes.
@@ -12,7 +13,7 @@ struct Recorded {
     _folder: tempfile::TempDir,
 }
 
-async fn recorded() -> Recorded {
+async fn recorded(vars: &[(&str, &str)]) -> Recorded {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("usage.ndjson");
     let keys: Vec<Value> = [("alice", "staff"), ("bob", "staff"), ("root", "admin")]
@@ -22,13 +23,14 @@ async fn recorded() -> Recorded {
             json!({"id": id, "sha256": sha256, "groups": [group], "tenant": "lab"})
         })
         .collect();
-    let gateway = Setup::demo()
+    let setup = Setup::demo()
         .policy("auth.json", json!({"keys": keys}).to_string().as_bytes())
-        .var("TOKEN_LOG_PATH", &path.to_string_lossy())
-        .start()
-        .await;
+        .var("TOKEN_LOG_PATH", &path.to_string_lossy());
+    let setup = vars
+        .iter()
+        .fold(setup, |setup, (name, value)| setup.var(name, value));
     Recorded {
-        gateway,
+        gateway: setup.start().await,
         path,
         _folder: folder,
     }
@@ -67,7 +69,7 @@ impl Recorded {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_see_their_own_usage_and_admins_everybodys() {
-    let recorded = recorded().await;
+    let recorded = recorded(&[]).await;
     recorded.chat("alice", &say(QUICK)).await;
     recorded.chat("alice", &stream(QUICK)).await;
     recorded.chat("bob", &say(QUICK)).await;
@@ -116,7 +118,7 @@ async fn callers_see_their_own_usage_and_admins_everybodys() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn usage_is_grouped_by_time_and_model_within_a_range() {
-    let recorded = recorded().await;
+    let recorded = recorded(&[]).await;
     let mut low = say(QUICK);
     low["model"] = json!("codex-5-low");
     recorded.chat("alice", &low).await;
@@ -158,7 +160,7 @@ async fn usage_is_grouped_by_time_and_model_within_a_range() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn questions_that_make_no_sense_are_told_what_would() {
-    let recorded = recorded().await;
+    let recorded = recorded(&[]).await;
     for (query, param) in [
         ("?start=yesterday", "start"),
         ("?end=2026-13-01", "end"),
@@ -188,7 +190,7 @@ async fn questions_that_make_no_sense_are_told_what_would() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_used_is_on_disk_when_the_gateway_has_stopped_and_nothing_that_was_said() {
-    let recorded = recorded().await;
+    let recorded = recorded(&[]).await;
     recorded.chat("alice", &say("mellon")).await;
     recorded.until(1).await;
     recorded.chat("bob", &say("mellon")).await;
@@ -201,6 +203,32 @@ async fn what_was_used_is_on_disk_when_the_gateway_has_stopped_and_nothing_that_
     let callers: Vec<_> = events.iter().map(|event| &event["caller"]).collect();
     assert_eq!(callers, ["alice", "bob"]);
     assert!(!text.contains("mellon") && !text.contains("sk-"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_outlives_its_client_is_recorded_whole() {
+    let recorded = recorded(&[("PROXY_KILL_ON_DISCONNECT", "false")]).await;
+    let slow = stream(r#"{"demo":{"deltas":20,"text":"word ","delay_ms":20}}"#);
+    let url = format!("{}/v1/chat/completions", recorded.gateway.origin);
+    let request = recorded.gateway.client.post(url).json(&slow);
+    let answer = request.bearer_auth("sk-alice").send().await.unwrap();
+    let mut events = Events::of(answer);
+    assert!(events.next().await.is_some());
+    drop(events);
+    recorded.until(1).await;
+    let (_, raw) = recorded.get("alice", "/v1/usage/raw").await;
+    let event = &raw["events"][0];
+    assert_eq!(event["finish_reason"], "stop", "the turn came to its end");
+    assert_eq!(event["complete"], false, "the client did not see it");
+    assert_eq!(
+        (
+            &event["estimated"],
+            event["completion_tokens_est"].as_u64() > Some(10)
+        ),
+        (&json!(false), true),
+        "{event}"
+    );
+    recorded.gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,9 @@
 //! `/v1/models`: what this caller may use.
 
-use axum::extract::Path;
 use axum::{Extension, Json};
 
 use super::client;
+use super::id::Id;
 use super::record::Record;
 use crate::openai::ApiError;
 use crate::openai::models::{Model, ModelList};
@@ -32,7 +32,7 @@ pub(super) async fn list(
 
 /// One of them, or one that is not listed but understood (another spelling of the family, say).
 pub(super) async fn show(
-    Path(id): Path<String>,
+    Id(id): Id,
     Extension(record): Extension<Record>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Model>, ApiError> {

@@ -1,12 +1,13 @@
 //! `/v1/responses`: one request, one exchange, as events or one object; and what is kept of it.
 
 use axum::Extension;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::response::Response;
 use axum::response::sse::Event;
 use serde_json::{Value, json};
 
+use super::id::Id;
 use super::intake::{self, Intake};
 use super::output_mode::{HEADER, OutputMode};
 use super::{Shared, error, sse};
@@ -68,7 +69,7 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
 /// `GET /v1/responses/{id}`
 pub(super) async fn show(
     State(shared): State<Shared>,
-    Path(id): Path<String>,
+    Id(id): Id,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
@@ -84,7 +85,7 @@ pub(super) async fn show(
 /// `DELETE /v1/responses/{id}`
 pub(super) async fn delete(
     State(shared): State<Shared>,
-    Path(id): Path<String>,
+    Id(id): Id,
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, ApiError> {
     if !shared.responses.delete(&caller.id, &id) {

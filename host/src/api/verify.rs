@@ -49,7 +49,7 @@ pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/verify", asked(Dialect::ForwardAuth))
         .route("/auth-request", asked(Dialect::AuthRequest))
-        .route(EXT_AUTHZ, asked(Dialect::ExtAuthz))
+        .route("/ext-authz", asked(Dialect::ExtAuthz))
         .route("/ext-authz/{*path}", asked(Dialect::ExtAuthz))
 }
 

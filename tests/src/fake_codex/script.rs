@@ -134,13 +134,8 @@ impl Script {
             Ok(Value::Object(mut members)) if members.contains_key("fake") => {
                 serde_json::from_value(members["fake"].take()).expect("a script for fake-codex")
             }
-            _ => Self::of_home().unwrap_or_default(),
+            _ => read("fake-turn.json"),
         }
-    }
-
-    fn of_home() -> Option<Self> {
-        let text = std::fs::read_to_string(journal::home()?.join("fake-turn.json")).ok()?;
-        Some(serde_json::from_str(&text).expect("fake-turn.json"))
     }
 
     /// The messages: the deltas of each, and how often they are sent.
@@ -183,10 +178,11 @@ pub(crate) struct StartFault {
 impl StartFault {
     /// The faults of this process.
     pub(crate) fn read() -> Self {
-        let text = journal::home()
-            .and_then(|home| std::fs::read_to_string(home.join("fake-start.json")).ok());
-        text.map_or_else(Self::default, |text| {
-            serde_json::from_str(&text).expect("fake-start.json")
-        })
+        read("fake-start.json")
     }
+}
+
+fn read<T: Default + serde::de::DeserializeOwned>(name: &str) -> T {
+    let text = journal::home().and_then(|home| std::fs::read_to_string(home.join(name)).ok());
+    text.map_or_else(T::default, |text| serde_json::from_str(&text).expect(name))
 }

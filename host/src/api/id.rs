@@ -1,0 +1,21 @@
+//! The id of something in a path.
+
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+
+use crate::openai::ApiError;
+
+/// Decoded. What cannot be is refused in OpenAI's words, not the library's.
+pub(super) struct Id(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = Path::from_request_parts(parts, state).await;
+        path.map(|Path(id)| Self(id)).map_err(|_| {
+            let message = "The id in the path is not UTF-8 after decoding.";
+            ApiError::invalid_request("invalid_value", message).about("id")
+        })
+    }
+}

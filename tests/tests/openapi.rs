@@ -1,0 +1,175 @@
+//! The document of the surface says what the surface is, and the surface does what the document says.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use codex_gateway_tests::gateway::{Gateway, KEY, Setup};
+use codex_gateway_tests::real::variable;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+async fn document(gateway: &Gateway) -> Value {
+    let url = format!("{}/openapi.json", gateway.origin);
+    let response = gateway.client.get(url).send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/json");
+    response.json().await.unwrap()
+}
+
+/// The paths of all `.route("…", …)` of the HTTP layer.
+fn routes() -> BTreeSet<String> {
+    let api = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/src/api");
+    let mut files = vec![api.with_extension("rs")];
+    files.extend(
+        std::fs::read_dir(api)
+            .unwrap()
+            .map(|entry| entry.unwrap().path()),
+    );
+    let mut routes = BTreeSet::new();
+    for file in files
+        .iter()
+        .filter(|file| file.extension().is_some_and(|end| end == "rs"))
+    {
+        let source = std::fs::read_to_string(file).unwrap();
+        for call in source.split(".route(").skip(1) {
+            let path = call
+                .trim_start()
+                .strip_prefix('"')
+                .and_then(|rest| rest.split_once('"'));
+            let (path, _) = path.expect("a route's path is written where the route is");
+            routes.insert(path.replace("{*", "{"));
+        }
+    }
+    routes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_is_in_the_document_with_its_methods_and_nothing_else() {
+    let gateway = Setup::demo().start().await;
+    let document = document(&gateway).await;
+    let paths = document["paths"].as_object().unwrap();
+    assert_eq!(paths.keys().cloned().collect::<BTreeSet<_>>(), routes());
+    for (path, item) in paths {
+        let url = format!(
+            "{}{}",
+            gateway.origin,
+            path.replace("{id}", "x").replace("{path}", "x")
+        );
+        for method in [
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ] {
+            let named = |method: &str| item.get(method.to_ascii_lowercase()).is_some();
+            let expected = named(method.as_str())
+                || (method == Method::HEAD && named("get"))
+                || item["x-any-method"] == true;
+            let request = gateway
+                .client
+                .request(method.clone(), &url)
+                .bearer_auth(KEY);
+            let response = request.send().await.unwrap();
+            let allowed = response.status() != StatusCode::METHOD_NOT_ALLOWED;
+            assert_eq!(allowed, expected, "{method} {path}");
+        }
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_document_is_of_this_version_and_refers_to_nothing_it_lacks() {
+    let gateway = Setup::demo().start().await;
+    let document = document(&gateway).await;
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    let mut used = BTreeSet::new();
+    references(&document, &mut used);
+    for reference in &used {
+        let pointer = reference.strip_prefix('#').expect("within the document");
+        assert!(
+            document.pointer(pointer).is_some(),
+            "{reference} is not there"
+        );
+    }
+    for (kind, components) in document["components"].as_object().unwrap() {
+        let names = components.as_object().unwrap().keys();
+        for name in names.filter(|_| kind != "securitySchemes") {
+            assert!(
+                used.contains(&format!("#/components/{kind}/{name}")),
+                "{name} is not used"
+            );
+        }
+    }
+    gateway.stop().await;
+}
+
+fn references(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            if let Some(Value::String(reference)) = members.get("$ref") {
+                found.insert(reference.clone());
+            }
+            members
+                .values()
+                .for_each(|member| references(member, found));
+        }
+        Value::Array(elements) => elements
+            .iter()
+            .for_each(|element| references(element, found)),
+        _ => {}
+    }
+}
+
+/// Lets a Python program of `requirements.txt` work in a folder of its own.
+async fn python(module: &str, arguments: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = tokio::process::Command::new(variable("TEST_PYTHON"));
+    program
+        .args(["-B", "-m", module])
+        .args(arguments)
+        .current_dir(folder.path())
+        .kill_on_drop(true);
+    let output = program.output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs openapi-spec-validator from PyPI"]
+async fn the_document_is_openapi_3_1() {
+    let gateway = Setup::demo().start().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), document(&gateway).await.to_string()).unwrap();
+    let path = file.path().to_str().unwrap();
+    python("openapi_spec_validator", &["--schema", "3.1", path]).await;
+    gateway.stop().await;
+}
+
+/// How much schemathesis tries: about 1,500 requests, the same ones every time. About 10,000 others:
+/// `TEST_SCHEMATHESIS='--max-examples 700' cargo test -p codex-gateway-tests --test openapi -- --ignored`
+const CASES: &str = "--max-examples 40 --seed 1";
+
+/// What `schemathesis` finds wrong with an API, but for two things: that valid requests are refused (not every rule can
+/// be told in JSON Schema, that a tool message belongs to a call for example), and methods, which are tested above.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs schemathesis from PyPI"]
+async fn whatever_is_sent_gets_an_answer_that_the_document_foretells() {
+    let gateway = Setup::demo().start().await;
+    let url = format!("{}/openapi.json", gateway.origin);
+    let key = format!("Authorization: Bearer {KEY}");
+    #[expect(clippy::disallowed_methods, reason = "the test run's own environment")]
+    let cases = std::env::var("TEST_SCHEMATHESIS").unwrap_or_else(|_| CASES.to_owned());
+    let mut arguments = vec!["run", &url, "--header", &key, "--continue-on-failure"];
+    arguments.extend([
+        "--exclude-checks",
+        "positive_data_acceptance,unsupported_method",
+    ]);
+    arguments.extend(cases.split(' '));
+    python("schemathesis.cli", &arguments).await;
+    gateway.stop().await;
+}
