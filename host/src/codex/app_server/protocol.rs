@@ -63,9 +63,18 @@ pub(super) struct RpcError {
 
 /// Our answer to a request of the worker's.
 #[derive(Debug, Serialize)]
-pub(super) struct Refusal {
+pub(super) struct Declined {
     pub(super) id: Value,
-    pub(super) error: RpcError,
+    #[serde(flatten)]
+    pub(super) reply: Reply,
+}
+
+/// A "no" in the request's own words, or an error where it has none.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Reply {
+    Result(Value),
+    Error(RpcError),
 }
 
 /// The answer to `thread/start`.

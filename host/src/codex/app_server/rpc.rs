@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::decode;
 use super::exchange::Route;
-use super::protocol::{self, Incoming, Method, Params, Refusal, Request, RpcError};
+use super::protocol::{self, Declined, Incoming, Method, Params, Reply, Request, RpcError};
 use crate::codex::Error;
 use crate::codex::lines::{Lines, ReadError};
 
@@ -186,7 +186,7 @@ impl Connection {
             }
         };
         match (incoming.id, incoming.method) {
-            (Some(id), Some(method)) => self.refuse(id, &method),
+            (Some(id), Some(method)) => self.decline(id, &method),
             (None, Some(method)) => self.dispatch(&method, incoming.params),
             (Some(id), None) => {
                 let answer = match (incoming.error, incoming.result) {
@@ -267,16 +267,23 @@ impl Connection {
 
     /// An unanswered request would stop the turn it belongs to. The calls of a client's tools are
     /// meant to: the turn is interrupted by those who know that the client will run them.
-    fn refuse(&self, id: serde_json::Value, method: &str) {
-        if method == "item/tool/call" {
-            return;
-        }
-        tracing::warn!(method, "Codex asked something the gateway does not answer");
-        let error = RpcError {
-            code: METHOD_NOT_FOUND,
-            message: format!("{method} is not supported"),
+    fn decline(&self, id: serde_json::Value, method: &str) {
+        let reply = match method {
+            "item/tool/call" => return,
+            // Nobody is there to approve.
+            "item/commandExecution/requestApproval" | "item/fileChange/requestApproval" => {
+                Reply::Result(serde_json::json!({"decision": "decline"}))
+            }
+            "mcpServer/elicitation/request" => {
+                Reply::Result(serde_json::json!({"action": "decline"}))
+            }
+            _ => Reply::Error(RpcError {
+                code: METHOD_NOT_FOUND,
+                message: format!("{method} is not supported"),
+            }),
         };
-        if let Ok(line) = line(&Refusal { id, error }) {
+        tracing::warn!(method, "Codex asked something that the gateway declines");
+        if let Ok(line) = line(&Declined { id, reply }) {
             self.send_or_drop(line);
         }
     }

@@ -164,13 +164,28 @@ async fn a_turn_nobody_waits_for_is_interrupted() {
 }
 
 #[tokio::test]
-async fn questions_of_the_worker_are_refused_but_for_the_clients_tools() {
+async fn questions_of_the_worker_are_declined_but_for_the_clients_tools() {
     let (_connection, mut worker) = connect(SECOND);
     worker
         .say(json!({"id": 0, "method": "item/tool/call", "params": {}}))
         .await;
+    let approval = json!({"decision": "decline"});
+    for (method, expected) in [
+        ("item/commandExecution/requestApproval", &approval),
+        ("item/fileChange/requestApproval", &approval),
+        (
+            "mcpServer/elicitation/request",
+            &json!({"action": "decline"}),
+        ),
+    ] {
+        worker
+            .say(json!({"id": method, "method": method, "params": {}}))
+            .await;
+        let declined = json!({"id": method, "result": expected});
+        assert_eq!(worker.next().await, declined);
+    }
     worker
-        .say(json!({"id": "x", "method": "item/fileChange/requestApproval", "params": {}}))
+        .say(json!({"id": "x", "method": "item/tool/requestUserInput", "params": {}}))
         .await;
     let refusal = worker.next().await;
     assert_eq!(
