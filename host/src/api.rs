@@ -1,5 +1,6 @@
 //! HTTP: the only module that says axum. A handler extracts, asks and answers; everything else is below.
 
+mod activity;
 mod admission;
 mod chat;
 mod client;

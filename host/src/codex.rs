@@ -1,5 +1,6 @@
 //! Codex as the gateway uses it: a plan goes in, events come out, whichever program answers.
 
+mod activity;
 mod app_server;
 mod backend;
 mod backoff;
@@ -21,6 +22,7 @@ mod turnstile;
 
 use std::fmt;
 
+pub use activity::{Activity, Change, Deed, Progress, Step};
 pub use app_server::CatalogueError;
 pub use backend::{Backend, Choice, StartError, Status, Turn, WorkerStatus};
 pub use binary::{Probe, ProbeError, locate, probe};
@@ -77,6 +79,8 @@ pub enum Event {
         /// JSON, usually; not guaranteed.
         arguments: String,
     },
+    /// Codex does something by a tool of its own, or has done it.
+    Activity(Activity),
     /// One upstream response ended: its usage, and all calls it made have been told.
     Sampled(Usage),
     /// Codex samples again after a transport error: what was sent as text will be repeated.

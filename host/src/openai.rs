@@ -7,6 +7,7 @@ pub mod id;
 pub mod models;
 pub mod responses;
 
+mod activity;
 mod content;
 mod conversation;
 mod draft;

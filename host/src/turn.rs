@@ -66,6 +66,8 @@ pub enum Delta {
         /// Exactly as the model wrote them.
         arguments: String,
     },
+    /// Codex does something by a tool of its own, or has done it: no part of the answer.
+    Activity(codex::Activity),
     /// The answer is complete. Nothing follows.
     End {
         /// Why it ended.

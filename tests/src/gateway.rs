@@ -52,6 +52,25 @@ impl Setup {
         setup.var("CODEX_BIN", program).var("CODEX_HOME", &home)
     }
 
+    /// Lets the Codex program make no user namespaces, as containers and hardened services do.
+    ///
+    /// # Panics
+    /// If there is no Codex program yet.
+    #[must_use]
+    pub fn without_namespaces(self) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let program = &self.vars["CODEX_BIN"];
+        let script = format!(
+            "#!/bin/sh\nexec unshare -Ur sh -c 'echo 0 > /proc/sys/user/max_user_namespaces; exec \"$0\" \"$@\"' \
+             '{program}' \"$@\"\n"
+        );
+        let path = self.home.path().join("codex-without-namespaces");
+        std::fs::write(&path, script).expect("a script");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("permissions");
+        let path = path.to_string_lossy().into_owned();
+        self.var("CODEX_BIN", &path)
+    }
+
     /// Sets one variable.
     #[must_use]
     pub fn var(mut self, name: &str, value: &str) -> Self {

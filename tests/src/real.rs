@@ -99,21 +99,37 @@ pub fn assert_bare_environment(process: &Process) {
     assert!(process.environment.contains(&key), "Codex's own key");
 }
 
-/// Lets a script of `sdk/` talk to such a gateway. Answers what the provider was asked.
+/// Lets a script of `sdk/` talk to the first gateway. Answers what the provider was asked.
 ///
 /// # Panics
 /// If the script fails, or does not end with `all well`.
 pub async fn python(script: &str) -> Vec<Recorded> {
-    let mut client = Command::new(variable("TEST_PYTHON"));
-    client.arg("-B").arg(sources().join(script));
-    be_served(client).await
+    python_at(real().await, script).await
 }
 
-/// Lets a script of `sdk/node/` talk to such a gateway. Answers what the provider was asked.
+/// The same at another gateway.
 ///
 /// # Panics
-/// If the script fails, or does not end with `all well`.
+/// As [`python`].
+pub async fn python_at(served: (Gateway, Provider), script: &str) -> Vec<Recorded> {
+    let mut client = Command::new(variable("TEST_PYTHON"));
+    client.arg("-B").arg(sources().join(script));
+    be_served(client, served).await
+}
+
+/// Lets a script of `sdk/node/` talk to the first gateway. Answers what the provider was asked.
+///
+/// # Panics
+/// As [`python`].
 pub async fn node(script: &str) -> Vec<Recorded> {
+    node_at(real().await, script).await
+}
+
+/// The same at another gateway.
+///
+/// # Panics
+/// As [`python`].
+pub async fn node_at(served: (Gateway, Provider), script: &str) -> Vec<Recorded> {
     // Modules are looked for beside the script, wherever it is called from.
     let folder = tempfile::tempdir().expect("a temporary folder");
     for entry in std::fs::read_dir(sources().join("node")).expect("sdk/node") {
@@ -127,12 +143,12 @@ pub async fn node(script: &str) -> Vec<Recorded> {
     std::os::unix::fs::symlink(variable("TEST_NODE_MODULES"), modules).expect("a link");
     let mut client = Command::new("node");
     client.arg(folder.path().join(script));
-    be_served(client).await
+    be_served(client, served).await
 }
 
 /// Runs a program with the base URL and the key of a gateway for arguments.
-async fn be_served(mut client: Command) -> Vec<Recorded> {
-    let (gateway, provider) = real().await;
+async fn be_served(mut client: Command, served: (Gateway, Provider)) -> Vec<Recorded> {
+    let (gateway, provider) = served;
     client
         .args([&format!("{}/v1", gateway.origin), KEY])
         .stdin(Stdio::null())

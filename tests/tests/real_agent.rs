@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use codex_gateway_tests::gateway::KEY;
 use codex_gateway_tests::provider::{self, Provider};
-use codex_gateway_tests::real::{agent, ask, script, whole};
-use codex_gateway_tests::sse::Events;
+use codex_gateway_tests::real::{agent, ask, node_at, python_at, script, whole};
+use codex_gateway_tests::sse::{Event, Events};
 use serde_json::{Value, json};
 
 /// The model runs this command, and then answers as told.
@@ -240,4 +240,123 @@ async fn codex_keeps_its_prompt_and_what_it_says_in_passing_is_not_the_answer() 
     let (_, body) = whole(&gateway, only).await;
     assert_eq!(body["choices"][0]["message"]["content"], "Nothing else.");
     gateway.stop().await;
+}
+
+/// The deeds of a stream.
+fn deeds(events: &[Event]) -> Vec<Value> {
+    let chunks = events.iter().filter_map(|event| match event {
+        Event::Data(data) => data["choices"][0]["x_codex"]["activity"].as_array(),
+        _ => None,
+    });
+    chunks.flatten().cloned().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn who_asks_is_told_of_commands_and_files_but_never_of_more_than_fits() {
+    let (gateway, provider) = agent("workspace-write", |setup| setup).await;
+    let patch = "*** Begin Patch\n*** Add File: new.txt\n+hello\n*** End Patch\n";
+    let mut answer = run("seq 1 300000; exit 3", done());
+    answer["calls"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "apply_patch", "arguments": patch, "custom": true}));
+    let body = script(answer, true);
+    let asked = gateway.chat(&body).header("x-proxy-activity", "true");
+    let events = Events::of(asked.send().await.unwrap()).rest().await;
+    let deeds = deeds(&events);
+    let of = |kind: &str| -> Vec<_> {
+        let deeds = deeds.iter().filter(|deed| deed["type"] == kind);
+        deeds.cloned().collect()
+    };
+    let commands = of("command");
+    assert_eq!(commands.len(), 2, "begun and ended: {commands:?}");
+    assert_eq!(commands[0]["status"], "in_progress");
+    assert_eq!(commands[1]["command"], "seq 1 300000; exit 3");
+    assert_eq!(
+        (&commands[1]["status"], &commands[1]["exit_code"]),
+        (&json!("failed"), &json!(3))
+    );
+    let output = commands[1]["output"].as_str().unwrap();
+    assert!(output.starts_with("1\n2\n") && output.ends_with("300000\n"));
+    assert!(output.len() < 17_000, "{} bytes", output.len());
+    let change = json!({"path": "new.txt", "kind": "add", "diff": "hello\n"});
+    assert_eq!(of("file_change")[0]["changes"], json!([change]));
+    assert!(events.contains(&Event::Done));
+
+    // Who does not ask sees an answer like any other.
+    let events = Events::of(gateway.chat(&body).send().await.unwrap())
+        .rest()
+        .await;
+    let all = format!("{events:?}");
+    assert!(!all.contains("x_codex") && !all.contains("seq 1"), "{all}");
+    assert_eq!(provider.requests().len(), 4);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn what_the_sandbox_refused_is_told_too() {
+    let (gateway, _provider) = agent("read-only", |setup| setup).await;
+    let body = script(run("echo x > /etc/stray", done()), true);
+    let asked = gateway.chat(&body).header("x-proxy-activity", "true");
+    let events = Events::of(asked.send().await.unwrap()).rest().await;
+    let deeds = deeds(&events);
+    let refused = deeds.last().expect("a deed");
+    assert_eq!(
+        (&refused["command"], &refused["status"]),
+        (&json!("echo x > /etc/stray"), &json!("failed"))
+    );
+    let output = refused["output"].as_str().unwrap();
+    assert!(output.contains("Read-only file system"), "{output}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn a_command_may_be_silent_for_longer_than_the_model() {
+    let (gateway, _provider) = agent("read-only", |setup| {
+        setup.var("PROXY_IDLE_TIMEOUT_MS", "1500")
+    })
+    .await;
+    let (status, body) = whole(&gateway, run("sleep 4", done())).await;
+    assert_eq!(status, 200, "{body}");
+    let silent = json!({"text": ["never ", "sent"], "stall": 0});
+    let (status, body) = whole(&gateway, silent).await;
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (504, &json!("idle_timeout"))
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex and unshare"]
+async fn without_a_sandbox_nothing_runs() {
+    let outside = tempfile::tempdir_in("/var/tmp").unwrap();
+    let (gateway, provider) = agent("workspace-write", |setup| setup.without_namespaces()).await;
+    let stray = outside.path().join("stray");
+    let (status, body) = whole(&gateway, run(&format!("touch {}", stray.display()), done())).await;
+    assert_eq!(
+        (status, &body["error"]["type"]),
+        (502, &json!("server_error")),
+        "{body}"
+    );
+    assert!(
+        !body.to_string().contains("bwrap"),
+        "the cause is for the log: {body}"
+    );
+    assert!(provider.requests().is_empty() && !stray.exists());
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex and the SDKs"]
+async fn sdks_that_know_nothing_of_agents_follow_one() {
+    python_at(agent("read-only", |setup| setup).await, "agent_activity.py").await;
+    node_at(
+        agent("read-only", |setup| setup).await,
+        "agent-activity.mjs",
+    )
+    .await;
 }

@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
+use super::activity;
 use super::admission::{self, Ask};
 use super::observed::{Deltas, Observed};
 use super::record::Record;
@@ -130,7 +131,9 @@ impl<'a> Intake<'a> {
         let limits = timers.limits(streaming, self.shared.backend.kind(), ending);
         let began = self.record.elapsed();
         let exchange = Exchange::start(&self.shared.backend, plan, rules, judge, limits).await?;
-        Ok(Observed::new(exchange, self.record.clone(), began))
+        let record = self.record.clone();
+        let tells_activity = activity::is_wanted(self.headers());
+        Ok(Observed::new(exchange, record, began, tells_activity))
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 
+use super::activity;
 use super::record::Record;
 use crate::openai::ApiError;
 use crate::telemetry::{Tokens, Turn};
@@ -17,11 +18,18 @@ pub(super) struct Observed {
     exchange: Exchange,
     record: Record,
     turn: Turn,
+    /// The client wants to know what Codex does itself.
+    tells_activity: bool,
 }
 
 impl Observed {
     /// `began` is when its worker was asked for.
-    pub(super) fn new(exchange: Exchange, record: Record, began: Duration) -> Self {
+    pub(super) fn new(
+        exchange: Exchange,
+        record: Record,
+        began: Duration,
+        tells_activity: bool,
+    ) -> Self {
         let turn = Turn {
             began,
             ..Turn::default()
@@ -30,27 +38,36 @@ impl Observed {
             exchange,
             record,
             turn,
+            tells_activity,
         }
     }
 
-    /// See [`Exchange::next`].
+    /// See [`Exchange::next`]; without what the client does not want.
     async fn next(&mut self) -> Option<Delta> {
-        let delta = self.exchange.next().await;
-        match &delta {
-            Some(Delta::Text(_) | Delta::Reasoning(_) | Delta::Call { .. }) => {
+        loop {
+            let delta = self.exchange.next().await?;
+            self.note(&delta);
+            if self.tells_activity || !matches!(delta, Delta::Activity(_)) {
+                return Some(delta);
+            }
+        }
+    }
+
+    fn note(&mut self, delta: &Delta) {
+        match delta {
+            Delta::Text(_) | Delta::Reasoning(_) | Delta::Call { .. } => {
                 let record = &self.record;
                 self.turn
                     .first_token
                     .get_or_insert_with(|| record.elapsed());
             }
-            Some(Delta::End { finish, .. }) => self.turn.finish = Some(finish.code()),
-            Some(Delta::Failed(error)) => {
+            Delta::Activity(activity) => activity::log(self.record.id(), activity),
+            Delta::End { finish, .. } => self.turn.finish = Some(finish.code()),
+            Delta::Failed(error) => {
                 self.turn.finish = Some(error.code());
                 self.record.fail(error.clone());
             }
-            None => {}
         }
-        delta
     }
 }
 

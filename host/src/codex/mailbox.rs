@@ -145,6 +145,7 @@ fn cost(event: &Event) -> usize {
                 name,
                 arguments,
             } => id.len() + name.len() + arguments.len(),
+            Event::Activity(activity) => activity.bytes(),
             Event::TextBreak | Event::ReasoningBreak | Event::Sampled(_) | Event::Ended(_) => 0,
         }
 }

@@ -1,6 +1,6 @@
 //! Runs one exchange: Codex's events into the machine, the machine's wishes into deeds. The only async part.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::machine::{Input, Machine, Output, Question, Reaction};
 use super::{Delta, Error, Rules, Timer};
-use crate::codex::{Backend, Event, Plan, Turn, Usage};
+use crate::codex::{Activity, Backend, Event, Plan, Turn, Usage};
 use crate::policy::{Caller, Fault, Generation, tool_stop};
 
 /// How long an exchange may take.
@@ -136,6 +136,8 @@ pub struct Exchange {
     heard: Instant,
     /// The answer has begun.
     begun: bool,
+    /// What Codex does itself at the moment, by its ids: it may do so in silence, within the limit of the whole.
+    at_work: HashSet<String>,
     /// When the machine's timer runs out.
     quiet: Option<Instant>,
     ready: VecDeque<Delta>,
@@ -170,6 +172,7 @@ impl Exchange {
             started,
             heard: Instant::now(),
             begun: false,
+            at_work: HashSet::new(),
             quiet: None,
             ready: VecDeque::new(),
             outputs: Vec::new(),
@@ -217,14 +220,25 @@ impl Exchange {
                 match event {
                     Some(event) => {
                         self.begun |= is_answer(&event);
+                        if let Event::Activity(activity) = &event {
+                            self.note_work(activity);
+                        }
                         Input::Event(event)
                     }
                     None => Input::Fail(Error::Interrupted),
                 }
             }
-            () = tokio::time::sleep_until(self.heard + most) => {
+            () = tokio::time::sleep_until(self.heard + most), if self.at_work.is_empty() => {
                 Input::Fail(self.limits.overrun(silence))
             }
+        }
+    }
+
+    fn note_work(&mut self, activity: &Activity) {
+        if activity.is_over() {
+            self.at_work.remove(&activity.id);
+        } else {
+            self.at_work.insert(activity.id.clone());
         }
     }
 

@@ -202,6 +202,7 @@ impl Machine {
                 name,
                 arguments,
             }),
+            Event::Activity(activity) => self.out.push(Output::Emit(Delta::Activity(activity))),
             Event::Sampled(usage) => self.close_response(usage),
             Event::Retrying(reason) => self.retry(reason),
             Event::Ended(outcome) => self.conclude(outcome),

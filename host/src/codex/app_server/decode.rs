@@ -1,11 +1,14 @@
 //! Codex's notifications about one turn, turned into events: pure, and blind to every other turn.
 
-use std::collections::HashSet;
+mod agent;
+
+use std::path::Path;
 
 use serde_json::value::RawValue;
 
-use super::protocol::{COMMENTARY, DoneItem, Params, RawItem, StartedItem, TurnState};
-use crate::codex::names::{for_client, for_codex};
+use self::agent::Agent;
+use super::protocol::{DoneItem, Params, RawItem, StartedItem, TurnState};
+use crate::codex::names::for_client;
 use crate::codex::{Cause, Error, Event, Outcome, Tool};
 
 /// The notifications this decoder reads. Others need not be parsed at all.
@@ -18,6 +21,7 @@ pub(super) fn concerns(method: &str) -> bool {
             | "item/started"
             | "item/completed"
             | "rawResponseItem/completed"
+            | "turn/plan/updated"
             | "rawResponse/completed"
             | "error"
             | "turn/started"
@@ -45,17 +49,6 @@ pub(super) struct Decoder {
     over: bool,
 }
 
-/// What an agent's turn has that a chat's has not: work of its own between the messages.
-#[derive(Debug)]
-struct Agent {
-    /// The functions the client runs, by the names Codex knows. All others are Codex's own.
-    functions: HashSet<String>,
-    /// A message that says what comes next, not what came of it: part of the thinking, not of the answer.
-    commentary: Option<String>,
-    /// The last of these: the answer, if there is no other.
-    last_words: Option<String>,
-}
-
 /// Whether there is something to set the next message or part apart from.
 #[derive(Debug, Clone, Copy, Default)]
 struct Told {
@@ -71,18 +64,10 @@ struct ReasoningPart {
 }
 
 impl Decoder {
-    /// For the turn of an agent, beside whose own tools the client offers these.
-    pub(super) fn agent(tools: &[Tool]) -> Self {
-        let agent = Agent {
-            functions: tools
-                .iter()
-                .map(|tool| for_codex(&tool.name).into_owned())
-                .collect(),
-            commentary: None,
-            last_words: None,
-        };
+    /// For the turn of an agent that works there, and beside whose own tools the client offers these.
+    pub(super) fn agent(tools: &[Tool], cwd: &Path) -> Self {
         Self {
-            agent: Some(agent),
+            agent: Some(Agent::new(tools, cwd)),
             ..Self::default()
         }
     }
@@ -120,6 +105,7 @@ impl Decoder {
             "item/started" => self.item_started(params.item, emit),
             "item/completed" => self.item(params.item, emit),
             "rawResponseItem/completed" => self.raw_item(params.item, emit),
+            "turn/plan/updated" => self.plan(params, emit),
             "rawResponse/completed" => {
                 self.settled = self.told;
                 emit(Event::Sampled(params.usage.unwrap_or_default().into()));
@@ -216,13 +202,31 @@ impl Decoder {
                 self.end(Outcome::Failed(too_long), emit);
             }
             Some(StartedItem::AgentMessage { id, phase }) => self.begin_message(id, phase),
-            _ => {}
+            _ => self.work(item, false, emit),
         }
     }
 
     fn begin_message(&mut self, id: String, phase: Option<String>) {
         if let Some(agent) = &mut self.agent {
-            agent.commentary = (phase.as_deref() == Some(COMMENTARY)).then_some(id);
+            agent.begin_message(id, phase.as_deref());
+        }
+    }
+
+    /// An item that is none of the answer may tell of an agent's work.
+    fn work(&mut self, item: Option<&RawValue>, over: bool, emit: &mut dyn FnMut(Event)) {
+        if let Some(agent) = &mut self.agent
+            && let Some(activity) = parse(item).and_then(|item| agent.work(item, over))
+        {
+            emit(Event::Activity(activity));
+        }
+    }
+
+    fn plan(&self, params: Params<'_>, emit: &mut dyn FnMut(Event)) {
+        if self.agent.is_some()
+            && let Some(steps) = parse(params.plan)
+        {
+            let explanation = params.explanation;
+            emit(Event::Activity(Agent::planned(explanation, steps)));
         }
     }
 
@@ -265,30 +269,44 @@ impl Decoder {
                 }
                 self.part = None;
             }
-            Some(DoneItem::Other) | None => {}
+            Some(DoneItem::Other) | None => self.work(item, true, emit),
         }
     }
 
-    fn raw_item(&self, item: Option<&RawValue>, emit: &mut dyn FnMut(Event)) {
-        let Some(RawItem::FunctionCall {
-            call_id,
-            name,
-            namespace,
-            arguments,
-        }) = parse(item)
-        else {
-            return;
-        };
-        let is_clients = self
-            .agent
-            .as_ref()
-            .is_none_or(|agent| namespace.is_none() && agent.functions.contains(&name));
-        if is_clients {
-            emit(Event::Call {
-                id: call_id,
-                name: for_client(&name).into_owned(),
-                arguments,
-            });
+    fn raw_item(&mut self, item: Option<&RawValue>, emit: &mut dyn FnMut(Event)) {
+        match (parse(item), &mut self.agent) {
+            (
+                Some(RawItem::FunctionCall {
+                    call_id,
+                    name,
+                    namespace,
+                    arguments,
+                }),
+                agent,
+            ) => match agent {
+                Some(agent) if !agent.is_clients(&name, namespace.as_deref()) => {
+                    agent.called(call_id, name, arguments);
+                }
+                _ => emit(Event::Call {
+                    id: call_id,
+                    name: for_client(&name).into_owned(),
+                    arguments,
+                }),
+            },
+            (
+                Some(RawItem::CustomToolCall {
+                    call_id,
+                    name,
+                    input,
+                }),
+                Some(agent),
+            ) => agent.called(call_id, name, input),
+            (Some(RawItem::CallOutput { call_id, output }), Some(agent)) => {
+                if let Some(activity) = agent.returned(&call_id, output.into_text()) {
+                    emit(Event::Activity(activity));
+                }
+            }
+            _ => {}
         }
     }
 

@@ -125,8 +125,8 @@ pub(super) fn prepare(
     (plan, workplace): (&Plan, Option<Workplace>),
     buffer_bytes: usize,
 ) -> (Exchange, Task) {
-    let decoder = match workplace {
-        Some(_) => Decoder::agent(&plan.tools),
+    let decoder = match &workplace {
+        Some(workplace) => Decoder::agent(&plan.tools, workplace.cwd()),
         None => Decoder::default(),
     };
     let route = Arc::new(Route::new(decoder, buffer_bytes));

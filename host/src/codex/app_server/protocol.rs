@@ -2,6 +2,7 @@
 
 mod notifications;
 mod requests;
+mod work;
 
 use std::borrow::Cow;
 
@@ -11,6 +12,7 @@ use serde_json::value::RawValue;
 
 pub(super) use notifications::{COMMENTARY, DoneItem, Params, RawItem, StartedItem, TurnState};
 pub(super) use requests::{InjectItems, Thread, ThreadStart, TurnInterrupt, TurnStart, initialize};
+pub(super) use work::{FileUpdate, WorkItem};
 
 /// A method we call. Named here once, because errors and logs name it too.
 pub(super) type Method = &'static str;

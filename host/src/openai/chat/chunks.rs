@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::super::activity::Extension;
 use super::super::conversation::arguments_or_empty_object;
 use super::super::json;
 use super::super::usage::UsageBody;
@@ -39,6 +40,9 @@ struct Choice<'a> {
     index: u32,
     delta: Fragment<'a>,
     finish_reason: Option<&'static str>,
+    /// Not OpenAI's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x_codex: Option<Extension<'a>>,
 }
 
 #[derive(Default, Serialize)]
@@ -147,6 +151,16 @@ impl Chunks {
                 };
                 self.push_call((choice, index), None, rest, out);
             }
+            Delta::Activity(activity) => {
+                self.begin(out);
+                let choice = Choice {
+                    index: choice,
+                    delta: Fragment::default(),
+                    finish_reason: None,
+                    x_codex: Some(Extension::from(&activity)),
+                };
+                out.push(self.write(&[choice], self.no_usage_yet()));
+            }
             Delta::End { finish, usage, .. } => self.end(choice, finish, usage, out),
             Delta::Failed(error) => {
                 self.running = 0;
@@ -209,8 +223,14 @@ impl Chunks {
             index,
             delta,
             finish_reason,
+            x_codex: None,
         };
-        self.write(&[choice], self.form.include_usage.then_some(None))
+        self.write(&[choice], self.no_usage_yet())
+    }
+
+    /// What chunks before the last say of the usage.
+    fn no_usage_yet(&self) -> Option<Option<UsageBody>> {
+        self.form.include_usage.then_some(None)
     }
 
     fn write(&self, choices: &[Choice<'_>], usage: Option<Option<UsageBody>>) -> String {

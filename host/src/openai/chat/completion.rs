@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::super::activity::{Deeds, Extension};
 use super::super::conversation::arguments_or_empty_object;
 use super::super::json;
 use super::super::usage::UsageBody;
@@ -24,6 +25,7 @@ struct Collected {
     content: String,
     reasoning: String,
     calls: Vec<Call>,
+    deeds: Deeds,
     outcome: Option<Result<(Finish, Usage), turn::Error>>,
 }
 
@@ -56,6 +58,9 @@ struct Choice<'a> {
     message: Message<'a>,
     logprobs: (),
     finish_reason: &'static str,
+    /// Not OpenAI's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x_codex: Option<Extension<'a>>,
 }
 
 #[derive(Serialize)]
@@ -107,6 +112,7 @@ impl Completion {
                 message: collected.message(self.form),
                 logprobs: (),
                 finish_reason: finish_reason(finish, self.form),
+                x_codex: collected.deeds.extension(),
             });
         }
         Ok(json::write(&Body {
@@ -138,6 +144,7 @@ impl Collected {
                     arguments: arguments_or_empty_object(arguments),
                 },
             }),
+            Delta::Activity(activity) => self.deeds.push(activity),
             Delta::End { finish, usage, .. } => self.outcome = Some(Ok((finish, usage))),
             Delta::Failed(error) => self.outcome = Some(Err(error)),
         }

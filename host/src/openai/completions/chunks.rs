@@ -31,7 +31,7 @@ impl Chunks {
         }
         match delta {
             Delta::Text(text) => out.push(self.chunk(&text, None)),
-            Delta::Reasoning(_) | Delta::Call { .. } => {}
+            Delta::Reasoning(_) | Delta::Call { .. } | Delta::Activity(_) => {}
             Delta::End { finish, usage, .. } => {
                 self.ended = true;
                 out.push(self.chunk("", Some(finish)));

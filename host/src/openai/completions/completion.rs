@@ -29,7 +29,7 @@ impl Completion {
     pub fn push(&mut self, delta: Delta) {
         match delta {
             Delta::Text(text) => self.text.push_str(&text),
-            Delta::Reasoning(_) | Delta::Call { .. } => {}
+            Delta::Reasoning(_) | Delta::Call { .. } | Delta::Activity(_) => {}
             Delta::End { finish, usage, .. } => self.outcome = Some(Ok((finish, usage))),
             Delta::Failed(error) => self.outcome = Some(Err(error)),
         }

@@ -1,5 +1,6 @@
 //! One answer, folded from deltas: what the stream of events and the whole object have in common.
 
+use super::super::activity::Deeds;
 use super::super::conversation::arguments_or_empty_object;
 use super::super::{ApiError, Head};
 use super::output::{Output, Status, Step};
@@ -12,6 +13,7 @@ pub(super) struct Answer {
     pub(super) head: Head,
     pub(super) context: Context,
     pub(super) output: Output,
+    pub(super) deeds: Deeds,
     pub(super) outcome: Option<Result<(Finish, Usage), ApiError>>,
 }
 
@@ -28,6 +30,7 @@ impl Answer {
     pub(super) fn new(head: Head, context: Context) -> Self {
         Self {
             output: Output::new(head.id.clone()),
+            deeds: Deeds::default(),
             head,
             context,
             outcome: None,
@@ -51,6 +54,7 @@ impl Answer {
                 let arguments = arguments_or_empty_object(arguments);
                 self.output.add_call(id, name, &arguments, step);
             }
+            Delta::Activity(activity) => self.deeds.push(activity),
             Delta::End { finish, usage, .. } => {
                 let status = match incomplete_reason(finish) {
                     Some(_) => Status::Incomplete,

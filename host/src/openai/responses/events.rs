@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::super::activity::Extension;
 use super::super::{Head, json};
 use super::answer::{Answer, State};
 use super::object::{Body, ItemBody, PartBody};
@@ -17,6 +18,10 @@ pub struct Event {
     /// JSON.
     pub data: String,
 }
+
+/// The event whose member is not OpenAI's. Its clients take it for a sign of life and pass it over; of a type they do not
+/// know, the helpers of the Node SDK (7) make an error.
+const ACTIVITY: &str = "keepalive";
 
 /// Writes one answer. Its last event says how it ended, and has all of it; nothing follows, not even `[DONE]`.
 #[derive(Debug)]
@@ -53,6 +58,13 @@ impl Events {
         }
         self.begin(out);
         let writer = &mut self.writer;
+        if let Delta::Activity(activity) = &delta {
+            let members = Members {
+                x_codex: Some(activity.into()),
+                ..Members::default()
+            };
+            writer.write(ACTIVITY, members, out);
+        }
         self.answer.push(delta, &mut |step| writer.step(&step, out));
         let name = match self.answer.state() {
             State::InProgress => return,
@@ -105,6 +117,8 @@ struct Members<'a> {
     name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     arguments: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x_codex: Option<Extension<'a>>,
 }
 
 impl<'a> Members<'a> {

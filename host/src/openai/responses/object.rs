@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::super::activity::Extension;
 use super::super::usage::ResponseUsage;
 use super::super::{ApiError, Head, json};
 use super::answer::{Answer, State};
@@ -55,6 +56,9 @@ pub(super) struct Body<'a> {
     #[serde(flatten)]
     echo: &'a Echo,
     usage: Option<ResponseUsage>,
+    /// Not OpenAI's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x_codex: Option<Extension<'a>>,
 }
 
 #[derive(Serialize)]
@@ -179,6 +183,7 @@ impl<'a> From<&'a Answer> for Body<'a> {
             output: answer.output.items().iter().map(ItemBody::from).collect(),
             echo: &answer.context.echo,
             usage: usage.map(ResponseUsage::from),
+            x_codex: answer.deeds.extension(),
         }
     }
 }

@@ -129,6 +129,7 @@ fn told(outputs: &[Output]) -> String {
         Output::Emit(Delta::End { finish, .. }) => format!("#{finish:?}"),
         Output::Emit(Delta::Failed(error)) => format!("#{}", error.code()),
         Output::Interrupt => "!".to_owned(),
+        Output::Emit(Delta::Activity(activity)) => format!("<{}>", activity.id),
         Output::Ask(_) | Output::Arm(_) => String::new(),
     };
     outputs.iter().map(tell).collect()

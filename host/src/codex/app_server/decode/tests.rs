@@ -1,21 +1,28 @@
 //! Recorded turns of Codex 0.169.0, replayed.
 
+use serde_json::{Value, json};
+
 use super::*;
 use crate::codex::app_server::protocol::Incoming;
 use crate::codex::{Cause, Tool, Usage};
 
 macro_rules! recorded {
     ($name:literal) => {
-        replay(include_str!(concat!(
-            "../../../../../tests/fixtures/turns/",
-            $name,
-            ".jsonl"
-        )))
+        recorded!($name, Decoder::default())
+    };
+    ($name:literal, $decoder:expr) => {
+        replay(
+            include_str!(concat!(
+                "../../../../../tests/fixtures/turns/",
+                $name,
+                ".jsonl"
+            )),
+            $decoder,
+        )
     };
 }
 
-fn replay(lines: &str) -> Vec<Event> {
-    let mut decoder = Decoder::default();
+fn replay(lines: &str, mut decoder: Decoder) -> Vec<Event> {
     let mut events = Vec::new();
     for line in lines.lines() {
         let incoming: Incoming<'_> = serde_json::from_str(line).unwrap();
@@ -42,6 +49,7 @@ fn told(events: &[Event]) -> String {
             Event::Call {
                 name, arguments, ..
             } => line.push_str(&format!("[{name} {arguments}]")),
+            Event::Activity(activity) => line.push_str(&format!("<{}>", activity.id)),
             Event::Sampled(_) => line.push('$'),
             Event::Retrying(_) => line.push('^'),
             Event::Ended(_) => line.push('.'),
@@ -259,20 +267,21 @@ fn a_conversation_codex_would_shorten_is_refused_instead() {
 }
 
 fn agent() -> Decoder {
-    Decoder::agent(&[Tool {
-        name: "get_weather".to_owned(),
+    agent_beside("get_weather")
+}
+
+fn agent_beside(function: &str) -> Decoder {
+    let tool = Tool {
+        name: function.to_owned(),
         description: None,
-        parameters: serde_json::json!({}),
-    }])
+        parameters: json!({}),
+    };
+    Decoder::agent(&[tool], Path::new("/work"))
 }
 
 #[test]
 fn a_clients_function_named_as_an_agents_own_is_told_apart() {
-    let mut decoder = Decoder::agent(&[Tool {
-        name: "exec_command".to_owned(),
-        description: None,
-        parameters: serde_json::json!({}),
-    }]);
+    let mut decoder = agent_beside("exec_command");
     let call = |name: &str| {
         format!(
             r#"rawResponseItem/completed {{"turnId":"k","item":{{"type":"function_call","call_id":"c","name":"{name}","arguments":""}}}}"#
@@ -332,4 +341,75 @@ fn an_agents_work_may_be_shortened() {
     let mut decoder = agent();
     assert_eq!(told(&feed(&mut decoder, &[STARTED, compaction])), "");
     assert!(!decoder.is_given_up());
+}
+
+fn deeds(events: &[Event]) -> Vec<Value> {
+    let deeds = events.iter().filter_map(|event| match event {
+        Event::Activity(activity) => serde_json::to_value(activity).ok(),
+        _ => None,
+    });
+    deeds.collect()
+}
+
+#[test]
+fn an_agents_work_is_told_also_what_failed_and_what_was_refused() {
+    let events = recorded!("agent-work", agent());
+    let line = "(Let me look.)$<update_plan>$<call_2><call_2>$<call_3>$<call_4>$<call_5>$<call_6><web_7_0>All done.$.";
+    assert_eq!(told(&events), line);
+    let deeds = deeds(&events);
+    let expected = [
+        json!({"id": "update_plan", "status": "completed", "type": "plan", "explanation": "Two things.", "steps": [
+            {"step": "look", "status": "inProgress"}, {"step": "write", "status": "pending"},
+        ]}),
+        json!({"id": "call_2", "status": "in_progress", "type": "command", "command": "echo 'hello there'; exit 3"}),
+        json!({
+            "id": "call_2", "status": "failed", "type": "command", "command": "echo 'hello there'; exit 3",
+            "exit_code": 3, "duration_ms": 0, "output": "hello there\n",
+        }),
+        json!({
+            "id": "call_3", "status": "failed", "type": "command", "command": "echo stray > /etc/stray",
+            "exit_code": 1, "output": "/bin/bash: line 1: /etc/stray: Read-only file system\n",
+        }),
+    ];
+    assert_eq!(deeds[..4], expected);
+    let refused = deeds[4]["output"].as_str().unwrap();
+    assert!(refused.starts_with("approval policy is Never"), "{refused}");
+    let changed = json!({"id": "call_5", "status": "completed", "type": "file_change", "changes": [
+        {"path": "new.txt", "kind": "add", "diff": "hello\nthere\n"},
+    ]});
+    assert_eq!(deeds[5], changed);
+    assert_eq!(
+        (&deeds[6]["type"], &deeds[6]["status"]),
+        (&json!("tool"), &json!("failed"))
+    );
+    assert_eq!(deeds[7]["query"], "weather");
+}
+
+#[test]
+fn a_tool_of_an_mcp_server_is_told_as_it_begins_and_ends() {
+    let item = |method: &str, status: &str, duration: &str| {
+        format!(
+            r#"item/{method} {{"turnId":"k","item":{{"type":"mcpToolCall","id":"c","server":"notes","tool":"find","status":"{status}","arguments":{{"a":1}},"result":null,"error":null,"durationMs":{duration}}}}}"#
+        )
+    };
+    let begun = item("started", "inProgress", "null");
+    let ended = item("completed", "failed", "8");
+    let events = feed(&mut agent(), &[STARTED, &begun, &ended]);
+    let told = json!({"id": "c", "type": "mcp_tool", "server": "notes", "tool": "find", "arguments": "{\"a\":1}"});
+    let told_as = |more: Value| {
+        let mut told = told.clone();
+        let members = told.as_object_mut().unwrap();
+        members.append(&mut more.as_object().unwrap().clone());
+        told
+    };
+    let expected = [
+        told_as(json!({"status": "in_progress"})),
+        told_as(json!({"status": "failed", "duration_ms": 8})),
+    ];
+    assert_eq!(deeds(&events), expected);
+}
+
+#[test]
+fn a_chats_turn_has_no_work() {
+    assert!(deeds(&recorded!("agent-work")).is_empty());
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::work::ToolOutput;
 use crate::codex::Usage;
 use crate::codex::failure::Failure;
 
@@ -25,6 +26,9 @@ pub(in super::super) struct Params<'a> {
     pub(in super::super) item: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(in super::super) turn: Option<&'a RawValue>,
+    pub(in super::super) explanation: Option<String>,
+    #[serde(borrow)]
+    pub(in super::super) plan: Option<&'a RawValue>,
     pub(in super::super) usage: Option<TokenUsage>,
     pub(in super::super) error: Option<Failure>,
     pub(in super::super) will_retry: bool,
@@ -80,7 +84,7 @@ pub(in super::super) enum DoneItem {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type")]
 pub(in super::super) enum RawItem {
-    /// A call of a client's function.
+    /// A call of a function: a client's, or a tool of Codex's own.
     #[serde(rename = "function_call")]
     FunctionCall {
         call_id: String,
@@ -90,6 +94,16 @@ pub(in super::super) enum RawItem {
         namespace: Option<String>,
         arguments: String,
     },
+    /// A call of a tool of Codex's own whose input has no schema.
+    #[serde(rename = "custom_tool_call")]
+    CustomToolCall {
+        call_id: String,
+        name: String,
+        input: String,
+    },
+    /// What a tool returned.
+    #[serde(rename = "function_call_output", alias = "custom_tool_call_output")]
+    CallOutput { call_id: String, output: ToolOutput },
     #[serde(other)]
     Other,
 }

@@ -47,6 +47,7 @@ fn told(events: &[Event]) -> String {
             Event::Sampled(_) => line.push('$'),
             Event::Retrying(_) => line.push('^'),
             Event::Ended(_) => line.push('.'),
+            Event::Activity(_) => panic!("proto tells of no work"),
         }
     }
     line

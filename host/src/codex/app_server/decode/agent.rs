@@ -1,0 +1,210 @@
+//! What an agent's turn has that a chat's has not: work of its own, and messages that are not all part of the answer.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::codex::app_server::protocol::{COMMENTARY, FileUpdate, WorkItem};
+use crate::codex::names::for_codex;
+use crate::codex::{Activity, Change, Deed, Progress, Step, Tool};
+
+/// Codex's tool that runs a command.
+const EXEC: &str = "exec_command";
+
+/// Codex's tool that changes files. Where it does, an item tells so.
+const PATCH: &str = "apply_patch";
+
+/// Codex's tool for its plan, of which it tells in its own way.
+const PLAN: &str = "update_plan";
+
+/// Follows one agent's turn.
+#[derive(Debug)]
+pub(super) struct Agent {
+    /// The functions the client runs, by the names Codex knows. All others are Codex's own.
+    functions: HashSet<String>,
+    /// Where it works.
+    cwd: PathBuf,
+    /// A message that says what comes next, not what came of it: part of the thinking, not of the answer.
+    pub(super) commentary: Option<String>,
+    /// The last of these: the answer, if there is no other.
+    pub(super) last_words: Option<String>,
+    /// Calls of Codex's own tools that have not ended, by their ids.
+    calls: HashMap<String, OwnCall>,
+}
+
+#[derive(Debug)]
+struct OwnCall {
+    name: String,
+    /// The arguments; of a command, the command.
+    text: String,
+    /// An item tells of it.
+    told: bool,
+}
+
+impl Agent {
+    pub(super) fn new(tools: &[Tool], cwd: &Path) -> Self {
+        Self {
+            functions: tools
+                .iter()
+                .map(|tool| for_codex(&tool.name).into_owned())
+                .collect(),
+            cwd: cwd.to_owned(),
+            commentary: None,
+            last_words: None,
+            calls: HashMap::new(),
+        }
+    }
+
+    pub(super) fn begin_message(&mut self, id: String, phase: Option<&str>) {
+        self.commentary = (phase == Some(COMMENTARY)).then_some(id);
+    }
+
+    /// Whether the client is to run it.
+    pub(super) fn is_clients(&self, name: &str, namespace: Option<&str>) -> bool {
+        namespace.is_none() && self.functions.contains(name)
+    }
+
+    /// The model called a tool of Codex's own.
+    pub(super) fn called(&mut self, id: String, name: String, arguments: String) {
+        let command = |arguments: &str| {
+            let arguments: Value = serde_json::from_str(arguments).ok()?;
+            Some(arguments.get("cmd")?.as_str()?.to_owned())
+        };
+        let text = match name == EXEC {
+            true => command(&arguments).unwrap_or(arguments),
+            false => arguments,
+        };
+        let told = name == PLAN;
+        self.calls.insert(id, OwnCall { name, text, told });
+    }
+
+    /// The tool returned. Of what was refused, or failed in the sandbox, Codex tells in no other way.
+    pub(super) fn returned(&mut self, id: &str, output: String) -> Option<Activity> {
+        if self.calls.get(id)?.told {
+            return None;
+        }
+        let OwnCall { name, text, .. } = self.calls.remove(id)?;
+        if name != EXEC {
+            let status = match name == PATCH {
+                true => Progress::Failed,
+                false => Progress::Completed,
+            };
+            let deed = Deed::Tool {
+                name,
+                arguments: text,
+                output,
+            };
+            return Some(Activity::new(id.to_owned(), status, deed));
+        }
+        let (head, output) = match output.split_once("\nOutput:\n") {
+            Some((head, output)) => (head, output.to_owned()),
+            None => ("", output),
+        };
+        let exit_code = head.lines().find_map(|line| {
+            let code = line.strip_prefix("Process exited with code ")?;
+            code.trim().parse().ok()
+        });
+        let status = match exit_code {
+            Some(0) => Progress::Completed,
+            _ => Progress::Failed,
+        };
+        let deed = Deed::Command {
+            command: text,
+            exit_code,
+            duration_ms: None,
+            output: Some(output),
+        };
+        Some(Activity::new(id.to_owned(), status, deed))
+    }
+
+    /// An item has begun, or is over.
+    pub(super) fn work(&mut self, item: WorkItem, over: bool) -> Option<Activity> {
+        match item {
+            WorkItem::CommandExecution {
+                id,
+                command,
+                status,
+                aggregated_output,
+                exit_code,
+                duration_ms,
+            } => {
+                let written = self.tell(&id, over);
+                let deed = Deed::Command {
+                    command: written.unwrap_or(command),
+                    exit_code,
+                    duration_ms,
+                    output: aggregated_output,
+                };
+                Some(Activity::new(id, progress(&status), deed))
+            }
+            WorkItem::FileChange {
+                id,
+                changes,
+                status,
+            } => {
+                self.tell(&id, over);
+                let changes = changes.into_iter().map(|change| self.change(change));
+                let deed = Deed::FileChange {
+                    changes: changes.collect(),
+                };
+                over.then(|| Activity::new(id, progress(&status), deed))
+            }
+            WorkItem::McpToolCall {
+                id,
+                server,
+                tool,
+                arguments,
+                status,
+                duration_ms,
+            } => {
+                self.tell(&id, over);
+                let deed = Deed::McpTool {
+                    server,
+                    tool,
+                    arguments: arguments.to_string(),
+                    duration_ms,
+                };
+                Some(Activity::new(id, progress(&status), deed))
+            }
+            WorkItem::WebSearch { id, query } => {
+                self.tell(&id, over);
+                over.then(|| Activity::new(id, Progress::Completed, Deed::WebSearch { query }))
+            }
+            WorkItem::Other => None,
+        }
+    }
+
+    /// The plan has changed. There is one.
+    pub(super) fn planned(explanation: Option<String>, steps: Vec<Step>) -> Activity {
+        let deed = Deed::Plan { explanation, steps };
+        Activity::new(PLAN.to_owned(), Progress::Completed, deed)
+    }
+
+    /// An item tells of a call: what the model wrote.
+    fn tell(&mut self, id: &str, over: bool) -> Option<String> {
+        if over {
+            return self.calls.remove(id).map(|call| call.text);
+        }
+        let call = self.calls.get_mut(id)?;
+        call.told = true;
+        Some(call.text.clone())
+    }
+
+    fn change(&self, update: FileUpdate) -> Change {
+        let path = Path::new(&update.path).strip_prefix(&self.cwd);
+        Change {
+            path: path.map_or(update.path.clone(), |path| path.display().to_string()),
+            kind: update.kind.r#type,
+            diff: update.diff,
+        }
+    }
+}
+
+fn progress(status: &str) -> Progress {
+    match status {
+        "inProgress" => Progress::InProgress,
+        "completed" => Progress::Completed,
+        _ => Progress::Failed,
+    }
+}

@@ -1,0 +1,101 @@
+//! What Codex did itself, beside an answer: a member that OpenAI's shapes do not have, and its clients pass on or ignore.
+
+use serde::Serialize;
+
+use crate::codex::Activity;
+
+/// How much of it an answer in one piece has.
+const LIMIT_BYTES: usize = 1024 * 1024;
+
+/// The member.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Extension<'a> {
+    activity: &'a [Activity],
+    /// What was done besides, but is too much to be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<usize>,
+}
+
+impl<'a> From<&'a Activity> for Extension<'a> {
+    fn from(activity: &'a Activity) -> Self {
+        Self {
+            activity: std::slice::from_ref(activity),
+            left_out: None,
+        }
+    }
+}
+
+/// All of an answer's, each deed as it was last told of.
+#[derive(Debug, Default)]
+pub(super) struct Deeds {
+    told: Vec<Activity>,
+    bytes: usize,
+    left_out: usize,
+}
+
+impl Deeds {
+    pub(super) fn push(&mut self, activity: Activity) {
+        let earlier = self.told.iter().rposition(|told| told.id == activity.id);
+        if let Some(earlier) = earlier {
+            self.bytes -= self.told.remove(earlier).bytes();
+        }
+        if self.bytes + activity.bytes() > LIMIT_BYTES {
+            self.left_out += 1;
+        } else {
+            self.bytes += activity.bytes();
+            self.told.push(activity);
+        }
+    }
+
+    /// Nothing if nothing was done.
+    pub(super) fn extension(&self) -> Option<Extension<'_>> {
+        (!self.told.is_empty() || self.left_out > 0).then_some(Extension {
+            activity: &self.told,
+            left_out: (self.left_out > 0).then_some(self.left_out),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codex::{Deed, Progress};
+
+    fn search(id: usize, status: Progress, query: &str) -> Activity {
+        Activity {
+            id: id.to_string(),
+            status,
+            deed: Deed::WebSearch {
+                query: query.to_owned(),
+            },
+        }
+    }
+
+    #[test]
+    fn a_deed_is_told_once_and_as_it_ended() {
+        let mut deeds = Deeds::default();
+        assert!(deeds.extension().is_none());
+        deeds.push(search(1, Progress::InProgress, ""));
+        deeds.push(search(2, Progress::Completed, "b"));
+        deeds.push(search(1, Progress::Failed, "a"));
+        let told = serde_json::to_value(deeds.extension()).unwrap();
+        let expected = serde_json::json!({"activity": [
+            {"id": "2", "status": "completed", "type": "web_search", "query": "b"},
+            {"id": "1", "status": "failed", "type": "web_search", "query": "a"},
+        ]});
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn an_answer_does_not_grow_without_end() {
+        let mut deeds = Deeds::default();
+        let query = "x".repeat(1000);
+        for id in 0..3000 {
+            deeds.push(search(id, Progress::Completed, &query));
+        }
+        let told = serde_json::to_value(deeds.extension()).unwrap();
+        let count = told["activity"].as_array().unwrap().len();
+        assert!((1000..1100).contains(&count), "{count}");
+        assert_eq!(told["left_out"], 3000 - count);
+    }
+}
