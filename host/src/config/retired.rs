@@ -98,6 +98,25 @@ pub const ALL: &[Retired] = &[
         instead: "SIGTERM: `/readyz` says no at once, and what runs is finished",
     },
     Retired {
+        names: &["PROXY_USAGE_ALLOW_UNAUTH"],
+        why: "What others used is nobody's business without a key.",
+        instead: "`/v1/usage` with a key, or `anonymous` in `auth.json`",
+    },
+    Retired {
+        names: &[
+            "PROXY_ENABLE_OTEL",
+            "OTEL_ENABLED",
+            "PROXY_OTEL_EXPORTER_URL",
+        ],
+        why: "There are traces if there is a collector for them.",
+        instead: "`OTEL_EXPORTER_OTLP_ENDPOINT`, without `/v1/traces`",
+    },
+    Retired {
+        names: &["PROXY_OTEL_SERVICE_NAME"],
+        why: "OpenTelemetry has a name for it.",
+        instead: "`OTEL_SERVICE_NAME`",
+    },
+    Retired {
         names: &["PROXY_TEST_ENDPOINTS", "PROXY_TEST_ALLOW_REMOTE"],
         why: "A gateway that clients reach has no test endpoints.",
         instead: "`/healthz`",

@@ -26,22 +26,12 @@ const PREDECESSOR: &str = "
     WORKER_SHUTDOWN_GRACE_MS WORKER_MAX_CONCURRENCY WORKER_REQUEST_TIMEOUT_MS PROXY_STREAM_MODE STREAM_RELEASE_FILE
     CHILD_PID_FILE STREAM_READY_FILE FAKE_CODEX_MODE AUTH_REALM";
 
-/// On their way.
-const COMING: &str = "
-    PROXY_ENABLE_METRICS PROXY_METRICS_ALLOW_UNAUTH PROXY_METRICS_ALLOW_LOOPBACK
-    PROXY_METRICS_TOKEN PROXY_USAGE_ALLOW_UNAUTH TOKEN_LOG_PATH PROXY_ENABLE_OTEL OTEL_ENABLED PROXY_OTEL_EXPORTER_URL
-    OTEL_EXPORTER_OTLP_ENDPOINT PROXY_OTEL_SERVICE_NAME";
-
 #[test]
 fn every_variable_of_the_predecessor_holds_or_is_retired() {
     for name in PREDECESSOR.split_whitespace() {
         let holds = env::ALL.iter().any(|variable| variable.name == name);
         let retired = retired::find(name).is_some();
-        let coming = COMING.split_whitespace().any(|coming| coming == name);
-        assert!(
-            holds != retired || coming && !holds,
-            "{name}: {holds} {retired}"
-        );
+        assert!(holds != retired, "{name}: {holds} {retired}");
     }
 }
 

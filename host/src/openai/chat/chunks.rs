@@ -8,7 +8,7 @@ use super::super::json;
 use super::super::usage::UsageBody;
 use super::super::{ApiError, DONE, Head};
 use super::{Form, finish_reason};
-use crate::codex::Usage;
+use crate::codex::{Activity, Usage};
 use crate::turn::{Delta, Finish};
 
 /// Writes one answer. The role comes first, `[DONE]` last; a failure comes last too, and nothing follows it.
@@ -152,22 +152,24 @@ impl Chunks {
                 };
                 self.push_call((choice, index), None, rest, out);
             }
-            Delta::Activity(activity) => {
-                self.begin(out);
-                let choice = Choice {
-                    index: choice,
-                    delta: Fragment::default(),
-                    finish_reason: None,
-                    x_codex: Some(Extension::from(&activity)),
-                };
-                out.push(self.write(&[choice], self.no_usage_yet()));
-            }
+            Delta::Activity(activity) => self.push_activity(choice, &activity, out),
             Delta::End { finish, usage, .. } => self.end(choice, finish, usage, out),
             Delta::Failed(error) => {
                 self.running = 0;
                 out.push(ApiError::from(error).to_json());
             }
         }
+    }
+
+    fn push_activity(&mut self, choice: u32, activity: &Activity, out: &mut Vec<String>) {
+        self.begin(out);
+        let choice = Choice {
+            index: choice,
+            delta: Fragment::default(),
+            finish_reason: None,
+            x_codex: Some(Extension::from(activity)),
+        };
+        out.push(self.write(&[choice], self.no_usage_yet()));
     }
 
     /// `id`: in the call's first fragment only.
