@@ -39,7 +39,7 @@ pub use timers::Timers;
 
 use crate::codex::Backend;
 use crate::policy::Live;
-use crate::quota::Counters;
+use crate::quota::Store;
 use crate::telemetry::Telemetry;
 
 /// What the HTTP surface needs to know.
@@ -80,7 +80,7 @@ pub struct Parts {
     /// What operators see.
     pub telemetry: Telemetry,
     /// What rate limits count.
-    pub counters: Arc<Counters>,
+    pub counters: Arc<dyn Store>,
     /// Cancelled when intake closes: readiness says no from then on.
     pub draining: CancellationToken,
     /// Cancelled when the grace is over: what still streams ends with an error.
@@ -105,24 +105,28 @@ impl std::ops::Deref for Shared {
 
 /// All routes. What is added to `guarded` is closed by default; what is in `open` answers anybody.
 pub fn router(shared: Shared) -> Router {
-    let guarded = Router::new()
+    // These ask the second question about limits when they have read what is asked of them.
+    let generating = Router::new()
         .route(
             "/v1/chat/completions",
             post(chat::complete).head(chat::probe),
         )
         .route("/v1/responses", post(responses::create).head(chat::probe))
         .route(
-            "/v1/responses/{id}",
-            get(responses::show).delete(responses::delete),
-        )
-        .route(
             "/v1/completions",
             post(completions::complete).head(chat::probe),
+        );
+    let guarded = Router::new()
+        .route(
+            "/v1/responses/{id}",
+            get(responses::show).delete(responses::delete),
         )
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::show))
         .route("/v1/usage", get(usage::sum))
         .route("/v1/usage/raw", get(usage::raw))
+        .route_layer(from_fn_with_state(shared.clone(), guard::charge))
+        .merge(generating)
         .route_layer(from_fn_with_state(shared.clone(), guard::guard));
     let open = Router::new()
         .route("/healthz", get(health::health))

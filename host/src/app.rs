@@ -17,7 +17,7 @@ use crate::api::{self, Parts, Shared};
 use crate::codex::{self, Backend};
 use crate::config::{Codex, Config};
 use crate::policy::{self, Engine, Facts, FaultKind, Live, Refusals, Slot, Source};
-use crate::quota::Counters;
+use crate::quota::{Memory, State};
 use crate::telemetry::{self, Metrics, Telemetry};
 
 /// After the grace, how long streams that were told to end may take to say so.
@@ -56,6 +56,8 @@ pub struct App {
     live: Arc<Live>,
     backend: Backend,
     telemetry: Telemetry,
+    counters: Memory,
+    state: Option<State>,
     watcher: JoinHandle<()>,
     draining: CancellationToken,
     ending: CancellationToken,
@@ -91,17 +93,15 @@ impl App {
         };
         let facts = facts(&config, &backend);
         let source = Source::new(config.policy_dir, config.policy_defaults);
-        let live = match source.read(&facts) {
-            Ok(candidates) => Live::start(engine, &candidates).await,
-            Err(refusals) => Err(refusals),
-        };
-        let live = match live {
-            Ok(live) => Arc::new(live),
+        let live = match start(engine, &source, &facts).await {
+            Ok(live) => live,
             Err(refusals) => {
                 backend.shutdown().await;
                 return Err(refusals.into());
             }
         };
+        let state = config.state_dir.map(State::new);
+        let counters = state.as_ref().map(State::load).unwrap_or_default();
         let (draining, ending) = (CancellationToken::new(), CancellationToken::new());
         let watching = policy::watch(Arc::clone(&live), source, facts, draining.clone());
         let watcher = tokio::spawn(watching);
@@ -111,7 +111,7 @@ impl App {
             backend: backend.clone(),
             telemetry: telemetry.clone(),
             responses: api::Responses::default(),
-            counters: Arc::new(Counters::default()),
+            counters: Arc::new(counters.clone()),
             draining: draining.clone(),
             ending: ending.clone(),
         });
@@ -125,6 +125,8 @@ impl App {
             live,
             backend,
             telemetry,
+            counters,
+            state,
             watcher,
             draining,
             ending,
@@ -170,12 +172,16 @@ impl App {
             auth,
             backend,
             telemetry,
+            counters,
+            state,
             watcher,
             draining,
             ending,
             shutdown_grace,
             ..
         } = self;
+        let settled = CancellationToken::new();
+        let keeper = state.map(|state| tokio::spawn(state.keep(counters, settled.clone())));
         let serving = async {
             let auth = async {
                 match auth {
@@ -207,6 +213,13 @@ impl App {
         backend.shutdown().await;
         if let Err(error) = watcher.await {
             tracing::error!(%error, "the policy watcher failed");
+        }
+        // Last: what was answered until now counts.
+        settled.cancel();
+        if let Some(keeper) = keeper
+            && let Err(error) = keeper.await
+        {
+            tracing::error!(%error, "the counters were not kept");
         }
         if let Err(error) = tokio::task::spawn_blocking(move || telemetry.close()).await {
             tracing::error!(%error, "usage and traces were not closed");
@@ -249,6 +262,11 @@ async fn listen(host: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), St
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
+}
+
+async fn start(engine: Engine, source: &Source, facts: &Facts) -> Result<Arc<Live>, Refusals> {
+    let candidates = source.read(facts)?;
+    Live::start(engine, &candidates).await.map(Arc::new)
 }
 
 fn facts(config: &Config, backend: &Backend) -> Facts {

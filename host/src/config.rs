@@ -68,6 +68,8 @@ pub struct Config {
     pub policy_dir: Option<PathBuf>,
     /// Settings of the slots without a settings file.
     pub policy_defaults: policy::Defaults,
+    /// `PROXY_STATE_DIR`
+    pub state_dir: Option<PathBuf>,
     /// The HTTP surface.
     pub api: crate::api::Config,
     /// How long streams may finish.
@@ -104,6 +106,7 @@ impl Config {
             model,
             policy_dir,
             policy_defaults,
+            state_dir: reader.folder(env::PROXY_STATE_DIR),
             api: api::read(&mut reader, environment),
             shutdown_grace: reader.millis(env::PROXY_SHUTDOWN_GRACE_MS, 0, 30_000),
             telemetry: telemetry::read(&mut reader),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use codex_gateway::config::env;
+use codex_gateway_tests::gateway::Setup;
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
@@ -49,4 +50,15 @@ fn the_example_is_in_the_policy_authors_readme_word_for_word() {
             "wit/README.md lacks {file} as it is:\n{block}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limits_in_the_readme_are_accepted() {
+    let readme = read("README.md");
+    let mut blocks = readme.split("\n```json\n").skip(1);
+    let limits = blocks.find(|block| block.contains("\"rules\"")).unwrap();
+    let (limits, _) = limits.split_once("\n```").unwrap();
+    // It would not start with what it does not understand.
+    let setup = Setup::demo().policy("rate-limit.json", limits.as_bytes());
+    setup.start().await.stop().await;
 }

@@ -34,7 +34,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("turn", &["codex", "policy"]),
     ("codex", &[]),
     ("policy", &[]),
-    ("quota", &[]),
+    ("quota", &["secret"]),
     ("secret", &[]),
     ("telemetry", &[]),
     ("lib", &[]),

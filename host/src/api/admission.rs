@@ -5,6 +5,7 @@ use super::{Shared, client};
 use crate::openai::ApiError;
 use crate::policy::{Caller, rate_limit};
 use crate::quota::{Quota, Unit};
+use crate::turn;
 
 /// What is known of the request when it is asked.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +34,10 @@ pub(super) async fn ask(shared: &Shared, record: &Record, ask: Ask) -> Result<()
     let generation = record.generation();
     let quotas = generation.quotas(ask.clone()).await?;
     let spent: Vec<Quota> = quotas.into_iter().map(quota).collect();
-    let (standings, hold) = shared.counters.take(&spent, now_ms);
+    let (standings, hold) = shared.counters.take(&spent).await.map_err(|error| {
+        tracing::error!(%error, "rate limits");
+        turn::Error::Policy(error.to_string())
+    })?;
     let standings = spent
         .iter()
         .zip(standings)
@@ -44,7 +48,15 @@ pub(super) async fn ask(shared: &Shared, record: &Record, ask: Ask) -> Result<()
             reset_ms: standing.reset_ms,
         })
         .collect();
-    let headers = generation.admit(ask, standings).await?;
+    let headers = match generation.admit(ask, standings).await {
+        Ok(headers) => headers,
+        Err(refused) => {
+            if let Some(hold) = hold {
+                hold.refuse();
+            }
+            return Err(refused.into());
+        }
+    };
     // A policy may let pass what the buckets refused; then there is nothing to hold.
     if let Some(hold) = hold {
         record.hold(hold);

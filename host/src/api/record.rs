@@ -145,10 +145,9 @@ impl Drop for Inner {
         let known = self.known.get_mut().unwrap_or_else(PoisonError::into_inner);
         let tokens = total(&known.turns);
         let mut holds = std::mem::take(&mut known.holds);
-        if let Some(tokens) = tokens {
-            for hold in &mut holds {
-                hold.settle(tokens.input + tokens.output);
-            }
+        for hold in &mut holds {
+            // Without a turn, nothing was used.
+            hold.settle(tokens.as_ref().map_or(0, |tokens| tokens.input + tokens.output));
         }
         drop(holds);
         let (caller, model) = (known.caller.as_ref(), known.model.as_ref());

@@ -23,7 +23,7 @@ pub(super) fn read(
     let mode = read_mode(reader);
     let config = codex::Config {
         mode,
-        home: directory(reader, env::CODEX_HOME),
+        home: reader.folder(env::CODEX_HOME),
         model,
         force_provider: reader.text(env::CODEX_FORCE_PROVIDER),
         workdir: reader.text(env::PROXY_CODEX_WORKDIR).map(PathBuf::from),
@@ -124,15 +124,3 @@ const BACKENDS: [(&str, Option<codex::Choice>); 4] = [
     ("proto", Some(codex::Choice::Proto)),
     ("demo", None),
 ];
-
-fn directory(reader: &mut Reader<'_>, variable: env::Variable) -> Option<PathBuf> {
-    let path = PathBuf::from(reader.text(variable)?);
-    if !path.is_dir() {
-        reader.note(
-            variable,
-            "a folder",
-            format!("`{}`, which is none", path.display()),
-        );
-    }
-    Some(std::path::absolute(&path).unwrap_or(path))
-}

@@ -20,7 +20,7 @@ pub(super) struct Policies {
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> Policies {
-    let dir = folder(reader);
+    let dir = reader.folder(env::POLICY_DIR);
     let has_auth = dir
         .as_deref()
         .is_some_and(|dir| dir.join("auth.json").exists() || dir.join("auth.wasm").exists());
@@ -45,18 +45,6 @@ pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> Policie
         defaults,
         random_key,
     }
-}
-
-fn folder(reader: &mut Reader<'_>) -> Option<PathBuf> {
-    let dir = PathBuf::from(reader.text(env::POLICY_DIR)?);
-    if !dir.is_dir() {
-        reader.note(
-            env::POLICY_DIR,
-            "a folder",
-            format!("`{}`, which is none", dir.display()),
-        );
-    }
-    Some(dir)
 }
 
 fn auth_settings(key: Option<&Secret>, protect_models: bool) -> Map<String, Value> {

@@ -1,6 +1,7 @@
 //! Reading values: every mistake is noted, none stops the reading, so that one start reports them all.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::env::{Variable, Vars};
@@ -56,6 +57,16 @@ impl<'a> Reader<'a> {
             return None;
         }
         Some(value.to_owned())
+    }
+
+    /// A folder that is there, as an absolute path.
+    pub(super) fn folder(&mut self, variable: Variable) -> Option<PathBuf> {
+        let path = PathBuf::from(self.text(variable)?);
+        if !path.is_dir() {
+            let found = format!("`{}`, which is none", path.display());
+            self.note(variable, "a folder", found);
+        }
+        Some(std::path::absolute(&path).unwrap_or(path))
     }
 
     pub(super) fn number(

@@ -44,23 +44,30 @@ impl RateLimit for Policy {
         let Some(rules) = RULES.get() else {
             return Vec::new();
         };
-        let ask = decide::Ask {
-            client: &ask.client,
-            caller: ask.caller.as_ref().map(|caller| decide::Caller {
-                id: &caller.id,
-                tenant: caller.tenant.as_deref(),
-            }),
-            endpoint: &ask.endpoint,
-            streaming: ask.streaming,
-            estimated_tokens: ask.estimated_tokens,
-        };
-        rules.quotas(&ask).into_iter().map(Quota::from).collect()
+        let quotas = rules.quotas(&known(&ask)).into_iter();
+        quotas.map(Quota::from).collect()
     }
 
-    fn decide(_ask: Ask, standings: Vec<Standing>) -> Result<Vec<Header>, Denial> {
+    fn decide(ask: Ask, standings: Vec<Standing>) -> Result<Vec<Header>, Denial> {
         let rules = RULES.get().ok_or_else(unconfigured)?;
         let standings: Vec<_> = standings.into_iter().map(decide::Standing::from).collect();
-        Ok(rules.decide(&standings)?)
+        Ok(rules.decide(&known(&ask), &standings)?)
+    }
+}
+
+/// What the rules look at.
+fn known(ask: &Ask) -> decide::Ask<'_> {
+    decide::Ask {
+        client: &ask.client,
+        caller: ask.caller.as_ref().map(|caller| decide::Caller {
+            id: &caller.id,
+            tenant: caller.tenant.as_deref(),
+            groups: &caller.groups,
+        }),
+        endpoint: &ask.endpoint,
+        model: ask.model.as_deref(),
+        streaming: ask.streaming,
+        estimated_tokens: ask.estimated_tokens,
     }
 }
 

@@ -6,6 +6,7 @@ use core::net::{IpAddr, Ipv6Addr};
 use serde::Deserialize;
 
 use crate::headers;
+use crate::scope::{Per, Scope};
 
 /// What a rule counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -19,21 +20,6 @@ pub enum Unit {
     Concurrent,
 }
 
-/// Who shares a bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Per {
-    #[default]
-    /// Nobody: one for each caller.
-    Caller,
-    /// A tenant's callers; a caller without a tenant has one of its own.
-    Tenant,
-    /// Those who come from one address.
-    Address,
-    /// Everybody.
-    All,
-}
-
 /// One limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
@@ -45,8 +31,12 @@ pub struct Rule {
     pub limit: u64,
     /// Milliseconds in which an empty bucket fills; 0 for [`Unit::Concurrent`].
     pub window_ms: u64,
-    /// Who shares a bucket.
-    pub per: Per,
+    /// Who shares a bucket: those of whom all of this is the same.
+    pub per: Vec<Per>,
+    /// The requests that count.
+    pub only: Scope,
+    /// Of these, the requests that do not.
+    pub except: Scope,
     /// Only streamed answers count.
     pub streaming_only: bool,
     /// The paths that count, without trailing slashes; `/x/*` stands for all below `/x`.
@@ -60,6 +50,8 @@ pub struct Caller<'a> {
     pub id: &'a str,
     /// The customer or team the caller belongs to.
     pub tenant: Option<&'a str>,
+    /// The groups the caller is in.
+    pub groups: &'a [String],
 }
 
 /// The parts of a question this policy looks at.
@@ -71,6 +63,8 @@ pub struct Ask<'a> {
     pub caller: Option<Caller<'a>>,
     /// The request's path.
     pub endpoint: &'a str,
+    /// As the client names it; absent before the request is read, and where none is asked for.
+    pub model: Option<&'a str>,
     /// The answer is streamed.
     pub streaming: bool,
     /// Prompt and answer; 0 if not known.
@@ -130,8 +124,12 @@ impl Rules {
     /// Headers for the answer, if all quotas were granted.
     ///
     /// # Errors
-    /// If one was not; of several, the one that takes longest to be granted is named.
-    pub fn decide(&self, standings: &[Standing]) -> Result<Vec<(String, String)>, Denial> {
+    /// If one was not; of several, one that never will be is named, or the one that takes longest.
+    pub fn decide(
+        &self,
+        ask: &Ask<'_>,
+        standings: &[Standing],
+    ) -> Result<Vec<(String, String)>, Denial> {
         let mut headers = Vec::new();
         for unit in [Unit::Requests, Unit::Tokens] {
             let of_unit = standings.iter().filter_map(|standing| {
@@ -140,8 +138,12 @@ impl Rules {
             });
             headers.extend(headers::balance(unit, of_unit));
         }
-        let refused = standings.iter().filter(|standing| !standing.granted);
-        let Some(standing) = refused.min_by_key(|standing| Reverse(standing.reset_ms)) else {
+        let refused = || standings.iter().filter(|standing| !standing.granted);
+        let mut refusers = refused().filter_map(|standing| self.rule(standing));
+        if let Some(rule) = refusers.find(|rule| rule.cost(ask) > rule.limit) {
+            return Err(too_large(rule, rule.cost(ask), headers));
+        }
+        let Some(standing) = refused().min_by_key(|standing| Reverse(standing.reset_ms)) else {
             return Ok(headers);
         };
         // A place becomes free when somebody's answer ends, nobody knows when: a second is a fair guess.
@@ -176,12 +178,7 @@ impl Rules {
         let Some(rule) = self.rule(refused) else {
             return "Rate limit reached.".to_owned();
         };
-        let whose = match rule.per {
-            Per::Caller => " for this caller",
-            Per::Tenant => " for this tenant",
-            Per::Address => " for this address",
-            Per::All => "",
-        };
+        let whose = rule.whose();
         let what = match (rule.unit, rule.streaming_only) {
             (Unit::Tokens, _) => "tokens",
             (_, true) => "streams",
@@ -205,38 +202,63 @@ impl Rule {
         if !counts || !self.covers(ask.endpoint) {
             return None;
         }
-        let cost = match self.unit {
-            Unit::Requests | Unit::Concurrent => 1,
-            // An unknown prompt still needs something to be left, and one that is larger than the bucket
-            // may run when the bucket is full: the estimate is settled with what was really used.
-            Unit::Tokens => ask.estimated_tokens.min(self.limit).max(1),
-        };
         let key = self.key(ask)?;
         Some(Quota {
             rule: self,
             key,
-            cost,
+            cost: self.cost(ask),
         })
+    }
+
+    fn cost(&self, ask: &Ask<'_>) -> u64 {
+        match self.unit {
+            Unit::Requests | Unit::Concurrent => 1,
+            // An unknown prompt still needs something to be left.
+            Unit::Tokens => ask.estimated_tokens.max(1),
+        }
+    }
+
+    /// What can be told from the address alone is counted before authentication, which is what it protects.
+    fn is_early(&self) -> bool {
+        self.per == [Per::Address]
+            && self.unit != Unit::Tokens
+            && !self.streaming_only
+            && self.only.is_empty()
+            && self.except.is_empty()
     }
 
     /// The bucket within the rule, if this is the question the rule applies to.
     fn key(&self, ask: &Ask<'_>) -> Option<String> {
-        // What can be told from the address alone is counted before authentication, which is what it protects.
-        let early = self.per == Per::Address && self.unit != Unit::Tokens && !self.streaming_only;
         let Some(caller) = ask.caller else {
-            return early.then(|| network(ask.client));
+            return self.is_early().then(|| network(ask.client));
         };
-        if early {
+        let excepted = !self.except.is_empty() && self.except.fits(ask, &caller);
+        if self.is_early() || excepted || !self.only.fits(ask, &caller) {
             return None;
         }
-        Some(match (self.per, caller.tenant) {
-            (Per::Caller, _) => caller.id.to_owned(),
-            // The prefixes keep a tenant and a caller of the same name apart.
-            (Per::Tenant, Some(tenant)) => format!("tenant:{tenant}"),
-            (Per::Tenant, None) => format!("caller:{}", caller.id),
-            (Per::Address, _) => network(ask.client),
-            (Per::All, _) => "all".to_owned(),
-        })
+        let part = |per: &Per| {
+            Some(match (per, caller.tenant) {
+                (Per::Caller, _) => caller.id.to_owned(),
+                // The prefixes keep a tenant and a caller of the same name apart.
+                (Per::Tenant, Some(tenant)) => format!("tenant:{tenant}"),
+                (Per::Tenant, None) => format!("caller:{}", caller.id),
+                (Per::Address, _) => network(ask.client),
+                (Per::Model, _) => ask.model?.to_owned(),
+                (Per::All, _) => "all".to_owned(),
+            })
+        };
+        let parts: Option<Vec<_>> = self.per.iter().map(part).collect();
+        Some(parts?.join("\n"))
+    }
+
+    /// " for this caller and model", for the end of a sentence.
+    fn whose(&self) -> String {
+        let words: Vec<_> = self.per.iter().filter_map(|per| per.word()).collect();
+        if words.is_empty() {
+            String::new()
+        } else {
+            format!(" for this {}", words.join(" and "))
+        }
     }
 
     fn covers(&self, endpoint: &str) -> bool {
@@ -249,6 +271,22 @@ impl Rule {
                     .is_some_and(|rest| rest.starts_with('/')),
                 None => entry == endpoint,
             })
+    }
+}
+
+/// A refusal for good: to wait would not help, so nothing says how long.
+fn too_large(rule: &Rule, cost: u64, headers: Vec<(String, String)>) -> Denial {
+    let (limit, whose) = (rule.limit, rule.whose());
+    let window = headers::duration(rule.window_ms);
+    Denial {
+        status: 400,
+        kind: "invalid_request_error",
+        code: "tokens_exceed_limit",
+        message: format!(
+            "This request may take {cost} tokens, prompt and answer, and can never be granted: the limit is {limit} \
+             tokens in {window}{whose}. Shorten the prompt, or ask for a shorter answer."
+        ),
+        headers,
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod decide;
 pub mod headers;
+pub mod scope;
 pub mod settings;
 
 #[cfg(target_family = "wasm")]

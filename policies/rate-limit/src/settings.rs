@@ -4,7 +4,8 @@ use codex_policy_settings::read;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::decide::{Per, Rule, Rules, Unit};
+use crate::decide::{Rule, Rules, Unit};
+use crate::scope::{Per, Scope};
 
 /// What is counted unless a rule says otherwise: the endpoints that make Codex work.
 const GENERATING: [&str; 3] = ["/v1/chat/completions", "/v1/responses", "/v1/completions"];
@@ -34,9 +35,28 @@ struct RuleSettings {
     unit: Option<Unit>,
     limit: Option<u64>,
     window_ms: Option<u64>,
-    per: Per,
+    per: PerSettings,
+    only: Scope,
+    except: Scope,
     streaming_only: bool,
     endpoints: Option<Vec<String>>,
+}
+
+/// One word, or several.
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected caller, tenant, address, model or all, or a list of these"
+)]
+enum PerSettings {
+    One(Per),
+    Several(Vec<Per>),
+}
+
+impl Default for PerSettings {
+    fn default() -> Self {
+        Self::One(Per::default())
+    }
 }
 
 impl Settings {
@@ -86,6 +106,16 @@ fn check(settings: RuleSettings, complain: &mut impl FnMut(&str)) -> Rule {
     } else if unit != Unit::Concurrent && !(1..=LONGEST_WINDOW_MS).contains(&window_ms) {
         complain("window_ms: give a number from 1 to 2678400000, which is 31 days");
     }
+    let per = match settings.per {
+        PerSettings::One(per) => vec![per],
+        PerSettings::Several(several) => several,
+    };
+    let repeated = (0..)
+        .zip(&per)
+        .any(|(end, word)| per.iter().take(end).any(|earlier| earlier == word));
+    if per.is_empty() || repeated || (per.len() > 1 && per.contains(&Per::All)) {
+        complain("per: name different words, and all only alone");
+    }
     let endpoints = settings
         .endpoints
         .unwrap_or_else(|| GENERATING.map(str::to_owned).into());
@@ -106,7 +136,9 @@ fn check(settings: RuleSettings, complain: &mut impl FnMut(&str)) -> Rule {
         unit,
         limit,
         window_ms,
-        per: settings.per,
+        per,
+        only: settings.only,
+        except: settings.except,
         streaming_only: settings.streaming_only,
         endpoints,
     }

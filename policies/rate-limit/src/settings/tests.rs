@@ -30,8 +30,8 @@ fn nothing_is_required() {
 fn every_member_is_read() {
     let rules = Settings::parse(
         &json!({"rules": [
-            {"name": "a", "unit": "tokens", "limit": 7, "window_ms": 9, "per": "tenant",
-             "streaming_only": true, "endpoints": ["/x/", "/y/*"]},
+            {"name": "a", "unit": "tokens", "limit": 7, "window_ms": 9, "per": ["tenant", "model"],
+             "only": {"groups": ["staff"]}, "except": {"callers": ["ann"]}, "streaming_only": true, "endpoints": ["/x/", "/y/*"]},
             {"name": "b", "unit": "requests", "limit": 8},
             {"name": "c", "unit": "concurrent", "limit": 4, "per": "all"},
         ]})
@@ -43,7 +43,15 @@ fn every_member_is_read() {
         unit: Unit::Tokens,
         limit: 7,
         window_ms: 9,
-        per: Per::Tenant,
+        per: vec![Per::Tenant, Per::Model],
+        only: Scope {
+            groups: vec!["staff".to_owned()],
+            ..Scope::default()
+        },
+        except: Scope {
+            callers: vec!["ann".to_owned()],
+            ..Scope::default()
+        },
         streaming_only: true,
         endpoints: vec!["/x".to_owned(), "/y/*".to_owned()],
     };
@@ -52,7 +60,9 @@ fn every_member_is_read() {
         unit: Unit::Requests,
         limit: 8,
         window_ms: 60_000,
-        per: Per::Caller,
+        per: vec![Per::Caller],
+        only: Scope::default(),
+        except: Scope::default(),
         streaming_only: false,
         endpoints: generating,
     };
@@ -61,7 +71,7 @@ fn every_member_is_read() {
         unit: Unit::Concurrent,
         limit: 4,
         window_ms: 0,
-        per: Per::All,
+        per: vec![Per::All],
         ..second.clone()
     };
     assert_eq!(rules, Ok(Rules(vec![first, second, third])));
@@ -99,7 +109,20 @@ fn the_faulty_member_is_named() {
         ),
         (
             json!({"per": "user"}),
-            "per: unknown variant `user`, expected one of `caller`",
+            "per: expected caller, tenant, address, model or all",
+        ),
+        (json!({"per": []}), "per: name different words"),
+        (
+            json!({"per": ["model", "model"]}),
+            "per: name different words",
+        ),
+        (
+            json!({"per": ["all", "model"]}),
+            "per: name different words",
+        ),
+        (
+            json!({"only": {"keys": ["x"]}}),
+            "only.keys: unknown field `keys`, expected one of `callers`",
         ),
         (json!({"endpoints": []}), "endpoints: name at least one"),
         (

@@ -1,0 +1,208 @@
+//! What buckets grant, what comes back, and what a flood of keys costs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+use crate::quota::Unit;
+
+/// Buckets whose time stands still until the test moves it.
+fn at_rest() -> (Memory, Arc<AtomicU64>) {
+    let time = Arc::new(AtomicU64::new(0));
+    let clock = Arc::clone(&time);
+    let memory = Memory::with_clock(move || clock.load(Ordering::Relaxed));
+    (memory, time)
+}
+
+fn quota(unit: Unit, limit: u64, cost: u64) -> Quota {
+    Quota {
+        name: format!("{unit:?}"),
+        key: "alice".to_owned(),
+        unit,
+        limit,
+        window_ms: 60_000,
+        cost,
+    }
+}
+
+fn remaining(memory: &Memory, unit: Unit, limit: u64) -> u64 {
+    memory.draw(&[quota(unit, limit, 0)]).0[0].remaining
+}
+
+#[test]
+fn a_bucket_pays_its_limit_and_refills_evenly() {
+    let (memory, time) = at_rest();
+    let one = [quota(Unit::Requests, 60, 1)];
+    for _ in 0..60 {
+        assert!(memory.draw(&one).1.is_some());
+    }
+    let (standings, hold) = memory.draw(&one);
+    assert!(hold.is_none());
+    let expected = Standing {
+        granted: false,
+        remaining: 0,
+        reset_ms: 1_000,
+    };
+    assert_eq!(standings, [expected]);
+    time.store(999, Ordering::Relaxed);
+    assert!(memory.draw(&one).1.is_none());
+    time.store(1_000, Ordering::Relaxed);
+    assert!(memory.draw(&one).1.is_some());
+}
+
+#[test]
+fn all_or_none() {
+    let (memory, _) = at_rest();
+    let both = [quota(Unit::Requests, 60, 1), quota(Unit::Concurrent, 1, 1)];
+    let (_, first) = memory.draw(&both);
+    let (standings, second) = memory.draw(&both);
+    assert!(first.is_some() && second.is_none());
+    assert!(standings[0].granted && !standings[1].granted);
+    assert_eq!(
+        standings[0].remaining, 59,
+        "the refused request spent nothing"
+    );
+    drop(first);
+    assert!(memory.draw(&both).1.is_some());
+}
+
+#[test]
+fn a_request_that_is_refused_after_all_cost_nothing() {
+    let (memory, _) = at_rest();
+    let units = [Unit::Requests, Unit::Tokens, Unit::Concurrent];
+    let hold = memory.draw(&units.map(|unit| quota(unit, 60, 7))).1;
+    hold.unwrap().refuse();
+    for unit in units {
+        assert_eq!(remaining(&memory, unit, 60), 60, "{unit:?}");
+    }
+}
+
+#[test]
+fn two_quotas_of_one_bucket_are_both_paid_from_it() {
+    let (memory, _) = at_rest();
+    let twice = [quota(Unit::Requests, 3, 2), quota(Unit::Requests, 3, 2)];
+    let (standings, hold) = memory.draw(&twice);
+    assert!(hold.is_none() && standings[0].granted && !standings[1].granted);
+    assert_eq!(remaining(&memory, Unit::Requests, 3), 3);
+}
+
+#[test]
+fn tokens_are_held_by_estimate_and_spent_as_used() {
+    let (memory, time) = at_rest();
+    let left = |memory: &Memory| remaining(memory, Unit::Tokens, 1_000);
+    let mut hold = memory.draw(&[quota(Unit::Tokens, 1_000, 400)]).1.unwrap();
+    time.store(60_000, Ordering::Relaxed);
+    assert_eq!(left(&memory), 600, "an estimate is not refilled meanwhile");
+    hold.settle(100);
+    drop(hold);
+    assert_eq!(left(&memory), 900);
+    drop(memory.draw(&[quota(Unit::Tokens, 1_000, 100)]).1);
+    assert_eq!(left(&memory), 800, "without better knowledge it stands");
+}
+
+#[test]
+fn an_answer_that_cost_more_leaves_a_debt() {
+    let (memory, time) = at_rest();
+    let mut hold = memory.draw(&[quota(Unit::Tokens, 1_000, 10)]).1.unwrap();
+    hold.settle(2_500);
+    drop(hold);
+    let (standings, refused) = memory.draw(&[quota(Unit::Tokens, 1_000, 1)]);
+    assert!(refused.is_none());
+    // 1,501 tokens too many, of a thousand a minute.
+    assert_eq!((standings[0].remaining, standings[0].reset_ms), (0, 90_060));
+    time.store(90_060, Ordering::Relaxed);
+    assert!(memory.draw(&[quota(Unit::Tokens, 1_000, 1)]).1.is_some());
+}
+
+#[test]
+fn a_resized_rule_keeps_what_was_spent() {
+    let (memory, _) = at_rest();
+    drop(memory.draw(&[quota(Unit::Requests, 10, 10)]));
+    let resized = Quota {
+        window_ms: 1_000,
+        ..quota(Unit::Requests, 12, 1)
+    };
+    assert_eq!(memory.draw(&[resized]).0[0].remaining, 1);
+}
+
+#[test]
+fn absurd_limits_and_costs_are_still_limits() {
+    let (memory, _) = at_rest();
+    for unit in [Unit::Requests, Unit::Tokens, Unit::Concurrent] {
+        let most = Quota {
+            window_ms: u64::MAX,
+            ..quota(unit, u64::MAX, u64::MAX)
+        };
+        let most = [most];
+        let (_, first) = memory.draw(&most);
+        assert!(first.is_some() && memory.draw(&most).1.is_none());
+        let mut hold = first.unwrap();
+        hold.settle(u64::MAX);
+        drop(hold);
+        assert_eq!(memory.draw(&[quota(unit, 0, 1)]).0[0].remaining, 0);
+    }
+}
+
+fn stranger(number: usize) -> Quota {
+    Quota {
+        key: format!("stranger-{number}"),
+        ..quota(Unit::Requests, 2, 1)
+    }
+}
+
+#[test]
+fn a_million_keys_are_a_bounded_number_of_buckets_and_take_nobodys_count_away() {
+    let (memory, time) = at_rest();
+    let known = [quota(Unit::Requests, 60, 1)];
+    for _ in 0..50 {
+        drop(memory.draw(&known));
+    }
+    let mut refused = 0;
+    for number in 0..1_000_000 {
+        time.store(number as u64 / 1_000, Ordering::Relaxed);
+        refused += usize::from(memory.draw(&[stranger(number)]).1.is_none());
+    }
+    assert_eq!(memory.buckets(), MAX_BUCKETS + 1, "one is everyone else's");
+    assert!(refused > 890_000, "they share one bucket: {refused}");
+    assert_eq!(
+        remaining(&memory, Unit::Requests, 60),
+        10,
+        "what was spent still is"
+    );
+    // What is idle makes room again.
+    time.store(200_000, Ordering::Relaxed);
+    assert!(memory.draw(&[stranger(usize::MAX)]).1.is_some());
+    assert_eq!(memory.buckets(), 1);
+}
+
+#[test]
+fn rules_without_end_are_refused() {
+    let (memory, _) = at_rest();
+    let rule = |number: usize| Quota {
+        name: format!("rule-{number}"),
+        ..quota(Unit::Concurrent, 5, 1)
+    };
+    let mut holds = Vec::new();
+    for number in 0..MAX_BUCKETS + MAX_SHARED {
+        holds.push(memory.draw(&[rule(number)]).1.unwrap());
+    }
+    let (standings, hold) = memory.draw(&[rule(usize::MAX)]);
+    assert!(hold.is_none());
+    assert_eq!(standings, [NO_ROOM]);
+}
+
+#[test]
+fn a_long_key_is_kept_short() {
+    let (memory, _) = at_rest();
+    let long = |end: &str| Quota {
+        key: "x".repeat(1 << 20) + end,
+        ..quota(Unit::Requests, 1, 1)
+    };
+    assert!(memory.draw(&[long("a")]).1.is_some());
+    assert!(memory.draw(&[long("a")]).1.is_none());
+    assert!(
+        memory.draw(&[long("b")]).1.is_some(),
+        "and still told apart"
+    );
+    let kept: usize = memory.save().iter().map(|(id, _)| id.key.len()).sum();
+    assert_eq!(kept, 2 * 64);
+}

@@ -1,0 +1,303 @@
+//! Limits as clients meet them: what they count, for whom, what the headers say, what comes back and what is remembered.
+
+use std::time::Duration;
+
+use codex_gateway_tests::gateway::{Gateway, KEY, QUICK, Setup, say, stream};
+use codex_gateway_tests::guests::deploy;
+use codex_gateway_tests::sse::Events;
+use reqwest::Response;
+use serde_json::{Value, json};
+
+/// So long that nothing comes back while a test runs.
+const LONG_MS: u64 = 31 * 24 * 3_600_000;
+
+fn rules(rules: &Value) -> Vec<u8> {
+    json!({ "rules": rules }).to_string().into_bytes()
+}
+
+async fn limited(by: &Value) -> Gateway {
+    let setup = Setup::demo().policy("rate-limit.json", &rules(by));
+    setup.start().await
+}
+
+/// Keys that are their callers' names.
+fn keys(callers: &[Value]) -> Vec<u8> {
+    let fingerprint =
+        |id: &Value| codex_gateway::secret::fingerprint(id.as_str().unwrap().as_bytes());
+    let keys: Vec<_> = callers
+        .iter()
+        .map(|caller| {
+            let mut key = caller.clone();
+            key["sha256"] = fingerprint(&caller["id"]).into();
+            key
+        })
+        .collect();
+    json!({ "keys": keys }).to_string().into_bytes()
+}
+
+/// A chat request with this key.
+async fn chat(gateway: &Gateway, key: &str, body: &Value) -> Response {
+    let request = gateway
+        .client
+        .post(format!("{}/v1/chat/completions", gateway.origin));
+    request.bearer_auth(key).json(body).send().await.unwrap()
+}
+
+fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+    let value = response.headers().get(name);
+    value.map_or("", |value| value.to_str().unwrap())
+}
+
+async fn code(response: Response) -> (u16, String) {
+    let status = response.status().as_u16();
+    let body: Value = response.json().await.unwrap();
+    (status, body["error"]["code"].as_str().unwrap().to_owned())
+}
+
+/// How many tokens are left. Asks for one of its own, of which no more is known than that it costs something.
+async fn tokens_left(gateway: &Gateway) -> u64 {
+    let response = gateway
+        .chat(&say(r#"{"demo":{"deltas":0}}"#))
+        .send()
+        .await
+        .unwrap();
+    let left = header(&response, "x-ratelimit-remaining-tokens").parse();
+    drop(response.bytes().await.unwrap());
+    left.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_tells_what_is_left_streamed_or_not_granted_or_not() {
+    let gateway = limited(&json!([
+        {"name": "r", "unit": "requests", "limit": 3, "window_ms": 3_600_000},
+        {"name": "t", "unit": "tokens", "limit": 1000},
+    ]))
+    .await;
+    for (body, left) in [(say(QUICK), "2"), (stream(QUICK), "1"), (say(QUICK), "0")] {
+        let response = gateway.chat(&body).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(header(&response, "x-ratelimit-limit-requests"), "3");
+        assert_eq!(header(&response, "x-ratelimit-remaining-requests"), left);
+        assert_eq!(header(&response, "x-ratelimit-limit-tokens"), "1000");
+        let tokens: u64 = header(&response, "x-ratelimit-remaining-tokens")
+            .parse()
+            .unwrap();
+        assert!((900..1000).contains(&tokens), "{tokens}");
+        assert_eq!(header(&response, "retry-after"), "");
+        for unit in ["requests", "tokens"] {
+            let reset = header(&response, &format!("x-ratelimit-reset-{unit}"));
+            assert!(reset.ends_with('s'), "{reset}");
+        }
+        drop(response.bytes().await.unwrap());
+    }
+    for body in [say(QUICK), stream(QUICK)] {
+        let response = gateway.chat(&body).send().await.unwrap();
+        assert_eq!(header(&response, "x-ratelimit-remaining-requests"), "0");
+        assert!(header(&response, "x-ratelimit-reset-requests").starts_with("19m5"));
+        let seconds: u64 = header(&response, "retry-after").parse().unwrap();
+        let millis: u64 = header(&response, "retry-after-ms").parse().unwrap();
+        assert!((1100..=1200).contains(&seconds) && millis.div_ceil(1000) == seconds);
+        assert_eq!(code(response).await, (429, "rate_limited".to_owned()));
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_tenants_groups_and_models_have_limits_of_their_own() {
+    let long = |mut rule: Value| {
+        rule["unit"] = "requests".into();
+        rule["window_ms"] = LONG_MS.into();
+        rule
+    };
+    let by = json!([
+        long(json!({"name": "each", "limit": 1, "except": {"groups": ["staff"]}})),
+        long(json!({"name": "staff", "limit": 3, "only": {"groups": ["staff"]}})),
+        long(json!({"name": "acme", "limit": 4, "per": "tenant", "only": {"tenants": ["acme"]}})),
+        long(
+            json!({"name": "dear", "limit": 1, "per": ["caller", "model"], "only": {"models": ["codex-5-h*"]}})
+        ),
+    ]);
+    let callers = [
+        json!({"id": "ann", "tenant": "acme", "groups": ["staff"]}),
+        json!({"id": "bob", "tenant": "acme", "groups": ["staff"]}),
+        json!({"id": "cid"}),
+        json!({"id": "dee"}),
+    ];
+    let setup = Setup::demo().policy("auth.json", &keys(&callers));
+    let gateway = setup.policy("rate-limit.json", &rules(&by)).start().await;
+    let mut dear = say(QUICK);
+    dear["model"] = "codex-5-high".into();
+    let plain = say(QUICK);
+    for (key, body, status) in [
+        ("cid", &plain, 200),
+        ("cid", &plain, 429),
+        ("dee", &plain, 200),
+        ("ann", &dear, 200),
+        ("ann", &dear, 429),
+        ("ann", &plain, 200),
+        ("ann", &plain, 200),
+        ("ann", &plain, 429),
+        // The fourth of this tenant.
+        ("bob", &plain, 200),
+        ("bob", &plain, 429),
+    ] {
+        let response = chat(&gateway, key, body).await;
+        assert_eq!(response.status(), status, "{key} {}", body["model"]);
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_generate_can_be_limited_too() {
+    let gateway = limited(&json!([
+        {"name": "r", "unit": "requests", "limit": 2, "window_ms": LONG_MS, "endpoints": ["/v1/models", "/v1/models/*"]},
+    ]))
+    .await;
+    for (path, status) in [
+        ("/v1/models", 200),
+        ("/v1/models/codev-5", 200),
+        ("/v1/models", 429),
+    ] {
+        assert_eq!(
+            gateway.get(path).send().await.unwrap().status(),
+            status,
+            "{path}"
+        );
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_counted_as_used_once_however_the_answer_ended() {
+    let gateway = limited(&json!([
+        {"name": "t", "unit": "tokens", "limit": 100_000, "window_ms": LONG_MS},
+    ]))
+    .await;
+    let probe = 100_000 - tokens_left(&gateway).await;
+    let mut before = tokens_left(&gateway).await;
+    // A request that could take much and takes little.
+    let mut modest = say(QUICK);
+    modest["max_tokens"] = 50_000.into();
+    let answer: Value = gateway
+        .chat(&modest)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let used = answer["usage"]["total_tokens"].as_u64().unwrap();
+    let after = tokens_left(&gateway).await;
+    let spent = before - after;
+    assert!(
+        (used..used + 4 * probe).contains(&spent),
+        "{spent} for {used}"
+    );
+    // A client that leaves in the middle, and a model that is not there.
+    before = after;
+    let mut endless = stream(r#"{"demo":{"deltas":1000000,"text":"x","delay_ms":10}}"#);
+    endless["max_tokens"] = 60_000.into();
+    let mut events = Events::of(gateway.chat(&endless).send().await.unwrap());
+    assert!(events.next().await.is_some());
+    assert!(
+        tokens_left(&gateway).await < before - 60_000,
+        "held meanwhile"
+    );
+    drop(events);
+    let released = async {
+        while tokens_left(&gateway).await < before - 30_000 {
+            before -= probe;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), released)
+        .await
+        .expect("what was held comes back");
+    let mut nowhere = say(QUICK);
+    nowhere["model"] = "gpt-nope".into();
+    assert_eq!(gateway.chat(&nowhere).send().await.unwrap().status(), 404);
+    let spent = before - tokens_left(&gateway).await;
+    assert!(spent < 1_000, "not the estimate: {spent}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_paid_is_refused_and_what_never_can_is_told_so() {
+    let gateway = limited(&json!([
+        {"name": "t", "unit": "tokens", "limit": 500, "window_ms": LONG_MS},
+    ]))
+    .await;
+    let mut large = say(QUICK);
+    large["max_tokens"] = 501.into();
+    let refused = gateway.chat(&large).send().await.unwrap();
+    assert_eq!(header(&refused, "retry-after"), "");
+    assert_eq!(code(refused).await, (400, "tokens_exceed_limit".to_owned()));
+    // An answer that costs more than was thought leaves a debt.
+    let much = say(r#"{"demo":{"deltas":600,"text":"x"}}"#);
+    assert_eq!(gateway.chat(&much).send().await.unwrap().status(), 200);
+    let refused = gateway.chat(&say(QUICK)).send().await.unwrap();
+    assert_eq!(header(&refused, "x-ratelimit-remaining-tokens"), "0");
+    assert_eq!(code(refused).await, (429, "tokens_rate_limited".to_owned()));
+    gateway.stop().await;
+}
+
+/// Two requests of three, ever.
+fn three() -> Value {
+    json!([{"name": "r", "unit": "requests", "limit": 3, "window_ms": LONG_MS}])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_swapped_policy_goes_on_counting() {
+    let gateway = limited(&three()).await;
+    for _ in 0..2 {
+        assert_eq!(
+            gateway.chat(&say(QUICK)).send().await.unwrap().status(),
+            200
+        );
+    }
+    let mut by = three();
+    by[0]["limit"] = 4.into();
+    deploy(gateway.policies(), "rate-limit.json", &rules(&by));
+    gateway.generation(2).await;
+    for status in [200, 200, 429] {
+        assert_eq!(
+            gateway.chat(&say(QUICK)).send().await.unwrap().status(),
+            status
+        );
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_goes_on_counting_where_there_is_a_folder_for_it() {
+    let state = tempfile::tempdir().unwrap();
+    let folder = state.path().to_str().unwrap();
+    let start = || {
+        let setup = Setup::demo().var("PROXY_STATE_DIR", folder);
+        setup.policy("rate-limit.json", &rules(&three())).start()
+    };
+    let gateway = start().await;
+    for _ in 0..2 {
+        assert_eq!(
+            gateway.chat(&say(QUICK)).send().await.unwrap().status(),
+            200
+        );
+    }
+    gateway.stop().await;
+    let gateway = start().await;
+    for status in [200, 429] {
+        assert_eq!(
+            gateway.chat(&say(QUICK)).send().await.unwrap().status(),
+            status
+        );
+    }
+    gateway.stop().await;
+    std::fs::write(state.path().join("counters.json"), "{").unwrap();
+    let gateway = start().await;
+    let response = gateway.chat(&say(QUICK)).bearer_auth(KEY);
+    assert_eq!(response.send().await.unwrap().status(), 401, "still closed");
+    assert_eq!(
+        gateway.chat(&say(QUICK)).send().await.unwrap().status(),
+        200
+    );
+    gateway.stop().await;
+}
