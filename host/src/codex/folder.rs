@@ -1,52 +1,123 @@
 //! A folder of the gateway's own, for what workers read and write, gone with the backend.
 
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+const PREFIX: &str = "codex-gateway-";
+
+/// Locked as long as the folder is in use. The system lets go of it however the process ends.
+const LOCK: &str = "lock";
+
 /// What a worker writes goes here, and goes away with it. Readable by us alone.
 #[derive(Debug)]
-pub(super) struct Folder(TempDir);
+pub(super) struct Folder {
+    dir: TempDir,
+    _lock: File,
+}
 
 impl Folder {
-    /// Makes the folder, with an empty one to work in.
-    pub(super) fn make() -> std::io::Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("codex-gateway-")
-            .tempdir()?;
-        restrict(folder.path())?;
-        std::fs::create_dir(folder.path().join("work"))?;
-        Ok(Self(folder))
+    /// Makes the folder, with an empty one to work in, and sweeps up those that killed gateways left behind.
+    pub(super) fn make() -> io::Result<Self> {
+        Self::make_in(&std::env::temp_dir())
+    }
+
+    fn make_in(parent: &Path) -> io::Result<Self> {
+        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o700))?;
+        fs::create_dir(dir.path().join("work"))?;
+        let lock = lock(dir.path())?;
+        let owner = fs::metadata(dir.path())?.uid();
+        sweep(parent, owner);
+        Ok(Self { dir, _lock: lock })
     }
 
     /// The empty folder to work in.
     pub(super) fn work(&self) -> PathBuf {
-        self.0.path().join("work")
+        self.file("work")
     }
 
     /// The folder itself.
     pub(super) fn root(&self) -> PathBuf {
-        self.0.path().to_owned()
+        self.dir.path().to_owned()
     }
 
     /// A place for something in it.
     pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.dir.path().join(name)
     }
 
     /// Deletes it with all that is in it.
-    pub(super) fn delete(self) -> std::io::Result<()> {
-        self.0.close()
+    pub(super) fn delete(self) -> io::Result<()> {
+        self.dir.close()
     }
 }
 
-#[cfg(unix)]
-fn restrict(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
+/// Locks a new file, and only then gives it its name: a folder in use is never seen with a lock that is free.
+fn lock(folder: &Path) -> io::Result<File> {
+    let part = folder.join("lock.part");
+    let file = File::create(&part)?;
+    file.lock()?;
+    fs::rename(part, folder.join(LOCK))?;
+    Ok(file)
 }
 
-#[cfg(not(unix))]
-fn restrict(_path: &Path) -> std::io::Result<()> {
-    Ok(())
+/// Deletes the folders of ours whose lock nobody holds: their gateways were killed.
+fn sweep(parent: &Path, owner: u32) {
+    let Ok(entries) = fs::read_dir(parent) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && entry
+                .metadata()
+                .is_ok_and(|about| about.is_dir() && about.uid() == owner);
+        if is_ours && is_left(&entry.path()) {
+            let folder = entry.path();
+            match fs::remove_dir_all(&folder) {
+                Ok(()) => {
+                    tracing::info!(folder = %folder.display(), "swept up what a killed gateway left")
+                }
+                Err(error) => {
+                    tracing::warn!(folder = %folder.display(), %error, "a folder that is left")
+                }
+            }
+        }
+    }
+}
+
+fn is_left(folder: &Path) -> bool {
+    File::open(folder.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_gateway_left_is_swept_up_and_nothing_else() {
+        let parent = tempfile::tempdir().unwrap();
+        let living = Folder::make_in(parent.path()).unwrap();
+        let killed = Folder::make_in(parent.path()).unwrap();
+        fs::write(killed.file("catalogue.json"), "{}").unwrap();
+        // As a killed process does: the lock goes, the folder stays.
+        let Folder { dir, _lock: lock } = killed;
+        drop(lock);
+        let killed = dir.keep();
+        let foreign = ["other", "codex-gateway-without-a-lock"];
+        for name in foreign {
+            fs::create_dir(parent.path().join(name)).unwrap();
+        }
+        let new = Folder::make_in(parent.path()).unwrap();
+        assert!(!killed.exists());
+        assert!(living.work().exists() && new.work().exists());
+        for name in foreign {
+            assert!(parent.path().join(name).exists(), "{name}");
+        }
+        living.delete().unwrap();
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 3);
+    }
 }
