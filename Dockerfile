@@ -18,18 +18,21 @@ FROM node:22-bookworm-slim AS codex
 ARG CODEX_VERSION
 RUN npm install --no-audit --no-fund --prefix /codex "@openai/codex@${CODEX_VERSION}" \
     # The native program, wherever the platform's package put it: the gateway starts it directly.
-    && binary="$(find /codex/node_modules -type f -path '*/vendor/*/bin/codex' | head -n 1)" \
+    && binary="$(find /codex/node_modules -type f -path '*/vendor/*/bin/codex' -print -quit)" \
     && test -n "$binary" \
     && cp -r "$(dirname "$(dirname "$binary")")" /codex/native \
     && /codex/native/bin/codex app-server --help > /dev/null
 
 FROM debian:bookworm-slim
+# Versions of a Debian release only change to mend something.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates curl \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --uid 10001 --create-home --home-dir /home/gateway gateway \
-    # Codex keeps its login here; the policies that override the built-in ones go there.
-    && install -d -o gateway -g gateway -m 0700 /home/gateway/.codex \
+    && groupadd --gid 10001 gateway \
+    && useradd --uid 10001 --gid 10001 --create-home --home-dir /home/gateway gateway \
+    # Codex's login, the limits that are remembered, the policies that override the built-in ones.
+    && install -d -o gateway -g gateway -m 0700 /home/gateway/.codex /state \
     && install -d -o root -g root -m 0755 /policies
 COPY --from=codex /codex/native /opt/codex
 COPY --from=build /codex-gateway /usr/local/bin/codex-gateway
@@ -39,14 +42,16 @@ ENV PROXY_HOST=0.0.0.0 \
     PROXY_LOG_FORMAT=json \
     CODEX_BIN=/opt/codex/bin/codex \
     CODEX_HOME=/home/gateway/.codex \
-    POLICY_DIR=/policies
-USER gateway
+    POLICY_DIR=/policies \
+    PROXY_STATE_DIR=/state
+# By number, so that an orchestrator can tell that it is not root.
+USER 10001:10001
 WORKDIR /home/gateway
-VOLUME ["/home/gateway/.codex", "/policies"]
+VOLUME ["/home/gateway/.codex", "/policies", "/state"]
 EXPOSE 11435
 # Ready means: a Codex child answers. The start takes about a second.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
-    CMD curl --fail --silent --output /dev/null "http://127.0.0.1:${PORT}/readyz" || exit 1
+    CMD ["sh", "-c", "curl --fail --silent --output /dev/null http://127.0.0.1:$PORT/readyz"]
 # SIGTERM: intake closes, streams finish, exit 0. Give `docker stop` more than PROXY_SHUTDOWN_GRACE_MS.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["codex-gateway"]

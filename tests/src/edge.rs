@@ -1,6 +1,8 @@
 //! A real edge proxy before a gateway, configured with what README and `deploy/` tell operators to write, and a service
 //! behind it that says what reached it.
 
+mod site;
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
@@ -12,132 +14,114 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-/// What stands in the configurations that operators copy.
-const GATEWAY: &str = "127.0.0.1:11435";
-const LISTEN: &str = "127.0.0.1:8080";
+use site::Site;
 
 /// Which program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `TEST_TRAEFIK_BIN`, with `deploy/traefik-dev`.
     Traefik,
+    /// The same program, with the labels of `docker-compose.yml`.
+    Compose,
     /// `TEST_CADDY_BIN`, with README's site.
     Caddy,
     /// `TEST_NGINX_BIN`, with README's server.
     Nginx,
+    /// `TEST_ENVOY_BIN`, with `deploy/envoy`.
+    Envoy,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Traefik, Self::Caddy, Self::Nginx];
+    pub const ALL: [Self; 5] = [
+        Self::Traefik,
+        Self::Compose,
+        Self::Caddy,
+        Self::Nginx,
+        Self::Envoy,
+    ];
 
     fn program(self) -> String {
         let name = match self {
-            Self::Traefik => "TEST_TRAEFIK_BIN",
+            Self::Traefik | Self::Compose => "TEST_TRAEFIK_BIN",
             Self::Caddy => "TEST_CADDY_BIN",
             Self::Nginx => "TEST_NGINX_BIN",
+            Self::Envoy => "TEST_ENVOY_BIN",
         };
         #[expect(clippy::disallowed_methods, reason = "the test run's own environment")]
         let path = std::env::var(name);
         path.unwrap_or_else(|_| panic!("{name} is not set: run .ci/run, or see README"))
     }
 
-    /// Writes its configuration, with these addresses in it, and says how it is started.
-    fn configure(self, folder: &Path, listen: &str, gateway: &str, service: &str) -> Command {
-        let write = |name: &str, text: String| {
-            std::fs::write(folder.join(name), text).expect("the folder can be written");
-        };
-        let mut command = Command::new(self.program());
+    /// Its configuration, by the names of the files.
+    fn files(self, site: &Site) -> Vec<(&'static str, String)> {
         match self {
-            Self::Traefik => {
-                let place = |text: &str| {
-                    text.replace(&format!("{GATEWAY}/verify"), &format!("{gateway}/verify"))
-                        .replace(GATEWAY, service)
-                        .replace(LISTEN, listen)
+            Self::Traefik | Self::Compose => {
+                let (fixed, dynamic) = site.traefik();
+                let dynamic = if self == Self::Compose {
+                    site.labels()
+                } else {
+                    dynamic
                 };
-                for name in ["traefik.yml", "dynamic.yml"] {
-                    write(name, place(&read(&format!("deploy/traefik-dev/{name}"))));
-                }
-                command.arg("--configFile=traefik.yml");
+                vec![("traefik.yml", fixed), ("dynamic.yml", dynamic)]
             }
-            Self::Caddy => {
-                let site = snippet("caddyfile")
-                    .replace(
-                        &format!("forward_auth {GATEWAY}"),
-                        &format!("forward_auth {gateway}"),
-                    )
-                    .replace(GATEWAY, service)
-                    .replace(LISTEN, listen);
-                write("Caddyfile", format!("{{\n\tadmin off\n}}\n{site}"));
-                command.args(["run", "--config", "Caddyfile"]);
-            }
-            Self::Nginx => {
-                let server = snippet("nginx")
-                    .replace(
-                        &format!("{GATEWAY}/auth-request"),
-                        &format!("{gateway}/auth-request"),
-                    )
-                    .replace(GATEWAY, service)
-                    .replace(LISTEN, listen);
-                // One process, so that killing it leaves none; its own user, so that it may write to the folder.
-                let main = "daemon off;\nmaster_process off;\nuser root;\nevents {}\n";
-                write(
-                    "nginx.conf",
-                    format!("{main}http {{\naccess_log off;\n{server}}}\n"),
-                );
-                command.args(["-p", ".", "-c", "nginx.conf"]);
-            }
+            Self::Caddy => vec![("Caddyfile", site.caddy())],
+            Self::Nginx => vec![("nginx.conf", site.nginx())],
+            Self::Envoy => vec![("envoy.yaml", site.envoy())],
         }
-        command
     }
-}
 
-/// A file of the repository.
-fn read(path: &str) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    std::fs::read_to_string(root.join(path)).expect("the file is there")
-}
-
-/// README's block in this language; there is one.
-fn snippet(language: &str) -> String {
-    let readme = read("README.md");
-    let fence = format!("\n```{language}\n");
-    let (_, rest) = readme.split_once(&fence).expect("README has the block");
-    let (block, rest) = rest.split_once("```").expect("the block ends");
-    assert!(!rest.contains(&fence), "there are two {language} blocks");
-    block.to_owned()
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Traefik | Self::Compose => &["--configFile=traefik.yml"],
+            Self::Caddy => &["run", "--config", "Caddyfile"],
+            Self::Nginx => &["-p", ".", "-c", "nginx.conf"],
+            // Several run beside each other.
+            Self::Envoy => &[
+                "--config-path",
+                "envoy.yaml",
+                "--use-dynamic-base-id",
+                "--concurrency",
+                "1",
+            ],
+        }
+    }
 }
 
 /// A running proxy, killed when dropped.
 pub struct Edge {
     /// For example `http://127.0.0.1:40123`.
     pub origin: String,
+    kind: Kind,
+    site: Site,
     _process: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Edge {
     /// Starts one that asks the gateway and hands on to the service (both `http://address:port`), and waits until it does.
     pub async fn start(kind: Kind, gateway: &str, service: &str) -> Self {
+        Self::launch(kind, site(gateway, service)).await
+    }
+
+    /// As [`Edge::start`], but that the service is one of two, and nobody is where the other should be.
+    pub async fn start_beside_dead(kind: Kind, gateway: &str, service: &str) -> Self {
+        let dead = Some(free_address());
+        let site = Site {
+            dead,
+            ..site(gateway, service)
+        };
+        Self::launch(kind, site).await
+    }
+
+    async fn launch(kind: Kind, site: Site) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let listen = free_address();
-        let address = |origin: &str| origin.trim_start_matches("http://").to_owned();
-        let mut command =
-            kind.configure(folder.path(), &listen, &address(gateway), &address(service));
+        for (name, text) in kind.files(&site) {
+            std::fs::write(folder.path().join(name), text).expect("the folder can be written");
+        }
         let log = folder.path().join("log");
-        let output = std::fs::File::create(&log).expect("the folder can be written");
-        let mut process = command
-            .current_dir(folder.path())
-            .env("HOME", folder.path())
-            .env("XDG_DATA_HOME", folder.path())
-            .env("XDG_CONFIG_HOME", folder.path())
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().expect("a file can be shared"))
-            .stderr(output)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{kind:?} does not start: {error}"));
-        let origin = format!("http://{listen}");
+        let mut process = spawn(kind, folder.path(), &log);
+        let origin = format!("http://{}", site.listen);
         let ready = async {
             // Open without a key. Traefik listens before it has read its routes.
             let url = format!("{origin}/v1/models");
@@ -146,25 +130,64 @@ impl Edge {
                 .is_ok_and(|answer| answer.status() == 200)
             {
                 let ended = process.try_wait().expect("the process can be asked");
-                assert!(ended.is_none(), "it ended");
+                if ended.is_some() {
+                    return;
+                }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        if tokio::time::timeout(Duration::from_secs(30), ready)
-            .await
-            .is_err()
-        {
+        let ready = tokio::time::timeout(Duration::from_secs(30), ready).await;
+        let ended = process.try_wait().expect("the process can be asked");
+        if ready.is_err() || ended.is_some() {
             let log = std::fs::read_to_string(&log).unwrap_or_default();
             panic!("{kind:?} never handed on a request:\n{log}");
         }
         Self {
             origin,
+            kind,
+            site,
             _process: process,
-            _folder: folder,
+            folder,
+        }
+    }
+
+    /// Replaces the configuration by one for another gateway, which a program that watches its files will notice.
+    pub fn switch(&self, gateway: &str, service: &str) {
+        let site = Site {
+            listen: self.site.listen.clone(),
+            ..site(gateway, service)
+        };
+        for (name, text) in self.kind.files(&site) {
+            crate::guests::deploy(self.folder.path(), name, text.as_bytes());
         }
     }
 }
 
+fn spawn(kind: Kind, folder: &Path, log: &Path) -> Child {
+    let output = std::fs::File::create(log).expect("the folder can be written");
+    Command::new(kind.program())
+        .args(kind.arguments())
+        .current_dir(folder)
+        .env("HOME", folder)
+        .env("XDG_DATA_HOME", folder)
+        .env("XDG_CONFIG_HOME", folder)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().expect("a file can be shared"))
+        .stderr(output)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{kind:?} does not start: {error}"))
+}
+
+fn site(gateway: &str, service: &str) -> Site {
+    let address = |origin: &str| origin.trim_start_matches("http://").to_owned();
+    Site {
+        listen: free_address(),
+        asked: address(gateway),
+        service: address(service),
+        dead: None,
+    }
+}
 /// Free now; proxies cannot be asked which port they took.
 fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");

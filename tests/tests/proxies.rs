@@ -1,10 +1,10 @@
 //! Real edge proxies that ask a running gateway, configured as README and `deploy/` say. `.ci/run` installs them:
-//! `TEST_TRAEFIK_BIN`, `TEST_CADDY_BIN`, `TEST_NGINX_BIN`.
+//! `TEST_TRAEFIK_BIN`, `TEST_CADDY_BIN`, `TEST_NGINX_BIN`, `TEST_ENVOY_BIN`.
 
 use std::time::Duration;
 
 use codex_gateway_tests::edge::{Edge, Kind, Service};
-use codex_gateway_tests::gateway::{Gateway, KEY, Setup, say, stream};
+use codex_gateway_tests::gateway::{Gateway, KEY, QUICK, Setup, say, stream};
 use codex_gateway_tests::guests::EVERY;
 use codex_gateway_tests::sse::{self, Event, Events, finishes};
 use reqwest::{Method, RequestBuilder, Response};
@@ -198,4 +198,117 @@ async fn a_stream_passes_as_it_comes() {
         assert_eq!(rest.last(), Some(&Event::Done), "{kind:?}");
         gateway.stop().await;
     }
+}
+
+/// A gateway that admits four requests ever.
+async fn four() -> Gateway {
+    let rule =
+        json!({"name": "r", "unit": "requests", "limit": 4, "window_ms": 31 * 24 * 3_600_000_u64});
+    let rules = json!({ "rules": [rule] }).to_string();
+    let setup = Setup::demo().var("AUTH_PORT", "0");
+    let setup = setup.policy("rate-limit.json", rules.as_bytes());
+    setup.start().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real proxies"]
+async fn neither_asking_nor_trying_again_is_charged_and_the_limit_is_told_whole() {
+    for kind in Kind::ALL {
+        let gateway = four().await;
+        let asked = gateway.auth_origin.as_deref().unwrap();
+        // Connections to half of the service fail, and are tried again.
+        let edge = Edge::start_beside_dead(kind, asked, &gateway.origin).await;
+        let chat = || {
+            let request = gateway.client.post(format!("{}{CHAT}", edge.origin));
+            request.bearer_auth(KEY).json(&say(QUICK)).send()
+        };
+        for left in ["3", "2", "1", "0"] {
+            let response = chat().await.unwrap();
+            assert_eq!(response.status(), 200, "{kind:?}");
+            let headers = response.headers();
+            assert_eq!(headers["x-ratelimit-remaining-requests"], left, "{kind:?}");
+        }
+        let limited = chat().await.unwrap();
+        assert_eq!(limited.status(), 429, "{kind:?}");
+        for name in [
+            "retry-after",
+            "retry-after-ms",
+            "x-ratelimit-reset-requests",
+        ] {
+            assert!(limited.headers().contains_key(name), "{kind:?}: {name}");
+        }
+        assert_eq!(json(limited).await["error"]["code"], "rate_limited");
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real proxies"]
+async fn a_stream_of_half_a_minute_arrives_whole() {
+    let gateway = Setup::demo().var("AUTH_PORT", "0").start().await;
+    let asked = gateway.auth_origin.as_deref().unwrap();
+    let through = Kind::ALL.map(|kind| {
+        let gateway = &gateway;
+        async move {
+            let edge = Edge::start(kind, asked, &gateway.origin).await;
+            let paced = r#"{"demo":{"deltas":31,"delay_ms":1000,"text":"x "}}"#;
+            let request = gateway.client.post(format!("{}{CHAT}", edge.origin));
+            let request = request.bearer_auth(KEY).json(&stream(paced));
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), 200, "{kind:?}");
+            let events = Events::of(response).rest().await;
+            assert_eq!(sse::text(&events), "x ".repeat(31), "{kind:?}");
+            assert_eq!(finishes(&events), ["stop"], "{kind:?}");
+            assert_eq!(events.last(), Some(&Event::Done), "{kind:?}");
+        }
+    });
+    futures_util::future::join_all(through).await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real proxies"]
+async fn a_gateway_is_replaced_by_another_and_no_request_is_lost() {
+    let [old, new] = [four().await, four().await];
+    let asked = |gateway: &Gateway| gateway.auth_origin.clone().unwrap();
+    let edge = Edge::start(Kind::Traefik, &asked(&old), &old.origin).await;
+    let client = reqwest::Client::new();
+    let chat = |body: Value| {
+        let request = client.post(format!("{}{CHAT}", edge.origin));
+        request.bearer_auth(KEY).json(&body).send()
+    };
+    let slow = r#"{"demo":{"deltas":1000000,"text":"x ","delay_ms":10}}"#;
+    let mut limited = stream(slow);
+    limited["max_tokens"] = 200.into();
+    let mut running = Events::of(chat(limited).await.unwrap());
+    assert!(running.next().await.is_some());
+    edge.switch(&asked(&new), &new.origin);
+    // The new one has granted nothing yet.
+    let switched = async {
+        loop {
+            let response = chat(say(QUICK)).await.unwrap();
+            if response.headers()["x-ratelimit-remaining-requests"] == "3" {
+                return;
+            }
+            assert!(matches!(response.status().as_u16(), 200 | 429));
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), switched)
+        .await
+        .expect("the proxy takes the new one");
+    let stopping = old.stop();
+    let answered = async {
+        for _ in 0..3 {
+            assert_eq!(chat(say(QUICK)).await.unwrap().status(), 200);
+        }
+        let events = running.rest().await;
+        assert_eq!(
+            finishes(&events),
+            ["length"],
+            "the old one's stream ends well"
+        );
+        assert_eq!(events.last(), Some(&Event::Done));
+    };
+    tokio::join!(stopping, answered);
+    new.stop().await;
 }

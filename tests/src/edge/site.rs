@@ -1,0 +1,159 @@
+//! The configurations that operators copy, with a test's addresses in them.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+/// What stands in the configurations: where the gateway serves, where it is asked, where the proxy listens.
+const GATEWAY: &str = "127.0.0.1:11435";
+const ASKED: &str = "127.0.0.1:18080";
+const LISTEN: &str = "127.0.0.1:8080";
+
+/// Addresses, as `127.0.0.1:40123`.
+#[derive(Debug, Clone)]
+pub(super) struct Site {
+    pub(super) listen: String,
+    pub(super) asked: String,
+    pub(super) service: String,
+    /// Named before the service in the same list, though nobody is there.
+    pub(super) dead: Option<String>,
+}
+
+impl Site {
+    fn place(&self, text: &str) -> String {
+        text.replace(ASKED, &self.asked)
+            .replace(GATEWAY, &self.service)
+            .replace(LISTEN, &self.listen)
+    }
+
+    /// `text` with what stands for the service replaced by `both` wherever one of the list is dead.
+    fn pair(&self, text: &str, one: &str, both: impl Fn(&str, &str) -> String) -> String {
+        let Some(dead) = &self.dead else {
+            return text.to_owned();
+        };
+        assert!(text.contains(one), "{one} is not in {text}");
+        text.replace(one, &both(dead, GATEWAY))
+    }
+
+    /// `deploy/traefik-dev`: the static file, and the dynamic one.
+    pub(super) fn traefik(&self) -> (String, String) {
+        let dynamic = read("deploy/traefik-dev/dynamic.yml");
+        let server = |address: &str| format!("          - url: http://{address}\n");
+        let dynamic = self.pair(&dynamic, &server(GATEWAY), |dead, alive| {
+            server(dead) + &server(alive)
+        });
+        let fixed = read("deploy/traefik-dev/traefik.yml");
+        (self.place(&fixed), self.place(&dynamic))
+    }
+
+    /// The labels of `docker-compose.yml`, as the dynamic file that says the same.
+    pub(super) fn labels(&self) -> String {
+        let compose = read("docker-compose.yml");
+        let mut dynamic = json!({});
+        for line in compose.lines() {
+            let Some(label) = line.trim().strip_prefix("traefik.http.") else {
+                continue;
+            };
+            let (path, value) = label.split_once(": ").expect("a label has a value");
+            insert(&mut dynamic["http"], path, value.trim_matches('"'));
+        }
+        let server = |address: &str| json!({"url": format!("http://{address}")});
+        let port = GATEWAY.split_once(':').map(|(_, port)| port);
+        let balancer = &mut dynamic["http"]["services"]["codex"]["loadbalancer"];
+        assert_eq!(balancer["server"]["port"].as_str(), port);
+        let servers = self.dead.iter().map(String::as_str).chain([GATEWAY]);
+        *balancer = json!({"servers": servers.map(server).collect::<Vec<_>>()});
+        // JSON is YAML.
+        self.place(&dynamic.to_string())
+    }
+
+    /// README's site.
+    pub(super) fn caddy(&self) -> String {
+        let site = snippet("caddyfile");
+        let one = format!("reverse_proxy {GATEWAY}");
+        let site = self.pair(&site, &one, |dead, alive| {
+            format!("reverse_proxy {dead} {alive}")
+        });
+        format!("{{\n\tadmin off\n}}\n{}", self.place(&site))
+    }
+
+    /// README's server.
+    pub(super) fn nginx(&self) -> String {
+        let server = snippet("nginx");
+        let one = format!("proxy_pass http://{GATEWAY};");
+        let server = self.pair(&server, &one, |_, _| "proxy_pass http://both;".to_owned());
+        let both = self
+            .dead
+            .iter()
+            .map(|dead| format!("upstream both {{ server {dead}; server {GATEWAY}; }}\n"));
+        let both: String = both.collect();
+        // One process, so that killing it leaves none; its own user, so that it may write to the folder.
+        let main = "daemon off;\nmaster_process off;\nuser root;\nevents {}\n";
+        let http = self.place(&format!("{both}{server}"));
+        format!("{main}http {{\naccess_log off;\n{http}}}\n")
+    }
+
+    /// `deploy/envoy`.
+    pub(super) fn envoy(&self) -> String {
+        let socket = |address: &str| {
+            let (host, port) = address.split_once(':').expect("an address");
+            format!("socket_address: {{ address: {host}, port_value: {port} }}")
+        };
+        let endpoint = |address: &str| {
+            format!(
+                "              - endpoint:\n                  address:\n                    {}\n",
+                socket(address)
+            )
+        };
+        let text = read("deploy/envoy/envoy.yaml");
+        let mut text = self.pair(&text, &endpoint(GATEWAY), |dead, alive| {
+            endpoint(dead) + &endpoint(alive)
+        });
+        for (from, to) in [
+            (GATEWAY, &self.service),
+            (ASKED, &self.asked),
+            (LISTEN, &self.listen),
+        ] {
+            assert!(text.contains(&socket(from)), "{from} is not in {text}");
+            text = text.replace(&socket(from), &socket(to));
+        }
+        // What the tests' own policies are told by.
+        let allowed = "                          - exact: x-request-id\n";
+        assert!(text.contains(allowed), "{allowed} is not in {text}");
+        text.replace(allowed, &allowed.replace("x-request-id", "x-hostile"))
+    }
+}
+
+/// Puts a label's value in its place; lists are written with commas.
+fn insert(tree: &mut Value, path: &str, value: &str) {
+    let mut place = tree;
+    for name in path.split('.') {
+        place = &mut place[name];
+    }
+    let name = path.rsplit('.').next();
+    let is_list = matches!(
+        name,
+        Some("entrypoints" | "middlewares" | "authresponseheaders")
+    );
+    *place = if is_list {
+        value.split(',').collect()
+    } else {
+        value.into()
+    };
+}
+
+/// A file of the repository.
+fn read(path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    std::fs::read_to_string(root.join(path)).expect("the file is there")
+}
+
+/// README's block in this language; there is one.
+fn snippet(language: &str) -> String {
+    let readme = read("README.md");
+    let fence = format!("\n```{language}\n");
+    let (_, rest) = readme.split_once(&fence).expect("README has the block");
+    let (block, rest) = rest.split_once("```").expect("the block ends");
+    assert!(!rest.contains(&fence), "there are two {language} blocks");
+    block.to_owned()
+}
