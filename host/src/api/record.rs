@@ -147,7 +147,11 @@ impl Drop for Inner {
         let mut holds = std::mem::take(&mut known.holds);
         for hold in &mut holds {
             // Without a turn, nothing was used.
-            hold.settle(tokens.as_ref().map_or(0, |tokens| tokens.input + tokens.output));
+            hold.settle(
+                tokens
+                    .as_ref()
+                    .map_or(0, |tokens| tokens.input + tokens.output),
+            );
         }
         drop(holds);
         let (caller, model) = (known.caller.as_ref(), known.model.as_ref());
