@@ -30,6 +30,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 
+pub use crate::openai::Reading;
 pub use client::TrustedProxies;
 pub use cors::Origins;
 pub use metrics::MetricsAccess;
@@ -61,6 +62,16 @@ pub struct Config {
     pub output_mode: OutputMode,
     /// Who may read the metrics; absent where there are none.
     pub metrics: Option<MetricsAccess>,
+    /// The same for responses.
+    pub responses_output_mode: OutputMode,
+    /// What stands between two such calls that follow each other and stay text; nothing: what the model wrote.
+    pub block_delimiter: Option<String>,
+    /// Whether there are responses.
+    pub responses: bool,
+    /// The longest prompt, in estimated tokens.
+    pub max_prompt_tokens: Option<u64>,
+    /// How requests are read.
+    pub reading: Reading,
 }
 
 /// What every request shares.
@@ -105,15 +116,19 @@ impl std::ops::Deref for Shared {
 
 /// All routes. What is added to `guarded` is closed by default; what is in `open` answers anybody.
 pub fn router(shared: Shared) -> Router {
-    let guarded = Router::new()
+    let mut guarded = Router::new();
+    if shared.config.responses {
+        guarded = guarded
+            .route("/v1/responses", post(responses::create).head(chat::probe))
+            .route(
+                "/v1/responses/{id}",
+                get(responses::show).delete(responses::delete),
+            );
+    }
+    let guarded = guarded
         .route(
             "/v1/chat/completions",
             post(chat::complete).head(chat::probe),
-        )
-        .route("/v1/responses", post(responses::create).head(chat::probe))
-        .route(
-            "/v1/responses/{id}",
-            get(responses::show).delete(responses::delete),
         )
         .route(
             "/v1/completions",

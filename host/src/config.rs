@@ -1,10 +1,14 @@
-//! The configuration: read from the environment once, every mistake reported together.
+//! The configuration: read from the environment and a `.env` file once, every mistake reported together.
 
 mod api;
 mod codex;
+mod dotenv;
 pub mod env;
+mod key;
 mod policies;
 mod read;
+mod report;
+pub mod retired;
 mod telemetry;
 
 use std::net::IpAddr;
@@ -13,10 +17,13 @@ use std::time::Duration;
 
 use crate::policy;
 use crate::secret::Secret;
+pub use dotenv::DotEnv;
 use env::Vars;
+pub use key::PUBLISHED;
 use policies::Policies;
-pub use read::Problem;
 use read::Reader;
+pub use read::{Problem, Warning};
+pub use report::Setting;
 
 /// Which model names are listed, and how strict the start is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +81,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// What operators see.
     pub telemetry: crate::telemetry::Config,
+    /// What is not wrong, but hardly meant.
+    pub warnings: Vec<Warning>,
 }
 
 impl Config {
@@ -107,9 +116,14 @@ impl Config {
             api: api::read(&mut reader, environment),
             shutdown_grace: reader.millis(env::PROXY_SHUTDOWN_GRACE_MS, 0, 30_000),
             telemetry: telemetry::read(&mut reader),
+            warnings: Vec::new(),
         };
+        warn_of_others(&mut reader, vars);
         if reader.problems.is_empty() {
-            Ok(config)
+            Ok(Self {
+                warnings: reader.warnings,
+                ..config
+            })
         } else {
             Err(reader.problems)
         }
@@ -132,6 +146,30 @@ fn host(reader: &mut Reader<'_>) -> IpAddr {
         );
         LOOPBACK
     })
+}
+
+/// Warns of variables that look like ours and are not, in the order of their names.
+fn warn_of_others(reader: &mut Reader<'_>, vars: &dyn Vars) {
+    reader.warnings.extend(vars.warning());
+    let mut names: Vec<_> = vars.all().into_iter().map(|(name, _)| name).collect();
+    names.sort();
+    for name in names {
+        let known = env::ALL.iter().any(|variable| variable.name == name);
+        match retired::find(&name) {
+            _ if known => {}
+            Some(retired) => {
+                let (why, instead) = (retired.why, retired.instead);
+                reader.warn(
+                    name,
+                    format!("has no effect any more. {why} Instead: {instead}."),
+                );
+            }
+            None if name.starts_with("PROXY_") => {
+                reader.warn(name, "there is no such variable; is it misspelt?");
+            }
+            None => {}
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use codex_gateway::app::App;
-use codex_gateway::config::{Codex, Config, env};
+use codex_gateway::config::{Codex, Config, DotEnv, Problem, Warning};
 use codex_gateway::secret::{Secret, fingerprint};
 use codex_gateway::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Configuration is read from environment variables: see README.md."
+    after_help = "Settings are environment variables, or lines of a file .env in the working directory:\n`codex-gateway config` shows them all, README.md explains them."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -26,6 +26,8 @@ struct Arguments {
 enum Command {
     /// Serve (the default).
     Serve,
+    /// Show the settings as they hold, and where each comes from; exits with 2 if there are mistakes.
+    Config,
     /// Make keys, and entries for an `auth.json`.
     Key {
         #[command(subcommand)]
@@ -47,10 +49,13 @@ enum Key {
 
 /// The configuration is wrong (EX_CONFIG of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
+/// What was to be shown is wrong.
+const EXIT_MISTAKES: u8 = 2;
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
         None | Some(Command::Serve) => start(),
+        Some(Command::Config) => show_config(),
         Some(Command::Key { what }) => match print_key(&what) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -83,15 +88,37 @@ fn print_key(what: &Key) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start() -> ExitCode {
-    let config = match Config::read(&env::Process) {
-        Ok(config) => config,
-        Err(problems) => {
-            for problem in problems {
-                eprintln!("codex-gateway: {problem}");
+fn read_config() -> Result<(Config, DotEnv), Vec<Problem>> {
+    let vars = DotEnv::load().map_err(|problem| vec![problem])?;
+    Ok((Config::read(&vars)?, vars))
+}
+
+fn report(problems: &[Problem], code: u8) -> ExitCode {
+    for problem in problems {
+        eprintln!("codex-gateway: {problem}");
+    }
+    ExitCode::from(code)
+}
+
+fn show_config() -> ExitCode {
+    match read_config() {
+        Ok((config, vars)) => {
+            for setting in config.settings(&vars) {
+                println!("{setting}");
             }
-            return ExitCode::from(EXIT_CONFIG);
+            for warning in &config.warnings {
+                eprintln!("codex-gateway: {warning}");
+            }
+            ExitCode::SUCCESS
         }
+        Err(problems) => report(&problems, EXIT_MISTAKES),
+    }
+}
+
+fn start() -> ExitCode {
+    let config = match read_config() {
+        Ok((config, _)) => config,
+        Err(problems) => return report(&problems, EXIT_CONFIG),
     };
     if let Err(error) = telemetry::start_log(&config.telemetry.log) {
         eprintln!(
@@ -120,6 +147,9 @@ fn start() -> ExitCode {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
+    for Warning { name, what } in &config.warnings {
+        tracing::warn!("{name}: {what}");
+    }
     let signals = Signals::listen()?;
     let demo = matches!(config.codex, Codex::Demo);
     let key = config.random_key.clone();

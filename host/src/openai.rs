@@ -39,6 +39,17 @@ pub struct Target {
     pub provider: Option<String>,
 }
 
+/// What the operator decided about requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// A chat request that does not say is answered as a stream.
+    pub stream: bool,
+    /// Instructions of the client are left out.
+    pub ignore_instructions: bool,
+    /// The longest answer to a responses request that does not say.
+    pub response_max_tokens: Option<u64>,
+}
+
 /// What every part of one answer repeats.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {

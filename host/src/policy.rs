@@ -9,6 +9,7 @@ mod generation;
 mod guest;
 mod inspect;
 mod live;
+mod manifest;
 mod observer;
 mod prepare;
 mod recent;

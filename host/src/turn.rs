@@ -28,6 +28,8 @@ pub struct Rules {
     pub textual_tools: Textual,
     /// The answer has to be one JSON object, unless it is cut or calls tools.
     pub json_object: bool,
+    /// What stands between two such blocks that follow each other and stay text; absent: what the model wrote there.
+    pub block_delimiter: Option<String>,
     /// What the prompt is taken to have cost if the provider never says.
     pub prompt_tokens_estimate: u64,
 }

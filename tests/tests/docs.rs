@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use codex_gateway::config::env;
+use codex_gateway::config::{env, retired};
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
@@ -16,6 +16,21 @@ fn every_variable_is_in_the_readme_as_the_code_has_it() {
             "| `{}` | {} | {} |",
             variable.name, variable.default, variable.what
         );
+        assert!(readme.contains(&row), "README lacks this row:\n{row}");
+    }
+}
+
+#[test]
+fn every_retired_variable_is_in_the_readme_as_the_code_has_it() {
+    let readme = read("README.md");
+    for retired in retired::ALL {
+        let names: Vec<_> = retired
+            .names
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let names = names.join(", ");
+        let row = format!("| {names} | {} | {} |", retired.why, retired.instead);
         assert!(readme.contains(&row), "README lacks this row:\n{row}");
     }
 }

@@ -23,7 +23,7 @@ pub(super) async fn complete(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (intake, body) = Intake::open(&shared, request).await?;
-    let chat = ChatRequest::parse(&body)?;
+    let chat = ChatRequest::parse(&body, &shared.config.reading)?;
     drop(body);
     intake.record.set_label(chat.label.clone());
     let form = chat.form;
@@ -39,6 +39,9 @@ pub(super) async fn complete(
     let plans = std::iter::repeat_n((plan, rules), form.choices as usize);
     let turns = (0..).zip(plans).map(|(choice, (plan, mut rules))| {
         rules.textual_tools = mode.textual(&head.id, choice);
+        rules
+            .block_delimiter
+            .clone_from(&shared.config.block_delimiter);
         (plan, rules)
     });
     let deltas = intake.begin(&model, form.stream, turns.collect()).await?;

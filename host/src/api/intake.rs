@@ -92,6 +92,7 @@ impl<'a> Intake<'a> {
         streaming: bool,
         turns: Vec<(Plan, Rules)>,
     ) -> Result<Deltas, ApiError> {
+        self.bound_prompt(&turns)?;
         let estimate = |(_, rules): &(Plan, Rules)| {
             let most = rules.max_tokens.unwrap_or_default();
             rules.prompt_tokens_estimate.saturating_add(most)
@@ -118,6 +119,14 @@ impl<'a> Intake<'a> {
         })
     }
 
+    fn bound_prompt(&self, turns: &[(Plan, Rules)]) -> Result<(), ApiError> {
+        let tokens = turns.first().map(|(_, rules)| rules.prompt_tokens_estimate);
+        match (tokens, self.shared.config.max_prompt_tokens) {
+            (Some(tokens), Some(most)) if tokens > most => Err(too_long(tokens, most)),
+            _ => Ok(()),
+        }
+    }
+
     async fn start(
         &self,
         model: &str,
@@ -141,6 +150,20 @@ pub(super) fn head(id: String, model: String) -> Head {
         created: client::now_ms() / 1_000,
         model,
     }
+}
+
+/// As the gateway's predecessor said it; a provider's own limit is a 400 with the same code.
+fn too_long(tokens: u64, most: u64) -> ApiError {
+    let message = format!(
+        "The context length is exceeded: the prompt has about {tokens} tokens, and this gateway takes {most}."
+    );
+    let error = ApiError::new(
+        403,
+        "tokens_exceeded_error",
+        "context_length_exceeded",
+        message,
+    );
+    error.about("messages")
 }
 
 fn stalled() -> ApiError {

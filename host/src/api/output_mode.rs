@@ -8,10 +8,9 @@ use crate::turn::Textual;
 pub(super) const HEADER: &str = "x-proxy-output-mode";
 
 /// See [`Textual`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputMode {
     /// As text: what clients that describe their tools in the prompt expect.
-    #[default]
     ObsidianXml,
     /// As OpenAI's `tool_calls`.
     OpenaiJson,

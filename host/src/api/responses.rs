@@ -8,6 +8,7 @@ use axum::response::sse::Event;
 use serde_json::{Value, json};
 
 use super::intake::{self, Intake};
+use super::output_mode::{HEADER, OutputMode};
 use super::{Shared, error, sse};
 use crate::openai::responses::{self, Events, Memory, ResponseObject, ResponsesRequest};
 use crate::openai::{ApiError, id};
@@ -25,7 +26,7 @@ pub(super) async fn create(
 
 async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> {
     let (intake, body) = Intake::open(&shared, request).await?;
-    let request = ResponsesRequest::parse(&body)?;
+    let request = ResponsesRequest::parse(&body, &shared.config.reading)?;
     drop(body);
     intake.record.set_label(request.label.clone());
     let past = recall(&shared, &intake.caller, &request)?;
@@ -33,8 +34,14 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
         .resolve(request.model.clone(), request.effort.clone())
         .await?;
     let stream = request.stream;
-    let (plan, rules, context) = request.into_plan(target, past)?;
+    let (plan, mut rules, context) = request.into_plan(target, past)?;
     let head = intake::head(id::response(), model.clone());
+    let mode = OutputMode::of(intake.headers(), shared.config.responses_output_mode);
+    intake.record.add_header(HEADER, mode.name());
+    rules.textual_tools = mode.textual(&head.id, 0);
+    rules
+        .block_delimiter
+        .clone_from(&shared.config.block_delimiter);
     let turns = vec![(plan, rules)];
     let deltas = intake.begin(&model, stream, turns).await?;
     let keep = Keep {

@@ -1,6 +1,6 @@
 //! Reads how the HTTP surface behaves.
 
-use super::read::Reader;
+use super::read::{Reader, switch_word};
 use super::{Environment, env};
 use crate::api;
 use crate::secret::Secret;
@@ -27,9 +27,36 @@ pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> api::Co
         output_mode: reader.choice(
             env::PROXY_OUTPUT_MODE,
             &api::OutputMode::WORDS,
-            api::OutputMode::default(),
+            api::OutputMode::ObsidianXml,
         ),
         metrics: metrics(reader, environment),
+        responses_output_mode: reader.choice(
+            env::PROXY_RESPONSES_OUTPUT_MODE,
+            &api::OutputMode::WORDS,
+            api::OutputMode::OpenaiJson,
+        ),
+        block_delimiter: block_delimiter(reader),
+        responses: reader.switch_on(env::PROXY_ENABLE_RESPONSES),
+        max_prompt_tokens: limit(reader, env::PROXY_MAX_PROMPT_TOKENS),
+        reading: api::Reading {
+            stream: reader.switch(env::PROXY_DEFAULT_STREAM),
+            ignore_instructions: reader.switch(env::PROXY_IGNORE_CLIENT_SYSTEM_PROMPT),
+            response_max_tokens: limit(reader, env::PROXY_RESPONSES_DEFAULT_MAX_TOKENS),
+        },
+    }
+}
+
+/// A number of tokens; 0 is no limit.
+fn limit(reader: &mut Reader<'_>, variable: env::Variable) -> Option<u64> {
+    let tokens = reader.number(variable, 0..=1_000_000_000, 0);
+    (tokens > 0).then_some(tokens)
+}
+
+fn block_delimiter(reader: &mut Reader<'_>) -> Option<String> {
+    let text = reader.text(env::PROXY_TOOL_BLOCK_DELIMITER)?;
+    match switch_word(&text) {
+        Some(blank_line) => blank_line.then(|| "\n\n".to_owned()),
+        None => Some(text.replace("\\n", "\n")),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The environment variables: their names and documentation, and the one place that reads them.
 
+use super::read::Warning;
+
 /// One variable the gateway understands.
 #[derive(Debug, Clone, Copy)]
 pub struct Variable {
@@ -9,6 +11,15 @@ pub struct Variable {
     pub default: &'static str,
     /// What it does, one sentence.
     pub what: &'static str,
+}
+
+impl Variable {
+    /// Its value must not be shown.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        let endings = ["_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_HEADERS"];
+        endings.iter().any(|ending| self.name.ends_with(ending))
+    }
 }
 
 macro_rules! variables {
@@ -26,6 +37,7 @@ variables! {
     PROXY_ENV, "dev", "`dev` or `prod`: which model names are listed, and how strict the start is.";
     PROXY_API_KEY, "a random key, printed at start", "The key clients send as `Authorization: Bearer KEY`. Superseded by an `auth.json`.";
     PROXY_PROTECT_MODELS, "false", "Whether `/v1/models` needs the key, too. Superseded by an `auth.json`.";
+    AUTH_REALM, "api", "The realm named to callers without a right key. Superseded by an `auth.json`.";
     PROXY_TRUST_PROXY, "loopback", "Peers whose `X-Forwarded-…` and `X-Original-…` are believed: `loopback`, `none`, or addresses and CIDRs, comma-separated.";
     PROXY_ENABLE_CORS, "true", "Whether web pages may call at all; see [From a web page](#from-a-web-page).";
     PROXY_CORS_ALLOWED_ORIGINS, "*", "Whose pages: `*` for all (without cookies), or origins as `https://app.example,app://obsidian.md`, comma-separated; `http://localhost` is all its ports.";
@@ -49,8 +61,15 @@ variables! {
     PROXY_TOOL_BLOCK_MAX, "0", "Tool calls after which a turn ends; 0 is no limit.";
     PROXY_SUPPRESS_TAIL_AFTER_TOOLS, "false", "Withholds text that follows a tool call.";
     PROXY_TOOL_BLOCK_DEDUP, "false", "Leaves out a tool call that the turn made before, with the same arguments.";
+    PROXY_TOOL_BLOCK_DELIMITER, "none", "What stands between two `<use_tool>` blocks of an answer's text that follow each other: `true` for a blank line, or the text itself, with `\\n` for a new line. Without it what the model wrote.";
+    PROXY_DEFAULT_STREAM, "false", "Whether a chat request that has no `stream` is answered as a stream.";
+    PROXY_ENABLE_RESPONSES, "true", "Whether `/v1/responses` is there.";
+    PROXY_IGNORE_CLIENT_SYSTEM_PROMPT, "false", "Drops `system` and `developer` messages and `instructions`, unless nothing else was said.";
+    PROXY_MAX_PROMPT_TOKENS, "0", "The longest prompt, at four characters a token; longer ones are refused before the caller's limits are charged. 0 is no limit.";
+    PROXY_RESPONSES_DEFAULT_MAX_TOKENS, "0", "`max_output_tokens` of a `/v1/responses` request that has none; 0 is no limit.";
     PROXY_MAX_CHAT_CHOICES, "5", "The most answers (`n`) a chat request may ask for; each is a turn of its own.";
     PROXY_OUTPUT_MODE, "obsidian-xml", "What becomes of tool calls the model writes as `<use_tool>` text: `obsidian-xml` leaves them text, `openai-json` makes them `tool_calls`. The header `x-proxy-output-mode` overrides it for one request.";
+    PROXY_RESPONSES_OUTPUT_MODE, "openai-json", "The same for `/v1/responses`.";
     PROXY_MAX_BODY_BYTES, "16777216", "The largest request body.";
     PROXY_TIMEOUT_MS, "300000", "The longest a whole answer may take. Code `request_timeout`, as the next four have theirs.";
     PROXY_FIRST_TOKEN_TIMEOUT_MS, "0", "The longest an answer may take to begin, with reasoning or text; 0 is no limit. Code `first_token_timeout`.";
@@ -86,6 +105,32 @@ variables! {
     WORKER_RECYCLE_DISK_MB, "512", "Size of a child's own files at which it does, in MiB.";
 }
 
+/// Where a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The process environment.
+    Environment,
+    /// The `.env` file.
+    File,
+    /// Nobody set it.
+    Default,
+    /// Nobody set it; it was made from other values, or found on this machine.
+    Derived,
+}
+
+impl Origin {
+    /// One word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Environment => "environment",
+            Self::File => ".env",
+            Self::Default => "default",
+            Self::Derived => "derived",
+        }
+    }
+}
+
 /// Where values come from: the process environment, or a map in a test.
 pub trait Vars {
     /// The value, if set and valid Unicode.
@@ -93,6 +138,16 @@ pub trait Vars {
 
     /// Everything, for the child whose environment is chosen from it.
     fn all(&self) -> Vec<(String, String)>;
+
+    /// Where a value that is set comes from.
+    fn origin(&self, _name: &str) -> Origin {
+        Origin::Environment
+    }
+
+    /// What the operator should know of the place itself.
+    fn warning(&self) -> Option<Warning> {
+        None
+    }
 }
 
 /// The process's own environment.

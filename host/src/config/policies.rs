@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
+use super::env::Variable;
 use super::read::Reader;
-use super::{Environment, env};
-use crate::policy;
+use super::{Environment, env, key};
+use crate::policy::{self, Slot};
 use crate::secret::Secret;
 
 /// What the four policies begin with.
@@ -21,29 +22,75 @@ pub(super) struct Policies {
 
 pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> Policies {
     let dir = folder(reader);
-    let has_auth = dir
-        .as_deref()
-        .is_some_and(|dir| dir.join("auth.json").exists() || dir.join("auth.wasm").exists());
+    let source = policy::Source::new(dir.clone(), policy::Defaults::default());
+    let (component, settings) = source.overridden(Slot::Auth);
+    let has_auth = component || settings;
     let key = reader.text(env::PROXY_API_KEY).map(Secret::new);
-    if key.is_none() && !has_auth && environment == Environment::Prod {
-        reader.note(
+    match &key {
+        Some(key) if !settings => key::judge(reader, key, environment),
+        None if !has_auth && environment == Environment::Prod => reader.note(
             env::PROXY_API_KEY,
             "a key, or an auth.json in POLICY_DIR, when PROXY_ENV is prod",
             "none",
-        );
+        ),
+        _ => {}
     }
     let random_key = (key.is_none() && !has_auth).then(|| Secret::random("sk-local-"));
-    let protect_models = reader.switch(env::PROXY_PROTECT_MODELS);
     let defaults = policy::Defaults {
-        auth: auth_settings(key.as_ref().or(random_key.as_ref()), protect_models),
+        auth: auth_settings(reader, key.as_ref().or(random_key.as_ref())),
         model: Map::new(),
         rate_limit: rate_limit_settings(reader),
         tool_stop: tool_stop_settings(reader),
     };
+    warn_of_superseded(reader, &source);
     Policies {
         dir,
         defaults,
         random_key,
+    }
+}
+
+/// The variables that stand for a slot's settings, as long as it has no settings file.
+const STANDING_IN: [(Slot, &[Variable]); 3] = [
+    (
+        Slot::Auth,
+        &[
+            env::PROXY_API_KEY,
+            env::PROXY_PROTECT_MODELS,
+            env::AUTH_REALM,
+        ],
+    ),
+    (
+        Slot::RateLimit,
+        &[
+            env::PROXY_RATE_LIMIT_ENABLED,
+            env::PROXY_RATE_LIMIT_WINDOW_MS,
+            env::PROXY_RATE_LIMIT_MAX,
+            env::PROXY_SSE_MAX_CONCURRENCY,
+        ],
+    ),
+    (
+        Slot::ToolStop,
+        &[
+            env::PROXY_STOP_AFTER_TOOLS,
+            env::PROXY_STOP_AFTER_TOOLS_MODE,
+            env::PROXY_STOP_AFTER_TOOLS_GRACE_MS,
+            env::PROXY_TOOL_BLOCK_MAX,
+            env::PROXY_SUPPRESS_TAIL_AFTER_TOOLS,
+            env::PROXY_TOOL_BLOCK_DEDUP,
+        ],
+    ),
+];
+
+fn warn_of_superseded(reader: &mut Reader<'_>, source: &policy::Source) {
+    for (slot, variables) in STANDING_IN {
+        let (_, settings) = source.overridden(slot);
+        for variable in variables.iter().filter(|_| settings) {
+            if reader.is_set(*variable) {
+                let what = format!("has no effect: POLICY_DIR has settings for {slot}");
+                reader.warn(variable.name, what);
+            }
+        }
     }
 }
 
@@ -59,13 +106,26 @@ fn folder(reader: &mut Reader<'_>) -> Option<PathBuf> {
     Some(dir)
 }
 
-fn auth_settings(key: Option<&Secret>, protect_models: bool) -> Map<String, Value> {
+fn auth_settings(reader: &mut Reader<'_>, key: Option<&Secret>) -> Map<String, Value> {
+    let protect_models = reader.switch(env::PROXY_PROTECT_MODELS);
     let keys: Vec<_> = key
         .map(|key| json!({"sha256": key.fingerprint(), "id": "default"}))
         .into_iter()
         .collect();
     let anonymous: &[&str] = if protect_models { &[] } else { &["/v1/models"] };
-    object(json!({"keys": keys, "anonymous": anonymous}))
+    object(json!({"keys": keys, "anonymous": anonymous, "realm": realm(reader)}))
+}
+
+fn realm(reader: &mut Reader<'_>) -> String {
+    let realm = reader
+        .text(env::AUTH_REALM)
+        .unwrap_or_else(|| "api".to_owned());
+    let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && !b"\"\\".contains(&byte);
+    if !realm.bytes().all(is_plain) {
+        let expected = "printable ASCII without quotes and backslashes";
+        reader.note(env::AUTH_REALM, expected, format!("`{realm}`"));
+    }
+    realm
 }
 
 fn rate_limit_settings(reader: &mut Reader<'_>) -> Map<String, Value> {

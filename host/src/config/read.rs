@@ -17,8 +17,19 @@ pub struct Problem {
     pub found: String,
 }
 
+/// Something that is not wrong, but hardly meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: {what}")]
+pub struct Warning {
+    /// The variable, or the file.
+    pub name: String,
+    /// What is to be known of it, and done about it.
+    pub what: String,
+}
+
 pub(super) struct Reader<'a> {
     vars: &'a dyn Vars,
+    pub(super) warnings: Vec<Warning>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -26,6 +37,7 @@ impl<'a> Reader<'a> {
     pub(super) fn new(vars: &'a dyn Vars) -> Self {
         Self {
             vars,
+            warnings: Vec::new(),
             problems: Vec::new(),
         }
     }
@@ -41,6 +53,17 @@ impl<'a> Reader<'a> {
             expected: expected.into(),
             found: found.into(),
         });
+    }
+
+    pub(super) fn warn(&mut self, name: impl Into<String>, what: impl Into<String>) {
+        self.warnings.push(Warning {
+            name: name.into(),
+            what: what.into(),
+        });
+    }
+
+    pub(super) fn is_set(&self, variable: Variable) -> bool {
+        self.vars.get(variable.name).is_some()
     }
 
     /// A set value, blanks trimmed. One that is set but empty is a mistake: it is rarely meant.
@@ -105,14 +128,11 @@ impl<'a> Reader<'a> {
 
     fn set_switch(&mut self, variable: Variable) -> Option<bool> {
         let text = self.text(variable)?;
-        match text.to_ascii_lowercase().as_str() {
-            "1" | "true" | "yes" | "on" => Some(true),
-            "0" | "false" | "no" | "off" => Some(false),
-            _ => {
-                self.note(variable, "true or false", format!("`{text}`"));
-                None
-            }
+        let word = switch_word(&text);
+        if word.is_none() {
+            self.note(variable, "true or false", format!("`{text}`"));
         }
+        word
     }
 
     /// One of some words, in any case; the first is the default.
@@ -145,5 +165,14 @@ impl<'a> Reader<'a> {
             .filter(|item| !item.is_empty())
             .map(str::to_owned)
             .collect()
+    }
+}
+
+/// The words for yes and no.
+pub(super) fn switch_word(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Some(true),
+        "0" | "false" | "no" | "off" => Some(false),
+        _ => None,
     }
 }

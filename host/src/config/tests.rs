@@ -1,5 +1,7 @@
 //! What an environment becomes, and which mistakes are told.
 
+mod told;
+
 use std::collections::HashMap;
 
 use super::*;

@@ -11,7 +11,7 @@ pub use completion::Completion;
 use super::draft::Draft;
 use super::format::Format;
 use super::json::Object;
-use super::{ApiError, Label, Target, members};
+use super::{ApiError, Label, Reading, Target, members};
 use crate::codex::{Item, Plan};
 use crate::turn::{Finish, Rules};
 
@@ -59,7 +59,7 @@ impl ChatRequest {
     ///
     /// # Errors
     /// 400, naming the member at fault.
-    pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
+    pub fn parse(body: &[u8], reading: &Reading) -> Result<Self, ApiError> {
         let mut body = Object::from_body(body)?;
         let label = Label::of(&body);
         refuse_unsupported(&mut body)?;
@@ -77,12 +77,13 @@ impl ChatRequest {
             members::read_verbosity(&mut body)?,
             members::read_service_tier(&mut body)?,
         );
+        draft.heed(reading);
         Ok(Self {
             model,
             label,
             effort,
             form: Form {
-                stream,
+                stream: stream.unwrap_or(reading.stream),
                 include_usage,
                 functions,
                 choices,

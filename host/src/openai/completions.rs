@@ -63,7 +63,7 @@ impl CompletionRequest {
             model,
             label,
             form: Form {
-                stream,
+                stream: stream.unwrap_or(false),
                 include_usage,
             },
             history: history.into_iter().collect(),

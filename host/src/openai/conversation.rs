@@ -51,6 +51,23 @@ pub(super) fn instruction(text: String) -> Item {
     }
 }
 
+/// Leaves out the instructions, unless nothing else was said.
+pub(super) fn without_instructions(mut items: Vec<Item>) -> Vec<Item> {
+    let is_instruction = |item: &Item| {
+        matches!(
+            item,
+            Item::Message {
+                role: Role::Developer,
+                ..
+            }
+        )
+    };
+    if !items.iter().all(is_instruction) {
+        items.retain(|item| !is_instruction(item));
+    }
+    items
+}
+
 /// A call the model made.
 pub(super) fn call(id: String, name: String, arguments: String) -> Item {
     Item::Call {
@@ -76,22 +93,22 @@ pub(super) fn arguments_or_empty_object(arguments: String) -> String {
     }
 }
 
-/// Bytes of all text and calls.
-pub(super) fn text_bytes(items: &[Item]) -> u64 {
-    let bytes = items.iter().map(|item| match item {
+/// Characters of all text and calls.
+pub(super) fn characters(items: &[Item]) -> u64 {
+    let count = items.iter().map(|item| match item {
         Item::Message { parts, .. } | Item::CallOutput { parts, .. } => {
-            parts.iter().map(part_bytes).sum()
+            parts.iter().map(characters_of).sum()
         }
         Item::Call {
             name, arguments, ..
-        } => name.len() + arguments.len(),
+        } => name.chars().count() + arguments.chars().count(),
     });
-    bytes.sum::<usize>() as u64
+    count.sum::<usize>() as u64
 }
 
-fn part_bytes(part: &Part) -> usize {
+fn characters_of(part: &Part) -> usize {
     match part {
-        Part::Text(text) => text.len(),
+        Part::Text(text) => text.chars().count(),
         Part::Image { .. } => 0,
     }
 }

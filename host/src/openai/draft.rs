@@ -1,11 +1,14 @@
 //! A request as Codex will be asked it, while the model is not decided yet.
 
-use super::Target;
-use super::conversation::{instruction, text_bytes};
+use super::conversation::{characters, instruction, without_instructions};
 use super::format::Format;
 use super::tools::Offer;
+use super::{Reading, Target};
 use crate::codex::{Item, Plan};
-use crate::turn::{BYTES_PER_TOKEN, Rules};
+use crate::turn::Rules;
+
+/// Characters a token of a prompt is taken to have.
+const CHARACTERS_PER_TOKEN: u64 = 4;
 
 /// All but the model and the conversation.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -14,6 +17,7 @@ pub(super) struct Draft {
     rules: Rules,
     /// What Codex can only be told in words, at the end of the conversation.
     closing: Vec<Item>,
+    ignore_instructions: bool,
 }
 
 impl Draft {
@@ -34,6 +38,7 @@ impl Draft {
                 ..Plan::default()
             },
             closing: closing.collect(),
+            ignore_instructions: false,
         }
     }
 
@@ -54,13 +59,21 @@ impl Draft {
         };
     }
 
-    /// The tokens a prompt with this conversation probably has: four bytes of text each.
+    /// What the operator decided: about all that is asked but the closing words, which are ours.
+    pub(super) fn heed(&mut self, reading: &Reading) {
+        self.ignore_instructions = reading.ignore_instructions;
+    }
+
+    /// The tokens a prompt with this conversation probably has.
     fn estimate_tokens(&self, history: &[Item]) -> u64 {
-        (text_bytes(history) + text_bytes(&self.closing)).div_ceil(BYTES_PER_TOKEN)
+        (characters(history) + characters(&self.closing)).div_ceil(CHARACTERS_PER_TOKEN)
     }
 
     /// What to ask Codex, and what is left for us to enforce.
     pub(super) fn into_plan(self, mut history: Vec<Item>, target: Target) -> (Plan, Rules) {
+        if self.ignore_instructions {
+            history = without_instructions(history);
+        }
         let rules = Rules {
             prompt_tokens_estimate: self.estimate_tokens(&history),
             ..self.rules

@@ -5,9 +5,9 @@ use serde_json::Value;
 use super::ApiError;
 use super::json::{self, Object};
 
-/// Takes `stream` and the wish for usage at the stream's end.
-pub(super) fn read_streaming(body: &mut Object) -> Result<(bool, bool), ApiError> {
-    let stream = body.boolean("stream")?.unwrap_or(false);
+/// Takes `stream`, which may not be said, and the wish for usage at the stream's end.
+pub(super) fn read_streaming(body: &mut Object) -> Result<(Option<bool>, bool), ApiError> {
+    let stream = body.boolean("stream")?;
     // Some clients of the gateway's predecessor have it at the top.
     let at_top = body.take("include_usage") == Some(Value::Bool(true));
     let include_usage = match body.object("stream_options")? {

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::Reading;
 use super::chat::ChatRequest;
 use super::completions::CompletionRequest;
 use super::responses::ResponsesRequest;
@@ -40,15 +41,20 @@ fn with_nulls(plain: &Value, members: &str) -> Vec<Vec<u8>> {
 #[test]
 fn null_is_as_good_as_absent_in_every_dialect() {
     let chat = json!({"messages": [{"role": "user", "content": "hi"}]});
-    let plain = ChatRequest::parse(chat.to_string().as_bytes());
+    let plain = ChatRequest::parse(chat.to_string().as_bytes(), &Reading::default());
     for body in with_nulls(&chat, CHAT) {
-        assert_eq!(ChatRequest::parse(&body), plain, "{}", body.escape_ascii());
+        assert_eq!(
+            ChatRequest::parse(&body, &Reading::default()),
+            plain,
+            "{}",
+            body.escape_ascii()
+        );
     }
     let responses = json!({"input": "hi"});
-    let plain = ResponsesRequest::parse(responses.to_string().as_bytes());
+    let plain = ResponsesRequest::parse(responses.to_string().as_bytes(), &Reading::default());
     for body in with_nulls(&responses, RESPONSES) {
         assert_eq!(
-            ResponsesRequest::parse(&body),
+            ResponsesRequest::parse(&body, &Reading::default()),
             plain,
             "{}",
             body.escape_ascii()
@@ -87,7 +93,7 @@ fn null_within_a_member_is_as_good_as_absent() {
         "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {}, "strict": null, "description": null}},
         "reasoning": {"effort": null, "summary": null},
     });
-    ChatRequest::parse(body.to_string().as_bytes()).expect("a request");
+    ChatRequest::parse(body.to_string().as_bytes(), &Reading::default()).expect("a request");
     let format = json!({"type": "json_schema", "name": "n", "schema": {}, "strict": null, "description": null});
     let body = json!({
         "input": [
@@ -99,5 +105,5 @@ fn null_within_a_member_is_as_good_as_absent() {
         "text": {"format": format, "verbosity": null},
         "reasoning": {"effort": null, "summary": null, "generate_summary": null},
     });
-    ResponsesRequest::parse(body.to_string().as_bytes()).expect("a request");
+    ResponsesRequest::parse(body.to_string().as_bytes(), &Reading::default()).expect("a request");
 }

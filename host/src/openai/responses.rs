@@ -18,7 +18,7 @@ use super::draft::Draft;
 use super::format::Format;
 use super::json::Object;
 use super::tools::{Offer, Shape, Spelling};
-use super::{ApiError, Label, Target, conversation, members};
+use super::{ApiError, Label, Reading, Target, conversation, members};
 use crate::codex::{Item, Plan};
 use crate::turn::Rules;
 
@@ -68,7 +68,7 @@ impl ResponsesRequest {
     ///
     /// # Errors
     /// 400, naming the member at fault.
-    pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
+    pub fn parse(body: &[u8], reading: &Reading) -> Result<Self, ApiError> {
         let mut body = Object::from_body(body)?;
         let label = Label::of(&body);
         refuse_unsupported(&mut body)?;
@@ -85,7 +85,9 @@ impl ResponsesRequest {
             Ok(format)
         })?;
         let mut draft = Draft::new(read_tools(&mut body)?, format);
-        draft.limit(Vec::new(), echo.max_output_tokens);
+        let most = echo.max_output_tokens.or(reading.response_max_tokens);
+        draft.limit(Vec::new(), most);
+        draft.heed(reading);
         draft.tune(echo.text.verbosity, Some(echo.service_tier));
         Ok(Self {
             model,

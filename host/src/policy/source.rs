@@ -3,20 +3,17 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Slot;
-use super::component::{Candidate, Instances, Options};
-use super::engine::MAX_MEMORY;
+use super::component::Candidate;
 use super::fault::{Problem, Refusal};
-use super::guest::Limits;
 use super::live::Refusals;
+use super::manifest::{Entry, MANIFEST, Manifest};
 
-/// Beside the components; optional.
-const MANIFEST: &str = "policies.toml";
 /// No policy is larger (JavaScript and Python ones have some ten million bytes).
 const MAX_FILE: u64 = 64 << 20;
 
@@ -55,46 +52,6 @@ pub struct Source {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Signature(Vec<(PathBuf, u64, Option<SystemTime>, u64)>);
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Manifest {
-    auth: Option<Entry>,
-    model: Option<Entry>,
-    rate_limit: Option<Entry>,
-    tool_stop: Option<Entry>,
-}
-
-/// One slot's table in `policies.toml`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    component: Option<String>,
-    settings: Option<String>,
-    instances: Option<Instances>,
-    #[serde(default)]
-    grants: Vec<Grant>,
-    memory_mib: Option<usize>,
-    deadline_ms: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Grant {
-    Credential,
-}
-
-impl Manifest {
-    fn take(&mut self, slot: Slot) -> Entry {
-        match slot {
-            Slot::Auth => self.auth.take(),
-            Slot::Model => self.model.take(),
-            Slot::RateLimit => self.rate_limit.take(),
-            Slot::ToolStop => self.tool_stop.take(),
-        }
-        .unwrap_or_default()
-    }
-}
-
 impl Source {
     /// `folder` is the operator's, if any.
     #[must_use]
@@ -108,12 +65,30 @@ impl Source {
         self.folder.as_deref()
     }
 
+    /// Whether a slot has a component in the folder, and whether it has settings there; neither if that cannot be known.
+    #[must_use]
+    pub fn overridden(&self, slot: Slot) -> (bool, bool) {
+        let mut manifest = Manifest::read(self.folder.as_deref()).unwrap_or_default();
+        let Entry {
+            component,
+            settings,
+            ..
+        } = manifest.take(slot);
+        let is_there = |named: Option<String>, extension: &str| {
+            let name = named.unwrap_or_else(|| format!("{slot}.{extension}"));
+            let folder = self.folder.as_deref();
+            folder.is_some_and(|folder| folder.join(name).exists())
+        };
+        (is_there(component, "wasm"), is_there(settings, "json"))
+    }
+
     /// Reads everything there is to prepare.
     ///
     /// # Errors
     /// All files that cannot be read or make no sense.
     pub fn read(&self, facts: &Facts) -> Result<[Candidate; 4], Refusals> {
-        let mut manifest = self.manifest().map_err(|refusal| Refusals(vec![refusal]))?;
+        let mut manifest =
+            Manifest::read(self.folder.as_deref()).map_err(|refusal| Refusals(vec![refusal]))?;
         let [auth, model, rate_limit, tool_stop] =
             Slot::ALL.map(|slot| self.candidate(slot, manifest.take(slot), facts));
         match (auth, model, rate_limit, tool_stop) {
@@ -138,37 +113,8 @@ impl Source {
             .unwrap_or_default()
     }
 
-    fn manifest(&self) -> Result<Manifest, Refusal> {
-        let refuse = |problem| Refusal {
-            file: MANIFEST.to_owned(),
-            slot: Slot::Auth,
-            problem,
-        };
-        let Some(folder) = &self.folder else {
-            return Ok(Manifest::default());
-        };
-        if let Err(error) = std::fs::read_dir(folder) {
-            let file = folder.display().to_string();
-            return Err(Refusal {
-                file,
-                slot: Slot::Auth,
-                problem: Problem::Unreadable(error.to_string()),
-            });
-        }
-        match std::fs::read_to_string(folder.join(MANIFEST)) {
-            Ok(text) => toml::from_str(&text).map_err(|error| {
-                refuse(Problem::Manifest(format!(
-                    "tables auth, model, rate-limit, tool-stop; found: {}",
-                    error.message()
-                )))
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Manifest::default()),
-            Err(error) => Err(refuse(Problem::Unreadable(error.to_string()))),
-        }
-    }
-
     fn candidate(&self, slot: Slot, entry: Entry, facts: &Facts) -> Result<Candidate, Refusal> {
-        let options = options(&entry).map_err(|problem| Refusal {
+        let options = entry.options().map_err(|problem| Refusal {
             file: MANIFEST.to_owned(),
             slot,
             problem,
@@ -281,41 +227,6 @@ fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
     }
 }
 
-fn options(entry: &Entry) -> Result<Options, Problem> {
-    let default = Limits::default();
-    let memory = entry
-        .memory_mib
-        .map_or(default.memory, |mib| mib.saturating_mul(1 << 20));
-    if memory == 0 || memory > MAX_MEMORY {
-        return Err(Problem::Manifest(format!(
-            "memory_mib from 1 to {}, found {}",
-            MAX_MEMORY >> 20,
-            memory >> 20
-        )));
-    }
-    let deadline = entry
-        .deadline_ms
-        .map_or(default.deadline, Duration::from_millis);
-    if deadline < Duration::from_millis(2) || deadline > Duration::from_secs(10) {
-        return Err(Problem::Manifest(format!(
-            "deadline_ms from 2 to 10000, found {}",
-            deadline.as_millis()
-        )));
-    }
-    let limits = Limits {
-        memory,
-        deadline,
-        wall: default.wall.max(deadline * 10),
-        ..default
-    };
-    let credential = entry.grants.contains(&Grant::Credential);
-    Ok(Options {
-        instances: entry.instances.unwrap_or(Instances::Frozen),
-        credential,
-        limits,
-    })
-}
-
 #[cfg(unix)]
 fn inode(metadata: &std::fs::Metadata) -> u64 {
     std::os::unix::fs::MetadataExt::ino(metadata)
@@ -353,6 +264,7 @@ fn builtin(slot: Slot) -> &'static [u8] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::component::Instances;
     use super::*;
 
     fn read(files: &[(&str, &str)]) -> Result<[Candidate; 4], Refusals> {
@@ -413,6 +325,21 @@ mod tests {
         assert_eq!(auth.options.instances, Instances::Warm);
         assert!(auth.options.credential);
         assert_eq!(auth.options.limits.memory, 64 << 20);
+    }
+
+    #[test]
+    fn what_overrides_a_slot_is_found_under_its_own_name_or_the_one_it_was_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let source = Source::new(Some(folder.path().to_owned()), Defaults::default());
+        assert_eq!(source.overridden(Slot::Auth), (false, false));
+        write("auth.wasm", "");
+        write("callers.json", "");
+        assert_eq!(source.overridden(Slot::Auth), (true, false));
+        write("policies.toml", "[auth]\nsettings = \"callers.json\"");
+        assert_eq!(source.overridden(Slot::Auth), (true, true));
+        assert_eq!(source.overridden(Slot::Model), (false, false));
     }
 
     #[test]

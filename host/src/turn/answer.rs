@@ -14,6 +14,7 @@ use crate::codex::Usage;
 pub(super) struct Answer {
     stop: Search,
     tail: Tail,
+    gap: Gap,
     /// Bytes of text the client may still be given.
     room: Option<usize>,
     meter: Meter,
@@ -38,6 +39,15 @@ enum Tail {
     Dropped,
 }
 
+/// What stands between two blocks that follow each other.
+#[derive(Debug, Default)]
+struct Gap {
+    /// Instead of white space; absent: what the model wrote.
+    delimiter: Option<String>,
+    /// The white space since the last block, as long as there is nothing else.
+    blank: Option<String>,
+}
+
 /// A call as the model made it.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -54,6 +64,10 @@ impl Answer {
         Self {
             stop: Search::new(&rules.stop),
             tail: Tail::default(),
+            gap: Gap {
+                delimiter: rules.block_delimiter.clone(),
+                blank: None,
+            },
             room: rules.max_tokens.map(room),
             meter: Meter::new(rules.prompt_tokens_estimate),
             calls: 0,
@@ -179,7 +193,13 @@ impl Answer {
     /// Adds a block that was admitted.
     pub(super) fn add_block(&mut self, block: String, out: &mut Vec<Output>) {
         self.show_tail(out);
+        if self.gap.blank.take().is_some()
+            && let Some(delimiter) = self.gap.delimiter.clone()
+        {
+            self.show(delimiter, out);
+        }
         self.show(block, out);
+        self.gap.blank = self.gap.delimiter.is_some().then(String::new);
     }
 
     /// From here on text is only shown if another call follows.
@@ -194,15 +214,21 @@ impl Answer {
         self.tail = Tail::Dropped;
     }
 
-    /// Adds what was held back for the case that it became a stop sequence.
+    /// Adds what was held back for the case that it became a stop sequence, or stood before another block.
     pub(super) fn release(&mut self, out: &mut Vec<Output>) {
+        self.release_search(out);
+        let blank = self.gap.blank.take().unwrap_or_default();
+        self.show(blank, out);
+    }
+
+    fn release_search(&mut self, out: &mut Vec<Output>) {
         let text = self.stop.flush();
         self.show(text, out);
     }
 
     /// A call is kept: what was held back or withheld comes before it.
     fn show_tail(&mut self, out: &mut Vec<Output>) {
-        self.release(out);
+        self.release_search(out);
         if let Tail::Withheld(text) = std::mem::take(&mut self.tail) {
             self.show(text, out);
         }
@@ -216,6 +242,14 @@ impl Answer {
     fn show(&mut self, mut text: String, out: &mut Vec<Output>) {
         if text.is_empty() || self.cut.is_some() || matches!(self.tail, Tail::Dropped) {
             return;
+        }
+        if let Some(mut blank) = self.gap.blank.take() {
+            blank.push_str(&text);
+            if blank.trim().is_empty() {
+                self.gap.blank = Some(blank);
+                return;
+            }
+            text = blank;
         }
         self.sent = true;
         self.spoken = true;

@@ -117,7 +117,7 @@ impl Default for Script {
 }
 
 impl Script {
-    /// The script in the last user message of the injected items, or the default.
+    /// The script in the last user message of the injected items, or in `fake-turn.json`, or the default.
     ///
     /// A script with a mistake ends the process: a test that misspells a member shall not pass.
     pub(crate) fn asked_for(items: &[Value]) -> Self {
@@ -134,8 +134,13 @@ impl Script {
             Ok(Value::Object(mut members)) if members.contains_key("fake") => {
                 serde_json::from_value(members["fake"].take()).expect("a script for fake-codex")
             }
-            _ => Self::default(),
+            _ => Self::of_home().unwrap_or_default(),
         }
+    }
+
+    fn of_home() -> Option<Self> {
+        let text = std::fs::read_to_string(journal::home()?.join("fake-turn.json")).ok()?;
+        Some(serde_json::from_str(&text).expect("fake-turn.json"))
     }
 
     /// The messages: the deltas of each, and how often they are sent.

@@ -10,7 +10,7 @@ use super::*;
 use crate::codex::{Item, Part, Role};
 
 fn parse(body: &Value) -> ChatRequest {
-    ChatRequest::parse(body.to_string().as_bytes())
+    ChatRequest::parse(body.to_string().as_bytes(), &Reading::default())
         .unwrap_or_else(|error| panic!("{error}: {body}"))
 }
 
@@ -67,7 +67,7 @@ const VALUE: &str = "invalid_value";
 const MISSING: &str = "missing_required_parameter";
 
 fn refusal(body: &Value) -> ApiError {
-    match ChatRequest::parse(body.to_string().as_bytes()) {
+    match ChatRequest::parse(body.to_string().as_bytes(), &Reading::default()) {
         Err(error) => error,
         Ok(request) => panic!("{body} is read as {request:?}"),
     }
@@ -273,13 +273,13 @@ fn a_body_that_is_no_json_object_is_refused() {
         (b"\"text\"", TYPE, "an object, but it is a string"),
         (b"null", TYPE, "an object, but it is null"),
     ] {
-        let error = ChatRequest::parse(body).expect_err("a refusal");
+        let error = ChatRequest::parse(body, &Reading::default()).expect_err("a refusal");
         let found = (error.status, &*error.code, error.param.as_deref());
         assert_eq!(found, (400, code, None));
         assert!(error.message.contains(says), "{error}");
     }
     let deep = format!("{{\"messages\":{}", "[".repeat(100_000));
-    let error = ChatRequest::parse(deep.as_bytes()).expect_err("a refusal");
+    let error = ChatRequest::parse(deep.as_bytes(), &Reading::default()).expect_err("a refusal");
     assert_eq!(error.code, "invalid_json");
 }
 

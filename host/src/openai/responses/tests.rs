@@ -23,7 +23,7 @@ fn body_with(members: &Value) -> Value {
 }
 
 fn parse(body: &Value) -> Result<ResponsesRequest, ApiError> {
-    ResponsesRequest::parse(body.to_string().as_bytes())
+    ResponsesRequest::parse(body.to_string().as_bytes(), &Reading::default())
 }
 
 fn hi_with(members: &Value) -> ResponsesRequest {

@@ -171,10 +171,10 @@ fn the_prompts_tokens_are_estimated_from_its_text() {
         {"role": "assistant", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c", "content": "日本"},
     ]);
-    // 8 + 4 + (4 + 7) + 6 bytes
+    // 8 + 4 + (4 + 7) + 2 characters
     let request = parse(&json!({ "messages": messages }));
     let (_, rules) = request.into_plan(Target::default());
-    assert_eq!(rules.prompt_tokens_estimate, 8);
+    assert_eq!(rules.prompt_tokens_estimate, 7);
 }
 
 #[test]
@@ -327,4 +327,43 @@ fn calls_and_outputs_that_do_not_fit_are_refused() {
         ),
         (nameless, VALUE, "messages[0].name"),
     ]);
+}
+
+#[test]
+fn instructions_are_left_out_if_the_operator_says_so_and_something_else_is_said() {
+    let reading = Reading {
+        ignore_instructions: true,
+        ..Reading::default()
+    };
+    let history = |messages: Value| {
+        let body = json!({"messages": messages, "response_format": {"type": "json_object"}});
+        let request = ChatRequest::parse(body.to_string().as_bytes(), &reading);
+        let (plan, rules) = request.expect("a request").into_plan(Target::default());
+        (plan.history, rules.prompt_tokens_estimate)
+    };
+    let both = history(json!([
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "hi"},
+        {"role": "developer", "content": "Be kind."},
+    ]));
+    let without = history(json!([{"role": "user", "content": "hi"}]));
+    assert_eq!(both, without);
+    assert_eq!(without.0.len(), 2, "what we add ourselves stays");
+    let alone = history(json!([{"role": "system", "content": "Be brief."}])).0;
+    assert_eq!(alone.first(), Some(&says(Role::Developer, "Be brief.")));
+}
+
+#[test]
+fn a_request_that_does_not_say_is_streamed_if_the_operator_says_so() {
+    let reading = Reading {
+        stream: true,
+        ..Reading::default()
+    };
+    let stream = |members: &Value| {
+        let body = body_with(members).to_string();
+        let request = ChatRequest::parse(body.as_bytes(), &reading);
+        request.expect("a request").form.stream
+    };
+    assert!(stream(&json!({})));
+    assert!(!stream(&json!({"stream": false})));
 }

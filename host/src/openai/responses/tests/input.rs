@@ -227,3 +227,22 @@ fn parts_that_codex_cannot_take_are_refused() {
         assert_input_refused(&[(input, code, &param)]);
     }
 }
+
+#[test]
+fn what_the_operator_decided_holds_where_the_request_does_not_say() {
+    let reading = Reading {
+        ignore_instructions: true,
+        response_max_tokens: Some(9),
+        ..Reading::default()
+    };
+    let planned = |members: &Value| {
+        let body = body_with(members).to_string();
+        let request = ResponsesRequest::parse(body.as_bytes(), &reading).expect("a request");
+        planned(request)
+    };
+    let (plan, rules, _) = planned(&json!({"instructions": "Be brief."}));
+    assert_eq!(plan.history.len(), 1);
+    assert_eq!(rules.max_tokens, Some(9));
+    let (_, rules, _) = planned(&json!({"max_output_tokens": 20}));
+    assert_eq!(rules.max_tokens, Some(20));
+}

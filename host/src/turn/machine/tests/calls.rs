@@ -334,3 +334,26 @@ fn a_written_call_becomes_a_call_where_the_client_wants_that() {
         assert_eq!(calls, [["call_x_0", "f", r#"{"q":"1"}"#]], "cut at {at}");
     }
 }
+
+#[test]
+fn a_delimiter_stands_between_blocks_that_follow_each_other_and_nowhere_else() {
+    let f = "<use_tool name=\"f\">1</use_tool>";
+    let rules = || Rules {
+        block_delimiter: Some("--".to_owned()),
+        ..textual()
+    };
+    let follow = |between: &[&str]| {
+        let mut words = vec!["a ", f];
+        words.extend(between);
+        words.extend([f, " \n", ":completed"]);
+        told(&play(rules(), &words))
+    };
+    for blank in [&[][..], &["\n"], &[" ", "\n\n"]] {
+        assert_eq!(follow(blank), format!("a {f}--{f} \n#Stop"), "{blank:?}");
+    }
+    for said in [&["\nthen\n"][..], &["\n", "then", "\n"]] {
+        assert_eq!(follow(said), format!("a {f}\nthen\n{f} \n#Stop"));
+    }
+    let plain = told(&play(textual(), &[f, "\n", f, ":completed"]));
+    assert_eq!(plain, format!("{f}\n{f}#Stop"));
+}

@@ -1,0 +1,78 @@
+//! What holds, and where each value comes from: for an operator who wonders.
+
+use std::fmt;
+
+use super::env::{ALL, Origin, Variable, Vars};
+use super::{Codex, Config, env};
+
+/// One variable as it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The variable.
+    pub name: &'static str,
+    /// Where its value comes from.
+    pub origin: Origin,
+    /// The value, a secret masked; without one the words of [`Variable::default`].
+    pub value: String,
+}
+
+/// A line: name, origin and value in columns.
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let widest = ALL.iter().map(|variable| variable.name.len()).max();
+        let width = widest.unwrap_or_default();
+        write!(
+            f,
+            "{:width$}  {:11}  {}",
+            self.name,
+            self.origin.name(),
+            self.value
+        )
+    }
+}
+
+impl Config {
+    /// All variables, in README's order, as they hold in this configuration, which was read from `vars`.
+    #[must_use]
+    pub fn settings(&self, vars: &dyn Vars) -> Vec<Setting> {
+        let setting = |variable: &Variable| {
+            let set = vars.get(variable.name);
+            let origin = match &set {
+                Some(_) => vars.origin(variable.name),
+                None => Origin::Default,
+            };
+            let value = match set {
+                Some(_) if variable.is_secret() => "***".to_owned(),
+                Some(value) => value.trim().to_owned(),
+                None => variable.default.to_owned(),
+            };
+            let (origin, value) = self.derived(variable, origin).unwrap_or((origin, value));
+            Setting {
+                name: variable.name,
+                origin,
+                value,
+            }
+        };
+        ALL.iter().map(setting).collect()
+    }
+
+    /// What was made of other values, or found on this machine.
+    fn derived(&self, variable: &Variable, origin: Origin) -> Option<(Origin, String)> {
+        let derived = |value: String| Some((Origin::Derived, value));
+        match (&self.codex, variable.name) {
+            (Codex::Program(config, _), name) if name == env::CODEX_BIN.name => {
+                derived(config.bin.display().to_string())
+            }
+            (Codex::Demo, name) if name == env::CODEX_BIN.name => {
+                derived("none: the built-in demo answers".to_owned())
+            }
+            (_, name) if name == env::PROXY_API_KEY.name && origin == Origin::Default => {
+                match self.random_key {
+                    Some(_) => None,
+                    None => derived("none: POLICY_DIR says who may call".to_owned()),
+                }
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What an operator is told: of variables that mean nothing, of keys, of defaults, and of what holds.
+
+use super::*;
+
+/// Every name of the predecessor's documentation. What is missing belongs to nobody.
+const PREDECESSOR: &str = "
+    PORT PROXY_HOST PROXY_API_KEY PROXY_ENV NODE_ENV PROXY_PROTECT_MODELS PROXY_TRUST_PROXY CODEX_MODEL CODEX_BIN CODEX_HOME
+    CODEX_FORCE_PROVIDER PROXY_SANDBOX_MODE PROXY_CODEX_WORKDIR PROXY_APPROVAL_POLICY CODEX_APPROVAL_POLICY
+    PROXY_USE_APP_SERVER PROXY_ENABLE_RESPONSES PROXY_DEFAULT_STREAM PROXY_SSE_KEEPALIVE_MS PROXY_SSE_MAX_CONCURRENCY
+    PROXY_KILL_ON_DISCONNECT PROXY_STOP_AFTER_TOOLS PROXY_STOP_AFTER_TOOLS_MODE PROXY_STOP_AFTER_TOOLS_GRACE_MS
+    PROXY_SUPPRESS_TAIL_AFTER_TOOLS PROXY_TOOL_BLOCK_MAX PROXY_TOOL_BLOCK_DEDUP PROXY_TOOL_BLOCK_DELIMITER
+    PROXY_ENABLE_PARALLEL_TOOL_CALLS PROXY_OUTPUT_MODE PROXY_RESPONSES_OUTPUT_MODE PROXY_RESPONSES_DEFAULT_MAX_TOKENS
+    PROXY_COPILOT_AUTO_DETECT PROXY_AUTH_LOGIN_URL PROXY_AUTH_LOGIN_URL_MODE PROXY_IGNORE_CLIENT_SYSTEM_PROMPT
+    PROXY_TITLE_GEN_INTERCEPT PROXY_TITLE_SUMMARY_EXEC_MODEL PROXY_TITLE_SUMMARY_EXEC_REASONING_EFFORT
+    PROXY_INGRESS_GUARDRAIL PROXY_SANITIZE_METADATA PROXY_TIMEOUT_MS PROXY_IDLE_TIMEOUT_MS PROXY_PROTO_IDLE_MS
+    PROXY_STREAM_IDLE_TIMEOUT_MS PROXY_NONSTREAM_TRUNCATE_AFTER_MS PROXY_MAX_PROMPT_TOKENS PROXY_MAX_CHAT_CHOICES
+    PROXY_RATE_LIMIT_ENABLED PROXY_RATE_LIMIT_WINDOW_MS PROXY_RATE_LIMIT_MAX PROXY_ENABLE_CORS PROXY_CORS_ALLOWED_ORIGINS
+    PROXY_LOG_CORS_ORIGIN PROXY_ENABLE_METRICS PROXY_METRICS_ALLOW_UNAUTH PROXY_METRICS_ALLOW_LOOPBACK PROXY_METRICS_TOKEN
+    PROXY_MAINTENANCE_MODE PROXY_USAGE_ALLOW_UNAUTH PROXY_TEST_ENDPOINTS PROXY_TEST_ALLOW_REMOTE PROXY_DEBUG_PROTO
+    PROXY_LOG_PROTO PROXY_TRACE_REQUIRED PROXY_TRACE_BODY_LIMIT PROXY_DEBUG_WIRE TOKEN_LOG_PATH PROTO_LOG_PATH
+    SANITIZER_LOG_PATH SANITIZER_LOG_BASE_DIR PROXY_CAPTURE_CHAT_TRANSCRIPTS PROXY_CAPTURE_CHAT_DIR
+    PROXY_CAPTURE_CHAT_RAW_TRANSCRIPTS PROXY_CAPTURE_CHAT_RAW_DIR PROXY_CAPTURE_RESPONSES_TRANSCRIPTS
+    PROXY_CAPTURE_RESPONSES_DIR PROXY_CAPTURE_RESPONSES_RAW_TRANSCRIPTS PROXY_CAPTURE_RESPONSES_RAW_DIR PROXY_ENABLE_OTEL
+    OTEL_ENABLED PROXY_OTEL_EXPORTER_URL OTEL_EXPORTER_OTLP_ENDPOINT PROXY_OTEL_SERVICE_NAME WORKER_BACKOFF_INITIAL_MS
+    WORKER_BACKOFF_MAX_MS WORKER_RESTART_MAX WORKER_STARTUP_TIMEOUT_MS WORKER_HANDSHAKE_TIMEOUT_MS
+    WORKER_SHUTDOWN_GRACE_MS WORKER_MAX_CONCURRENCY WORKER_REQUEST_TIMEOUT_MS PROXY_STREAM_MODE STREAM_RELEASE_FILE
+    CHILD_PID_FILE STREAM_READY_FILE FAKE_CODEX_MODE AUTH_REALM";
+
+#[test]
+fn every_variable_of_the_predecessor_holds_or_is_retired() {
+    for name in PREDECESSOR.split_whitespace() {
+        let holds = env::ALL.iter().any(|variable| variable.name == name);
+        let retired = retired::find(name).is_some();
+        assert!(holds != retired, "{name}: {holds} {retired}");
+    }
+}
+
+#[test]
+fn what_is_retired_or_misspelt_is_told_by_name() {
+    let config = read(&[
+        ("PROXY_MAINTENANCE_MODE", "true"),
+        ("PROXY_STOP_AFTER_TOOL", "true"),
+        ("FAKE_CODEX_MODE", "x"),
+        ("EDITOR", "vi"),
+        ("PROXY_API_KEY", "sk-0123456789abcdef"),
+    ]);
+    let told: Vec<_> = config
+        .unwrap()
+        .warnings
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0].starts_with("FAKE_CODEX_MODE: has no effect any more."));
+    assert!(told[1].starts_with("PROXY_MAINTENANCE_MODE: has no effect any more."));
+    assert!(told[2].starts_with("PROXY_STOP_AFTER_TOOL: there is no such variable"));
+}
+
+#[test]
+fn a_key_that_everybody_knows_or_guesses_is_a_mistake_in_production() {
+    for key in PUBLISHED.into_iter().chain(["0123456789abcde"]) {
+        let problems = read(&[("PROXY_ENV", "prod"), ("PROXY_API_KEY", key)]).unwrap_err();
+        let problem = problems
+            .iter()
+            .find(|problem| problem.variable == "PROXY_API_KEY");
+        let problem = problem.unwrap().to_string();
+        assert!(problem.contains("codex-gateway key new"), "{problem}");
+        assert!(!problem.contains(key), "{problem}");
+        let warnings = read(&[("PROXY_API_KEY", key)]).unwrap().warnings;
+        assert_eq!(warnings[0].name, "PROXY_API_KEY");
+    }
+    let own = ("PROXY_API_KEY", "0123456789abcdef");
+    assert!(read(&[own]).unwrap().warnings.is_empty());
+    let problems = read(&[("PROXY_ENV", "prod"), own]).unwrap_err();
+    assert!(
+        problems
+            .iter()
+            .all(|problem| problem.variable != "PROXY_API_KEY")
+    );
+}
+
+#[test]
+fn what_a_settings_file_replaces_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("policies.toml"),
+        "[auth]\nsettings = \"callers.json\"",
+    )
+    .unwrap();
+    std::fs::write(folder.path().join("callers.json"), "{}").unwrap();
+    let config = read(&[
+        ("POLICY_DIR", &folder.path().to_string_lossy()),
+        ("PROXY_API_KEY", "short"),
+        ("PROXY_STOP_AFTER_TOOLS", "true"),
+    ])
+    .unwrap();
+    assert!(config.random_key.is_none());
+    let told: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        ["PROXY_API_KEY: has no effect: POLICY_DIR has settings for auth"]
+    );
+}
+
+/// What the documentation says holds if a variable is not set.
+#[test]
+fn every_documented_default_is_the_true_one() {
+    // Words that describe the default; a program that need not be there.
+    let is_value = |variable: &&env::Variable| {
+        let words = ["none", "Codex's default", "CODEX_HOME", "CODEX_BIN"];
+        !variable.default.contains(' ')
+            && !words.contains(&variable.default)
+            && !words.contains(&variable.name)
+    };
+    let documented: Vec<_> = env::ALL
+        .iter()
+        .filter(is_value)
+        .map(|variable| (variable.name, variable.default))
+        .collect();
+    assert!(documented.len() > 30, "{documented:?}");
+    let key = ("PROXY_API_KEY", "sk-0123456789abcdef");
+    let config = |pairs: &[(&str, &str)]| {
+        let mut config = read(&[pairs, &[key]].concat()).unwrap();
+        config.warnings.clear();
+        format!("{config:?}")
+    };
+    assert_eq!(config(&documented), config(&[]));
+    let backend = [("CODEX_BIN", "/bin/sh")];
+    let codex = |pairs: &[(&str, &str)]| match read(&[pairs, &backend].concat()).unwrap().codex {
+        Codex::Program(mut config, choice) => {
+            config.parent_env.clear();
+            let times = [
+                config.rpc_timeout,
+                config.startup_timeout,
+                config.backoff_initial,
+                config.backoff_max,
+                config.shutdown_grace,
+            ];
+            format!("{config:?} {choice:?} {times:?}")
+        }
+        Codex::Demo => panic!("a program was named"),
+    };
+    assert_eq!(codex(&documented), codex(&[]));
+}
+
+#[test]
+fn settings_are_shown_with_their_origin_and_without_secrets() {
+    let vars: HashMap<_, _> = [
+        ("PROXY_API_KEY", "sk-0123456789abcdef"),
+        ("PORT", " 8080 "),
+        ("CODEX_BIN", "/bin/sh"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    let settings = Config::read(&vars).unwrap().settings(&vars);
+    assert_eq!(settings.len(), env::ALL.len());
+    let shown = |name: &str| {
+        let setting = settings
+            .iter()
+            .find(|setting| setting.name == name)
+            .unwrap();
+        (setting.origin.name(), setting.value.as_str())
+    };
+    assert_eq!(shown("PROXY_API_KEY"), ("environment", "***"));
+    assert_eq!(shown("PORT"), ("environment", "8080"));
+    assert_eq!(shown("PROXY_HOST"), ("default", "127.0.0.1"));
+    let column = |setting: &Setting| setting.to_string().find(setting.origin.name());
+    assert!(
+        settings
+            .iter()
+            .all(|setting| column(setting) == column(&settings[0]))
+    );
+}
