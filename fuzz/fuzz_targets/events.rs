@@ -155,7 +155,6 @@ fn chat(answer: &Answer, deltas: &[Delta]) {
 }
 
 fn chunks_unless_endless(answer: &Answer, written: &[String]) -> Vec<Value> {
-    // The last delta was pushed twice, which a text delta shows.
     match answer.end {
         End::Missing => written.iter().map(|data| read(data)).collect(),
         _ => chunks(answer, written),

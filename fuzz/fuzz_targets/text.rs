@@ -79,7 +79,6 @@ fn tell(turn: &Turn, pieces: &[&str]) -> Told {
     let mut machine = Machine::new(Rules {
         stop: turn.stop.clone(),
         max_tokens: turn.max_tokens.map(u64::from),
-        tools: false,
         textual_tools: match turn.textual {
             Kind::Ignored => Textual::Ignored,
             Kind::Text => Textual::Text,
@@ -87,7 +86,7 @@ fn tell(turn: &Turn, pieces: &[&str]) -> Told {
                 id_prefix: "call_".to_owned(),
             },
         },
-        prompt_tokens_estimate: 0,
+        ..Rules::default()
     });
     let mut told = Told {
         deltas: Vec::new(),
@@ -121,7 +120,7 @@ fn tell(turn: &Turn, pieces: &[&str]) -> Told {
     told
 }
 
-/// Where text was cut off by us, only an estimate tells what it cost, and that depends on nothing else.
+/// Joins text, since pieces are no property of the answer.
 fn emit(deltas: &mut Vec<Delta>, delta: Delta) {
     let ended = matches!(deltas.last(), Some(Delta::End { .. } | Delta::Failed(_)));
     assert!(!ended, "something follows the end");

@@ -159,7 +159,12 @@ const CASES: &str = "--max-examples 40 --seed 1";
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs schemathesis from PyPI"]
 async fn whatever_is_sent_gets_an_answer_that_the_document_foretells() {
-    let gateway = Setup::demo().start().await;
+    let usage = tempfile::NamedTempFile::new().unwrap();
+    let gateway = Setup::demo()
+        .var("PROXY_ENABLE_METRICS", "true")
+        .var("TOKEN_LOG_PATH", usage.path().to_str().unwrap())
+        .start()
+        .await;
     let url = format!("{}/openapi.json", gateway.origin);
     let key = format!("Authorization: Bearer {KEY}");
     #[expect(clippy::disallowed_methods, reason = "the test run's own environment")]
