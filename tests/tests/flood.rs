@@ -83,6 +83,7 @@ impl Flood {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute"]
 async fn ten_thousand_requests_are_granted_a_limit_of_a_thousand_across_a_hundred_swaps() {
     let _turn = TURN.lock().await;
     let folder = tempfile::tempdir().unwrap();
