@@ -68,12 +68,16 @@ fn the_example_is_in_the_policy_authors_readme_word_for_word() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_limits_in_the_readme_are_accepted() {
+async fn the_settings_in_the_readme_are_accepted() {
     let readme = read("README.md");
-    let mut blocks = readme.split("\n```json\n").skip(1);
-    let limits = blocks.find(|block| block.contains("\"rules\"")).unwrap();
-    let (limits, _) = limits.split_once("\n```").unwrap();
+    let settings = |word: &str| {
+        let mut blocks = readme.split("\n```json\n").skip(1);
+        let block = blocks.find(|block| block.contains(word)).unwrap();
+        block.split_once("\n```").unwrap().0
+    };
     // It would not start with what it does not understand.
-    let setup = Setup::demo().policy("rate-limit.json", limits.as_bytes());
+    let setup = Setup::demo()
+        .policy("rate-limit.json", settings("\"unit\"").as_bytes())
+        .policy("tool-stop.json", settings("\"grace_ms\"").as_bytes());
     setup.start().await.stop().await;
 }

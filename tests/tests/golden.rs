@@ -10,7 +10,7 @@ use codex_gateway_tests::sse::Events;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-const KEY: &str = "sk-replay";
+const KEY: &str = "sk-replay-0123456789";
 
 async fn launch(group: &Group) -> Gateway {
     let mut setup = Setup::codex(env!("CARGO_BIN_EXE_fake-codex")).var("PROXY_API_KEY", KEY);

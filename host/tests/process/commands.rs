@@ -1,0 +1,168 @@
+//! What the subcommands say, and what a `.env` file does.
+
+use super::*;
+
+/// What a subcommand prints, given this on standard input.
+fn run(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
+    let mut command = gateway(&[]);
+    command.args(arguments).stdin(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn keys_are_made_with_their_entry_and_hashed_as_the_entry_has_it() {
+    let (code, made, _) = run(&["key", "new", "alice"], "");
+    assert_eq!(code, Some(0));
+    let key = made.lines().nth(1).unwrap().trim();
+    let entry = made.lines().nth(3).unwrap();
+    assert!(
+        key.starts_with("sk-") && entry.contains("\"id\":\"alice\""),
+        "{made}"
+    );
+    let (code, hash, _) = run(&["key", "hash"], &format!("{key}\n"));
+    assert_eq!(code, Some(0));
+    assert!(entry.contains(hash.trim()), "{entry} has not {hash}");
+    let (code, _, error) = run(&["key", "hash"], "");
+    assert_eq!(code, Some(1));
+    assert!(
+        error.contains("expected a key on standard input"),
+        "{error}"
+    );
+}
+
+/// A working folder with this `.env`, which only its owner may read.
+fn folder_with(dot_env: &str) -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(".env");
+    std::fs::write(&path, dot_env).unwrap();
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
+    folder
+}
+
+#[test]
+fn the_settings_are_shown_with_where_they_come_from() {
+    let folder = folder_with(
+        "PORT=8080\nPROXY_HOST=::1 # not this one\nPROXY_API_KEY='sk-0123456789$abcdef'\n",
+    );
+    let show = |vars: &[(&str, &str)]| {
+        let mut command = gateway(vars);
+        let output = command
+            .current_dir(folder.path())
+            .arg("config")
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let (code, settings, warnings) = show(&[("PROXY_HOST", "127.0.0.2")]);
+    assert_eq!((code, warnings.as_str()), (Some(0), ""));
+    let line = |name: &str| -> Vec<String> {
+        let line = settings
+            .lines()
+            .find(|line| line.starts_with(&format!("{name} ")));
+        line.unwrap()
+            .split_whitespace()
+            .skip(1)
+            .map(str::to_owned)
+            .collect()
+    };
+    assert_eq!(line("PORT"), [".env", "8080"]);
+    assert_eq!(line("PROXY_HOST"), ["environment", "127.0.0.2"]);
+    assert_eq!(line("PROXY_API_KEY"), [".env", "***"]);
+    assert_eq!(line("PROXY_LOG"), ["default", "info"]);
+    assert_eq!(line("CODEX_BIN")[0], "derived");
+    assert!(!settings.contains("0123456789"), "{settings}");
+    assert_eq!(show(&[("PROXY_HOST", "127.0.0.2")]).1, settings);
+
+    let (code, settings, mistakes) = show(&[("PROXY_ENV", "test"), ("PROXY_LOG_FORMAT", "")]);
+    assert_eq!((code, settings.as_str()), (Some(2), ""));
+    for name in ["PROXY_ENV", "PROXY_LOG_FORMAT"] {
+        assert!(
+            mistakes.contains(&format!("codex-gateway: {name}: expected ")),
+            "{mistakes}"
+        );
+    }
+}
+
+#[test]
+fn a_broken_env_file_is_told_by_its_line() {
+    let folder = folder_with("PORT=0\nsk-very-secret\n");
+    for (arguments, expected) in [(&["config"][..], 2), (&[], 78)] {
+        let mut command = gateway(&[]);
+        let output = command
+            .current_dir(folder.path())
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(expected));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.starts_with("codex-gateway: .env: expected ") && said.ends_with("line 2\n"),
+            "{said}"
+        );
+        assert!(!said.contains("secret"), "{said}");
+    }
+}
+
+#[test]
+fn it_serves_as_the_env_file_says_and_warns_of_what_has_no_effect() {
+    let folder =
+        folder_with("PORT=0\nPROXY_API_KEY=sk-0123456789abcdef\nPROXY_MAINTENANCE_MODE=true\n");
+    let path = folder.path().join(".env");
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let mut command = gateway(&[]);
+    let mut child = command.current_dir(folder.path()).spawn().unwrap();
+    let mut log = String::new();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    while !log.contains("listening address=") {
+        assert!(lines.read_line(&mut log).unwrap() > 0, "{log}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for words in [
+        "PROXY_MAINTENANCE_MODE: has no effect any more",
+        ".env: every user of this machine may read it",
+    ] {
+        assert!(log.contains(words), "`{words}` is missing in:\n{log}");
+    }
+    let mut shown = String::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut shown)
+        .unwrap();
+    assert_eq!(shown, "", "the key was given, none is made");
+}
+
+#[test]
+fn help_names_every_command_and_where_settings_are_told() {
+    for ask in ["help", "--help"] {
+        let (code, help, _) = run(&[ask], "");
+        assert_eq!(code, Some(0));
+        for words in ["serve", "config", "key", ".env", "README.md"] {
+            assert!(help.contains(words), "`{words}` is missing in:\n{help}");
+        }
+    }
+    let (code, version, _) = run(&["--version"], "");
+    assert_eq!(code, Some(0));
+    assert_eq!(
+        version,
+        concat!("codex-gateway ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+}
