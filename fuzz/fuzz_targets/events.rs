@@ -6,7 +6,7 @@
 use arbitrary::Arbitrary;
 use codex_gateway::codex::Usage;
 use codex_gateway::openai::responses::{Events, Memory, ResponseObject, ResponsesRequest};
-use codex_gateway::openai::{Head, Target, chat, completions};
+use codex_gateway::openai::{Head, Reading, Target, chat, completions};
 use codex_gateway::turn::{Delta, Error, Finish};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -122,6 +122,7 @@ fn chat(answer: &Answer, deltas: &[Delta]) {
         stream: true,
         include_usage: answer.include_usage,
         functions: answer.functions,
+        one_call: false,
         choices: 1,
     };
     let (mut writer, mut written) = (chat::Chunks::new(answer.head(), form), Vec::new());
@@ -189,7 +190,7 @@ fn text(deltas: &[Delta]) -> String {
 
 fn responses(answer: &Answer, deltas: &[Delta]) {
     let context = || {
-        let request = ResponsesRequest::parse(br#"{"input": "hi"}"#).expect("a request");
+        let request = ResponsesRequest::parse(br#"{"input": "hi"}"#, &Reading::default()).expect("a request");
         let planned = request.into_plan(Target::default(), Memory::default());
         planned.expect("a plan").2
     };
