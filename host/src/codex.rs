@@ -8,6 +8,7 @@ mod binary;
 mod command;
 mod config;
 mod demo;
+mod exchange;
 mod failure;
 mod folder;
 mod home;

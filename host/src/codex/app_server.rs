@@ -2,13 +2,13 @@
 
 mod catalogue;
 mod decode;
-mod exchange;
 mod launch;
 mod pool;
 mod protocol;
 mod rpc;
 mod schema;
 mod supervise;
+mod task;
 mod threads;
 mod wear;
 mod worker;
@@ -24,16 +24,16 @@ use tokio_util::task::TaskTracker;
 use super::backend::{InFlight, StartError};
 use super::binary::{self, Probe};
 use super::command;
+use super::exchange::Exchange;
 use super::folder::Folder;
 use super::turnstile::Full;
 use super::{Config, Error, Mode, Model, Plan, Status};
 use catalogue::Catalogue;
 pub use catalogue::CatalogueError;
-pub(super) use exchange::Exchange;
-#[cfg(any(test, fuzzing))]
-pub use exchange::replay::replay;
 use pool::{Lease, Pool};
 use supervise::Supervisor;
+#[cfg(any(test, fuzzing))]
+pub use task::replay::replay;
 use workplace::Site;
 
 /// The workers, the turns on them, and what starts them again.
@@ -116,7 +116,7 @@ impl AppServer {
         let in_flight = InFlight::new(self.status.clone());
         let workplace = self.site.as_ref().map(|site| site.prepare(&plan));
         let place = (&plan, workplace.transpose()?);
-        let (exchange, task) = exchange::prepare(lease, place, self.config.buffer_bytes);
+        let (exchange, task) = task::prepare(lease, place, self.config.buffer_bytes);
         let (started, begun) = oneshot::channel();
         self.tasks.spawn(async move {
             let kind = task.run(plan, started).await;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::app_server::{self, AppServer, CatalogueError};
+use super::app_server::{AppServer, CatalogueError};
 use super::binary::{self, Probe, ProbeError};
 use super::command;
 use super::demo::{self, Demo};
+use super::exchange::Exchange;
 use super::folder::Folder;
-use super::proto::{self, Proto};
+use super::proto::Proto;
 use super::{Config, Error, Event, Mode, Model, Plan};
 
 /// The versions the gateway is tested with, by backend.
@@ -206,9 +207,9 @@ impl Backend {
     pub async fn start(&self, plan: Plan) -> Result<Turn, Error> {
         match &*self.0 {
             Kind::AppServer(app_server) => {
-                Ok(Turn(Source::AppServer(app_server.start_turn(plan).await?)))
+                Ok(Turn(Source::Codex(app_server.start_turn(plan).await?)))
             }
-            Kind::Proto(proto) => Ok(Turn(Source::Proto(proto.start_turn(plan).await?))),
+            Kind::Proto(proto) => Ok(Turn(Source::Codex(proto.start_turn(plan).await?))),
             Kind::Demo(status) if status.borrow().ready => Ok(Turn(Source::Demo(Demo::new(&plan)))),
             Kind::Demo(_) => Err(Error::Unavailable(
                 "the gateway is shutting down".to_owned(),
@@ -299,8 +300,7 @@ pub struct Turn(Source);
 
 #[derive(Debug)]
 enum Source {
-    AppServer(app_server::Exchange),
-    Proto(proto::Exchange),
+    Codex(Exchange),
     Demo(Demo),
 }
 
@@ -308,8 +308,7 @@ impl Turn {
     /// The next event, or `None` after [`Event::Ended`]. Cancel-safe.
     pub async fn next(&mut self) -> Option<Event> {
         match &mut self.0 {
-            Source::AppServer(exchange) => exchange.next().await,
-            Source::Proto(exchange) => exchange.next().await,
+            Source::Codex(exchange) => exchange.next().await,
             Source::Demo(demo) => demo.next().await,
         }
     }
@@ -317,8 +316,7 @@ impl Turn {
     /// Asks Codex to stop. The events up to [`Event::Ended`] still come.
     pub fn interrupt(&self) {
         match &self.0 {
-            Source::AppServer(exchange) => exchange.interrupt(),
-            Source::Proto(exchange) => exchange.interrupt(),
+            Source::Codex(exchange) => exchange.interrupt(),
             Source::Demo(demo) => demo.interrupt(),
         }
     }

@@ -1,8 +1,8 @@
 //! The backend for CLIs up to 0.42, which have `codex proto`: one process a turn, a few of them started ahead.
 
 mod decode;
-mod exchange;
 mod failure;
+mod job;
 mod launch;
 mod process;
 mod prompt;
@@ -20,12 +20,12 @@ use tokio_util::task::TaskTracker;
 use super::backend::{InFlight, StartError};
 use super::binary::Probe;
 use super::command;
+use super::exchange::Exchange;
 use super::folder::Folder;
 use super::stamp::Stamp;
 use super::turnstile::Turnstile;
 use super::{Cause, Config, Error, Model, Plan, Status};
-pub(super) use exchange::Exchange;
-use exchange::NotBegun;
+use job::NotBegun;
 use launch::Wish;
 use process::{Setting, Spare};
 #[cfg(any(test, fuzzing))]
@@ -123,8 +123,7 @@ impl Proto {
             .await
             .map_err(|error| NotBegun { error, again: None })?;
         let in_flight = InFlight::new(self.status.clone());
-        let (exchange, job, begun) =
-            exchange::prepare(plan, lease, in_flight, self.config.buffer_bytes);
+        let (exchange, job, begun) = job::prepare(plan, lease, in_flight, self.config.buffer_bytes);
         if let Err(mut job) = spare.begin(job) {
             job.lose(GONE);
         }

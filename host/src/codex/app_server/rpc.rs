@@ -13,8 +13,8 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::decode;
-use super::exchange::Route;
 use super::protocol::{self, Declined, Incoming, Method, Params, Reply, Request, RpcError};
+use super::task::Route;
 use crate::codex::Error;
 use crate::codex::lines::{Lines, ReadError};
 

@@ -9,7 +9,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::exchange::Job;
+use super::job::Job;
 use super::protocol::{self, EventMsg, Incoming};
 use super::{rollout, turn};
 use crate::codex::lines::Lines;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::decode::Decoder;
-use super::exchange::Job;
+use super::job::Job;
 use super::process::{Process, Setting, Stop};
 use super::protocol;
 use crate::codex::{Error, Event, Outcome};
@@ -60,7 +60,7 @@ async fn submit(process: &mut Process, job: &mut Job, setting: &Setting) -> Resu
 }
 
 async fn follow(process: &mut Process, job: &mut Job, setting: &Setting) -> Stop {
-    let route = job.route.clone();
+    let delivery = job.delivery.clone();
     let mut decoder = Decoder::default();
     let mut awaited = Awaited::Begin(Instant::now() + setting.config.rpc_timeout);
     loop {
@@ -72,7 +72,7 @@ async fn follow(process: &mut Process, job: &mut Job, setting: &Setting) -> Stop
                     if !stopping {
                         awaited = Awaited::Nothing;
                     }
-                    decoder.accept(message, &mut |event| route.deliver(event));
+                    decoder.accept(message, &mut |event| delivery.deliver(event));
                     if decoder.is_over() {
                         return Stop::Done;
                     }
@@ -80,7 +80,7 @@ async fn follow(process: &mut Process, job: &mut Job, setting: &Setting) -> Stop
                 Ok((false, _)) => {}
                 Err(stop) => return stop,
             },
-            () = route.stop.cancelled(), if !stopping => {
+            () = delivery.stop.cancelled(), if !stopping => {
                 awaited = Awaited::Interrupt(Instant::now() + INTERRUPT_LIMIT);
                 // As above.
                 let _ = tokio::time::timeout(INTERRUPT_LIMIT, process.submit(protocol::INTERRUPT)).await;
@@ -91,7 +91,7 @@ async fn follow(process: &mut Process, job: &mut Job, setting: &Setting) -> Stop
             }
             () = awaited.expired() => {
                 if stopping {
-                    route.deliver(Event::Ended(Outcome::Interrupted));
+                    delivery.deliver(Event::Ended(Outcome::Interrupted));
                     return Stop::Lost("Codex did not end an interrupted turn".to_owned());
                 }
                 return no_answer(job, setting);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::io::AsyncReadExt;
 
-use super::{Decoder, Route};
+use super::{Decoder, Exchange, Route};
 use crate::codex::Event;
 use crate::codex::app_server::rpc::{self, Connection};
 
@@ -21,13 +21,14 @@ pub fn replay(pieces: [&[u8]; 3], agent: bool) -> Vec<Event> {
         false => Decoder::default(),
     };
     let (connection, _outbox) = Connection::new(Duration::ZERO);
-    let route = Arc::new(Route::new(decoder, BUFFER));
-    let registered = connection.register(&first_thread(&pieces.concat()), Arc::clone(&route));
+    let (mut exchange, delivery) = Exchange::new(BUFFER);
+    let route = Arc::new(Route::new(decoder, delivery));
+    let registered = connection.register(&first_thread(&pieces.concat()), route);
     debug_assert!(registered.is_ok(), "the connection is open");
     let [one, two, three] = pieces;
     // All is there: nothing waits.
     let _ = rpc::read(connection, one.chain(two).chain(three)).now_or_never();
-    std::iter::from_fn(|| route.mailbox.next().now_or_never().flatten()).collect()
+    std::iter::from_fn(|| exchange.next().now_or_never().flatten()).collect()
 }
 
 fn first_thread(lines: &[u8]) -> String {

@@ -1,62 +1,12 @@
-//! One turn: what passes between its reader and its process.
+//! One turn as its process has it: what was asked, where the answer goes, and what is given back.
 
-use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tokio_util::sync::CancellationToken;
 
 use crate::codex::backend::InFlight;
-use crate::codex::mailbox::{Mailbox, Pushed};
+use crate::codex::exchange::{Delivery, Exchange};
 use crate::codex::{Error, Event, Outcome, Plan};
-
-/// Where a process delivers its turn.
-#[derive(Debug)]
-pub(super) struct Route {
-    mailbox: Mailbox,
-    /// The turn is unwanted: its reader asked for the end, has gone, or is too slow.
-    pub(super) stop: CancellationToken,
-}
-
-impl Route {
-    /// Passes an event on. Never waits.
-    pub(super) fn deliver(&self, event: Event) {
-        if self.mailbox.push(event) == Pushed::Overflowed {
-            self.stop.cancel();
-        }
-    }
-}
-
-/// The reader's end of a turn. Dropping it stops the turn; its process then leaves.
-pub(in super::super) struct Exchange {
-    route: Arc<Route>,
-}
-
-impl Exchange {
-    /// The next event, or `None` after the end. Cancel-safe.
-    pub(in super::super) async fn next(&mut self) -> Option<Event> {
-        self.route.mailbox.next().await
-    }
-
-    /// Asks Codex to stop.
-    pub(in super::super) fn interrupt(&self) {
-        self.route.stop.cancel();
-    }
-}
-
-impl fmt::Debug for Exchange {
-    /// Without what was said.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange").finish_non_exhaustive()
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        self.route.mailbox.close();
-        self.route.stop.cancel();
-    }
-}
 
 /// Why a turn did not begin.
 #[derive(Debug)]
@@ -70,7 +20,7 @@ pub(super) struct NotBegun {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) plan: Plan,
-    pub(super) route: Arc<Route>,
+    pub(super) delivery: Arc<Delivery>,
     /// Hears whether Codex has begun.
     started: Option<oneshot::Sender<Result<(), NotBegun>>>,
     _lease: OwnedSemaphorePermit,
@@ -100,7 +50,7 @@ impl Job {
 
     fn end(&mut self, error: Error, again: bool) {
         let Some(started) = self.started.take() else {
-            return self.route.deliver(Event::Ended(Outcome::Failed(error)));
+            return self.delivery.deliver(Event::Ended(Outcome::Failed(error)));
         };
         let again = again.then(|| Box::new(std::mem::take(&mut self.plan)));
         // As above.
@@ -115,17 +65,14 @@ pub(super) fn prepare(
     in_flight: InFlight,
     buffer_bytes: usize,
 ) -> (Exchange, Box<Job>, oneshot::Receiver<Result<(), NotBegun>>) {
-    let route = Arc::new(Route {
-        mailbox: Mailbox::new(buffer_bytes),
-        stop: CancellationToken::new(),
-    });
+    let (exchange, delivery) = Exchange::new(buffer_bytes);
     let (started, begun) = oneshot::channel();
     let job = Job {
         plan,
-        route: Arc::clone(&route),
+        delivery,
         started: Some(started),
         _lease: lease,
         _in_flight: in_flight,
     };
-    (Exchange { route }, Box::new(job), begun)
+    (exchange, Box::new(job), begun)
 }

@@ -1,6 +1,5 @@
 //! One turn on a worker: a thread of its own, the history, the turn, and giving everything back.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use super::rpc::Connection;
 use super::schema;
 use super::threads::{self, Opened, Threads};
 use super::workplace::{PROFILE, Workplace};
-use crate::codex::mailbox::{Mailbox, Pushed};
+use crate::codex::exchange::{Delivery, Exchange};
 use crate::codex::{Error, Event, Outcome, Plan};
 
 /// How long an interrupted turn may take to end before it is interrupted again.
@@ -29,19 +28,16 @@ const INTERRUPT_LIMIT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct Route {
     decoder: Mutex<Decoder>,
-    mailbox: Mailbox,
-    /// The turn is unwanted: its reader asked for the end, has gone, or is too slow.
-    stop: CancellationToken,
+    delivery: Arc<Delivery>,
     /// Codex ended the turn, or can no longer.
     ended: CancellationToken,
 }
 
 impl Route {
-    fn new(decoder: Decoder, buffer_bytes: usize) -> Self {
+    fn new(decoder: Decoder, delivery: Arc<Delivery>) -> Self {
         Self {
             decoder: Mutex::new(decoder),
-            mailbox: Mailbox::new(buffer_bytes),
-            stop: CancellationToken::new(),
+            delivery,
             ended: CancellationToken::new(),
         }
     }
@@ -49,60 +45,23 @@ impl Route {
     /// Takes one notification about the thread. Never waits.
     pub(super) fn accept(&self, method: &str, params: Params<'_>) {
         let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
-        decoder.accept(method, params, &mut |event| self.deliver(event));
+        decoder.accept(method, params, &mut |event| self.delivery.deliver(event));
         if decoder.is_over() {
             self.ended.cancel();
         } else if decoder.is_given_up() {
-            self.stop.cancel();
+            self.delivery.stop.cancel();
         }
     }
 
     /// Ends the turn from outside.
     pub(super) fn fail(&self, error: Error) {
-        self.deliver(Event::Ended(Outcome::Failed(error)));
+        self.delivery.deliver(Event::Ended(Outcome::Failed(error)));
         self.ended.cancel();
-    }
-
-    fn deliver(&self, event: Event) {
-        if self.mailbox.push(event) == Pushed::Overflowed {
-            self.stop.cancel();
-        }
     }
 
     fn turn_id(&self) -> Option<String> {
         let decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
         decoder.turn_id().map(str::to_owned)
-    }
-}
-
-/// The reader's end of a turn. Dropping it stops the turn; its task then cleans up.
-pub(in super::super) struct Exchange {
-    route: Arc<Route>,
-}
-
-impl Exchange {
-    /// The next event, or `None` after the end. Cancel-safe.
-    pub(in super::super) async fn next(&mut self) -> Option<Event> {
-        self.route.mailbox.next().await
-    }
-
-    /// Asks Codex to stop.
-    pub(in super::super) fn interrupt(&self) {
-        self.route.stop.cancel();
-    }
-}
-
-impl fmt::Debug for Exchange {
-    /// Without what was said.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange").finish_non_exhaustive()
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        self.route.mailbox.close();
-        self.route.stop.cancel();
     }
 }
 
@@ -129,13 +88,10 @@ pub(super) fn prepare(
         Some(workplace) => Decoder::agent(&plan.tools, workplace.cwd()),
         None => Decoder::default(),
     };
-    let route = Arc::new(Route::new(decoder, buffer_bytes));
-    let exchange = Exchange {
-        route: Arc::clone(&route),
-    };
+    let (exchange, delivery) = Exchange::new(buffer_bytes);
     let task = Task {
         connection: Arc::clone(&lease.threads.connection),
-        route,
+        route: Arc::new(Route::new(decoder, delivery)),
         workplace,
         lease,
     };
@@ -197,7 +153,7 @@ impl Task {
         };
         drop(plan);
         if begun.is_err() {
-            self.route.stop.cancel();
+            self.route.delivery.stop.cancel();
         }
         let turn = begun.as_ref().ok().cloned().flatten();
         let _ = started.send(begun.map(drop));
@@ -253,7 +209,7 @@ impl Task {
                 .call::<_, IgnoredAny>(protocol::INJECT_ITEMS, &items)
                 .await?;
         }
-        if self.route.stop.is_cancelled() {
+        if self.route.delivery.stop.is_cancelled() {
             // Nobody wants it any more, or it has failed already, and its reader is told why.
             return Ok(None);
         }
@@ -268,7 +224,7 @@ impl Task {
     async fn follow(&self, thread: &str, turn: Option<String>) {
         tokio::select! {
             () = self.route.ended.cancelled() => return,
-            () = self.route.stop.cancelled() => {}
+            () = self.route.delivery.stop.cancelled() => {}
         }
         let Some(turn) = turn.or_else(|| self.route.turn_id()) else {
             return;
@@ -279,7 +235,9 @@ impl Task {
         {
             tracing::warn!(thread, turn, "Codex does not end an interrupted turn");
         }
-        self.route.deliver(Event::Ended(Outcome::Interrupted));
+        self.route
+            .delivery
+            .deliver(Event::Ended(Outcome::Interrupted));
     }
 
     /// Interrupts until the turn ends: Codex refuses while the turn is only about to begin.
