@@ -10,3 +10,4 @@ pub mod real;
 pub mod remains;
 pub mod replay;
 pub mod sse;
+pub mod tls;

@@ -84,6 +84,8 @@ pub fn assert_bare_environment(process: &Process) {
         "CODEX_HOME",
         "HOME",
         "PATH",
+        "SSL_CERT_DIR",
+        "SSL_CERT_FILE",
         "TERM",
         "TMPDIR",
         provider::KEY_VARIABLE,

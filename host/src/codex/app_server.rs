@@ -5,6 +5,7 @@ mod decode;
 mod launch;
 mod pool;
 mod protocol;
+mod roots;
 mod rpc;
 mod schema;
 mod supervise;
@@ -21,7 +22,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::backend::{InFlight, StartError};
+use super::backend::{self, InFlight, StartError};
 use super::binary::{self, Probe};
 use super::command;
 use super::exchange::Exchange;
@@ -64,6 +65,7 @@ impl AppServer {
         if !app_server {
             return Err(StartError::TooOld { version });
         }
+        let is_tested = backend::is_tested(&version, "app-server");
         let home = command::read_home(&config);
         let models = ["debug", "models", "--bundled"];
         let printed = binary::print(command::command(&config, &home), &models).await?;
@@ -80,7 +82,10 @@ impl AppServer {
         };
         let (status, _) = watch::channel(Status::starting("app-server", version));
         let pool = Pool::new(config.max_turns, config.queue_max, status.clone());
-        let config = Arc::new(config);
+        let config = Arc::new(Config {
+            quick_roots: config.quick_roots.or(Some(is_tested)),
+            ..config
+        });
         // An agent's thread has a folder of its own: none can be prepared.
         let usual = site.is_none().then(|| Plan {
             model: catalogue.default.clone(),

@@ -278,10 +278,15 @@ impl Backend {
     }
 }
 
+/// Whether all that is tested with the real Codex was tested with this version.
+pub(super) fn is_tested(version: &str, backend: &'static str) -> bool {
+    TESTED.contains(&(version, backend))
+}
+
 /// Codex changes its protocols without notice: who runs another version shall know.
 fn warn_of_version(version: &str, backend: &'static str) {
     let [app_server, proto] = TESTED;
-    if !TESTED.contains(&(version, backend)) {
+    if !is_tested(version, backend) {
         tracing::warn!(
             version,
             backend,

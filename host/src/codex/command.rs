@@ -11,7 +11,7 @@ use super::Config;
 use super::home::Home;
 
 /// Variables Codex always gets, if we have them. `LC_*` too.
-const ENVIRONMENT: [&str; 17] = [
+const ENVIRONMENT: [&str; 18] = [
     "PATH",
     "HOME",
     "USER",
@@ -21,6 +21,7 @@ const ENVIRONMENT: [&str; 17] = [
     "TMPDIR",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
+    "CODEX_CA_CERTIFICATE",
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "NO_PROXY",

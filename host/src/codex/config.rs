@@ -47,6 +47,9 @@ pub struct Config {
     pub pass_env: Vec<String>,
     /// The environment the worker's is picked from. Holds secrets: never logged.
     pub parent_env: HashMap<String, String>,
+    /// Whether the worker gets its root certificates in the form it reads fastest (`app-server`); absent means where that
+    /// was tested with its version.
+    pub quick_roots: Option<bool>,
     /// How long one request to the worker may take.
     pub rpc_timeout: Duration,
     /// How long a worker may take from its start to being ready.
@@ -109,6 +112,7 @@ impl Default for Config {
             workdir: None,
             pass_env: Vec::new(),
             parent_env: HashMap::new(),
+            quick_roots: None,
             rpc_timeout: Duration::from_secs(30),
             startup_timeout: Duration::from_secs(15),
             backoff_initial: Duration::from_millis(100),

@@ -29,6 +29,7 @@ pub(super) fn read(
         workdir: reader.text(env::PROXY_CODEX_WORKDIR).map(PathBuf::from),
         pass_env: reader.list(env::PROXY_CODEX_ENV),
         parent_env: vars.all().into_iter().collect(),
+        quick_roots: reader.choice(env::CODEX_QUICK_ROOTS, &QUICK_ROOTS, None),
         ..bounds(reader)
     };
     let choice = reader.choice(env::CODEX_BACKEND, &BACKENDS, Some(codex::Choice::Auto));
@@ -116,6 +117,10 @@ fn recycling(reader: &mut Reader<'_>) -> codex::Recycling {
         turns: reader.number(env::WORKER_RECYCLE_TURNS, 0..=1_000_000_000, 5_000),
     }
 }
+
+/// What `CODEX_QUICK_ROOTS` may say; none is for the backend to decide.
+const QUICK_ROOTS: [(&str, Option<bool>); 3] =
+    [("auto", None), ("true", Some(true)), ("false", Some(false))];
 
 /// What `CODEX_BACKEND` may say; none is the demo.
 const BACKENDS: [(&str, Option<codex::Choice>); 4] = [

@@ -51,6 +51,7 @@ variables! {
     CODEX_MODEL, "Codex's default", "The model that the `codex-5` names and a request without a model mean.";
     CODEX_FORCE_PROVIDER, "Codex's default", "A model provider of Codex's `config.toml`.";
     PROXY_CODEX_WORKDIR, "an empty folder", "The Codex child's working directory. Agents all work in it; without it each turn has a new folder, deleted with the turn.";
+    CODEX_QUICK_ROOTS, "auto", "`auto`: with a tested Codex version, on Linux, Codex gets its root certificates in a form that it reads fast; `true`: with any version; `false`: never (see [Many turns at once](#many-turns-at-once)).";
     PROXY_CODEX_ENV, "none", "Further variables the Codex child gets, by name, comma-separated; its environment is otherwise rebuilt from a short list and what its `config.toml` refers to.";
     PROXY_RATE_LIMIT_ENABLED, "false", "Limits requests per caller. Superseded by a `rate-limit.json`, as the next three.";
     PROXY_RATE_LIMIT_WINDOW_MS, "60000", "The window, in milliseconds.";

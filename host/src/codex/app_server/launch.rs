@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
+use super::roots;
 use crate::codex::command::{command, quoted, setting};
 use crate::codex::folder::Folder;
 use crate::codex::home::{Home, McpServer};
@@ -78,6 +79,7 @@ const DISABLED: [&str; 26] = [
 /// The command that starts a worker.
 pub(super) fn worker(config: &Config, home: &Home, folder: &Folder, databases: &Path) -> Command {
     let mut command = command(config, home);
+    command.envs(roots::lay_out(config, databases));
     command.arg("app-server");
     let is_chat = config.mode == Mode::Chat;
     let chat: (&[_], &[_]) = (&CHAT_SETTINGS, &CHAT_DISABLED);

@@ -31,6 +31,7 @@ fn the_worker_sees_listed_variables_and_no_others() {
         "LC_TIME",
         "TZ",
         "SSL_CERT_FILE",
+        "CODEX_CA_CERTIFICATE",
         "https_proxy",
         "NO_PROXY",
         "OPENAI_API_KEY",
@@ -40,6 +41,7 @@ fn the_worker_sees_listed_variables_and_no_others() {
         "POLICY_DIR",
     ]);
     let expected = [
+        "CODEX_CA_CERTIFICATE",
         "HOME",
         "LC_TIME",
         "NO_PROXY",
