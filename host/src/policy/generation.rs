@@ -46,6 +46,20 @@ fn decided<T>(answer: Result<T, super::Denial>) -> Result<T, Refused> {
     answer.map_err(|denial| Refused::Denied(Box::new(denial)))
 }
 
+/// Calls a function of a policy, in an instance of its own: `ask!(policy, now, interface.function(arguments))`.
+macro_rules! ask {
+    ($policy:expr, $now:expr, $interface:tt.$function:ident($($argument:expr),*)) => {
+        $policy
+            .decide($now, |world, store, instance| {
+                Box::pin(async move {
+                    let interface = world.$interface.load(&mut *store, instance)?;
+                    interface.$function(&mut *store, $($argument),*).await
+                })
+            })
+            .await
+    };
+}
+
 impl Generation {
     /// Counts up from 1 with every swap; sent to clients as `x-codex-generation`.
     #[must_use]
@@ -85,18 +99,7 @@ impl Generation {
         self.told(Slot::Auth, "authenticate", async move {
             self.withhold_secret(&mut request);
             let now = request.now_ms;
-            let answer = self
-                .auth
-                .decide(now, |world, store, instance| {
-                    Box::pin(async move {
-                        world
-                            .auth
-                            .load(&mut *store, instance)?
-                            .call_authenticate(&mut *store, &request)
-                            .await
-                    })
-                })
-                .await?;
+            let answer = ask!(self.auth, now, auth.call_authenticate(&request))?;
             let caller = decided(self.sane(&self.auth, answer)?)?;
             self.check(&self.auth, !caller.id.is_empty(), "a caller without an id")?;
             Ok(caller)
@@ -112,18 +115,7 @@ impl Generation {
         self.told(Slot::Auth, "verify", async move {
             self.withhold_secret(&mut original);
             let now = original.now_ms;
-            let answer = self
-                .auth
-                .decide(now, |world, store, instance| {
-                    Box::pin(async move {
-                        world
-                            .forward_auth
-                            .load(&mut *store, instance)?
-                            .call_verify(&mut *store, &original)
-                            .await
-                    })
-                })
-                .await?;
+            let answer = ask!(self.auth, now, forward_auth.call_verify(&original))?;
             let grant = decided(self.sane(&self.auth, answer)?)?;
             let named = !grant.caller.id.is_empty();
             self.check(&self.auth, named, "a grant for a caller without an id")?;
@@ -142,19 +134,7 @@ impl Generation {
         now_ms: u64,
     ) -> Result<Vec<model::Card>, Refused> {
         self.told(Slot::Model, "catalog", async move {
-            let answer = self
-                .model
-                .decide(now_ms, |world, store, instance| {
-                    Box::pin(async move {
-                        world
-                            .0
-                            .load(&mut *store, instance)?
-                            .call_catalog(&mut *store, caller.as_ref())
-                            .await
-                    })
-                })
-                .await?;
-            Ok(answer)
+            Ok(ask!(self.model, now_ms, 0.call_catalog(caller.as_ref()))?)
         })
         .await
     }
@@ -165,18 +145,7 @@ impl Generation {
     /// The policy's denial, or its fault.
     pub async fn resolve(&self, ask: model::Ask, now_ms: u64) -> Result<model::Target, Refused> {
         self.told(Slot::Model, "resolve", async move {
-            let answer = self
-                .model
-                .decide(now_ms, |world, store, instance| {
-                    Box::pin(async move {
-                        world
-                            .0
-                            .load(&mut *store, instance)?
-                            .call_resolve(&mut *store, &ask)
-                            .await
-                    })
-                })
-                .await?;
+            let answer = ask!(self.model, now_ms, 0.call_resolve(&ask))?;
             let target = decided(self.sane(&self.model, answer)?)?;
             self.check(
                 &self.model,
@@ -194,19 +163,7 @@ impl Generation {
     /// Only a fault.
     pub async fn quotas(&self, ask: rate_limit::Ask) -> Result<Vec<rate_limit::Quota>, Refused> {
         self.told(Slot::RateLimit, "quotas", async move {
-            let answer = self
-                .rate_limit
-                .decide(ask.now_ms, |world, store, instance| {
-                    Box::pin(async move {
-                        world
-                            .0
-                            .load(&mut *store, instance)?
-                            .call_quotas(&mut *store, &ask)
-                            .await
-                    })
-                })
-                .await?;
-            Ok(answer)
+            Ok(ask!(self.rate_limit, ask.now_ms, 0.call_quotas(&ask))?)
         })
         .await
     }
@@ -221,18 +178,7 @@ impl Generation {
         standings: Vec<rate_limit::Standing>,
     ) -> Result<Vec<super::Header>, Refused> {
         self.told(Slot::RateLimit, "admit", async move {
-            let answer = self
-                .rate_limit
-                .decide(ask.now_ms, |world, store, instance| {
-                    Box::pin(async move {
-                        world
-                            .0
-                            .load(&mut *store, instance)?
-                            .call_decide(&mut *store, &ask, &standings)
-                            .await
-                    })
-                })
-                .await?;
+            let answer = ask!(self.rate_limit, ask.now_ms, 0.call_decide(&ask, &standings))?;
             decided(self.sane(&self.rate_limit, answer)?)
         })
         .await
@@ -249,17 +195,7 @@ impl Generation {
         memo: Vec<u8>,
     ) -> Result<(tool_stop::Reaction, Vec<u8>), Fault> {
         self.told(Slot::ToolStop, "observe", async move {
-            self.tool_stop
-                .decide(0, |world, store, instance| {
-                    Box::pin(async move {
-                        world
-                            .0
-                            .load(&mut *store, instance)?
-                            .call_observe(&mut *store, &progress, &event, &memo)
-                            .await
-                    })
-                })
-                .await
+            ask!(self.tool_stop, 0, 0.call_observe(&progress, &event, &memo))
         })
         .await
     }
