@@ -22,6 +22,8 @@ mod proto;
 pub mod replay;
 mod stamp;
 mod stderr;
+#[cfg(test)]
+mod testing;
 mod turnstile;
 
 use std::fmt;

@@ -237,6 +237,12 @@ impl Gateway {
         .await;
     }
 
+    /// Waits until every turn has given back its lease.
+    pub async fn idle(&self) {
+        self.until(|gateway| gateway.backend.status().turns == 0, "free lease")
+            .await;
+    }
+
     /// Waits until something is true of the gateway, with a bound that only a hang meets.
     pub async fn until(&self, truth: impl Fn(&Self) -> bool, what: &str) {
         let polled = async {

@@ -30,9 +30,7 @@ async fn serves_again(gateway: &Gateway) {
     let (status, body) = whole(gateway, json!({"text": ["fine"]})).await;
     assert_eq!(status, 200, "{body}");
     assert_eq!(body["choices"][0]["message"]["content"], "fine");
-    gateway
-        .until(|gateway| gateway.backend.status().turns == 0, "free lease")
-        .await;
+    gateway.idle().await;
 }
 
 /// What the fake noted, one JSON object a line.
@@ -132,9 +130,7 @@ async fn every_thread_is_closed_however_its_turn_ended() {
     );
     assert!(left.next().await.is_some());
     drop(left);
-    gateway
-        .until(|gateway| gateway.backend.status().turns == 0, "free lease")
-        .await;
+    gateway.idle().await;
     let journal = journal(&gateway);
     let threads = |method: &str| {
         let calls = journal.iter().filter(|line| line["method"] == method);
@@ -195,9 +191,7 @@ async fn a_reader_that_stops_reading_stops_only_its_own_turn() {
         assert_eq!(status, 200);
     }
     // Its buffers are full: the turn is given up, and what is read at last ends with an error.
-    gateway
-        .until(|gateway| gateway.backend.status().turns == 0, "freed lease")
-        .await;
+    gateway.idle().await;
     let events = Events::of(slow).rest().await;
     assert_eq!(
         error(&events).expect("an error frame")["code"],

@@ -55,9 +55,7 @@ async fn leave_an_answer(gateway: &Gateway) {
 }
 
 async fn idle(gateway: &Gateway) {
-    gateway
-        .until(|gateway| gateway.backend.status().turns == 0, "free worker")
-        .await;
+    gateway.idle().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

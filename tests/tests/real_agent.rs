@@ -160,9 +160,7 @@ async fn a_client_that_leaves_ends_the_command_in_the_operators_folder() {
         .until(|_| folder.path().join("beat").exists(), "command")
         .await;
     request.abort();
-    gateway
-        .until(|gateway| gateway.backend.status().turns == 0, "free lease")
-        .await;
+    gateway.idle().await;
     // Deleted by us, it comes back only if the command still runs.
     let beat = folder.path().join("beat");
     gateway

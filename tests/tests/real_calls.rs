@@ -143,9 +143,7 @@ async fn one_call_or_several_and_their_results_make_the_round_trip() {
         }
     }
     // A call ends its turn upstream: nobody waits there for its result.
-    gateway
-        .until(|gateway| gateway.backend.status().turns == 0, "free lease")
-        .await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 

@@ -170,9 +170,7 @@ async fn a_client_that_leaves_stops_the_turn() {
     assert!(events.next().await.is_some());
     drop(events);
     provider.wait_for(|counts| counts.abandoned == 1).await;
-    gateway
-        .until(|gateway| gateway.backend.status().turns == 0, "free lease")
-        .await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 

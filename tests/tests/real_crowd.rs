@@ -22,9 +22,7 @@ async fn sixty_four_streams_at_once_are_each_answered_right() {
     let (gateway, provider) = real().await;
     at_once(&gateway, CROWD).await;
     assert_eq!(provider.counts().finished, CROWD);
-    gateway
-        .until(|gateway| gateway.backend.status().turns == 0, "free lease")
-        .await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
@@ -37,9 +35,7 @@ async fn hundreds_of_turns_leave_little_memory_and_no_files() {
     let warm = Footprint::of(&gateway);
     in_turn(&gateway, TURNS).await;
     provider.forget();
-    gateway
-        .until(|gateway| gateway.backend.status().turns == 0, "free lease")
-        .await;
+    gateway.idle().await;
     let now = Footprint::of(&gateway);
     let codex = now.codex_kib.saturating_sub(warm.codex_kib);
     let own = now.own_kib.saturating_sub(warm.own_kib);

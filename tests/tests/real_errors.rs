@@ -180,9 +180,7 @@ async fn a_provider_that_falls_silent_is_given_up_by_us_or_by_codex() {
     let codes = ["stream_idle_timeout", "idle_timeout"];
     assert_broken_off(&gateway, &stalled, 504, codes).await;
     provider.wait_for(|counts| counts.abandoned == 2).await;
-    gateway
-        .until(|gateway| gateway.backend.status().turns == 0, "free lease")
-        .await;
+    gateway.idle().await;
     assert_eq!(whole(&gateway, json!({})).await.0, 200);
     gateway.stop().await;
 
@@ -204,9 +202,7 @@ async fn a_provider_that_is_not_there_or_not_paid_is_told_at_once() {
     let gateway = setup.start().await;
     assert_eq!(whole(&gateway, json!({})).await.0, 200);
     drop(provider);
-    gateway
-        .until(|gateway| gateway.backend.status().turns == 0, "free lease")
-        .await;
+    gateway.idle().await;
     assert_refused(&gateway, &json!({}), 502, "upstream_error").await;
     gateway.stop().await;
 

@@ -170,9 +170,7 @@ async fn a_client_that_leaves_stops_the_turn() {
     assert!(events.next().await.is_some());
     drop(events);
     provider.wait_for(|counts| counts.abandoned == 1).await;
-    gateway
-        .until(|gateway| gateway.backend.status().turns == 0, "free lease")
-        .await;
+    gateway.idle().await;
     gateway.stop().await;
 }
 
@@ -206,9 +204,7 @@ async fn twenty_turns_leave_no_process_and_no_record() {
         let (status, body) = whole(&gateway, json!({"text": [format!("{turn}")]})).await;
         assert_eq!(status, 200, "{body}");
     }
-    gateway
-        .until(|gateway| gateway.backend.status().turns == 0, "free lease")
-        .await;
+    gateway.idle().await;
     let home = gateway.home();
     let spare = children(&home);
     assert!(spare.len() <= SPARE, "{} processes", spare.len());
@@ -240,9 +236,7 @@ async fn the_process_of_a_turn_has_nothing_of_ours_and_does_not_outlive_it() {
             drop(events);
             provider.wait_for(|counts| counts.abandoned == 1).await;
         }
-        gateway
-            .until(|gateway| gateway.backend.status().turns == 0, "free lease")
-            .await;
+        gateway.idle().await;
         // Of those that ran, all but the turn's wait for turns of their own.
         let survivors = running.iter().filter(|process| exists(process.pid)).count();
         assert_eq!(survivors, running.len() - 1, "{end}");

@@ -84,9 +84,7 @@ async fn everything_goes_wrong(gateway: &Gateway) {
     recovers(gateway).await;
     // The client stops reading.
     let slow = send(gateway, &stream(&endless)).await;
-    gateway
-        .until(|gateway| gateway.backend.status().turns == 0, "freed lease")
-        .await;
+    gateway.idle().await;
     drop(slow);
     recovers(gateway).await;
     // The client sends half of its request, and leaves.
@@ -135,9 +133,7 @@ async fn recovers(gateway: &Gateway) {
     tokio::time::timeout(Duration::from_secs(30), streamed)
         .await
         .expect("a stream is let in again");
-    gateway
-        .until(|gateway| gateway.backend.status().turns == 0, "free lease")
-        .await;
+    gateway.idle().await;
 }
 
 /// What there is.

@@ -77,9 +77,7 @@ async fn every_limit_has_its_own_code_and_leaves_nothing_behind() {
         let gateway = setup.var(variable, "200").start().await;
         let found = refused(&gateway, body).await;
         assert_eq!(found, (504, code.to_owned()), "{variable}: {body}");
-        gateway
-            .until(|gateway| gateway.backend.status().turns == 0, "free worker")
-            .await;
+        gateway.idle().await;
         gateway.stop().await;
     }
 }

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::codex::binary::tests::script;
+use crate::codex::testing::{idle, kill, scripted, until};
 use crate::codex::{Event, Outcome, Recycling};
 
 /// Speaks as much of the protocol as a turn that never ends needs. Requests begin with their id.
@@ -39,18 +40,6 @@ struct Rig {
     home: TempDir,
 }
 
-fn config(home: &TempDir) -> Config {
-    let bin = home.path().join("codex");
-    script(&bin, SCRIPT);
-    Config {
-        bin,
-        home: Some(home.path().to_owned()),
-        parent_env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
-        lease_wait: Duration::from_secs(10),
-        ..Config::default()
-    }
-}
-
 async fn start(config: Config) -> Result<AppServer, StartError> {
     let home = command::read_home(&config);
     let probe = binary::ask(|| command::command(&config, &home)).await?;
@@ -59,7 +48,7 @@ async fn start(config: Config) -> Result<AppServer, StartError> {
 
 async fn rig(change: impl FnOnce(&mut Config)) -> Rig {
     let home = tempfile::tempdir().unwrap();
-    let mut config = config(&home);
+    let mut config = scripted(&home, SCRIPT);
     change(&mut config);
     Rig {
         server: start(config).await.unwrap(),
@@ -69,13 +58,7 @@ async fn rig(change: impl FnOnce(&mut Config)) -> Rig {
 
 impl Rig {
     async fn until(&self, so: impl Fn(&Status) -> bool) -> Status {
-        let mut status = self.server.watch();
-        let reached = tokio::time::timeout(
-            Duration::from_secs(20),
-            status.wait_for(|status| so(status)),
-        )
-        .await;
-        reached.expect("it comes to that").unwrap().clone()
+        until(self.server.watch(), so).await
     }
 
     /// The folder the worker was given, by what it was told of it.
@@ -97,13 +80,6 @@ fn pid(status: &Status) -> u32 {
         .first()
         .and_then(|worker| worker.pid)
         .unwrap()
-}
-
-fn kill(pid: u32) {
-    let killed = std::process::Command::new("kill")
-        .args(["-9", &pid.to_string()])
-        .status();
-    assert!(killed.unwrap().success());
 }
 
 #[tokio::test]
@@ -204,12 +180,7 @@ async fn leases_are_counted_and_come_back() {
             Error::Busy
         );
         drop(turns);
-        let one = tokio::time::timeout(Duration::from_secs(10), async {
-            while rig.server.watch().borrow().turns > 0 {
-                tokio::task::yield_now().await;
-            }
-        });
-        one.await.expect("both leases are back");
+        idle(rig.server.watch()).await;
     }
     rig.server.shutdown().await;
 }
@@ -350,7 +321,7 @@ async fn the_operators_model_comes_first_even_if_the_program_does_not_know_it() 
 #[tokio::test]
 async fn a_program_of_no_use_is_refused_at_the_start() {
     let home = tempfile::tempdir().unwrap();
-    let config = config(&home);
+    let config = scripted(&home, SCRIPT);
     script(
         &config.bin,
         "#!/bin/sh\ncase $1 in --version) echo codex-cli 0.42.0;; debug) exit 2;; esac\n",

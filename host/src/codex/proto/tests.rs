@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::codex::binary::tests::script;
+use crate::codex::testing::{idle, kill, scripted, until};
 use crate::codex::{Backend, Choice, Event, Item, Outcome, Part, Role, Tool, binary};
 
 /// Speaks as much of the protocol as a turn that says one word and never ends needs. As the real one, it leaves
@@ -37,18 +38,6 @@ struct Rig {
     home: TempDir,
 }
 
-fn config(home: &TempDir) -> Config {
-    let bin = home.path().join("codex");
-    script(&bin, SCRIPT);
-    Config {
-        bin,
-        home: Some(home.path().to_owned()),
-        parent_env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
-        lease_wait: Duration::from_secs(10),
-        ..Config::default()
-    }
-}
-
 async fn start(config: Config) -> Result<Proto, StartError> {
     let home = command::read_home(&config);
     let probe = binary::ask(|| command::command(&config, &home)).await?;
@@ -57,7 +46,7 @@ async fn start(config: Config) -> Result<Proto, StartError> {
 
 async fn rig(change: impl FnOnce(&mut Config)) -> Rig {
     let home = tempfile::tempdir().unwrap();
-    let mut config = config(&home);
+    let mut config = scripted(&home, SCRIPT);
     change(&mut config);
     Rig {
         server: start(config).await.unwrap(),
@@ -67,13 +56,7 @@ async fn rig(change: impl FnOnce(&mut Config)) -> Rig {
 
 impl Rig {
     async fn until(&self, so: impl Fn(&Status) -> bool) -> Status {
-        let mut status = self.server.watch();
-        let reached = tokio::time::timeout(
-            Duration::from_secs(20),
-            status.wait_for(|status| so(status)),
-        )
-        .await;
-        reached.expect("it comes to that").unwrap().clone()
+        until(self.server.watch(), so).await
     }
 
     /// A turn, and the process that has it.
@@ -87,14 +70,7 @@ impl Rig {
 
     /// Waits until no turn runs.
     async fn idle(&self) {
-        let idle = async {
-            while self.server.watch().borrow().turns > 0 {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), idle)
-            .await
-            .expect("every lease is back");
+        idle(self.server.watch()).await;
     }
 
     /// Shuts down; then neither a process nor a record is left.
@@ -112,13 +88,6 @@ impl Rig {
 
 fn process(pid: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}"))
-}
-
-fn kill(pid: &str) {
-    let killed = std::process::Command::new("kill")
-        .args(["-9", pid])
-        .status();
-    assert!(killed.unwrap().success());
 }
 
 #[tokio::test]
@@ -293,7 +262,7 @@ async fn the_operators_model_comes_first() {
 #[tokio::test]
 async fn a_program_is_spoken_to_as_it_can_be() {
     let home = tempfile::tempdir().unwrap();
-    let config = config(&home);
+    let config = scripted(&home, SCRIPT);
     let backend = Backend::connect(config.clone(), Choice::Auto)
         .await
         .unwrap();

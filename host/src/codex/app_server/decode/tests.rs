@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::codex::app_server::protocol::Incoming;
+use crate::codex::testing::{outcome, told};
 use crate::codex::{Cause, Usage};
 
 macro_rules! recorded {
@@ -34,34 +35,6 @@ fn replay(lines: &str, mut decoder: Decoder) -> Vec<Event> {
         }
     }
     events
-}
-
-/// The answer as one line: `|` for a break, `[name arguments]` for a call, reasoning in parentheses.
-fn told(events: &[Event]) -> String {
-    let mut line = String::new();
-    for event in events {
-        match event {
-            Event::Text(text) => line.push_str(text),
-            Event::TextBreak => line.push('|'),
-            Event::Reasoning(text) => line.push_str(&format!("({text})")),
-            Event::ReasoningBreak => line.push_str("(|)"),
-            Event::Call {
-                name, arguments, ..
-            } => line.push_str(&format!("[{name} {arguments}]")),
-            Event::Activity(activity) => line.push_str(&format!("<{}>", activity.id)),
-            Event::Sampled(_) => line.push('$'),
-            Event::Retrying(_) => line.push('^'),
-            Event::Ended(_) => line.push('.'),
-        }
-    }
-    line
-}
-
-fn outcome(events: &[Event]) -> &Outcome {
-    match events.last() {
-        Some(Event::Ended(outcome)) => outcome,
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]

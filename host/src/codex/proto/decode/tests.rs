@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::codex::proto::protocol::{Incoming, TURN};
+use crate::codex::testing::{outcome, told};
 use crate::codex::{Cause, Error};
 
 macro_rules! recorded {
@@ -32,32 +33,6 @@ fn feed(messages: &[&str]) -> Vec<Event> {
     let line = |message: &&str| format!("{{\"id\":\"turn\",\"msg\":{{\"type\":{message}}}}}");
     let lines = messages.iter().map(line).collect::<Vec<_>>().join("\n");
     replay(&(lines + "\n{\"id\":\"turn\",\"msg\":{\"type\":\"task_complete\"}}"))
-}
-
-/// The answer as one line: `|` for a break, reasoning in parentheses, `$` for usage, `^` for a retry.
-fn told(events: &[Event]) -> String {
-    let mut line = String::new();
-    for event in events {
-        match event {
-            Event::Text(text) => line.push_str(text),
-            Event::TextBreak => line.push('|'),
-            Event::Reasoning(text) => line.push_str(&format!("({text})")),
-            Event::ReasoningBreak => line.push_str("(|)"),
-            Event::Call { name, .. } => panic!("{name}: there are no tools"),
-            Event::Sampled(_) => line.push('$'),
-            Event::Retrying(_) => line.push('^'),
-            Event::Ended(_) => line.push('.'),
-            Event::Activity(_) => panic!("proto tells of no work"),
-        }
-    }
-    line
-}
-
-fn outcome(events: &[Event]) -> &Outcome {
-    match events.last() {
-        Some(Event::Ended(outcome)) => outcome,
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]

@@ -1,0 +1,81 @@
+//! What the tests of both protocols share: a shell script for a Codex, and an answer as one line.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use super::binary::tests::script;
+use super::{Config, Event, Outcome, Status};
+
+/// A Codex that is this shell script, with the folder as its home.
+pub(super) fn scripted(home: &TempDir, text: &str) -> Config {
+    let bin = home.path().join("codex");
+    script(&bin, text);
+    Config {
+        bin,
+        home: Some(home.path().to_owned()),
+        parent_env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
+        lease_wait: Duration::from_secs(10),
+        ..Config::default()
+    }
+}
+
+/// Waits until a backend's state is so.
+pub(super) async fn until(
+    mut status: watch::Receiver<Status>,
+    so: impl Fn(&Status) -> bool,
+) -> Status {
+    let reached = status.wait_for(|status| so(status));
+    let reached = tokio::time::timeout(Duration::from_secs(20), reached).await;
+    reached.expect("it comes to that").unwrap().clone()
+}
+
+/// Waits until no turn runs, which is not announced.
+pub(super) async fn idle(status: watch::Receiver<Status>) {
+    let idle = async {
+        while status.borrow().turns > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), idle)
+        .await
+        .expect("every lease is back");
+}
+
+pub(super) fn kill(pid: impl Display) {
+    let killed = std::process::Command::new("kill")
+        .args(["-9", &pid.to_string()])
+        .status();
+    assert!(killed.unwrap().success());
+}
+
+/// The answer as one line: `|` for a break, reasoning in parentheses, `[name arguments]` for a call, `<id>` for work, `$`
+/// for usage, `^` for a retry.
+pub(super) fn told(events: &[Event]) -> String {
+    let mut line = String::new();
+    for event in events {
+        match event {
+            Event::Text(text) => line.push_str(text),
+            Event::TextBreak => line.push('|'),
+            Event::Reasoning(text) => line.push_str(&format!("({text})")),
+            Event::ReasoningBreak => line.push_str("(|)"),
+            Event::Call {
+                name, arguments, ..
+            } => line.push_str(&format!("[{name} {arguments}]")),
+            Event::Activity(activity) => line.push_str(&format!("<{}>", activity.id)),
+            Event::Sampled(_) => line.push('$'),
+            Event::Retrying(_) => line.push('^'),
+            Event::Ended(_) => line.push('.'),
+        }
+    }
+    line
+}
+
+pub(super) fn outcome(events: &[Event]) -> &Outcome {
+    match events.last() {
+        Some(Event::Ended(outcome)) => outcome,
+        other => panic!("{other:?}"),
+    }
+}
