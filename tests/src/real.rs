@@ -14,6 +14,7 @@ use tokio::process::Command;
 use crate::gateway::{Gateway, KEY, Setup};
 use crate::provider::{self, Provider, Recorded};
 use crate::remains::Process;
+use crate::sse::{self, Event, Events, finishes};
 
 /// How long a client may take for all it does.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -73,6 +74,44 @@ pub async fn ask(gateway: &Gateway, body: &Value) -> (u16, Value) {
 /// Status and body of what the provider is told to answer, in one piece.
 pub async fn whole(gateway: &Gateway, answer: Value) -> (u16, Value) {
     ask(gateway, &script(answer, false)).await
+}
+
+/// A plain answer comes with its reasoning, finish and usage, whole and streamed.
+///
+/// # Panics
+/// If not.
+pub async fn assert_answers_whole_and_streamed(gateway: &Gateway) {
+    let answer = json!({
+        "reasoning": ["First this.", "Then that."],
+        "text": ["Sky ", "is ", "blue."],
+        "usage": {"input": 50, "cached": 20, "output": 9, "reasoning": 4},
+    });
+    let (status, body) = whole(gateway, answer.clone()).await;
+    assert_eq!(status, 200, "{body}");
+    let message = &body["choices"][0]["message"];
+    assert_eq!(message["content"], "Sky is blue.");
+    assert_eq!(message["reasoning_content"], "First this.\n\nThen that.");
+    assert_eq!(body["choices"][0]["finish_reason"], "stop");
+    let usage = json!({
+        "prompt_tokens": 50, "completion_tokens": 9, "total_tokens": 59,
+        "prompt_tokens_details": {"cached_tokens": 20},
+        "completion_tokens_details": {"reasoning_tokens": 4},
+    });
+    assert_eq!(body["usage"], usage);
+
+    let response = gateway
+        .chat(&script(answer, true))
+        .send()
+        .await
+        .expect("an answer");
+    let events = Events::of(response).rest().await;
+    assert_eq!(sse::text(&events), "Sky is blue.");
+    assert_eq!(finishes(&events), ["stop"]);
+    assert_eq!(events.last(), Some(&Event::Done));
+    let Event::Data(last) = &events[events.len() - 2] else {
+        panic!("no usage chunk: {events:?}")
+    };
+    assert_eq!((&last["choices"], &last["usage"]), (&json!([]), &usage));
 }
 
 /// A Codex process has what it needs, and nothing of the gateway's or of whoever started that.

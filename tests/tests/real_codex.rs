@@ -1,41 +1,17 @@
 //! The real Codex behind the real surface, against a scripted model provider.
 
-use codex_gateway_tests::real::{assert_bare_environment, real, script, whole};
+use codex_gateway_tests::real::{
+    assert_answers_whole_and_streamed, assert_bare_environment, real, script, whole,
+};
 use codex_gateway_tests::remains::{children, kill};
-use codex_gateway_tests::sse::{self, Event, Events, error, finishes};
+use codex_gateway_tests::sse::{self, Event, Events, error};
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex"]
 async fn an_answer_whole_and_streamed_with_reasoning_and_usage() {
     let (gateway, _provider) = real().await;
-    let answer = json!({
-        "reasoning": ["First this.", "Then that."],
-        "text": ["Sky ", "is ", "blue."],
-        "usage": {"input": 50, "cached": 20, "output": 9, "reasoning": 4},
-    });
-    let (status, body) = whole(&gateway, answer.clone()).await;
-    assert_eq!(status, 200, "{body}");
-    let message = &body["choices"][0]["message"];
-    assert_eq!(message["content"], "Sky is blue.");
-    assert_eq!(message["reasoning_content"], "First this.\n\nThen that.");
-    assert_eq!(body["choices"][0]["finish_reason"], "stop");
-    let usage = json!({
-        "prompt_tokens": 50, "completion_tokens": 9, "total_tokens": 59,
-        "prompt_tokens_details": {"cached_tokens": 20},
-        "completion_tokens_details": {"reasoning_tokens": 4},
-    });
-    assert_eq!(body["usage"], usage);
-
-    let response = gateway.chat(&script(answer, true)).send().await.unwrap();
-    let events = Events::of(response).rest().await;
-    assert_eq!(sse::text(&events), "Sky is blue.");
-    assert_eq!(finishes(&events), ["stop"]);
-    assert_eq!(events.last(), Some(&Event::Done));
-    let Event::Data(last) = &events[events.len() - 2] else {
-        panic!("no usage chunk: {events:?}")
-    };
-    assert_eq!((&last["choices"], &last["usage"]), (&json!([]), &usage));
+    assert_answers_whole_and_streamed(&gateway).await;
     gateway.stop().await;
 }
 

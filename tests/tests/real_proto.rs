@@ -6,7 +6,8 @@ use std::path::Path;
 use codex_gateway_tests::gateway::Gateway;
 use codex_gateway_tests::provider::Provider;
 use codex_gateway_tests::real::{
-    ask, assert_bare_environment, on_provider, script, upstream_failures, whole,
+    ask, assert_answers_whole_and_streamed, assert_bare_environment, on_provider, script,
+    upstream_failures, whole,
 };
 use codex_gateway_tests::remains::{children, exists, kill, processes};
 use codex_gateway_tests::sse::{self, Event, Events, error, finishes};
@@ -18,7 +19,7 @@ const SPARE: usize = 2;
 /// A gateway on the real Codex on a scripted provider.
 async fn real() -> (Gateway, Provider) {
     let (gateway, provider) = on_provider("TEST_CODEX_PROTO_BIN", "gpt-5").await;
-    assert_eq!(gateway.backend.status().kind, "proto");
+    assert_eq!(gateway.backend.kind(), "proto");
     (gateway, provider)
 }
 
@@ -36,33 +37,7 @@ fn records(folder: &Path) -> usize {
 #[ignore = "needs the real Codex 0.42"]
 async fn an_answer_whole_and_streamed_with_reasoning_and_usage() {
     let (gateway, _provider) = real().await;
-    let answer = json!({
-        "reasoning": ["First this.", "Then that."],
-        "text": ["Sky ", "is ", "blue."],
-        "usage": {"input": 50, "cached": 20, "output": 9, "reasoning": 4},
-    });
-    let (status, body) = whole(&gateway, answer.clone()).await;
-    assert_eq!(status, 200, "{body}");
-    let message = &body["choices"][0]["message"];
-    assert_eq!(message["content"], "Sky is blue.");
-    assert_eq!(message["reasoning_content"], "First this.\n\nThen that.");
-    assert_eq!(body["choices"][0]["finish_reason"], "stop");
-    let usage = json!({
-        "prompt_tokens": 50, "completion_tokens": 9, "total_tokens": 59,
-        "prompt_tokens_details": {"cached_tokens": 20},
-        "completion_tokens_details": {"reasoning_tokens": 4},
-    });
-    assert_eq!(body["usage"], usage);
-
-    let response = gateway.chat(&script(answer, true)).send().await.unwrap();
-    let events = Events::of(response).rest().await;
-    assert_eq!(sse::text(&events), "Sky is blue.");
-    assert_eq!(finishes(&events), ["stop"]);
-    assert_eq!(events.last(), Some(&Event::Done));
-    let Event::Data(last) = &events[events.len() - 2] else {
-        panic!("no usage chunk: {events:?}")
-    };
-    assert_eq!((&last["choices"], &last["usage"]), (&json!([]), &usage));
+    assert_answers_whole_and_streamed(&gateway).await;
     gateway.stop().await;
 }
 

@@ -3,6 +3,10 @@
 
 use std::path::PathBuf;
 
+use super::Head;
+use crate::codex::{self, Usage};
+use crate::turn::{self, Delta, Finish};
+
 /// `name`: of a file in `tests/fixtures/golden`, its folder included.
 pub(super) fn assert_golden(name: &str, found: &str) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/golden");
@@ -12,4 +16,42 @@ pub(super) fn assert_golden(name: &str, found: &str) {
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
     assert_eq!(found, expected, "{name}");
+}
+
+pub(super) fn head(id: &str) -> Head {
+    Head {
+        id: id.to_owned(),
+        created: 1_800_000_000,
+        model: "codex-5".to_owned(),
+    }
+}
+
+pub(super) fn says(text: &str) -> Delta {
+    Delta::Text(text.to_owned())
+}
+
+pub(super) fn call(index: u32, arguments: &str) -> Delta {
+    Delta::Call {
+        index,
+        id: format!("call_{index}"),
+        name: "get_weather".to_owned(),
+        arguments: arguments.to_owned(),
+    }
+}
+
+pub(super) fn end(finish: Finish) -> Delta {
+    Delta::End {
+        finish,
+        usage: Usage {
+            input: 120,
+            cached_input: 40,
+            output: 30,
+            reasoning: 7,
+        },
+        estimated: false,
+    }
+}
+
+pub(super) fn busy() -> Delta {
+    Delta::Failed(turn::Error::Codex(codex::Error::Busy))
 }

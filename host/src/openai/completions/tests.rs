@@ -4,9 +4,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::codex::{self, Usage};
-use crate::openai::golden::assert_golden;
-use crate::turn::{self, Delta};
+use crate::openai::golden::{assert_golden, busy, end, head, says};
+use crate::turn::Delta;
 
 const TYPE: &str = "invalid_type";
 const UNSUPPORTED: &str = "unsupported_value";
@@ -129,41 +128,12 @@ fn what_codex_cannot_do_is_refused() {
     }
 }
 
-fn head() -> Head {
-    Head {
-        id: "cmpl-golden".to_owned(),
-        created: 1_800_000_000,
-        model: "codex-5".to_owned(),
-    }
-}
-
-fn says(text: &str) -> Delta {
-    Delta::Text(text.to_owned())
-}
-
-fn end(finish: Finish) -> Delta {
-    Delta::End {
-        finish,
-        usage: Usage {
-            input: 120,
-            cached_input: 40,
-            output: 30,
-            reasoning: 7,
-        },
-        estimated: false,
-    }
-}
-
-fn busy() -> Delta {
-    Delta::Failed(turn::Error::Codex(codex::Error::Busy))
-}
-
 fn chunks(include_usage: bool, deltas: &[Delta]) -> Vec<String> {
     let form = Form {
         stream: true,
         include_usage,
     };
-    let (mut chunks, mut out) = (Chunks::new(head(), form), Vec::new());
+    let (mut chunks, mut out) = (Chunks::new(head("cmpl-golden"), form), Vec::new());
     for delta in deltas {
         chunks.push(delta.clone(), &mut out);
     }
@@ -176,7 +146,7 @@ fn sse(chunks: Vec<String>) -> String {
 }
 
 fn completion(deltas: &[Delta]) -> Result<String, ApiError> {
-    let mut completion = Completion::new(head());
+    let mut completion = Completion::new(head("cmpl-golden"));
     for delta in deltas {
         completion.push(delta.clone());
     }

@@ -1,18 +1,9 @@
 //! Answers on the wire, against the files in `tests/fixtures/golden/chat`: `NAME.sse` streamed, `NAME.json` in one piece.
 
 use super::*;
-use crate::codex::{self, Usage};
-use crate::openai::Head;
-use crate::openai::golden::assert_golden;
-use crate::turn::{self, Delta};
-
-fn head() -> Head {
-    Head {
-        id: "chatcmpl-golden".to_owned(),
-        created: 1_800_000_000,
-        model: "codex-5".to_owned(),
-    }
-}
+use crate::codex::Usage;
+use crate::openai::golden::{assert_golden, busy, call, end, head, says};
+use crate::turn::Delta;
 
 fn form(include_usage: bool, functions: bool) -> Form {
     Form {
@@ -24,38 +15,8 @@ fn form(include_usage: bool, functions: bool) -> Form {
     }
 }
 
-fn text(text: &str) -> Delta {
-    Delta::Text(text.to_owned())
-}
-
-fn call(index: u32, arguments: &str) -> Delta {
-    Delta::Call {
-        index,
-        id: format!("call_{index}"),
-        name: "get_weather".to_owned(),
-        arguments: arguments.to_owned(),
-    }
-}
-
-fn end(finish: Finish) -> Delta {
-    Delta::End {
-        finish,
-        usage: Usage {
-            input: 120,
-            cached_input: 40,
-            output: 30,
-            reasoning: 7,
-        },
-        estimated: false,
-    }
-}
-
-fn busy() -> Delta {
-    Delta::Failed(turn::Error::Codex(codex::Error::Busy))
-}
-
 fn chunks(form: Form, deltas: &[Delta]) -> Vec<String> {
-    let (mut chunks, mut out) = (Chunks::new(head(), form), Vec::new());
+    let (mut chunks, mut out) = (Chunks::new(head("chatcmpl-golden"), form), Vec::new());
     chunks.begin(&mut out);
     for delta in deltas {
         chunks.push(0, delta.clone(), &mut out);
@@ -64,7 +25,7 @@ fn chunks(form: Form, deltas: &[Delta]) -> Vec<String> {
 }
 
 fn completion(form: Form, deltas: &[Delta]) -> Result<String, ApiError> {
-    let mut completion = Completion::new(head(), form);
+    let mut completion = Completion::new(head("chatcmpl-golden"), form);
     for delta in deltas {
         completion.push(0, delta.clone());
     }
@@ -84,9 +45,9 @@ fn answers_are_written_as_the_goldens() {
         (
             "text",
             plain,
-            vec![text("Hel"), text("lo \"wörld\"\n"), end(Finish::Stop)],
+            vec![says("Hel"), says("lo \"wörld\"\n"), end(Finish::Stop)],
         ),
-        ("usage", usage, vec![text("Hi"), end(Finish::Stop)]),
+        ("usage", usage, vec![says("Hi"), end(Finish::Stop)]),
         ("empty", plain, vec![end(Finish::Stop)]),
         (
             "reasoning",
@@ -94,21 +55,21 @@ fn answers_are_written_as_the_goldens() {
             vec![
                 reasoning("**Hm"),
                 reasoning("**"),
-                text("Yes"),
+                says("Yes"),
                 end(Finish::Stop),
             ],
         ),
-        ("length", plain, vec![text("Once"), end(Finish::Length)]),
+        ("length", plain, vec![says("Once"), end(Finish::Length)]),
         (
             "content-filter",
             plain,
-            vec![text("Once"), end(Finish::ContentFilter)],
+            vec![says("Once"), end(Finish::ContentFilter)],
         ),
         ("tool-calls", usage, calls.to_vec()),
         (
             "text-and-tool-call",
             plain,
-            vec![text("I look."), call(0, "{}"), end(Finish::ToolCalls)],
+            vec![says("I look."), call(0, "{}"), end(Finish::ToolCalls)],
         ),
         ("function-call", functions, calls.to_vec()),
     ] {
@@ -119,7 +80,7 @@ fn answers_are_written_as_the_goldens() {
         let whole = completion(form, &deltas).expect("an answer") + "\n";
         assert_golden(&format!("chat/{name}.json"), &whole);
     }
-    let frames = chunks(plain, &[text("Hel"), busy()])
+    let frames = chunks(plain, &[says("Hel"), busy()])
         .into_iter()
         .map(|data| format!("data: {data}\n\n"));
     assert_golden("chat/failure.sse", &frames.collect::<String>());
@@ -141,13 +102,13 @@ fn who_wants_no_parallel_calls_gets_one() {
 
 #[test]
 fn an_answer_that_fails_or_breaks_off_is_never_told_as_complete() {
-    let failed = completion(form(false, false), &[text("Hel"), busy()]);
+    let failed = completion(form(false, false), &[says("Hel"), busy()]);
     assert_eq!(failed.expect_err("the failure").code, "worker_busy");
-    let cut = completion(form(false, false), &[text("Hel")]);
+    let cut = completion(form(false, false), &[says("Hel")]);
     assert_eq!(cut.expect_err("a failure").status, 502);
     let streamed = chunks(
         form(true, false),
-        &[text("Hel"), busy(), text("lo"), end(Finish::Stop)],
+        &[says("Hel"), busy(), says("lo"), end(Finish::Stop)],
     );
     assert!(
         streamed
@@ -164,11 +125,11 @@ fn an_answer_that_fails_or_breaks_off_is_never_told_as_complete() {
 
 #[test]
 fn the_role_comes_first_and_once() {
-    let mut chunks = Chunks::new(head(), Form::default());
+    let mut chunks = Chunks::new(head("chatcmpl-golden"), Form::default());
     let mut out = Vec::new();
-    chunks.push(0, text("a"), &mut out);
+    chunks.push(0, says("a"), &mut out);
     chunks.begin(&mut out);
-    chunks.push(0, text("b"), &mut out);
+    chunks.push(0, says("b"), &mut out);
     let roles: Vec<bool> = out
         .iter()
         .map(|data| data.contains("\"role\":\"assistant\""))
@@ -180,7 +141,7 @@ fn the_role_comes_first_and_once() {
 fn nothing_follows_the_end() {
     let streamed = chunks(
         form(false, false),
-        &[end(Finish::Stop), text("a"), busy(), end(Finish::Length)],
+        &[end(Finish::Stop), says("a"), busy(), end(Finish::Length)],
     );
     assert_eq!(streamed.len(), 3, "role, finish, done: {streamed:?}");
 }
@@ -189,7 +150,7 @@ fn nothing_follows_the_end() {
 #[test]
 fn every_chunk_keeps_the_rules_clients_rely_on() {
     let deltas = [
-        text("a"),
+        says("a"),
         call(0, "{}"),
         call(1, "{}"),
         end(Finish::ToolCalls),
@@ -285,9 +246,9 @@ fn every_choice_is_told_by_its_index_and_the_usage_is_that_of_all() {
         },
         estimated: false,
     };
-    let deltas = [(1, text("b")), (0, text("a")), (1, end(1)), (0, end(2))];
-    let (mut chunks, mut out) = (Chunks::new(head(), form), Vec::new());
-    let mut completion = Completion::new(head(), form);
+    let deltas = [(1, says("b")), (0, says("a")), (1, end(1)), (0, end(2))];
+    let (mut chunks, mut out) = (Chunks::new(head("chatcmpl-golden"), form), Vec::new());
+    let mut completion = Completion::new(head("chatcmpl-golden"), form);
     chunks.begin(&mut out);
     for (choice, delta) in deltas {
         chunks.push(choice, delta.clone(), &mut out);

@@ -2,51 +2,12 @@
 //! piece.
 
 use super::*;
-use crate::codex::{self, Cause, Usage};
-use crate::openai::Head;
-use crate::openai::golden::assert_golden;
+use crate::codex::{self, Cause};
+use crate::openai::golden::{assert_golden, busy, call, end, head, says};
 use crate::turn::{self, Delta, Finish};
-
-fn head() -> Head {
-    Head {
-        id: "resp_golden".to_owned(),
-        created: 1_800_000_000,
-        model: "codex-5".to_owned(),
-    }
-}
-
-fn says(text: &str) -> Delta {
-    Delta::Text(text.to_owned())
-}
 
 fn thinks(text: &str) -> Delta {
     Delta::Reasoning(text.to_owned())
-}
-
-fn call(index: u32, arguments: &str) -> Delta {
-    Delta::Call {
-        index,
-        id: format!("call_{index}"),
-        name: "get_weather".to_owned(),
-        arguments: arguments.to_owned(),
-    }
-}
-
-fn end(finish: Finish) -> Delta {
-    Delta::End {
-        finish,
-        usage: Usage {
-            input: 120,
-            cached_input: 40,
-            output: 30,
-            reasoning: 7,
-        },
-        estimated: false,
-    }
-}
-
-fn busy() -> Delta {
-    Delta::Failed(turn::Error::Codex(codex::Error::Busy))
 }
 
 fn context(members: &Value) -> Context {
@@ -59,7 +20,10 @@ fn context(members: &Value) -> Context {
 }
 
 fn events(members: &Value, deltas: &[Delta]) -> Vec<Event> {
-    let (mut events, mut out) = (Events::new(head(), context(members)), Vec::new());
+    let (mut events, mut out) = (
+        Events::new(head("resp_golden"), context(members)),
+        Vec::new(),
+    );
     events.begin(&mut out);
     for delta in deltas {
         events.push(delta.clone(), &mut out);
@@ -68,7 +32,7 @@ fn events(members: &Value, deltas: &[Delta]) -> Vec<Event> {
 }
 
 fn object(members: &Value, deltas: &[Delta]) -> Result<String, ApiError> {
-    let mut object = ResponseObject::new(head(), context(members));
+    let mut object = ResponseObject::new(head("resp_golden"), context(members));
     for delta in deltas {
         object.push(delta.clone());
     }
@@ -240,7 +204,7 @@ fn events_are_numbered_named_and_say_which_item_they_are_about() {
 
 #[test]
 fn the_beginning_is_written_once() {
-    let mut events = Events::new(head(), context(&json!({})));
+    let mut events = Events::new(head("resp_golden"), context(&json!({})));
     let mut out = Vec::new();
     events.push(says("a"), &mut out);
     events.begin(&mut out);
@@ -300,7 +264,7 @@ fn failures_have_published_codes() {
 /// A long answer must not make each of its deltas dearer.
 #[test]
 fn a_delta_costs_the_same_however_much_came_before() {
-    let mut events = Events::new(head(), context(&json!({})));
+    let mut events = Events::new(head("resp_golden"), context(&json!({})));
     let mut bytes = |delta: Delta| {
         let mut out = Vec::new();
         events.push(delta, &mut out);
