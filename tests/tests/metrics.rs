@@ -90,6 +90,9 @@ async fn requests_turns_tokens_and_decisions_are_counted() {
         ("codex_policy_refused", 0.0),
         ("codex_backend_ready", 1.0),
         ("codex_backend_turns", 0.0),
+        ("codex_backend_waiting", 0.0),
+        ("codex_backend_workers", 0.0),
+        ("codex_worker_recycled_total", 0.0),
         ("codex_worker_restarts_total", 0.0),
         (r#"codex_policy_faults_total{slot="auth",kind="trap"}"#, 0.0),
     ] {

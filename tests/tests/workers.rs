@@ -52,9 +52,11 @@ async fn a_full_house_is_waited_for_and_a_crowd_is_told_when_to_come_back() {
     assert!(refused.headers().contains_key("retry-after"));
     let body: serde_json::Value = refused.json().await.unwrap();
     assert_eq!(body["error"]["code"], "worker_busy");
+    assert_eq!(status(&gateway).waiting, 1, "the other waits");
     drop(running);
     let waited = waiting.remove(0).await.unwrap();
     assert_eq!(waited.status(), 200, "it had its turn");
+    assert_eq!(status(&gateway).waiting, 0);
     gateway.stop().await;
 }
 

@@ -37,6 +37,7 @@ fn backend(shared: &Shared, parts: &Parts) -> Value {
         "restarts": status.restarts,
         "recycled": status.recycled,
         "turns": status.turns,
+        "waiting": status.waiting,
         "workers": status.workers,
     })
 }

@@ -65,8 +65,11 @@ fn render(metrics: &Metrics, shared: &Shared) -> String {
     metrics.render(&Present {
         backend: backend.kind,
         ready: backend.ready,
+        workers: backend.workers.len(),
         restarts: backend.restarts,
+        recycled: backend.recycled,
         turns: backend.turns,
+        waiting: backend.waiting,
         generation: shared.live.current().number(),
         refused: shared.live.refusals().len(),
         usage_written,

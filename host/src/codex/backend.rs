@@ -105,6 +105,8 @@ pub struct Status {
     pub recycled: u64,
     /// Turns that hold a lease.
     pub turns: usize,
+    /// Turns that wait for one.
+    pub waiting: usize,
     /// The long-lived workers that are ready, or still end their turns.
     pub workers: Vec<WorkerStatus>,
 }
@@ -133,6 +135,7 @@ impl Status {
             restarts: 0,
             recycled: 0,
             turns: 0,
+            waiting: 0,
             workers: Vec::new(),
         }
     }
@@ -147,6 +150,7 @@ impl Status {
             restarts: 0,
             recycled: 0,
             turns: 0,
+            waiting: 0,
             workers: Vec::new(),
         }
     }
@@ -249,7 +253,8 @@ impl Backend {
         self.watch().borrow().clone()
     }
 
-    /// How it is doing, from now on. `turns` is current whenever looked at, but its changes are not announced.
+    /// How it is doing, from now on. `turns` and `waiting` are current whenever looked at, but
+    /// their changes are not announced.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Status> {
         match &*self.0 {

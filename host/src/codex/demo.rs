@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{Event, Item, Model, Outcome, Part, Plan, Role, Usage};
@@ -88,7 +89,7 @@ impl Demo {
     pub(super) fn new(plan: &Plan) -> Self {
         let question = last_words_of_user(plan);
         let prompt: usize = plan.history.iter().map(length).sum();
-        let (script, pause) = Script::answering(&question);
+        let (script, pause) = Script::answering(&question, plan.json);
         // About four characters a token, as everybody estimates; a delta is one.
         let usage = Usage {
             input: (prompt as u64).div_ceil(4),
@@ -141,10 +142,13 @@ impl Demo {
 }
 
 impl Script {
-    /// What to say, and how long to wait between its deltas.
-    fn answering(question: &str) -> (Self, Duration) {
+    /// What to say, in a JSON object or not, and how long to wait between its deltas.
+    fn answering(question: &str, json: bool) -> (Self, Duration) {
         let Ok(Request { demo }) = serde_json::from_str(question) else {
-            let words = answer(question);
+            let mut words = answer(question);
+            if json {
+                words = json!({"answer": words}).to_string();
+            }
             let words = words.split_inclusive(' ').map(str::to_owned).collect();
             return (Self::Words(words), PAUSE);
         };
@@ -280,6 +284,22 @@ mod tests {
             panic!("{events:?}");
         };
         assert_eq!((usage.input, usage.output), (8, texts as u64));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_json_gets_json() {
+        let plan = Plan {
+            json: true,
+            ..plan("Say \"hi\".")
+        };
+        let mut said = String::new();
+        for event in play(Demo::new(&plan)).await {
+            if let Event::Text(text) = event {
+                said.push_str(&text);
+            }
+        }
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert!(said["answer"].as_str().unwrap().ends_with("Say \"hi\"."));
     }
 
     #[tokio::test(start_paused = true)]

@@ -21,6 +21,8 @@ pub struct Plan {
     pub tools: Vec<Tool>,
     /// A JSON Schema the answer must follow.
     pub output_schema: Option<Value>,
+    /// The answer is to be one JSON object, with a schema or without, which the history then says in words.
+    pub json: bool,
 }
 
 /// Who said it. OpenAI's `system` is a developer message to Codex.

@@ -91,7 +91,7 @@ impl Proto {
         supervisor.close();
         Ok(Self {
             requests,
-            leases: Turnstile::new(config.max_turns.max(1), config.queue_max),
+            leases: Turnstile::new(config.max_turns.max(1), config.queue_max, status.clone()),
             status,
             config,
             default_model,

@@ -1,17 +1,19 @@
 //! The wait for a place to run a turn: in order of arrival, bounded in number.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::Status;
 
 /// Places for turns, and those who wait for one.
 #[derive(Debug)]
 pub(super) struct Turnstile {
     places: Arc<Semaphore>,
-    waiting: AtomicUsize,
     /// How many may wait.
     bound: usize,
+    /// Where it is told how many do. Silently, as that is no news.
+    status: watch::Sender<Status>,
 }
 
 /// No place is free, and as many wait as may.
@@ -20,11 +22,11 @@ pub(super) struct Full;
 
 impl Turnstile {
     /// `places` to begin with, and room for `bound` to wait.
-    pub(super) fn new(places: usize, bound: usize) -> Self {
+    pub(super) fn new(places: usize, bound: usize, status: watch::Sender<Status>) -> Self {
         Self {
             places: Arc::new(Semaphore::new(places)),
-            waiting: AtomicUsize::new(0),
             bound,
+            status,
         }
     }
 
@@ -41,11 +43,13 @@ impl Turnstile {
     }
 
     fn queue(&self) -> Result<Waiting<'_>, Full> {
-        let one_more = |waiting| (waiting < self.bound).then_some(waiting + 1);
-        self.waiting
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
-            .map(|_| Waiting(&self.waiting))
-            .map_err(|_| Full)
+        let mut has_room = false;
+        self.status.send_if_modified(|status| {
+            has_room = status.waiting < self.bound;
+            status.waiting += usize::from(has_room);
+            false
+        });
+        has_room.then(|| Waiting(&self.status)).ok_or(Full)
     }
 
     /// More places.
@@ -60,11 +64,14 @@ impl Turnstile {
 }
 
 /// One who waits, until dropped.
-struct Waiting<'a>(&'a AtomicUsize);
+struct Waiting<'a>(&'a watch::Sender<Status>);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.send_if_modified(|status| {
+            status.waiting = status.waiting.saturating_sub(1);
+            false
+        });
     }
 }
 
@@ -76,9 +83,14 @@ mod tests {
 
     use super::*;
 
+    fn turnstile(places: usize, bound: usize) -> Turnstile {
+        let (status, _) = watch::channel(Status::starting("test", String::new()));
+        Turnstile::new(places, bound, status)
+    }
+
     #[tokio::test]
     async fn places_go_to_those_who_came_first_and_nobody_overtakes() {
-        let turnstile = Turnstile::new(1, 2);
+        let turnstile = turnstile(1, 2);
         let held = turnstile.enter().await.unwrap();
         let (mut first, mut second) = (pin!(turnstile.enter()), pin!(turnstile.enter()));
         assert!(first.as_mut().now_or_never().is_none());
@@ -96,7 +108,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_stops_waiting_makes_room() {
-        let turnstile = Turnstile::new(0, 1);
+        let turnstile = turnstile(0, 1);
         {
             let mut waiting = pin!(turnstile.enter());
             assert!(waiting.as_mut().now_or_never().is_none());
@@ -110,7 +122,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_room_to_wait_a_free_place_is_still_had() {
-        let turnstile = Turnstile::new(1, 0);
+        let turnstile = turnstile(1, 0);
         let held = turnstile.enter().await.unwrap();
         assert_eq!(turnstile.enter().await.unwrap_err(), Full);
         drop(held);
@@ -119,7 +131,7 @@ mod tests {
 
     #[tokio::test]
     async fn removed_places_are_gone() {
-        let turnstile = Turnstile::new(2, 4);
+        let turnstile = turnstile(2, 4);
         turnstile.remove(1);
         let _held = turnstile.enter().await.unwrap();
         let mut waiting = pin!(turnstile.enter());

@@ -34,6 +34,7 @@ impl Draft {
             },
             plan: Plan {
                 tools,
+                json: json_object || output_schema.is_some(),
                 output_schema,
                 ..Plan::default()
             },

@@ -76,10 +76,16 @@ pub struct Present {
     pub backend: &'static str,
     /// The backend takes turns.
     pub ready: bool,
+    /// Long-lived workers that are ready, or still end their turns.
+    pub workers: usize,
     /// How often a worker had to be replaced.
     pub restarts: u64,
+    /// How often a worker was relieved as planned.
+    pub recycled: u64,
     /// Turns that run.
     pub turns: usize,
+    /// Turns that wait for a worker.
+    pub waiting: usize,
     /// The generation that serves.
     pub generation: u64,
     /// Policies whose candidates are refused now.
@@ -279,48 +285,78 @@ impl Metrics {
             ("backend", present.backend),
         ];
         to.register("codex_gateway", "What runs", Info::new(about));
-        to.register(
-            "codex_backend_ready",
-            "1 if turns are taken",
-            ConstGauge::new(u64::from(present.ready)),
-        );
-        to.register(
-            "codex_backend_turns",
-            "Turns that run",
-            ConstGauge::new(present.turns),
-        );
-        to.register(
-            "codex_worker_restarts",
-            "Workers that had to be replaced",
-            ConstCounter::new(present.restarts),
-        );
-        to.register(
-            "codex_policy_generation",
-            "The generation that serves",
-            ConstGauge::new(present.generation),
-        );
-        to.register(
-            "codex_policy_swaps",
-            "Generations that replaced another",
-            ConstCounter::new(present.generation.saturating_sub(1)),
-        );
-        to.register(
-            "codex_policy_refused",
-            "Policies whose last candidate was refused",
-            ConstGauge::new(present.refused),
-        );
-        to.register(
-            "codex_usage_events_written",
-            "Usage events that were recorded",
-            ConstCounter::new(present.usage_written),
-        );
-        to.register(
-            "codex_usage_events_dropped",
-            "Usage events that were lost",
-            ConstCounter::new(present.usage_dropped),
-        );
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let gauges = [
+            (
+                "codex_backend_ready",
+                "1 if turns are taken",
+                u64::from(present.ready),
+            ),
+            (
+                "codex_backend_turns",
+                "Turns that run",
+                number(present.turns),
+            ),
+            (
+                "codex_backend_waiting",
+                "Turns that wait for a worker",
+                number(present.waiting),
+            ),
+            (
+                "codex_backend_workers",
+                "Long-lived workers that are ready, or still end their turns",
+                number(present.workers),
+            ),
+            (
+                "codex_policy_generation",
+                "The generation that serves",
+                present.generation,
+            ),
+            (
+                "codex_policy_refused",
+                "Policies whose last candidate was refused",
+                number(present.refused),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            to.register(name, help, ConstGauge::new(value));
+        }
+        Self::happened(to, present);
         self.process(to);
         registry
+    }
+
+    fn happened(to: &mut Registry, present: &Present) {
+        let counters = [
+            (
+                "codex_worker_restarts",
+                "Workers that had to be replaced",
+                present.restarts,
+            ),
+            (
+                "codex_worker_recycled",
+                "Workers that were relieved as planned",
+                present.recycled,
+            ),
+            (
+                "codex_policy_swaps",
+                "Generations that replaced another",
+                present.generation.saturating_sub(1),
+            ),
+            (
+                "codex_usage_events_written",
+                "Usage events that were recorded",
+                present.usage_written,
+            ),
+            (
+                "codex_usage_events_dropped",
+                "Usage events that were lost",
+                present.usage_dropped,
+            ),
+        ];
+        for (name, help, value) in counters {
+            to.register(name, help, ConstCounter::new(value));
+        }
     }
 
     fn process(&self, to: &mut Registry) {

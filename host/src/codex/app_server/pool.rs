@@ -44,7 +44,7 @@ impl Pool {
     /// No worker yet; each will run `capacity` turns, and `queue` more may wait.
     pub(super) fn new(capacity: usize, queue: usize, status: watch::Sender<Status>) -> Arc<Self> {
         Arc::new(Self {
-            turnstile: Turnstile::new(0, queue),
+            turnstile: Turnstile::new(0, queue, status.clone()),
             capacity: capacity.max(1),
             members: Mutex::default(),
             status,

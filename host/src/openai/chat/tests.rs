@@ -229,6 +229,7 @@ fn a_response_format_is_a_schema_or_an_instruction() {
         let is_object = format["type"] == "json_object";
         let request = hi_with(&json!({ "response_format": format }));
         let (plan, rules) = request.into_plan(Target::default());
+        assert_eq!(plan.json, is_object || expected.is_some());
         assert_eq!(plan.output_schema, expected);
         assert_eq!(rules.json_object, is_object);
         assert_instruction(&plan.history, says);
