@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use codex_policy_settings::who::{self, Caller, Pattern, Who};
+use codex_policy_settings::models;
+use codex_policy_settings::who::{Caller, Pattern, Who};
 
 use crate::effort;
-use crate::routes::spellings;
 
 /// Longest piece of a client's text that an answer repeats, in characters.
 const QUOTED: usize = 100;
@@ -124,10 +124,9 @@ impl Rules {
         let Some(access) = &self.access else {
             return true;
         };
-        let names = spellings(name);
-        access.iter().any(|entry| {
-            entry.who.is(caller) && names.iter().any(|name| who::any(&entry.models, name))
-        })
+        access
+            .iter()
+            .any(|entry| entry.who.is(caller) && models::any(&entry.models, name))
     }
 }
 

@@ -2,21 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use codex_policy_settings::models::{FAMILIES, MEMBERS};
+
 use crate::decide::{Route, Rules};
 use crate::effort::{Support, nearest};
 use crate::settings::{Alias, Host};
-
-/// Names that are always accepted, whatever Codex runs: the one that is listed in production, and in development.
-const FAMILIES: [&str; 2] = ["codex-5", "codev-5"];
-
-/// A family's members, and the effort each stands for.
-const MEMBERS: [(&str, Option<&str>); 5] = [
-    ("", None),
-    ("-low", Some("low")),
-    ("-medium", Some("medium")),
-    ("-high", Some("high")),
-    ("-minimal", Some("minimal")),
-];
 
 /// The rules for a host, the operator's aliases (by their names in lower case) and the name of the default model.
 ///
@@ -78,19 +68,6 @@ pub fn build(
         owned_by,
         efforts,
     })
-}
-
-/// `name`, in lower case, and what else it is called: a member of a family has a name in each.
-#[must_use]
-pub fn spellings(name: &str) -> Vec<String> {
-    let mut suffixes = FAMILIES
-        .iter()
-        .filter_map(|family| name.strip_prefix(family));
-    let member = suffixes.find(|suffix| MEMBERS.iter().any(|(member, _)| member == suffix));
-    match member {
-        Some(suffix) => FAMILIES.map(|family| format!("{family}{suffix}")).into(),
-        None => vec![name.to_owned()],
-    }
 }
 
 fn route(model: &str) -> Route {

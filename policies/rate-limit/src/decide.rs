@@ -3,6 +3,7 @@
 use core::cmp::Reverse;
 use core::net::{IpAddr, Ipv6Addr};
 
+use codex_policy_settings::models;
 use serde::Deserialize;
 
 use crate::headers;
@@ -243,7 +244,8 @@ impl Rule {
                 (Per::Tenant, Some(tenant)) => format!("tenant:{tenant}"),
                 (Per::Tenant, None) => format!("caller:{}", caller.id),
                 (Per::Address, _) => network(ask.client),
-                (Per::Model, _) => ask.model?.to_owned(),
+                // By whichever of its names.
+                (Per::Model, _) => models::spellings(ask.model?).into_iter().next()?,
                 (Per::All, _) => "all".to_owned(),
             })
         };

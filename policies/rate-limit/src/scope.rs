@@ -1,5 +1,7 @@
 //! Whom and what a rule is about.
 
+use codex_policy_settings::models;
+use codex_policy_settings::who::{self, Pattern};
 use serde::Deserialize;
 
 use crate::decide::{Ask, Caller};
@@ -40,13 +42,13 @@ impl Per {
 #[serde(default, deny_unknown_fields)]
 pub struct Scope {
     /// Ids of callers.
-    pub callers: Vec<String>,
+    pub callers: Vec<Pattern>,
     /// Names of tenants.
-    pub tenants: Vec<String>,
+    pub tenants: Vec<Pattern>,
     /// The caller is in one of these.
-    pub groups: Vec<String>,
-    /// As clients name them; `codex-5*` stands for all that begin so.
-    pub models: Vec<String>,
+    pub groups: Vec<Pattern>,
+    /// As clients name them. In lower case when asked.
+    pub models: Vec<Pattern>,
 }
 
 impl Scope {
@@ -64,26 +66,34 @@ impl Scope {
             .all(|list| list.is_empty())
     }
 
+    /// As its models are to be compared, and what is wrong with the lists.
+    #[must_use]
+    pub fn checked(self) -> (Self, Option<&'static str>) {
+        let Self {
+            callers,
+            tenants,
+            groups,
+            models,
+        } = &self;
+        let mistake = [callers, tenants, groups, models]
+            .iter()
+            .find_map(|list| who::mistake(list));
+        let models = models.iter().map(Pattern::to_lower_case).collect();
+        (Self { models, ..self }, mistake)
+    }
+
     /// Whether `ask` is one of those. What is not known of it fits no entry.
     #[must_use]
     pub fn fits(&self, ask: &Ask<'_>, caller: &Caller<'_>) -> bool {
-        let lists = |list: &[String], value: Option<&str>| {
-            list.is_empty() || list.iter().any(|entry| Some(entry.as_str()) == value)
-        };
-        let in_group = caller
-            .groups
-            .iter()
-            .any(|group| self.groups.contains(group));
-        let model = |entry: &String| {
-            ask.model
-                .is_some_and(|model| match entry.strip_suffix('*') {
-                    Some(beginning) => model.starts_with(beginning),
-                    None => model == entry,
-                })
-        };
-        lists(&self.callers, Some(caller.id))
-            && lists(&self.tenants, caller.tenant)
-            && (self.groups.is_empty() || in_group)
-            && (self.models.is_empty() || self.models.iter().any(model))
+        let lists = |list: &[Pattern], name| list.is_empty() || who::any(list, name);
+        let mut groups = caller.groups.iter();
+        lists(&self.callers, caller.id)
+            && (self.tenants.is_empty()
+                || caller.tenant.is_some_and(|name| lists(&self.tenants, name)))
+            && (self.groups.is_empty() || groups.any(|name| lists(&self.groups, name)))
+            && (self.models.is_empty()
+                || ask
+                    .model
+                    .is_some_and(|name| models::any(&self.models, name)))
     }
 }

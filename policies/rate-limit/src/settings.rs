@@ -116,6 +116,14 @@ fn check(settings: RuleSettings, complain: &mut impl FnMut(&str)) -> Rule {
     if per.is_empty() || repeated || (per.len() > 1 && per.contains(&Per::All)) {
         complain("per: name different words, and all only alone");
     }
+    let (only, mistake) = settings.only.checked();
+    mistake
+        .iter()
+        .for_each(|text| complain(&format!("only: {text}")));
+    let (except, mistake) = settings.except.checked();
+    mistake
+        .iter()
+        .for_each(|text| complain(&format!("except: {text}")));
     let endpoints = settings
         .endpoints
         .unwrap_or_else(|| GENERATING.map(str::to_owned).into());
@@ -137,8 +145,8 @@ fn check(settings: RuleSettings, complain: &mut impl FnMut(&str)) -> Rule {
         limit,
         window_ms,
         per,
-        only: settings.only,
-        except: settings.except,
+        only,
+        except,
         streaming_only: settings.streaming_only,
         endpoints,
     }

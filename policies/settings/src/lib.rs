@@ -1,5 +1,6 @@
 //! Reads the settings of the four default policies, tells every mistake at once, and keeps what came of them.
 
+pub mod models;
 pub mod schema;
 pub mod who;
 

@@ -2,7 +2,8 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use codex_policy_settings::who::{self, Caller, Pattern, Who};
+use codex_policy_settings::models;
+use codex_policy_settings::who::{Caller, Pattern, Who};
 use serde::Deserialize;
 
 /// When calls end a turn.
@@ -114,10 +115,9 @@ impl Rules {
     }
 
     fn treatment(&self, turn: &Turn<'_>) -> Treatment {
-        let model = turn.model.to_ascii_lowercase();
         let about = |rule: &&Rule| {
             rule.who.is(Some(turn.caller))
-                && (rule.models.is_empty() || who::any(&rule.models, &model))
+                && (rule.models.is_empty() || models::any(&rule.models, turn.model))
         };
         let rule = self.rules.iter().find(about);
         rule.map_or(self.usual, |rule| rule.treatment)

@@ -299,6 +299,11 @@ fn a_rule_counts_whom_it_names_but_whom_it_excepts() {
         (json!({"models": ["codex-5"]}), true),
         (json!({"models": ["codex-*"]}), true),
         (json!({"models": ["codex"]}), false),
+        (json!({"models": ["Codev-5"]}), true),
+        (json!({"callers": ["a*n"]}), true),
+        (json!({"tenants": ["*me"]}), true),
+        (json!({"groups": ["st*"]}), true),
+        (json!({"groups": ["st"]}), false),
         (json!({"callers": ["ann"], "models": ["codex-5"]}), true),
         (json!({"callers": ["ann"], "models": ["gpt*"]}), false),
     ] {
@@ -306,6 +311,20 @@ fn a_rule_counts_whom_it_names_but_whom_it_excepts() {
         assert_eq!(counts("except", scope.clone()), !fits, "{scope}");
     }
     assert!(counts("except", json!({})), "nothing is excepted");
+}
+
+#[test]
+fn a_model_has_one_bucket_whichever_of_its_names_is_asked_for() {
+    let rule = json!({"name": "r", "unit": "requests", "limit": 9, "per": ["caller", "model"]});
+    let of = |model| {
+        let ask = Ask {
+            model: Some(model),
+            ..late()
+        };
+        bucket(&rule, &ask)
+    };
+    assert_eq!(of("codex-5-high"), of("Codev-5-high"));
+    assert_ne!(of("codex-5-high"), of("codex-5"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Which settings are accepted, and what is said about the others.
 
 use codex_policy_settings::schema::agree;
+use codex_policy_settings::who::Pattern;
 use serde_json::{Value, json};
 
 use super::*;
@@ -45,11 +46,11 @@ fn every_member_is_read() {
         window_ms: 9,
         per: vec![Per::Tenant, Per::Model],
         only: Scope {
-            groups: vec!["staff".to_owned()],
+            groups: vec![Pattern::new("staff")],
             ..Scope::default()
         },
         except: Scope {
-            callers: vec!["ann".to_owned()],
+            callers: vec![Pattern::new("ann")],
             ..Scope::default()
         },
         streaming_only: true,
@@ -123,6 +124,11 @@ fn the_faulty_member_is_named() {
         (
             json!({"only": {"keys": ["x"]}}),
             "only.keys: unknown field `keys`, expected one of `callers`",
+        ),
+        (json!({"only": {"groups": [""]}}), "only: a name is empty"),
+        (
+            json!({"except": {"models": ["a", ""]}}),
+            "except: a name is empty",
         ),
         (json!({"endpoints": []}), "endpoints: name at least one"),
         (
