@@ -67,6 +67,29 @@ async fn tokens_left(gateway: &Gateway) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_several_rules_the_tightest_is_told_and_the_one_that_refuses() {
+    for (early, late, told) in [(300, 2, ["2", "1"]), (4, 300, ["4", "3"])] {
+        let gateway = limited(&json!([
+            {"name": "knocking", "unit": "requests", "limit": early, "per": "address"},
+            {"name": "requests", "unit": "requests", "limit": late},
+        ]))
+        .await;
+        let [limit, left] = told;
+        let response = gateway.chat(&say(QUICK)).send().await.unwrap();
+        assert_eq!(header(&response, "x-ratelimit-limit-requests"), limit);
+        assert_eq!(header(&response, "x-ratelimit-remaining-requests"), left);
+        for _ in 0..early.min(late) {
+            drop(gateway.chat(&say(QUICK)).send().await.unwrap());
+        }
+        let refused = gateway.chat(&say(QUICK)).send().await.unwrap();
+        assert_eq!(refused.status(), 429);
+        assert_eq!(header(&refused, "x-ratelimit-limit-requests"), limit);
+        assert_eq!(header(&refused, "x-ratelimit-remaining-requests"), "0");
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_answer_tells_what_is_left_streamed_or_not_granted_or_not() {
     let gateway = limited(&json!([
         {"name": "r", "unit": "requests", "limit": 3, "window_ms": 3_600_000},

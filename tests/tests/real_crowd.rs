@@ -36,6 +36,12 @@ async fn hundreds_of_turns_leave_little_memory_and_no_files() {
     in_turn(&gateway, TURNS).await;
     provider.forget();
     gateway.idle().await;
+    let status = gateway.backend.status();
+    assert_eq!(
+        (status.recycled, status.restarts),
+        (0, 0),
+        "one child did it all"
+    );
     let now = Footprint::of(&gateway);
     let codex = now.codex_kib.saturating_sub(warm.codex_kib);
     let own = now.own_kib.saturating_sub(warm.own_kib);

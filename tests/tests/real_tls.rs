@@ -35,10 +35,17 @@ async fn the_operators_roots_are_trusted_in_every_form() {
         ("SSL_CERT_FILE", "false", false),
         ("CODEX_CA_CERTIFICATE", "auto", false),
     ];
+    // Of two roots the second is the one that counts: the first is not all Codex is given.
+    let stranger = Tls::before("http://127.0.0.1:1/").await;
+    let folder = tempfile::tempdir().unwrap();
+    let roots = folder.path().join("roots.pem");
     for (variable, quick, laid_out) in forms {
-        let (gateway, provider, tls) = behind_tls(|setup, tls| {
+        let (gateway, provider, _tls) = behind_tls(|setup, tls| {
+            let both =
+                [&stranger.root, &tls.root].map(|root| std::fs::read_to_string(root).unwrap());
+            std::fs::write(&roots, both.concat()).unwrap();
             setup
-                .var(variable, &tls.root.to_string_lossy())
+                .var(variable, &roots.to_string_lossy())
                 .var("CODEX_QUICK_ROOTS", quick)
         })
         .await;
@@ -48,7 +55,7 @@ async fn the_operators_roots_are_trusted_in_every_form() {
         assert_eq!(provider.requests().len(), 1);
         assert_eq!(told(&gateway, "SSL_CERT_DIR").is_some(), laid_out);
         let file = told(&gateway, variable).unwrap();
-        assert_eq!(file == tls.root.to_string_lossy(), !laid_out, "{file}");
+        assert_eq!(file == roots.to_string_lossy(), !laid_out, "{file}");
         gateway.stop().await;
     }
 }

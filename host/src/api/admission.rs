@@ -34,10 +34,14 @@ pub(super) async fn ask(shared: &Shared, record: &Record, ask: Ask) -> Result<()
     let generation = record.generation();
     let quotas = generation.quotas(ask.clone()).await?;
     let spent: Vec<Quota> = quotas.into_iter().map(quota).collect();
-    let (standings, hold) = shared.counters.take(&spent).await.map_err(|error| {
+    let (standings, mut hold) = shared.counters.take(&spent).await.map_err(|error| {
         tracing::error!(%error, "rate limits");
         turn::Error::Policy(error.to_string())
     })?;
+    if let Some(hold) = &mut hold {
+        // Who leaves while the policy is asked has used nothing.
+        hold.settle(0);
+    }
     let standings = spent
         .iter()
         .zip(standings)
@@ -61,9 +65,7 @@ pub(super) async fn ask(shared: &Shared, record: &Record, ask: Ask) -> Result<()
     if let Some(hold) = hold {
         record.hold(hold);
     }
-    for (name, value) in headers {
-        record.add_header(&name, &value);
-    }
+    record.add_limits(&headers);
     Ok(())
 }
 

@@ -101,9 +101,9 @@ pub(super) fn address(parts: &Parts, trusted: &TrustedProxies) -> String {
         .headers
         .get_all("x-forwarded-for")
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|hop| hop.trim().parse().ok())
+        // Byte by byte: what one hop wrote must not hide what the next one added.
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(|hop| std::str::from_utf8(hop).ok()?.trim().parse().ok())
         .collect();
     trusted.client(peer.ip(), forwarded.into_iter()).to_string()
 }
@@ -187,6 +187,8 @@ pub(super) fn credential(parts: &Parts) -> Option<Credential> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     fn client(trusted: &str, peer: &str, forwarded: &[&str]) -> String {
@@ -210,6 +212,17 @@ mod tests {
             "203.0.113.9",
             "what the proxy added counts, whatever stands before it"
         );
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_hide_nothing() {
+        let forwarded = HeaderValue::from_bytes(b"\xff, 203.0.113.9").unwrap();
+        let request = axum::http::Request::builder().header("x-forwarded-for", forwarded);
+        let mut parts = request.body(()).unwrap().into_parts().0;
+        let peer: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        parts.extensions.insert(ConnectInfo(peer));
+        let trusted = TrustedProxies::parse(&["loopback".to_owned()]).unwrap();
+        assert_eq!(address(&parts, &trusted), "203.0.113.9");
     }
 
     #[test]

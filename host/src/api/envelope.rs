@@ -73,7 +73,14 @@ pub(super) async fn envelope(
         .remove::<Code>()
         .map(|Code(code)| code);
     let headers = response.headers_mut();
-    headers.extend(record.take_headers());
+    for (name, value) in record.take_headers() {
+        // What the answer says itself is nearer to it: a refusal tells of the rule that refused.
+        if let Some(name) = name
+            && !headers.contains_key(&name)
+        {
+            headers.insert(name, value);
+        }
+    }
     set(headers, "x-request-id", record.id());
     set(
         headers,

@@ -129,6 +129,29 @@ impl Record {
         }
     }
 
+    /// What a question about limits says for the answer. Of two balances the tighter one is told.
+    pub(super) fn add_limits(&self, headers: &[(String, String)]) {
+        let left = |unit: &str| format!("x-ratelimit-remaining-{unit}");
+        let is_tighter_already = |unit: &&str| {
+            let name = left(unit);
+            let told: Option<u64> = self.known().headers.get(&name).and_then(number);
+            let new = headers.iter().find(|(new, _)| *new == name);
+            let new = new.and_then(|(_, value)| value.parse().ok());
+            told.zip(new)
+                .is_some_and(|(told, new): (u64, u64)| told < new)
+        };
+        let settled: Vec<_> = ["requests", "tokens"]
+            .into_iter()
+            .filter(is_tighter_already)
+            .collect();
+        for (name, value) in headers {
+            let balance = name.strip_prefix("x-ratelimit-");
+            if !balance.is_some_and(|rest| settled.iter().any(|unit| rest.ends_with(unit))) {
+                self.add_header(name, value);
+            }
+        }
+    }
+
     pub(super) fn take_headers(&self) -> HeaderMap {
         std::mem::take(&mut self.known().headers)
     }
@@ -137,6 +160,10 @@ impl Record {
     pub(super) fn hold(&self, hold: Hold) {
         self.known().holds.push(hold);
     }
+}
+
+fn number(value: &HeaderValue) -> Option<u64> {
+    value.to_str().ok()?.parse().ok()
 }
 
 impl Drop for Inner {

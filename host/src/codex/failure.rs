@@ -88,6 +88,8 @@ impl Failure {
 pub(super) fn cause_of_status(status: u16) -> Cause {
     match status {
         401 | 403 | 407 => Cause::Credential,
+        // How several providers say that the account has nothing left.
+        402 => Cause::Quota,
         429 => Cause::RateLimited,
         502..=504 | 529 => Cause::Overloaded,
         400 | 413 | 415 | 422 => Cause::InvalidRequest,
@@ -233,6 +235,7 @@ mod tests {
             (json!("cyberPolicy"), Cause::ContentPolicy, Some(400)),
             (json!("unauthorized"), Cause::Credential, Some(401)),
             (attempts, Cause::RateLimited, Some(429)),
+            (http(402), Cause::Quota, Some(402)),
             (http(401), Cause::Credential, Some(401)),
             (http(403), Cause::Credential, Some(403)),
             (http(404), Cause::Internal, Some(404)),

@@ -17,6 +17,8 @@ const LOCK: &str = "lock";
 pub(super) struct Folder {
     dir: TempDir,
     _lock: File,
+    /// Systems that delete what has lain in their temporary folder for days leave locked folders alone, and only those.
+    _whole: File,
 }
 
 impl Folder {
@@ -30,9 +32,15 @@ impl Folder {
         fs::set_permissions(dir.path(), Permissions::from_mode(0o700))?;
         fs::create_dir(dir.path().join("work"))?;
         let lock = lock(dir.path())?;
+        let whole = File::open(dir.path())?;
+        whole.lock()?;
         let owner = fs::metadata(dir.path())?.uid();
         sweep(parent, owner);
-        Ok(Self { dir, _lock: lock })
+        Ok(Self {
+            dir,
+            _lock: lock,
+            _whole: whole,
+        })
     }
 
     /// The empty folder to work in.
@@ -104,7 +112,9 @@ mod tests {
         let killed = Folder::make_in(parent.path()).unwrap();
         fs::write(killed.file("catalogue.json"), "{}").unwrap();
         // As a killed process does: the lock goes, the folder stays.
-        let Folder { dir, _lock: lock } = killed;
+        let Folder {
+            dir, _lock: lock, ..
+        } = killed;
         drop(lock);
         let killed = dir.keep();
         let foreign = ["other", "codex-gateway-without-a-lock"];

@@ -166,7 +166,7 @@ pub struct UsageLog {
     writer: Mutex<Option<JoinHandle<()>>>,
     files: Arc<Files>,
     counts: Arc<Counts>,
-    readers: Semaphore,
+    readers: Arc<Semaphore>,
 }
 
 impl UsageLog {
@@ -187,7 +187,7 @@ impl UsageLog {
             writer: Mutex::new(Some(writer)),
             files,
             counts,
-            readers: Semaphore::new(READERS),
+            readers: Arc::new(Semaphore::new(READERS)),
         })
     }
 
@@ -235,13 +235,15 @@ impl UsageLog {
             // A disk that hangs makes the report older, not later.
             let _ = tokio::time::timeout(PATIENCE, is_written).await;
         }
-        let _turn = self
-            .readers
-            .acquire()
-            .await
-            .map_err(std::io::Error::other)?;
+        let readers = Arc::clone(&self.readers).acquire_owned().await;
+        let turn = readers.map_err(std::io::Error::other)?;
         let files = Arc::clone(&self.files);
-        tokio::task::spawn_blocking(move || work(&files)).await?
+        let reading = move || {
+            // It reads to the end, also when whoever asked has gone.
+            let _turn = turn;
+            work(&files)
+        };
+        tokio::task::spawn_blocking(reading).await?
     }
 
     /// Writes what is queued, and ends. What comes later is dropped.

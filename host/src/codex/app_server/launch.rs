@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::roots;
@@ -163,15 +164,14 @@ pub(super) fn catalogue(folder: &Folder) -> PathBuf {
 }
 
 /// An empty folder for the databases of one worker.
-pub(super) fn databases(folder: &Folder) -> std::io::Result<PathBuf> {
-    let path = tempfile::Builder::new()
+pub(super) fn databases(folder: &Folder) -> std::io::Result<TempDir> {
+    let databases = tempfile::Builder::new()
         .prefix("databases-")
-        .tempdir_in(folder.file(""))?
-        .keep();
+        .tempdir_in(folder.file(""))?;
     // Codex logs some 50 kB a turn into a database it never empties, and has no setting against it.
     // Where it finds a folder in the file's place, it goes without.
-    std::fs::create_dir(path.join("logs_2.sqlite"))?;
-    Ok(path)
+    std::fs::create_dir(databases.path().join("logs_2.sqlite"))?;
+    Ok(databases)
 }
 
 #[cfg(test)]

@@ -1,12 +1,18 @@
 //! The root certificates, in the form Codex reads fastest.
 
+mod certificate;
+
 use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
 use crate::codex::{Config, Mode};
+use certificate::Kind;
 
 /// Roots the operator chose for Codex alone. They come on top of the system's, which only Codex knows to do.
 const CHOSEN: &str = "CODEX_CA_CERTIFICATE";
@@ -24,8 +30,8 @@ const REMARKS: &str = "-----BEGIN TRUSTED CERTIFICATE-----";
 struct Roots {
     /// Many certificates in one file.
     bundle: PathBuf,
-    /// A folder where OpenSSL finds further ones by the hash of their names.
-    hashed: Option<PathBuf>,
+    /// The system's: by itself Codex would use OpenSSL for them, which also finds some in a folder, by the hash of their names.
+    system: Option<Option<PathBuf>>,
 }
 
 /// The variables that give Codex the roots it has anyway, laid out in `folder`; none where they are better left alone.
@@ -33,7 +39,10 @@ struct Roots {
 /// Codex 0.169 reads all roots anew for every request. By itself it uses OpenSSL, which takes most of the time of a short
 /// turn to parse them. Given a `SSL_CERT_FILE` it uses rustls, but parses what is in that file by both. What is in
 /// `SSL_CERT_DIR` it parses by rustls alone, whatever the files there are called. So one root is the file, and a link to
-/// all of them lies in the folder: nothing more is trusted, nothing less, and what the system changes is seen at once.
+/// all of them lies in the folder, so that what the system adds is seen at once.
+///
+/// rustls takes every root for an authority and for nothing else. Where the system trusts a server's own certificate
+/// beside authorities, the roots are left alone: it would lose its trust, or, worse, win some.
 pub(super) fn lay_out(config: &Config, folder: &Path) -> Vec<(&'static str, PathBuf)> {
     // The commands of an agent would see the variables, too, and not all of them look at both.
     if config.quick_roots != Some(true) || config.mode != Mode::Chat {
@@ -56,7 +65,7 @@ fn find(config: &Config) -> Option<Roots> {
     if let Some(file) = set(FILE) {
         return Some(Roots {
             bundle: std::path::absolute(file).ok()?,
-            hashed: None,
+            system: None,
         });
     }
     // Elsewhere the system has more than files to say what is trusted.
@@ -66,7 +75,7 @@ fn find(config: &Config) -> Option<Roots> {
     let found = openssl_probe::probe();
     Some(Roots {
         bundle: found.cert_file?,
-        hashed: found.cert_dir.into_iter().next(),
+        system: Some(found.cert_dir.into_iter().next()),
     })
 }
 
@@ -77,27 +86,60 @@ impl Roots {
             // Codex says best what is wrong.
             return Ok(Vec::new());
         };
-        if bundle.contains(REMARKS) {
+        let Some(further) = self.further(&bundle) else {
+            tracing::info!(
+                bundle = %self.bundle.display(),
+                "not only authorities are trusted here: Codex reads its root certificates the slow way"
+            );
             return Ok(Vec::new());
-        }
+        };
         let (file, roots) = (folder.join("root.pem"), folder.join("roots"));
         fs::write(&file, format!("{BEGIN}{first}{END}\n"))?;
         fs::create_dir(&roots)?;
         symlink(&self.bundle, roots.join("bundle.pem"))?;
-        let known: HashSet<_> = certificates(&bundle).map(plain).collect();
-        for entry in self.hashed.iter().flat_map(fs::read_dir).flatten() {
-            let entry = entry?;
+        for (number, further) in further.iter().enumerate() {
+            symlink(further, roots.join(format!("{number}.pem")))?;
+        }
+        Ok(vec![(FILE, file), (FOLDER, roots)])
+    }
+
+    /// The files beside the bundle that are trusted, too; none if rustls would not trust the same as OpenSSL.
+    fn further(&self, bundle: &str) -> Option<Vec<PathBuf>> {
+        if bundle.contains(REMARKS) {
+            return None;
+        }
+        let Some(hashed) = &self.system else {
+            // Codex uses rustls anyway.
+            return Some(Vec::new());
+        };
+        let known: HashSet<_> = certificates(bundle).map(plain).collect();
+        if !known.iter().all(|one| kind(one) == Kind::Authority) {
+            return None;
+        }
+        let mut further = Vec::new();
+        for entry in hashed.iter().flat_map(fs::read_dir).flatten().flatten() {
             let is_hash = entry.file_name().to_str().is_some_and(is_hash);
             // As OpenSSL does, past what cannot be read.
             let Some(text) = is_hash.then(|| read(&entry.path()).ok()).flatten() else {
                 continue;
             };
-            if certificates(&text).any(|one| !known.contains(&plain(one))) {
-                symlink(entry.path(), roots.join(entry.file_name()))?;
+            let unknown = certificates(&text).map(plain);
+            for certificate in unknown.filter(|one| !known.contains(one)) {
+                match kind(&certificate) {
+                    Kind::Authority => further.push(entry.path()),
+                    // Debian's `ssl-cert` leaves this machine's own there. Nobody but this machine can show it.
+                    Kind::Server => {}
+                    Kind::Unclear => return None,
+                }
             }
         }
-        Ok(vec![(FILE, file), (FOLDER, roots)])
+        Some(further)
     }
+}
+
+fn kind(certificate: &str) -> Kind {
+    let der = BASE64_STANDARD.decode(certificate);
+    der.map_or(Kind::Unclear, |der| Kind::of(&der))
 }
 
 /// Remarks between certificates may be in any encoding.

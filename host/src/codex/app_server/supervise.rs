@@ -1,5 +1,6 @@
 //! A worker's place in the pool: always filled, with the next before the last goes where that can be chosen.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -96,8 +97,7 @@ impl Supervisor {
 
     /// Starts a worker, and has it serve once it is ready. Says why if it never is.
     async fn raise(&self, tasks: &TaskTracker) -> Result<Serving, String> {
-        let home = command::read_home(&self.config);
-        let mut worker = Worker::start(&self.config, &home, &self.folder)
+        let mut worker = Worker::start(&self.config, &self.folder)
             .map_err(|error| format!("the worker cannot be started: {error}"))?;
         tracing::debug!(pid = worker.pid(), "worker started");
         let ready = worker.make_ready(self.config.startup_timeout);
@@ -105,7 +105,7 @@ impl Supervisor {
             None => End::Shutdown,
             Some(Err(end)) => end,
             // It may have read other providers than its environment was picked for.
-            Some(Ok(())) if command::read_home(&self.config) != home => {
+            Some(Ok(())) if command::read_home(&self.config) != worker.home => {
                 End::Useless("config.toml changed while the worker started".to_owned())
             }
             Some(Ok(())) => return Ok(self.seat(worker, tasks)),
@@ -158,13 +158,19 @@ impl Service {
     async fn run(self, mut worker: Worker, worn: oneshot::Sender<()>) -> Duration {
         let since = Instant::now();
         let connection = Arc::clone(&worker.connection);
-        let databases = worker.databases.clone();
+        let (databases, stamp) = (worker.databases.clone(), worker.stamp);
         let config = &self.supervisor.config;
         let wearing = async {
             if let Some(usual) = &self.supervisor.usual {
                 self.threads.prepare_usual(usual).await;
             }
-            wear::watch(config, &self.threads, &self.seat, &databases, worn).await
+            tokio::select! {
+                () = wear::wears_out(config, &self.threads, &self.seat, &databases) => {}
+                () = wear::outdates(config, stamp) => {}
+            }
+            // Without a supervisor there is a shutdown.
+            let _ = worn.send(());
+            std::future::pending::<Infallible>().await
         };
         let relieved = async {
             self.relieved.cancelled().await;

@@ -162,6 +162,25 @@ async fn a_configuration_that_changes_under_the_start_is_read_again() {
 }
 
 #[tokio::test]
+async fn a_new_login_and_new_settings_have_a_worker_of_their_own_and_no_turn_is_lost() {
+    let rig = rig(|config| config.probe_interval = Duration::from_millis(20)).await;
+    let mut before = pid(&rig.until(|status| status.ready).await);
+    for (name, relieved) in [("auth.json", 1), ("config.toml", 2)] {
+        let mut turn = rig.server.start_turn(Plan::default()).await.unwrap();
+        std::fs::write(rig.home.path().join(name), "# new").unwrap();
+        let so = |status: &Status| status.recycled == relieved && status.workers.len() == 2;
+        rig.until(so).await;
+        turn.interrupt();
+        assert_eq!(turn.next().await, Some(Event::Ended(Outcome::Interrupted)));
+        let status = rig.until(|status| status.workers.len() == 1).await;
+        assert_ne!(pid(&status), before);
+        before = pid(&status);
+    }
+    assert_eq!(rig.server.watch().borrow().restarts, 0);
+    rig.server.shutdown().await;
+}
+
+#[tokio::test]
 async fn leases_are_counted_and_come_back() {
     let rig = rig(|config| {
         config.max_turns = 2;

@@ -1,30 +1,35 @@
-//! Whether a worker still does its work: it is asked now and then, and relieved before it is worn out.
+//! Whether a worker still does its work, and the right work: it is asked now and then, and relieved before it is worn out,
+//! or when the login and the settings it was started with are no longer the operator's.
 
-use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::de::IgnoredAny;
-use tokio::sync::oneshot;
 
 use super::pool::Seat;
 use super::protocol::{self, Diagnostics};
 use super::rpc::Connection;
 use super::threads::Threads;
+use crate::codex::stamp::Stamp;
 use crate::codex::{Config, Error, Recycling};
+
+/// How often the login and the settings are looked at. Codex reads a new login only when it starts; new settings it reads for
+/// each thread, but without what a worker is told beside them at its start.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How long a worker that let a request time out may take to show that it lives.
 const PROOF_OF_LIFE: Duration = Duration::from_secs(5);
 
-/// Looks at a worker again and again, and tells once when it should be relieved. Never returns.
-pub(super) async fn watch(
-    config: &Config,
-    threads: &Threads,
-    seat: &Seat,
-    databases: &Path,
-    worn: oneshot::Sender<()>,
-) -> Infallible {
-    let mut worn = Some(worn);
+/// Returns when the login or the settings are other ones than those a worker was started with.
+pub(super) async fn outdates(config: &Config, started_with: Stamp) {
+    while Stamp::now(config) == started_with {
+        tokio::time::sleep(LOOK.min(config.probe_interval)).await;
+    }
+    tracing::info!("Codex's login or settings have changed: a worker is to be relieved");
+}
+
+/// Looks at a worker again and again, and returns when it should be relieved.
+pub(super) async fn wears_out(config: &Config, threads: &Threads, seat: &Seat, databases: &Path) {
     loop {
         tokio::time::sleep(config.probe_interval).await;
         threads.tidy();
@@ -40,12 +45,9 @@ pub(super) async fn watch(
                 .and_then(|answer| answer.process.resident_memory_bytes),
             disk: size(databases),
         };
-        if let Some(why) = found.exceeds(&config.recycling)
-            && let Some(worn) = worn.take()
-        {
+        if let Some(why) = found.exceeds(&config.recycling) {
             tracing::info!(reason = why, "a Codex worker is to be relieved");
-            // Without a supervisor there is a shutdown.
-            let _ = worn.send(());
+            return;
         }
     }
 }

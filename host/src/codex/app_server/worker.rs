@@ -16,6 +16,7 @@ use super::rpc::{self, Connection};
 use crate::codex::folder::Folder;
 use crate::codex::home::Home;
 use crate::codex::lines::ReadError;
+use crate::codex::stamp::Stamp;
 use crate::codex::stderr::LastWords;
 use crate::codex::{Config, Error, command};
 
@@ -27,6 +28,10 @@ pub(super) struct Worker {
     pub(super) connection: Arc<Connection>,
     /// Where it writes; deleted when it leaves.
     pub(super) databases: PathBuf,
+    /// The login and the settings it was started with.
+    pub(super) stamp: Stamp,
+    /// What the operator's `config.toml` said.
+    pub(super) home: Home,
     child: Child,
     reader: AbortOnDropHandle<Result<(), ReadError>>,
     /// Closes the child's stdin, its sign to leave.
@@ -49,10 +54,12 @@ pub(super) enum End {
 }
 
 impl Worker {
-    /// Starts a process. `home` is what the operator's `config.toml` says.
-    pub(super) fn start(config: &Config, home: &Home, folder: &Folder) -> std::io::Result<Self> {
+    /// Starts a process.
+    pub(super) fn start(config: &Config, folder: &Folder) -> std::io::Result<Self> {
+        let stamp = Stamp::now(config);
+        let home = command::read_home(config);
         let databases = launch::databases(folder)?;
-        let mut child = launch::worker(config, home, folder, &databases).spawn()?;
+        let mut child = launch::worker(config, &home, folder, databases.path()).spawn()?;
         let (stdin, stdout, stderr) = command::pipes(&mut child)?;
         let (connection, outbox) = Connection::new(config.rpc_timeout);
         let hang_up = CancellationToken::new();
@@ -61,7 +68,9 @@ impl Worker {
         Ok(Self {
             child,
             connection,
-            databases,
+            databases: databases.keep(),
+            stamp,
+            home,
             reader: AbortOnDropHandle::new(reader),
             hang_up,
             last_words: LastWords::listen(stderr),

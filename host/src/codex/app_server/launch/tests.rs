@@ -94,11 +94,11 @@ fn the_folder_is_ours_alone_and_each_worker_has_a_clean_part_of_it() {
     let root = folder.work().parent().unwrap().to_owned();
     assert_eq!(root.metadata().unwrap().permissions().mode() & 0o777, 0o700);
     let (one, other) = (databases(&folder).unwrap(), databases(&folder).unwrap());
-    assert_ne!(one, other);
+    assert_ne!(one.path(), other.path());
     for databases in [one, other] {
-        assert!(databases.starts_with(&root));
+        assert!(databases.path().starts_with(&root));
         assert_eq!(
-            std::fs::read_dir(databases).unwrap().count(),
+            std::fs::read_dir(databases.path()).unwrap().count(),
             1,
             "only what keeps the log away"
         );

@@ -4,20 +4,30 @@ use std::collections::BTreeSet;
 
 use tempfile::TempDir;
 
+use super::certificate::tests::certificate;
 use super::*;
 
-fn pem(content: &str) -> String {
-    format!("{BEGIN}\n{content}\n{END}\n")
+/// An authority of this name.
+fn authority(name: &str) -> String {
+    // The name of a mailbox.
+    BASE64_STANDARD.encode(certificate(Some(true), &[(0x81, name)]))
 }
 
-/// A folder with a bundle of these certificates.
-fn bundle(text: &str) -> (TempDir, Roots) {
+fn pem(content: &str) -> String {
+    let (head, tail) = content.split_at(content.len() / 2);
+    format!("{BEGIN}\n{head}\n{tail}\n{END}\n")
+}
+
+/// A folder with a system's bundle of these certificates.
+fn system(text: &str) -> (TempDir, Roots) {
     let folder = tempfile::tempdir().unwrap();
     let bundle = folder.path().join("bundle.crt");
     fs::write(&bundle, text).unwrap();
+    let hashed = folder.path().join("certs");
+    fs::create_dir(&hashed).unwrap();
     let roots = Roots {
         bundle,
-        hashed: None,
+        system: Some(Some(hashed)),
     };
     (folder, roots)
 }
@@ -35,61 +45,87 @@ fn trusted(variables: &[(&'static str, PathBuf)]) -> BTreeSet<String> {
         .collect()
 }
 
-fn set(names: &[&str]) -> BTreeSet<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
+fn set(certificates: &[&str]) -> BTreeSet<String> {
+    certificates.iter().map(|one| (*one).to_owned()).collect()
 }
 
 #[test]
 fn all_of_the_bundle_is_trusted_and_only_one_of_it_in_the_slow_way() {
-    let (folder, roots) = bundle(&format!("# A\n{}# \u{e9}B\n{}", pem("a\na"), pem("b")));
+    let (a, b) = (authority("a"), authority("b"));
+    let (folder, roots) = system(&format!("# A\n{}# \u{e9}B\n{}", pem(&a), pem(&b)));
     let variables = roots.lay_out(folder.path()).unwrap();
-    assert_eq!(trusted(&variables), set(&["aa", "b"]));
+    assert_eq!(trusted(&variables), set(&[&a, &b]));
     let slow = read(&variables[0].1).unwrap();
-    assert_eq!(certificates(&slow).map(plain).collect::<Vec<_>>(), ["aa"]);
+    assert_eq!(certificates(&slow).map(plain).collect::<Vec<_>>(), [a]);
 }
 
 #[test]
-fn what_the_system_changes_is_seen_at_once() {
-    let (folder, roots) = bundle(&pem("a"));
+fn what_the_system_adds_is_seen_at_once() {
+    let (a, b) = (authority("a"), authority("b"));
+    let (folder, roots) = system(&pem(&a));
     let variables = roots.lay_out(folder.path()).unwrap();
     // As update-ca-certificates does.
     let new = folder.path().join("new");
-    fs::write(&new, pem("a") + &pem("c")).unwrap();
+    fs::write(&new, pem(&a) + &pem(&b)).unwrap();
     fs::rename(&new, &roots.bundle).unwrap();
-    assert_eq!(trusted(&variables), set(&["a", "c"]));
+    assert_eq!(trusted(&variables), set(&[&a, &b]));
 }
 
 #[test]
 fn what_only_openssl_would_have_found_by_its_hash_is_trusted_too() {
-    let (folder, mut roots) = bundle(&pem("a"));
+    let [a, d, other] = ["a", "d", "not hashed"].map(authority);
+    let server = BASE64_STANDARD.encode(certificate(Some(false), &[(0x82, "localhost")]));
+    let (folder, roots) = system(&pem(&a));
     let hashed = folder.path().join("certs");
-    fs::create_dir(&hashed).unwrap();
     for (name, content) in [
-        ("0a1b2c3d.0", pem("a")),
-        ("0a1b2c3e.1", pem("d")),
-        ("mine.pem", pem("not hashed")),
+        ("0a1b2c3d.0", pem(&a)),
+        ("0a1b2c3e.1", pem(&d)),
+        ("0a1b2c40.0", pem(&server)),
+        ("mine.pem", pem(&other)),
         ("README", "no certificate".to_owned()),
     ] {
         fs::write(hashed.join(name), content).unwrap();
     }
     symlink(hashed.join("gone"), hashed.join("0a1b2c3f.0")).unwrap();
-    roots.hashed = Some(hashed);
     let variables = roots.lay_out(folder.path()).unwrap();
-    assert_eq!(trusted(&variables), set(&["a", "d"]));
-    assert_eq!(fs::read_dir(&variables[1].1).unwrap().count(), 2);
+    let expected = set(&[&a, &d]);
+    assert_eq!(trusted(&variables), expected, "no server is an authority");
+}
+
+#[test]
+fn where_rustls_would_not_trust_the_same_the_roots_are_left_alone() {
+    let a = authority("a");
+    let server = BASE64_STANDARD.encode(certificate(Some(false), &[]));
+    let both = BASE64_STANDARD.encode(certificate(Some(true), &[(0x82, "llm.internal")]));
+    let old = BASE64_STANDARD.encode(certificate(None, &[]));
+    for odd in [&server, &both, &old, "AAA"] {
+        let (folder, roots) = system(&(pem(&a) + &pem(odd)));
+        assert_eq!(roots.lay_out(folder.path()).unwrap(), [], "{odd}");
+    }
+    let (folder, roots) = system(&pem(&a));
+    fs::write(folder.path().join("certs/0a1b2c3d.0"), pem(&both)).unwrap();
+    assert_eq!(roots.lay_out(folder.path()).unwrap(), []);
 }
 
 #[test]
 fn what_codex_must_judge_itself_is_left_alone() {
-    for text in ["", "no certificate", BEGIN, &(pem("a") + REMARKS)] {
-        let (folder, roots) = bundle(text);
+    for text in [
+        "",
+        "no certificate",
+        BEGIN,
+        &(pem(&authority("a")) + REMARKS),
+    ] {
+        let (folder, mut roots) = system(text);
+        assert_eq!(roots.lay_out(folder.path()).unwrap(), [], "{text}");
+        roots.system = None;
         assert_eq!(roots.lay_out(folder.path()).unwrap(), [], "{text}");
     }
 }
 
 #[test]
 fn the_operators_own_choice_holds() {
-    let (folder, roots) = bundle(&pem("mine"));
+    let mine = BASE64_STANDARD.encode("whatever rustls makes of it");
+    let (folder, roots) = system(&pem(&mine));
     let bundle = roots.bundle.display().to_string();
     let laid_out = |variables: &[(&str, &str)], mode, quick_roots| {
         let place = tempfile::tempdir_in(folder.path()).unwrap().keep();
@@ -106,7 +142,7 @@ fn the_operators_own_choice_holds() {
     let file = (FILE, bundle.as_str());
     assert_eq!(
         trusted(&laid_out(&[file, (FOLDER, "")], Mode::Chat, quick)),
-        set(&["mine"])
+        set(&[&mine])
     );
     for left_alone in [
         laid_out(&[file, (FOLDER, "/etc/ssl/certs")], Mode::Chat, quick),
