@@ -7,6 +7,7 @@ use codex_gateway_tests::guests::deploy;
 use codex_gateway_tests::sse::Events;
 use reqwest::Response;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
 /// So long that nothing comes back while a test runs.
 const LONG_MS: u64 = 31 * 24 * 3_600_000;
@@ -322,5 +323,43 @@ async fn a_restart_goes_on_counting_where_there_is_a_folder_for_it() {
         gateway.chat(&say(QUICK)).send().await.unwrap().status(),
         200
     );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stops_reading_holds_its_place_no_longer_than_an_answer_may_take() {
+    let setup = Setup::demo()
+        .policy(
+            "rate-limit.json",
+            &rules(&json!([{"name": "one", "unit": "concurrent", "limit": 1}])),
+        )
+        .var("PROXY_TIMEOUT_MS", "1500");
+    let gateway = setup.start().await;
+    let flood = json!({"demo": {"deltas": 1_000_000, "text": "x".repeat(10_000)}}).to_string();
+    let body = stream(&flood).to_string();
+    let address = gateway.origin.trim_start_matches("http://").to_owned();
+    let mut stuck = tokio::net::TcpStream::connect(&address).await.unwrap();
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {KEY}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stuck.write_all(request.as_bytes()).await.unwrap();
+    // It has begun to answer, and nobody reads on.
+    stuck.readable().await.unwrap();
+    let crowded = gateway.chat(&say(QUICK)).send().await.unwrap();
+    assert_eq!(
+        code(crowded).await,
+        (429, "concurrency_exceeded".to_owned())
+    );
+    let admitted = async {
+        while gateway.chat(&say(QUICK)).send().await.unwrap().status() != 200 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let admitted = tokio::time::timeout(Duration::from_secs(20), admitted).await;
+    admitted.expect("the place is free again");
+    gateway.idle().await;
+    drop(stuck);
     gateway.stop().await;
 }

@@ -113,11 +113,9 @@ impl<'a> Intake<'a> {
             .map(|turn| self.start(model, streaming, turn));
         let exchanges = futures_util::future::try_join_all(starting).await;
         let exchanges = exchanges.map_err(|error| self.record.fail(error))?;
-        let deltas = Deltas::of(exchanges);
-        Ok(match self.shared.config.kill_on_disconnect {
-            true => deltas,
-            false => deltas.outliving(),
-        })
+        let config = &self.shared.config;
+        let outlives = !config.kill_on_disconnect;
+        Ok(Deltas::of(exchanges).driven(self.record.clone(), &config.timers, outlives))
     }
 
     fn bound_prompt(&self, turns: &[(Plan, Rules)]) -> Result<(), ApiError> {

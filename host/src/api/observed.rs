@@ -8,10 +8,17 @@ use tokio::sync::mpsc;
 
 use super::activity;
 use super::record::Record;
+use super::timers::Timers;
 use crate::openai::ApiError;
 use crate::telemetry::{Tokens, Turn};
 use crate::turn::Delta;
 use crate::turn::drive::Exchange;
+
+/// How many deltas may be ahead of their reader. Few: a slow reader slows its own turn.
+const AHEAD: usize = 16;
+
+/// How long a reader may take to hear that the time is over.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// One exchange. Dropped early (the client left), it still tells what was spent.
 pub(super) struct Observed {
@@ -106,16 +113,33 @@ impl Deltas {
         Self(ended.boxed())
     }
 
-    /// The same by a task of their own, which goes on to their end when nobody listens any more.
-    pub(super) fn outliving(mut self) -> Self {
-        // One at a time: a slow reader still slows its own turn.
-        let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(async move {
-            while let Some(delta) = self.0.next().await {
-                // An error means that the client has gone.
-                let _ = sender.send(delta).await;
+    /// The same by a task of their own, so that every limit holds and what the request drew is settled also when its reader
+    /// neither reads nor goes. It ends when the reader goes, or only with the answer.
+    pub(super) fn driven(mut self, record: Record, timers: &Timers, outlives: bool) -> Self {
+        let (sender, receiver) = mpsc::channel(AHEAD);
+        let (late, overrun) = (timers.total + LINGER, timers.overrun());
+        let driver = async move {
+            let pass_on = async {
+                while let Some(delta) = self.0.next().await {
+                    // An error means that the client has gone.
+                    let _ = sender.send(delta).await;
+                }
+                true
+            };
+            let whole = tokio::select! {
+                whole = pass_on => whole,
+                () = tokio::time::sleep(late) => false,
+                () = sender.closed(), if !outlives => false,
+            };
+            // Each exchange tells what it cost.
+            drop(self);
+            record.settle();
+            if !whole {
+                // Who reads on after all is told. Who does not may wait for that: nothing is held for it any more.
+                let _ = sender.send((0, Delta::Failed(overrun))).await;
             }
-        });
+        };
+        tokio::spawn(driver);
         let received = stream::unfold(receiver, async |mut receiver| {
             let delta = receiver.recv().await?;
             Some((delta, receiver))

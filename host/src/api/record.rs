@@ -156,10 +156,23 @@ impl Record {
         std::mem::take(&mut self.known().headers)
     }
 
-    /// Keeps what was drawn until the request is over.
+    /// Keeps what was drawn until its turns are over.
     pub(super) fn hold(&self, hold: Hold) {
         self.known().holds.push(hold);
     }
+
+    /// Its turns are over: gives back what was drawn, and settles what they cost.
+    pub(super) fn settle(&self) {
+        let mut known = self.known();
+        let (mut holds, cost) = (std::mem::take(&mut known.holds), cost(&known.turns));
+        drop(known);
+        holds.iter_mut().for_each(|hold| hold.settle(cost));
+    }
+}
+
+/// In tokens. Without an exchange, nothing was used.
+fn cost(turns: &[Turn]) -> u64 {
+    total(turns).map_or(0, |tokens| tokens.input + tokens.output)
 }
 
 fn number(value: &HeaderValue) -> Option<u64> {
@@ -171,12 +184,10 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let known = self.known.get_mut().unwrap_or_else(PoisonError::into_inner);
         let tokens = total(&known.turns);
-        let mut holds = std::mem::take(&mut known.holds);
-        for hold in &mut holds {
-            // Without an exchange, nothing was used.
-            hold.settle(tokens.map_or(0, |tokens| tokens.input + tokens.output));
+        let cost = cost(&known.turns);
+        for mut hold in std::mem::take(&mut known.holds) {
+            hold.settle(cost);
         }
-        drop(holds);
         let (caller, model) = (known.caller.as_ref(), known.model.as_ref());
         let mut finishes = known.turns.iter().map(|turn| turn.finish);
         let firsts = known.turns.iter().filter_map(|turn| turn.first_token);

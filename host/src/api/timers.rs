@@ -6,8 +6,8 @@ use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
 use tokio_util::sync::CancellationToken;
 
-use crate::turn::Timer;
 use crate::turn::drive::Limits;
+use crate::turn::{self, Timer};
 
 /// See [`Timer`].
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +44,14 @@ impl Timers {
             first_token: self.first_token,
             silence,
             ending,
+        }
+    }
+
+    /// That a whole answer took too long.
+    pub(super) fn overrun(&self) -> turn::Error {
+        turn::Error::Timeout {
+            timer: Timer::Total,
+            after_ms: u64::try_from(self.total.as_millis()).unwrap_or(u64::MAX),
         }
     }
 
