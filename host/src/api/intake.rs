@@ -199,6 +199,7 @@ async fn read(mut body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes
         .get(CONTENT_ENCODING)
         .is_some_and(|encoding| encoding != "identity")
     {
+        discard(&mut body, headers, limit).await;
         return Err(encoded());
     }
     let too_large = || {

@@ -106,11 +106,7 @@ impl Deltas {
             })
             .boxed()
         });
-        let ended = stream::select_all(streams).scan(false, |failed, (choice, delta)| {
-            let over = std::mem::replace(failed, matches!(delta, Delta::Failed(_)));
-            std::future::ready((!over).then_some((choice, delta)))
-        });
-        Self(ended.boxed())
+        Self(through_failure(streams).boxed())
     }
 
     /// The same by a task of their own, so that every limit holds and what the request drew is settled also when its reader
@@ -161,5 +157,47 @@ impl Deltas {
     /// As a stream.
     pub(super) fn into_stream(self) -> Pin<Box<dyn Stream<Item = (u32, Delta)> + Send>> {
         self.0
+    }
+}
+
+/// All that the choices say, up to the first failure. The others end with it: nobody takes what is left for an answer.
+fn through_failure<S>(choices: impl IntoIterator<Item = S>) -> impl Stream<Item = (u32, Delta)>
+where
+    S: Stream<Item = (u32, Delta)> + Unpin,
+{
+    stream::unfold(Some(stream::select_all(choices)), async |all| {
+        let mut all = all?;
+        let (choice, delta) = all.next().await?;
+        let go_on = !matches!(delta, Delta::Failed(_));
+        Some(((choice, delta), go_on.then_some(all)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::turn;
+
+    #[tokio::test]
+    async fn when_one_choice_fails_the_others_end_with_it() {
+        let alive = Arc::new(());
+        let held = Arc::clone(&alive);
+        let thinks_for_ever = stream::once(async move {
+            let _held = held;
+            std::future::pending().await
+        });
+        let fails = stream::iter([
+            (1, Delta::Text("a".to_owned())),
+            (1, Delta::Failed(turn::Error::Interrupted)),
+        ]);
+        let said = through_failure([thinks_for_ever.boxed(), fails.boxed()]);
+        let said: Vec<_> = said.collect().await;
+        assert!(matches!(
+            said[..],
+            [(1, Delta::Text(_)), (1, Delta::Failed(_))]
+        ));
+        assert_eq!(Arc::strong_count(&alive), 1, "nothing of it is left");
     }
 }

@@ -136,17 +136,28 @@ impl Proto {
         }
     }
 
-    /// Waits in order for a place, and then for a process, but not for long.
+    /// Waits in order for a place, and then for a process, but not for long where there is none at all.
     async fn lease(&self, wish: Option<Wish>) -> Result<(Spare, OwnedSemaphorePermit), Error> {
         let waiting = async {
             let entering = tokio::time::timeout(self.config.queue_wait, self.leases.enter());
             let Ok(Ok(lease)) = entering.await else {
                 return Err(Error::Busy);
             };
-            let (answer, answered) = oneshot::channel();
+            let (answer, mut answered) = oneshot::channel();
             // Without a supervisor there is a shutdown.
             let _ = self.requests.send(Request { wish, answer });
-            match tokio::time::timeout(self.config.lease_wait, answered).await {
+            let Config {
+                lease_wait,
+                queue_wait,
+                ..
+            } = *self.config;
+            let leased = match tokio::time::timeout(lease_wait, &mut answered).await {
+                Err(_) if self.status.borrow().ready => {
+                    tokio::time::timeout(queue_wait.saturating_sub(lease_wait), answered).await
+                }
+                leased => leased,
+            };
+            match leased {
                 Ok(Ok(spare)) => spare.map(|spare| (spare, lease)),
                 Err(_) if self.status.borrow().ready => Err(Error::Busy),
                 _ => Err(Error::Unavailable(

@@ -120,7 +120,8 @@ fn serving_config(small: bool) -> Config {
         64 << 10
     };
     pool.total_component_instances(SLOTS)
-        .total_core_instances(4 * SLOTS)
+        // Only counted. A component in Python has some 40.
+        .total_core_instances(64 * SLOTS)
         .total_memories(SLOTS)
         .total_tables(4 * SLOTS)
         .total_stacks(SLOTS)

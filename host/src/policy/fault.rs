@@ -76,6 +76,16 @@ pub enum Problem {
     Internal(String),
 }
 
+impl Problem {
+    /// Whether the same files may be all right at another time: they could not be read, or there was no time or place.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreadable(_) | Self::Configure(_) | Self::Trial(_) | Self::Internal(_)
+        )
+    }
+}
+
 /// Why a policy could not answer. The request is refused with 503 `policy_unavailable`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{slot} policy {policy}: {kind}: {cause}")]

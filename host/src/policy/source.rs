@@ -50,7 +50,16 @@ pub struct Source {
 
 /// What the folder looks like from outside; equal as long as nothing in it was touched.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Signature(Vec<(PathBuf, u64, Option<SystemTime>, u64)>);
+pub(super) struct Signature(Vec<(PathBuf, Option<File>)>);
+
+/// What is known of a file without reading it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct File {
+    length: u64,
+    modified: Option<SystemTime>,
+    /// Its number, and when its owner or its permissions changed last, where there are such.
+    node: (u64, i64, i64),
+}
 
 impl Source {
     /// `folder` is the operator's, if any.
@@ -228,26 +237,29 @@ fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
 }
 
 #[cfg(unix)]
-fn inode(metadata: &std::fs::Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(metadata)
+fn node(metadata: &std::fs::Metadata) -> (u64, i64, i64) {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
 }
 
 #[cfg(not(unix))]
-fn inode(_: &std::fs::Metadata) -> u64 {
-    0
+fn node(_: &std::fs::Metadata) -> (u64, i64, i64) {
+    (0, 0, 0)
 }
 
 fn signature(folder: &Path) -> io::Result<Signature> {
     // The real folder is part of it: a symbolic link may be pointed elsewhere.
     let folder = folder.canonicalize()?;
-    let mut entries = vec![(folder.clone(), 0, None, 0)];
+    let mut entries = vec![(folder.clone(), None)];
     for entry in std::fs::read_dir(&folder)? {
         let path = entry?.path();
         // Through symbolic links: what counts is the file that would be read.
-        match std::fs::metadata(&path) {
-            Ok(found) => entries.push((path, found.len(), found.modified().ok(), inode(&found))),
-            Err(_) => entries.push((path, 0, None, 0)),
-        }
+        let file = std::fs::metadata(&path).ok().map(|found| File {
+            length: found.len(),
+            modified: found.modified().ok(),
+            node: node(&found),
+        });
+        entries.push((path, file));
     }
     entries.sort();
     Ok(Signature(entries))

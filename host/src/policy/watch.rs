@@ -1,10 +1,11 @@
 //! Watching the operator's folder: what changed there, and settled, becomes the next generation.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::fault::Refusal;
 use super::generation::Generation;
 use super::live::{Live, Refusals};
 use super::source::{Facts, Signature, Source};
@@ -14,6 +15,10 @@ use super::source::{Facts, Signature, Source};
 const LOOK: Duration = Duration::from_millis(100);
 /// Looks that must agree before the folder counts as settled: files copied together become one generation.
 const SETTLED: u32 = 2;
+
+/// How long until what may have been refused for a passing reason is tried again: at first, and at most. It doubles.
+const AGAIN: Duration = Duration::from_secs(5);
+const AGAIN_AT_MOST: Duration = Duration::from_secs(300);
 
 /// Serves the folder's changes until stopped.
 pub async fn watch(live: Arc<Live>, source: Source, facts: Facts, stop: CancellationToken) {
@@ -26,6 +31,7 @@ pub async fn watch(live: Arc<Live>, source: Source, facts: Facts, stop: Cancella
     let mut loaded: Option<Signature> = None;
     let mut seen = Signature::default();
     let mut agreed = 0;
+    let (mut again, mut pause): (Option<Instant>, _) = (None, AGAIN);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -36,11 +42,22 @@ pub async fn watch(live: Arc<Live>, source: Source, facts: Facts, stop: Cancella
         };
         agreed = if now == seen { agreed + 1 } else { 0 };
         seen = now;
-        if agreed < SETTLED || loaded.as_ref() == Some(&seen) {
+        let is_due = again.is_some_and(|again| again <= Instant::now());
+        if agreed < SETTLED || (loaded.as_ref() == Some(&seen) && !is_due) {
             continue;
         }
         if load(&live, &source, &facts, &seen).await {
+            pause = match loaded.as_ref() == Some(&seen) {
+                true => (2 * pause).min(AGAIN_AT_MOST),
+                false => AGAIN,
+            };
             loaded = Some(seen.clone());
+            let may_pass = |refusal: &Refusal| refusal.problem.may_pass();
+            again = live
+                .refusals()
+                .iter()
+                .any(may_pass)
+                .then(|| Instant::now() + pause);
         }
     }
 }

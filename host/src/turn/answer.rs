@@ -236,7 +236,9 @@ impl Answer {
 
     fn stop_after(&mut self, last: String, out: &mut Vec<Output>) {
         self.show(last, out);
-        self.cut.get_or_insert(Finish::Stop);
+        // What was called is to be answered, whatever the text about it says.
+        let finish = self.finish();
+        self.cut.get_or_insert(finish);
     }
 
     fn show(&mut self, mut text: String, out: &mut Vec<Output>) {

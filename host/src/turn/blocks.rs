@@ -7,6 +7,9 @@ use super::search::{Scan, Search};
 const OPENING: &str = "<use_tool";
 const CLOSING: &str = "</use_tool>";
 
+/// What is longer without an end is text, in bytes: nothing is shown and nothing counted while it may become a call.
+const LONGEST: usize = 256 << 10;
+
 /// A complete block.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Block {
@@ -88,6 +91,16 @@ pub(super) struct Found {
     pub(super) block: Option<(Block, String)>,
 }
 
+impl Found {
+    fn text(mut before: String, more: &str) -> Self {
+        before.push_str(more);
+        Self {
+            before,
+            block: None,
+        }
+    }
+}
+
 /// Reads text piece by piece.
 #[derive(Debug)]
 pub(super) struct Blocks {
@@ -108,33 +121,42 @@ impl Blocks {
 
     /// Looks at the next piece, up to the first block that it completes.
     pub(super) fn push(&mut self, text: String) -> Found {
-        let (before, inside, mut open) = match self.open.take() {
-            Some(open) => (String::new(), text, open),
-            None => match self.opening.push(text) {
-                Scan::Clear(before) => {
-                    return Found {
-                        before,
-                        block: None,
-                    };
-                }
-                Scan::Hit { before, rest } => (before, rest, OPENING.to_owned()),
-            },
-        };
-        match self.closing.push(inside) {
-            Scan::Clear(more) => {
-                open.push_str(&more);
-                self.open = Some(open);
-                Found {
-                    before,
-                    block: None,
-                }
+        let (mut before, mut text) = (String::new(), text);
+        loop {
+            let (inside, mut open) = match self.open.take() {
+                Some(open) => (text, open),
+                None => match self.opening.push(text) {
+                    Scan::Clear(more) => return Found::text(before, &more),
+                    Scan::Hit { before: more, rest } => {
+                        before.push_str(&more);
+                        (rest, OPENING.to_owned())
+                    }
+                },
+            };
+            let next = inside.chars().next();
+            if open == OPENING && next.is_some_and(|next| !ends_name(next)) {
+                // Another tag, or a word about this one.
+                before.push_str(&open);
+                text = inside;
+                continue;
             }
-            Scan::Hit { before: more, rest } => {
-                open.push_str(&more);
-                open.push_str(CLOSING);
-                let block = Some((read(open), rest));
-                Found { before, block }
-            }
+            return match self.closing.push(inside) {
+                Scan::Clear(more) => {
+                    open.push_str(&more);
+                    if open.len() > LONGEST {
+                        open.push_str(&self.closing.flush());
+                        return Found::text(before, &open);
+                    }
+                    self.open = Some(open);
+                    Found::text(before, "")
+                }
+                Scan::Hit { before: more, rest } => {
+                    open.push_str(&more);
+                    open.push_str(CLOSING);
+                    let block = Some((read(open), rest));
+                    Found { before, block }
+                }
+            };
         }
     }
 
@@ -150,6 +172,11 @@ impl Blocks {
     pub(super) fn is_holding(&self) -> bool {
         self.open.is_some() || self.opening.holding() > 0
     }
+}
+
+/// Whether the name of a tag ends before this character.
+fn ends_name(next: char) -> bool {
+    next == '>' || next == '/' || next.is_whitespace()
 }
 
 fn read(text: String) -> Block {
@@ -245,7 +272,7 @@ mod tests {
             ),
             ("<use_tool id='1' name='list'></use_tool>", "list", ""),
             ("<use_tool>{}</use_tool>", "", "{}"),
-            ("<use_tool</use_tool>", "", ""),
+            ("<use_tool/></use_tool>", "", ""),
         ] {
             let (text, found) = blocks([block]);
             assert_eq!(text, "|", "{block}");
@@ -255,9 +282,9 @@ mod tests {
 
     #[test]
     fn finds_the_same_however_the_text_is_cut() {
-        let text = "é <use_tool><name>a</name></use_tool> and <use_tool name=\"b\">1</use_tool><use_tool>open é";
+        let text = "é <use_tool><name>a</name></use_tool> and <use_tools> <use_tool name=\"b\">1</use_tool><use_tool>open é";
         let expected = blocks([text]);
-        assert_eq!(expected.0, "é | and |<use_tool>open é");
+        assert_eq!(expected.0, "é | and <use_tools> |<use_tool>open é");
         assert_eq!(expected.1.len(), 2);
         for (at, _) in text.char_indices() {
             assert_eq!(blocks([&text[..at], &text[at..]]), expected, "cut at {at}");
@@ -269,12 +296,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_block_does_not_wait_for_the_end() {
+        let mut blocks = Blocks::new();
+        assert_eq!(blocks.push("a <use_tool".to_owned()).before, "a ");
+        assert!(blocks.is_holding(), "it may be one");
+        assert_eq!(blocks.push("s>, b".to_owned()).before, "<use_tools>, b");
+        assert!(!blocks.is_holding());
+        let mut shown = blocks.push("<use_tool>".to_owned()).before;
+        let mut pieces = 0;
+        while shown.is_empty() {
+            assert!(pieces < 1_000, "a block is not longer than this");
+            shown = blocks.push("never closed ".repeat(100)).before;
+            pieces += 1;
+        }
+        assert!(shown.starts_with("<use_tool>never") && shown.len() > LONGEST);
+        assert!(!blocks.is_holding());
+    }
+
+    #[test]
     fn what_only_begins_like_a_block_is_given_back() {
         for text in [
             "a <",
             "a <use_",
             "a <use_tool>never closed </use_tool",
             "1 < 2 </use_tool>",
+            "<use_tools> and <use_tool_config a='b'> are no </use_tool>",
         ] {
             assert_eq!(blocks([text]), (text.to_owned(), vec![]));
         }

@@ -83,6 +83,16 @@ fn a_token_limit_cuts_at_four_bytes_a_token_and_never_inside_a_character() {
     }
 }
 
+#[test]
+fn a_stop_sequence_after_a_call_leaves_the_call_to_be_answered() {
+    let rules = Rules {
+        tools: true,
+        ..stopping_at(&["END"])
+    };
+    let words = ["a", "[f]", "b END", ":sampled", ":completed"];
+    assert_eq!(told(&play(rules, &words)), "a[0 f]b !#ToolCalls");
+}
+
 /// What a stop sequence held back is subject to the limit too.
 #[test]
 fn of_a_limit_and_a_stop_sequence_the_earlier_ends_the_answer() {
