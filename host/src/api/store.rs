@@ -1,20 +1,20 @@
 //! Responses that may be continued or fetched: in memory, bounded, each for the caller it was made for only.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::codex::{Item, Part};
 use crate::openai::responses::Memory;
 
 /// Responses kept at most.
 const MOST: usize = 1_000;
-/// Bytes of text and pictures they may hold together.
+/// Bytes they may hold together.
 const MOST_BYTES: usize = 128 << 20;
 
 /// Names something of one caller: the caller's id, and the thing's.
 type Key = (String, String);
 
-/// The oldest are forgotten first.
+/// Of who has most, the oldest are forgotten first: nobody's conversations end because of somebody else's.
 #[derive(Default)]
 pub struct Responses(Mutex<Kept>);
 
@@ -25,11 +25,19 @@ struct Kept {
     items: HashMap<Key, Option<Item>>,
     order: VecDeque<Key>,
     bytes: usize,
+    callers: HashMap<String, Share>,
+}
+
+/// What is kept for one caller.
+#[derive(Default)]
+struct Share {
+    responses: usize,
+    bytes: usize,
 }
 
 struct Response {
     object: String,
-    conversation: Vec<Item>,
+    conversation: Arc<Vec<Item>>,
     items: Vec<String>,
     bytes: usize,
 }
@@ -41,8 +49,13 @@ impl Responses {
 
     /// Keeps a response: its JSON, and what continuing it needs.
     pub(super) fn put(&self, caller: &str, id: &str, object: String, memory: Memory) {
+        let answer = memory.items.values().flatten();
+        let items = memory.conversation.iter().chain(answer);
+        let bytes = object.len() + items.map(size).sum::<usize>();
+        if bytes > MOST_BYTES {
+            return tracing::warn!(caller, bytes, "a response is too large to be kept");
+        }
         let mut kept = self.kept();
-        let bytes = object.len() + memory.conversation.iter().map(size).sum::<usize>();
         let items = memory.items.keys().cloned().collect();
         for (item, stands_for) in memory.items {
             kept.items.insert((caller.to_owned(), item), stands_for);
@@ -50,19 +63,17 @@ impl Responses {
         let key = (caller.to_owned(), id.to_owned());
         let response = Response {
             object,
-            conversation: memory.conversation,
+            conversation: Arc::new(memory.conversation),
             items,
             bytes,
         };
         kept.order.push_back(key.clone());
         kept.bytes += bytes;
+        let share = kept.callers.entry(caller.to_owned()).or_default();
+        share.responses += 1;
+        share.bytes += bytes;
         kept.responses.insert(key, response);
-        while kept.responses.len() > MOST || kept.bytes > MOST_BYTES {
-            let Some(oldest) = kept.order.pop_front() else {
-                break;
-            };
-            kept.remove(&oldest);
-        }
+        kept.make_room();
     }
 
     /// The JSON of a response.
@@ -85,10 +96,9 @@ impl Responses {
     /// What was said up to the end of a response.
     pub(super) fn conversation(&self, caller: &str, id: &str) -> Option<Vec<Item>> {
         let key = (caller.to_owned(), id.to_owned());
-        let kept = self.kept();
-        kept.responses
-            .get(&key)
-            .map(|response| response.conversation.clone())
+        let found = self.kept().responses.get(&key)?.conversation.clone();
+        // Copied when others may go on.
+        Some(found.to_vec())
     }
 
     /// What an item of an earlier answer stands for; the inner one is absent for what cannot be replayed.
@@ -99,11 +109,38 @@ impl Responses {
 }
 
 impl Kept {
+    fn make_room(&mut self) {
+        loop {
+            let share = |share: &Share| match (self.bytes > MOST_BYTES, self.order.len() > MOST) {
+                (true, _) => Some(share.bytes),
+                (_, true) => Some(share.responses),
+                _ => None,
+            };
+            let shares = self.callers.iter();
+            let shares = shares.filter_map(|(caller, of)| Some((share(of)?, caller)));
+            let Some((_, caller)) = shares.max() else {
+                return;
+            };
+            let oldest = self.order.iter().position(|(of, _)| of == caller);
+            let Some(oldest) = oldest.and_then(|at| self.order.remove(at)) else {
+                return;
+            };
+            self.remove(&oldest);
+        }
+    }
+
     fn remove(&mut self, key: &Key) -> bool {
         let Some(response) = self.responses.remove(key) else {
             return false;
         };
         self.bytes -= response.bytes;
+        if let Some(share) = self.callers.get_mut(&key.0) {
+            share.responses -= 1;
+            share.bytes -= response.bytes;
+            if share.responses == 0 {
+                self.callers.remove(&key.0);
+            }
+        }
         for item in response.items {
             self.items.remove(&(key.0.clone(), item));
         }
@@ -111,20 +148,25 @@ impl Kept {
     }
 }
 
+/// What an item takes to keep, in bytes, about.
 fn size(item: &Item) -> usize {
     let parts = |parts: &[Part]| -> usize {
         let size = |part: &Part| match part {
             Part::Text(text) => text.len(),
             Part::Image { url, .. } => url.len(),
         };
-        parts.iter().map(size).sum()
+        size_of_val(parts) + parts.iter().map(size).sum::<usize>()
     };
-    match item {
-        Item::Message { parts: of, .. } | Item::CallOutput { parts: of, .. } => parts(of),
+    let said = match item {
+        Item::Message { parts: of, .. } => parts(of),
+        Item::CallOutput { id, parts: of } => id.len() + parts(of),
         Item::Call {
-            name, arguments, ..
-        } => name.len() + arguments.len(),
-    }
+            id,
+            name,
+            arguments,
+        } => id.len() + name.len() + arguments.len(),
+    };
+    size_of::<Item>() + said
 }
 
 #[cfg(test)]
@@ -167,5 +209,30 @@ mod tests {
         store.put("a", "large", "x".repeat(MOST_BYTES), Memory::default());
         assert!(store.object("a", "large").is_some(), "it alone just fits");
         assert_eq!(store.object("a", &MOST.to_string()), None);
+        store.put("a", "larger", "x".repeat(MOST_BYTES + 1), Memory::default());
+        assert_eq!(store.object("a", "larger"), None);
+        assert!(store.object("a", "large").is_some(), "nothing went for it");
+    }
+
+    #[test]
+    fn who_keeps_much_makes_room_among_its_own() {
+        let store = Responses::default();
+        store.put("bob", "his", "{}".to_owned(), memory("x"));
+        for n in 0..3 {
+            let half = "x".repeat(MOST_BYTES / 2);
+            store.put("alice", &n.to_string(), half, Memory::default());
+        }
+        assert!(store.object("bob", "his").is_some());
+        assert!(store.object("alice", "2").is_some());
+        assert_eq!(store.object("alice", "1"), None);
+        for n in 0..=MOST {
+            store.put("carol", &n.to_string(), String::new(), memory("x"));
+        }
+        assert!(store.object("bob", "his").is_some());
+        assert!(store.object("alice", "2").is_some());
+        assert_eq!(store.object("carol", "1"), None);
+        let few = memory("x");
+        let bytes: usize = few.conversation.iter().map(size).sum();
+        assert!(bytes > size_of::<Item>(), "many small items are not small");
     }
 }
