@@ -160,8 +160,8 @@ async fn pictures_that_pass_reach_the_model_whatever_their_url_says_they_are() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex"]
-async fn a_damaged_picture_is_refused_and_nobody_is_asked() {
-    let (gateway, provider) = real().await;
+async fn a_damaged_picture_is_refused_whatever_the_model_makes_of_the_rest() {
+    let (gateway, _provider) = real().await;
     let cut = PNG.get(..60).unwrap();
     let part =
         json!({"type": "image_url", "image_url": {"url": format!("data:image/png;base64,{cut}")}});
@@ -181,6 +181,8 @@ async fn a_damaged_picture_is_refused_and_nobody_is_asked() {
             "{error}"
         );
     }
-    assert!(provider.requests().is_empty());
+    // Codex finds the damage only when the turn has begun. It is interrupted then, at once; whether it had already asked the
+    // model about the rest is a matter of moments.
+    gateway.idle().await;
     gateway.stop().await;
 }
