@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+use crate::real::variable;
 use site::Site;
 
 /// Which program.
@@ -48,9 +49,7 @@ impl Kind {
             Self::Nginx => "TEST_NGINX_BIN",
             Self::Envoy => "TEST_ENVOY_BIN",
         };
-        #[expect(clippy::disallowed_methods, reason = "the test run's own environment")]
-        let path = std::env::var(name);
-        path.unwrap_or_else(|_| panic!("{name} is not set: run .ci/run, or see README"))
+        variable(name)
     }
 
     /// Its configuration, by the names of the files.
@@ -163,7 +162,8 @@ impl Edge {
     }
 }
 
-fn spawn(kind: Kind, folder: &Path, log: &Path) -> Child {
+/// Starts the program in a folder with its configuration.
+pub(crate) fn spawn(kind: Kind, folder: &Path, log: &Path) -> Child {
     let output = std::fs::File::create(log).expect("the folder can be written");
     Command::new(kind.program())
         .args(kind.arguments())
@@ -189,7 +189,7 @@ fn site(gateway: &str, service: &str) -> Site {
     }
 }
 /// Free now; proxies cannot be asked which port they took.
-fn free_address() -> String {
+pub(crate) fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
     listener.local_addr().expect("it is bound").to_string()
 }

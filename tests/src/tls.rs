@@ -1,16 +1,14 @@
 //! A real TLS server before the scripted provider, with a root certificate that no system trusts: Caddy, from
 //! `TEST_CADDY_BIN`.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
-use crate::real::variable;
+use crate::edge::{Kind, free_address, spawn};
 
 /// A running server, killed when dropped.
 pub struct Tls {
@@ -40,18 +38,7 @@ impl Tls {
              https://localhost:{port} {{\n\tbind 127.0.0.1\n\ttls internal\n\treverse_proxy {origin}\n}}\n"
         );
         std::fs::write(folder.path().join("Caddyfile"), text).expect("the folder can be written");
-        let process = Command::new(variable("TEST_CADDY_BIN"))
-            .args(["run", "--config", "Caddyfile"])
-            .current_dir(folder.path())
-            .env("HOME", folder.path())
-            .env("XDG_DATA_HOME", folder.path())
-            .env("XDG_CONFIG_HOME", folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("Caddy starts");
+        let process = spawn(Kind::Caddy, folder.path(), &folder.path().join("log"));
         let root = folder.path().join("caddy/pki/authorities/local/root.crt");
         let ready = async {
             while !root.exists() || TcpStream::connect(&address).await.is_err() {
@@ -68,10 +55,4 @@ impl Tls {
             _folder: folder,
         }
     }
-}
-
-/// Free now; Caddy cannot be asked which port it took.
-fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
-    listener.local_addr().expect("it is bound").to_string()
 }
