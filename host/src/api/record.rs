@@ -163,16 +163,21 @@ impl Record {
 
     /// Its turns are over: gives back what was drawn, and settles what they cost.
     pub(super) fn settle(&self) {
-        let mut known = self.known();
-        let (mut holds, cost) = (std::mem::take(&mut known.holds), cost(&known.turns));
-        drop(known);
-        holds.iter_mut().for_each(|hold| hold.settle(cost));
+        // Given back when the lock is.
+        let holds = self.known().take_settled();
+        drop(holds);
     }
 }
 
-/// In tokens. Without an exchange, nothing was used.
-fn cost(turns: &[Turn]) -> u64 {
-    total(turns).map_or(0, |tokens| tokens.input + tokens.output)
+impl Known {
+    /// What was drawn and is not given back yet, settled with what the turns cost.
+    fn take_settled(&mut self) -> Vec<Hold> {
+        // Without an exchange, nothing was used.
+        let cost = total(&self.turns).map_or(0, |tokens| tokens.input + tokens.output);
+        let mut holds = std::mem::take(&mut self.holds);
+        holds.iter_mut().for_each(|hold| hold.settle(cost));
+        holds
+    }
 }
 
 fn number(value: &HeaderValue) -> Option<u64> {
@@ -184,10 +189,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let known = self.known.get_mut().unwrap_or_else(PoisonError::into_inner);
         let tokens = total(&known.turns);
-        let cost = cost(&known.turns);
-        for mut hold in std::mem::take(&mut known.holds) {
-            hold.settle(cost);
-        }
+        drop(known.take_settled());
         let (caller, model) = (known.caller.as_ref(), known.model.as_ref());
         let mut finishes = known.turns.iter().map(|turn| turn.finish);
         let firsts = known.turns.iter().filter_map(|turn| turn.first_token);
