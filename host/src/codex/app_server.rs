@@ -15,7 +15,6 @@ mod wear;
 mod worker;
 mod workplace;
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
@@ -27,7 +26,7 @@ use super::binary::{self, Probe};
 use super::command;
 use super::exchange::Exchange;
 use super::folder::Folder;
-use super::turnstile::Full;
+use super::turnstile::{self, Full};
 use super::{Config, Error, Mode, Model, Plan, Status};
 use catalogue::Catalogue;
 pub use catalogue::CatalogueError;
@@ -140,24 +139,12 @@ impl AppServer {
 
     /// Waits for a worker that is free: in order, not in a crowd, and not for long where there is no worker at all.
     async fn lease(&self) -> Result<Lease, Error> {
-        let Config {
-            lease_wait,
-            queue_wait,
-            ..
-        } = *self.config;
+        let is_open = || self.pool.is_open();
         let waiting = async {
-            let mut leasing = pin!(self.pool.lease());
-            let leased = match tokio::time::timeout(lease_wait, &mut leasing).await {
-                Err(_) if self.pool.is_open() => {
-                    let longer = queue_wait.saturating_sub(lease_wait);
-                    tokio::time::timeout(longer, leasing).await
-                }
-                leased => leased,
-            };
-            match leased {
-                Ok(leased) => leased.map_err(|Full| Error::Busy),
-                Err(_) if self.pool.is_open() => Err(Error::Busy),
-                Err(_) => Err(Error::Unavailable(self.reason())),
+            match turnstile::wait(&self.config, self.pool.lease(), is_open).await {
+                Some(leased) => leased.map_err(|Full| Error::Busy),
+                None if is_open() => Err(Error::Busy),
+                None => Err(Error::Unavailable(self.reason())),
             }
         };
         let leased = self.shutdown.run_until_cancelled(waiting).await;

@@ -23,7 +23,7 @@ use super::command;
 use super::exchange::Exchange;
 use super::folder::Folder;
 use super::stamp::Stamp;
-use super::turnstile::Turnstile;
+use super::turnstile::{self, Turnstile};
 use super::{Cause, Config, Error, Model, Plan, Status};
 use job::NotBegun;
 use launch::Wish;
@@ -143,23 +143,13 @@ impl Proto {
             let Ok(Ok(lease)) = entering.await else {
                 return Err(Error::Busy);
             };
-            let (answer, mut answered) = oneshot::channel();
+            let (answer, answered) = oneshot::channel();
             // Without a supervisor there is a shutdown.
             let _ = self.requests.send(Request { wish, answer });
-            let Config {
-                lease_wait,
-                queue_wait,
-                ..
-            } = *self.config;
-            let leased = match tokio::time::timeout(lease_wait, &mut answered).await {
-                Err(_) if self.status.borrow().ready => {
-                    tokio::time::timeout(queue_wait.saturating_sub(lease_wait), answered).await
-                }
-                leased => leased,
-            };
-            match leased {
-                Ok(Ok(spare)) => spare.map(|spare| (spare, lease)),
-                Err(_) if self.status.borrow().ready => Err(Error::Busy),
+            let is_open = || self.status.borrow().ready;
+            match turnstile::wait(&self.config, answered, is_open).await {
+                Some(Ok(spare)) => spare.map(|spare| (spare, lease)),
+                None if is_open() => Err(Error::Busy),
                 _ => Err(Error::Unavailable(
                     self.status.borrow().reason.clone().unwrap_or_default(),
                 )),

@@ -1,10 +1,11 @@
 //! The wait for a place to run a turn: in order of arrival, bounded in number.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::Status;
+use super::{Config, Status};
 
 /// Places for turns, and those who wait for one.
 #[derive(Debug)]
@@ -63,6 +64,22 @@ impl Turnstile {
     }
 }
 
+/// Waits for what lets a turn begin: as long as one may queue where there is a worker, and not for long where there is none.
+pub(super) async fn wait<T>(
+    config: &Config,
+    waiting: impl Future<Output = T>,
+    is_open: impl Fn() -> bool,
+) -> Option<T> {
+    let mut waiting = pin!(waiting);
+    match tokio::time::timeout(config.lease_wait, &mut waiting).await {
+        Err(_) if is_open() => {
+            let longer = config.queue_wait.saturating_sub(config.lease_wait);
+            tokio::time::timeout(longer, waiting).await.ok()
+        }
+        waited => waited.ok(),
+    }
+}
+
 /// One who waits, until dropped.
 struct Waiting<'a>(&'a watch::Sender<Status>);
 
@@ -77,8 +94,6 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-
     use futures_util::FutureExt;
 
     use super::*;

@@ -1,6 +1,7 @@
 //! The backend with a shell script for its Codex: start, death, leases, leaving.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use tempfile::TempDir;
