@@ -5,6 +5,7 @@ mod admission;
 mod chat;
 mod client;
 mod completions;
+mod connection;
 mod cors;
 mod envelope;
 mod error;
@@ -12,6 +13,7 @@ mod guard;
 mod health;
 mod id;
 mod intake;
+mod linger;
 mod metrics;
 mod models;
 mod observed;
@@ -35,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::openai::Reading;
 pub use client::TrustedProxies;
+pub use connection::{Attended, Peer};
 pub use cors::Origins;
 pub use metrics::MetricsAccess;
 pub use output_mode::OutputMode;
@@ -168,5 +171,6 @@ fn surface(routes: Router<Shared>, shared: Shared) -> Router {
         .merge(verify::routes())
         .layer(from_fn_with_state(shared.clone(), envelope::envelope))
         .layer(from_fn_with_state(shared.clone(), cors::share))
+        .layer(from_fn_with_state(shared.clone(), linger::linger))
         .with_state(shared)
 }

@@ -251,8 +251,8 @@ impl Door {
         // Outside the router, so that it applies before a route is chosen.
         let service = NormalizePathLayer::trim_trailing_slash().layer(self.router);
         let service =
-            axum::ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(service);
-        axum::serve(self.listener.tap_io(tune), service)
+            axum::ServiceExt::<Request>::into_make_service_with_connect_info::<api::Peer>(service);
+        axum::serve(api::Attended(self.listener.tap_io(tune)), service)
             .with_graceful_shutdown(closing.clone().cancelled_owned())
             .await
     }

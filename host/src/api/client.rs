@@ -1,6 +1,6 @@
 //! The request as policies see it: who sent it from where, and what they presented.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::ConnectInfo;
@@ -8,6 +8,7 @@ use axum::http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
 use axum::http::request::Parts;
 use ipnet::IpNet;
 
+use super::connection::Peer;
 use crate::policy::{Credential, Header, Request};
 use crate::secret::fingerprint;
 
@@ -86,15 +87,20 @@ pub(super) fn now_ms() -> u64 {
         })
 }
 
+/// Who is connected.
+fn peer(parts: &Parts) -> Option<IpAddr> {
+    let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<Peer>>()?;
+    Some(peer.address.ip())
+}
+
 /// Whether whoever is connected is one of our proxies, so that what it says of others counts.
 pub(super) fn is_trusted(parts: &Parts, trusted: &TrustedProxies) -> bool {
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-    peer.is_some_and(|ConnectInfo(peer)| trusted.contain(peer.ip()))
+    peer(parts).is_some_and(|peer| trusted.contain(peer))
 }
 
 /// The address a request came from, after trusted proxies.
 pub(super) fn address(parts: &Parts, trusted: &TrustedProxies) -> String {
-    let Some(ConnectInfo(peer)) = parts.extensions.get::<ConnectInfo<SocketAddr>>() else {
+    let Some(peer) = peer(parts) else {
         return String::new();
     };
     let forwarded: Vec<Option<IpAddr>> = parts
@@ -105,7 +111,7 @@ pub(super) fn address(parts: &Parts, trusted: &TrustedProxies) -> String {
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .map(|hop| std::str::from_utf8(hop).ok()?.trim().parse().ok())
         .collect();
-    trusted.client(peer.ip(), forwarded.into_iter()).to_string()
+    trusted.client(peer, forwarded.into_iter()).to_string()
 }
 
 /// Whether the request was made on this machine, as far as one can tell: a proxy here that hides whom it speaks for
@@ -114,8 +120,7 @@ pub(super) fn is_local(parts: &Parts) -> bool {
     let for_others = ["forwarded", "via", "x-forwarded-for", "x-real-ip", "origin"]
         .iter()
         .any(|name| parts.headers.contains_key(*name));
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-    !for_others && peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback())
+    !for_others && peer(parts).is_some_and(|peer| peer.to_canonical().is_loopback())
 }
 
 /// The request as the auth policy sees it; never with `authorization` or cookies among the headers.
@@ -219,8 +224,8 @@ mod tests {
         let forwarded = HeaderValue::from_bytes(b"\xff, 203.0.113.9").unwrap();
         let request = axum::http::Request::builder().header("x-forwarded-for", forwarded);
         let mut parts = request.body(()).unwrap().into_parts().0;
-        let peer: SocketAddr = "127.0.0.1:1".parse().unwrap();
-        parts.extensions.insert(ConnectInfo(peer));
+        let peer: std::net::SocketAddr = "127.0.0.1:1".parse().unwrap();
+        parts.extensions.insert(ConnectInfo(Peer::from(peer)));
         let trusted = TrustedProxies::parse(&["loopback".to_owned()]).unwrap();
         assert_eq!(address(&parts, &trusted), "203.0.113.9");
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
@@ -178,28 +178,12 @@ fn encoded() -> ApiError {
     ApiError::new(415, "invalid_request_error", code, message).about("content-encoding")
 }
 
-/// Lets so much more of a body in, and drops it: a client that is still sending sees its connection break, and not the
-/// answer. One that asked whether to send (`Expect`) needs only the answer.
-async fn discard(body: &mut Body, headers: &HeaderMap, most: usize) {
-    let mut left = most;
-    while !headers.contains_key(EXPECT)
-        && let Some(Ok(frame)) = body.frame().await
-    {
-        let bytes = frame.data_ref().map_or(0, Bytes::len);
-        let Some(rest) = left.checked_sub(bytes) else {
-            return;
-        };
-        left = rest;
-    }
-}
-
 /// The whole body, if it is not too large, whether or not its length was announced.
-async fn read(mut body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, ApiError> {
+async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, ApiError> {
     if headers
         .get(CONTENT_ENCODING)
         .is_some_and(|encoding| encoding != "identity")
     {
-        discard(&mut body, headers, limit).await;
         return Err(encoded());
     }
     let too_large = || {
@@ -211,15 +195,11 @@ async fn read(mut body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: usize| length > limit) {
-        discard(&mut body, headers, limit).await;
         return Err(too_large());
     }
-    match Limited::new(&mut body, limit).collect().await {
+    match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            discard(&mut body, headers, limit).await;
-            Err(too_large())
-        }
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(_) => {
             let message = "The request body ended before it was complete.";
             Err(ApiError::invalid_request("request_aborted", message))

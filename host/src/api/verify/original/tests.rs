@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use axum::extract::ConnectInfo;
 
 use super::*;
+use crate::api::connection::Peer;
 
 fn ask(dialect: Dialect, uri: &str, headers: &[(&str, &str)]) -> Result<Request, ApiError> {
     let mut request = axum::http::Request::builder().method("POST").uri(uri);
@@ -13,7 +14,7 @@ fn ask(dialect: Dialect, uri: &str, headers: &[(&str, &str)]) -> Result<Request,
     }
     let mut parts = request.body(()).unwrap().into_parts().0;
     let peer: SocketAddr = "127.0.0.1:4711".parse().unwrap();
-    parts.extensions.insert(ConnectInfo(peer));
+    parts.extensions.insert(ConnectInfo(Peer::from(peer)));
     read(&parts, "req_1", dialect, &TrustedProxies::default())
 }
 
@@ -200,7 +201,7 @@ fn a_stranger_says_nothing() {
     }
     for peer in ["203.0.113.9:1", "[2001:db8::1]:1"] {
         let peer: SocketAddr = peer.parse().unwrap();
-        parts.extensions.insert(ConnectInfo(peer));
+        parts.extensions.insert(ConnectInfo(Peer::from(peer)));
         for dialect in [
             Dialect::ForwardAuth,
             Dialect::AuthRequest,

@@ -1,0 +1,97 @@
+//! Request bodies that nobody wants: they are let in and dropped, so that the refusal reaches who is still sending.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{Request, State};
+use axum::http::header::EXPECT;
+use axum::middleware::Next;
+use axum::response::Response;
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use super::Shared;
+
+/// How long the rest of an unwanted body may take, as in nginx (`lingering_time`).
+const LINGER: Duration = Duration::from_secs(30);
+
+/// Reads what a handler leaves of a body: a connection that is closed over unread bytes is reset, and a client that was still
+/// sending sees that instead of its answer.
+pub(super) async fn linger(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    // One that is somewhat too large is let in too.
+    let most = shared.config.max_body.saturating_mul(2);
+    let (parts, body) = request.into_parts();
+    let body = if body.is_end_stream() {
+        body
+    } else {
+        Body::new(Lingering {
+            // A client that asked whether to send needs only the answer.
+            wanted: !parts.headers.contains_key(EXPECT),
+            body,
+            most,
+        })
+    };
+    next.run(Request::from_parts(parts, body)).await
+}
+
+/// A body whose rest is read when it is dropped.
+struct Lingering {
+    body: Body,
+    /// It is on its way.
+    wanted: bool,
+    /// Of the rest, in bytes.
+    most: usize,
+}
+
+impl HttpBody for Lingering {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.wanted = true;
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) {
+            self.body = Body::empty();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        let body = std::mem::take(&mut self.body);
+        if self.wanted
+            && !body.is_end_stream()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(timeout(LINGER, discard(body, self.most)));
+        }
+    }
+}
+
+/// Reads a body to its end, or until it was more than that many bytes.
+async fn discard(mut body: Body, most: usize) {
+    let mut left = most;
+    while let Some(Ok(frame)) = body.frame().await {
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        let Some(rest) = left.checked_sub(bytes) else {
+            return;
+        };
+        left = rest;
+    }
+}

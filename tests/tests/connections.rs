@@ -1,0 +1,116 @@
+//! Connections: a refusal reaches who is still sending, and the connection serves on.
+
+use codex_gateway_tests::gateway::{Gateway, KEY, QUICK, Setup, say};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// More than what the systems of both ends hold between them.
+const LARGE: usize = 12 * 1024 * 1024;
+
+async fn gateway() -> Gateway {
+    let setup = Setup::demo().var("PROXY_MAX_BODY_BYTES", &(LARGE - 1).to_string());
+    setup.start().await
+}
+
+async fn connect(gateway: &Gateway) -> TcpStream {
+    let address = gateway.origin.trim_start_matches("http://");
+    TcpStream::connect(address).await.unwrap()
+}
+
+fn head(line: &str, headers: &str, length: usize) -> String {
+    format!("{line} HTTP/1.1\r\nhost: gateway\r\n{headers}content-length: {length}\r\n\r\n")
+}
+
+/// One whole answer: its status, and its body.
+async fn answer(stream: &mut TcpStream) -> (u16, String) {
+    let mut read = Vec::new();
+    let end = loop {
+        if let Some(end) = read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            break end + 4;
+        }
+        assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0, "{read:?}");
+    };
+    let head = String::from_utf8(read[..end].to_vec())
+        .unwrap()
+        .to_lowercase();
+    let length = head.split("content-length: ").nth(1).unwrap();
+    let length: usize = length.split("\r\n").next().unwrap().parse().unwrap();
+    while read.len() < end + length {
+        assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0, "{head}");
+    }
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, String::from_utf8(read.split_off(end)).unwrap())
+}
+
+fn requests() -> Vec<(u16, &'static str, String)> {
+    let known = format!("authorization: Bearer {KEY}\r\n");
+    let chat = "POST /v1/chat/completions";
+    vec![
+        (401, chat, "authorization: Bearer wrong\r\n".to_owned()),
+        (200, "GET /v1/models", String::new()),
+        (404, "POST /nowhere", known.clone()),
+        (405, "PUT /v1/chat/completions", known.clone()),
+        (413, chat, known.clone()),
+        (415, chat, format!("{known}content-encoding: gzip\r\n")),
+        (200, "GET /healthz", String::new()),
+    ]
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_who_sends_all_before_it_reads() {
+    let gateway = gateway().await;
+    let body = vec![b'x'; LARGE];
+    for (status, line, headers) in requests() {
+        let mut stream = connect(&gateway).await;
+        let head = head(line, &headers, LARGE);
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+            .write_all(&body)
+            .await
+            .unwrap_or_else(|error| panic!("{line}: {error}"));
+        let (told, body) = answer(&mut stream).await;
+        assert_eq!(told, status, "{line}: {body}");
+        serves_on(&mut stream).await;
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn one_that_wants_no_second_answer_has_the_first() {
+    let gateway = gateway().await;
+    let body = vec![b'x'; LARGE];
+    for (_, line, headers) in requests() {
+        let mut stream = connect(&gateway).await;
+        let head = head(line, &format!("{headers}connection: close\r\n"), LARGE);
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+            .write_all(&body)
+            .await
+            .unwrap_or_else(|error| panic!("{line}: {error}"));
+        answer(&mut stream).await;
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "{line}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn one_that_asks_whether_to_send_is_told_no() {
+    let gateway = Setup::demo().start().await;
+    let mut stream = connect(&gateway).await;
+    let headers = "authorization: Bearer wrong\r\nexpect: 100-continue\r\n";
+    let head = head("POST /v1/chat/completions", headers, LARGE);
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(answer(&mut stream).await.0, 401, "and not 100");
+    gateway.stop().await;
+}
+
+/// The connection carries another request.
+async fn serves_on(stream: &mut TcpStream) {
+    let body = say(QUICK).to_string();
+    let known = format!("authorization: Bearer {KEY}\r\ncontent-type: application/json\r\n");
+    let head = head("POST /v1/chat/completions", &known, body.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let (status, body) = answer(stream).await;
+    assert_eq!(status, 200, "{body}");
+}
