@@ -3,7 +3,7 @@
 use codex_gateway::codex::Status;
 use codex_gateway_tests::gateway::{Gateway, Setup, say, stream};
 use codex_gateway_tests::real;
-use codex_gateway_tests::sse::Events;
+use codex_gateway_tests::sse::{Events, finishes};
 use futures_util::future::select_all;
 use futures_util::stream::{self as streams, StreamExt};
 use serde_json::json;
@@ -71,6 +71,29 @@ async fn a_wait_has_an_end() {
     let refused = gateway.chat(&say("hello")).send().await.unwrap();
     assert_eq!(refused.status(), 503);
     drop(running);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_place_is_enough_for_several_choices() {
+    let gateway = fake().var("WORKER_MAX_CONCURRENCY", "1").start().await;
+    // More than anybody between Codex and the client holds back, and a call that waits to be told of.
+    let call = json!([{"name": "look", "arguments": "{}", "id": "call_1"}]);
+    let script = json!({"fake": {"text": ["x"], "repeat": 3_000, "call": call}});
+    let mut body = say(&script.to_string());
+    body["n"] = json!(3);
+    body["tools"] = json!([{"type": "function", "function": {"name": "look"}}]);
+    let answer = gateway.chat(&body).send().await.unwrap();
+    let answer: serde_json::Value = answer.json().await.unwrap();
+    let choices = answer["choices"].as_array();
+    assert_eq!(choices.map(Vec::len), Some(3), "{answer}");
+    for choice in choices.into_iter().flatten() {
+        assert_eq!(choice["finish_reason"], "tool_calls");
+        assert_eq!(choice["message"]["content"], "x".repeat(3_000));
+    }
+    body["stream"] = json!(true);
+    let events = Events::of(gateway.chat(&body).send().await.unwrap());
+    assert_eq!(finishes(&events.rest().await), ["tool_calls"; 3]);
     gateway.stop().await;
 }
 

@@ -111,11 +111,10 @@ impl<'a> Intake<'a> {
         let starting = turns
             .into_iter()
             .map(|turn| self.start(model, streaming, turn));
-        let exchanges = futures_util::future::try_join_all(starting).await;
-        let exchanges = exchanges.map_err(|error| self.record.fail(error))?;
+        let deltas = Deltas::begin(starting).await?;
         let config = &self.shared.config;
         let outlives = !config.kill_on_disconnect;
-        Ok(Deltas::of(exchanges).driven(self.record.clone(), &config.timers, outlives))
+        Ok(deltas.driven(self.record.clone(), &config.timers, outlives))
     }
 
     fn bound_prompt(&self, turns: &[(Plan, Rules)]) -> Result<(), ApiError> {
@@ -126,21 +125,28 @@ impl<'a> Intake<'a> {
         }
     }
 
-    async fn start(
+    fn start(
         &self,
         model: &str,
         streaming: bool,
         (plan, rules): (Plan, Rules),
-    ) -> Result<Observed, turn::Error> {
+    ) -> impl Future<Output = Result<Observed, turn::Error>> + Send + use<> {
         let generation = self.record.generation().clone();
         let judge = Judge::new(generation, self.caller.clone(), model.to_owned(), streaming);
         let (timers, ending) = (self.shared.config.timers, self.shared.ending.clone());
         let limits = timers.limits(streaming, self.shared.backend.kind(), ending);
-        let began = self.record.elapsed();
-        let exchange = Exchange::start(&self.shared.backend, plan, rules, judge, limits).await?;
-        let record = self.record.clone();
+        let (backend, record) = (self.shared.backend.clone(), self.record.clone());
         let tells_activity = activity::is_wanted(self.headers());
-        Ok(Observed::new(exchange, record, began, tells_activity))
+        async move {
+            let began = record.elapsed();
+            match Exchange::start(&backend, plan, rules, judge, limits).await {
+                Ok(exchange) => Ok(Observed::new(exchange, record, began, tells_activity)),
+                Err(error) => {
+                    record.fail(&error);
+                    Err(error)
+                }
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 
@@ -11,8 +12,8 @@ use super::record::Record;
 use super::timers::Timers;
 use crate::openai::ApiError;
 use crate::telemetry::{Tokens, Turn};
-use crate::turn::Delta;
 use crate::turn::drive::Exchange;
+use crate::turn::{self, Delta};
 
 /// How many deltas may be ahead of their reader. Few: a slow reader slows its own turn.
 const AHEAD: usize = 16;
@@ -61,7 +62,7 @@ impl Observed {
             Delta::End { finish, .. } => self.turn.finish = Some(finish.code()),
             Delta::Failed(error) => {
                 self.turn.finish = Some(error.code());
-                self.record.fail(error.clone());
+                self.record.fail(error);
             }
         }
     }
@@ -95,18 +96,29 @@ impl Drop for Observed {
 
 /// What the exchanges of one answer say, each delta with the choice it belongs to. Ends with all of them, or with the
 /// first failure.
-pub(super) struct Deltas(Pin<Box<dyn Stream<Item = (u32, Delta)> + Send>>);
+pub(super) struct Deltas(Said);
+
+type Said = Pin<Box<dyn Stream<Item = (u32, Delta)> + Send>>;
 
 impl Deltas {
-    pub(super) fn of(exchanges: Vec<Observed>) -> Self {
-        let streams = (0..).zip(exchanges).map(|(choice, exchange)| {
-            stream::unfold(exchange, move |mut exchange| async move {
-                let delta = exchange.next().await?;
-                Some(((choice, delta), exchange))
-            })
-            .boxed()
+    /// Begins them all, and goes on when the first has begun: the others may have to wait for the place it holds.
+    pub(super) async fn begin<F>(starting: impl Iterator<Item = F>) -> Result<Self, turn::Error>
+    where
+        F: Future<Output = Result<Observed, turn::Error>> + Send + 'static,
+    {
+        let mut starting: FuturesUnordered<_> = (0..)
+            .zip(starting)
+            .map(async |(choice, start)| (choice, start.await))
+            .collect();
+        let Some((choice, first)) = starting.next().await else {
+            return Ok(Self(stream::empty().boxed()));
+        };
+        let first = said(choice, first?);
+        let others = starting.flat_map_unordered(None, |(choice, started)| match started {
+            Ok(exchange) => said(choice, exchange),
+            Err(error) => stream::once(async move { (choice, Delta::Failed(error)) }).boxed(),
         });
-        Self(through_failure(streams).boxed())
+        Ok(Self(through_failure([first, others.boxed()]).boxed()))
     }
 
     /// The same by a task of their own, so that every limit holds and what the request drew is settled also when its reader
@@ -155,9 +167,18 @@ impl Deltas {
     }
 
     /// As a stream.
-    pub(super) fn into_stream(self) -> Pin<Box<dyn Stream<Item = (u32, Delta)> + Send>> {
+    pub(super) fn into_stream(self) -> Said {
         self.0
     }
+}
+
+/// What one exchange says, to its end.
+fn said(choice: u32, exchange: Observed) -> Said {
+    stream::unfold(exchange, move |mut exchange| async move {
+        let delta = exchange.next().await?;
+        Some(((choice, delta), exchange))
+    })
+    .boxed()
 }
 
 /// All that the choices say, up to the first failure. The others end with it: nobody takes what is left for an answer.
@@ -178,7 +199,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::turn;
 
     #[tokio::test]
     async fn when_one_choice_fails_the_others_end_with_it() {

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::connection::Underway;
 use super::tally::Tally;
-use crate::openai::{ApiError, Label};
+use crate::openai::Label;
 use crate::policy::{Caller, Generation};
 use crate::quota::Hold;
 use crate::telemetry::{Summary, Telemetry, Tokens, Turn};
@@ -112,7 +112,7 @@ impl Record {
     }
 
     /// Notes and logs why the exchange failed: the client is not told all of it.
-    pub(super) fn fail(&self, error: turn::Error) -> ApiError {
+    pub(super) fn fail(&self, error: &turn::Error) {
         self.known().failure = Some(error.code());
         tracing::warn!(request = self.id(), code = error.code(), cause = %error, "the turn failed");
         if error.needs_operator() {
@@ -120,7 +120,6 @@ impl Record {
                 "the model provider refuses Codex's login: sign in again (`codex login`), or renew its key"
             );
         }
-        error.into()
     }
 
     /// A header for the answer, a policy's for example. What is no valid header is left out.
