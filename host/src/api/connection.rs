@@ -41,7 +41,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// From its first byte on, the request counts until this is dropped.
+    /// A request has come: it is under way until this is dropped.
     pub(super) fn begin(&self) -> Underway {
         self.requests.state().underway += 1;
         Underway(self.requests.clone())
