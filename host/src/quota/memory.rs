@@ -107,6 +107,8 @@ impl Memory {
     pub(super) fn draw(&self, quotas: &[Quota]) -> Taken {
         let mut table = self.lock();
         let now_ms = (self.0.clock)();
+        // Before the first is placed: what is placed for this request is not forgotten for the next.
+        table.make_room(quotas.len(), now_ms);
         let ids: Vec<_> = quotas
             .iter()
             .map(|quota| table.place(quota, now_ms))
@@ -148,7 +150,7 @@ impl Table {
     /// Finds or makes the bucket, as it is now; none if there are too many.
     fn place(&mut self, quota: &Quota, now_ms: u64) -> Option<Arc<Id>> {
         let mut id = Id::of(quota);
-        if !self.buckets.contains_key(&id) && !self.has_room(now_ms) {
+        if !self.buckets.contains_key(&id) && self.buckets.len() >= MAX_BUCKETS {
             id = id.of_the_rest();
             let full = self.buckets.len() >= MAX_BUCKETS + MAX_SHARED;
             if full && !self.buckets.contains_key(&id) {
@@ -166,13 +168,12 @@ impl Table {
         Some(id)
     }
 
-    /// Whether there is room for one more; if need be, it is made by forgetting the idle.
-    fn has_room(&mut self, now_ms: u64) -> bool {
-        if self.buckets.len() >= MAX_BUCKETS && now_ms >= self.sweep_ms {
+    /// Forgets the idle, if there is no room for so many more.
+    fn make_room(&mut self, more: usize, now_ms: u64) {
+        if self.buckets.len() + more > MAX_BUCKETS && now_ms >= self.sweep_ms {
             self.sweep_ms = now_ms.saturating_add(SWEEP_EVERY_MS);
             self.buckets.retain(|_, bucket| !bucket.idle(now_ms));
         }
-        self.buckets.len() < MAX_BUCKETS
     }
 
     /// Draws from all or from none, and says which could pay. One after the other, so that two quotas of one bucket

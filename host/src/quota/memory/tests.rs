@@ -175,6 +175,16 @@ fn a_million_keys_are_a_bounded_number_of_buckets_and_take_nobodys_count_away() 
 }
 
 #[test]
+fn what_is_placed_for_a_request_is_not_forgotten_to_make_room_for_its_next_rule() {
+    let (memory, _) = at_rest();
+    for number in 1..MAX_BUCKETS {
+        drop(memory.draw(&[stranger(number)]));
+    }
+    let both = [stranger(0), quota(Unit::Requests, 60, 1)];
+    assert!(memory.draw(&both).1.is_some());
+}
+
+#[test]
 fn rules_without_end_are_refused() {
     let (memory, _) = at_rest();
     let rule = |number: usize| Quota {
