@@ -21,6 +21,14 @@ fn head(line: &str, headers: &str, length: usize) -> String {
     format!("{line} HTTP/1.1\r\nhost: gateway\r\n{headers}content-length: {length}\r\n\r\n")
 }
 
+/// All of a request, before anything is read.
+async fn send(stream: &mut TcpStream, line: &str, headers: &str, body: &[u8]) {
+    let head = head(line, headers, body.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let sent = stream.write_all(body).await;
+    sent.unwrap_or_else(|error| panic!("{line}: {error}"));
+}
+
 /// One whole answer: its status, and its body.
 async fn answer(stream: &mut TcpStream) -> (u16, String) {
     let mut read = Vec::new();
@@ -62,12 +70,7 @@ async fn a_refusal_reaches_who_sends_all_before_it_reads() {
     let body = vec![b'x'; LARGE];
     for (status, line, headers) in requests() {
         let mut stream = connect(&gateway).await;
-        let head = head(line, &headers, LARGE);
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream
-            .write_all(&body)
-            .await
-            .unwrap_or_else(|error| panic!("{line}: {error}"));
+        send(&mut stream, line, &headers, &body).await;
         let (told, body) = answer(&mut stream).await;
         assert_eq!(told, status, "{line}: {body}");
         serves_on(&mut stream).await;
@@ -81,12 +84,8 @@ async fn one_that_wants_no_second_answer_has_the_first() {
     let body = vec![b'x'; LARGE];
     for (_, line, headers) in requests() {
         let mut stream = connect(&gateway).await;
-        let head = head(line, &format!("{headers}connection: close\r\n"), LARGE);
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream
-            .write_all(&body)
-            .await
-            .unwrap_or_else(|error| panic!("{line}: {error}"));
+        let headers = format!("{headers}connection: close\r\n");
+        send(&mut stream, line, &headers, &body).await;
         answer(&mut stream).await;
         assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "{line}");
     }
@@ -108,9 +107,7 @@ async fn one_that_asks_whether_to_send_is_told_no() {
 async fn serves_on(stream: &mut TcpStream) {
     let body = say(QUICK).to_string();
     let known = format!("authorization: Bearer {KEY}\r\ncontent-type: application/json\r\n");
-    let head = head("POST /v1/chat/completions", &known, body.len());
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(body.as_bytes()).await.unwrap();
+    send(stream, "POST /v1/chat/completions", &known, body.as_bytes()).await;
     let (status, body) = answer(stream).await;
     assert_eq!(status, 200, "{body}");
 }
