@@ -85,7 +85,8 @@ async fn a_reader_changes_nothing_and_reads_neither_keys_nor_the_login() {
     let (status, body) = whole(&gateway, run(&command, done())).await;
     assert_eq!(
         (status, &body["choices"][0]["finish_reason"]),
-        (200, &json!("stop"))
+        (200, &json!("stop")),
+        "{body}"
     );
     let output = output(&provider);
     assert!(output.contains("file: Read-only file system"), "{output}");
