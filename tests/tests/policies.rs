@@ -157,7 +157,9 @@ async fn a_fault_while_configuring_is_a_refusal() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_hostile_act_is_a_fault_of_its_kind_and_counted() {
-    let generation = generation(&[("auth.wasm", EVERY)]).await;
+    // Time enough to fill the memory, on a busy machine too.
+    let patient = b"[auth]\ndeadline_ms = 2000\n";
+    let generation = generation(&[("auth.wasm", EVERY), ("policies.toml", patient)]).await;
     let cases = [
         ("panic", FaultKind::Trap),
         ("spin", FaultKind::Deadline),
