@@ -158,6 +158,58 @@ async fn every_failure_of_an_answer_has_its_code_before_and_after_text() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex"]
+async fn a_response_that_breaks_off_after_a_call_ends_as_what_it_is() {
+    let (gateway, provider) = real().await;
+    let function = json!({"name": "f", "parameters": {"type": "object"}});
+    let ended = |how: Value, stream: bool| {
+        let mut answer = json!({"calls": [{"name": "f", "arguments": "{}"}]});
+        let members = how.as_object().unwrap().clone();
+        answer.as_object_mut().unwrap().extend(members);
+        let mut body = script(answer, stream);
+        body["tools"] = json!([{"type": "function", "function": function}]);
+        gateway.chat(&body).send()
+    };
+    let asked = provider.requests().len();
+    let failures = [
+        (json!({"unfinished": true}), 502, "upstream_error"),
+        (json!({"failed": "server_error"}), 502, "upstream_error"),
+        (
+            json!({"failed": "rate_limit_exceeded"}),
+            429,
+            "rate_limit_exceeded",
+        ),
+    ];
+    for (how, status, code) in failures {
+        let whole = ended(how.clone(), false).await.unwrap();
+        assert_eq!(whole.status(), status, "{how}");
+        let body: Value = whole.json().await.unwrap();
+        assert_eq!(body["error"]["code"], code, "{how}");
+        let events = Events::of(ended(how.clone(), true).await.unwrap());
+        let events = events.rest().await;
+        assert_eq!(error(&events).expect("an error")["code"], code, "{how}");
+        assert!(finishes(&events).is_empty(), "{how}");
+    }
+    for (reason, finish) in [
+        ("max_output_tokens", "length"),
+        ("content_filter", "content_filter"),
+    ] {
+        let how = json!({"incomplete": reason});
+        let whole = ended(how.clone(), false).await.unwrap();
+        let body: Value = whole.json().await.unwrap();
+        assert_eq!(body["choices"][0]["finish_reason"], finish, "{body}");
+        let events = Events::of(ended(how, true).await.unwrap()).rest().await;
+        assert_eq!(finishes(&events), [finish]);
+    }
+    assert_eq!(
+        provider.requests().len(),
+        asked + 10,
+        "nothing was tried again, or answered for the client"
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
 async fn a_provider_that_falls_silent_is_given_up_by_us_or_by_codex() {
     let silent = json!({"text": ["never"], "stall": 0});
     let stalled = json!({"text": ["some ", "text ", "and more"], "stall": 2});

@@ -1,5 +1,6 @@
 //! The backend that runs turns on long-lived `codex app-server` processes: leases, and the way to a turn.
 
+mod calls;
 mod catalogue;
 mod decode;
 mod launch;

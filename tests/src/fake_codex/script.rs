@@ -25,7 +25,7 @@ pub(crate) struct Script {
     pub(crate) delay_ms: u64,
     /// Wait after the first delta until this file exists.
     pub(crate) gate: Option<String>,
-    /// Functions the model calls; the turn then waits to be interrupted.
+    /// Functions the model calls; the turn then waits to be interrupted, or until somebody answers for the client.
     pub(crate) call: Vec<Call>,
     /// What it costs.
     pub(crate) usage: Tokens,

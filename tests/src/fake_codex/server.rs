@@ -1,6 +1,6 @@
 //! The fake's JSON-RPC: requests from stdin, threads, answers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +19,8 @@ pub(crate) struct Server {
     fault: StartFault,
     threads: Mutex<HashMap<String, Conversation>>,
     ids: AtomicU64,
+    /// Requests of ours that were answered.
+    answered: Mutex<HashSet<String>>,
     exit: mpsc::Sender<u8>,
 }
 
@@ -40,6 +42,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
         fault: fault.clone(),
         threads: Mutex::default(),
         ids: AtomicU64::new(1),
+        answered: Mutex::default(),
         exit,
     });
     if !fault.stderr.is_empty() {
@@ -70,6 +73,11 @@ impl Server {
         format!("{prefix}-{}", self.ids.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Whether somebody answered this request of ours.
+    pub(crate) fn is_answered(&self, request: &str) -> bool {
+        self.answered.lock().unwrap().contains(request)
+    }
+
     /// Writes one line to stdout.
     pub(crate) fn write(&self, message: &Value) {
         self.write_raw(format!("{message}\n").as_bytes());
@@ -97,6 +105,9 @@ impl Server {
             message["id"].clone(),
             message["method"].as_str().unwrap_or_default(),
         );
+        if let (Some(id), "") = (id.as_str(), method) {
+            self.answered.lock().unwrap().insert(id.to_owned());
+        }
         if id.is_null() || method.is_empty() || self.fault.silent {
             return;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::script::Script;
+use crate::script::{Call, Script};
 use crate::server::Server;
 
 /// How often a gate is looked at.
@@ -135,15 +135,17 @@ impl Player<'_> {
             self.notify("error", json!({"error": error, "willRetry": true}));
         }
         self.speak()?;
-        for (index, call) in script.call.iter().enumerate() {
-            self.call(index, &call.name, &call.arguments, call.id.as_deref());
-        }
-        if let Some(reason) = &script.incomplete {
-            let message = format!("Incomplete response returned, reason: {reason}");
-            return Ok(Some(json!({"message": message, "codexErrorInfo": "other"})));
-        }
-        if let Some(error) = &script.error {
-            return Ok(Some(error.clone()));
+        let calls: Vec<String> = script.call.iter().map(|call| self.call(call)).collect();
+        let error = match &script.incomplete {
+            Some(reason) => {
+                let message = format!("Incomplete response returned, reason: {reason}");
+                Some(json!({"message": message, "codexErrorInfo": "other"}))
+            }
+            None => script.error.clone(),
+        };
+        if error.is_some() {
+            self.wait_for_answers(&calls)?;
+            return Ok(error);
         }
         let tokens = script.usage;
         let usage = json!({
@@ -155,9 +157,7 @@ impl Player<'_> {
             "rawResponse/completed",
             json!({"responseId": "resp", "usage": usage}),
         );
-        if !script.call.is_empty() {
-            self.turn.pause(None)?;
-        }
+        self.wait_for_answers(&calls)?;
         Ok(None)
     }
 
@@ -244,14 +244,28 @@ impl Player<'_> {
         Err(Stop::Exited)
     }
 
-    fn call(&self, index: usize, name: &str, arguments: &str, id: Option<&str>) {
-        let id = id.map_or_else(|| self.server.name("call"), str::to_owned);
+    /// Makes a call, and names the request for its outcome.
+    fn call(&self, call: &Call) -> String {
+        let Call {
+            name, arguments, ..
+        } = call;
+        let id = call.id.clone().unwrap_or_else(|| self.server.name("call"));
         let item = json!({"type": "function_call", "id": format!("fc-{id}"), "name": name, "arguments": arguments, "call_id": id});
         self.notify("rawResponseItem/completed", json!({"item": item}));
+        let request = self.server.name("request");
         let (thread, turn) = (&self.turn.thread, &self.turn.id);
         let params = json!({"threadId": thread, "turnId": turn, "callId": id, "tool": name, "arguments": {}});
         self.server
-            .write(&json!({"id": index, "method": "item/tool/call", "params": params}));
+            .write(&json!({"id": request, "method": "item/tool/call", "params": params}));
+        request
+    }
+
+    /// Codex keeps the end of a response to itself, whichever it is, until the calls in it are answered.
+    fn wait_for_answers(&self, requests: &[String]) -> Result<(), Stop> {
+        while !requests.iter().all(|id| self.server.is_answered(id)) {
+            self.turn.pause(Some(POLL))?;
+        }
+        Ok(())
     }
 
     /// A notification about this turn.

@@ -56,6 +56,14 @@ pub(super) struct Incoming<'a> {
     pub(super) error: Option<RpcError>,
 }
 
+/// The part of a request of the worker's that says whom it is about.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OfThread<'a> {
+    #[serde(borrow)]
+    pub(super) thread_id: Cow<'a, str>,
+}
+
 /// A refusal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct RpcError {

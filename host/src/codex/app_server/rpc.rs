@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
@@ -23,6 +24,9 @@ const IN_FLIGHT: usize = 64;
 
 /// Lines that may wait for the writer: requests are bounded by [`IN_FLIGHT`], the rest are refusals.
 const OUTBOX: usize = 256;
+
+/// The request by which Codex asks for the outcome of a call of one of the client's functions.
+const TOOL_CALL: &str = "item/tool/call";
 
 /// The JSON-RPC code for a method one does not have.
 const METHOD_NOT_FOUND: i64 = -32601;
@@ -186,6 +190,7 @@ impl Connection {
             }
         };
         match (incoming.id, incoming.method) {
+            (Some(id), Some(method)) if method == TOOL_CALL => self.keep_call(id, incoming.params),
             (Some(id), Some(method)) => self.decline(id, &method),
             (None, Some(method)) => self.dispatch(&method, incoming.params),
             (Some(id), None) => {
@@ -265,11 +270,31 @@ impl Connection {
         }
     }
 
-    /// An unanswered request would stop the turn it belongs to. The calls of a client's tools are
-    /// meant to: the turn is interrupted by those who know that the client will run them.
-    fn decline(&self, id: serde_json::Value, method: &str) {
+    /// A call of one of the client's functions is meant to stop its turn, which is interrupted by those who know that the
+    /// client will run them.
+    fn keep_call(&self, id: Value, params: Option<&RawValue>) {
+        let thread = params.and_then(|params| serde_json::from_str(params.get()).ok());
+        let Some(protocol::OfThread { thread_id }) = thread else {
+            tracing::warn!("a call of Codex's has an unexpected shape");
+            return;
+        };
+        // Of a turn that is being given up, Codex forgets the calls.
+        if let Some(route) = self.lock().routes.get(thread_id.as_ref()) {
+            route.calls.add(id);
+        }
+    }
+
+    /// Ends Codex's wait for calls that it will hear nothing of.
+    pub(super) fn give_up_calls(&self, requests: Vec<Value>) {
+        for id in requests {
+            let result = serde_json::json!({"contentItems": [], "success": false});
+            self.reply(id, Reply::Result(result));
+        }
+    }
+
+    /// An unanswered request would stop the turn it belongs to.
+    fn decline(&self, id: Value, method: &str) {
         let reply = match method {
-            "item/tool/call" => return,
             // Nobody is there to approve.
             "item/commandExecution/requestApproval" | "item/fileChange/requestApproval" => {
                 Reply::Result(serde_json::json!({"decision": "decline"}))
@@ -283,6 +308,10 @@ impl Connection {
             }),
         };
         tracing::warn!(method, "Codex asked something that the gateway declines");
+        self.reply(id, reply);
+    }
+
+    fn reply(&self, id: Value, reply: Reply) {
         if let Ok(line) = line(&Declined { id, reply }) {
             self.send_or_drop(line);
         }

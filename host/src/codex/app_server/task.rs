@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::calls::Calls;
 use super::decode::Decoder;
 use super::pool::Lease;
 use super::protocol::{self, InjectItems, Params, TurnInterrupt, TurnStart, TurnStarted};
@@ -29,6 +30,7 @@ const INTERRUPT_LIMIT: Duration = Duration::from_secs(3);
 pub(super) struct Route {
     decoder: Mutex<Decoder>,
     delivery: Arc<Delivery>,
+    pub(super) calls: Calls,
     /// Codex ended the turn, or can no longer.
     ended: CancellationToken,
 }
@@ -38,12 +40,14 @@ impl Route {
         Self {
             decoder: Mutex::new(decoder),
             delivery,
+            calls: Calls::default(),
             ended: CancellationToken::new(),
         }
     }
 
     /// Takes one notification about the thread. Never waits.
     pub(super) fn accept(&self, method: &str, params: Params<'_>) {
+        self.calls.hear();
         let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
         decoder.accept(method, params, &mut |event| self.delivery.deliver(event));
         if decoder.is_over() {
@@ -222,9 +226,12 @@ impl Task {
 
     /// Waits for the turn's end; brings it about if the turn is unwanted.
     async fn follow(&self, thread: &str, turn: Option<String>) {
-        tokio::select! {
-            () = self.route.ended.cancelled() => return,
-            () = self.route.delivery.stop.cancelled() => {}
+        loop {
+            tokio::select! {
+                () = self.route.ended.cancelled() => return,
+                () = self.route.delivery.stop.cancelled() => break,
+                calls = self.route.calls.stalled() => self.connection.give_up_calls(calls),
+            }
         }
         let Some(turn) = turn.or_else(|| self.route.turn_id()) else {
             return;
