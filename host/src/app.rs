@@ -293,6 +293,7 @@ fn facts(config: &Config, backend: &Backend) -> Facts {
     let codex_model = config.model.clone().or_else(|| backend.default_model());
     Facts {
         environment: config.environment.name().to_owned(),
+        cors: config.api.origins.is_some(),
         codex_model,
         models,
     }

@@ -83,6 +83,7 @@ async fn live(engine: &Engine, defaults: Defaults) -> Live {
 fn facts() -> Facts {
     Facts {
         environment: "prod".to_owned(),
+        cors: true,
         codex_model: Some("gpt-5.4".to_owned()),
         models: Vec::new(),
     }

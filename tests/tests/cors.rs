@@ -200,6 +200,7 @@ async fn an_edge_proxy_is_answered_by_the_policy_and_pages_may_see_its_refusals(
             .client
             .request(method, format!("{}{path}", gateway.origin))
             .header("origin", OBSIDIAN)
+            .header("access-control-request-method", "POST")
             .header("x-forwarded-method", original)
             .header("x-forwarded-uri", "/v1/chat/completions")
             .header("x-forwarded-host", "gateway")

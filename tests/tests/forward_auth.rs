@@ -82,6 +82,33 @@ async fn who_may_not_is_told_why_and_never_sent_elsewhere() {
     gateway.stop().await;
 }
 
+/// With what a browser sends before a request of a page's.
+fn from_a_page(request: RequestBuilder) -> RequestBuilder {
+    request
+        .header("origin", "https://app.example.com")
+        .header("access-control-request-method", "POST")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_but_a_preflight_of_a_page_that_may_call_passes_without_a_key() {
+    for (cors, status) in [("true", 200), ("false", 401)] {
+        let setup = Setup::demo().var("PROXY_ENABLE_CORS", cors);
+        let gateway = setup.start().await;
+        let options = || forwarded(&gateway, "OPTIONS", CHAT);
+        let preflight = send(from_a_page(options())).await;
+        assert_eq!(preflight.status(), status, "CORS {cors}");
+        for request in [
+            options(),
+            options().header("origin", "https://app.example.com"),
+            options().header("access-control-request-method", "POST"),
+            from_a_page(forwarded(&gateway, "POST", CHAT)),
+        ] {
+            assert_eq!(send(request).await.status(), 401);
+        }
+        gateway.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_original_request_decides_not_the_one_that_asks() {
     let gateway = Setup::demo().start().await;
@@ -91,11 +118,10 @@ async fn the_original_request_decides_not_the_one_that_asks() {
         let ask = |original: &str| {
             let request = gateway.client.request(method.clone(), &url);
             let request = request.body(r#"{"method":"OPTIONS"}"#);
-            send(
-                request
-                    .header("x-forwarded-method", original)
-                    .header("x-forwarded-uri", CHAT),
-            )
+            let request = request
+                .header("x-forwarded-method", original)
+                .header("x-forwarded-uri", CHAT);
+            send(from_a_page(request))
         };
         assert_eq!(ask("POST").await.status(), 401, "{method}");
         assert_eq!(ask("OPTIONS").await.status(), 200, "{method}: a preflight");
@@ -138,7 +164,8 @@ async fn nginx_and_envoy_ask_in_their_own_words() {
         (envoy(Method::GET, "/v1/models"), 200),
         (envoy(Method::POST, CHAT), 401),
         (envoy(Method::POST, CHAT).bearer_auth(KEY), 200),
-        (envoy(Method::OPTIONS, CHAT), 200),
+        (envoy(Method::OPTIONS, CHAT), 401),
+        (from_a_page(envoy(Method::OPTIONS, CHAT)), 200),
         (envoy(Method::GET, "/"), 401),
         // Other proxies' headers mean nothing here.
         (

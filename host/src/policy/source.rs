@@ -22,6 +22,8 @@ const MAX_FILE: u64 = 64 << 20;
 pub struct Facts {
     /// `dev` or `prod`.
     pub environment: String,
+    /// Pages of other origins may call.
+    pub cors: bool,
     /// The configured runtime model.
     pub codex_model: Option<String>,
     /// The models the Codex child lists: objects with `id` and `efforts`.

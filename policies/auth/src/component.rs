@@ -59,7 +59,7 @@ impl ForwardAuth for Policy {
 fn view(request: &Request) -> decide::Request<'_> {
     let credential = request.credential.as_ref();
     decide::Request {
-        method: &request.method,
+        preflight: is_preflight(request),
         path: &request.path,
         credential: credential.map(|credential| decide::Credential {
             scheme: &credential.scheme,
@@ -67,6 +67,12 @@ fn view(request: &Request) -> decide::Request<'_> {
         }),
         now_ms: request.now_ms,
     }
+}
+
+/// Source: the Fetch standard, "CORS-preflight request".
+fn is_preflight(request: &Request) -> bool {
+    let has = |wanted: &str| request.headers.iter().any(|(name, _)| name == wanted);
+    request.method == "OPTIONS" && has("origin") && has("access-control-request-method")
 }
 
 impl From<decide::Caller> for Caller {

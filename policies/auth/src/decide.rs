@@ -63,8 +63,8 @@ pub struct Credential<'a> {
 /// The parts of a request this policy looks at.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// Upper case.
-    pub method: &'a str,
+    /// A browser asks whether a page may send the request that will follow. It never sends a key with that.
+    pub preflight: bool,
     /// Percent-encoded, as sent, without the query.
     pub path: &'a str,
     /// Absent if the client sent none.
@@ -106,6 +106,8 @@ pub struct Rules {
     pub anonymous: Vec<String>,
     /// Named in the challenge; free of quotes and backslashes.
     pub realm: String,
+    /// Pages of other origins may call: preflights pass an edge proxy.
+    pub cors: bool,
 }
 
 impl Rules {
@@ -129,8 +131,8 @@ impl Rules {
     /// # Errors
     /// As [`Rules::authenticate`].
     pub fn verify(&self, original: &Request<'_>) -> Result<Grant, Denial> {
-        // Browsers send CORS preflights without credentials and give up on anything but a success.
-        let caller = if original.method == "OPTIONS" {
+        // Browsers give up on anything but a success.
+        let caller = if original.preflight && self.cors {
             anonymous()
         } else {
             self.authenticate(original)?

@@ -53,6 +53,8 @@ pub struct Settings {
 struct Host {
     /// "dev" or "prod".
     environment: String,
+    /// Pages of other origins may call.
+    cors: bool,
 }
 
 impl Default for Settings {
@@ -98,6 +100,7 @@ impl Settings {
                 keys,
                 anonymous,
                 realm: settings.realm,
+                cors: settings.host.cors,
             })
         } else {
             Err(mistakes.join("; "))

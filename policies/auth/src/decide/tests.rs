@@ -25,6 +25,7 @@ fn rules() -> Rules {
         keys: HashMap::from([(Fingerprint::parse(KNOWN).unwrap(), key)]),
         anonymous: vec!["/v1/models".to_owned()],
         realm: "api".to_owned(),
+        cors: true,
     }
 }
 
@@ -43,7 +44,7 @@ fn bearer(fingerprint: &str) -> Option<Credential<'_>> {
 
 fn post<'a>(path: &'a str, credential: Option<Credential<'a>>) -> Request<'a> {
     Request {
-        method: "POST",
+        preflight: false,
         path,
         credential,
         now_ms: NOW,
@@ -262,9 +263,14 @@ fn verifying_refuses_as_authenticating_does() {
 #[test]
 fn a_preflight_passes_an_edge_proxy_as_anonymous() {
     let preflight = Request {
-        method: "OPTIONS",
+        preflight: true,
         ..post(CHAT, None)
     };
     assert_eq!(rules().verify(&preflight).unwrap().caller.id, "anonymous");
     assert!(rules().authenticate(&preflight).is_err());
+    let closed = Rules {
+        cors: false,
+        ..rules()
+    };
+    assert!(closed.verify(&preflight).is_err(), "no page may call");
 }

@@ -19,7 +19,14 @@ fn nothing_is_required() {
         let rules = Settings::parse(text).unwrap();
         assert!(rules.keys.is_empty() && rules.anonymous.is_empty());
         assert_eq!(rules.realm, "api");
+        assert!(!rules.cors);
     }
+}
+
+#[test]
+fn the_host_says_whether_pages_may_call() {
+    let rules = Settings::parse(r#"{"host": {"cors": true}}"#).unwrap();
+    assert!(rules.cors);
 }
 
 #[test]
@@ -81,7 +88,7 @@ fn the_environments_key_is_the_only_one_and_models_are_open() {
             fingerprint,
         });
         let request = Request {
-            method: "GET",
+            preflight: false,
             path,
             credential,
             now_ms: u64::MAX,
