@@ -140,7 +140,7 @@ impl Answer {
     }
 
     pub(super) fn add_text(&mut self, text: String, out: &mut Vec<Output>) {
-        match self.stop.push(text) {
+        match self.stop.push(&text) {
             Scan::Clear(text) => self.show(text, out),
             Scan::Hit { before, .. } => self.stop_after(before, out),
         }
@@ -150,7 +150,7 @@ impl Answer {
     /// nothing if one ends the answer before the block does.
     pub(super) fn admit_block(&mut self, block: String, out: &mut Vec<Output>) -> Option<String> {
         let before = self.stop.holding();
-        match self.stop.push(block) {
+        match self.stop.push(&block) {
             Scan::Hit { before, .. } => {
                 self.stop_after(before, out);
                 None
@@ -246,8 +246,9 @@ impl Answer {
             return;
         }
         if let Some(mut blank) = self.gap.blank.take() {
+            let is_blank = text.trim().is_empty();
             blank.push_str(&text);
-            if blank.trim().is_empty() {
+            if is_blank {
                 self.gap.blank = Some(blank);
                 return;
             }

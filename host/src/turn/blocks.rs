@@ -1,5 +1,7 @@
 //! Finds `<use_tool>` blocks in the answer's text: tool calls of clients that describe their tools in the prompt.
 
+use std::collections::{HashMap, VecDeque};
+
 use serde_json::{Map, Value};
 
 use super::search::{Scan, Search};
@@ -43,17 +45,25 @@ impl Block {
 }
 
 /// The tags at the top of a text, by name. A value that is a JSON list or object is one.
-fn members(mut content: &str) -> Map<String, Value> {
-    let mut members = Map::new();
-    while let Some((_, rest)) = content.split_once('<')
+fn members(content: &str) -> Map<String, Value> {
+    let (mut members, mut closings) = (Map::new(), closings(content));
+    let mut unread = content;
+    while let Some((_, rest)) = unread.split_once('<')
         && let Some((name, rest)) = rest.split_once('>')
     {
-        content = rest;
-        let closing = format!("</{name}>");
-        let Some((value, rest)) = rest.split_once(closing.as_str()) else {
+        unread = rest;
+        let start = content.len() - rest.len();
+        let Some(ends) = closings.get_mut(name) else {
             continue;
         };
-        content = rest;
+        while ends.pop_front_if(|end| *end < start).is_some() {}
+        let Some((value, rest)) = ends
+            .pop_front()
+            .and_then(|end| rest.split_at_checked(end - start))
+        else {
+            continue;
+        };
+        unread = rest.split_once('>').unwrap_or_default().1;
         let value = value.trim();
         let json = value
             .starts_with(['{', '['])
@@ -64,6 +74,21 @@ fn members(mut content: &str) -> Map<String, Value> {
         members.insert(name.trim().to_owned(), value);
     }
     members
+}
+
+/// Where the closing tags of each name begin, in order: so that a tag without one costs no search. No name has `</`.
+fn closings(content: &str) -> HashMap<&str, VecDeque<usize>> {
+    let (mut closings, mut at) = (HashMap::<_, VecDeque<_>>::new(), 0);
+    for tag in content.split_inclusive('>') {
+        at += tag.len();
+        if let Some((_, tag)) = tag.rsplit_once("</")
+            && let Some(name) = tag.strip_suffix('>')
+        {
+            let begins = at - "</".len() - tag.len();
+            closings.entry(name).or_default().push_back(begins);
+        }
+    }
+    closings
 }
 
 /// XML's five entities; the ampersand last, so that nothing is unescaped twice.
@@ -84,21 +109,11 @@ fn unescape(text: &str) -> String {
 
 /// What a piece of text led to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct Found<'a> {
     /// Text that is part of no block.
     pub(super) before: String,
-    /// The block that followed it, and text after the block that was not looked at.
-    pub(super) block: Option<(Block, String)>,
-}
-
-impl Found {
-    fn text(mut before: String, more: &str) -> Self {
-        before.push_str(more);
-        Self {
-            before,
-            block: None,
-        }
-    }
+    /// The block that followed it, and what of the piece is after the block and was not looked at.
+    pub(super) block: Option<(Block, &'a str)>,
 }
 
 /// Reads text piece by piece.
@@ -119,45 +134,52 @@ impl Blocks {
         }
     }
 
-    /// Looks at the next piece, up to the first block that it completes.
-    pub(super) fn push(&mut self, text: String) -> Found {
-        let (mut before, mut text) = (String::new(), text);
-        loop {
-            let (inside, mut open) = match self.open.take() {
-                Some(open) => (text, open),
-                None => match self.opening.push(text) {
-                    Scan::Clear(more) => return Found::text(before, &more),
-                    Scan::Hit { before: more, rest } => {
+    /// Looks at the next piece, up to the first block that it completes. No byte is looked at twice.
+    pub(super) fn push<'a>(&mut self, text: &'a str) -> Found<'a> {
+        let (mut before, mut rest) = (String::new(), text);
+        let block = loop {
+            let mut open = match self.open.take() {
+                Some(open) => open,
+                None => match self.opening.push(rest) {
+                    Scan::Clear(more) => {
                         before.push_str(&more);
-                        (rest, OPENING.to_owned())
+                        break None;
+                    }
+                    Scan::Hit {
+                        before: more,
+                        rest: inside,
+                    } => {
+                        before.push_str(&more);
+                        rest = inside;
+                        OPENING.to_owned()
                     }
                 },
             };
-            let next = inside.chars().next();
+            let next = rest.chars().next();
             if open == OPENING && next.is_some_and(|next| !ends_name(next)) {
                 // Another tag, or a word about this one.
                 before.push_str(&open);
-                text = inside;
                 continue;
             }
-            return match self.closing.push(inside) {
+            match self.closing.push(rest) {
                 Scan::Clear(more) => {
                     open.push_str(&more);
                     if open.len() > LONGEST {
                         open.push_str(&self.closing.flush());
-                        return Found::text(before, &open);
+                        before.push_str(&open);
+                    } else {
+                        self.open = Some(open);
                     }
-                    self.open = Some(open);
-                    Found::text(before, "")
+                    break None;
                 }
                 Scan::Hit { before: more, rest } => {
                     open.push_str(&more);
                     open.push_str(CLOSING);
-                    let block = Some((read(open), rest));
-                    Found { before, block }
+                    break Some((read(open), rest));
                 }
-            };
-        }
+            }
+        };
+        Found { before, block }
     }
 
     /// Gives back what is held, an unfinished block too, and begins anew.
@@ -238,11 +260,55 @@ mod tests {
         }
     }
 
+    /// The definition: a tag ends at the first closing tag of its name, searched for from each tag anew.
+    fn naive(mut content: &str) -> Vec<(&str, &str)> {
+        let mut members = Vec::new();
+        while let Some((_, rest)) = content.split_once('<')
+            && let Some((name, rest)) = rest.split_once('>')
+        {
+            content = rest;
+            if let Some((value, rest)) = rest.split_once(format!("</{name}>").as_str())
+                && !name.contains("</")
+            {
+                members.push((name, value));
+                content = rest;
+            }
+        }
+        members
+    }
+
+    #[test]
+    fn a_tag_ends_where_its_name_is_closed_first() {
+        let words = ["<a>", "<b>", "</a>", "</b>", "<", "/", ">", "<//a>", "1"];
+        let count = words.len();
+        for number in 0..count.pow(5) {
+            let word = |at| words[number / count.pow(at) % count];
+            let content = [0, 1, 2, 3, 4].map(word).concat();
+            let mut expected = Map::new();
+            for (name, value) in naive(&content) {
+                expected.insert(name.trim().to_owned(), value.trim().into());
+            }
+            assert_eq!(members(&content), expected, "{content}");
+        }
+    }
+
+    /// As long as a block may be: searched for from each tag anew, the closing tags would take minutes.
+    #[test]
+    fn tags_that_nobody_closes_are_passed_over() {
+        let (same, different) = (
+            "<a>".repeat(LONGEST / 8),
+            (0..LONGEST / 16).map(|n| format!("<t{n}>")),
+        );
+        let content = different.collect::<String>() + &same + "<b>x</b>";
+        let expected = Map::from_iter([("b".to_owned(), "x".into())]);
+        assert_eq!(members(&content), expected);
+    }
+
     /// Text outside blocks with `|` where a block stood, then the blocks as (name, arguments).
     fn blocks<'a>(pieces: impl IntoIterator<Item = &'a str>) -> (String, Vec<(String, String)>) {
         let (mut blocks, mut text, mut found) = (Blocks::new(), String::new(), Vec::new());
         for piece in pieces {
-            let mut rest = Some(piece.to_owned());
+            let mut rest = Some(piece);
             while let Some(piece) = rest.take() {
                 let Found { before, block } = blocks.push(piece);
                 text.push_str(&before);
@@ -298,15 +364,15 @@ mod tests {
     #[test]
     fn what_is_no_block_does_not_wait_for_the_end() {
         let mut blocks = Blocks::new();
-        assert_eq!(blocks.push("a <use_tool".to_owned()).before, "a ");
+        assert_eq!(blocks.push("a <use_tool").before, "a ");
         assert!(blocks.is_holding(), "it may be one");
-        assert_eq!(blocks.push("s>, b".to_owned()).before, "<use_tools>, b");
+        assert_eq!(blocks.push("s>, b").before, "<use_tools>, b");
         assert!(!blocks.is_holding());
-        let mut shown = blocks.push("<use_tool>".to_owned()).before;
+        let mut shown = blocks.push("<use_tool>").before;
         let mut pieces = 0;
         while shown.is_empty() {
             assert!(pieces < 1_000, "a block is not longer than this");
-            shown = blocks.push("never closed ".repeat(100)).before;
+            shown = blocks.push(&"never closed ".repeat(100)).before;
             pieces += 1;
         }
         assert!(shown.starts_with("<use_tool>never") && shown.len() > LONGEST);

@@ -93,6 +93,8 @@ pub struct Machine {
 struct Progress {
     /// Calls kept, textual ones too.
     calls: u32,
+    /// Bytes that were read of the text in front of the queue.
+    read: usize,
     /// The next text is the first after a call.
     after_call: bool,
     /// The upstream response under way made a call, which nobody will answer.
@@ -149,7 +151,8 @@ impl Machine {
             Input::ClientGone => self.leave(),
         }
         self.end_if_cut();
-        while self.is_free()
+        while !self.is_done()
+            && !self.is_asking()
             && let Some(event) = self.queue.pop_front()
         {
             self.hear(event);
@@ -183,10 +186,6 @@ impl Machine {
         self.answer.usage()
     }
 
-    fn is_free(&self) -> bool {
-        !self.is_done() && !self.is_asking()
-    }
-
     fn hear(&mut self, event: Event) {
         match event {
             Event::Text(text) => self.hear_text(text),
@@ -210,29 +209,36 @@ impl Machine {
     }
 
     fn hear_text(&mut self, mut text: String) {
-        if text.is_empty() {
+        let read = std::mem::take(&mut self.progress.read);
+        if text.len() == read {
             return;
         }
         self.answer.open();
         if std::mem::take(&mut self.progress.after_call) {
-            let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
-            self.queue.push_front(Event::Text(text));
+            let bytes = u32::try_from(text.len() - read).unwrap_or(u32::MAX);
+            self.hear_later(text, read);
             return self.ask(Asked::Text, Question::TextAfterCalls(bytes));
         }
         let in_block = self.blocks.as_ref().is_some_and(Blocks::is_holding);
         if std::mem::take(&mut self.progress.text_break) && (self.answer.has_text() || in_block) {
-            text.insert_str(0, "\n\n");
+            text.insert_str(read, "\n\n");
         }
         let Some(blocks) = &mut self.blocks else {
             return self.answer.add_text(text, &mut self.out);
         };
-        let Found { before, block } = blocks.push(text);
+        let Found { before, block } = blocks.push(text.get(read..).unwrap_or_default());
         self.answer.add_text(before, &mut self.out);
         // What follows the end of the answer is nobody's question.
         if let Some((block, rest)) = block.filter(|_| self.answer.cut().is_none()) {
-            self.queue.push_front(Event::Text(rest));
+            let read = text.len() - rest.len();
+            self.hear_later(text, read);
             self.hear_block(block);
         }
+    }
+
+    fn hear_later(&mut self, text: String, read: usize) {
+        self.queue.push_front(Event::Text(text));
+        self.progress.read = read;
     }
 
     fn hear_block(&mut self, block: Block) {
@@ -300,7 +306,7 @@ impl Machine {
         };
         match (asked, reaction) {
             (Asked::Text, Reaction::Drop) => self.answer.drop_tail(),
-            (_, Reaction::Drop) => {}
+            (_, Reaction::Drop) | (Asked::Text | Asked::Quiet, _) => {}
             (Asked::Call(call), _) => {
                 self.begin_call();
                 self.answer.add_call(call, &mut self.out);
@@ -309,7 +315,6 @@ impl Machine {
                 self.begin_call();
                 self.answer.add_block(text, &mut self.out);
             }
-            (Asked::Text | Asked::Quiet, _) => {}
         }
         match reaction {
             Reaction::GoOn | Reaction::Drop => {}

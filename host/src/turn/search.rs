@@ -12,15 +12,15 @@ pub(super) struct Search {
 
 /// What a piece of text led to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Scan {
+pub(super) enum Scan<'a> {
     /// No word is complete. This much can no longer be part of one.
     Clear(String),
     /// A word is complete. The search has begun anew and has not looked at `rest`.
     Hit {
         /// What came before the word.
         before: String,
-        /// What came after it.
-        rest: String,
+        /// What came after it, in the piece.
+        rest: &'a str,
     },
 }
 
@@ -39,16 +39,16 @@ impl Search {
     }
 
     /// Looks at the next piece. The word that is complete first wins; of two that end together, the longer.
-    pub(super) fn push(&mut self, mut text: String) -> Scan {
+    pub(super) fn push<'a>(&mut self, text: &'a str) -> Scan<'a> {
         if self.words.is_empty() {
-            return Scan::Clear(text);
+            return Scan::Clear(text.to_owned());
         }
         for (at, byte) in text.bytes().enumerate() {
             let complete = self.words.iter_mut().filter_map(|word| word.advance(byte));
             if let Some(length) = complete.max() {
-                let rest = text.split_off(at + 1);
+                let (looked_at, rest) = text.split_at(at + 1);
                 let mut before = self.flush();
-                before.push_str(&text);
+                before.push_str(looked_at);
                 before.truncate(before.len() - length);
                 return Scan::Hit { before, rest };
             }
@@ -73,13 +73,14 @@ impl Search {
     }
 
     /// A word's prefix begins with its first character, so what is kept begins at a character's first byte.
-    fn pass_all_but(&mut self, keep: usize, mut text: String) -> String {
+    fn pass_all_but(&mut self, keep: usize, text: &str) -> String {
         if self.holding() == 0 {
-            self.held = text.split_off(text.len() - keep);
+            let (passed, kept) = text.split_at(text.len() - keep);
+            self.held = kept.to_owned();
             self.start = 0;
-            return text;
+            return passed.to_owned();
         }
-        self.held.push_str(&text);
+        self.held.push_str(text);
         let end = self.held.len() - keep;
         let passed = self
             .held
@@ -144,7 +145,7 @@ mod tests {
         let mut search = Search::new(words);
         let mut passed = String::new();
         for piece in pieces {
-            match search.push(piece.to_owned()) {
+            match search.push(piece) {
                 Scan::Clear(text) => passed.push_str(&text),
                 Scan::Hit { before, .. } => return (passed + &before, true),
             }
@@ -223,10 +224,7 @@ mod tests {
             ("less\n", "\nUseless", 1),
             ("!", "\n!", 0),
         ] {
-            assert_eq!(
-                search.push(piece.to_owned()),
-                Scan::Clear(passed.to_owned())
-            );
+            assert_eq!(search.push(piece), Scan::Clear(passed.to_owned()));
             assert_eq!(search.holding(), holding, "after {piece:?}");
         }
     }
@@ -234,21 +232,18 @@ mod tests {
     #[test]
     fn a_hit_says_what_was_not_looked_at() {
         let mut search = Search::new(["END"]);
-        let hit = search.push("one END two END three".to_owned());
+        let hit = search.push("one END two END three");
         let Scan::Hit { before, rest } = hit else {
             panic!("{hit:?}")
         };
-        assert_eq!((before.as_str(), rest.as_str()), ("one ", " two END three"));
+        assert_eq!((before.as_str(), rest), ("one ", " two END three"));
         assert!(matches!(search.push(rest), Scan::Hit { rest, .. } if rest == " three"));
     }
 
     #[test]
     fn without_words_text_passes_untouched() {
         let mut search = Search::new(Vec::<String>::new());
-        assert_eq!(
-            search.push("anything".to_owned()),
-            Scan::Clear("anything".to_owned())
-        );
+        assert_eq!(search.push("anything"), Scan::Clear("anything".to_owned()));
         assert!(!scan(&[""], ["an empty word is no word"]).1);
     }
 
@@ -258,7 +253,7 @@ mod tests {
         let (word, text) = ("a".repeat(1_000) + "b", "a".repeat(100_000));
         let (mut search, mut passed, mut moved) = (Search::new([word]), 0, 0);
         for at in 0..text.len() {
-            let Scan::Clear(clear) = search.push(text[at..=at].to_owned()) else {
+            let Scan::Clear(clear) = search.push(&text[at..=at]) else {
                 panic!("there is no b");
             };
             passed += clear.len();

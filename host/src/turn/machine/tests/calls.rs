@@ -289,6 +289,27 @@ fn blocks_in_the_text_are_calls_where_the_client_has_such() {
 }
 
 #[test]
+fn text_after_a_block_is_read_on_where_it_stands() {
+    let f = "<use_tool name=\"f\">1</use_tool>";
+    let (mut machine, mut out) = (Machine::new(textual()), Vec::new());
+    let text = [f, "b", f, f].concat();
+    let at = text.as_ptr();
+    machine.step(Input::Event(Event::Text(text)), &mut out);
+    while machine.is_asking() {
+        let Some(Event::Text(rest)) = machine.queue.front() else {
+            panic!("the rest of the text waits");
+        };
+        assert_eq!(rest.as_ptr(), at, "it is not copied");
+        machine.step(Input::Verdict(Reaction::GoOn), &mut out);
+    }
+    assert_eq!(told(&out), format!("{f}b{f}{f}"));
+    assert_eq!(
+        questions(&out),
+        ["0 f*", "text 63", "1 f*", "text 31", "2 f*"]
+    );
+}
+
+#[test]
 fn a_stop_sequence_may_reach_into_a_block() {
     let block = "a\n<use_tool name=\"f\">1</use_tool>b";
     let judged = |stop: &str, answer| {
