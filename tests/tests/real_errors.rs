@@ -210,6 +210,26 @@ async fn a_response_that_breaks_off_after_a_call_ends_as_what_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex"]
+async fn what_the_provider_says_of_a_request_is_the_clients_whatever_it_mentions() {
+    let (gateway, _provider) = real().await;
+    let said = "Invalid prompt: flagged. Failed to log in? Get an access token for your sandbox at \
+        https://provider.example/login.";
+    let error = json!({"message": said, "type": "invalid_request_error", "code": "invalid_prompt"});
+    for answer in [
+        json!({"text": [], "failed": "invalid_prompt", "message": said}),
+        json!({"status": 400, "body": {"error": error}}),
+        json!({"status": 400, "body": said}),
+    ] {
+        assert_refused(&gateway, &answer, 400, "invalid_request_error").await;
+        let (_, body) = whole(&gateway, answer.clone()).await;
+        let told = body["error"]["message"].as_str().unwrap();
+        assert!(told.contains(said), "{answer}: {body}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
 async fn a_provider_that_falls_silent_is_given_up_by_us_or_by_codex() {
     let silent = json!({"text": ["never"], "stall": 0});
     let stalled = json!({"text": ["some ", "text ", "and more"], "stall": 2});

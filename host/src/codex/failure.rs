@@ -102,43 +102,58 @@ fn cause_of_words(message: &str) -> (Cause, Option<u16>) {
     if let Some(error) = provider_error(message) {
         return (cause_of_code(&error), Some(400));
     }
-    let said = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    if message.starts_with("stream disconnected before completion") {
-        (Cause::Disconnected, None)
-    } else if said(&[
-        "Missing environment variable",
-        "log in",
-        "sign in",
-        "login",
-        "access token",
-        "refresh token",
-    ]) {
-        (Cause::Credential, None)
-    } else if message == "Image poisoning" {
-        (Cause::InvalidRequest, Some(400))
-    } else if message.is_empty() || said(&CODEX_ITSELF) {
-        (Cause::Internal, None)
-    } else {
-        // What is left are the provider's words about the request (`invalid_prompt`).
-        (Cause::InvalidRequest, Some(400))
+    match own_cause(message).filter(|_| !message.starts_with(INVALID_PROMPT)) {
+        Some(cause) => (cause, None),
+        // What is left are the provider's words about the request, whatever they mention.
+        None => (Cause::InvalidRequest, Some(400)),
     }
 }
 
-/// How Codex's own troubles begin or what they mention; none of the client's business.
-const CODEX_ITSELF: [&str; 12] = [
-    "://",
-    "unexpected status",
-    "exceeded retry limit",
-    "Connection failed",
-    "error sending request",
-    "request timed out",
-    "Fatal error",
-    "ailed to ",
-    "internal error",
-    "(os error",
-    "sandbox",
-    "/feedback",
+/// How the provider's own words begin for its code `invalid_prompt`, which Codex leaves out.
+pub(super) const INVALID_PROMPT: &str = "Invalid prompt";
+
+/// The cause of one of Codex's own troubles; none of the client's business.
+fn own_cause(message: &str) -> Option<Cause> {
+    let begins = OWN_BEGINNINGS
+        .iter()
+        .find(|(words, _)| message.starts_with(words));
+    let is_own = || message.is_empty() || OWN_PARTS.iter().any(|part| message.contains(part));
+    begins
+        .map(|(_, cause)| *cause)
+        .or_else(|| is_own().then_some(Cause::Internal))
+}
+
+/// How Codex's sentences about its own troubles begin: those of 0.169.0.
+const OWN_BEGINNINGS: [(&str, Cause); 22] = [
+    ("stream disconnected before completion", Cause::Disconnected),
+    ("Missing environment variable: ", Cause::Credential),
+    (
+        "Your access token could not be refreshed",
+        Cause::Credential,
+    ),
+    ("Your authentication session could not", Cause::Credential),
+    ("Failed to refresh token", Cause::Credential),
+    ("unexpected status ", Cause::Internal),
+    ("exceeded retry limit, last status: ", Cause::Internal),
+    ("Connection failed: ", Cause::Internal),
+    ("Error while reading the server response: ", Cause::Internal),
+    ("error sending request", Cause::Internal),
+    ("request timed out", Cause::Internal),
+    ("timeout waiting for child process", Cause::Internal),
+    ("spawn failed: ", Cause::Internal),
+    ("sandbox error: ", Cause::Internal),
+    ("codex-linux-sandbox was required", Cause::Internal),
+    ("Fatal error: ", Cause::Internal),
+    ("internal error; ", Cause::Internal),
+    ("unsupported operation: ", Cause::Internal),
+    ("failed to ", Cause::Internal),
+    ("no thread with id: ", Cause::Internal),
+    ("agent thread limit reached", Cause::Internal),
+    ("session configured event was not", Cause::Internal),
 ];
+
+/// What only Codex's sentences have in them, wherever: an address it asked, an error of its machine, a way to complain.
+const OWN_PARTS: [&str; 4] = [" for url (", ", url: ", "(os error ", "Hit `/feedback` to"];
 
 pub(super) fn cause_of_code(error: &Value) -> Cause {
     let word = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -271,6 +286,21 @@ mod tests {
             ),
             ("failed to open /home/x", Cause::Internal, None),
             (
+                "No such file or directory (os error 2)",
+                Cause::Internal,
+                None,
+            ),
+            (
+                "sandbox error: command was killed by a signal",
+                Cause::Internal,
+                None,
+            ),
+            (
+                "turn aborted. Something went wrong? Hit `/feedback` to report the issue.",
+                Cause::Internal,
+                None,
+            ),
+            (
                 "error sending request for url (http://10.0.0.7/)",
                 Cause::Internal,
                 None,
@@ -287,6 +317,26 @@ mod tests {
             outcome(Value::Null, ""),
             upstream(Cause::Internal, None, "")
         );
+    }
+
+    #[test]
+    fn what_a_provider_says_of_a_request_is_no_trouble_of_codexs() {
+        for message in [
+            "Invalid prompt: flagged. Please see https://provider.example/login about access tokens.",
+            "Invalid prompt: it names an address, url: http://example.com (os error 2)",
+            "The tool `sandbox` failed to validate: log in or sign in is no JSON Schema, see https://json-schema.org",
+            "Failed to parse the request body as JSON: no refresh token",
+        ] {
+            let found = outcome(json!("other"), message);
+            let Outcome::Failed(Error::Upstream { cause, status, .. }) = found else {
+                panic!("{message} is a failure");
+            };
+            assert_eq!(
+                (cause, status),
+                (Cause::InvalidRequest, Some(400)),
+                "{message}"
+            );
+        }
     }
 
     #[test]

@@ -189,7 +189,9 @@ impl Voice {
             response["incomplete_details"] = json!({"reason": reason});
             "response.incomplete"
         } else if let Some(code) = &script.failed {
-            response["error"] = json!({"code": code, "message": format!("scripted {code}")});
+            let message = script.message.clone();
+            let message = message.unwrap_or_else(|| format!("scripted {code}"));
+            response["error"] = json!({"code": code, "message": message});
             "response.failed"
         } else {
             let tokens = script.usage;

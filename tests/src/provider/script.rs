@@ -41,6 +41,8 @@ pub struct Script {
     pub failed: Option<String>,
     /// End with an `error` event and this code.
     pub error: Option<String>,
+    /// What `failed` says; else something with its code.
+    pub message: Option<String>,
     /// End without a word.
     pub unfinished: bool,
     /// The answer once the tools have run.
@@ -107,6 +109,7 @@ impl Default for Script {
             incomplete: None,
             failed: None,
             error: None,
+            message: None,
             unfinished: false,
             then: None,
         }

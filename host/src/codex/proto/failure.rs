@@ -1,6 +1,8 @@
 //! Codex's account of a failed turn where it is words alone, turned into which kind of failure it was.
 
-use crate::codex::failure::{cause_of_code, cause_of_status, for_the_client, provider_error};
+use crate::codex::failure::{
+    INVALID_PROMPT, cause_of_code, cause_of_status, for_the_client, provider_error,
+};
 use crate::codex::{Cause, Error};
 
 /// How Codex says that the provider refused the request. The status and the answer follow.
@@ -13,7 +15,7 @@ const GIVEN_UP: &str = "exceeded retry limit, last status: ";
 const BROKEN: &str = "stream disconnected before completion: ";
 
 /// Words that tell a cause, the more telling first.
-const WORDS: [(&str, Cause, Option<u16>); 16] = [
+const WORDS: [(&str, Cause, Option<u16>); 12] = [
     ("context window", Cause::ContextLength, Some(400)),
     ("exceeded your current quota", Cause::Quota, Some(429)),
     ("usage limit", Cause::Quota, Some(429)),
@@ -22,11 +24,7 @@ const WORDS: [(&str, Cause, Option<u16>); 16] = [
     ("rate limit", Cause::RateLimited, Some(429)),
     ("high demand", Cause::Internal, Some(500)),
     ("Missing environment variable", Cause::Credential, None),
-    ("access token", Cause::Credential, None),
-    ("refresh token", Cause::Credential, None),
-    ("log in", Cause::Credential, None),
-    ("login", Cause::Credential, None),
-    ("sign in", Cause::Credential, None),
+    ("Failed to refresh token", Cause::Credential, None),
     ("error sending request", Cause::Unreachable, None),
     (BROKEN, Cause::Disconnected, None),
     ("timeout", Cause::Disconnected, None),
@@ -34,8 +32,12 @@ const WORDS: [(&str, Cause, Option<u16>); 16] = [
 
 /// The failure these words tell of.
 pub(super) fn error(message: &str) -> Error {
-    let (cause, status) = cause(message);
     let words = message.strip_prefix(BROKEN).unwrap_or(message);
+    let (cause, status) = if words.starts_with(INVALID_PROMPT) {
+        (Cause::InvalidRequest, Some(400))
+    } else {
+        cause(message)
+    };
     let message = match cause {
         Cause::InvalidRequest
         | Cause::ContextLength
@@ -198,6 +200,11 @@ mod tests {
                 upstream(cause, number, "said the provider")
             );
         }
+        let flagged = "Invalid prompt: flagged, see https://provider.example/login";
+        assert_eq!(
+            error(&format!("{BROKEN}{flagged}")),
+            upstream(Cause::InvalidRequest, 400, flagged)
+        );
         assert_eq!(
             error("stream disconnected before completion: Your input exceeds the context window"),
             upstream(
