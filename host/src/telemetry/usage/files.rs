@@ -1,7 +1,7 @@
 //! The files of the usage log: their names, how they move up, and all their lines in order.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -42,12 +42,22 @@ impl Files {
     }
 
     /// Opens the newest, to append to it. Only the gateway's own user may read it: it says who called and when.
-    pub(super) fn append(&self) -> std::io::Result<File> {
+    pub(super) fn open_newest(&self) -> std::io::Result<File> {
         let mut options = OpenOptions::new();
         options.create(true).append(true).read(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         options.open(&self.config.path)
+    }
+
+    /// Whether it still has the name it was opened by: another gateway may have moved it up.
+    pub(super) fn is_newest(&self, file: &File) -> std::io::Result<bool> {
+        let named = match std::fs::metadata(&self.config.path) {
+            Ok(named) => named,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        Ok(is_same(&named, &file.metadata()?))
     }
 
     /// Moves each file up by one; the oldest is overwritten.
@@ -96,4 +106,15 @@ impl Files {
         }
         Ok(files)
     }
+}
+
+#[cfg(unix)]
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+#[cfg(not(unix))]
+fn is_same(_: &Metadata, _: &Metadata) -> bool {
+    true
 }

@@ -99,6 +99,28 @@ async fn files_are_few_and_small_and_read_in_order() {
 }
 
 #[tokio::test]
+async fn two_gateways_write_one_log_while_one_replaces_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let [old, new] = [(); 2].map(|()| log(folder.path(), 20_000, 9));
+    for id in 0..200 {
+        let log = if id % 3 == 0 { &old } else { &new };
+        log.ended(&request(&id.to_string(), "alice", 1));
+        if id % 10 == 0 {
+            assert_eq!(ids(log, 1).await.len(), 1, "it was written");
+        }
+    }
+    old.close();
+    let mut kept = ids(&new, 1_000).await;
+    kept.sort_by_key(|id| id.parse::<u32>().unwrap());
+    let all: Vec<String> = (0..200).map(|n| n.to_string()).collect();
+    assert_eq!(kept, all, "each once");
+    let files = std::fs::read_dir(folder.path()).unwrap();
+    let sizes = files.map(|file| file.unwrap().metadata().unwrap().len());
+    assert!(sizes.into_iter().all(|size| size <= 20_000));
+    assert!(folder.path().join("usage.ndjson.2").exists(), "they moved");
+}
+
+#[tokio::test]
 async fn what_waits_is_written_before_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let first = log(folder.path(), 1 << 20, 2);

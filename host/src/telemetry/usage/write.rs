@@ -1,7 +1,7 @@
 //! Writes events on a thread of its own, many at once when many wait.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -17,25 +17,24 @@ pub(super) struct Writer {
     counts: Arc<Counts>,
     /// Absent after a failure, until it can be opened again.
     file: Option<File>,
-    /// Of the file, what waits to be written included.
-    size: u64,
     waiting: Vec<u8>,
     /// How many events that is.
     events: u64,
+    /// It was said that the files cannot be moved.
+    stuck: bool,
 }
 
 impl Writer {
     pub(super) fn open(files: Arc<Files>, counts: Arc<Counts>) -> std::io::Result<Self> {
-        let mut writer = Self {
+        let file = files.open_newest()?;
+        Ok(Self {
             files,
             counts,
-            file: None,
-            size: 0,
+            file: Some(file),
             waiting: Vec::new(),
             events: 0,
-        };
-        writer.reopen()?;
-        Ok(writer)
+            stuck: false,
+        })
     }
 
     /// Runs until told to end.
@@ -64,44 +63,12 @@ impl Writer {
             return;
         };
         line.push(b'\n');
-        let length = line.len() as u64;
-        if self.size > 0 && self.size + length > self.files.max_bytes() {
+        let most = usize::try_from(self.files.max_bytes()).unwrap_or(usize::MAX);
+        if self.waiting.len() + line.len() > BATCH.min(most) {
             self.flush();
-            self.rotate();
         }
         self.waiting.extend_from_slice(&line);
-        self.size += length;
         self.events += 1;
-        if self.waiting.len() >= BATCH {
-            self.flush();
-        }
-    }
-
-    /// Goes on with the old file if there can be no new one.
-    fn rotate(&mut self) {
-        let rotated = self.files.rotate().and_then(|()| self.reopen());
-        if let Err(error) = rotated {
-            tracing::error!(%error, "the usage log cannot be rotated");
-            // Not tried again with every event.
-            self.size = 0;
-        }
-    }
-
-    /// Opens the newest file. A line that was cut by the end of an earlier process is ended.
-    fn reopen(&mut self) -> std::io::Result<()> {
-        let mut file = self.files.append()?;
-        self.size = file.metadata()?.len();
-        if self.size > 0 {
-            let mut last = [0];
-            file.seek(SeekFrom::End(-1))?;
-            file.read_exact(&mut last)?;
-            if last != *b"\n" {
-                file.write_all(b"\n")?;
-                self.size += 1;
-            }
-        }
-        self.file = Some(file);
-        Ok(())
     }
 
     fn flush(&mut self) {
@@ -114,7 +81,6 @@ impl Writer {
                 self.counts.written.fetch_add(events, Ordering::Relaxed);
             }
             Err(error) => {
-                // What is on the disk may end within a line: reopening mends that.
                 self.file = None;
                 for _ in 0..events {
                     self.counts.dropped(&error);
@@ -124,14 +90,62 @@ impl Writer {
         self.waiting.clear();
     }
 
+    /// Writes what waits. The file is locked meanwhile, and looked at anew: while one gateway replaces another, both
+    /// write.
     fn write(&mut self) -> std::io::Result<()> {
-        if self.file.is_none() {
-            self.reopen()?;
-            self.size += self.waiting.len() as u64;
+        let waiting = self.waiting.len() as u64;
+        loop {
+            let mut file = match self.file.take() {
+                Some(file) => file,
+                None => self.files.open_newest()?,
+            };
+            lock(&file)?;
+            if !self.files.is_newest(&file)? {
+                continue;
+            }
+            let size = file.metadata()?.len();
+            if size > 0 && size.saturating_add(waiting) > self.files.max_bytes() && self.rotate() {
+                continue;
+            }
+            end_line(&mut file, size)?;
+            file.write_all(&self.waiting)?;
+            file.unlock()?;
+            self.file = Some(file);
+            return Ok(());
         }
-        match &mut self.file {
-            Some(file) => file.write_all(&self.waiting),
-            None => Ok(()),
+    }
+
+    /// Whether there is a new file. If there can be none, the old one is written on.
+    fn rotate(&mut self) -> bool {
+        let rotated = self.files.rotate();
+        let stuck = std::mem::replace(&mut self.stuck, rotated.is_err());
+        if let Err(error) = &rotated
+            && !stuck
+        {
+            tracing::error!(%error, "the usage log cannot be rotated");
         }
+        rotated.is_ok()
+    }
+}
+
+/// Not every file system has locks.
+fn lock(file: &File) -> std::io::Result<()> {
+    match file.lock() {
+        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
+        locked => locked,
+    }
+}
+
+/// Ends a line that was cut, by a full disk or by the end of a process.
+fn end_line(file: &mut File, size: u64) -> std::io::Result<()> {
+    if size == 0 {
+        return Ok(());
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    match last {
+        [b'\n'] => Ok(()),
+        _ => file.write_all(b"\n"),
     }
 }
