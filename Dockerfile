@@ -49,9 +49,10 @@ USER 10001:10001
 WORKDIR /home/gateway
 VOLUME ["/home/gateway/.codex", "/policies", "/state"]
 EXPOSE 11435
-# Ready means: a Codex child answers. The start takes about a second.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
-    CMD ["sh", "-c", "curl --fail --silent --output /dev/null http://127.0.0.1:$PORT/readyz"]
+# Alive, not ready: from a container that is not healthy Traefik takes the route, and clients get its 404 instead of the
+# gateway's 503, which says what is wrong and when to come back. The start takes about a second.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --start-interval=1s --retries=3 \
+    CMD ["sh", "-c", "curl --fail --silent --output /dev/null http://127.0.0.1:$PORT/livez"]
 # SIGTERM: intake closes, streams finish, exit 0. Give `docker stop` more than PROXY_SHUTDOWN_GRACE_MS.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["codex-gateway"]

@@ -37,6 +37,51 @@ fn every_retired_variable_is_in_the_readme_as_the_code_has_it() {
 }
 
 #[test]
+fn what_is_deployed_is_what_is_tested() {
+    let (docker, compose, ci) = (
+        read("Dockerfile"),
+        read("docker-compose.yml"),
+        read(".ci/run"),
+    );
+    let after = |text: &str, mark: &str| {
+        let (_, rest) = text.split_once(mark).unwrap_or_else(|| panic!("{mark}"));
+        rest.lines().next().unwrap().trim_matches('"').to_owned()
+    };
+    assert_eq!(
+        after(&docker, "ARG RUST_VERSION="),
+        after(&read("rust-toolchain.toml"), "channel = ")
+    );
+    assert_eq!(
+        after(&docker, "ARG CODEX_VERSION="),
+        after(&ci, "\nCODEX_VERSION=")
+    );
+    assert_eq!(
+        after(&compose, "image: codex-gateway:"),
+        after(&read("Cargo.toml"), "\nversion = ")
+    );
+    let unit = read("deploy/codex-gateway@.service");
+    let agent = read("deploy/codex-gateway@.service.d/agent.conf");
+    for text in [
+        &docker.replace("CODEX_VERSION", ""),
+        &compose,
+        &unit,
+        &agent,
+    ] {
+        let names = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for name in names.filter(|name| {
+            ["PROXY_", "CODEX_", "POLICY_", "AUTH_"]
+                .iter()
+                .any(|family| name.starts_with(family))
+        }) {
+            assert!(
+                env::ALL.iter().any(|variable| variable.name == name),
+                "{name} is no setting"
+            );
+        }
+    }
+}
+
+#[test]
 fn every_dependency_has_its_reason_in_the_readme() {
     let readme = read("README.md");
     let (_, reasons) = readme
