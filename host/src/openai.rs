@@ -20,6 +20,7 @@ mod label;
 mod members;
 #[cfg(test)]
 mod nulls;
+mod strict;
 mod tools;
 mod usage;
 

@@ -178,6 +178,35 @@ async fn a_schema_reaches_the_provider_as_the_client_wrote_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex"]
+async fn a_schema_that_is_not_strict_is_told_in_words() {
+    let (gateway, provider) = real().await;
+    let schema = json!({"type": "object", "properties": {"name": {"type": "string"}}});
+    let url = format!("{}/v1/responses", gateway.origin);
+    for (text, status) in [("{}", 200), ("Rome", 502)] {
+        let mut body = script(json!({"text": [text]}), false);
+        let input = body["messages"][0]["content"].clone();
+        let named = json!({"name": "city", "schema": schema});
+        body["response_format"] = json!({"type": "json_schema", "json_schema": named});
+        let chat = gateway.chat(&body);
+        let format =
+            json!({"type": "json_schema", "name": "city", "schema": schema, "strict": false});
+        let body = json!({"model": "codex-5", "input": input, "text": {"format": format}});
+        let responses = gateway.client.post(&url).bearer_auth(KEY).json(&body);
+        for request in [chat, responses] {
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), status, "{}", answer.text().await.unwrap());
+            let asked = provider.requests().pop().unwrap();
+            assert_eq!(asked.body["text"]["format"], json!(null));
+            let (role, said) = asked.conversation().pop().unwrap();
+            assert_eq!(role, "developer");
+            assert!(said.contains(&schema.to_string()), "{said}");
+        }
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
 async fn reasoning_is_told_through_chat_and_responses() {
     let (gateway, provider) = real().await;
     let summary = json!({"reasoning": ["First this.", "Then that."], "text": ["So."]});

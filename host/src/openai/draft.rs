@@ -23,7 +23,7 @@ pub(super) struct Draft {
 impl Draft {
     pub(super) fn new(offer: Offer, format: Format) -> Self {
         let (tools, choice) = offer.split();
-        let json_object = matches!(format, Format::JsonObject);
+        let json_object = matches!(format, Format::JsonObject(_));
         let (output_schema, form) = format.split();
         let closing = [form, choice].into_iter().flatten().map(instruction);
         Self {

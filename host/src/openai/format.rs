@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::ApiError;
 use super::json::Object;
+use super::strict::{allows_object, is_strict};
 
 /// The form a client asks for.
 #[derive(Debug, Default)]
@@ -11,8 +12,9 @@ pub(super) enum Format {
     #[default]
     Text,
     /// Asked for in words, and checked when the answer is complete: Codex cannot be told. OpenAI wants the word JSON to be
-    /// in the messages; the words are ours here.
-    JsonObject,
+    /// in the messages; the words are ours here. With a schema, if it is none that may be sent as strict.
+    JsonObject(Option<Value>),
+    /// Codex sends it as strict, always.
     Schema(Value),
 }
 
@@ -27,10 +29,16 @@ impl Format {
         };
         match format.required_word("type", &["text", "json_object", "json_schema"])? {
             "json_schema" => {
-                let schema = named(format)?.required_object("schema")?;
-                Ok(Self::Schema(schema.into_value()))
+                let mut named = named(format)?;
+                let schema = named.required_object("schema")?.into_value();
+                let is_strict = named.boolean("strict")?.unwrap_or(false) || is_strict(&schema);
+                // What cannot be an object is for the provider to refuse.
+                if is_strict || !allows_object(&schema) {
+                    return Ok(Self::Schema(schema));
+                }
+                Ok(Self::JsonObject(Some(schema)))
             }
-            "json_object" => Ok(Self::JsonObject),
+            "json_object" => Ok(Self::JsonObject(None)),
             _ => Ok(Self::Text),
         }
     }
@@ -41,7 +49,11 @@ impl Format {
             "Answer with one valid JSON object and nothing else: no text around it, no code fence.";
         match self {
             Self::Text => (None, None),
-            Self::JsonObject => (None, Some(instruction.to_owned())),
+            Self::JsonObject(None) => (None, Some(instruction.to_owned())),
+            Self::JsonObject(Some(schema)) => {
+                let schema = format!("It has to be valid against this JSON Schema: {schema}");
+                (None, Some(format!("{instruction} {schema}")))
+            }
             Self::Schema(schema) => (Some(schema), None),
         }
     }

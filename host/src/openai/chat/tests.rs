@@ -217,21 +217,36 @@ fn limits_and_stop_sequences_are_ours_to_enforce() {
 
 #[test]
 fn a_response_format_is_a_schema_or_an_instruction() {
-    let schema = json!({"type": "object"});
-    let named = json!({"name": "answer", "schema": schema, "strict": true});
-    let by_schema = json!({"type": "json_schema", "json_schema": named});
+    let schema = json!({"type": "object", "properties": {"maybe": {"type": "string"}}});
+    let strictly = json!({"type": "object", "properties": {}, "additionalProperties": false});
+    let list = json!({"type": "array", "items": {"type": "string"}});
+    let named = |schema: &Value, strict: Value| {
+        let named = json!({"name": "answer", "schema": schema, "strict": strict});
+        json!({"type": "json_schema", "json_schema": named})
+    };
     for (format, expected, says) in [
         (json!(null), None, None),
         (json!({"type": "text"}), None, None),
         (json!({"type": "json_object"}), None, Some("JSON object")),
-        (by_schema, Some(schema), None),
+        (named(&schema, json!(true)), Some(&schema), None),
+        (
+            named(&schema, json!(false)),
+            None,
+            Some(r#"{"maybe":{"type":"string"}}"#),
+        ),
+        (
+            named(&schema, json!(null)),
+            None,
+            Some("valid against this JSON Schema"),
+        ),
+        (named(&strictly, json!(null)), Some(&strictly), None),
+        (named(&list, json!(false)), Some(&list), None),
     ] {
-        let is_object = format["type"] == "json_object";
         let request = hi_with(&json!({ "response_format": format }));
         let (plan, rules) = request.into_plan(Target::default());
-        assert_eq!(plan.json, is_object || expected.is_some());
-        assert_eq!(plan.output_schema, expected);
-        assert_eq!(rules.json_object, is_object);
+        assert_eq!(plan.json, expected.is_some() || says.is_some());
+        assert_eq!(plan.output_schema.as_ref(), expected, "{format}");
+        assert_eq!(rules.json_object, says.is_some());
         assert_instruction(&plan.history, says);
     }
 }
@@ -332,6 +347,11 @@ fn members_that_are_not_what_they_should_be_are_refused() {
             schema(json!({"schema": []})),
             TYPE,
             "response_format.json_schema.schema",
+        ),
+        (
+            schema(json!({"schema": {}, "strict": "yes"})),
+            TYPE,
+            "response_format.json_schema.strict",
         ),
     ]);
 }

@@ -150,8 +150,13 @@ fn a_schema_is_passed_on() {
     let schema = json!({"type": "object"});
     let format = json!({"type": "json_schema", "name": "answer", "schema": schema, "strict": true});
     let (plan, ..) = planned(hi_with(&json!({"text": {"format": format}})));
-    assert_eq!(plan.output_schema, Some(schema));
+    assert_eq!(plan.output_schema, Some(schema.clone()));
     assert_eq!(plan.history, [says(Role::User, "hi")]);
+    // Codex would send it as strict.
+    let format = json!({"type": "json_schema", "name": "answer", "schema": schema});
+    let (plan, rules, _) = planned(hi_with(&json!({"text": {"format": format}})));
+    assert!(plan.output_schema.is_none() && rules.json_object);
+    assert!(format!("{:?}", plan.history).contains("JSON Schema"));
 }
 
 #[test]
