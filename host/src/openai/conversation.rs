@@ -10,15 +10,37 @@ pub(super) struct Conversation {
     items: Vec<Item>,
     /// Ids of the calls so far.
     calls: HashSet<String>,
+    /// Of these, those whose output has to follow.
+    open: HashSet<String>,
 }
 
 impl Conversation {
     /// Adds an entry at the end.
     pub(super) fn push(&mut self, item: Item) {
-        if let Item::Call { id, .. } = &item {
-            self.calls.insert(id.clone());
+        match &item {
+            Item::Call { id, .. } => {
+                self.calls.insert(id.clone());
+                self.open.insert(id.clone());
+            }
+            Item::CallOutput { id, .. } => self.excuse(id),
+            Item::Message { .. } => {}
         }
         self.items.push(item);
+    }
+
+    /// This call needs no output, or no further one.
+    pub(super) fn excuse(&mut self, id: &str) {
+        self.open.remove(id);
+    }
+
+    /// Ids of the calls without an output, in their order, if there are any: Codex would tell the model that they were
+    /// aborted, and nobody would know.
+    pub(super) fn unanswered(&self) -> Option<Vec<&str>> {
+        let ids = self.items.iter().filter_map(|item| match item {
+            Item::Call { id, .. } if self.open.contains(id) => Some(id.as_str()),
+            _ => None,
+        });
+        (!self.open.is_empty()).then(|| ids.collect())
     }
 
     /// Codex removes an output without its call: the model would miss it, and nobody would know.

@@ -112,7 +112,7 @@ impl ResponsesRequest {
     /// `past`: the conversation of `previous_response_id`, and those items of [`Self::references`] that are known.
     ///
     /// # Errors
-    /// 400: an item that is not known, an output without its call, or nothing said at all.
+    /// 400: an item that is not known, an output without its call or a call without its output, or nothing said at all.
     pub fn into_plan(
         self,
         target: Target,

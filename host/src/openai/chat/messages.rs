@@ -33,6 +33,7 @@ pub(super) fn read(body: &mut Object) -> Result<Vec<Item>, ApiError> {
     for (at, message) in messages.into_iter().enumerate() {
         history.add(Object::from_value(message, format!("messages[{at}]"))?)?;
     }
+    history.expect_outputs()?;
     let items = history.conversation.into_items();
     if items.is_empty() {
         let message = "Invalid 'messages': none of them says anything.";
@@ -46,11 +47,17 @@ struct History {
     conversation: Conversation,
     /// The id of the latest call of each function, which is how `function` messages refer to calls.
     latest: HashMap<String, String>,
+    /// Where the last `tool_calls` are in the request.
+    calls: String,
 }
 
 impl History {
     fn add(&mut self, mut message: Object) -> Result<(), ApiError> {
-        match message.required_word("role", &ROLES)? {
+        let role = message.required_word("role", &ROLES)?;
+        if !matches!(role, "tool" | "function") {
+            self.expect_outputs()?;
+        }
+        match role {
             "assistant" => self.add_assistant(message),
             "tool" => self.add_tool(message),
             "function" => self.add_function(message),
@@ -58,6 +65,20 @@ impl History {
             // Codex drops `system` without a word.
             _ => self.say(Role::Developer, &mut message, TEXT),
         }
+    }
+
+    /// Here the calls so far have to have their outputs.
+    fn expect_outputs(&self) -> Result<(), ApiError> {
+        let Some(ids) = self.conversation.unanswered() else {
+            return Ok(());
+        };
+        let ids: Vec<String> = ids.into_iter().map(json::shorten).collect();
+        let message = format!(
+            "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. \
+             The following tool_call_ids did not have response messages: {}.",
+            ids.join(", ")
+        );
+        Err(json::invalid_value(self.calls.clone(), message))
     }
 
     fn say(&mut self, role: Role, message: &mut Object, types: &[&str]) -> Result<(), ApiError> {
@@ -85,10 +106,12 @@ impl History {
             let id = call.required_string("id")?;
             self.add_call(id, call.required_object("function")?)?;
         }
+        self.calls = path;
         if let Some(function) = message.object("function_call")? {
-            // Such a call has no id of its own; the output finds it by its name.
+            // Such a call has no id of its own; the output finds it by its name, and OpenAI does not insist on one.
             let id = format!("call_function_{}", self.conversation.len());
-            self.add_call(id, function)?;
+            self.add_call(id.clone(), function)?;
+            self.conversation.excuse(&id);
         }
         Ok(())
     }

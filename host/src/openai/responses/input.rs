@@ -93,6 +93,16 @@ impl Input {
                 conversation.push(item);
             }
         }
+        if let Some(id) = conversation
+            .unanswered()
+            .and_then(|ids| ids.into_iter().next())
+        {
+            let message = format!(
+                "No tool output found for function call {}.",
+                json::shorten(id)
+            );
+            return Err(json::invalid_value("input".to_owned(), message));
+        }
         if conversation.len() == 0 {
             let message = "Invalid 'input': nothing is said in it.";
             return Err(json::invalid_value("input".to_owned(), message));

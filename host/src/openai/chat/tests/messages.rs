@@ -113,6 +113,37 @@ fn calls_and_their_outputs_stay_tied() {
 }
 
 #[test]
+fn a_call_without_its_output_is_refused_where_the_output_should_be() {
+    let call = |id: &str| json!({"id": id, "function": {"name": "get"}});
+    let both = json!({"role": "assistant", "tool_calls": [call("c1"), call("c2")]});
+    let user = json!({"role": "user", "content": "a"});
+    let output = |id: &str| json!({"role": "tool", "tool_call_id": id, "content": "out"});
+    let [one, other] = [output("c1"), output("c2")];
+    for (messages, missing) in [
+        (json!([user, both]), "c1, c2"),
+        (json!([user, both, other]), "c1"),
+        (json!([user, both, one, user, other]), "c2"),
+        (
+            json!([user, both, other, {"role": "system", "content": "a"}, one]),
+            "c1",
+        ),
+        (
+            json!([user, both, {"role": "assistant", "content": ""}, one, other]),
+            "c1, c2",
+        ),
+    ] {
+        let body = json!({ "messages": messages });
+        assert_refusal(&body, VALUE, "messages[1].tool_calls");
+        let told = &refusal(&body).message;
+        assert!(
+            told.ends_with(&format!("response messages: {missing}.")),
+            "{told}"
+        );
+    }
+    history(&json!([user, both, other, one, user, both, one, other]));
+}
+
+#[test]
 fn a_function_message_answers_the_latest_call_of_its_name() {
     let call = |name: &str| json!({"name": name, "arguments": "{}"});
     let history = history(&json!([

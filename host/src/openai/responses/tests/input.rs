@@ -103,11 +103,49 @@ fn pictures_stay_in_their_place() {
 }
 
 #[test]
+fn a_call_without_an_output_anywhere_after_it_is_refused() {
+    let call =
+        |id: &str| json!({"type": "function_call", "call_id": id, "name": "f", "arguments": "{}"});
+    let output = |id: &str| json!({"type": "function_call_output", "call_id": id, "output": "out"});
+    let said = json!({"role": "assistant", "content": "I look."});
+    let user = json!({"role": "user", "content": "Well?"});
+    let thought = json!({"type": "reasoning", "summary": []});
+    let [first, second] = [call("c1"), call("c2")];
+    for (input, missing) in [
+        (json!([user, first]), "c1"),
+        (json!([user, first, second, user, output("c1")]), "c2"),
+        (json!([first, output("c1"), second, said, user]), "c2"),
+    ] {
+        let body = json!({ "input": input });
+        assert_refusal(&body, VALUE, "input");
+        let request = parse(&body).expect("a request");
+        let planned = request.into_plan(Target::default(), Memory::default());
+        let told = planned.expect_err("a refusal").message.clone();
+        assert_eq!(
+            told,
+            format!("No tool output found for function call {missing}.")
+        );
+    }
+    history(&json!([
+        user,
+        thought,
+        first,
+        said,
+        thought,
+        second,
+        user,
+        output("c2"),
+        output("c1")
+    ]));
+}
+
+#[test]
 fn the_prompts_tokens_are_estimated_from_all_that_is_said() {
     let body =
         json!({"instructions": "12345678", "input": "1234", "previous_response_id": "resp_1"});
+    let call = [calls("c", "four", "{\"a\":1}"), returns("c", "")];
     let past = Memory {
-        conversation: vec![says(Role::User, "12345"), calls("c", "four", "{\"a\":1}")],
+        conversation: [&[says(Role::User, "12345")][..], &call].concat(),
         ..Memory::default()
     };
     let planned = parse(&body).and_then(|request| request.into_plan(Target::default(), past));

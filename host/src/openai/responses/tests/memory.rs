@@ -137,12 +137,16 @@ fn a_request_continues_what_is_remembered() {
 }
 
 #[test]
-fn nothing_new_needs_to_be_said_to_continue() {
+fn nothing_new_needs_to_be_said_to_continue_unless_something_was_called() {
     let request = parse(&json!({"previous_response_id": "resp_a"})).expect("a request");
-    let (plan, ..) = request
-        .into_plan(Target::default(), expected())
-        .expect("a plan");
-    assert_eq!(plan.history, expected().conversation);
+    let refused = request.clone().into_plan(Target::default(), expected());
+    let told = &refused.expect_err("a refusal").message;
+    assert_eq!(told, "No tool output found for function call call_0.");
+    let mut past = expected();
+    past.conversation.pop();
+    let said = past.conversation.clone();
+    let (plan, ..) = request.into_plan(Target::default(), past).expect("a plan");
+    assert_eq!(plan.history, said);
 }
 
 #[test]
