@@ -105,10 +105,9 @@ fn make_stranger(pattern: &Value, id: &str) -> Value {
         ("visibility", json!("list")),
         ("supported_reasoning_levels", json!([])),
         ("default_reasoning_level", Value::Null),
-        ("support_verbosity", json!(false)),
+        // Else Codex drops a client's wish in silence. Its tiers are the pattern's for the same reason.
+        ("support_verbosity", json!(true)),
         ("default_verbosity", Value::Null),
-        ("service_tiers", json!([])),
-        ("additional_speed_tiers", json!([])),
     ] {
         set(&mut stranger, name, value);
     }
@@ -144,6 +143,8 @@ fn make_lean(model: &mut Map<String, Value>) {
         ("shell_type", json!("disabled")),
         ("supports_search_tool", json!(false)),
         ("base_instructions", json!("You are a helpful assistant.")),
+        // Codex asks for short answers. Who asks an API for nothing gets the provider's default.
+        ("default_verbosity", Value::Null),
         (
             "truncation_policy",
             json!({"mode": "bytes", "limit": 100_000_000}),
@@ -168,6 +169,7 @@ mod tests {
         json!({"models": [
             {"slug": "second", "visibility": "list", "priority": 2, "tool_mode": "code_mode_only",
              "use_responses_lite": true, "shell_type": "unified_exec", "include_skills_usage_instructions": true, "context_window": 272_000, "max_context_window": 872_000,
+             "support_verbosity": false, "default_verbosity": "low", "service_tiers": [{"id": "priority"}],
              "supported_reasoning_levels": [{"effort": "low"}, {"effort": "high"}]},
             {"slug": "internal", "visibility": "hide", "priority": 0},
             {"slug": "first", "visibility": "list", "priority": 1, "supported_reasoning_levels": []},
@@ -212,6 +214,8 @@ mod tests {
         let entry = &lean(&unknown)["models"][3];
         assert_eq!(entry["slug"], "local");
         assert_eq!(entry["supported_reasoning_levels"], json!([]));
+        assert_eq!(entry["support_verbosity"], true);
+        assert_eq!(entry["service_tiers"], json!([{"id": "priority"}]));
         assert_eq!(entry.get("tool_mode"), None);
     }
 
@@ -224,6 +228,7 @@ mod tests {
         assert_eq!(second["shell_type"], "disabled");
         assert_eq!(second["use_responses_lite"], false);
         assert_eq!(second["max_context_window"], Value::Null);
+        assert_eq!(second["default_verbosity"], Value::Null);
         assert_eq!(second["include_skills_usage_instructions"], false);
         assert_eq!(second.get("tool_mode"), None);
         assert_eq!(
@@ -239,6 +244,7 @@ mod tests {
         let second = &lean(&catalogue.unwrap())["models"][0];
         assert_eq!(second["shell_type"], "unified_exec");
         assert_eq!(second["max_context_window"], 872_000);
+        assert_eq!(second["default_verbosity"], "low");
         assert_eq!(second["use_responses_lite"], false);
         assert_eq!(second.get("tool_mode"), None);
     }
