@@ -94,6 +94,7 @@ impl Config {
     /// All mistakes at once.
     pub fn read(vars: &dyn Vars) -> Result<Self, Vec<Problem>> {
         let mut reader = Reader::new(vars);
+        note_garbled(&mut reader, vars);
         let environment = reader.choice(
             env::PROXY_ENV,
             &[("dev", Environment::Dev), ("prod", Environment::Prod)],
@@ -121,6 +122,10 @@ impl Config {
             telemetry: telemetry::read(&mut reader),
             warnings: Vec::new(),
         };
+        if config.port != 0 && config.auth_port == Some(config.port) {
+            let expected = "another port than PORT, which has the same address";
+            reader.note(env::AUTH_PORT, expected, format!("`{}`", config.port));
+        }
         warn_of_others(&mut reader, vars);
         if reader.problems.is_empty() {
             Ok(Self {
@@ -151,6 +156,17 @@ fn host(reader: &mut Reader<'_>) -> IpAddr {
     })
 }
 
+/// Notes what cannot be read. `PATH` is where Codex is looked for.
+fn note_garbled(reader: &mut Reader<'_>, vars: &dyn Vars) {
+    let names = env::ALL.iter().map(|variable| variable.name);
+    let garbled = names.chain(["PATH"]).filter(|name| vars.is_garbled(name));
+    reader.problems.extend(garbled.map(|variable| Problem {
+        variable,
+        expected: "text in UTF-8".to_owned(),
+        found: "other bytes".to_owned(),
+    }));
+}
+
 /// Warns of variables that look like ours and are not, in the order of their names.
 fn warn_of_others(reader: &mut Reader<'_>, vars: &dyn Vars) {
     reader.warnings.extend(vars.warning());
@@ -166,6 +182,11 @@ fn warn_of_others(reader: &mut Reader<'_>, vars: &dyn Vars) {
                     name,
                     format!("has no effect any more. {why} Instead: {instead}."),
                 );
+            }
+            None if name.starts_with("OTEL_") && vars.origin(&name) == env::Origin::File => {
+                let what =
+                    "has no effect in .env: OpenTelemetry reads it from the process environment";
+                reader.warn(name, what);
             }
             None if name.starts_with("PROXY_") => {
                 reader.warn(name, "there is no such variable; is it misspelt?");

@@ -26,7 +26,7 @@ struct Arguments {
 enum Command {
     /// Serve (the default).
     Serve,
-    /// Show the settings as they hold, and where each comes from; exits with 2 if there are mistakes.
+    /// Show the settings as they hold, and where each comes from; exits with 78 if there are mistakes.
     Config,
     /// Make keys, and entries for an `auth.json`.
     Key {
@@ -49,8 +49,6 @@ enum Key {
 
 /// The configuration is wrong (EX_CONFIG of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
-/// What was to be shown is wrong.
-const EXIT_MISTAKES: u8 = 2;
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
@@ -93,11 +91,11 @@ fn read_config() -> Result<(Config, DotEnv), Vec<Problem>> {
     Ok((Config::read(&vars)?, vars))
 }
 
-fn report(problems: &[Problem], code: u8) -> ExitCode {
+fn report(problems: &[Problem]) -> ExitCode {
     for problem in problems {
         eprintln!("codex-gateway: {problem}");
     }
-    ExitCode::from(code)
+    ExitCode::from(EXIT_CONFIG)
 }
 
 fn show_config() -> ExitCode {
@@ -111,22 +109,16 @@ fn show_config() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Err(problems) => report(&problems, EXIT_MISTAKES),
+        Err(problems) => report(&problems),
     }
 }
 
 fn start() -> ExitCode {
     let config = match read_config() {
         Ok((config, _)) => config,
-        Err(problems) => return report(&problems, EXIT_CONFIG),
+        Err(problems) => return report(&problems),
     };
-    if let Err(error) = telemetry::start_log(&config.telemetry.log) {
-        eprintln!(
-            "codex-gateway: PROXY_LOG: expected a level or directives, found `{}` ({error})",
-            config.telemetry.log.filter
-        );
-        return ExitCode::from(EXIT_CONFIG);
-    }
+    telemetry::start_log(&config.telemetry.log);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

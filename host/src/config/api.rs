@@ -53,8 +53,8 @@ fn limit(reader: &mut Reader<'_>, variable: env::Variable) -> Option<u64> {
 }
 
 fn block_delimiter(reader: &mut Reader<'_>) -> Option<String> {
-    let text = reader.text(env::PROXY_TOOL_BLOCK_DELIMITER)?;
-    match switch_word(&text) {
+    let text = reader.verbatim(env::PROXY_TOOL_BLOCK_DELIMITER)?;
+    match switch_word(text.trim()) {
         Some(blank_line) => blank_line.then(|| "\n\n".to_owned()),
         None => Some(text.replace("\\n", "\n")),
     }

@@ -48,6 +48,10 @@ impl Vars for DotEnv {
         Process.get(name).or_else(|| self.file.get(name).cloned())
     }
 
+    fn is_garbled(&self, name: &str) -> bool {
+        Process.is_garbled(name)
+    }
+
     fn all(&self) -> Vec<(String, String)> {
         let mut all = self.file.clone();
         all.extend(Process.all());
@@ -164,6 +168,19 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn what_opentelemetry_itself_reads_is_of_no_use_in_the_file() {
+        let text = "OTEL_TRACES_SAMPLER=always_off\nOTEL_SERVICE_NAME=ours\nPROXY_API_KEY=sk-0123456789abcdef";
+        let vars = DotEnv {
+            file: parse(text).unwrap(),
+            warning: None,
+        };
+        let warnings = crate::config::Config::read(&vars).unwrap().warnings;
+        let told: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("OTEL_TRACES_SAMPLER: has no effect in .env"));
     }
 
     #[test]

@@ -138,6 +138,11 @@ pub trait Vars {
     /// The value, if set and valid Unicode.
     fn get(&self, name: &str) -> Option<String>;
 
+    /// Whether it is set to what is no Unicode, so that there is no value to get.
+    fn is_garbled(&self, _name: &str) -> bool {
+        false
+    }
+
     /// Everything, for the child whose environment is chosen from it.
     fn all(&self) -> Vec<(String, String)>;
 
@@ -159,7 +164,12 @@ pub struct Process;
 impl Vars for Process {
     fn get(&self, name: &str) -> Option<String> {
         #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-        std::env::var(name).ok()
+        std::env::var_os(name)?.into_string().ok()
+    }
+
+    fn is_garbled(&self, name: &str) -> bool {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+        std::env::var_os(name).is_some_and(|value| value.to_str().is_none())
     }
 
     fn all(&self) -> Vec<(String, String)> {

@@ -1,7 +1,7 @@
 //! Reading values: every mistake is noted, none stops the reading, so that one start reports them all.
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::env::{Variable, Vars};
@@ -70,7 +70,16 @@ impl<'a> Reader<'a> {
     /// A set value, blanks trimmed. One that is set but empty is a mistake: it is rarely meant.
     pub(super) fn text(&mut self, variable: Variable) -> Option<String> {
         let value = self.vars.get(variable.name)?;
-        let value = value.trim();
+        self.unless_empty(variable, value.trim())
+    }
+
+    /// A set value with the blanks in and around it.
+    pub(super) fn verbatim(&mut self, variable: Variable) -> Option<String> {
+        let value = self.vars.get(variable.name)?;
+        self.unless_empty(variable, &value)
+    }
+
+    fn unless_empty(&mut self, variable: Variable, value: &str) -> Option<String> {
         if value.is_empty() {
             self.note(
                 variable,
@@ -90,6 +99,17 @@ impl<'a> Reader<'a> {
             self.note(variable, "a folder", found);
         }
         Some(std::path::absolute(&path).unwrap_or(path))
+    }
+
+    /// A file that may be created: its folder is there.
+    pub(super) fn file(&mut self, variable: Variable) -> Option<PathBuf> {
+        let path = PathBuf::from(self.text(variable)?);
+        let whole = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
+        if whole.is_dir() || !whole.parent().is_some_and(Path::is_dir) {
+            let found = format!("`{}`", path.display());
+            self.note(variable, "a file in a folder that is there", found);
+        }
+        Some(path)
     }
 
     pub(super) fn number(
@@ -169,13 +189,22 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// What is between commas; nothing if it is not set. A list that is set but names nothing is a mistake.
     pub(super) fn list(&mut self, variable: Variable) -> Vec<String> {
-        let text = self.text(variable).unwrap_or_default();
-        text.split(',')
+        let Some(text) = self.text(variable) else {
+            return Vec::new();
+        };
+        let items: Vec<_> = text
+            .split(',')
             .map(str::trim)
             .filter(|item| !item.is_empty())
             .map(str::to_owned)
-            .collect()
+            .collect();
+        if items.is_empty() {
+            let expected = "something between the commas (or the variable not set at all)";
+            self.note(variable, expected, format!("`{text}`"));
+        }
+        items
     }
 }
 

@@ -31,6 +31,12 @@ impl fmt::Display for Setting {
     }
 }
 
+/// A value that can be shown as it is.
+fn in_a_line(value: &str) -> Option<String> {
+    let plain = !value.is_empty() && !value.contains(char::is_control);
+    plain.then(|| value.to_owned())
+}
+
 impl Config {
     /// All variables, in README's order, as they hold in this configuration, which was read from `vars`.
     #[must_use]
@@ -43,7 +49,7 @@ impl Config {
             };
             let value = match set {
                 Some(_) if variable.is_secret() => "***".to_owned(),
-                Some(value) => value.trim().to_owned(),
+                Some(value) => in_a_line(value.trim()).unwrap_or_else(|| format!("{value:?}")),
                 None => variable.default.to_owned(),
             };
             let (origin, value) = self.derived(variable, origin).unwrap_or((origin, value));

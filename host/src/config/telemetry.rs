@@ -1,17 +1,13 @@
 //! Reads what operators see of the gateway.
 
-use std::path::PathBuf;
-
 use super::env;
 use super::read::Reader;
-use crate::telemetry::{Config, Log, traces, usage};
+use crate::telemetry::{Config, Filter, Log, traces, usage};
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Config {
     Config {
         log: Log {
-            filter: reader
-                .text(env::PROXY_LOG)
-                .unwrap_or_else(|| "info".to_owned()),
+            filter: filter(reader),
             json: reader.choice(
                 env::PROXY_LOG_FORMAT,
                 &[("text", false), ("json", true)],
@@ -23,8 +19,19 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Config {
     }
 }
 
+fn filter(reader: &mut Reader<'_>) -> Filter {
+    let Some(text) = reader.text(env::PROXY_LOG) else {
+        return Filter::default();
+    };
+    Filter::parse(&text).unwrap_or_else(|error| {
+        let expected = "a level, or directives as `codex_gateway=debug,policy=info`";
+        reader.note(env::PROXY_LOG, expected, format!("`{text}` ({error})"));
+        Filter::default()
+    })
+}
+
 fn usage(reader: &mut Reader<'_>) -> Option<usage::Config> {
-    let path = reader.text(env::TOKEN_LOG_PATH).map(PathBuf::from);
+    let path = reader.file(env::TOKEN_LOG_PATH);
     let max_bytes = reader.number(env::TOKEN_LOG_MAX_BYTES, 4_096..=1 << 40, 16 << 20);
     let max_files = reader.number(env::TOKEN_LOG_MAX_FILES, 2..=1_000, 5);
     Some(usage::Config {
@@ -38,7 +45,7 @@ fn traces(reader: &mut Reader<'_>) -> Option<traces::Config> {
     let endpoint = reader.text(env::OTEL_EXPORTER_OTLP_ENDPOINT);
     let service = reader.text(env::OTEL_SERVICE_NAME);
     let endpoint = endpoint?;
-    if !endpoint.starts_with("http://") {
+    if !traces::is_endpoint(&endpoint) {
         let expected = "the http:// URL of a collector near by, as http://127.0.0.1:4318 (TLS is its business)";
         reader.note(
             env::OTEL_EXPORTER_OTLP_ENDPOINT,

@@ -67,6 +67,97 @@ fn a_collector_is_spoken_to_in_plain_http() {
 }
 
 #[test]
+fn a_list_that_names_nothing_is_a_mistake() {
+    for name in [
+        "PROXY_CORS_ALLOWED_ORIGINS",
+        "PROXY_TRUST_PROXY",
+        "PROXY_CODEX_ENV",
+    ] {
+        for nothing in [",", " , ,"] {
+            let problems = read(&[(name, nothing)]).unwrap_err();
+            let names: Vec<_> = problems.iter().map(|problem| problem.variable).collect();
+            assert_eq!(names, [name]);
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_a_mistake() {
+    struct Garbled(&'static str);
+    impl Vars for Garbled {
+        fn get(&self, _: &str) -> Option<String> {
+            None
+        }
+        fn is_garbled(&self, name: &str) -> bool {
+            name == self.0
+        }
+        fn all(&self) -> Vec<(String, String)> {
+            Vec::new()
+        }
+    }
+    for name in ["PROXY_API_KEY", "PATH"] {
+        let problems = Config::read(&Garbled(name)).unwrap_err();
+        let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        let expected = format!("{name}: expected text in UTF-8, found other bytes");
+        assert_eq!(told, [expected]);
+    }
+}
+
+#[test]
+fn what_the_start_would_refuse_is_found_with_everything_else() {
+    let problems = read(&[
+        ("PROXY_LOG", "codex_gateway=loud"),
+        ("TOKEN_LOG_PATH", "/no/such/folder/usage.ndjson"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"),
+        ("PORT", "8080"),
+        ("AUTH_PORT", "8080"),
+    ]);
+    let names: Vec<_> = problems
+        .unwrap_err()
+        .iter()
+        .map(|problem| problem.variable)
+        .collect();
+    let expected = [
+        "PROXY_LOG",
+        "TOKEN_LOG_PATH",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "AUTH_PORT",
+    ];
+    assert_eq!(names, expected);
+    assert!(read(&[("PORT", "0"), ("AUTH_PORT", "0")]).is_ok());
+    assert!(read(&[("TOKEN_LOG_PATH", "usage.ndjson")]).is_ok());
+    for wrong in [
+        "http://127.0.0.1:4318?x=1",
+        "http://a b",
+        "127.0.0.1:4318",
+        "http://x:99999999",
+    ] {
+        assert!(
+            read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", wrong)]).is_err(),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn a_delimiter_may_be_blanks_and_new_lines() {
+    let delimiter = |text| {
+        let config = read(&[("PROXY_TOOL_BLOCK_DELIMITER", text)]).unwrap();
+        config.api.block_delimiter
+    };
+    for (text, expected) in [
+        ("\n\n", Some("\n\n")),
+        (r"\n", Some("\n")),
+        (" -- ", Some(" -- ")),
+        (" true ", Some("\n\n")),
+        ("off", None),
+    ] {
+        assert_eq!(delimiter(text).as_deref(), expected, "{text:?}");
+    }
+    assert!(read(&[("PROXY_TOOL_BLOCK_DELIMITER", "")]).is_err());
+}
+
+#[test]
 fn metrics_are_for_somebody_and_in_prod_not_for_everybody() {
     let on = ("PROXY_ENABLE_METRICS", "true");
     let nobody = read(&[on, ("PROXY_METRICS_ALLOW_LOOPBACK", "false")]).unwrap_err();

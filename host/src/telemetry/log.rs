@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Stderr, Stdout, Write};
 
 use tracing::Metadata;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::Summary;
@@ -14,18 +15,36 @@ const ACCESS: &str = "access";
 /// How lines are logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
-    /// A level or directives.
-    pub filter: String,
+    /// Which of them.
+    pub filter: Filter,
     /// One JSON object a line.
     pub json: bool,
 }
 
+/// A level or directives that make sense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter(String);
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self("info".to_owned())
+    }
+}
+
+impl Filter {
+    /// From a level, or directives as `codex_gateway=debug,policy=info`.
+    ///
+    /// # Errors
+    /// If it makes no sense.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        EnvFilter::builder().parse(text)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
 /// Starts the log. Has no effect if a log is already there (in tests).
-///
-/// # Errors
-/// If the filter makes no sense.
-pub fn start(log: &Log) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let filter = EnvFilter::builder().parse(&log.filter)?;
+pub fn start(log: &Log) {
+    let filter = EnvFilter::builder().parse_lossy(&log.filter.0);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(Streams);
@@ -36,7 +55,6 @@ pub fn start(log: &Log) -> Result<(), tracing_subscriber::filter::ParseError> {
         let colour = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
         builder.with_ansi(colour).try_init()
     };
-    Ok(())
 }
 
 /// Writes the line of a request, with the id of its trace. Nothing of what was said is in it, and no header but the

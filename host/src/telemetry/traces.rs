@@ -10,6 +10,7 @@ use opentelemetry::trace::{
     Event, Span, SpanBuilder, SpanKind, Status, TraceContextExt, TracerProvider,
 };
 use opentelemetry::{Context, KeyValue};
+use opentelemetry_http::Request;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -27,6 +28,20 @@ pub struct Config {
     pub endpoint: String,
     /// What the gateway is called.
     pub service: String,
+}
+
+/// Whether a collector can be asked there: an `http://` URL to which a path can be appended.
+#[must_use]
+pub fn is_endpoint(text: &str) -> bool {
+    let request = Request::post(text).body(());
+    request.is_ok_and(|request| {
+        let uri = request.uri();
+        // A port that is none is not a port, but still there.
+        let authority = uri.authority().is_some_and(|authority| {
+            authority.port().is_some() || authority.as_str().ends_with(authority.host())
+        });
+        uri.scheme_str() == Some("http") && authority && uri.query().is_none()
+    })
 }
 
 /// Spans wait in a bounded queue, and are sent by a thread of their own: no request waits.

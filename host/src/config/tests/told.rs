@@ -148,6 +148,7 @@ fn settings_are_shown_with_their_origin_and_without_secrets() {
     let vars: HashMap<_, _> = [
         ("PROXY_API_KEY", "sk-0123456789abcdef"),
         ("PORT", " 8080 "),
+        ("PROXY_TOOL_BLOCK_DELIMITER", "\n\n"),
         ("CODEX_BIN", "/bin/sh"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -163,6 +164,8 @@ fn settings_are_shown_with_their_origin_and_without_secrets() {
     };
     assert_eq!(shown("PROXY_API_KEY"), ("environment", "***"));
     assert_eq!(shown("PORT"), ("environment", "8080"));
+    let delimiter = shown("PROXY_TOOL_BLOCK_DELIMITER");
+    assert_eq!(delimiter, ("environment", r#""\n\n""#));
     assert_eq!(shown("PROXY_HOST"), ("default", "127.0.0.1"));
     let column = |setting: &Setting| setting.to_string().find(setting.origin.name());
     assert!(
