@@ -35,6 +35,14 @@ pub enum Environment {
 }
 
 impl Environment {
+    /// What `PROXY_ENV` may say.
+    const WORDS: [(&str, Self); 4] = [
+        ("dev", Self::Dev),
+        ("development", Self::Dev),
+        ("prod", Self::Prod),
+        ("production", Self::Prod),
+    ];
+
     /// As policies and health know it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -95,11 +103,7 @@ impl Config {
     pub fn read(vars: &dyn Vars) -> Result<Self, Vec<Problem>> {
         let mut reader = Reader::new(vars);
         note_garbled(&mut reader, vars);
-        let environment = reader.choice(
-            env::PROXY_ENV,
-            &[("dev", Environment::Dev), ("prod", Environment::Prod)],
-            Environment::Dev,
-        );
+        let environment = reader.choice(env::PROXY_ENV, &Environment::WORDS, Environment::Dev);
         let Policies {
             dir: policy_dir,
             defaults: policy_defaults,

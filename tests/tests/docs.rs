@@ -82,6 +82,22 @@ fn what_is_deployed_is_what_is_tested() {
 }
 
 #[test]
+fn every_default_that_differs_from_the_predecessors_is_told_as_the_code_has_it() {
+    let readme = read("README.md");
+    let (_, rest) = readme
+        .split_once("| variable | not set, it was | and is |\n|---|---|---|\n")
+        .expect("README has the table");
+    let (table, _) = rest.split_once("\n\n").unwrap();
+    for row in table.lines() {
+        let told = |variable: &&env::Variable| {
+            row.starts_with(&format!("| `{}` | ", variable.name))
+                && row.ends_with(&format!(" | {} |", variable.default))
+        };
+        assert!(env::ALL.iter().any(|variable| told(&variable)), "{row}");
+    }
+}
+
+#[test]
 fn every_dependency_has_its_reason_in_the_readme() {
     let readme = read("README.md");
     let (_, reasons) = readme

@@ -16,20 +16,45 @@ use crate::secret::fingerprint;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<IpNet>);
 
+/// Sets of networks by name, as Express' proxy-addr has them.
+const NAMED: [(&str, &[&str]); 4] = [
+    ("none", &[]),
+    ("loopback", &["127.0.0.0/8", "::1/128"]),
+    ("linklocal", &["169.254.0.0/16", "fe80::/10"]),
+    (
+        "uniquelocal",
+        &["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"],
+    ),
+];
+
+/// The networks a name or an address stands for.
+fn networks(item: &str) -> Option<Vec<IpNet>> {
+    let named = NAMED
+        .iter()
+        .find(|(name, _)| item.eq_ignore_ascii_case(name));
+    if let Some((_, networks)) = named {
+        return networks.iter().map(|net| net.parse().ok()).collect();
+    }
+    let network = item.parse::<IpNet>().ok();
+    let network = network.or_else(|| item.parse::<IpAddr>().ok().map(IpNet::from));
+    network.map(|network| vec![network])
+}
+
 impl Default for TrustedProxies {
     /// The machine itself.
     fn default() -> Self {
-        Self(
-            ["127.0.0.0/8", "::1/128"]
-                .iter()
-                .filter_map(|net| net.parse().ok())
-                .collect(),
-        )
+        Self(networks("loopback").unwrap_or_default())
     }
 }
 
 impl TrustedProxies {
-    /// From words and addresses; an empty list is the default.
+    /// Nobody.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// From names and addresses; an empty list is the default.
     ///
     /// # Errors
     /// The item that makes no sense.
@@ -39,17 +64,7 @@ impl TrustedProxies {
         }
         let mut nets = Vec::new();
         for item in items {
-            match item.as_str() {
-                "none" => {}
-                "loopback" => nets.extend(Self::default().0),
-                other => match other
-                    .parse::<IpNet>()
-                    .or_else(|_| other.parse::<IpAddr>().map(IpNet::from))
-                {
-                    Ok(net) => nets.push(net),
-                    Err(_) => return Err(item.clone()),
-                },
-            }
+            nets.extend(networks(item).ok_or_else(|| item.clone())?);
         }
         Ok(Self(nets))
     }
@@ -197,7 +212,8 @@ mod tests {
     use super::*;
 
     fn client(trusted: &str, peer: &str, forwarded: &[&str]) -> String {
-        let items: Vec<String> = trusted.split(',').map(str::to_owned).collect();
+        let items = trusted.split(',').map(|item| item.trim().to_owned());
+        let items: Vec<String> = items.collect();
         let hops: Vec<Option<IpAddr>> = forwarded.iter().map(|hop| hop.parse().ok()).collect();
         TrustedProxies::parse(&items)
             .unwrap()
@@ -217,6 +233,20 @@ mod tests {
             "203.0.113.9",
             "what the proxy added counts, whatever stands before it"
         );
+    }
+
+    #[test]
+    fn networks_are_known_by_name() {
+        for (trusted, proxy, stranger) in [
+            ("linklocal", "169.254.1.1", "10.0.0.1"),
+            ("LinkLocal", "fe80::1", "fec0::1"),
+            ("uniquelocal", "172.31.0.1", "172.32.0.1"),
+            ("loopback, uniquelocal", "fd00::1", "::2"),
+            ("uniquelocal", "::ffff:192.168.1.1", "127.0.0.1"),
+        ] {
+            assert_eq!(client(trusted, proxy, &["203.0.113.9"]), "203.0.113.9");
+            assert_eq!(client(trusted, stranger, &["203.0.113.9"]), stranger);
+        }
     }
 
     #[test]

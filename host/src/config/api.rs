@@ -6,21 +6,12 @@ use crate::api;
 use crate::secret::Secret;
 
 pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> api::Config {
-    let trust = reader.list(env::PROXY_TRUST_PROXY);
-    let trusted = api::TrustedProxies::parse(&trust).unwrap_or_else(|found| {
-        reader.note(
-            env::PROXY_TRUST_PROXY,
-            "`loopback`, `none`, or addresses and CIDRs, comma-separated",
-            format!("`{found}`"),
-        );
-        api::TrustedProxies::default()
-    });
     let max_body = reader.number(env::PROXY_MAX_BODY_BYTES, 1_024..=1 << 30, 16 << 20);
     api::Config {
         max_body: usize::try_from(max_body).unwrap_or(usize::MAX),
         timers: timers(reader),
         kill_on_disconnect: reader.switch_on(env::PROXY_KILL_ON_DISCONNECT),
-        trusted,
+        trusted: trusted(reader),
         origins: origins(reader),
         max_choices: u32::try_from(reader.number(env::PROXY_MAX_CHAT_CHOICES, 1..=128, 5))
             .unwrap_or(1),
@@ -44,6 +35,28 @@ pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> api::Co
             response_max_tokens: limit(reader, env::PROXY_RESPONSES_DEFAULT_MAX_TOKENS),
         },
     }
+}
+
+/// Counts of hops and `true` of the predecessor believe whoever connects: they have no equal here.
+fn trusted(reader: &mut Reader<'_>) -> api::TrustedProxies {
+    const NAMES: &str =
+        "`loopback`, `linklocal`, `uniquelocal`, `none`, or addresses and CIDRs, comma-separated";
+    let listed = reader.list(env::PROXY_TRUST_PROXY);
+    if let [word] = listed.as_slice()
+        && switch_word(word) == Some(false)
+    {
+        return api::TrustedProxies::none();
+    }
+    api::TrustedProxies::parse(&listed).unwrap_or_else(|found| {
+        let believes_all = switch_word(&found).is_some() || found.parse::<u64>().is_ok();
+        let expected = if believes_all {
+            format!("the networks of your proxies ({NAMES}), since with this any client may choose its address")
+        } else {
+            NAMES.to_owned()
+        };
+        reader.note(env::PROXY_TRUST_PROXY, expected, format!("`{found}`"));
+        api::TrustedProxies::default()
+    })
 }
 
 /// A number of tokens; 0 is no limit.

@@ -34,11 +34,11 @@ variables! {
     PROXY_HOST, "127.0.0.1", "Address to listen on.";
     PORT, "11435", "Port to listen on; 0 takes any free one.";
     AUTH_PORT, "none", "A further port for edge proxies only (`/verify`, `/auth-request`, `/ext-authz`, `/healthz`); 0 takes any free one.";
-    PROXY_ENV, "dev", "`dev` or `prod`: which model names are listed, and how strict the start is.";
+    PROXY_ENV, "dev", "`dev` (or `development`) or `prod` (or `production`): which model names are listed, and how strict the start is.";
     PROXY_API_KEY, "a random key, printed at start", "The key clients send as `Authorization: Bearer KEY`. Superseded by an `auth.json`.";
     PROXY_PROTECT_MODELS, "false", "Whether `/v1/models` needs the key, too. Superseded by an `auth.json`.";
     AUTH_REALM, "api", "The realm named to callers without a right key. Superseded by an `auth.json`.";
-    PROXY_TRUST_PROXY, "loopback", "Peers whose `X-Forwarded-…` and `X-Original-…` are believed: `loopback`, `none`, or addresses and CIDRs, comma-separated.";
+    PROXY_TRUST_PROXY, "loopback", "Peers whose `X-Forwarded-…` and `X-Original-…` are believed: `loopback`, `linklocal`, `uniquelocal` (private networks), `none`, or addresses and CIDRs, comma-separated.";
     PROXY_ENABLE_CORS, "true", "Whether web pages may call at all; see [From a web page](#from-a-web-page).";
     PROXY_CORS_ALLOWED_ORIGINS, "*", "Whose pages: `*` for all (without cookies), or origins as `https://app.example,app://obsidian.md`, comma-separated; `http://localhost` is all its ports.";
     POLICY_DIR, "none", "A folder whose `auth.wasm`, `auth.json`, … override the built-in policies, slot by slot, while the gateway runs.";

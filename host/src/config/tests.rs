@@ -34,7 +34,7 @@ fn nothing_set_is_a_working_configuration_with_a_key_of_its_own() {
 fn every_mistake_is_reported_at_once() {
     let problems = read(&[
         ("PORT", "99999"),
-        ("PROXY_ENV", "production"),
+        ("PROXY_ENV", "staging"),
         ("PROXY_API_KEY", ""),
         ("POLICY_DIR", "/nowhere"),
         ("CODEX_BIN", "/no/codex"),
@@ -64,6 +64,28 @@ fn a_collector_is_spoken_to_in_plain_http() {
         config.telemetry.traces.unwrap().endpoint,
         "http://127.0.0.1:4318"
     );
+}
+
+#[test]
+fn words_of_the_predecessor_mean_what_they_meant() {
+    let trusted = |word| {
+        let config = read(&[("PROXY_TRUST_PROXY", word)]);
+        config.map(|config| config.api.trusted)
+    };
+    assert_eq!(trusted("false"), Ok(crate::api::TrustedProxies::none()));
+    assert_ne!(trusted("uniquelocal, 203.0.113.9"), trusted("uniquelocal"));
+    for unbounded in ["true", "1", "2", "loopback, yes"] {
+        let problems = trusted(unbounded).unwrap_err();
+        assert!(problems[0].expected.contains("networks"), "{problems:?}");
+    }
+    let environment = |word| read(&[("PROXY_ENV", word)]).map(|config| config.environment);
+    assert_eq!(environment("Development"), Ok(Environment::Dev));
+    let named: Vec<_> = environment("production")
+        .unwrap_err()
+        .iter()
+        .map(|problem| problem.variable)
+        .collect();
+    assert_eq!(named, ["PROXY_API_KEY", "CODEX_BIN"]);
 }
 
 #[test]
