@@ -90,7 +90,7 @@ fn the_settings_are_shown_with_where_they_come_from() {
     assert_eq!(show(&[("PROXY_HOST", "127.0.0.2")]).1, settings);
 
     let (code, settings, mistakes) = show(&[("PROXY_ENV", "test"), ("PROXY_LOG_FORMAT", "")]);
-    assert_eq!((code, settings.as_str()), (Some(2), ""));
+    assert_eq!((code, settings.as_str()), (Some(78), ""));
     for name in ["PROXY_ENV", "PROXY_LOG_FORMAT"] {
         assert!(
             mistakes.contains(&format!("codex-gateway: {name}: expected ")),
@@ -102,14 +102,14 @@ fn the_settings_are_shown_with_where_they_come_from() {
 #[test]
 fn a_broken_env_file_is_told_by_its_line() {
     let folder = folder_with("PORT=0\nsk-very-secret\n");
-    for (arguments, expected) in [(&["config"][..], 2), (&[], 78)] {
+    for arguments in [&["config"][..], &[]] {
         let mut command = gateway(&[]);
         let output = command
             .current_dir(folder.path())
             .args(arguments)
             .output()
             .unwrap();
-        assert_eq!(output.status.code(), Some(expected));
+        assert_eq!(output.status.code(), Some(78));
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(
             said.starts_with("codex-gateway: .env: expected ") && said.ends_with("line 2\n"),
