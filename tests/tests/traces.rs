@@ -177,6 +177,32 @@ async fn a_turn_that_breaks_is_an_error_and_a_client_that_wants_no_trace_gets_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_without_a_turn_is_no_error() {
+    let (collector, endpoint) = Collector::start().await;
+    let gateway = Setup::demo()
+        .var("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)
+        .start()
+        .await;
+    let models = gateway.get("/v1/models").send().await.unwrap();
+    assert_eq!(models.status(), 200);
+    let stranger = gateway.chat(&say(QUICK)).bearer_auth("sk-wrong");
+    assert_eq!(stranger.send().await.unwrap().status(), 401);
+    let mut unknown = say(QUICK);
+    unknown["model"] = "no-such-model".into();
+    let unknown = gateway.chat(&unknown).send().await.unwrap();
+    assert_eq!(unknown.status(), 404);
+    gateway.stop().await;
+    let spans = collector.spans();
+    let roots = spans
+        .iter()
+        .filter(|span| span.kind == SpanKind::Server as i32);
+    let errors: Vec<_> = roots
+        .map(|span| span.status.as_ref().map_or(0, |status| status.code))
+        .collect();
+    assert_eq!(errors, [StatusCode::Unset as i32; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_for_a_collector_that_says_nothing() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());

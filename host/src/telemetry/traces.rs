@@ -98,7 +98,9 @@ impl Traces {
         for turn in request.turns {
             self.turn(request, turn, &context);
         }
-        if request.status >= 500 || breakage(request.finish).is_some() {
+        // What began no turn has no end of one either.
+        let broke = request.stream.is_some() && breakage(request.finish).is_some();
+        if request.status >= 500 || broke {
             let cause = request.error.or(request.finish).unwrap_or("error");
             span.set_status(Status::error(cause.to_owned()));
         }
