@@ -61,9 +61,7 @@ pub struct App {
     counters: Memory,
     state: Option<State>,
     watcher: JoinHandle<()>,
-    draining: CancellationToken,
-    ending: CancellationToken,
-    shutdown_grace: Duration,
+    drain: Drain,
 }
 
 impl App {
@@ -104,8 +102,8 @@ impl App {
         };
         let state = config.state_dir.map(State::new);
         let counters = state.as_ref().map(State::load).unwrap_or_default();
-        let (draining, ending) = (CancellationToken::new(), CancellationToken::new());
-        let watching = policy::watch(Arc::clone(&live), source, facts, draining.clone());
+        let drain = Drain::new(config.drain_delay, config.shutdown_grace);
+        let watching = policy::watch(Arc::clone(&live), source, facts, drain.closing.clone());
         let watcher = tokio::spawn(watching);
         let shared = Shared::new(Parts {
             config: config.api,
@@ -114,13 +112,12 @@ impl App {
             telemetry: telemetry.clone(),
             responses: api::Responses::default(),
             counters: Arc::new(counters.clone()),
-            draining: draining.clone(),
-            ending: ending.clone(),
+            draining: drain.draining.clone(),
+            ending: drain.ending.clone(),
         });
         let auth =
             auth_listener.map(|listening| Door::new(listening, api::verify_router(shared.clone())));
         let main = Door::new(listening, api::router(shared));
-        let shutdown_grace = config.shutdown_grace;
         Ok(Self {
             main,
             auth,
@@ -130,9 +127,7 @@ impl App {
             counters,
             state,
             watcher,
-            draining,
-            ending,
-            shutdown_grace,
+            drain,
         })
     }
 
@@ -160,8 +155,8 @@ impl App {
         self.backend.clone()
     }
 
-    /// Serves until `stop` is ready, then drains: intake closes, streams finish within the grace, those that do not
-    /// end with an error, the Codex child is reaped.
+    /// Serves until `stop` is ready, then drains: `/readyz` says no, intake closes after the delay, streams finish
+    /// within the grace, those that do not end with an error, the Codex child is reaped.
     ///
     /// # Errors
     /// If a listener breaks.
@@ -177,9 +172,7 @@ impl App {
             counters,
             state,
             watcher,
-            draining,
-            ending,
-            shutdown_grace,
+            drain,
             ..
         } = self;
         let settled = CancellationToken::new();
@@ -187,31 +180,18 @@ impl App {
         let serving = async {
             let auth = async {
                 match auth {
-                    Some(door) => door.serve(&draining).await,
+                    Some(door) => door.serve(&drain.closing).await,
                     None => Ok(()),
                 }
             };
-            tokio::try_join!(main.serve(&draining), auth)
-        };
-        let limit = async {
-            stop.await;
-            tracing::info!(
-                grace_ms = shutdown_grace.as_millis() as u64,
-                "draining: no new requests"
-            );
-            draining.cancel();
-            tokio::time::sleep(shutdown_grace).await;
-            tracing::warn!("the grace is over: what still streams ends with an error");
-            ending.cancel();
-            tokio::time::sleep(LAST_WORDS).await;
+            tokio::try_join!(main.serve(&drain.closing), auth)
         };
         let result = tokio::select! {
             result = serving => result.map(|((), ())| ()),
-            () = limit => Ok(()),
+            () = drain.after(stop) => Ok(()),
         };
         // Also when the listener broke: nothing of ours outlives this call.
-        draining.cancel();
-        ending.cancel();
+        drain.end();
         backend.shutdown().await;
         if let Err(error) = watcher.await {
             tracing::error!(%error, "the policy watcher failed");
@@ -227,6 +207,57 @@ impl App {
             tracing::error!(%error, "usage and traces were not closed");
         }
         result
+    }
+}
+
+/// How the gateway ends, step by step.
+struct Drain {
+    /// Load balancers are told to turn away.
+    draining: CancellationToken,
+    /// Nothing new is taken in.
+    closing: CancellationToken,
+    /// What still streams is cut.
+    ending: CancellationToken,
+    /// From the first to the second.
+    delay: Duration,
+    /// From the second to the third.
+    grace: Duration,
+}
+
+impl Drain {
+    fn new(delay: Duration, grace: Duration) -> Self {
+        Self {
+            draining: CancellationToken::new(),
+            closing: CancellationToken::new(),
+            ending: CancellationToken::new(),
+            delay,
+            grace,
+        }
+    }
+
+    /// Takes the steps once `stop` is ready, and returns when nobody is waited for any more.
+    async fn after(&self, stop: impl Future<Output = ()>) {
+        stop.await;
+        self.draining.cancel();
+        if !self.delay.is_zero() {
+            let delay_ms = self.delay.as_millis() as u64;
+            tracing::info!(delay_ms, "draining: not ready, but requests are taken");
+            tokio::time::sleep(self.delay).await;
+        }
+        let grace_ms = self.grace.as_millis() as u64;
+        tracing::info!(grace_ms, "draining: no new requests");
+        self.closing.cancel();
+        tokio::time::sleep(self.grace).await;
+        tracing::warn!("the grace is over: what still streams ends with an error");
+        self.ending.cancel();
+        tokio::time::sleep(LAST_WORDS).await;
+    }
+
+    /// Takes all of them at once.
+    fn end(&self) {
+        for step in [&self.draining, &self.closing, &self.ending] {
+            step.cancel();
+        }
     }
 }
 

@@ -87,7 +87,9 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// The HTTP surface.
     pub api: crate::api::Config,
-    /// How long streams may finish.
+    /// How long requests are still taken when it is told to stop.
+    pub drain_delay: Duration,
+    /// How long streams may finish after that.
     pub shutdown_grace: Duration,
     /// What operators see.
     pub telemetry: crate::telemetry::Config,
@@ -122,6 +124,7 @@ impl Config {
             policy_defaults,
             state_dir: reader.folder(env::PROXY_STATE_DIR),
             api: api::read(&mut reader, environment),
+            drain_delay: reader.millis(env::PROXY_DRAIN_DELAY_MS, 0, 0),
             shutdown_grace: reader.millis(env::PROXY_SHUTDOWN_GRACE_MS, 0, 30_000),
             telemetry: telemetry::read(&mut reader),
             warnings: Vec::new(),

@@ -80,6 +80,7 @@ variables! {
     PROXY_PROTO_IDLE_MS, "120000", "The same with a Codex up to 0.42 (`proto`), if it is shorter. Code `proto_idle_timeout`.";
     PROXY_KILL_ON_DISCONNECT, "true", "Whether a turn ends when its client has gone, streamed or not. With `false` it runs to its end, and keeps its worker for so long.";
     PROXY_SSE_KEEPALIVE_MS, "15000", "Silence after which a stream gets a comment line, so that proxies keep it open; 0 is never. Never for a User-Agent with `Obsidian` or `Electron`, `X-No-Keepalive: 1` or `?no_keepalive=1`.";
+    PROXY_DRAIN_DELAY_MS, "0", "How long requests are still taken after SIGTERM, in milliseconds, while `/readyz` already says no: load balancers turn away first. Then the grace begins.";
     PROXY_SHUTDOWN_GRACE_MS, "30000", "How long streams may finish after SIGTERM.";
     PROXY_LOG, "info", "What is logged: a level, or directives as `codex_gateway=debug,policy=info`.";
     PROXY_LOG_FORMAT, "text", "`text` or `json`.";

@@ -95,7 +95,7 @@ pub const ALL: &[Retired] = &[
     Retired {
         names: &["PROXY_MAINTENANCE_MODE"],
         why: "It changed a gauge, and nothing for anybody.",
-        instead: "SIGTERM: `/readyz` says no at once, and what runs is finished",
+        instead: "SIGTERM: `/readyz` says no for `PROXY_DRAIN_DELAY_MS`, and what runs is finished",
     },
     Retired {
         names: &["PROXY_USAGE_ALLOW_UNAUTH"],
