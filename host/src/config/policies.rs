@@ -9,6 +9,7 @@ use super::read::Reader;
 use super::{Environment, env, key};
 use crate::policy::{self, Slot};
 use crate::secret::Secret;
+use crate::telemetry::usage::OWNER;
 
 /// What the four policies begin with.
 pub(super) struct Policies {
@@ -97,7 +98,7 @@ fn warn_of_superseded(reader: &mut Reader<'_>, source: &policy::Source) {
 fn auth_settings(reader: &mut Reader<'_>, key: Option<&Secret>) -> Map<String, Value> {
     let protect_models = reader.switch(env::PROXY_PROTECT_MODELS);
     let keys: Vec<_> = key
-        .map(|key| json!({"sha256": key.fingerprint(), "id": "default"}))
+        .map(|key| json!({"sha256": key.fingerprint(), "id": OWNER}))
         .into_iter()
         .collect();
     let anonymous: &[&str] = if protect_models { &[] } else { &["/v1/models"] };

@@ -100,7 +100,7 @@ pub const ALL: &[Retired] = &[
     Retired {
         names: &["PROXY_USAGE_ALLOW_UNAUTH"],
         why: "What others used is nobody's business without a key.",
-        instead: "`/v1/usage` with a key, or `anonymous` in `auth.json`",
+        instead: "`/v1/usage` with a key",
     },
     Retired {
         names: &[

@@ -148,6 +148,8 @@ async fn lines_that_are_none_are_skipped_and_a_cut_one_is_ended() {
     let log = log(folder.path(), 1 << 20, 2);
     log.ended(&request("new", "alice", 1));
     assert_eq!(ids(&log, 9).await, ["old", "new"]);
+    let own = log.report(query(None, Some(OWNER))).await.unwrap().unwrap();
+    assert_eq!(own.totals.tokens.prompt_tokens_est, 8, "theirs is its");
     let report = log
         .report(query(Some(Group::Day), None))
         .await
