@@ -130,12 +130,17 @@ pub(super) fn address(parts: &Parts, trusted: &TrustedProxies) -> String {
 }
 
 /// Whether the request was made on this machine, as far as one can tell: a proxy here that hides whom it speaks for
-/// cannot be told from a local client. A page in a browser here is its author's, not ours.
+/// cannot be told from a local client. A page in a browser here is its author's, not ours: also one whose name its author
+/// lets mean this machine.
 pub(super) fn is_local(parts: &Parts) -> bool {
     let for_others = ["forwarded", "via", "x-forwarded-for", "x-real-ip", "origin"]
         .iter()
         .any(|name| parts.headers.contains_key(*name));
-    !for_others && peer(parts).is_some_and(|peer| peer.to_canonical().is_loopback())
+    let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
+    let host = host(parts);
+    let address = host.trim_matches(['[', ']']).parse();
+    let for_this = host.eq_ignore_ascii_case("localhost") || address.is_ok_and(is_loopback);
+    !for_others && for_this && peer(parts).is_some_and(is_loopback)
 }
 
 /// The request as the auth policy sees it; never with `authorization` or cookies among the headers.
@@ -247,6 +252,44 @@ mod tests {
             assert_eq!(client(trusted, proxy, &["203.0.113.9"]), "203.0.113.9");
             assert_eq!(client(trusted, stranger, &["203.0.113.9"]), stranger);
         }
+    }
+
+    #[test]
+    fn this_machine_is_whoever_asks_it_by_a_name_of_its_own() {
+        let from = |peer: &str, host: Option<&str>, origin: Option<&str>| {
+            let mut request = axum::http::Request::builder();
+            for (name, value) in [("host", host), ("origin", origin)] {
+                if let Some(value) = value {
+                    request = request.header(name, value);
+                }
+            }
+            let mut parts = request.body(()).unwrap().into_parts().0;
+            let peer: std::net::SocketAddr = peer.parse().unwrap();
+            parts.extensions.insert(ConnectInfo(Peer::from(peer)));
+            is_local(&parts)
+        };
+        for host in [
+            "localhost:11435",
+            "LOCALHOST",
+            "127.0.0.1:11435",
+            "127.1.2.3",
+            "[::1]:11435",
+        ] {
+            assert!(from("127.0.0.1:1", Some(host), None), "{host}");
+            assert!(!from("203.0.113.9:1", Some(host), None), "{host}");
+            let page = from("127.0.0.1:1", Some(host), Some("http://rebound.example"));
+            assert!(!page, "{host}");
+        }
+        for host in [
+            "rebound.example:11435",
+            "localhost.rebound.example",
+            "127.0.0.1.rebound.example",
+            "203.0.113.9",
+            "",
+        ] {
+            assert!(!from("127.0.0.1:1", Some(host), None), "{host}");
+        }
+        assert!(!from("127.0.0.1:1", None, None));
     }
 
     #[test]
