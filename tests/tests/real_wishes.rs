@@ -1,8 +1,8 @@
 //! How the model is to work, as the client asks for it and as it arrives upstream of the real Codex.
 
-use codex_gateway_tests::gateway::Gateway;
+use codex_gateway_tests::gateway::{Gateway, KEY};
 use codex_gateway_tests::provider::Provider;
-use codex_gateway_tests::real::{ask, real};
+use codex_gateway_tests::real::{ask, on_provider, real};
 use serde_json::{Value, json};
 
 /// The operator's, which Codex does not list, one that it lists, and one that it lists with a tier of its own.
@@ -40,5 +40,48 @@ async fn verbosity_and_service_tier_are_the_clients_for_every_model() {
             assert_eq!(found, (&verbosity, &tier), "{model}, {wishes}");
         }
     }
+    gateway.stop().await;
+}
+
+/// A request for a response with this `reasoning` arrives with this `reasoning.summary` upstream, and says so.
+async fn assert_summaries(gateway: &Gateway, provider: &Provider) {
+    for (reasoning, summary) in [
+        (json!(null), json!("auto")),
+        (json!({"summary": "auto"}), json!("auto")),
+        (json!({"summary": "concise"}), json!("concise")),
+        (json!({"summary": "detailed"}), json!("detailed")),
+        (json!({"generate_summary": "detailed"}), json!("detailed")),
+    ] {
+        let body = json!({"model": "codex-5-low", "input": "hi", "reasoning": reasoning});
+        let url = format!("{}/v1/responses", gateway.origin);
+        let request = gateway.client.post(url).bearer_auth(KEY).json(&body);
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        assert_eq!(answer["status"], "completed", "{answer}");
+        let told = reasoning.get("generate_summary");
+        let told = told.or(reasoning.get("summary")).unwrap_or(&Value::Null);
+        assert_eq!(&answer["reasoning"]["summary"], told, "{reasoning}");
+        let sent = provider.requests().pop().unwrap().body;
+        assert_eq!(sent["reasoning"]["summary"], summary, "{reasoning}");
+        assert_eq!(sent["reasoning"]["effort"], "low");
+    }
+    let body = json!({"model": "codex-5-low", "messages": [{"role": "user", "content": "hi"}]});
+    assert_eq!(ask(gateway, &body).await.0, 200);
+    let sent = provider.requests().pop().unwrap().body;
+    assert_eq!(sent["reasoning"]["summary"], "auto", "chat");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn reasoning_is_summarised_as_the_client_asks() {
+    let (gateway, provider) = real().await;
+    assert_summaries(&gateway, &provider).await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex 0.42"]
+async fn reasoning_is_summarised_as_the_client_asks_by_proto_too() {
+    let (gateway, provider) = on_provider("TEST_CODEX_PROTO_BIN", "gpt-5").await;
+    assert_summaries(&gateway, &provider).await;
     gateway.stop().await;
 }

@@ -9,6 +9,8 @@ pub struct Plan {
     pub model: String,
     /// Reasoning effort; absent means the model's default.
     pub effort: Option<String>,
+    /// How reasoning is told: `auto`, `concise` or `detailed`; absent means `auto`.
+    pub summary: Option<String>,
     /// A provider of Codex's configuration; absent means its default.
     pub provider: Option<String>,
     /// `low`, `medium` or `high`.
@@ -23,6 +25,14 @@ pub struct Plan {
     pub output_schema: Option<Value>,
     /// The answer is to be one JSON object, with a schema or without, which the history then says in words.
     pub json: bool,
+}
+
+impl Plan {
+    /// How reasoning is told, in Codex's word: without one it would be the model's default, which is not to tell.
+    #[must_use]
+    pub fn summary(&self) -> &str {
+        self.summary.as_deref().unwrap_or("auto")
+    }
 }
 
 /// Who said it. OpenAI's `system` is a developer message to Codex.

@@ -60,6 +60,11 @@ impl Draft {
         };
     }
 
+    /// How reasoning is to be told.
+    pub(super) fn tell_reasoning(&mut self, summary: Option<&str>) {
+        self.plan.summary = summary.map(str::to_owned);
+    }
+
     /// What the operator decided: about all that is asked but the closing words, which are ours.
     pub(super) fn heed(&mut self, reading: &Reading) {
         self.ignore_instructions = reading.ignore_instructions;

@@ -89,6 +89,7 @@ impl ResponsesRequest {
         draft.limit(Vec::new(), most);
         draft.heed(reading);
         draft.tune(echo.text.verbosity, Some(echo.service_tier));
+        draft.tell_reasoning(echo.reasoning.summary);
         Ok(Self {
             model,
             label,

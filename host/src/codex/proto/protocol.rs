@@ -32,7 +32,7 @@ struct UserTurn<'a> {
     model: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     effort: Option<&'a str>,
-    summary: &'static str,
+    summary: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     final_output_json_schema: Option<&'a Value>,
 }
@@ -47,7 +47,7 @@ pub(super) fn user_turn(plan: &Plan, model: &str, cwd: &Path) -> serde_json::Res
         sandbox_policy: json!({"mode": "read-only"}),
         model,
         effort: plan.effort.as_deref(),
-        summary: "auto",
+        summary: plan.summary(),
         final_output_json_schema: plan.output_schema.as_ref(),
     };
     let mut line = serde_json::to_vec(&Submission { id: TURN, op })?;

@@ -33,7 +33,7 @@ pub(super) struct Echo {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Reasoning {
     pub(super) effort: Option<String>,
-    summary: Option<&'static str>,
+    pub(super) summary: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]

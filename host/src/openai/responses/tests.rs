@@ -114,7 +114,7 @@ fn the_smallest_request_leaves_everything_open() {
 fn what_the_gateway_has_to_know_is_read() {
     let request = hi_with(&json!({
         "model": "codex-5", "stream": true, "store": false, "previous_response_id": "resp_1",
-        "reasoning": {"effort": "xhigh", "summary": "auto"}, "max_output_tokens": 9,
+        "reasoning": {"effort": "xhigh", "summary": "concise"}, "max_output_tokens": 9,
         "service_tier": "flex", "text": {"verbosity": "low"},
     }));
     assert_eq!(request.model.as_deref(), Some("codex-5"));
@@ -125,6 +125,7 @@ fn what_the_gateway_has_to_know_is_read() {
     assert_eq!(rules.max_tokens, Some(9));
     assert_eq!(plan.service_tier.as_deref(), Some("flex"));
     assert_eq!(plan.verbosity.as_deref(), Some("low"));
+    assert_eq!(plan.summary.as_deref(), Some("concise"));
 }
 
 #[test]
@@ -275,6 +276,17 @@ fn members_that_are_not_what_they_should_be_are_refused() {
             json!({"reasoning": {"summary": "all"}}),
             VALUE,
             "reasoning.summary",
+        ),
+        (
+            // Codex's, not OpenAI's: `proto` sends it to the provider, which does not know it.
+            json!({"reasoning": {"summary": "none"}}),
+            VALUE,
+            "reasoning.summary",
+        ),
+        (
+            json!({"reasoning": {"generate_summary": "all"}}),
+            VALUE,
+            "reasoning.generate_summary",
         ),
         (json!({"service_tier": "gold"}), VALUE, "service_tier"),
         (json!({"temperature": "hot"}), TYPE, "temperature"),

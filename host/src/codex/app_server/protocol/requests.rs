@@ -145,7 +145,7 @@ pub(in super::super) struct TurnStart<'a> {
     input: [Value; 0],
     #[serde(skip_serializing_if = "Option::is_none")]
     effort: Option<&'a str>,
-    summary: &'static str,
+    summary: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_schema: Option<&'a Value>,
 }
@@ -156,7 +156,7 @@ impl<'a> TurnStart<'a> {
             thread_id,
             input: [],
             effort: plan.effort.as_deref(),
-            summary: "auto",
+            summary: plan.summary(),
             output_schema: plan.output_schema.as_ref(),
         }
     }
