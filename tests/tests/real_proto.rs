@@ -73,6 +73,36 @@ async fn a_conversation_reaches_the_model_as_one_transcript() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex 0.42"]
+async fn every_picture_of_a_conversation_reaches_the_model() {
+    let (gateway, provider) = real().await;
+    // What every PNG begins with, and a byte that tells them apart.
+    let url = |last: &str| format!("data:image/png;base64,iVBORw0KGgo{last}");
+    let picture = |last: &str| json!({"type": "image_url", "image_url": {"url": url(last)}});
+    let text = |text: &str| json!({"type": "text", "text": text});
+    let messages = json!([
+        {"role": "user", "content": [picture("A"), text("or"), picture("B")]},
+        {"role": "assistant", "content": "The first."},
+        {"role": "user", "content": [text("And this?"), picture("C")]},
+        {"role": "user", "content": "Well?"},
+    ]);
+    let (status, answer) = ask(&gateway, &json!({"model": "codex-5", "messages": messages})).await;
+    assert_eq!(status, 200, "{answer}");
+    let input = provider.requests().remove(0).body["input"].clone();
+    let message = input.as_array().unwrap().last().unwrap();
+    let transcript = "[user] [image 1]\nor\n[image 2]\n[assistant] The first.\n[user] And this?\n[image 3]\n[user] Well?";
+    let image = |last: &str| json!({"type": "input_image", "image_url": url(last)});
+    let expected = json!([
+        {"type": "input_text", "text": transcript},
+        image("A"),
+        image("B"),
+        image("C"),
+    ]);
+    assert_eq!(message["content"], expected);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex 0.42"]
 async fn a_schema_reaches_the_model_and_tools_are_refused_with_the_remedy() {
     let (gateway, provider) = real().await;
     let schema = json!({

@@ -30,8 +30,8 @@ impl<'a> Input<'a> {
     }
 }
 
-/// The message for a conversation: a single message of the user's as it is, anything else as a transcript,
-/// with the pictures of the user's last message after it.
+/// The message for a conversation: a single message of the user's as it is, anything else as a transcript, with the
+/// pictures after it, in the order of their places there.
 pub(super) fn inputs(history: &[Item]) -> Vec<Input<'_>> {
     if let [
         Item::Message {
@@ -42,13 +42,11 @@ pub(super) fn inputs(history: &[Item]) -> Vec<Input<'_>> {
     {
         return parts.iter().map(input).collect();
     }
-    let last = history.iter().rposition(is_users);
-    let pictures = last.and_then(|last| history.get(last)).map(parts);
-    let pictures = pictures
-        .unwrap_or_default()
+    let pictures = history
         .iter()
+        .flat_map(parts)
         .filter(|part| is_picture(part));
-    let transcript = Input::text(transcript(history, last));
+    let transcript = Input::text(transcript(history));
     std::iter::once(transcript)
         .chain(pictures.map(input))
         .collect()
@@ -61,24 +59,19 @@ fn input(part: &Part) -> Input<'_> {
     }
 }
 
-/// `[who] what`, a line an item. `shown`: the item whose pictures are sent along.
-fn transcript(history: &[Item], shown: Option<usize>) -> String {
+/// `[who] what`, a line an item, and `[image 1]` where the first picture was.
+fn transcript(history: &[Item]) -> String {
     let mut names = HashMap::new();
+    let mut pictures = 0;
     let mut text = String::new();
     for (index, item) in history.iter().enumerate() {
         if index > 0 {
             text.push('\n');
         }
-        let picture = if Some(index) == shown {
-            "[attached image]"
-        } else {
-            "[image]"
-        };
+        let said = said(parts(item), &mut pictures);
         // Writing to a string does not fail.
         let _ = match item {
-            Item::Message { role, parts } => {
-                write!(text, "[{}] {}", name(*role), said(parts, picture))
-            }
+            Item::Message { role, .. } => write!(text, "[{}] {said}", name(*role)),
             Item::Call {
                 id,
                 name,
@@ -87,19 +80,23 @@ fn transcript(history: &[Item], shown: Option<usize>) -> String {
                 names.insert(id.as_str(), name.as_str());
                 write!(text, "[assistant called {name}] {arguments}")
             }
-            Item::CallOutput { id, parts } => {
+            Item::CallOutput { id, .. } => {
                 let name = names.get(id.as_str()).copied().unwrap_or(id);
-                write!(text, "[{name} returned] {}", said(parts, picture))
+                write!(text, "[{name} returned] {said}")
             }
         };
     }
     text
 }
 
-fn said(parts: &[Part], picture: &str) -> String {
+/// `pictures`: those before.
+fn said(parts: &[Part], pictures: &mut u32) -> String {
     let words = parts.iter().map(|part| match part {
-        Part::Text(text) => text,
-        Part::Image { .. } => picture,
+        Part::Text(text) => Cow::from(text),
+        Part::Image { .. } => {
+            *pictures += 1;
+            format!("[image {pictures}]").into()
+        }
     });
     words.collect::<Vec<_>>().join("\n")
 }
@@ -110,16 +107,6 @@ const fn name(role: Role) -> &'static str {
         Role::User => "user",
         Role::Assistant => "assistant",
     }
-}
-
-fn is_users(item: &Item) -> bool {
-    matches!(
-        item,
-        Item::Message {
-            role: Role::User,
-            ..
-        }
-    )
 }
 
 fn is_picture(part: &Part) -> bool {
@@ -172,32 +159,35 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_becomes_a_transcript_with_the_last_pictures() {
+    fn a_conversation_becomes_a_transcript_with_its_pictures() {
         let history = [
             message(Role::Developer, [text("Be terse.")]),
-            message(Role::User, [text("Paris?"), picture("old")]),
+            message(Role::User, [picture("a"), text("or"), picture("b")]),
             Item::Call {
                 id: "c1".to_owned(),
-                name: "weather".to_owned(),
-                arguments: "{\"city\":\"Paris\"}".to_owned(),
+                name: "look".to_owned(),
+                arguments: "{\"at\":\"a\"}".to_owned(),
             },
             Item::CallOutput {
                 id: "c1".to_owned(),
-                parts: vec![text("18C"), text("dry")],
+                parts: vec![text("seen"), picture("c")],
             },
-            message(Role::Assistant, [text("18C.")]),
-            message(Role::User, [text("And here?"), picture("new")]),
+            message(Role::Assistant, [text("The first.")]),
+            message(Role::User, [text("And this?"), picture("d")]),
+            message(Role::User, [text("Well?")]),
         ];
-        let expected = "[system] Be terse.\n[user] Paris?\n[image]\n\
-            [assistant called weather] {\"city\":\"Paris\"}\n[weather returned] 18C\ndry\n\
-            [assistant] 18C.\n[user] And here?\n[attached image]";
+        let expected = "[system] Be terse.\n[user] [image 1]\nor\n[image 2]\n\
+            [assistant called look] {\"at\":\"a\"}\n[look returned] seen\n[image 3]\n\
+            [assistant] The first.\n[user] And this?\n[image 4]\n[user] Well?";
+        let image = |image_url| Input::Image { image_url };
         assert_eq!(
             inputs(&history),
             [
                 Input::text(expected),
-                Input::Image {
-                    image_url: "data:new"
-                }
+                image("data:a"),
+                image("data:b"),
+                image("data:c"),
+                image("data:d"),
             ]
         );
     }
