@@ -1,9 +1,10 @@
 //! Several Codex children: who waits, who is sent away, and how one child relieves another.
 
-use codex_gateway::codex::Status;
+use codex_gateway::codex::{Status, WorkerStatus};
 use codex_gateway_tests::gateway::{Gateway, Setup, say, stream};
 use codex_gateway_tests::real;
-use codex_gateway_tests::sse::{Events, finishes};
+use codex_gateway_tests::remains::{children, exists};
+use codex_gateway_tests::sse::{self, Events, finishes};
 use futures_util::future::select_all;
 use futures_util::stream::{self as streams, StreamExt};
 use serde_json::json;
@@ -120,8 +121,7 @@ async fn relieved_under_load(gateway: &Gateway, request: &serde_json::Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn children_relieve_each_other_without_a_lost_turn() {
-    let setup = relieving(fake());
-    let gateway = setup.start().await;
+    let gateway = relieving(fake()).start().await;
     let slow = json!({"fake": {"text": ["fi", "ne"], "delay_ms": 20}}).to_string();
     relieved_under_load(&gateway, &stream(&slow)).await;
     gateway.stop().await;
@@ -134,6 +134,67 @@ async fn real_children_relieve_each_other_without_a_lost_turn() {
     let gateway = relieving(setup).start().await;
     relieved_under_load(&gateway, &real::script(json!({"text": ["fi", "ne"]}), true)).await;
     gateway.stop().await;
+}
+
+/// A child that is worn out by this ends its turns, while another serves.
+async fn worn_out(limit: &str, wear: impl FnOnce(&Gateway)) {
+    let (setup, provider) = real::set_up("TEST_CODEX_BIN", "gpt-5.4").await;
+    let setup = setup.var(limit, "1").var("WORKER_PROBE_INTERVAL_MS", "100");
+    let gateway = setup.start().await;
+    let script = real::script(json!({"text": ["fi", "ne"], "stall": 1}), true);
+    let mut running = Vec::new();
+    for _ in 0..3 {
+        let mut events = Events::of(gateway.chat(&script).send().await.unwrap());
+        assert!(events.next().await.is_some());
+        running.push(events);
+    }
+    provider.wait_for(|counts| counts.stalled == 3).await;
+    wear(&gateway);
+    let is_busy = |worker: &WorkerStatus| worker.turns > 0;
+    let are_relieved = |gateway: &Gateway| {
+        let (busy, free): (Vec<_>, Vec<_>) = status(gateway).workers.into_iter().partition(is_busy);
+        busy.iter().all(|one| one.leaving) && free.iter().any(|one| !one.leaving)
+    };
+    gateway.until(are_relieved, "another child").await;
+    let old = status(&gateway).workers.into_iter().filter(is_busy);
+    let old: Vec<_> = old.filter_map(|worker| worker.pid).collect();
+    assert!(!old.is_empty());
+    let (code, answer) = real::whole(&gateway, json!({"text": ["hello"]})).await;
+    assert_eq!(code, 200, "{answer}");
+    provider.release();
+    for events in running {
+        let events = events.rest().await;
+        assert!(sse::text(&events).ends_with("ne"), "{events:?}");
+        assert_eq!(finishes(&events), ["stop"]);
+    }
+    let gone = |_: &Gateway| old.iter().all(|pid| !exists(*pid));
+    gateway.until(gone, "end of the relieved").await;
+    assert_eq!(status(&gateway).restarts, 0, "none of them failed");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex: run by .ci/run"]
+async fn a_real_child_that_takes_too_much_memory_ends_its_turns_while_another_serves() {
+    // Every child takes more, from the beginning.
+    worn_out("WORKER_RECYCLE_MEMORY_MB", |_| ()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex: run by .ci/run"]
+async fn a_real_child_that_takes_too_much_disk_ends_its_turns_while_another_serves() {
+    // It would take a thousand turns to write so much.
+    let write = |gateway: &Gateway| {
+        let folders = children(&gateway.home())
+            .into_iter()
+            .flat_map(|child| child.folders);
+        let entries = folders.flat_map(|folder| std::fs::read_dir(folder).unwrap());
+        let entries = entries.map(|entry| entry.unwrap().path());
+        let mut databases = entries.filter(|path| path.to_string_lossy().contains("/databases-"));
+        let file = databases.next().unwrap().join("large");
+        std::fs::write(file, vec![0; 1024 * 1024]).unwrap();
+    };
+    worn_out("WORKER_RECYCLE_DISK_MB", write).await;
 }
 
 fn relieving(setup: Setup) -> Setup {
