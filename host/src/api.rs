@@ -98,7 +98,7 @@ pub struct Parts {
     pub telemetry: Telemetry,
     /// What rate limits count.
     pub counters: Arc<dyn Store>,
-    /// Cancelled when intake closes: readiness says no from then on.
+    /// Cancelled when it is told to stop: readiness says no from then on, whether or not requests are still taken.
     pub draining: CancellationToken,
     /// Cancelled when the grace is over: what still streams ends with an error.
     pub ending: CancellationToken,

@@ -66,7 +66,7 @@ pub(super) async fn health(State(shared): State<Shared>, parts: Parts) -> Respon
     answer(StatusCode::OK, body)
 }
 
-/// Whether a request sent now would be answered.
+/// Whether requests should be sent here.
 pub(super) async fn ready(State(shared): State<Shared>, parts: Parts) -> Response {
     let ready = is_ready(&shared);
     let status = if ready {

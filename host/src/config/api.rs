@@ -48,7 +48,7 @@ fn trusted(reader: &mut Reader<'_>) -> api::TrustedProxies {
         return api::TrustedProxies::none();
     }
     api::TrustedProxies::parse(&listed).unwrap_or_else(|found| {
-        let believes_all = switch_word(&found).is_some() || found.parse::<u64>().is_ok();
+        let believes_all = switch_word(&found) == Some(true) || found.parse::<u64>().is_ok();
         let expected = if believes_all {
             format!("the networks of your proxies ({NAMES}), since with this any client may choose its address")
         } else {
