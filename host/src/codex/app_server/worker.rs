@@ -33,7 +33,8 @@ pub(super) struct Worker {
     /// What the operator's `config.toml` said.
     pub(super) home: Home,
     child: Child,
-    reader: AbortOnDropHandle<Result<(), ReadError>>,
+    /// Until it was seen to end.
+    reader: Option<AbortOnDropHandle<Result<(), ReadError>>>,
     /// Closes the child's stdin, its sign to leave.
     hang_up: CancellationToken,
     last_words: LastWords,
@@ -71,7 +72,7 @@ impl Worker {
             databases: databases.keep(),
             stamp,
             home,
-            reader: AbortOnDropHandle::new(reader),
+            reader: Some(AbortOnDropHandle::new(reader)),
             hang_up,
             last_words: LastWords::listen(stderr),
             _writer: AbortOnDropHandle::new(writer),
@@ -119,18 +120,22 @@ impl Worker {
         Err(End::Useless(why))
     }
 
-    /// Waits until the child has left, or can no longer be heard.
+    /// Waits until the child has left, or can no longer be heard. Cancel-safe.
     pub(super) async fn end(&mut self) -> End {
-        tokio::select! {
-            status = self.child.wait() => left(status),
-            read = &mut self.reader => match read {
-                Ok(Err(error)) => End::Useless(error.to_string()),
-                // Its pipes close a moment before it can be reaped.
-                Ok(Ok(())) | Err(_) => match tokio::time::timeout(DRAIN, self.child.wait()).await {
-                    Ok(status) => left(status),
-                    Err(_) => End::Useless("the worker closed its output".to_owned()),
-                },
-            },
+        if let Some(reader) = &mut self.reader {
+            let read = tokio::select! {
+                status = self.child.wait() => return left(status),
+                read = reader => read,
+            };
+            self.reader = None;
+            if let Ok(Err(error)) = read {
+                return End::Useless(error.to_string());
+            }
+        }
+        // Its pipes close a moment before it can be reaped.
+        match tokio::time::timeout(DRAIN, self.child.wait()).await {
+            Ok(status) => left(status),
+            Err(_) => End::Useless("the worker closed its output".to_owned()),
         }
     }
 
@@ -144,8 +149,8 @@ impl Worker {
         {
             tracing::warn!(%error, "the worker cannot be killed");
         }
-        if !self.reader.is_finished() {
-            let _ = tokio::time::timeout(DRAIN, &mut self.reader).await;
+        if let Some(reader) = self.reader {
+            let _ = tokio::time::timeout(DRAIN, reader).await;
         }
         if let Err(error) = std::fs::remove_dir_all(&self.databases) {
             tracing::warn!(%error, "the worker's databases could not be deleted");
@@ -158,5 +163,30 @@ fn left(status: std::io::Result<ExitStatus>) -> End {
     match status {
         Ok(status) => End::Left(format!("the worker ended ({status})")),
         Err(error) => End::Useless(format!("the worker cannot be waited for: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::codex::testing::scripted;
+
+    #[tokio::test]
+    async fn its_end_may_be_waited_for_again() {
+        let home = tempfile::tempdir().unwrap();
+        let config = scripted(&home, "#!/bin/sh\nexec >&-\nexec sleep 60\n");
+        let folder = Folder::make().unwrap();
+        let mut worker = Worker::start(&config, &folder).unwrap();
+        while !worker.reader.as_ref().unwrap().is_finished() {
+            tokio::task::yield_now().await;
+        }
+        // Who waited had something better to do, just after the output had ended.
+        assert_eq!(worker.end().now_or_never(), None);
+        let end = End::Useless("the worker closed its output".to_owned());
+        assert_eq!(worker.end().await, end);
+        worker.leave(Duration::ZERO).await;
+        folder.delete().unwrap();
     }
 }
