@@ -2,7 +2,7 @@
 //! after very long conversations.
 
 use codex_gateway_tests::gateway::{Gateway, KEY};
-use codex_gateway_tests::real::{ask, real, script};
+use codex_gateway_tests::real::{ask, real, script, set_up};
 use codex_gateway_tests::sse::{self, Event, Events, finishes};
 use serde_json::{Value, json};
 
@@ -296,5 +296,30 @@ async fn two_megabytes_of_history_and_a_huge_result_arrive_whole() {
         asked.last(),
         Some(&("function_call_output".to_owned(), result))
     );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn the_longest_message_there_may_be_costs_nobody_the_answer() {
+    const LARGEST: usize = 60 << 20;
+    let (setup, provider) = set_up("TEST_CODEX_BIN", "gpt-5.4").await;
+    let setup = setup.var("PROXY_MAX_BODY_BYTES", &LARGEST.to_string());
+    let gateway = setup.start().await;
+    let slow = script(json!({"text": ["one ", "two"], "stall": 1}), true);
+    let mut events = Events::of(gateway.chat(&slow).send().await.unwrap());
+    assert!(events.next().await.is_some());
+    provider.wait_for(|counts| counts.stalled == 1).await;
+
+    let says = |text: String| json!({"messages": [{"role": "user", "content": text}]});
+    let frame = says(String::new()).to_string().len();
+    let (status, answer) = ask(&gateway, &says("x".repeat(LARGEST - frame))).await;
+    assert_eq!(status, 200, "{answer}");
+
+    provider.release();
+    let events = events.rest().await;
+    assert!(sse::text(&events).ends_with("two"), "{events:?}");
+    assert_eq!(finishes(&events), ["stop"]);
+    assert_eq!(gateway.backend.status().restarts, 0);
     gateway.stop().await;
 }

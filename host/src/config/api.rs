@@ -5,8 +5,11 @@ use super::{Environment, env};
 use crate::api;
 use crate::secret::Secret;
 
+/// Codex repeats every message in a line of its own, and one of more than 64 MiB costs the child, with everybody's turns.
+const LARGEST_BODY: u64 = 60 << 20;
+
 pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> api::Config {
-    let max_body = reader.number(env::PROXY_MAX_BODY_BYTES, 1_024..=1 << 30, 16 << 20);
+    let max_body = reader.number(env::PROXY_MAX_BODY_BYTES, 1_024..=LARGEST_BODY, 16 << 20);
     api::Config {
         max_body: usize::try_from(max_body).unwrap_or(usize::MAX),
         timers: timers(reader),

@@ -72,7 +72,7 @@ variables! {
     PROXY_MAX_CHAT_CHOICES, "5", "The most answers (`n`) a chat request may ask for; each is a turn of its own.";
     PROXY_OUTPUT_MODE, "obsidian-xml", "What becomes of tool calls the model writes as `<use_tool>` text: `obsidian-xml` leaves them text, `openai-json` makes them `tool_calls`. The header `x-proxy-output-mode` overrides it for one request.";
     PROXY_RESPONSES_OUTPUT_MODE, "openai-json", "The same for `/v1/responses`.";
-    PROXY_MAX_BODY_BYTES, "16777216", "The largest request body.";
+    PROXY_MAX_BODY_BYTES, "16777216", "The largest request body, 62914560 at most.";
     PROXY_TIMEOUT_MS, "300000", "The longest a whole answer may take. Code `request_timeout`, as the next four have theirs.";
     PROXY_FIRST_TOKEN_TIMEOUT_MS, "0", "The longest an answer may take to begin, with reasoning or text; 0 is no limit. Code `first_token_timeout`.";
     PROXY_STREAM_IDLE_TIMEOUT_MS, "300000", "The longest Codex may be silent within a streamed answer. Code `stream_idle_timeout`.";

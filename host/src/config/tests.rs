@@ -39,6 +39,8 @@ fn every_mistake_is_reported_at_once() {
         ("POLICY_DIR", "/nowhere"),
         ("CODEX_BIN", "/no/codex"),
         ("PROXY_STOP_AFTER_TOOLS", "maybe"),
+        // More than Codex may repeat in a line.
+        ("PROXY_MAX_BODY_BYTES", "62914561"),
     ])
     .unwrap_err();
     let names: Vec<_> = problems.iter().map(|problem| problem.variable).collect();
@@ -49,6 +51,7 @@ fn every_mistake_is_reported_at_once() {
         "POLICY_DIR",
         "CODEX_BIN",
         "PROXY_STOP_AFTER_TOOLS",
+        "PROXY_MAX_BODY_BYTES",
     ] {
         assert!(names.contains(&name), "{name} is missing in {names:?}");
     }
