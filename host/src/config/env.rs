@@ -58,7 +58,7 @@ variables! {
     PROXY_RATE_LIMIT_MAX, "60", "Requests a window.";
     PROXY_SSE_MAX_CONCURRENCY, "0", "Streams one caller may have open at once; 0 is no limit.";
     PROXY_STOP_AFTER_TOOLS, "false", "Ends a turn after its tool calls. Superseded by a `tool-stop.json`, as the next five.";
-    PROXY_STOP_AFTER_TOOLS_MODE, "burst", "`first`: at the first call; `burst`: when no further call came within the grace.";
+    PROXY_STOP_AFTER_TOOLS_MODE, "burst", "`first`: at the first call, also if `PROXY_STOP_AFTER_TOOLS` is not set; `burst`: when no further call came within the grace.";
     PROXY_STOP_AFTER_TOOLS_GRACE_MS, "300", "The grace, in milliseconds.";
     PROXY_TOOL_BLOCK_MAX, "0", "Tool calls after which a turn ends; 0 is no limit.";
     PROXY_SUPPRESS_TAIL_AFTER_TOOLS, "false", "Withholds text that follows a tool call.";

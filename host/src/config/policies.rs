@@ -140,12 +140,15 @@ fn rate_limit_settings(reader: &mut Reader<'_>) -> Map<String, Value> {
 }
 
 fn tool_stop_settings(reader: &mut Reader<'_>) -> Map<String, Value> {
-    let enabled = reader.switch(env::PROXY_STOP_AFTER_TOOLS);
     let mode = reader.choice(
         env::PROXY_STOP_AFTER_TOOLS_MODE,
         &[("burst", "burst"), ("first", "first")],
         "burst",
     );
+    let enabled = match reader.is_set(env::PROXY_STOP_AFTER_TOOLS) {
+        true => reader.switch(env::PROXY_STOP_AFTER_TOOLS),
+        false => mode == "first",
+    };
     object(json!({
         "mode": if enabled { mode } else { "off" },
         "grace_ms": reader.number(env::PROXY_STOP_AFTER_TOOLS_GRACE_MS, 0..=60_000, 300),

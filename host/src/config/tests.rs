@@ -92,6 +92,21 @@ fn words_of_the_predecessor_mean_what_they_meant() {
 }
 
 #[test]
+fn to_stop_at_the_first_call_needs_no_other_switch() {
+    let mode = |pairs: &[(&str, &str)]| {
+        let config = read(pairs).unwrap();
+        config.policy_defaults.tool_stop["mode"].clone()
+    };
+    let [first, burst] = ["first", "burst"].map(|mode| ("PROXY_STOP_AFTER_TOOLS_MODE", mode));
+    let switch = |on| ("PROXY_STOP_AFTER_TOOLS", on);
+    assert_eq!(mode(&[]), "off");
+    assert_eq!(mode(&[burst]), "off");
+    assert_eq!(mode(&[first]), "first");
+    assert_eq!(mode(&[first, switch("false")]), "off");
+    assert_eq!(mode(&[switch("true")]), "burst");
+}
+
+#[test]
 fn a_list_that_names_nothing_is_a_mistake() {
     for name in [
         "PROXY_CORS_ALLOWED_ORIGINS",

@@ -61,6 +61,11 @@ impl Object {
         self.members.contains_key(name)
     }
 
+    /// Not true of a `null`.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.members.get(name).is_some_and(|value| !value.is_null())
+    }
+
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
         self.members.remove(name).filter(|value| !value.is_null())
     }

@@ -96,7 +96,9 @@ impl ResponsesRequest {
             effort: effort.filter(|effort| !effort.is_empty()),
             stream: body.boolean("stream")?.unwrap_or(false),
             store: echo.store,
-            previous_response_id: body.string("previous_response_id")?,
+            previous_response_id: body
+                .string("previous_response_id")?
+                .filter(|id| !id.is_empty()),
             input: Input::read(&mut body)?,
             echo,
             draft,

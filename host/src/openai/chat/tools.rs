@@ -34,7 +34,7 @@ pub(super) fn read(body: &mut Object) -> Result<(Offer, bool), ApiError> {
     for (at, function) in functions.into_iter().flatten().enumerate() {
         offer.add(Object::from_value(function, format!("functions[{at}]"))?)?;
     }
-    let spelling = match body.has("tool_choice") {
+    let spelling = match body.is_set("tool_choice") {
         true => TOOL_CHOICE,
         false => FUNCTION_CALL,
     };

@@ -51,6 +51,11 @@ fn a_choice_is_put_into_words() {
         (functions(json!("auto")), true, None),
         (functions(json!("none")), false, None),
         (
+            json!({"functions": [function], "function_call": "none", "tools": null, "tool_choice": null}),
+            false,
+            None,
+        ),
+        (
             functions(function.clone()),
             true,
             Some("must call the function `f`"),
