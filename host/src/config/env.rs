@@ -104,7 +104,7 @@ variables! {
     PROXY_QUEUE_WAIT_MS, "30000", "The longest such wait.";
     WORKER_PROBE_INTERVAL_MS, "10000", "How often an app-server child is asked for a sign of life, its memory and its disk use.";
     WORKER_RECYCLE_TURNS, "5000", "Turns after which a fresh child takes over; the old one leaves after its last turn. 0 is never, as for the next two.";
-    WORKER_RECYCLE_MEMORY_MB, "1024", "Memory at which it does, in MiB.";
+    WORKER_RECYCLE_MEMORY_MB, "1024", "Memory at which it does, in MiB. A fresh child takes some 120.";
     WORKER_RECYCLE_DISK_MB, "512", "Size of a child's own files at which it does, in MiB.";
 }
 
