@@ -137,6 +137,8 @@ async fn python(module: &str, arguments: &[&str]) {
         "{said}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
+    // How much was tried: `--nocapture` shows it.
+    println!("{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
