@@ -6,13 +6,25 @@
 )]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::{env, fs, io};
 
 const TARGET: &str = "wasm32-wasip2";
 
+/// Sees to the target: the build's own compiler wrapper does, whether or not Cargo was run with it.
+fn ensure_target() -> io::Result<()> {
+    let rustc = env::var("RUSTC").map_err(io::Error::other)?;
+    let mut wrapper = Command::new("../.cargo/rustc");
+    wrapper.arg(rustc).arg("-vV").stdout(Stdio::null());
+    match wrapper.status()?.success() {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("there is no target {TARGET}"))),
+    }
+}
+
 /// Compiles `packages` and copies each to `OUT_DIR/NAME.wasm`. `names` pairs a package with that name.
 pub(crate) fn build(names: &[(&str, &str)]) -> io::Result<()> {
+    ensure_target()?;
     let out = PathBuf::from(env::var("OUT_DIR").map_err(io::Error::other)?);
     let target = out.join("guests");
     let mut command = Command::new(env::var("CARGO").map_err(io::Error::other)?);
@@ -34,9 +46,7 @@ pub(crate) fn build(names: &[(&str, &str)]) -> io::Result<()> {
         command.env_remove(name);
     }
     if !command.status()?.success() {
-        return Err(io::Error::other(format!(
-            "the guests did not compile; if the target is missing: rustup target add {TARGET}"
-        )));
+        return Err(io::Error::other("the guests did not compile"));
     }
     for (package, name) in names {
         let built = target
