@@ -1,4 +1,4 @@
-//! A real edge proxy before a gateway, configured with what README and `deploy/` tell operators to write, and a service
+//! A real edge proxy before a gateway, configured with what docs/src/edges.md and `deploy/` tell operators to write, and a service
 //! behind it that says what reached it.
 
 mod site;
@@ -24,9 +24,9 @@ pub enum Kind {
     Traefik,
     /// The same program, with the labels of `docker-compose.yml`.
     Compose,
-    /// `TEST_CADDY_BIN`, with README's site.
+    /// `TEST_CADDY_BIN`, with the site of docs/src/edges.md.
     Caddy,
-    /// `TEST_NGINX_BIN`, with README's server.
+    /// `TEST_NGINX_BIN`, with the server of docs/src/edges.md.
     Nginx,
     /// `TEST_ENVOY_BIN`, with `deploy/envoy`.
     Envoy,

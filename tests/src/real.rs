@@ -241,7 +241,8 @@ pub fn is_set(name: &str) -> bool {
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the test run's own environment")]
 pub fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run .ci/run, or see README"))
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set: run .ci/run, or see CONTRIBUTING.md"))
 }
 
 /// What the provider answers, and the status and code a client gets for it.

@@ -1,38 +1,147 @@
-//! The READMEs say what the code does: every variable, every dependency, the example.
+//! The documents say what the code does: every variable, every dependency, the settings files, the example.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use codex_gateway::config::{env, retired};
 use codex_gateway_tests::gateway::Setup;
 
-fn read(path: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
+fn path(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(path(file)).unwrap()
+}
+
+/// README, and the pages of the book.
+fn pages() -> Vec<String> {
+    let mut pages = vec!["README.md".to_owned()];
+    for folder in ["docs/src", "docs/src/policies"] {
+        for entry in std::fs::read_dir(path(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.ends_with(".md") {
+                pages.push(format!("{folder}/{name}"));
+            }
+        }
+    }
+    pages
+}
+
+/// Where the settings page begins a new table: its heading, and the first variable below it.
+const GROUPS: &[(&str, env::Variable)] = &[
+    ("Listening and callers", env::PROXY_HOST),
+    ("Policies and state", env::POLICY_DIR),
+    ("Codex", env::CODEX_BIN),
+    ("Limits without a file", env::PROXY_RATE_LIMIT_ENABLED),
+    ("Tool calls without a file", env::PROXY_STOP_AFTER_TOOLS),
+    ("Requests and answers", env::PROXY_TOOL_BLOCK_DELIMITER),
+    ("Timeouts and the end", env::PROXY_TIMEOUT_MS),
+    ("Log, metrics, usage, traces", env::PROXY_LOG),
+    ("Codex children", env::WORKER_STARTUP_TIMEOUT_MS),
+];
+
+fn row(variable: &env::Variable) -> String {
+    format!(
+        "| `{}` | {} | {} |\n",
+        variable.name, variable.default, variable.what
+    )
+}
+
+fn settings() -> String {
+    let mut text = String::new();
+    for variable in env::ALL {
+        let begins = |(_, first): &&(&str, env::Variable)| first.name == variable.name;
+        if let Some((heading, _)) = GROUPS.iter().find(begins) {
+            text += &format!(
+                "\n## {heading}\n\n| variable | default | what it does |\n|---|---|---|\n"
+            );
+        }
+        text += &row(variable);
+    }
+    text
+}
+
+fn retired_settings() -> String {
+    let mut text = "\n| variable | why it is gone | instead |\n|---|---|---|\n".to_owned();
+    for retired in retired::ALL {
+        let names = retired.names.iter().map(|name| format!("`{name}`"));
+        let names = names.collect::<Vec<_>>().join(", ");
+        text += &format!("| {names} | {} | {} |\n", retired.why, retired.instead);
+    }
+    text
+}
+
+/// `page` with `made` between the mark that names `source` and the next end.
+fn with_made(page: &str, source: &str, made: &str) -> String {
+    let mark = format!("from {source} -->\n");
+    let (before, rest) = page.split_once(&mark).expect("the page has the mark");
+    let (_, after) = rest.split_once("<!-- end -->").expect("the mark ends");
+    format!("{before}{mark}{made}\n<!-- end -->{after}")
 }
 
 #[test]
-fn every_variable_is_in_the_readme_as_the_code_has_it() {
+fn the_settings_page_is_made_of_the_programs_own_list() {
+    let is = read("docs/src/settings.md");
+    let made = with_made(&is, "host/src/config/env.rs", &settings());
+    let made = with_made(&made, "host/src/config/retired.rs", &retired_settings());
+    #[expect(clippy::disallowed_methods, reason = "no setting of the gateway")]
+    let bless = std::env::var_os("BLESS").is_some();
+    if bless {
+        std::fs::write(path("docs/src/settings.md"), made).unwrap();
+        return;
+    }
+    // Not `assert_eq`: the page is long, and the remedy is not to read it.
+    let differs = made.lines().zip(is.lines()).find(|(made, is)| made != is);
+    assert!(
+        made == is,
+        "docs/src/settings.md is not as the code has it ({differs:?}): BLESS=1 cargo test -p codex-gateway-tests --test docs"
+    );
+}
+
+#[test]
+fn every_setting_in_the_readme_is_as_the_code_has_it() {
     let readme = read("README.md");
-    for variable in env::ALL {
-        let row = format!(
-            "| `{}` | {} | {} |",
-            variable.name, variable.default, variable.what
+    let rows = readme.lines().filter(|line| line.starts_with("| `"));
+    let rows: Vec<_> = rows.map(|line| format!("{line}\n")).collect();
+    assert!(!rows.is_empty());
+    for told in rows {
+        assert!(
+            env::ALL.iter().any(|variable| row(variable) == told),
+            "{told}"
         );
-        assert!(readme.contains(&row), "README lacks this row:\n{row}");
     }
 }
 
+/// Whether a document may name this variable.
+fn is_known(name: &str) -> bool {
+    let described = |known: &str| {
+        // `PROXY_RATE_LIMIT_…` stands for some.
+        known == name || (name.ends_with('_') && known.starts_with(name))
+    };
+    env::ALL.iter().any(|variable| described(variable.name))
+        || retired::find(name).is_some()
+        || CONSTANTS.contains(&name)
+}
+
+/// Words of the documents that look like settings.
+const CONSTANTS: &[&str] = &["CODEX_CA_CERTIFICATE"];
+
 #[test]
-fn every_retired_variable_is_in_the_readme_as_the_code_has_it() {
-    let readme = read("README.md");
-    for retired in retired::ALL {
-        let names: Vec<_> = retired
-            .names
-            .iter()
-            .map(|name| format!("`{name}`"))
-            .collect();
-        let names = names.join(", ");
-        let row = format!("| {names} | {} | {} |", retired.why, retired.instead);
-        assert!(readme.contains(&row), "README lacks this row:\n{row}");
+fn every_variable_that_a_document_names_exists() {
+    let families = [
+        "PROXY_",
+        "CODEX_",
+        "POLICY_",
+        "AUTH_",
+        "WORKER_",
+        "TOKEN_LOG_",
+    ];
+    for page in pages() {
+        let text = read(&page);
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for name in words.filter(|word| families.iter().any(|family| word.starts_with(family))) {
+            assert!(is_known(name), "{page}: {name} is no setting");
+        }
     }
 }
 
@@ -83,10 +192,10 @@ fn what_is_deployed_is_what_is_tested() {
 
 #[test]
 fn every_default_that_differs_from_the_predecessors_is_told_as_the_code_has_it() {
-    let readme = read("README.md");
-    let (_, rest) = readme
+    let page = read("docs/src/migration.md");
+    let (_, rest) = page
         .split_once("| variable | not set, it was | and is |\n|---|---|---|\n")
-        .expect("README has the table");
+        .expect("the page has the table");
     let (table, _) = rest.split_once("\n\n").unwrap();
     for row in table.lines() {
         let told = |variable: &&env::Variable| {
@@ -98,11 +207,8 @@ fn every_default_that_differs_from_the_predecessors_is_told_as_the_code_has_it()
 }
 
 #[test]
-fn every_dependency_has_its_reason_in_the_readme() {
-    let readme = read("README.md");
-    let (_, reasons) = readme
-        .split_once("## Dependencies")
-        .expect("README has the section");
+fn every_dependency_has_its_reason() {
+    let reasons = read("docs/src/dependencies.md");
     let manifest = read("host/Cargo.toml");
     let (_, rest) = manifest.split_once("[dependencies]").unwrap();
     let (dependencies, _) = rest.split_once("\n[").unwrap();
@@ -110,7 +216,7 @@ fn every_dependency_has_its_reason_in_the_readme() {
         let name = line.split(['=', '.', ' ']).next().unwrap();
         assert!(
             reasons.contains(&format!("`{name}`")),
-            "README gives no reason for {name}"
+            "docs/src/dependencies.md gives no reason for {name}"
         );
     }
 }
@@ -128,17 +234,34 @@ fn the_example_is_in_the_policy_authors_readme_word_for_word() {
     }
 }
 
+/// The blocks of JSON on a page, each with the file name that begins the paragraph before it.
+fn settings_files(page: &str) -> Vec<(String, String)> {
+    let text = read(page);
+    let mut files = Vec::new();
+    let mut rest = text.as_str();
+    while let Some((before, after)) = rest.split_once("\n```json\n") {
+        let (block, after) = after.split_once("\n```").unwrap();
+        let paragraph = before.trim_end().rsplit("\n\n").next().unwrap();
+        let name = paragraph
+            .strip_prefix('`')
+            .and_then(|rest| rest.split_once('`'));
+        let (name, _) = name.unwrap_or_else(|| panic!("{page}: of which file?\n{block}"));
+        files.push((name.to_owned(), block.to_owned()));
+        rest = after;
+    }
+    files
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn the_settings_in_the_readme_are_accepted() {
-    let readme = read("README.md");
-    let settings = |word: &str| {
-        let mut blocks = readme.split("\n```json\n").skip(1);
-        let block = blocks.find(|block| block.contains(word)).unwrap();
-        block.split_once("\n```").unwrap().0
-    };
-    // It would not start with what it does not understand.
-    let setup = Setup::demo()
-        .policy("rate-limit.json", settings("\"unit\"").as_bytes())
-        .policy("tool-stop.json", settings("\"grace_ms\"").as_bytes());
-    setup.start().await.stop().await;
+async fn the_settings_files_of_the_book_are_accepted() {
+    let pages = ["docs/src/limits.md", "docs/src/policies/cookbook.md"];
+    let files: Vec<_> = pages.iter().flat_map(|page| settings_files(page)).collect();
+    assert!(files.len() >= 4, "{files:?}");
+    let fingerprint = codex_gateway::secret::fingerprint(b"sk-of-nobody");
+    for (name, settings) in files {
+        let settings = settings.replace("<fingerprint>", &fingerprint);
+        // It would not start with what it does not understand.
+        let setup = Setup::demo().policy(&name, settings.as_bytes());
+        setup.start().await.stop().await;
+    }
 }

@@ -1,4 +1,4 @@
-//! Many callers as README describes them: who may use what, what is refused in production, and limits on prompts.
+//! Many callers as the cookbook describes them: who may use what, what is refused in production, and limits on prompts.
 
 use codex_gateway::config::PUBLISHED;
 use codex_gateway::policy::{Defaults, Engine, Facts, Live, Source};
@@ -6,11 +6,14 @@ use codex_gateway::secret::fingerprint;
 use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say};
 use serde_json::{Value, json};
 
-/// The settings of README's section on keys, by their files' names; the callers' keys are their ids.
+/// The settings of the cookbook's section on keys, by their files' names; the callers' keys are their ids.
 fn documented() -> Vec<(String, String)> {
-    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
-    let readme = std::fs::read_to_string(readme).unwrap();
-    let (_, section) = readme.split_once("## Keys for many callers").unwrap();
+    let page = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../docs/src/policies/cookbook.md"
+    );
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, section) = page.split_once("## Keys for many callers").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
     let mut files = Vec::new();
     let mut rest = section;

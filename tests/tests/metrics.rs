@@ -204,10 +204,10 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root.join(path)).unwrap()
 }
 
-/// The names in the first column of README's table of metrics.
+/// The names in the first column of the book's table of metrics.
 fn documented() -> BTreeSet<String> {
-    let readme = read("README.md");
-    let (_, table) = readme.split_once("\n| metric | labels | |\n").unwrap();
+    let page = read("docs/src/operating.md");
+    let (_, table) = page.split_once("\n| metric | labels | |\n").unwrap();
     let rows = table
         .lines()
         .take_while(|line| line.starts_with('|'))
@@ -224,7 +224,7 @@ fn documented() -> BTreeSet<String> {
         .collect()
 }
 
-/// What a scrape has, each under the name README uses.
+/// What a scrape has, each under the name the book uses.
 fn families(text: &str) -> BTreeSet<String> {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types
@@ -262,7 +262,7 @@ async fn what_is_exposed_is_documented_and_what_is_watched_is_exposed() {
     assert_eq!(
         families(&text),
         documented(),
-        "exposed (left), README (right)"
+        "exposed (left), docs/src/operating.md (right)"
     );
     let exposed = names(&text);
     let dashboard = read("deploy/observability/grafana.json");

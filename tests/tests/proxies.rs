@@ -1,4 +1,4 @@
-//! Real edge proxies that ask a running gateway, configured as README and `deploy/` say. `.ci/run` installs them:
+//! Real edge proxies that ask a running gateway, configured as docs/src/edges.md and `deploy/` say. `.ci/run` installs them:
 //! `TEST_TRAEFIK_BIN`, `TEST_CADDY_BIN`, `TEST_NGINX_BIN`, `TEST_ENVOY_BIN`.
 
 use std::time::Duration;

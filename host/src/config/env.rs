@@ -25,7 +25,7 @@ impl Variable {
 macro_rules! variables {
     ($($name:ident, $default:literal, $what:literal;)*) => {
         $(#[doc = $what] pub const $name: Variable = Variable { name: stringify!($name), default: $default, what: $what };)*
-        /// All of them, in README's order.
+        /// All of them, in the order of docs/src/settings.md.
         pub const ALL: &[Variable] = &[$($name),*];
     };
 }
@@ -39,19 +39,19 @@ variables! {
     PROXY_PROTECT_MODELS, "false", "Whether `/v1/models` needs the key, too. Superseded by an `auth.json`.";
     AUTH_REALM, "api", "The realm named to callers without a right key. Superseded by an `auth.json`.";
     PROXY_TRUST_PROXY, "loopback", "Peers whose `X-Forwarded-…` and `X-Original-…` are believed: `loopback`, `linklocal`, `uniquelocal` (private networks), `none`, or addresses and CIDRs, comma-separated.";
-    PROXY_ENABLE_CORS, "true", "Whether web pages may call at all; see [From a web page](#from-a-web-page).";
+    PROXY_ENABLE_CORS, "true", "Whether web pages may call at all; see [From a web page](clients.md#from-a-web-page).";
     PROXY_CORS_ALLOWED_ORIGINS, "*", "Whose pages: `*` for all (without cookies), or origins as `https://app.example,app://obsidian.md`, comma-separated; `http://localhost` is all its ports.";
     POLICY_DIR, "none", "A folder whose `auth.wasm`, `auth.json`, … override the built-in policies, slot by slot, while the gateway runs.";
     PROXY_STATE_DIR, "none", "A folder where rate limits are remembered between two runs.";
     CODEX_BIN, "codex", "The Codex program: a path, or a name looked up in PATH.";
     CODEX_BACKEND, "auto", "How to speak to Codex: `auto` as the program offers, `app-server`, `proto` (CLIs up to 0.42: text only), or `demo`, the built-in script.";
-    CODEX_MODE, "chat", "`chat`: Codex is a plain chat model with the client's tools only. `agent`: it keeps its own tools and works in a folder (see Agent mode).";
+    CODEX_MODE, "chat", "`chat`: Codex is a plain chat model with the client's tools only. `agent`: it keeps its own tools and works in a folder (see [Agent mode](agents.md)).";
     PROXY_SANDBOX_MODE, "read-only", "What an agent's commands may do: `read-only`, `workspace-write` (write in their folder), `danger-full-access` (anything the gateway's user may).";
     CODEX_HOME, "Codex's own (`~/.codex`)", "Codex's folder, with its login and `config.toml`.";
     CODEX_MODEL, "Codex's default", "The model that the `codex-5` names and a request without a model mean.";
     CODEX_FORCE_PROVIDER, "Codex's default", "A model provider of Codex's `config.toml`.";
     PROXY_CODEX_WORKDIR, "an empty folder", "The Codex child's working directory. Agents all work in it; without it each turn has a new folder, deleted with the turn.";
-    CODEX_QUICK_ROOTS, "auto", "`auto`: with a tested Codex version, on Linux, Codex gets its root certificates in a form that it reads fast; `true`: with any version; `false`: never (see [Many turns at once](#many-turns-at-once)).";
+    CODEX_QUICK_ROOTS, "auto", "`auto`: with a tested Codex version, on Linux, Codex gets its root certificates in a form that it reads fast; `true`: with any version; `false`: never (see [Root certificates](operating.md#root-certificates)).";
     PROXY_CODEX_ENV, "none", "Further variables the Codex child gets, by name, comma-separated; its environment is otherwise rebuilt from a short list and what its `config.toml` refers to.";
     PROXY_RATE_LIMIT_ENABLED, "false", "Limits requests per caller. Superseded by a `rate-limit.json`, as the next three.";
     PROXY_RATE_LIMIT_WINDOW_MS, "60000", "The window, in milliseconds.";

@@ -38,7 +38,7 @@ fn in_a_line(value: &str) -> Option<String> {
 }
 
 impl Config {
-    /// All variables, in README's order, as they hold in this configuration, which was read from `vars`.
+    /// All variables, in the order of docs/src/settings.md, as they hold in this configuration, which was read from `vars`.
     #[must_use]
     pub fn settings(&self, vars: &dyn Vars) -> Vec<Setting> {
         let setting = |variable: &Variable| {

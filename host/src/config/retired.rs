@@ -27,7 +27,7 @@ pub fn find(name: &str) -> Option<&'static Retired> {
     ALL.iter().find(|retired| retired.is(name))
 }
 
-/// All of them, in README's order.
+/// All of them, in the order of docs/src/settings.md.
 pub const ALL: &[Retired] = &[
     Retired {
         names: &["NODE_ENV"],

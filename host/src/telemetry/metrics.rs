@@ -131,7 +131,7 @@ impl Metrics {
         metrics
     }
 
-    /// The names. README has them, too: a test compares.
+    /// The names. docs/src/operating.md has them, too: a test compares.
     fn register(&mut self) {
         let to = &mut self.registry;
         to.register("codex_requests", "Requests answered", self.requests.clone());

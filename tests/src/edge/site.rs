@@ -67,7 +67,7 @@ impl Site {
         self.place(&dynamic.to_string())
     }
 
-    /// README's site.
+    /// The site of `docs/src/edges.md`.
     pub(super) fn caddy(&self) -> String {
         let site = snippet("caddyfile");
         let one = format!("reverse_proxy {GATEWAY}");
@@ -77,7 +77,7 @@ impl Site {
         format!("{{\n\tadmin off\n}}\n{}", self.place(&site))
     }
 
-    /// README's server.
+    /// The server of `docs/src/edges.md`.
     pub(super) fn nginx(&self) -> String {
         let server = snippet("nginx");
         let one = format!("proxy_pass http://{GATEWAY};");
@@ -148,11 +148,11 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root.join(path)).expect("the file is there")
 }
 
-/// README's block in this language; there is one.
+/// The block of the book's page on edges in this language; there is one.
 fn snippet(language: &str) -> String {
-    let readme = read("README.md");
+    let page = read("docs/src/edges.md");
     let fence = format!("\n```{language}\n");
-    let (_, rest) = readme.split_once(&fence).expect("README has the block");
+    let (_, rest) = page.split_once(&fence).expect("the page has the block");
     let (block, rest) = rest.split_once("```").expect("the block ends");
     assert!(!rest.contains(&fence), "there are two {language} blocks");
     block.to_owned()

