@@ -1,0 +1,220 @@
+"""Runs README's blocks in their order, exactly as they are written, in two terminals as a newcomer would.
+
+A block that ends with `cargo run --release` is for the first terminal: it replaces the gateway before it (Ctrl-C), and the
+next block waits until the gateway is ready. All other blocks are typed into one shell, the second terminal. `TEST_PYTHON`
+names a Python that has `openai`. Every block must be known to `CHECKS`: a new one fails until somebody says what it shows.
+"""
+
+import os
+import pathlib
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+READY = "http://127.0.0.1:11435/readyz"
+# Folders that README's blocks make.
+MADE = [pathlib.Path("/tmp/codex-policies"), pathlib.Path("/tmp/open-auth")]
+MINUTES = 60
+
+
+def blocks():
+    readme = (ROOT / "README.md").read_text()
+    found = re.findall(r"^```(\w+)\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    assert found, "README has no blocks"
+    return found
+
+
+def environment():
+    """Of a fresh machine: nothing is set that README does not set."""
+    ours = ("PROXY_", "CODEX_", "POLICY_", "OPENAI_", "OTEL_", "TOKEN_LOG_", "WORKER_", "AUTH_", "PORT")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    if shutil.which("codex"):
+        # A login must not be spent on this, and a Codex without one answers nothing.
+        env["CODEX_BACKEND"] = "demo"
+    return env
+
+
+class First:
+    """The first terminal: a real one, since the gateway may speak to people otherwise than to files."""
+
+    def __init__(self):
+        self.child, self.text = None, ""
+
+    def start(self, block):
+        self.interrupt()
+        controller, terminal = pty.openpty()
+        self.child = subprocess.Popen(
+            ["bash", "--norc", "-c", block],
+            cwd=ROOT, env=environment(), stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
+        )
+        os.close(terminal)
+        self.text = ""
+        threading.Thread(target=self._read, args=(controller,), daemon=True).start()
+        self.wait("the gateway to be ready", 40 * MINUTES, ready)
+
+    def _read(self, controller):
+        try:
+            while piece := os.read(controller, 65536):
+                plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", piece.decode(errors="replace"))
+                self.text += plain.replace("\r\n", "\n")
+        except OSError:
+            pass  # Its last process has ended.
+        os.close(controller)
+
+    def wait(self, what, seconds, holds):
+        end = time.monotonic() + seconds
+        while not (found := holds()):
+            assert self.child.poll() is None, f"the gateway ended:\n{self.text}"
+            assert time.monotonic() < end, f"waited in vain for {what}:\n{self.text}"
+            time.sleep(0.1)
+        return found
+
+    def wait_for(self, words):
+        self.wait(words, 2 * MINUTES, lambda: words in self.text)
+
+    def interrupt(self):
+        if self.child is None:
+            return
+        os.killpg(self.child.pid, signal.SIGINT)
+        try:
+            code = self.child.wait(MINUTES)
+            assert code == 0, f"after Ctrl-C the exit code is {code}:\n{self.text}"
+        finally:
+            if self.child.poll() is None:
+                os.killpg(self.child.pid, signal.SIGKILL)
+            self.child = None
+
+
+def ready():
+    try:
+        with urllib.request.urlopen(READY, timeout=5) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+class Second:
+    """The second terminal: one shell, so that a block has what the blocks before it set."""
+
+    def __init__(self):
+        self.shell = subprocess.Popen(
+            ["bash", "--norc"], cwd=ROOT, env=environment(), text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
+
+    def type(self, block):
+        mark = "the-block-ended-with"
+        self.shell.stdin.write(f"{block}\nprintf '\\n{mark} %d\\n' $?\n")
+        self.shell.stdin.flush()
+        late = threading.Timer(20 * MINUTES, self.shell.kill)
+        late.start()
+        try:
+            return self._until(mark)
+        finally:
+            late.cancel()
+
+    def _until(self, mark):
+        said = ""
+        for line in self.shell.stdout:
+            if line.startswith(mark):
+                assert line.split()[1] == "0", f"it failed:\n{said}"
+                return said
+            said += line
+        raise AssertionError(f"the shell ended:\n{said}")
+
+    def close(self):
+        self.shell.stdin.close()
+        self.shell.wait(MINUTES)
+
+
+def streamed(said):
+    assert '"object":"chat.completion.chunk"' in said and "data: [DONE]" in said, said
+
+
+def answered(said):
+    text, usage, rest = said.partition(" CompletionUsage(")
+    _, _, streamed = rest.partition("\n")
+    assert text.strip() and usage and streamed.strip(), said
+
+
+def refused(said):
+    assert re.search(r"^HTTP/1\.1 401 ", said, re.MULTILINE) and "invalid_api_key" in said, said
+
+
+def let_in(said):
+    assert re.search(r"^HTTP/1\.1 200 ", said, re.MULTILINE) and '"chat.completion"' in said, said
+
+
+def built(said):
+    assert "warning" not in said, said
+
+
+# A word of each block, in README's order, and what its output must show.
+CHECKS = [
+    ("cargo run --release", None),
+    ("cargo test --workspace", None),
+    ("POLICY_DIR=", None),
+    ("curl -N", streamed),
+    ("OpenAI()", answered),
+    ("stranger() {", refused),
+    ("cargo build", built),
+    ("stranger", let_in),
+]
+
+
+def printed_curl(first, second):
+    """The line that the first start prints to be pasted."""
+    line = first.wait("a curl line", MINUTES, lambda: re.search(r"^ *(curl (?:.*\\\n)*.*)\n", first.text, re.MULTILINE))
+    assert "[DONE]" in second.type(line[1])
+
+
+def run(first, second):
+    known = iter(CHECKS)
+    for language, block in blocks():
+        word, check = next(known, ("nothing", None))
+        assert word in block, f"expected a block with {word!r}, and README has:\n{block}"
+        print(f"-- {word}", flush=True)
+        if block.rstrip().endswith("cargo run --release"):
+            first.start(block)
+            if "PROXY_API_KEY" not in block:
+                printed_curl(first, second)
+        elif word == "cargo test --workspace":
+            print("   (a step of .ci/run of its own)")
+        elif language == "python":
+            check(second.type(f"\"$TEST_PYTHON\" - << 'END'\n{block}\nEND"))
+        else:
+            check(second.type(block))
+        if word == "cargo build":
+            first.wait_for('policy serves generation=2 slot="auth"')
+    assert next(known, None) is None, "README lacks a block that CHECKS knows"
+
+
+def main():
+    there = [folder for folder in MADE if folder.exists()]
+    assert not there, f"README's blocks would begin with what is left in {there}: remove it"
+    assert not ready(), f"another gateway already answers at {READY}: end it"
+    first, second = First(), Second()
+    try:
+        run(first, second)
+    finally:
+        try:
+            first.interrupt()
+        finally:
+            second.close()
+            for folder in MADE:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except AssertionError as error:
+        sys.exit(f"README: {error}")
