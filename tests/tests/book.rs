@@ -158,6 +158,42 @@ fn every_page_is_in_the_summary_once() {
     assert_eq!(listed, is, "SUMMARY.md (left), docs/src (right)");
 }
 
+/// The fixed parts of the log lines that a page has in its columns "line".
+fn quoted_lines(text: &str) -> Vec<String> {
+    let mut column = None;
+    let mut found = Vec::new();
+    for row in prose(text) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        if cells.len() == 1 {
+            column = None;
+        } else if column.is_none() {
+            column = cells.iter().position(|cell| *cell == "line");
+        } else if let Some(cell) = column.and_then(|column| cells.get(column)) {
+            let codes = cell.split('`').skip(1).step_by(2);
+            let parts = codes.flat_map(|code| code.split('…'));
+            let parts = parts.map(|part| part.trim_matches([' ', ':', ';', ',', '.']));
+            found.extend(parts.filter(|part| part.len() > 7).map(str::to_owned));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_line_of_the_troubleshooting_page_is_in_the_code() {
+    let mut sources = BTreeSet::new();
+    for folder in ["host/src", "policies"] {
+        files(Path::new(folder), "rs", &mut sources);
+    }
+    let code: String = sources.iter().map(|file| read(file)).collect();
+    // A text over several lines of code is one.
+    let lines = code.split("\\\n").map(str::trim_start);
+    let code = lines.collect::<Vec<_>>().join("");
+    let quoted = quoted_lines(&read(Path::new("docs/src/troubleshooting.md")));
+    assert!(quoted.len() > 40, "{quoted:?}");
+    let unknown: Vec<_> = quoted.iter().filter(|line| !code.contains(*line)).collect();
+    assert!(unknown.is_empty(), "no such line in the code: {unknown:#?}");
+}
+
 #[test]
 fn readme_is_a_first_screen() {
     let lines = read(Path::new("README.md")).lines().count();
