@@ -25,6 +25,10 @@ docs:
 settings:
     BLESS=1 cargo test -p codex-gateway-tests --test docs the_settings_page
 
+# The picture of README, recorded anew; needs the example policy, built as README says.
+picture:
+    python3 docs/record.py
+
 # Measures decisions, answers, crowds and first tokens.
 bench:
     cargo bench -p codex-gateway-tests
