@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 #[path = "process/commands.rs"]
 mod commands;
+#[path = "process/documents.rs"]
+mod documents;
 
 const STREAM: &str = r#"{"messages":[{"role":"user","content":"{\"demo\":{\"deltas\":20,\"text\":\"x \",\"delay_ms\":20}}"}],"stream":true}"#;
 

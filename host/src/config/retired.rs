@@ -41,7 +41,7 @@ pub const ALL: &[Retired] = &[
     },
     Retired {
         names: &["PROXY_APPROVAL_POLICY", "CODEX_APPROVAL_POLICY"],
-        why: "Nobody is there to approve: what the sandbox forbids is refused.",
+        why: "There is no person to approve: an action that the sandbox forbids is refused.",
         instead: "`PROXY_SANDBOX_MODE`",
     },
     Retired {
@@ -79,7 +79,7 @@ pub const ALL: &[Retired] = &[
             "SANITIZER_LOG_PATH",
             "SANITIZER_LOG_BASE_DIR",
         ],
-        why: "An answer is what the model said: Codex writes no `rollout_path` or `session_id` into it any more.",
+        why: "An answer is the model's own words: Codex writes no `rollout_path` or `session_id` into it any more.",
         instead: "none needed",
     },
     Retired {
@@ -95,11 +95,11 @@ pub const ALL: &[Retired] = &[
     Retired {
         names: &["PROXY_MAINTENANCE_MODE"],
         why: "It changed a gauge, and nothing for anybody.",
-        instead: "SIGTERM: `/readyz` says no for `PROXY_DRAIN_DELAY_MS`, and what runs is finished",
+        instead: "SIGTERM: `/readyz` says no for `PROXY_DRAIN_DELAY_MS`, and running requests are finished",
     },
     Retired {
         names: &["PROXY_USAGE_ALLOW_UNAUTH"],
-        why: "What others used is nobody's business without a key.",
+        why: "The usage of others is private without a key.",
         instead: "`/v1/usage` with a key",
     },
     Retired {
@@ -130,7 +130,7 @@ pub const ALL: &[Retired] = &[
             "PROXY_TRACE_REQUIRED",
             "PROXY_TRACE_BODY_LIMIT",
         ],
-        why: "What people and models say is not written down.",
+        why: "Conversations are not written down.",
         instead: "`PROXY_LOG=codex_gateway=debug` for everything else",
     },
     Retired {
@@ -144,7 +144,7 @@ pub const ALL: &[Retired] = &[
             "PROXY_CAPTURE_RESPONSES_RAW_TRANSCRIPTS",
             "PROXY_CAPTURE_RESPONSES_RAW_DIR",
         ],
-        why: "What people and models say is not written down.",
+        why: "Conversations are not written down.",
         instead: "a proxy that records, between client and gateway",
     },
     Retired {
