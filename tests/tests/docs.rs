@@ -234,6 +234,44 @@ fn the_example_is_in_the_policy_authors_readme_word_for_word() {
     }
 }
 
+#[test]
+fn every_member_of_a_settings_file_is_in_the_book() {
+    let members = |slot: &str, pointer: &str| {
+        let schema = read(&format!("policies/{slot}/settings.schema.json"));
+        let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+        let members = schema.pointer(pointer).and_then(|found| found.as_object());
+        members.unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    for (slot, pointer, page) in [
+        ("auth", "/properties", "docs/src/policies/operate.md"),
+        (
+            "auth",
+            "/properties/keys/items/properties",
+            "docs/src/policies/cookbook.md",
+        ),
+        ("model", "/properties", "docs/src/policies/operate.md"),
+        ("tool-stop", "/properties", "docs/src/policies/operate.md"),
+        (
+            "rate-limit",
+            "/properties/rules/items/properties",
+            "docs/src/limits.md",
+        ),
+        (
+            "rate-limit",
+            "/$defs/scope/properties",
+            "docs/src/limits.md",
+        ),
+    ] {
+        let text = read(page);
+        // The host's own member is none of the operator's.
+        for member in members(slot, pointer).iter().filter(|name| *name != "host") {
+            let named = [format!("`{member}`"), format!("\"{member}\":")];
+            let named = named.iter().any(|name| text.contains(name));
+            assert!(named, "{page} lacks {member} of {slot}");
+        }
+    }
+}
+
 /// The blocks of JSON on a page, each with the file name that begins the paragraph before it.
 fn settings_files(page: &str) -> Vec<(String, String)> {
     let text = read(page);
