@@ -195,6 +195,19 @@ fn every_line_of_the_troubleshooting_page_is_in_the_code() {
 }
 
 #[test]
+fn every_recipe_that_a_document_names_is_in_the_justfile() {
+    let justfile = read(Path::new("justfile"));
+    for file in ["README.md", "CONTRIBUTING.md", "docs/record.py"] {
+        let text = read(Path::new(file));
+        for named in text.split("`just ").skip(1) {
+            let recipe = named.split([' ', '`']).next().unwrap();
+            let begins = |line: &str| line.split([' ', ':']).next() == Some(recipe);
+            assert!(justfile.lines().any(begins), "{file}: just {recipe}");
+        }
+    }
+}
+
+#[test]
 fn readme_is_a_first_screen() {
     let lines = read(Path::new("README.md")).lines().count();
     assert!(
