@@ -1,5 +1,7 @@
 //! The log: what happens goes to stderr, the one line a request to stdout.
 
+mod terminal;
+
 use std::io::{IsTerminal, Stderr, Stdout, Write};
 
 use tracing::Metadata;
@@ -8,6 +10,7 @@ use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::Summary;
+use terminal::Terminal;
 
 /// The target of access lines, as `PROXY_LOG` knows it.
 const ACCESS: &str = "access";
@@ -51,9 +54,10 @@ pub fn start(log: &Log) {
     // The first log of a process stays.
     let _ = if log.json {
         builder.json().flatten_event(true).try_init()
+    } else if std::io::stderr().is_terminal() && std::io::stdout().is_terminal() {
+        builder.event_format(Terminal::new(true)).try_init()
     } else {
-        let colour = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
-        builder.with_ansi(colour).try_init()
+        builder.with_ansi(false).try_init()
     };
 }
 
