@@ -1,29 +1,23 @@
 //! Builds the gateway from its configuration, serves, and drains it.
 
-use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
+mod door;
+mod drain;
 
-use axum::Router;
-use axum::extract::Request;
-use axum::serve::ListenerExt;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tower::Layer;
-use tower_http::normalize_path::NormalizePathLayer;
 
-use crate::api::{self, Parts, Shared};
+use crate::api::{self, Parts, Shared, Stage};
 use crate::codex::{self, Backend};
 use crate::config::{Codex, Config};
 use crate::policy::{self, Engine, Facts, FaultKind, Live, Refusals, Slot, Source};
 use crate::quota::{Memory, State};
 use crate::telemetry::{self, Metrics, Telemetry};
-
-/// After the grace, how long streams that were told to end may take to say so.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+use door::Door;
+use drain::Drain;
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +28,9 @@ pub enum StartError {
     /// The first policies are not usable.
     #[error("the policies cannot serve: {0}")]
     Policies(#[from] Refusals),
+    /// It was told to stop before it could serve.
+    #[error("stopped before it could serve")]
+    Stopped,
     /// Codex cannot be used.
     #[error(transparent)]
     Codex(#[from] codex::StartError),
@@ -50,83 +47,95 @@ pub enum StartError {
     },
 }
 
-/// A gateway that listens, not serving yet.
+impl StartError {
+    /// Whether trying again as it is cannot help: the operator must change a file or a setting.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Policies(_))
+    }
+}
+
+/// Tries the policies as a start would, but without a Codex to say which models there are, and without the last good
+/// ones.
+///
+/// # Errors
+/// What would be refused.
+pub async fn check(config: &Config) -> Result<Vec<policy::Notice>, StartError> {
+    let engine = Engine::new(config.cache_dir.as_deref()).map_err(StartError::Engine)?;
+    let source = source(config);
+    let demo = matches!(config.codex, Codex::Demo).then(Backend::demo);
+    let facts = facts(config, demo.as_ref());
+    Ok(Live::check(engine, &source, &facts).await?)
+}
+
+/// A gateway that can answer, and does: it listens since its start began.
 pub struct App {
     main: Door,
     /// For edge proxies, with `AUTH_PORT`.
     auth: Option<Door>,
+    inside: Inside,
+    drain: Drain,
+}
+
+/// All that is behind the listeners.
+struct Inside {
     live: Arc<Live>,
     backend: Backend,
     telemetry: Telemetry,
     counters: Memory,
     state: Option<State>,
     watcher: JoinHandle<()>,
-    drain: Drain,
 }
 
 impl App {
-    /// Starts everything but serving.
+    /// Listens, and starts everything else. Alive at once; other requests wait for the rest.
     ///
     /// # Errors
-    /// What keeps it from starting, with the remedy where there is one.
-    pub async fn build(config: Config) -> Result<Self, StartError> {
-        let engine = Engine::new().map_err(StartError::Engine)?;
-        Self::build_with(config, engine).await
+    /// What keeps it from starting, with the remedy where there is one; [`StartError::Stopped`] if `stop` came first.
+    pub async fn build(config: Config, stop: &CancellationToken) -> Result<Self, StartError> {
+        Self::build_with(config, None, stop).await
     }
 
-    /// As [`App::build`], with an engine that is already there: several gateways in one process can share it.
+    /// As [`App::build`], perhaps with an engine that is already there: several gateways in one process can share it.
     ///
     /// # Errors
     /// As [`App::build`].
-    pub async fn build_with(config: Config, engine: Engine) -> Result<Self, StartError> {
-        let listening = listen(config.host, config.port).await?;
-        let auth_listener = match config.auth_port {
-            Some(port) => Some(listen(config.host, port).await?),
+    pub async fn build_with(
+        config: Config,
+        engine: Option<Engine>,
+        stop: &CancellationToken,
+    ) -> Result<Self, StartError> {
+        let drain = Drain::new(config.drain_delay, config.shutdown_grace);
+        let main = Door::open(config.host, config.port, &drain.closing).await?;
+        tracing::info!(address = %main.address, "listening");
+        let auth = match config.auth_port {
+            Some(port) => Some(Door::open(config.host, port, &drain.closing).await?),
             None => None,
         };
-
-        let metrics = config.api.metrics.is_some().then(metrics);
-        let telemetry = Telemetry::start(config.telemetry.clone(), metrics)?;
-        let backend = match &config.codex {
-            Codex::Program(codex, choice) => Backend::connect((**codex).clone(), *choice).await?,
-            Codex::Demo => Backend::demo(),
-        };
-        let facts = facts(&config, &backend);
-        let source = Source::new(config.policy_dir, config.policy_defaults);
-        let live = match start(engine, &source, &facts).await {
-            Ok(live) => live,
-            Err(refusals) => {
-                backend.shutdown().await;
-                return Err(refusals.into());
+        if let Some(Door { address, .. }) = &auth {
+            tracing::info!(%address, "listening for edge proxies");
+        }
+        let reach = |stage| {
+            for door in [Some(&main), auth.as_ref()].into_iter().flatten() {
+                door.entrance.reach(stage);
             }
         };
-        let state = config.state_dir.map(State::new);
-        let counters = state.as_ref().map(State::load).unwrap_or_default();
-        let drain = Drain::new(config.drain_delay, config.shutdown_grace);
-        let watching = policy::watch(Arc::clone(&live), source, facts, drain.closing.clone());
-        let watcher = tokio::spawn(watching);
-        let shared = Shared::new(Parts {
-            config: config.api,
-            live: Arc::clone(&live),
-            backend: backend.clone(),
-            telemetry: telemetry.clone(),
-            responses: api::Responses::default(),
-            counters: Arc::new(counters.clone()),
-            draining: drain.draining.clone(),
-            ending: drain.ending.clone(),
-        });
-        let auth =
-            auth_listener.map(|listening| Door::new(listening, api::verify_router(shared.clone())));
-        let main = Door::new(listening, api::router(shared));
+        let (inside, shared) = Start {
+            config,
+            engine,
+            drain: &drain,
+            stop,
+        }
+        .run(reach)
+        .await?;
+        if let Some(door) = &auth {
+            door.entrance.open(api::verify_router(shared.clone()));
+        }
+        main.entrance.open(api::router(shared));
         Ok(Self {
             main,
             auth,
-            live,
-            backend,
-            telemetry,
-            counters,
-            state,
-            watcher,
+            inside,
             drain,
         })
     }
@@ -146,13 +155,13 @@ impl App {
     /// The policies that serve, and how they are replaced.
     #[must_use]
     pub fn live(&self) -> Arc<Live> {
-        Arc::clone(&self.live)
+        Arc::clone(&self.inside.live)
     }
 
     /// Who answers.
     #[must_use]
     pub fn backend(&self) -> Backend {
-        self.backend.clone()
+        self.inside.backend.clone()
     }
 
     /// Serves until `stop` is ready, then drains: `/readyz` says no, intake closes after the delay, streams finish
@@ -165,26 +174,29 @@ impl App {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
         let Self {
-            main,
-            auth,
+            mut main,
+            mut auth,
+            inside,
+            drain,
+        } = self;
+        let Inside {
             backend,
             telemetry,
             counters,
             state,
             watcher,
-            drain,
             ..
-        } = self;
+        } = inside;
         let settled = CancellationToken::new();
         let keeper = state.map(|state| tokio::spawn(state.keep(counters, settled.clone())));
         let serving = async {
             let auth = async {
-                match auth {
-                    Some(door) => door.serve(&drain.closing).await,
+                match &mut auth {
+                    Some(door) => door.closed().await,
                     None => Ok(()),
                 }
             };
-            tokio::try_join!(main.serve(&drain.closing), auth)
+            tokio::try_join!(main.closed(), auth)
         };
         let result = tokio::select! {
             result = serving => result.map(|((), ())| ()),
@@ -192,6 +204,7 @@ impl App {
         };
         // Also when the listener broke: nothing of ours outlives this call.
         drain.end();
+        drop((main, auth));
         backend.shutdown().await;
         if let Err(error) = watcher.await {
             tracing::error!(%error, "the policy watcher failed");
@@ -210,122 +223,91 @@ impl App {
     }
 }
 
-/// How the gateway ends, step by step.
-struct Drain {
-    /// Load balancers are told to turn away.
-    draining: CancellationToken,
-    /// Nothing new is taken in.
-    closing: CancellationToken,
-    /// What still streams is cut.
-    ending: CancellationToken,
-    /// From the first to the second.
-    delay: Duration,
-    /// From the second to the third.
-    grace: Duration,
+/// What a start is made of.
+struct Start<'a> {
+    config: Config,
+    engine: Option<Engine>,
+    drain: &'a Drain,
+    stop: &'a CancellationToken,
 }
 
-impl Drain {
-    fn new(delay: Duration, grace: Duration) -> Self {
-        Self {
-            draining: CancellationToken::new(),
-            closing: CancellationToken::new(),
-            ending: CancellationToken::new(),
-            delay,
-            grace,
-        }
-    }
-
-    /// Takes the steps once `stop` is ready, and returns when nobody is waited for any more.
-    async fn after(&self, stop: impl Future<Output = ()>) {
-        stop.await;
-        self.draining.cancel();
-        if !self.delay.is_zero() {
-            let delay_ms = self.delay.as_millis() as u64;
-            tracing::info!(delay_ms, "draining: not ready, but requests are taken");
-            tokio::time::sleep(self.delay).await;
-        }
-        let grace_ms = self.grace.as_millis() as u64;
-        tracing::info!(grace_ms, "draining: no new requests");
-        self.closing.cancel();
-        tokio::time::sleep(self.grace).await;
-        tracing::warn!("the grace is over: what still streams ends with an error");
-        self.ending.cancel();
-        tokio::time::sleep(LAST_WORDS).await;
-    }
-
-    /// Takes all of them at once.
-    fn end(&self) {
-        for step in [&self.draining, &self.closing, &self.ending] {
-            step.cancel();
-        }
-    }
-}
-
-/// A listener and what it serves.
-struct Door {
-    listener: TcpListener,
-    address: SocketAddr,
-    router: Router,
-}
-
-impl Door {
-    fn new((listener, address): (TcpListener, SocketAddr), router: Router) -> Self {
-        Self {
-            listener,
-            address,
-            router,
-        }
-    }
-
-    /// Serves until intake closes and what was taken in is answered.
-    async fn serve(self, closing: &CancellationToken) -> std::io::Result<()> {
-        // Outside the router, so that it applies before a route is chosen.
-        let service = NormalizePathLayer::trim_trailing_slash().layer(self.router);
-        let service =
-            axum::ServiceExt::<Request>::into_make_service_with_connect_info::<api::Peer>(service);
-        axum::serve(api::Attended(self.listener.tap_io(tune)), service)
-            .with_graceful_shutdown(closing.clone().cancelled_owned())
-            .await
+impl Start<'_> {
+    /// Starts what is behind the listeners.
+    async fn run(self, reach: impl Fn(Stage)) -> Result<(Inside, Shared), StartError> {
+        let Self {
+            config,
+            engine,
+            drain,
+            stop,
+        } = self;
+        let metrics = config.api.metrics.is_some().then(metrics);
+        let telemetry = Telemetry::start(config.telemetry.clone(), metrics)?;
+        reach(Stage::Codex);
+        let backend = match &config.codex {
+            Codex::Program(codex, choice) => Backend::connect((**codex).clone(), *choice).await?,
+            Codex::Demo => Backend::demo(),
+        };
+        reach(Stage::Policies);
+        let facts = facts(&config, Some(&backend));
+        let source = source(&config);
+        let cache = config.cache_dir.as_deref();
+        let prepared = async {
+            let engine = engine.map_or_else(|| Engine::new(cache), Ok);
+            let engine = engine.map_err(StartError::Engine)?;
+            Ok(Live::resume(engine, &source, &facts).await?)
+        };
+        let prepared = tokio::select! {
+            prepared = prepared => prepared,
+            () = stop.cancelled() => Err(StartError::Stopped),
+        };
+        let live = match prepared {
+            Ok(live) => Arc::new(live),
+            Err(error) => {
+                backend.shutdown().await;
+                return Err(error);
+            }
+        };
+        let state = config.state_dir.map(State::new);
+        let counters = state.as_ref().map(State::load).unwrap_or_default();
+        let watching = policy::watch(Arc::clone(&live), source, facts, drain.closing.clone());
+        let shared = Shared::new(Parts {
+            config: config.api,
+            live: Arc::clone(&live),
+            backend: backend.clone(),
+            telemetry: telemetry.clone(),
+            responses: api::Responses::default(),
+            counters: Arc::new(counters.clone()),
+            draining: drain.draining.clone(),
+            ending: drain.ending.clone(),
+        });
+        let inside = Inside {
+            live,
+            backend,
+            telemetry,
+            counters,
+            state,
+            watcher: tokio::spawn(watching),
+        };
+        Ok((inside, shared))
     }
 }
 
-/// Small pieces go out at once, and a peer that vanished without a word is noticed.
-fn tune(stream: &mut TcpStream) {
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(15));
-    let tuned = stream
-        .set_nodelay(true)
-        .and_then(|()| SockRef::from(&*stream).set_tcp_keepalive(&keepalive));
-    if let Err(error) = tuned {
-        tracing::debug!(%error, "a connection goes on as it is");
-    }
+fn source(config: &Config) -> Source {
+    let (folder, defaults) = (config.policy_dir.clone(), config.policy_defaults.clone());
+    Source::new(folder, defaults).remembering(config.state_dir.as_deref())
 }
 
-async fn listen(host: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), StartError> {
-    let address = SocketAddr::new(host, port);
-    let failed = |cause| StartError::Listen { address, cause };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok((listener, address))
-}
-
-async fn start(engine: Engine, source: &Source, facts: &Facts) -> Result<Arc<Live>, Refusals> {
-    let candidates = source.read(facts)?;
-    Live::start(engine, &candidates).await.map(Arc::new)
-}
-
-fn facts(config: &Config, backend: &Backend) -> Facts {
-    let models = backend
-        .models()
+fn facts(config: &Config, backend: Option<&Backend>) -> Facts {
+    let models = backend.map(Backend::models).unwrap_or_default();
+    let models = models
         .iter()
         .filter_map(|model| serde_json::to_value(model).ok())
         .collect();
-    let codex_model = config.model.clone().or_else(|| backend.default_model());
+    let codex_model = config.model.clone();
     Facts {
         environment: config.environment.name().to_owned(),
         cors: config.api.origins.is_some(),
-        codex_model,
+        codex_model: codex_model.or_else(|| backend?.default_model()),
         models,
     }
 }

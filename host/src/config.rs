@@ -85,6 +85,8 @@ pub struct Config {
     pub policy_defaults: policy::Defaults,
     /// `PROXY_STATE_DIR`
     pub state_dir: Option<PathBuf>,
+    /// `PROXY_CACHE_DIR`, or where there is room for it.
+    pub cache_dir: Option<PathBuf>,
     /// The HTTP surface.
     pub api: crate::api::Config,
     /// How long requests are still taken when it is told to stop.
@@ -106,11 +108,12 @@ impl Config {
         let mut reader = Reader::new(vars);
         note_garbled(&mut reader, vars);
         let environment = reader.choice(env::PROXY_ENV, &Environment::WORDS, Environment::Dev);
+        let state_dir = reader.folder(env::PROXY_STATE_DIR);
         let Policies {
             dir: policy_dir,
             defaults: policy_defaults,
             random_key,
-        } = policies::read(&mut reader, environment);
+        } = policies::read(&mut reader, environment, state_dir.as_deref());
         let model = reader.text(env::CODEX_MODEL);
         let config = Self {
             environment,
@@ -122,7 +125,8 @@ impl Config {
             model,
             policy_dir,
             policy_defaults,
-            state_dir: reader.folder(env::PROXY_STATE_DIR),
+            cache_dir: policies::cache_dir(&mut reader, vars, state_dir.as_deref()),
+            state_dir,
             api: api::read(&mut reader, environment),
             drain_delay: reader.millis(env::PROXY_DRAIN_DELAY_MS, 0, 0),
             shutdown_grace: reader.millis(env::PROXY_SHUTDOWN_GRACE_MS, 0, 30_000),

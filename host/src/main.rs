@@ -1,13 +1,18 @@
 //! The `codex-gateway` program: reads the configuration, builds the app, serves until told to stop.
 
-use std::io::Read;
+#[path = "main/banner.rs"]
+mod banner;
+
+use std::io::{IsTerminal, Read};
 use std::process::ExitCode;
 
+use banner::Banner;
 use clap::{Parser, Subcommand};
-use codex_gateway::app::App;
-use codex_gateway::config::{Codex, Config, DotEnv, Problem, Warning};
+use codex_gateway::app::{self, App, StartError};
+use codex_gateway::config::{Config, DotEnv, Problem, Warning};
 use codex_gateway::secret::{Secret, fingerprint};
 use codex_gateway::telemetry;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -98,6 +103,14 @@ fn report(problems: &[Problem]) -> ExitCode {
     ExitCode::from(EXIT_CONFIG)
 }
 
+fn runtime() -> Result<Runtime, ExitCode> {
+    let runtime = Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| {
+        eprintln!("codex-gateway: the runtime cannot start: {error}");
+        ExitCode::FAILURE
+    })
+}
+
 fn show_config() -> ExitCode {
     match read_config() {
         Ok((config, vars)) => {
@@ -107,7 +120,19 @@ fn show_config() -> ExitCode {
             for warning in &config.warnings {
                 eprintln!("codex-gateway: {warning}");
             }
-            ExitCode::SUCCESS
+            let runtime = match runtime() {
+                Ok(runtime) => runtime,
+                Err(failed) => return failed,
+            };
+            match runtime.block_on(app::check(&config)) {
+                Ok(notices) => {
+                    for notice in &notices {
+                        eprintln!("codex-gateway: {notice}");
+                    }
+                    ExitCode::SUCCESS
+                }
+                Err(error) => refuse(&error),
+            }
         }
         Err(problems) => report(&problems),
     }
@@ -119,22 +144,39 @@ fn start() -> ExitCode {
         Err(problems) => return report(&problems),
     };
     telemetry::start_log(&config.telemetry.log);
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("codex-gateway: the runtime cannot start: {error}");
-            return ExitCode::FAILURE;
-        }
+        Err(failed) => return failed,
     };
-    match runtime.block_on(serve(config)) {
+    let served = runtime.block_on(serve(config));
+    // Policies may still be compiled for a start that was given up.
+    runtime.shutdown_background();
+    match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("codex-gateway: {error:#}");
-            ExitCode::FAILURE
+        Err(error) => match error.downcast::<StartError>() {
+            Ok(StartError::Stopped) => ExitCode::SUCCESS,
+            Ok(error) => refuse(&error),
+            Err(error) => {
+                eprintln!("codex-gateway: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+/// One line for each thing that is wrong.
+fn refuse(error: &StartError) -> ExitCode {
+    match error {
+        StartError::Policies(refusals) => {
+            for refusal in &refusals.0 {
+                eprintln!("codex-gateway: {refusal}");
+            }
         }
+        other => eprintln!("codex-gateway: {other}"),
+    }
+    match error.is_configuration() {
+        true => ExitCode::from(EXIT_CONFIG),
+        false => ExitCode::FAILURE,
     }
 }
 
@@ -143,21 +185,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tracing::warn!("{name}: {what}");
     }
     let signals = Signals::listen()?;
-    let demo = matches!(config.codex, Codex::Demo);
     let key = config.random_key.clone();
-    let app = App::build(config).await?;
-    let base = format!("http://{}/v1", app.address());
-    tracing::info!(address = %app.address(), generation = app.live().current().number(), "listening");
-    if let Some(address) = app.auth_address() {
-        tracing::info!(%address, "listening for edge proxies");
-    }
-    if demo {
-        tracing::warn!(
-            "the built-in demo answers, no Codex; install one: npm install -g @openai/codex"
-        );
-    }
-    if let Some(key) = key {
-        greet(&base, key.reveal());
+    let folder = config.policy_dir.clone();
+    let app = tokio::select! {
+        app = App::build(config, &signals.first) => app?,
+        () = signals.second.cancelled() => anyhow::bail!("ended at once by a second signal"),
+    };
+    if key.is_some() || std::io::stdout().is_terminal() {
+        print!("{}", Banner::of(&app, key.as_ref(), folder.as_deref()));
     }
     tokio::select! {
         served = app.serve(signals.first.cancelled_owned()) => served?,
@@ -165,14 +200,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Not through the log: this is for the person at the terminal, and holds a secret.
-fn greet(base: &str, key: &str) {
-    let body = r#"{"messages":[{"role":"user","content":"Hello!"}],"stream":true}"#;
-    println!("\nNo PROXY_API_KEY is set; for this run the key is {key}\nTry it:\n");
-    println!("  curl -N {base}/chat/completions -H 'Authorization: Bearer {key}' \\");
-    println!("    -H 'Content-Type: application/json' -d '{body}'\n");
 }
 
 /// SIGTERM and SIGINT: the first asks to stop, the second insists.

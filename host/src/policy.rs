@@ -1,18 +1,24 @@
 //! The decisions: WASI components prepared, frozen, swapped and asked. The only module that says wasmtime.
 
 mod bindings;
+mod cache;
 mod component;
 mod engine;
 mod fault;
+mod folder;
 mod freeze;
 mod generation;
+mod given;
 mod guest;
 mod inspect;
+mod last_good;
 mod live;
 mod manifest;
+mod notice;
 mod observer;
 mod prepare;
 mod recent;
+mod settings;
 mod source;
 mod trial;
 mod warm;
@@ -28,6 +34,7 @@ pub use fault::{Fault, FaultKind, Problem, Refusal, Refused};
 pub use generation::{Generation, SlotStatus};
 pub use guest::Limits;
 pub use live::{Live, Refusals};
+pub use notice::Notice;
 pub use observer::{Decision, Observer, Outcome};
 pub use source::{Defaults, Facts, Source};
 pub use watch::watch;

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 mod commands;
 #[path = "process/documents.rs"]
 mod documents;
+#[path = "process/folders.rs"]
+mod folders;
 
 const STREAM: &str = r#"{"messages":[{"role":"user","content":"{\"demo\":{\"deltas\":20,\"text\":\"x \",\"delay_ms\":20}}"}],"stream":true}"#;
 
@@ -74,6 +76,20 @@ impl Running {
         connection.write_all(head.as_bytes()).unwrap();
         connection.write_all(body.as_bytes()).unwrap();
         connection
+    }
+
+    /// The whole answer to a request from this machine.
+    fn get(&self, path: &str, key: Option<&str>) -> String {
+        let mut connection = TcpStream::connect(&self.address).unwrap();
+        let key = key.map(|key| format!("authorization: Bearer {key}\r\n"));
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\n{}connection: close\r\n\r\n",
+            key.unwrap_or_default()
+        );
+        connection.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     fn signal(&self, name: &str) {
@@ -145,7 +161,7 @@ fn the_first_policies_must_be_right() {
     ])
     .output()
     .unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(78));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
         said.contains("auth.json (auth policy)") && said.contains("keyz"),
@@ -158,18 +174,27 @@ fn without_a_key_one_is_made_and_shown_with_a_line_to_paste() {
     let mut child = gateway(&[("PORT", "0")]).spawn().unwrap();
     let mut shown = String::new();
     let mut output = BufReader::new(child.stdout.take().unwrap());
-    while !shown.contains("-d '{") {
+    while !shown.contains("codex-gateway config") {
         assert!(output.read_line(&mut shown).unwrap() > 0, "{shown}");
     }
     child.kill().unwrap();
     child.wait().unwrap();
     let key = shown
-        .split("the key is ")
+        .split("  key       ")
         .nth(1)
         .unwrap()
         .lines()
         .next()
         .unwrap();
+    for words in [
+        "serves http://127.0.0.1:",
+        "a built-in demo, no Codex",
+        "-d '{",
+    ] {
+        assert!(shown.contains(words), "`{words}` is missing in:\n{shown}");
+    }
+    let longest = shown.lines().map(|line| line.chars().count()).max();
+    assert!(longest < Some(120), "{shown}");
     assert!(key.starts_with("sk-local-") && key.len() > 30, "{shown}");
     assert!(shown.contains(&format!("Authorization: Bearer {key}")));
     let mut log = String::new();

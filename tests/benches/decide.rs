@@ -110,7 +110,7 @@ macro_rules! time {
 }
 
 async fn decisions(keys: usize) {
-    let engine = Engine::new().expect("the engine");
+    let engine = Engine::new(None).expect("the engine");
     let generation = live(&engine, settings(keys, 0)).await.current();
     let caller = generation
         .authenticate(request(0))
@@ -160,7 +160,7 @@ async fn decisions(keys: usize) {
 /// The first decisions of each new generation. The machine's caches are cold after a preparation, so the first one is
 /// compared with one that follows a preparation, too, but was not swapped.
 async fn swaps() {
-    let engine = Engine::new().expect("the engine");
+    let engine = Engine::new(None).expect("the engine");
     let served = live(&engine, settings(10, 0)).await;
     let (mut replace, mut swapped, mut kept) = (Vec::new(), [const { Vec::new() }; 3], Vec::new());
     for salt in 1..=SWAPS {
@@ -198,7 +198,7 @@ async fn beside_spinning_guests() {
     deploy(folder.path(), "auth.wasm", EVERY);
     let source = Source::new(Some(folder.path().to_owned()), Defaults::default());
     let candidates = source.read(&facts()).expect("a policy");
-    let engine = Engine::new().expect("the engine");
+    let engine = Engine::new(None).expect("the engine");
     let live = Arc::new(
         Live::start(engine, &candidates)
             .await

@@ -108,10 +108,11 @@ impl Setup {
     /// Starts it, whether or not its backend ever is ready.
     pub async fn launch(self) -> Gateway {
         let config = Config::read(&self.vars).expect("the configuration is right");
-        let app = App::build_with(config, engine())
+        let stop = CancellationToken::new();
+        let app = App::build_with(config, Some(engine()), &stop)
             .await
             .expect("the gateway starts");
-        let (live, backend, stop) = (app.live(), app.backend(), CancellationToken::new());
+        let (live, backend) = (app.live(), app.backend());
         let origin = format!("http://{}", app.address());
         let auth_origin = app
             .auth_address()
@@ -142,7 +143,7 @@ fn folder() -> TempDir {
 fn engine() -> Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE
-        .get_or_init(|| Engine::new().expect("the engine starts"))
+        .get_or_init(|| Engine::new(None).expect("the engine starts"))
         .clone()
 }
 

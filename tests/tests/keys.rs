@@ -110,7 +110,7 @@ async fn each_caller_uses_and_sees_what_the_documented_settings_allow_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_production_the_auth_policy_refuses_the_keys_that_the_gateway_refuses() {
-    let engine = Engine::new().unwrap();
+    let engine = Engine::new(None).unwrap();
     for key in PUBLISHED {
         let settings = json!({"keys": [{"id": "ann", "sha256": fingerprint(key.as_bytes())}]});
         let defaults = Defaults {

@@ -9,7 +9,7 @@ use codex_gateway_tests::guests::{EVERY, FORBIDDEN, deploy};
 
 fn engine() -> Engine {
     static ENGINE: std::sync::OnceLock<Engine> = std::sync::OnceLock::new();
-    ENGINE.get_or_init(|| Engine::new().unwrap()).clone()
+    ENGINE.get_or_init(|| Engine::new(None).unwrap()).clone()
 }
 
 /// A first generation from these files over the built-in policies.

@@ -1,6 +1,6 @@
 //! Swapping policies while requests run: nothing fails, nothing mixes, what runs ends under the rules it began with.
 
-use codex_gateway_tests::gateway::{QUICK, Setup, say, stream};
+use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say, stream};
 use codex_gateway_tests::guests::{EVERY, deploy};
 use codex_gateway_tests::sse::{Event, Events, finishes};
 use serde_json::{Value, json};
@@ -144,7 +144,7 @@ async fn a_refused_candidate_changes_nothing_and_shows_in_health_until_it_is_men
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_that_are_removed_bring_the_built_in_policy_back() {
+async fn a_file_that_vanishes_is_refused_unless_the_operator_says_so() {
     let gateway = Setup::demo().policy("auth.wasm", EVERY).start().await;
     let stranger = || {
         gateway
@@ -155,7 +155,22 @@ async fn files_that_are_removed_bring_the_built_in_policy_back() {
     };
     assert_eq!(stranger().await.unwrap().status(), 200);
     std::fs::remove_file(gateway.policies().join("auth.wasm")).unwrap();
+    let refused = |gateway: &Gateway| !gateway.live.refusals().is_empty();
+    gateway.until(refused, "refusal").await;
+    let problem = gateway.live.refusals()[0].to_string();
+    assert!(
+        problem.starts_with("auth.wasm (auth policy): it served and is gone"),
+        "{problem}"
+    );
+    assert_eq!(
+        stranger().await.unwrap().status(),
+        200,
+        "the last good one goes on"
+    );
+    let said = b"[auth]\nbuilt_in = true\n";
+    deploy(gateway.policies(), "policies.toml", said);
     gateway.generation(2).await;
     assert_eq!(stranger().await.unwrap().status(), 401);
+    assert!(gateway.live.refusals().is_empty());
     gateway.stop().await;
 }

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::{Shared, client};
+use crate::policy::Slot;
 
 fn answer(status: StatusCode, body: Value) -> Response {
     (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
@@ -51,8 +52,14 @@ pub(super) async fn health(State(shared): State<Shared>, parts: Parts) -> Respon
         .into_iter()
         .map(|refusal| {
             let problem = detail(&parts, &refusal.problem.to_string());
-            json!({"file": refusal.file, "slot": refusal.slot.name(), "problem": problem})
+            json!({"file": refusal.file, "slot": refusal.slot.map(Slot::name), "problem": problem})
         })
+        .collect();
+    let warnings: Vec<Value> = shared
+        .live
+        .notices()
+        .into_iter()
+        .map(|notice| json!({"file": notice.file, "what": detail(&parts, &notice.what)}))
         .collect();
     let body = json!({
         "ok": is_ready(&shared) && refused.is_empty(),
@@ -62,6 +69,7 @@ pub(super) async fn health(State(shared): State<Shared>, parts: Parts) -> Respon
         "generation": generation.number(),
         "policies": generation.slots(),
         "refused": refused,
+        "warnings": warnings,
     });
     answer(StatusCode::OK, body)
 }
@@ -77,6 +85,14 @@ pub(super) async fn ready(State(shared): State<Shared>, parts: Parts) -> Respons
     answer(
         status,
         json!({"ok": ready, "draining": shared.draining.is_cancelled(), "backend": backend(&shared, &parts)}),
+    )
+}
+
+/// Readiness and health of a gateway that starts: what it is at.
+pub(super) fn starting(status: StatusCode, stage: &str) -> Response {
+    answer(
+        status,
+        json!({"ok": false, "draining": false, "starting": stage}),
     )
 }
 

@@ -42,7 +42,8 @@ variables! {
     PROXY_ENABLE_CORS, "true", "Whether web pages may call at all; see [From a web page](clients.md#from-a-web-page).";
     PROXY_CORS_ALLOWED_ORIGINS, "*", "Whose pages: `*` for all (without cookies), or origins as `https://app.example,app://obsidian.md`, comma-separated; `http://localhost` is all its ports.";
     POLICY_DIR, "none", "A folder whose `auth.wasm`, `auth.json`, … override the built-in policies, slot by slot, while the gateway runs.";
-    PROXY_STATE_DIR, "none", "A folder where rate limits are remembered between two runs.";
+    PROXY_STATE_DIR, "none", "A folder where rate limits and the last good policies are remembered between two runs.";
+    PROXY_CACHE_DIR, "`cache` in PROXY_STATE_DIR, else `~/.cache/codex-gateway`", "A folder where compiled policies are kept, so that a start does not compile them again; made if it is not there, for the gateway's user alone. `none`: nowhere.";
     CODEX_BIN, "codex", "The Codex program: a path, or a name looked up in PATH.";
     CODEX_BACKEND, "auto", "How to speak to Codex: `auto` as the program offers, `app-server`, `proto` (CLIs up to 0.42: text only), or `demo`, the built-in script.";
     CODEX_MODE, "chat", "`chat`: Codex is a plain chat model with the client's tools only. `agent`: it keeps its own tools and works in a folder (see [Agent mode](agents.md)).";

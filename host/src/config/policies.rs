@@ -1,10 +1,10 @@
 //! Reads where policies come from, and the settings variables stand for where a slot has no settings file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::env::Variable;
+use super::env::{Variable, Vars};
 use super::read::Reader;
 use super::{Environment, env, key};
 use crate::policy::{self, Slot};
@@ -21,9 +21,14 @@ pub(super) struct Policies {
     pub(super) random_key: Option<Secret>,
 }
 
-pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> Policies {
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    environment: Environment,
+    state_dir: Option<&Path>,
+) -> Policies {
     let dir = reader.folder(env::POLICY_DIR);
-    let source = policy::Source::new(dir.clone(), policy::Defaults::default());
+    let source =
+        policy::Source::new(dir.clone(), policy::Defaults::default()).remembering(state_dir);
     let (component, settings) = source.overridden(Slot::Auth);
     let has_auth = component || settings;
     let key = reader.text(env::PROXY_API_KEY).map(Secret::new);
@@ -49,6 +54,38 @@ pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> Policie
         defaults,
         random_key,
     }
+}
+
+/// Where compiled policies are kept.
+pub(super) fn cache_dir(
+    reader: &mut Reader<'_>,
+    vars: &dyn Vars,
+    state_dir: Option<&Path>,
+) -> Option<PathBuf> {
+    match reader.text(env::PROXY_CACHE_DIR) {
+        Some(word) if word == "none" => None,
+        Some(path) => {
+            let path = PathBuf::from(path);
+            if path.exists() && !path.is_dir() {
+                let found = format!("`{}`, which is a file", path.display());
+                reader.note(env::PROXY_CACHE_DIR, "a folder, or `none`", found);
+            }
+            Some(std::path::absolute(&path).unwrap_or(path))
+        }
+        None => default_cache_dir(vars, state_dir),
+    }
+}
+
+/// As the XDG Base Directory Specification says: a variable that is no absolute path does not count.
+fn default_cache_dir(vars: &dyn Vars, state_dir: Option<&Path>) -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        let path = PathBuf::from(vars.get(name)?);
+        path.is_absolute().then_some(path)
+    };
+    state_dir.map(|folder| folder.join("cache")).or_else(|| {
+        let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+        Some(caches?.join("codex-gateway"))
+    })
 }
 
 /// The variables that stand for a slot's settings, as long as it has no settings file.

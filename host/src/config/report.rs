@@ -72,6 +72,10 @@ impl Config {
             (Codex::Demo, name) if name == env::CODEX_BIN.name => {
                 derived("none: the built-in demo answers".to_owned())
             }
+            (_, name) if name == env::PROXY_CACHE_DIR.name && origin == Origin::Default => {
+                let folder = self.cache_dir.as_deref();
+                derived(folder.map_or("none".to_owned(), |folder| folder.display().to_string()))
+            }
             (_, name) if name == env::PROXY_API_KEY.name && origin == Origin::Default => {
                 match self.random_key {
                     Some(_) => None,

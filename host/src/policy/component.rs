@@ -50,6 +50,16 @@ pub struct Options {
     pub limits: Limits,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            instances: Instances::Frozen,
+            credential: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
 /// What is to be prepared for one slot.
 #[derive(Debug, Clone)]
 pub struct Candidate {
@@ -85,7 +95,7 @@ impl Candidate {
         };
         Refusal {
             file: file.clone(),
-            slot: self.slot,
+            slot: Some(self.slot),
             problem,
         }
     }

@@ -1,6 +1,7 @@
 //! The two wasmtime engines (one serves decisions, one runs `configure` before freezing) and their clock.
 
 use std::any::Any;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
@@ -8,8 +9,11 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+use wasmtime::{
+    Cache, Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+};
 
+use super::cache;
 use super::guest::Guest;
 use super::recent::Recent;
 
@@ -31,6 +35,8 @@ pub struct Engine {
     pub(super) policies: Arc<Recent<Arc<dyn Any + Send + Sync>>>,
     /// Compiled for freezing; by the digest of the component alone.
     pub(super) instrumented: Arc<Recent<Component>>,
+    /// Compiled as they are, for warm instances; by the digest of the component alone.
+    pub(super) compiled: Arc<Recent<Component>>,
 }
 
 /// What a prepared policy needs to run.
@@ -47,17 +53,19 @@ struct Inner {
 }
 
 impl Engine {
-    /// Builds both engines and starts the clock's thread.
+    /// Builds both engines and starts the clock's thread. Components that were compiled before are found again in the
+    /// cache folder; one that cannot be used is warned of.
     ///
     /// # Errors
     /// If the machine has not enough address space even for the small configuration.
-    pub fn new() -> Result<Self, wasmtime::Error> {
-        let serving = wasmtime::Engine::new(&serving_config(false)).or_else(|error| {
+    pub fn new(cache_folder: Option<&Path>) -> Result<Self, wasmtime::Error> {
+        let cache = cache_folder.and_then(open_cache);
+        let serving = wasmtime::Engine::new(&serving_config(false, &cache)).or_else(|error| {
             tracing::warn!(%error, "little address space: policies run with small memory reservations");
-            wasmtime::Engine::new(&serving_config(true))
+            wasmtime::Engine::new(&serving_config(true, &cache))
         })?;
         let mut config = Config::new();
-        base(&mut config).cranelift_opt_level(OptLevel::None);
+        base(&mut config, &cache).cranelift_opt_level(OptLevel::None);
         let freezing = wasmtime::Engine::new(&config)?;
         let clock = Arc::new(Clock::default());
         clock.start(&serving, &freezing);
@@ -73,6 +81,7 @@ impl Engine {
             runtime,
             policies: Arc::default(),
             instrumented: Arc::default(),
+            compiled: Arc::default(),
         })
     }
 }
@@ -106,11 +115,23 @@ impl Runtime {
     }
 }
 
-fn base(config: &mut Config) -> &mut Config {
-    config.epoch_interruption(true).concurrency_support(false)
+fn open_cache(folder: &Path) -> Option<Cache> {
+    let opened = cache::open(folder);
+    if let Err(problem) = &opened {
+        let folder = folder.display();
+        tracing::warn!(%folder, %problem, "no compile cache: policies are compiled anew at every start");
+    }
+    opened.ok()
 }
 
-fn serving_config(small: bool) -> Config {
+fn base<'a>(config: &'a mut Config, cache: &Option<Cache>) -> &'a mut Config {
+    config
+        .epoch_interruption(true)
+        .concurrency_support(false)
+        .cache(cache.clone())
+}
+
+fn serving_config(small: bool, cache: &Option<Cache>) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     // Where the kernel can tell which pages were touched, resetting a slot costs what was used of it;
     // elsewhere a large resident part would be copied on every decision.
@@ -133,7 +154,7 @@ fn serving_config(small: bool) -> Config {
         .linear_memory_keep_resident(resident)
         .table_keep_resident(64 << 10);
     let mut config = Config::new();
-    base(&mut config).memory_init_cow(true);
+    base(&mut config, cache).memory_init_cow(true);
     if small {
         config
             .memory_reservation(MAX_MEMORY as u64)

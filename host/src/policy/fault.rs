@@ -8,12 +8,12 @@ use super::guest::Guest;
 
 /// Why a candidate may not serve. Shown to the operator in the log and in `/healthz`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{file} ({slot} policy): {problem}")]
+#[error("{file}{}: {problem}", .slot.map(|slot| format!(" ({slot} policy)")).unwrap_or_default())]
 pub struct Refusal {
     /// The file's name, or what stands in for it.
     pub file: String,
-    /// The slot it was meant for.
-    pub slot: Slot,
+    /// The slot it was meant for, if it is about one.
+    pub slot: Option<Slot>,
     /// What was expected, and what was found.
     pub problem: Problem,
 }
@@ -69,8 +69,17 @@ pub enum Problem {
     #[error("a fault in the trial call: {0}")]
     Trial(String),
     /// `policies.toml` is wrong.
-    #[error("expected {0}")]
+    #[error("{0}")]
     Manifest(String),
+    /// A file that served is gone.
+    #[error(
+        "it served and is gone (a volume that is not mounted?): put it back or, if it shall serve no more, write \
+         `built_in = true` under `[{0}]` in policies.toml"
+    )]
+    Vanished(Slot),
+    /// A component, and `built_in = true`.
+    #[error("there is a component, and policies.toml says `built_in = true`: remove one of them")]
+    NotBuiltIn,
     /// A defect of ours.
     #[error("internal error while preparing: {0}")]
     Internal(String),

@@ -7,6 +7,7 @@ use super::Slot;
 use super::bindings::{Caller, Request, forward_auth, model, rate_limit, tool_stop};
 use super::component::{About, Policy};
 use super::fault::{Fault, FaultKind, Refused};
+use super::given::Files;
 use super::observer::{Decision, Failure, Observer, Outcome};
 use super::trial::{Auth, Model, RateLimit, ToolStop, World};
 
@@ -260,25 +261,46 @@ impl Generation {
 }
 
 impl Generation {
-    /// Logs what serves from now on, where it differs from before.
+    /// Logs what serves from now on, where it differs from before. The built-in policies are worth no line each.
     pub(super) fn announce(&self, before: Option<&Self>) {
-        for (slot, status) in Slot::ALL.into_iter().zip(self.slots()) {
-            if before.is_some_and(|before| before.digest(slot) == self.digest(slot)) {
-                continue;
-            }
-            let about = status.about;
-            tracing::info!(
-                generation = self.number,
-                slot = slot.name(),
-                policy = %about.name,
-                version = %about.version,
-                file = %about.file,
-                settings = %about.settings,
-                instances = about.instances.name(),
-                warm_because = about.warm_because.as_deref(),
-                "policy serves"
-            );
+        let files = self.files();
+        if before.is_none() {
+            let names = files
+                .iter()
+                .flat_map(|files| [&files.component, &files.settings]);
+            let names: Vec<_> = names.flatten().map(String::as_str).collect();
+            let files = (!names.is_empty()).then(|| names.join(", "));
+            tracing::info!(generation = self.number, files, "policies serve");
         }
+        for (slot, status) in Slot::ALL.into_iter().zip(self.slots()) {
+            let is_new = match before {
+                Some(before) => before.digest(slot) != self.digest(slot),
+                None => files[slot as usize] != Files::default(),
+            };
+            if is_new {
+                self.announce_slot(slot, &status.about);
+            }
+        }
+    }
+
+    fn announce_slot(&self, slot: Slot, about: &About) {
+        tracing::info!(
+            generation = self.number,
+            slot = slot.name(),
+            policy = %about.name,
+            version = %about.version,
+            file = %about.file,
+            settings = %about.settings,
+            instances = about.instances.name(),
+            warm_because = about.warm_because.as_deref(),
+            "policy serves"
+        );
+    }
+
+    /// The operator's files it was made of.
+    pub(super) fn files(&self) -> [Files; 4] {
+        self.slots()
+            .map(|SlotStatus { about, .. }| Files::named(&about.file, &about.settings))
     }
 
     pub(super) fn digest(&self, slot: Slot) -> [u8; 32] {

@@ -8,6 +8,9 @@ use super::component::{Candidate, Policy};
 use super::engine::Engine;
 use super::fault::Refusal;
 use super::generation::Generation;
+use super::given::Given;
+use super::notice::Notice;
+use super::source::{Facts, Source};
 use super::trial::World;
 
 /// All that is wrong with a set of candidates.
@@ -22,6 +25,7 @@ pub struct Live {
     /// Held while a replacement is prepared: each builds on what serves then.
     replacing: tokio::sync::Mutex<()>,
     refusals: Mutex<Vec<Refusal>>,
+    notices: Mutex<Vec<Notice>>,
 }
 
 impl Live {
@@ -37,7 +41,62 @@ impl Live {
             current: ArcSwap::from_pointee(generation),
             replacing: tokio::sync::Mutex::default(),
             refusals: Mutex::default(),
+            notices: Mutex::default(),
         })
+    }
+
+    /// Prepares what lies in the folder, and throws it away.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub async fn check(
+        engine: Engine,
+        source: &Source,
+        facts: &Facts,
+    ) -> Result<Vec<Notice>, Refusals> {
+        let offer = source.offer(facts, &source.before().unwrap_or_default())?;
+        prepare(&engine, &offer.candidates, None).await?;
+        Ok(offer.notices)
+    }
+
+    /// Prepares the first generation: of what lies in the folder or, where that is refused, of what served last. A
+    /// gateway that went on while somebody broke the folder must not fail at its next start.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the folder, if nothing served before.
+    pub async fn resume(engine: Engine, source: &Source, facts: &Facts) -> Result<Self, Refusals> {
+        let before = source.before().unwrap_or_default();
+        let refusals = match source.offer(facts, &before) {
+            Ok(offer) => match Self::start(engine.clone(), &offer.candidates).await {
+                Ok(live) => {
+                    live.notice(offer.notices);
+                    keep(source, offer.given).await;
+                    return Ok(live);
+                }
+                Err(refusals) => refusals,
+            },
+            Err(refusals) => refusals,
+        };
+        let last_good = match source.last_good(facts) {
+            Some(Ok(offer)) => Self::start(engine, &offer.candidates)
+                .await
+                .map_err(|refusals| refusals.to_string()),
+            Some(Err(problem)) => Err(problem),
+            None => return Err(refusals),
+        };
+        match last_good {
+            Ok(live) => {
+                for refusal in &refusals.0 {
+                    tracing::error!("policy refused, the last good ones serve: {refusal}");
+                }
+                live.note(refusals.0);
+                Ok(live)
+            }
+            Err(problem) => {
+                tracing::error!(%problem, "the last good policies cannot serve either");
+                Err(refusals)
+            }
+        }
     }
 
     /// Pins the generation for one request.
@@ -73,12 +132,40 @@ impl Live {
             .clone()
     }
 
+    /// What is not wrong with the files that serve, but hardly meant.
+    #[must_use]
+    pub fn notices(&self) -> Vec<Notice> {
+        self.notices
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Logs notices that are news, and keeps them for health.
+    pub(super) fn notice(&self, notices: Vec<Notice>) {
+        let mut noted = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        for notice in notices.iter().filter(|notice| !noted.contains(notice)) {
+            tracing::warn!("{notice}");
+        }
+        *noted = notices;
+    }
+
     /// Notes what is wrong with the candidates, for health. Answers whether that is news.
     pub(super) fn note(&self, refusals: Vec<Refusal>) -> bool {
         let mut noted = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         let news = *noted != refusals;
         *noted = refusals;
         news
+    }
+}
+
+/// Remembers what serves, so that the next start has something to fall back on. A state folder that cannot be written
+/// is no reason not to serve.
+pub(super) async fn keep(source: &Source, given: [Given; 4]) {
+    let source = source.clone();
+    let kept = tokio::task::spawn_blocking(move || source.keep(&given)).await;
+    if let Err(error) = kept.map_err(std::io::Error::other).flatten() {
+        tracing::warn!(%error, "what serves cannot be remembered: a start whose policy folder is refused would fail");
     }
 }
 

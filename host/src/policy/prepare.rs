@@ -10,6 +10,7 @@ use super::component::{About, Candidate, Instances};
 use super::engine::Engine;
 use super::fault::{FaultKind, Problem};
 use super::guest::{Guest, Limits};
+use super::recent::Recent;
 use super::trial::World;
 use super::{freeze, inspect};
 
@@ -91,7 +92,11 @@ impl Preparation<'_> {
             // Not valid at all, or valid but with something wizer does not know: compiling tells which.
             Err(error) => return self.as_it_is(Some(format!("{error:#}"))),
         };
-        let component = self.compile_instrumented(&instrumented.wasm)?;
+        let component = self.compile(
+            &self.engine.instrumented,
+            self.engine.runtime.freezing(),
+            &instrumented.wasm,
+        )?;
         inspect::exports_and_imports(&component, self.candidate.slot)?;
         let (mut store, instance) = self.run_configure(&component).await?;
         if store.data().holds_resources() {
@@ -109,8 +114,11 @@ impl Preparation<'_> {
     }
 
     fn as_it_is(&self, warm_because: Option<String>) -> Result<Configured, Problem> {
-        let component = Component::new(self.engine.runtime.serving(), &self.candidate.wasm);
-        let component = component.map_err(|error| Problem::Invalid(format!("{error:#}")))?;
+        let component = self.compile(
+            &self.engine.compiled,
+            self.engine.runtime.serving(),
+            &self.candidate.wasm,
+        )?;
         inspect::exports_and_imports(&component, self.candidate.slot)?;
         Ok(Configured {
             component,
@@ -119,14 +127,20 @@ impl Preparation<'_> {
         })
     }
 
-    fn compile_instrumented(&self, wasm: &[u8]) -> Result<Component, Problem> {
+    /// Compiles what depends on the component alone, unless it was compiled lately: new settings cost no compiling.
+    fn compile(
+        &self,
+        recent: &Recent<Component>,
+        engine: &wasmtime::Engine,
+        wasm: &[u8],
+    ) -> Result<Component, Problem> {
         let digest = Sha256::digest(&self.candidate.wasm).into();
-        if let Some(component) = self.engine.instrumented.get(digest) {
+        if let Some(component) = recent.get(digest) {
             return Ok(component);
         }
-        let component = Component::new(self.engine.runtime.freezing(), wasm);
+        let component = Component::new(engine, wasm);
         let component = component.map_err(|error| Problem::Invalid(format!("{error:#}")))?;
-        self.engine.instrumented.put(digest, component.clone());
+        recent.put(digest, component.clone());
         Ok(component)
     }
 
@@ -258,6 +272,6 @@ fn is_type_error(error: &wasmtime::Error) -> bool {
     })
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

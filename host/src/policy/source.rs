@@ -3,7 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -11,11 +10,12 @@ use serde_json::{Map, Value};
 use super::Slot;
 use super::component::Candidate;
 use super::fault::{Problem, Refusal};
+use super::folder::{Folder, Signature};
+use super::given::{BUILT_IN, ENVIRONMENT, Files, Given, Named};
+use super::last_good::LastGood;
 use super::live::Refusals;
-use super::manifest::{Entry, MANIFEST, Manifest};
-
-/// No policy is larger (JavaScript and Python ones have some ten million bytes).
-const MAX_FILE: u64 = 64 << 20;
+use super::notice::{self, Notice};
+use super::settings::object;
 
 /// What only the host knows; it becomes the settings' `host` member.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -46,51 +46,59 @@ pub struct Defaults {
 /// The built-in components, the environment's settings, and the folder over both.
 #[derive(Debug, Clone)]
 pub struct Source {
-    folder: Option<PathBuf>,
+    folder: Folder,
     defaults: Defaults,
+    last_good: Option<LastGood>,
 }
 
-/// What the folder looks like from outside; equal as long as nothing in it was touched.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Signature(Vec<(PathBuf, Option<File>)>);
-
-/// What is known of a file without reading it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct File {
-    length: u64,
-    modified: Option<SystemTime>,
-    /// Its number, and when its owner or its permissions changed last, where there are such.
-    node: (u64, i64, i64),
+/// What may serve next: the operator's files, and the candidates they make.
+#[derive(Debug, Clone)]
+pub(super) struct Offer {
+    pub(super) given: [Given; 4],
+    pub(super) candidates: [Candidate; 4],
+    pub(super) notices: Vec<Notice>,
 }
 
 impl Source {
     /// `folder` is the operator's, if any.
     #[must_use]
     pub fn new(folder: Option<PathBuf>, defaults: Defaults) -> Self {
-        Self { folder, defaults }
+        Self {
+            folder: Folder(folder),
+            defaults,
+            last_good: None,
+        }
+    }
+
+    /// Remembers what served last in the gateway's state folder, if there is one.
+    #[must_use]
+    pub fn remembering(self, state: Option<&Path>) -> Self {
+        let last_good = |folder: &PathBuf| Some(LastGood::new(state?, folder));
+        Self {
+            last_good: self.folder.0.as_ref().and_then(last_good),
+            ..self
+        }
     }
 
     /// The operator's folder.
     #[must_use]
     pub fn folder(&self) -> Option<&Path> {
-        self.folder.as_deref()
+        self.folder.0.as_deref()
     }
 
-    /// Whether a slot has a component in the folder, and whether it has settings there; neither if that cannot be known.
+    /// Whether a slot has a component in the folder, and whether it has settings there; neither if that cannot be
+    /// known. What served last counts, too: if it vanished, it goes on.
     #[must_use]
     pub fn overridden(&self, slot: Slot) -> (bool, bool) {
-        let mut manifest = Manifest::read(self.folder.as_deref()).unwrap_or_default();
-        let Entry {
-            component,
-            settings,
-            ..
-        } = manifest.take(slot);
-        let is_there = |named: Option<String>, extension: &str| {
-            let name = named.unwrap_or_else(|| format!("{slot}.{extension}"));
-            let folder = self.folder.as_deref();
-            folder.is_some_and(|folder| folder.join(name).exists())
-        };
-        (is_there(component, "wasm"), is_there(settings, "json"))
+        let (component, settings) = self.folder.has(slot);
+        let before = self.before().map(|files| files[slot as usize].clone());
+        let before = before
+            .filter(|_| !self.folder.may_lack(slot))
+            .unwrap_or_default();
+        (
+            component || before.component.is_some(),
+            settings || before.settings.is_some(),
+        )
     }
 
     /// Reads everything there is to prepare.
@@ -98,74 +106,111 @@ impl Source {
     /// # Errors
     /// All files that cannot be read or make no sense.
     pub fn read(&self, facts: &Facts) -> Result<[Candidate; 4], Refusals> {
-        let mut manifest =
-            Manifest::read(self.folder.as_deref()).map_err(|refusal| Refusals(vec![refusal]))?;
-        let [auth, model, rate_limit, tool_stop] =
-            Slot::ALL.map(|slot| self.candidate(slot, manifest.take(slot), facts));
-        match (auth, model, rate_limit, tool_stop) {
-            (Ok(auth), Ok(model), Ok(rate_limit), Ok(tool_stop)) => {
-                Ok([auth, model, rate_limit, tool_stop])
-            }
-            (auth, model, rate_limit, tool_stop) => Err(Refusals(
-                [auth.err(), model.err(), rate_limit.err(), tool_stop.err()]
-                    .into_iter()
-                    .flatten()
-                    .collect(),
-            )),
+        Ok(self.offer(facts, &Default::default())?.candidates)
+    }
+
+    /// As [`Source::read`], after these files served.
+    ///
+    /// # Errors
+    /// As [`Source::read`], and the files that vanished.
+    pub(super) fn offer(&self, facts: &Facts, before: &[Files; 4]) -> Result<Offer, Refusals> {
+        let given = self.folder.read()?;
+        let vanished: Vec<Refusal> = Slot::ALL
+            .into_iter()
+            .zip(before)
+            .zip(&given)
+            .flat_map(|((slot, before), given)| before.vanished(slot, given))
+            .collect();
+        match vanished.is_empty() {
+            true => self.candidates(given, facts),
+            false => Err(Refusals(vanished)),
         }
     }
 
-    /// Looks at the folder without reading its files. A folder that cannot be looked at has no signature of its own:
-    /// reading it then says why.
-    pub(super) fn signature(&self) -> Signature {
-        self.folder
-            .as_deref()
-            .and_then(|folder| signature(folder).ok())
-            .unwrap_or_default()
+    /// The files that served last, as far as is known.
+    pub(super) fn before(&self) -> Option<[Files; 4]> {
+        self.last_good.as_ref()?.files()
     }
 
-    fn candidate(&self, slot: Slot, entry: Entry, facts: &Facts) -> Result<Candidate, Refusal> {
-        let options = entry.options().map_err(|problem| Refusal {
-            file: MANIFEST.to_owned(),
-            slot,
-            problem,
-        })?;
-        let (file, wasm) = match self.file(slot, entry.component, "wasm")? {
-            Some((file, bytes)) => (file, Arc::from(bytes)),
-            None => ("built-in".to_owned(), Arc::from(builtin(slot))),
-        };
-        let (settings_file, mut settings) = match self.file(slot, entry.settings, "json")? {
-            Some((file, bytes)) => {
-                let settings = object(&bytes).map_err(|problem| Refusal {
-                    file: file.clone(),
-                    slot,
-                    problem,
-                })?;
-                (file, settings)
+    /// What served last.
+    pub(super) fn last_good(&self, facts: &Facts) -> Option<Result<Offer, String>> {
+        let given = self.last_good.as_ref()?.read();
+        let offer = |given| self.candidates(given, facts);
+        match given {
+            Ok(given) => given.map(|given| offer(given).map_err(|refusals| refusals.to_string())),
+            Err(error) => Some(Err(error.to_string())),
+        }
+    }
+
+    /// Remembers what serves now, for the next start.
+    ///
+    /// # Errors
+    /// If the state folder cannot be written.
+    pub(super) fn keep(&self, given: &[Given; 4]) -> io::Result<()> {
+        match &self.last_good {
+            Some(last_good) => last_good.keep(given),
+            None => Ok(()),
+        }
+    }
+
+    /// Looks at the folder without reading its files.
+    pub(super) fn signature(&self) -> Signature {
+        self.folder.signature()
+    }
+
+    fn candidates(&self, given: [Given; 4], facts: &Facts) -> Result<Offer, Refusals> {
+        let mut refusals = Vec::new();
+        let candidates = Slot::ALL.map(|slot| {
+            let candidate = self.candidate(slot, &given[slot as usize], facts);
+            candidate.map_err(|refusal| refusals.push(refusal)).ok()
+        });
+        match candidates {
+            [Some(auth), Some(model), Some(rate_limit), Some(tool_stop)] => {
+                let candidates = [auth, model, rate_limit, tool_stop];
+                let files = given.each_ref().map(Given::files);
+                let names = self.folder.names();
+                let notices = notice::find(&names, &files, &candidates, facts);
+                Ok(Offer {
+                    given,
+                    candidates,
+                    notices,
+                })
             }
+            _ => Err(Refusals(refusals)),
+        }
+    }
+
+    fn candidate(&self, slot: Slot, given: &Given, facts: &Facts) -> Result<Candidate, Refusal> {
+        let (file, wasm) = match &given.component {
+            Some(Named { name, bytes }) => (name.clone(), Arc::clone(bytes)),
+            None => (BUILT_IN.to_owned(), Arc::from(builtin(slot))),
+        };
+        let (settings_file, settings) = match &given.settings {
+            Some(Named { name, bytes }) => (name.clone(), object(bytes)),
             None => (
-                "environment".to_owned(),
-                self.default_settings(slot).clone(),
+                ENVIRONMENT.to_owned(),
+                Ok(self.default_settings(slot).clone()),
             ),
         };
+        let refuse = |problem| Refusal {
+            file: settings_file.clone(),
+            slot: Some(slot),
+            problem,
+        };
+        let mut settings = settings.map_err(refuse)?;
         let host = serde_json::to_value(facts).unwrap_or_default();
         if settings.insert("host".to_owned(), host).is_some() {
             let problem =
                 Problem::SettingsShape("a member `host`, which is the gateway's own".to_owned());
-            return Err(Refusal {
-                file: settings_file,
-                slot,
-                problem,
-            });
+            return Err(refuse(problem));
         }
-        let settings = Value::Object(settings).to_string();
         Ok(Candidate {
             slot,
             file,
             wasm,
+            settings: Value::Object(settings).to_string(),
             settings_file,
-            settings,
-            options,
+            options: given.options,
         })
     }
 
@@ -177,94 +222,6 @@ impl Source {
             Slot::ToolStop => &self.defaults.tool_stop,
         }
     }
-
-    /// Reads a slot's file. One that is named in the manifest must be there; one with the usual name may be absent.
-    fn file(
-        &self,
-        slot: Slot,
-        named: Option<String>,
-        extension: &str,
-    ) -> Result<Option<(String, Vec<u8>)>, Refusal> {
-        let Some(folder) = &self.folder else {
-            return Ok(None);
-        };
-        let must_exist = named.is_some();
-        let name = named.unwrap_or_else(|| format!("{slot}.{extension}"));
-        let refuse = |problem| Refusal {
-            file: name.clone(),
-            slot,
-            problem,
-        };
-        if name.contains(['/', '\\']) {
-            return Err(refuse(Problem::Manifest(
-                "the name of a file in this folder, found a path".to_owned(),
-            )));
-        }
-        let path = folder.join(&name);
-        match std::fs::metadata(&path) {
-            Ok(found) if found.len() > MAX_FILE => {
-                return Err(refuse(Problem::Unreadable(format!(
-                    "larger than {} MiB",
-                    MAX_FILE >> 20
-                ))));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => {
-                return Ok(None);
-            }
-            _ => {}
-        }
-        match std::fs::read(&path) {
-            Ok(bytes) => Ok(Some((name, bytes))),
-            Err(error) => Err(refuse(Problem::Unreadable(error.to_string()))),
-        }
-    }
-}
-
-fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
-    match serde_json::from_slice(bytes) {
-        Ok(Value::Object(settings)) => Ok(settings),
-        Ok(other) => Err(Problem::SettingsShape(
-            match other {
-                Value::Array(_) => "a list",
-                Value::String(_) => "a string",
-                Value::Null => "null",
-                _ => "a single value",
-            }
-            .to_owned(),
-        )),
-        Err(error) => Err(Problem::SettingsShape(format!(
-            "text that is not JSON: {error}"
-        ))),
-    }
-}
-
-#[cfg(unix)]
-fn node(metadata: &std::fs::Metadata) -> (u64, i64, i64) {
-    use std::os::unix::fs::MetadataExt;
-    (metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
-}
-
-#[cfg(not(unix))]
-fn node(_: &std::fs::Metadata) -> (u64, i64, i64) {
-    (0, 0, 0)
-}
-
-fn signature(folder: &Path) -> io::Result<Signature> {
-    // The real folder is part of it: a symbolic link may be pointed elsewhere.
-    let folder = folder.canonicalize()?;
-    let mut entries = vec![(folder.clone(), None)];
-    for entry in std::fs::read_dir(&folder)? {
-        let path = entry?.path();
-        // Through symbolic links: what counts is the file that would be read.
-        let file = std::fs::metadata(&path).ok().map(|found| File {
-            length: found.len(),
-            modified: found.modified().ok(),
-            node: node(&found),
-        });
-        entries.push((path, file));
-    }
-    entries.sort();
-    Ok(Signature(entries))
 }
 
 fn builtin(slot: Slot) -> &'static [u8] {
@@ -327,7 +284,11 @@ mod tests {
             ("tool-stop.json", r#"{"host":{}}"#),
         ])
         .unwrap_err();
-        let slots: Vec<_> = refusals.0.iter().map(|refusal| refusal.slot).collect();
+        let slots: Vec<_> = refusals
+            .0
+            .iter()
+            .filter_map(|refusal| refusal.slot)
+            .collect();
         assert_eq!(slots, [Slot::Auth, Slot::Model, Slot::ToolStop]);
     }
 

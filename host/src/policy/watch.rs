@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::fault::Refusal;
+use super::folder::Signature;
 use super::generation::Generation;
-use super::live::{Live, Refusals};
-use super::source::{Facts, Signature, Source};
+use super::live::{self, Live, Refusals};
+use super::source::{Facts, Source};
 
 /// How often the folder is looked at. It is looked at rather than watched by the kernel: a symbolic link that is
 /// re-pointed, a bind mount and a network file system tell the kernel's watchers nothing.
@@ -72,13 +73,26 @@ async fn look_at(source: &Source) -> Option<Signature> {
 /// Reads and replaces. Answers false if the folder changed meanwhile, so that what was read may be half of two states.
 async fn load(live: &Live, source: &Source, facts: &Facts, seen: &Signature) -> bool {
     let (reader, facts) = (source.clone(), facts.clone());
-    let read = tokio::task::spawn_blocking(move || reader.read(&facts)).await;
+    let before = live.current();
+    let files = before.files();
+    let read = tokio::task::spawn_blocking(move || reader.offer(&facts, &files)).await;
     if look_at(source).await.as_ref() != Some(seen) {
         return false;
     }
-    let before = live.current();
     let result = match read {
-        Ok(Ok(candidates)) => live.replace(&candidates).await,
+        Ok(Ok(offer)) => {
+            let replaced = live.replace(&offer.candidates).await;
+            if replaced.is_ok() {
+                live.notice(offer.notices);
+            }
+            if replaced
+                .as_ref()
+                .is_ok_and(|number| *number != before.number())
+            {
+                live::keep(source, offer.given).await;
+            }
+            replaced
+        }
         Ok(Err(refusals)) => Err(refusals),
         Err(error) => {
             tracing::error!(%error, "reading the policy folder failed");

@@ -1,0 +1,174 @@
+//! The way in: alive from the first moment, while other requests wait until there is something that can answer them.
+
+use std::convert::Infallible;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::future::RouteFuture;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tower::Service;
+
+use super::health;
+use crate::openai::ApiError;
+
+/// How long a request waits for a gateway that starts. With compiled policies in the cache a start takes a fraction of a
+/// second; clients should rather hear of one that takes longer.
+const HELD: Duration = Duration::from_secs(10);
+
+/// What a start is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing is there yet.
+    Beginning,
+    /// The Codex program is asked what it is.
+    Codex,
+    /// Components are compiled and tried.
+    Policies,
+    /// The routes are there.
+    Serving,
+}
+
+impl Stage {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Beginning | Self::Serving => "starting",
+            Self::Codex => "looking for Codex",
+            Self::Policies => "preparing policies",
+        }
+    }
+}
+
+/// A service that becomes a router once there is one.
+#[derive(Debug, Clone)]
+pub struct Entrance(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    routes: OnceLock<Router>,
+    stage: watch::Sender<Stage>,
+}
+
+impl Default for Entrance {
+    fn default() -> Self {
+        Self(Arc::new(Inner {
+            routes: OnceLock::new(),
+            stage: watch::Sender::new(Stage::Beginning),
+        }))
+    }
+}
+
+impl Entrance {
+    /// Tells `/readyz` and `/healthz` what the start is at.
+    pub fn reach(&self, stage: Stage) {
+        self.0.stage.send_replace(stage);
+    }
+
+    /// Serves these routes from now on, waiting requests first. Only the first call counts.
+    pub fn open(&self, routes: Router) {
+        let _ = self.0.routes.set(routes);
+        self.reach(Stage::Serving);
+    }
+
+    async fn wait(self, request: Request) -> Response {
+        let stage = *self.0.stage.borrow();
+        match request.uri().path() {
+            "/livez" => return health::live().await,
+            "/healthz" => return health::starting(StatusCode::OK, stage.words()),
+            "/readyz" => return health::starting(StatusCode::SERVICE_UNAVAILABLE, stage.words()),
+            _ => {}
+        }
+        let mut stages = self.0.stage.subscribe();
+        let served = stages.wait_for(|stage| *stage == Stage::Serving);
+        let _ = timeout(HELD, served).await;
+        match self.0.routes.get() {
+            Some(routes) => match routes.clone().call(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            },
+            None => not_yet(),
+        }
+    }
+}
+
+impl Service<Request> for Entrance {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<RouteFuture<Infallible>, BoxFuture<'static, Result<Response, Infallible>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        match self.0.routes.get() {
+            Some(routes) => Either::Left(routes.clone().call(request)),
+            None => Either::Right(self.clone().wait(request).map(Ok).boxed()),
+        }
+    }
+}
+
+fn not_yet() -> Response {
+    let mut error = ApiError::new(
+        503,
+        "server_error",
+        "starting",
+        "The gateway is starting. Try again in a moment.",
+    );
+    error.retry_after_ms = Some(5_000);
+    error.into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+
+    use super::*;
+
+    async fn ask(entrance: &Entrance, path: &str) -> Response {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        entrance.clone().call(request).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn it_is_alive_and_not_ready_while_policies_are_prepared() {
+        let entrance = Entrance::default();
+        entrance.reach(Stage::Policies);
+        assert_eq!(ask(&entrance, "/livez").await.status(), 200);
+        assert_eq!(ask(&entrance, "/healthz").await.status(), 200);
+        let ready = ask(&entrance, "/readyz").await;
+        assert_eq!(ready.status(), 503);
+        let body = axum::body::to_bytes(ready.into_body(), 1_024)
+            .await
+            .unwrap();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert!(body.contains("preparing policies"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn a_request_waits_for_the_routes() {
+        let entrance = Entrance::default();
+        let opened = async {
+            tokio::task::yield_now().await;
+            entrance.open(Router::new().route("/v1/models", get(async || "served")));
+        };
+        let (answer, ()) = tokio::join!(ask(&entrance, "/v1/models"), opened);
+        assert_eq!(answer.status(), 200);
+        assert_eq!(ask(&entrance, "/v1/models").await.status(), 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_does_not_wait_for_ever() {
+        let answer = ask(&Entrance::default(), "/v1/models").await;
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.headers()["retry-after"], "5");
+    }
+}

@@ -1,0 +1,134 @@
+//! Settings files: a JSON object, read strictly, so that what an operator reads there is what holds.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::fault::Problem;
+
+/// Editors of some systems put it before a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Reads the text of a settings file.
+///
+/// # Errors
+/// If it is no JSON object, or one of its objects has a member twice.
+pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let found = match serde_json::from_slice(text) {
+        Ok(Unambiguous(Value::Object(settings))) => return Ok(settings),
+        Ok(Unambiguous(Value::Array(_))) => "a list".to_owned(),
+        Ok(Unambiguous(Value::String(_))) => "a string".to_owned(),
+        Ok(Unambiguous(Value::Null)) => "null".to_owned(),
+        Ok(Unambiguous(_)) => "a single value".to_owned(),
+        Err(error) if error.is_data() => error.to_string(),
+        Err(error) => format!("text that is not JSON: {error}"),
+    };
+    Err(Problem::SettingsShape(found))
+}
+
+/// JSON in which no object has a member twice: readers of JSON differ in which of the two they take.
+struct Unambiguous(Value);
+
+impl<'de> Deserialize<'de> for Unambiguous {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Reader).map(Self)
+    }
+}
+
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Unambiguous(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(list.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            let Unambiguous(value) = members.next_value()?;
+            if object.contains_key(&name) {
+                return Err(de::Error::custom(format_args!("the member `{name}` twice")));
+            }
+            object.insert(name, value);
+        }
+        Ok(object.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_order_mark_is_no_mistake() {
+        let read = object("\u{feff}{\"keys\": []}".as_bytes()).unwrap();
+        assert_eq!(Value::Object(read), serde_json::json!({"keys": []}));
+    }
+
+    #[test]
+    fn values_of_all_kinds_are_read_as_they_are_written() {
+        let text = r#"{"a": [1, -2, 0.5, "x\n", true, null], "b": {"a": {}}}"#;
+        let read = Value::Object(object(text.as_bytes()).unwrap());
+        assert_eq!(read, serde_json::from_str::<Value>(text).unwrap());
+    }
+
+    #[test]
+    fn a_member_that_is_there_twice_is_refused_wherever_it_is() {
+        for text in [
+            r#"{"keys": [], "keys": []}"#,
+            r#"{"rules": [{"limit": 5, "limit": 6}]}"#,
+        ] {
+            let refused = object(text.as_bytes()).unwrap_err().to_string();
+            assert!(refused.contains("twice at line 1"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_object_is_named() {
+        for (text, found) in [("[]", "a list"), ("3", "a single value"), ("{", "not JSON")] {
+            let refused = object(text.as_bytes()).unwrap_err().to_string();
+            assert!(refused.contains(found), "{refused}");
+        }
+    }
+}
