@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use banner::Banner;
 use clap::{Parser, Subcommand};
 use codex_gateway::app::{self, App, StartError};
-use codex_gateway::config::{Config, DotEnv, Problem, Warning};
+use codex_gateway::config::{Codex, Config, DotEnv, Problem, Warning};
 use codex_gateway::secret::{Secret, fingerprint};
 use codex_gateway::telemetry;
 use tokio::runtime::{Builder, Runtime};
@@ -185,6 +185,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tracing::warn!("{name}: {what}");
     }
     let signals = Signals::listen()?;
+    if matches!(config.codex, Codex::Demo) {
+        tracing::warn!(
+            "the built-in demo answers, no Codex; install one: npm install -g @openai/codex"
+        );
+    }
     let key = config.random_key.clone();
     let folder = config.policy_dir.clone();
     let app = tokio::select! {

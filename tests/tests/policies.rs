@@ -272,7 +272,7 @@ async fn a_replacement_keeps_what_did_not_change_and_a_refusal_changes_nothing()
             .iter()
             .map(|refusal| refusal.slot)
             .collect::<Vec<_>>(),
-        [Slot::Auth, Slot::Model]
+        [Some(Slot::Auth), Some(Slot::Model)]
     );
     assert_eq!(live.current().number(), held.number());
 }
