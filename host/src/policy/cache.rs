@@ -12,18 +12,23 @@ const MAX_BYTES: u64 = 1 << 30;
 /// Files that are kept: some 8 a generation.
 const MAX_FILES: u64 = 4_096;
 
+/// A folder in the folder, for us alone: frozen settings are in compiled components.
+const OURS: &str = "compiled";
+
 /// Opens the folder, which is made if it is not there.
 ///
 /// # Errors
 /// One line for the operator: the folder cannot be made or written, or others could put machine code into it, which the
 /// gateway would run.
 pub(super) fn open(folder: &Path) -> Result<Cache, String> {
-    make(folder).map_err(|error| error.to_string())?;
-    let folder = folder.canonicalize().map_err(|error| error.to_string())?;
-    only_ours(&folder)?;
+    let ours = folder.join(OURS);
+    make(&ours).map_err(|error| error.to_string())?;
+    let ours = ours.canonicalize().map_err(|error| error.to_string())?;
+    check(folder, 0o022)?;
+    check(&ours, 0o077)?;
     let mut config = CacheConfig::new();
     config
-        .with_directory(folder)
+        .with_directory(ours)
         .with_files_total_size_soft_limit(MAX_BYTES)
         .with_file_count_soft_limit(MAX_FILES)
         // Compressing better what is read often costs seconds of a core, for some kilobytes.
@@ -31,24 +36,22 @@ pub(super) fn open(folder: &Path) -> Result<Cache, String> {
     Cache::new(config).map_err(|error| format!("{error:#}"))
 }
 
-/// Frozen settings are in compiled components: nobody else may read them.
 fn make(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-fn only_ours(folder: &Path) -> Result<(), String> {
+/// The folder is the gateway's user's, and these permissions are nobody's.
+fn check(folder: &Path, nobodys: u32) -> Result<(), String> {
     let ours = tempfile::tempfile_in(folder)
         .and_then(|file| file.metadata())
         .map_err(|error| format!("it cannot be written: {error}"))?;
     let found = fs::metadata(folder).map_err(|error| error.to_string())?;
+    let (folder, mode) = (folder.display(), found.mode() & 0o777);
     if found.uid() != ours.uid() {
-        return Err("it belongs to another user".to_owned());
+        return Err(format!("{folder} belongs to another user"));
     }
-    if found.mode() & 0o077 != 0 {
-        return Err(format!(
-            "others may use it (mode {:o}): chmod 700",
-            found.mode() & 0o777
-        ));
+    if mode & nobodys != 0 {
+        return Err(format!("others may use {folder} (mode {mode:o}): chmod 700"));
     }
     Ok(())
 }
@@ -68,7 +71,16 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_others_may_use_is_refused() {
+    fn a_folder_that_others_may_read_has_one_that_they_may_not() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        open(folder.path()).unwrap();
+        let inner = fs::metadata(folder.path().join(OURS)).unwrap();
+        assert_eq!(inner.mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let refused = open(folder.path()).unwrap_err();
