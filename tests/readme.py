@@ -167,6 +167,7 @@ CHECKS = [
     ("stranger() {", refused),
     ("cargo build", built),
     ("stranger", let_in),
+    ("built_in", None),
 ]
 
 
@@ -191,9 +192,14 @@ def run(first, second):
         elif language == "python":
             check(second.type(f"\"$TEST_PYTHON\" - << 'END'\n{block}\nEND"))
         else:
-            check(second.type(block))
+            said = second.type(block)
+            if check:
+                check(said)
         if word == "cargo build":
             first.wait_for('policy serves generation=2 slot="auth"')
+        elif word == "built_in":
+            first.wait_for('policy serves generation=3 slot="auth"')
+            refused(second.type("stranger"))
     assert next(known, None) is None, "README lacks a block that CHECKS knows"
 
 
