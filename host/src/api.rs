@@ -22,6 +22,7 @@ mod openapi;
 mod output_mode;
 mod record;
 mod responses;
+mod serve;
 mod sse;
 mod store;
 mod tally;
@@ -38,11 +39,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::openai::Reading;
 pub use client::TrustedProxies;
-pub use connection::{Attended, Peer};
 pub use cors::Origins;
 pub use entrance::{Entrance, Stage};
 pub use metrics::MetricsAccess;
 pub use output_mode::OutputMode;
+pub use serve::serve;
 pub use store::Responses;
 pub use timers::Timers;
 

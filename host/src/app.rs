@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Parts, Shared, Stage};
 use crate::codex::{self, Backend};
 use crate::config::{Codex, Config};
+use crate::listen::{self, Listeners};
 use crate::policy::{self, Engine, Facts, FaultKind, Live, Refusals, Slot, Source};
 use crate::quota::{Memory, State};
 use crate::telemetry::{self, Metrics, Telemetry};
@@ -37,14 +38,9 @@ pub enum StartError {
     /// What operators are to see cannot be recorded or sent.
     #[error(transparent)]
     Telemetry(#[from] telemetry::StartError),
-    /// The address cannot be had.
-    #[error("cannot listen on {address}: {cause}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The system's words.
-        cause: std::io::Error,
-    },
+    /// There is nothing to listen on.
+    #[error(transparent)]
+    Listen(#[from] listen::Error),
 }
 
 impl StartError {
@@ -106,12 +102,10 @@ impl App {
         stop: &CancellationToken,
     ) -> Result<Self, StartError> {
         let drain = Drain::new(config.drain_delay, config.shutdown_grace);
-        let main = Door::open(config.host, config.port, &drain.closing).await?;
+        let listeners = Listeners::open(&config.listen)?;
+        let open = |listener| Door::open(listener, &drain.closing);
+        let (main, auth) = (open(listeners.main), listeners.auth.map(open));
         tracing::info!(address = %main.address, "listening");
-        let auth = match config.auth_port {
-            Some(port) => Some(Door::open(config.host, port, &drain.closing).await?),
-            None => None,
-        };
         if let Some(Door { address, .. }) = &auth {
             tracing::info!(%address, "listening for edge proxies");
         }

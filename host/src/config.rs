@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::listen;
 use crate::policy;
 use crate::secret::Secret;
 pub use dotenv::DotEnv;
@@ -67,12 +68,8 @@ pub enum Codex {
 pub struct Config {
     /// `PROXY_ENV`
     pub environment: Environment,
-    /// `PROXY_HOST`
-    pub host: IpAddr,
-    /// `PORT`
-    pub port: u16,
-    /// `AUTH_PORT`
-    pub auth_port: Option<u16>,
+    /// Where to listen.
+    pub listen: listen::Wanted,
     /// The random key of this run, where the operator gave none.
     pub random_key: Option<Secret>,
     /// Who answers.
@@ -117,9 +114,7 @@ impl Config {
         let model = reader.text(env::CODEX_MODEL);
         let config = Self {
             environment,
-            host: host(&mut reader),
-            port: reader.port(env::PORT).unwrap_or(11_435),
-            auth_port: reader.port(env::AUTH_PORT),
+            listen: listen(&mut reader),
             random_key,
             codex: codex::read(&mut reader, vars, environment, model.clone()),
             model,
@@ -133,10 +128,6 @@ impl Config {
             telemetry: telemetry::read(&mut reader),
             warnings: Vec::new(),
         };
-        if config.port != 0 && config.auth_port == Some(config.port) {
-            let expected = "another port than PORT, which has the same address";
-            reader.note(env::AUTH_PORT, expected, format!("`{}`", config.port));
-        }
         warn_of_others(&mut reader, vars);
         if reader.problems.is_empty() {
             Ok(Self {
@@ -147,6 +138,20 @@ impl Config {
             Err(reader.problems)
         }
     }
+}
+
+fn listen(reader: &mut Reader<'_>) -> listen::Wanted {
+    let wanted = listen::Wanted {
+        host: host(reader),
+        port: reader.port(env::PORT).unwrap_or(11_435),
+        auth_port: reader.port(env::AUTH_PORT),
+        reuse_port: reader.switch(env::PROXY_REUSE_PORT),
+    };
+    if wanted.port != 0 && wanted.auth_port == Some(wanted.port) {
+        let expected = "another port than PORT, which has the same address";
+        reader.note(env::AUTH_PORT, expected, format!("`{}`", wanted.port));
+    }
+    wanted
 }
 
 fn host(reader: &mut Reader<'_>) -> IpAddr {

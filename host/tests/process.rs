@@ -14,6 +14,8 @@ mod commands;
 mod documents;
 #[path = "process/folders.rs"]
 mod folders;
+#[path = "process/handover.rs"]
+mod handover;
 
 const STREAM: &str = r#"{"messages":[{"role":"user","content":"{\"demo\":{\"deltas\":20,\"text\":\"x \",\"delay_ms\":20}}"}],"stream":true}"#;
 
@@ -47,7 +49,11 @@ struct Running {
 impl Running {
     fn start(vars: &[(&str, &str)]) -> Self {
         let all = [&[("PORT", "0"), ("PROXY_API_KEY", "sk-test")], vars].concat();
-        let mut child = gateway(&all).spawn().unwrap();
+        Self::of(gateway(&all))
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let address = loop {
             let mut line = String::new();
@@ -68,14 +74,7 @@ impl Running {
 
     /// Sends a request and gives back the connection.
     fn post(&self, body: &str) -> TcpStream {
-        let mut connection = TcpStream::connect(&self.address).unwrap();
-        let length = body.len();
-        let head = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-test\r\nuser-agent: process-test\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
-        );
-        connection.write_all(head.as_bytes()).unwrap();
-        connection.write_all(body.as_bytes()).unwrap();
-        connection
+        post(&self.address, body)
     }
 
     /// The whole answer to a request from this machine.
@@ -110,6 +109,18 @@ impl Running {
             );
         }
     }
+}
+
+/// Sends a request on a connection of its own, which the answer ends.
+fn post(address: &str, body: &str) -> TcpStream {
+    let mut connection = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-test\r\nuser-agent: process-test\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+    );
+    connection.write_all(head.as_bytes()).unwrap();
+    connection.write_all(body.as_bytes()).unwrap();
+    connection
 }
 
 impl Drop for Running {

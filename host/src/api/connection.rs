@@ -7,43 +7,45 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
+use axum::http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// Longer than the proxies in front keep a connection that they may use again (Caddy two minutes, Traefik 90 seconds):
 /// who closes first should be the one who would use it.
 const IDLE: Duration = Duration::from_secs(300);
 
-/// Accepts connections that are closed when they stay idle.
-pub struct Attended<L>(pub L);
-
-impl<L: Listener> Listener for Attended<L> {
-    type Io = Connection<L::Io>;
-    type Addr = L::Addr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let (io, address) = self.0.accept().await;
-        (Connection::new(io), address)
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.0.local_addr()
-    }
-}
+/// The same once intake has closed. A request that was sent before its peer could know is answered; busy peers use up their
+/// connections within it, since each answer then closes its own.
+const FAREWELL: Duration = Duration::from_millis(250);
 
 /// Who is connected, as requests see it.
 #[derive(Debug, Clone)]
-pub struct Peer {
+pub(super) struct Peer {
     pub(super) address: SocketAddr,
     requests: Requests,
 }
 
 impl Peer {
+    pub(super) fn new<I>(address: SocketAddr, connection: &Connection<I>) -> Self {
+        let requests = connection.requests.clone();
+        Self { address, requests }
+    }
+
+    /// Cancelled by the first request of HTTP/2.
+    pub(super) fn multiplexed(&self) -> CancellationToken {
+        self.requests.state().multiplexed.clone()
+    }
+
     /// A request has come: it is under way until this is dropped.
-    pub(super) fn begin(&self) -> Underway {
-        self.requests.state().underway += 1;
+    pub(super) fn begin(&self, version: Version) -> Underway {
+        let mut state = self.requests.state();
+        state.underway += 1;
+        if version == Version::HTTP_2 {
+            state.multiplexed.cancel();
+        }
+        drop(state);
         Underway(self.requests.clone())
     }
 }
@@ -53,18 +55,6 @@ impl From<SocketAddr> for Peer {
     fn from(address: SocketAddr) -> Self {
         let requests = Requests::default();
         Self { address, requests }
-    }
-}
-
-impl<L> Connected<IncomingStream<'_, Attended<L>>> for Peer
-where
-    L: Listener<Addr = SocketAddr>,
-{
-    fn connect_info(stream: IncomingStream<'_, Attended<L>>) -> Self {
-        Self {
-            address: *stream.remote_addr(),
-            requests: stream.io().requests.clone(),
-        }
     }
 }
 
@@ -79,6 +69,7 @@ struct State {
     since: Instant,
     /// Who reads, and is to know when the last one ends.
     reader: Option<Waker>,
+    multiplexed: CancellationToken,
 }
 
 impl Default for State {
@@ -87,6 +78,7 @@ impl Default for State {
             underway: 0,
             since: Instant::now(),
             reader: None,
+            multiplexed: CancellationToken::new(),
         }
     }
 }
@@ -124,19 +116,35 @@ impl Drop for Underway {
     }
 }
 
-/// One connection. Half a request is no request: reading fails when the next one takes too long to be complete.
-pub struct Connection<I> {
+/// One connection. Half a request is no request: reading ends when the next one takes too long to be complete.
+pub(super) struct Connection<I> {
     io: I,
     requests: Requests,
     patience: Pin<Box<Sleep>>,
+    closing: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Since when intake is closed.
+    closed: Option<Instant>,
 }
 
 impl<I> Connection<I> {
-    fn new(io: I) -> Self {
+    pub(super) fn new(io: I, closing: CancellationToken) -> Self {
         Self {
             io,
             requests: Requests::default(),
             patience: Box::pin(tokio::time::sleep(IDLE)),
+            closing: Box::pin(closing.cancelled_owned()),
+            closed: None,
+        }
+    }
+
+    /// When a connection that is idle since then ends.
+    fn deadline(&mut self, since: Instant, cx: &mut Context<'_>) -> Instant {
+        if self.closed.is_none() && self.closing.as_mut().poll(cx).is_ready() {
+            self.closed = Some(Instant::now());
+        }
+        match self.closed {
+            Some(closed) => since.max(closed) + FAREWELL,
+            None => since + IDLE,
         }
     }
 }
@@ -151,14 +159,18 @@ impl<I: AsyncRead + Unpin> AsyncRead for Connection<I> {
             return Poll::Ready(read);
         }
         let since = std::task::ready!(self.requests.poll_idle(cx));
-        if self.patience.deadline() != since + IDLE {
-            self.patience.as_mut().reset(since + IDLE);
+        let deadline = self.deadline(since, cx);
+        if self.patience.deadline() != deadline {
+            self.patience.as_mut().reset(deadline);
         }
-        self.patience.as_mut().poll(cx).map(|()| {
-            Err(io::Error::new(
+        std::task::ready!(self.patience.as_mut().poll(cx));
+        Poll::Ready(match self.closed {
+            // As if the peer had closed it.
+            Some(_) => Ok(()),
+            None => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "nothing was asked for too long",
-            ))
+            )),
         })
     }
 }
@@ -199,6 +211,14 @@ mod tests {
 
     use super::*;
 
+    fn open<I>(io: I) -> Connection<I> {
+        Connection::new(io, CancellationToken::new())
+    }
+
+    fn peer<I>(connection: &Connection<I>) -> Peer {
+        Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), connection)
+    }
+
     /// Reads until the connection is closed: after how long.
     async fn outlived(connection: &mut Connection<impl AsyncRead + Unpin>) -> Duration {
         let began = Instant::now();
@@ -216,28 +236,49 @@ mod tests {
                 tokio::time::sleep(IDLE / 10).await;
             }
         });
-        let mut connection = Connection::new(io);
+        let mut connection = open(io);
         assert!(outlived(&mut connection).await <= IDLE + Duration::from_millis(1));
         drop(connection);
         trickle.await.unwrap();
         let (_silent, io) = duplex(64);
-        assert!(outlived(&mut Connection::new(io)).await >= IDLE);
+        assert!(outlived(&mut open(io)).await >= IDLE);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_may_take_its_time_and_the_next_request_has_as_long_as_the_first() {
         let (_client, io) = duplex(64);
-        let mut connection = Connection::new(io);
-        let peer = Peer {
-            address: SocketAddr::from(([127, 0, 0, 1], 1)),
-            requests: connection.requests.clone(),
-        };
-        let answering = peer.begin();
+        let mut connection = open(io);
+        let answering = peer(&connection).begin(Version::HTTP_11);
         tokio::spawn(async move {
             tokio::time::sleep(3 * IDLE).await;
             drop(answering);
         });
         let lived = outlived(&mut connection).await;
         assert!(lived >= 4 * IDLE, "{lived:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_intake_closes_an_idle_connection_ends_soon_and_an_answer_first() {
+        let (mut client, io) = duplex(64);
+        let closing = CancellationToken::new();
+        let mut connection = Connection::new(io, closing.clone());
+        let answering = peer(&connection).begin(Version::HTTP_11);
+        let reading = tokio::spawn(async move {
+            let mut read = Vec::new();
+            connection.read_to_end(&mut read).await.unwrap();
+            (read, Instant::now())
+        });
+        tokio::time::sleep(IDLE / 2).await;
+        closing.cancel();
+        tokio::time::sleep(IDLE / 2).await;
+        drop(answering);
+        let answered = Instant::now();
+        // Sent by a peer that had not seen the end of the connection.
+        tokio::time::sleep(FAREWELL / 2).await;
+        client.write_all(b"late").await.unwrap();
+        let (read, ended) = reading.await.unwrap();
+        assert_eq!(read, b"late");
+        let lived = ended - answered;
+        assert!((FAREWELL..2 * FAREWELL).contains(&lived), "{lived:?}");
     }
 }

@@ -66,7 +66,7 @@ pub(super) async fn envelope(
     let mut answering = Answering {
         record: record.clone(),
         answer,
-        _underway: peer.map(|ConnectInfo(peer)| peer.begin()),
+        _underway: peer.map(|ConnectInfo(peer)| peer.begin(parts.version)),
     };
     parts.extensions.insert(record.clone());
     let mut response = next.run(Request::from_parts(parts, body)).await;

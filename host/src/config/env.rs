@@ -34,6 +34,7 @@ variables! {
     PROXY_HOST, "127.0.0.1", "Address to listen on.";
     PORT, "11435", "Port to listen on; 0 takes any free one.";
     AUTH_PORT, "none", "A further port for edge proxies only (`/verify`, `/auth-request`, `/ext-authz`, `/healthz`); 0 takes any free one.";
+    PROXY_REUSE_PORT, "false", "Whether another gateway of the same user may listen on the same ports meanwhile (`SO_REUSEPORT`), to replace this one (see [Two at once](operating.md#two-at-once)).";
     PROXY_ENV, "dev", "`dev` (or `development`) or `prod` (or `production`): which model names are listed, and how strict the start is.";
     PROXY_API_KEY, "a random key, printed at start", "The key clients send as `Authorization: Bearer KEY`. Superseded by an `auth.json`.";
     PROXY_PROTECT_MODELS, "false", "Whether `/v1/models` needs the key, too. Superseded by an `auth.json`.";

@@ -19,7 +19,7 @@ fn read(pairs: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
 fn nothing_set_is_a_working_configuration_with_a_key_of_its_own() {
     let config = read(&[]).unwrap();
     assert_eq!(
-        (config.host.to_string().as_str(), config.port),
+        (config.listen.host.to_string().as_str(), config.listen.port),
         ("127.0.0.1", 11_435)
     );
     assert!(matches!(config.codex, Codex::Demo));
@@ -158,10 +158,10 @@ fn what_the_start_would_refuse_is_found_with_everything_else() {
         .map(|problem| problem.variable)
         .collect();
     let expected = [
+        "AUTH_PORT",
         "PROXY_LOG",
         "TOKEN_LOG_PATH",
         "OTEL_EXPORTER_OTLP_ENDPOINT",
-        "AUTH_PORT",
     ];
     assert_eq!(names, expected);
     assert!(read(&[("PORT", "0"), ("AUTH_PORT", "0")]).is_ok());

@@ -51,7 +51,9 @@ fn check(folder: &Path, nobodys: u32) -> Result<(), String> {
         return Err(format!("{folder} belongs to another user"));
     }
     if mode & nobodys != 0 {
-        return Err(format!("others may use {folder} (mode {mode:o}): chmod 700"));
+        return Err(format!(
+            "others may use {folder} (mode {mode:o}): chmod 700"
+        ));
     }
     Ok(())
 }

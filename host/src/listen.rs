@@ -1,0 +1,277 @@
+//! Opens the sockets the gateway listens on: bound here, or handed over by a supervisor (`LISTEN_FDS`).
+
+mod activation;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// Connections that the kernel completes for a busy process; more are dropped, and tried again by the client.
+const BACKLOG: u32 = 1024;
+/// After an error that other connections do not share: no descriptors are left, say.
+const PAUSE: Duration = Duration::from_secs(1);
+/// A handshake that has begun may end within this; it is a round trip of the local network.
+const HANDSHAKE: Duration = Duration::from_millis(10);
+
+/// Why there is nothing to listen on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {cause}{}", remedy(.cause))]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The system's words.
+        cause: io::Error,
+    },
+    /// A supervisor handed over something else than the gateway's listening sockets.
+    #[error("cannot use the sockets of LISTEN_FDS: {0}")]
+    Activation(String),
+}
+
+fn remedy(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another program listens there: stop it, choose another PORT (or AUTH_PORT), or let two gateways share the \
+             port: PROXY_REUSE_PORT=true for both"
+        }
+        io::ErrorKind::AddrNotAvailable => "; PROXY_HOST is no address of this machine",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need a privilege: choose a higher PORT"
+        }
+        _ => "",
+    }
+}
+
+/// Where to listen, unless a supervisor hands over the sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// `PROXY_HOST`
+    pub host: IpAddr,
+    /// `PORT`
+    pub port: u16,
+    /// `AUTH_PORT`
+    pub auth_port: Option<u16>,
+    /// `PROXY_REUSE_PORT`
+    pub reuse_port: bool,
+}
+
+/// The gateway's sockets.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For clients.
+    pub main: Listener,
+    /// For edge proxies only.
+    pub auth: Option<Listener>,
+}
+
+impl Listeners {
+    /// Takes what a supervisor handed over, and binds what it did not.
+    ///
+    /// # Errors
+    /// An address that cannot be had, or descriptors that are not what they should be.
+    pub fn open(wanted: &Wanted) -> Result<Self, Error> {
+        let handed = activation::take()?;
+        let bind = |port| Listener::bind(SocketAddr::new(wanted.host, port), wanted.reuse_port);
+        let main = match handed.main {
+            Some(socket) => Listener::adopt(socket, "PORT")?,
+            None => bind(wanted.port)?,
+        };
+        let auth = match (handed.auth, wanted.auth_port) {
+            (Some(socket), _) => Some(Listener::adopt(socket, "AUTH_PORT")?),
+            (None, Some(port)) => Some(bind(port)?),
+            (None, None) => None,
+        };
+        Ok(Self { main, auth })
+    }
+}
+
+/// One listening socket.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    /// The supervisor and other processes have it, too: it stays open when this process closes it.
+    shared: bool,
+}
+
+impl Listener {
+    fn bind(address: SocketAddr, reuse_port: bool) -> Result<Self, Error> {
+        let bound = || -> io::Result<TcpListener> {
+            let socket = match address {
+                SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            // Connections of the last process that still end do not keep the port.
+            socket.set_reuseaddr(true)?;
+            socket.set_reuseport(reuse_port)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)
+        };
+        let failed = |cause| Error::Bind { address, cause };
+        let socket = bound().map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        Ok(Self {
+            socket,
+            address,
+            shared: false,
+        })
+    }
+
+    fn adopt(socket: std::net::TcpListener, superseded: &'static str) -> Result<Self, Error> {
+        let adopted = || -> io::Result<_> {
+            socket.set_nonblocking(true)?;
+            let address = socket.local_addr()?;
+            Ok((TcpListener::from_std(socket)?, address))
+        };
+        let (socket, address) = adopted().map_err(|error| Error::Activation(error.to_string()))?;
+        tracing::info!(%address, superseded, "a listening socket was handed over");
+        Ok(Self {
+            socket,
+            address,
+            shared: true,
+        })
+    }
+
+    /// Where it listens; the real port if 0 was wanted.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The next connection. Cancelling this loses none.
+    pub async fn accept(&self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.socket.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) if ends_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::error!(%error, "no connection can be accepted");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Closes it, and returns the connections that were established and not accepted: the kernel would reset them. Of a shared
+    /// socket there are none: the next process accepts them.
+    pub async fn close(self) -> Vec<(TcpStream, SocketAddr)> {
+        if self.shared {
+            return Vec::new();
+        }
+        if let Err(error) = hold_back_new_ones(&self.socket) {
+            tracing::debug!(%error, "connections that come while the port closes are reset");
+        }
+        match self.socket.into_std() {
+            Ok(socket) => rest(&socket).await,
+            Err(error) => {
+                tracing::warn!(%error, "the connections that were not accepted are reset");
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn ends_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+    )
+}
+
+/// Drops what opens a connection, unanswered: the client sends it again after a second, and then reaches the socket that listens
+/// here by then, or is refused. A connection that was established in the last moment would be reset instead, with its request.
+#[cfg(target_os = "linux")]
+fn hold_back_new_ones(socket: &TcpListener) -> io::Result<()> {
+    use socket2::SockFilter;
+    const FLAGS: u32 = 13;
+    const SYN: u32 = 0x02;
+    // Classic BPF; the packet begins with its TCP header.
+    let program = [
+        SockFilter::new(0x30, 0, 0, FLAGS),    // ldb [13]
+        SockFilter::new(0x45, 0, 1, SYN),      // jset #2, next, over the next
+        SockFilter::new(0x06, 0, 0, 0),        // ret #0: drop
+        SockFilter::new(0x06, 0, 0, u32::MAX), // ret #-1: pass
+    ];
+    socket2::SockRef::from(socket).attach_filter(&program)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn hold_back_new_ones(_: &TcpListener) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// What is in the queue. The system is asked itself: that the runtime has heard of no connection does not mean there is none.
+async fn rest(socket: &std::net::TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let mut rest = Vec::new();
+    for last in [false, true] {
+        // Bounded where new ones cannot be held back.
+        while rest.len() < BACKLOG as usize {
+            let accepted = socket.accept().and_then(|(stream, address)| {
+                stream.set_nonblocking(true)?;
+                Ok((TcpStream::from_std(stream)?, address))
+            });
+            match accepted {
+                Ok(accepted) => rest.push(accepted),
+                Err(error) if ends_one_connection(&error) => {}
+                Err(_) => break,
+            }
+        }
+        if !last {
+            tokio::time::sleep(HANDSHAKE).await;
+        }
+    }
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    fn wanted(port: u16, reuse_port: bool) -> Wanted {
+        Wanted {
+            host: IpAddr::from([127, 0, 0, 1]),
+            port,
+            auth_port: None,
+            reuse_port,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_not_accepted_outlives_the_socket() {
+        let listener = Listeners::open(&wanted(0, false)).unwrap().main;
+        let address = listener.address();
+        let mut clients = Vec::new();
+        for _ in 0..20 {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(b"?").await.unwrap();
+            clients.push(client);
+        }
+        let rest = listener.close().await;
+        assert_eq!(rest.len(), clients.len());
+        for (mut stream, _) in rest {
+            stream.write_all(b"!").await.unwrap();
+        }
+        for mut client in clients {
+            assert_eq!(client.read_u8().await.unwrap(), b'!');
+        }
+        let refused = TcpStream::connect(address).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[tokio::test]
+    async fn a_port_is_shared_by_two_that_want_to_and_by_no_other() {
+        let first = Listeners::open(&wanted(0, true)).unwrap().main;
+        let port = first.address().port();
+        let second = Listeners::open(&wanted(port, true)).unwrap().main;
+        assert_eq!(first.address(), second.address());
+        let error = Listeners::open(&wanted(port, false)).unwrap_err();
+        assert!(error.to_string().contains("PROXY_REUSE_PORT"), "{error}");
+    }
+}
