@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use log::{Filter, Log, start as start_log};
-pub use metrics::{CONTENT_TYPE as METRICS_TYPE, Metrics, Present};
+pub use metrics::{Format, Metrics, Present};
 use traces::Traces;
 use usage::UsageLog;
 

@@ -154,9 +154,15 @@ pub async fn python(script: &str) -> Vec<Recorded> {
 /// # Panics
 /// As [`python`].
 pub async fn python_at(served: (Gateway, Provider), script: &str) -> Vec<Recorded> {
-    let mut client = Command::new(variable("TEST_PYTHON"));
-    client.arg("-B").arg(sources().join(script));
-    be_served(client, served).await
+    be_served(python_script(script), served).await
+}
+
+/// A script of `sdk/`, without arguments.
+#[must_use]
+pub fn python_script(script: &str) -> Command {
+    let mut program = Command::new(variable("TEST_PYTHON"));
+    program.arg("-B").arg(sources().join(script));
+    program
 }
 
 /// Lets a script of `sdk/node/` talk to the first gateway. Answers what the provider was asked.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use codex_gateway_tests::gateway::{Gateway, KEY, QUICK, Setup, say, stream};
+use codex_gateway_tests::real::{python_script, succeed};
 use codex_gateway_tests::sse::Events;
 
 fn watched() -> Setup {
@@ -278,5 +279,44 @@ async fn what_is_exposed_is_documented_and_what_is_watched_is_exposed() {
             assert!(exposed.contains(&name), "{file}: {name} is not exposed");
         }
     }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scraper_gets_the_text_format_that_it_asks_for() {
+    let gateway = watched().start().await;
+    let url = format!("{}/metrics", gateway.origin);
+    let request = gateway.client.get(&url);
+    let request = request.header("accept", "text/plain;version=0.0.4;q=0.5,*/*;q=0.1");
+    let response = request.send().await.unwrap();
+    let headers = response.headers();
+    assert_eq!(
+        headers["content-type"],
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    assert!(headers["vary"].to_str().unwrap().contains("accept"));
+    let text = response.text().await.unwrap();
+    assert!(
+        text.contains("\n# TYPE codex_policy_decisions_total counter\n"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("# EOF") && !text.contains("# UNIT"),
+        "{text}"
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Prometheus' parsers for Python"]
+async fn both_text_formats_say_the_same_to_prometheus_own_parsers() {
+    let gateway = watched().start().await;
+    let answer = gateway.chat(&say(QUICK)).send().await.unwrap();
+    answer.bytes().await.unwrap();
+    let counted = r#"codex_requests_total{route="/v1/chat/completions",method="POST",status="200",finish="stop"}"#;
+    until(&gateway, counted, 1.0).await;
+    let mut program = python_script("prometheus_text.py");
+    program.arg(format!("{}/metrics", gateway.origin));
+    succeed(program).await;
     gateway.stop().await;
 }

@@ -1,14 +1,14 @@
 //! `/metrics`: for whoever watches the gateway, by a rule of its own.
 
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 
 use super::{Shared, client, error};
 use crate::openai::ApiError;
 use crate::secret::Secret;
-use crate::telemetry::{METRICS_TYPE, Metrics, Present};
+use crate::telemetry::{Format, Metrics, Present};
 
 /// Who may read the metrics. Each of the three is enough.
 #[derive(Debug, Clone)]
@@ -54,15 +54,27 @@ pub(super) async fn read(
             message,
         ));
     }
-    let headers = [(CONTENT_TYPE, METRICS_TYPE), (CACHE_CONTROL, "no-store")];
-    Ok((headers, render(metrics, &shared)).into_response())
+    let format = accepted(&parts);
+    let headers = [
+        (CONTENT_TYPE, format.content_type()),
+        (CACHE_CONTROL, "no-store"),
+        (VARY, "accept"),
+    ];
+    Ok((headers, render(metrics, &shared, format)).into_response())
 }
 
-fn render(metrics: &Metrics, shared: &Shared) -> String {
+/// What all `Accept` headers say together.
+fn accepted(parts: &Parts) -> Format {
+    let values = parts.headers.get_all(ACCEPT).iter();
+    let values: Vec<_> = values.filter_map(|value| value.to_str().ok()).collect();
+    Format::accepted(&values.join(","))
+}
+
+fn render(metrics: &Metrics, shared: &Shared, format: Format) -> String {
     let backend = shared.backend.status();
     let usage = shared.telemetry.usage.as_ref();
     let (usage_written, usage_dropped) = usage.map_or((0, 0), |usage| usage.counts());
-    metrics.render(&Present {
+    let present = Present {
         backend: backend.kind,
         ready: backend.ready,
         workers: backend.workers.len(),
@@ -74,5 +86,6 @@ fn render(metrics: &Metrics, shared: &Shared) -> String {
         refused: shared.live.refusals().len(),
         usage_written,
         usage_dropped,
-    })
+    };
+    metrics.render(&present, format)
 }

@@ -1,5 +1,6 @@
 //! Metrics: what is counted and timed, under which names, and as the text Prometheus reads.
 
+mod format;
 mod labels;
 mod process;
 
@@ -14,10 +15,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::{Decision, Summary, Tokens};
+pub use format::Format;
 use labels::{Fault, GenAi, Models, Outcome, Request, Route, Slot, Token, TokenKind};
-
-/// The content type of [`Metrics::render`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Seconds of requests and turns, as OpenTelemetry's conventions for generative AI have them, and some longer ones.
 const SECONDS: [f64; 17] = [
@@ -266,15 +265,18 @@ impl Metrics {
         }
     }
 
-    /// All of them, in OpenMetrics' text format.
+    /// All of them.
     #[must_use]
-    pub fn render(&self, present: &Present) -> String {
+    pub fn render(&self, present: &Present, format: Format) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, &self.present(present)))
             .and_then(|()| encode_eof(&mut text));
-        text
+        match format {
+            Format::OpenMetrics => text,
+            Format::Plain => format::plain(&text),
+        }
     }
 
     fn present(&self, present: &Present) -> Registry {
