@@ -31,8 +31,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 gateway \
     && useradd --uid 10001 --gid 10001 --create-home --home-dir /home/gateway gateway \
-    # Codex's login, the limits that are remembered, the policies that override the built-in ones.
-    && install -d -o gateway -g gateway -m 0700 /home/gateway/.codex /state \
+    # Codex's login, the limits that are remembered, recorded usage; the policies that override the built-in ones.
+    && install -d -o gateway -g gateway -m 0700 /home/gateway/.codex /state /usage \
     && install -d -o root -g root -m 0755 /policies
 COPY --from=codex /codex/native /opt/codex
 COPY --from=build /codex-gateway /usr/local/bin/codex-gateway
@@ -47,10 +47,10 @@ ENV PROXY_HOST=0.0.0.0 \
 # By number, so that an orchestrator can tell that it is not root.
 USER 10001:10001
 WORKDIR /home/gateway
-VOLUME ["/home/gateway/.codex", "/policies", "/state"]
+VOLUME ["/home/gateway/.codex", "/policies", "/state", "/usage"]
 EXPOSE 11435
-# Alive, not ready: from a container that is not healthy Traefik takes the route, and clients get its 404 instead of the
-# gateway's 503, which says what is wrong and when to come back. The start takes about a second.
+# Alive, not ready: a proxy that takes the route from a container which is not healthy, as Traefik does with labels on the
+# gateway itself, would answer 404 instead of the gateway's 503, which says what is wrong and when to come back.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --start-interval=1s --retries=3 \
     CMD ["sh", "-c", "curl --fail --silent --output /dev/null http://127.0.0.1:$PORT/livez"]
 # SIGTERM: intake closes, streams finish, exit 0. Give `docker stop` more than PROXY_SHUTDOWN_GRACE_MS.

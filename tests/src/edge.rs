@@ -1,6 +1,7 @@
 //! A real edge proxy before a gateway, configured with what docs/src/edges.md and `deploy/` tell operators to write, and a service
 //! behind it that says what reached it.
 
+mod docker;
 mod site;
 
 use std::net::TcpListener;
@@ -17,12 +18,15 @@ use tokio::process::{Child, Command};
 use crate::real::variable;
 use site::Site;
 
+/// What a proxy says, in its folder.
+const LOG: &str = "log";
+
 /// Which program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `TEST_TRAEFIK_BIN`, with `deploy/traefik-dev`.
     Traefik,
-    /// The same program, with the labels of `docker-compose.yml`.
+    /// The same program, with the command and the labels of `docker-compose.yml`.
     Compose,
     /// `TEST_CADDY_BIN`, with the site of docs/src/edges.md.
     Caddy,
@@ -30,16 +34,19 @@ pub enum Kind {
     Nginx,
     /// `TEST_ENVOY_BIN`, with `deploy/envoy`.
     Envoy,
+    /// `TEST_HAPROXY_BIN`, with `deploy/haproxy`.
+    Haproxy,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Traefik,
         Self::Compose,
         Self::Caddy,
         Self::Nginx,
         Self::Envoy,
+        Self::Haproxy,
     ];
 
     fn program(self) -> String {
@@ -48,6 +55,7 @@ impl Kind {
             Self::Caddy => "TEST_CADDY_BIN",
             Self::Nginx => "TEST_NGINX_BIN",
             Self::Envoy => "TEST_ENVOY_BIN",
+            Self::Haproxy => "TEST_HAPROXY_BIN",
         };
         variable(name)
     }
@@ -55,24 +63,25 @@ impl Kind {
     /// Its configuration, by the names of the files.
     fn files(self, site: &Site) -> Vec<(&'static str, String)> {
         match self {
-            Self::Traefik | Self::Compose => {
+            Self::Traefik => {
                 let (fixed, dynamic) = site.traefik();
-                let dynamic = if self == Self::Compose {
-                    site.labels()
-                } else {
-                    dynamic
-                };
                 vec![("traefik.yml", fixed), ("dynamic.yml", dynamic)]
             }
+            Self::Compose => Vec::new(),
             Self::Caddy => vec![("Caddyfile", site.caddy())],
             Self::Nginx => vec![("nginx.conf", site.nginx())],
             Self::Envoy => vec![("envoy.yaml", site.envoy())],
+            Self::Haproxy => {
+                let (config, script) = site.haproxy();
+                vec![("haproxy.cfg", config), ("ask.lua", script)]
+            }
         }
     }
 
-    fn arguments(self) -> &'static [&'static str] {
-        match self {
-            Self::Traefik | Self::Compose => &["--configFile=traefik.yml"],
+    fn arguments(self, site: &Site) -> Vec<String> {
+        let fixed: &[&str] = match self {
+            Self::Traefik => &["--configFile=traefik.yml"],
+            Self::Compose => return site.command(),
             Self::Caddy => &["run", "--config", "Caddyfile"],
             Self::Nginx => &["-p", ".", "-c", "nginx.conf"],
             // Several run beside each other.
@@ -83,7 +92,9 @@ impl Kind {
                 "--concurrency",
                 "1",
             ],
-        }
+            Self::Haproxy => &["-db", "-f", "haproxy.cfg"],
+        };
+        fixed.iter().map(|&argument| argument.to_owned()).collect()
     }
 }
 
@@ -118,8 +129,11 @@ impl Edge {
         for (name, text) in kind.files(&site) {
             std::fs::write(folder.path().join(name), text).expect("the folder can be written");
         }
-        let log = folder.path().join("log");
-        let mut process = spawn(kind, folder.path(), &log);
+        if kind == Kind::Compose {
+            docker::serve(&folder.path().join(site::DOCKER), site.labels());
+        }
+        let mut process = spawn(kind, &kind.arguments(&site), folder.path());
+        let log = folder.path().join(LOG);
         let origin = format!("http://{}", site.listen);
         let ready = async {
             // Open without a key. Traefik listens before it has read its routes.
@@ -154,6 +168,7 @@ impl Edge {
     pub fn switch(&self, gateway: &str, service: &str) {
         let site = Site {
             listen: self.site.listen.clone(),
+            inner: self.site.inner.clone(),
             ..site(gateway, service)
         };
         for (name, text) in self.kind.files(&site) {
@@ -163,10 +178,17 @@ impl Edge {
 }
 
 /// Starts the program in a folder with its configuration.
-pub(crate) fn spawn(kind: Kind, folder: &Path, log: &Path) -> Child {
-    let output = std::fs::File::create(log).expect("the folder can be written");
-    Command::new(kind.program())
-        .args(kind.arguments())
+pub(crate) fn spawn(kind: Kind, arguments: &[String], folder: &Path) -> Child {
+    let output = std::fs::File::create(folder.join(LOG)).expect("the folder can be written");
+    let program = kind.program();
+    let mut command = Command::new(&program);
+    if kind == Kind::Haproxy {
+        // The package brings libraries that a system may not have.
+        let libraries = Path::new(&program).with_file_name("lib");
+        command.env("LD_LIBRARY_PATH", libraries);
+    }
+    command
+        .args(arguments)
         .current_dir(folder)
         .env("HOME", folder)
         .env("XDG_DATA_HOME", folder)
@@ -183,13 +205,19 @@ fn site(gateway: &str, service: &str) -> Site {
     let address = |origin: &str| origin.trim_start_matches("http://").to_owned();
     Site {
         listen: free_address(),
+        inner: free_address(),
         asked: address(gateway),
         service: address(service),
         dead: None,
     }
 }
+
 /// Free now; proxies cannot be asked which port they took.
-pub(crate) fn free_address() -> String {
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
     listener.local_addr().expect("it is bound").to_string()
 }

@@ -38,7 +38,8 @@ impl Tls {
              https://localhost:{port} {{\n\tbind 127.0.0.1\n\ttls internal\n\treverse_proxy {origin}\n}}\n"
         );
         std::fs::write(folder.path().join("Caddyfile"), text).expect("the folder can be written");
-        let process = spawn(Kind::Caddy, folder.path(), &folder.path().join("log"));
+        let arguments = ["run", "--config", "Caddyfile"].map(str::to_owned);
+        let process = spawn(Kind::Caddy, &arguments, folder.path());
         let root = folder.path().join("caddy/pki/authorities/local/root.crt");
         let ready = async {
             while !root.exists() || TcpStream::connect(&address).await.is_err() {

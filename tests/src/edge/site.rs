@@ -2,17 +2,23 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 /// What stands in the configurations: where the gateway serves, where it is asked, where the proxy listens.
 const GATEWAY: &str = "127.0.0.1:11435";
 const ASKED: &str = "127.0.0.1:18080";
 const LISTEN: &str = "127.0.0.1:8080";
+/// Where Traefik asks itself.
+const INNER: &str = "127.0.0.1:18090";
+
+/// Docker's API, in a test's folder.
+pub(super) const DOCKER: &str = "docker.sock";
 
 /// Addresses, as `127.0.0.1:40123`.
 #[derive(Debug, Clone)]
 pub(super) struct Site {
     pub(super) listen: String,
+    pub(super) inner: String,
     pub(super) asked: String,
     pub(super) service: String,
     /// Named before the service in the same list, though nobody is there.
@@ -21,7 +27,8 @@ pub(super) struct Site {
 
 impl Site {
     fn place(&self, text: &str) -> String {
-        text.replace(ASKED, &self.asked)
+        text.replace(INNER, &self.inner)
+            .replace(ASKED, &self.asked)
             .replace(GATEWAY, &self.service)
             .replace(LISTEN, &self.listen)
     }
@@ -46,25 +53,34 @@ impl Site {
         (self.place(&fixed), self.place(&dynamic))
     }
 
-    /// The labels of `docker-compose.yml`, as the dynamic file that says the same.
-    pub(super) fn labels(&self) -> String {
-        let compose = read("docker-compose.yml");
-        let mut dynamic = json!({});
-        for line in compose.lines() {
-            let Some(label) = line.trim().strip_prefix("traefik.http.") else {
-                continue;
-            };
-            let (path, value) = label.split_once(": ").expect("a label has a value");
-            insert(&mut dynamic["http"], path, value.trim_matches('"'));
-        }
-        let server = |address: &str| json!({"url": format!("http://{address}")});
-        let port = GATEWAY.split_once(':').map(|(_, port)| port);
-        let balancer = &mut dynamic["http"]["services"]["codex"]["loadbalancer"];
-        assert_eq!(balancer["server"]["port"].as_str(), port);
-        let servers = self.dead.iter().map(String::as_str).chain([GATEWAY]);
-        *balancer = json!({"servers": servers.map(server).collect::<Vec<_>>()});
-        // JSON is YAML.
-        self.place(&dynamic.to_string())
+    /// The command of `docker-compose.yml`, with another place for Docker's API.
+    pub(super) fn command(&self) -> Vec<String> {
+        let compose = self.place(&compose());
+        let arguments = compose
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("- --"))
+            .map(|argument| format!("--{argument}"));
+        let docker = format!("--providers.docker.endpoint=unix://./{DOCKER}");
+        arguments.chain([docker]).collect()
+    }
+
+    /// The labels of `docker-compose.yml`, and those of a container that adds a dead server.
+    pub(super) fn labels(&self) -> Vec<Map<String, Value>> {
+        let compose = self.place(&compose());
+        let label = |line: &str| {
+            let (name, value) = line.trim().strip_prefix("traefik.")?.split_once(": ")?;
+            let value = value.trim_matches('"').replace("$$", "$");
+            Some((format!("traefik.{name}"), value.into()))
+        };
+        let labels: Map<String, Value> = compose.lines().filter_map(label).collect();
+        let url = "traefik.http.services.codex.loadbalancer.server.url";
+        assert_eq!(labels[url], format!("http://{}", self.service));
+        let dead = self.dead.iter().map(|dead| {
+            let url = (url.to_owned(), format!("http://{dead}").into());
+            let enabled = ("traefik.enable".to_owned(), "true".into());
+            Map::from_iter([enabled, url])
+        });
+        dead.chain([labels]).collect()
     }
 
     /// The site of `docs/src/edges.md`.
@@ -91,6 +107,16 @@ impl Site {
         let main = "daemon off;\nmaster_process off;\nuser root;\nevents {}\n";
         let http = self.place(&format!("{both}{server}"));
         format!("{main}http {{\naccess_log off;\n{http}}}\n")
+    }
+
+    /// `deploy/haproxy`: its configuration, and the script that asks.
+    pub(super) fn haproxy(&self) -> (String, String) {
+        let config = read("deploy/haproxy/haproxy.cfg");
+        let server = |name: &str, address: &str| format!("    server {name} {address}\n");
+        let config = self.pair(&config, &server("gateway", GATEWAY), |dead, alive| {
+            server("dead", dead) + &server("gateway", alive)
+        });
+        (self.place(&config), read("deploy/haproxy/ask.lua"))
     }
 
     /// `deploy/envoy`.
@@ -124,22 +150,18 @@ impl Site {
     }
 }
 
-/// Puts a label's value in its place; lists are written with commas.
-fn insert(tree: &mut Value, path: &str, value: &str) {
-    let mut place = tree;
-    for name in path.split('.') {
-        place = &mut place[name];
+/// `docker-compose.yml` as it is with no variable set.
+fn compose() -> String {
+    let text = read("docker-compose.yml");
+    let mut parts = text.split("${");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (variable, rest) = part.split_once('}').expect("a variable ends");
+        let default = variable.split_once(":-").map_or("", |(_, default)| default);
+        plain += default;
+        plain += rest;
     }
-    let name = path.rsplit('.').next();
-    let is_list = matches!(
-        name,
-        Some("entrypoints" | "middlewares" | "authresponseheaders")
-    );
-    *place = if is_list {
-        value.split(',').collect()
-    } else {
-        value.into()
-    };
+    plain
 }
 
 /// A file of the repository.
