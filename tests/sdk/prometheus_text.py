@@ -7,8 +7,11 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain
 
 (url,) = sys.argv[1:]
-# Of the process itself: they change from one reading to the next.
-PRESENT = "process_"
+
+
+def changes(sample):
+    """Whether it is another one at the next reading: the process's own, and the readings themselves."""
+    return sample.name.startswith("process_") or "/metrics" in sample.labels.values()
 
 
 def read(parse, accept):
@@ -21,7 +24,7 @@ def read(parse, accept):
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in families
         for sample in family.samples
-        if not sample.name.startswith(PRESENT)
+        if not changes(sample)
     }
     # The older format has no kind for what only has labels.
     kinds = {family.name.removesuffix("_info"): family.type.replace("info", "gauge") for family in families}
@@ -33,5 +36,5 @@ new = read(open_metrics, "application/openmetrics-text")
 old = read(plain, "text/plain")
 assert len(new[0]) > 100, new
 for newer, older in zip(new, old):
-    assert newer == older, (newer, older)
+    assert newer == older, {key for key in newer.keys() | older.keys() if newer.get(key) != older.get(key)}
 print("all well")
