@@ -50,18 +50,31 @@ pub(super) fn read(
             let expected = "an executable file, or the name of one in PATH";
             reader.note(env::CODEX_BIN, expected, format!("`{name}`"));
         }
-        (None, None) if environment == Environment::Prod => {
-            let expected = "a Codex program when PROXY_ENV is prod (npm install -g @openai/codex)";
-            reader.note(env::CODEX_BIN, expected, "no `codex` in PATH");
+        (None, None) => {
+            if let Some(why) = needs_program(environment, mode, choice) {
+                let expected = format!("a Codex program when {why} (npm install -g @openai/codex)");
+                reader.note(env::CODEX_BIN, expected, "no `codex` in PATH");
+            }
         }
-        (None, None) if mode != codex::Mode::Chat => {
-            let expected =
-                "a Codex program when CODEX_MODE is agent (npm install -g @openai/codex)";
-            reader.note(env::CODEX_BIN, expected, "no `codex` in PATH");
-        }
-        (None, None) => {}
     }
     Codex::Demo
+}
+
+/// The setting with which the demo cannot stand in for a program that is not there.
+fn needs_program(
+    environment: Environment,
+    mode: codex::Mode,
+    choice: codex::Choice,
+) -> Option<&'static str> {
+    match choice {
+        codex::Choice::AppServer => return Some("CODEX_BACKEND is app-server"),
+        codex::Choice::Proto => return Some("CODEX_BACKEND is proto"),
+        codex::Choice::Auto => {}
+    }
+    if environment == Environment::Prod {
+        return Some("PROXY_ENV is prod");
+    }
+    (mode != codex::Mode::Chat).then_some("CODEX_MODE is agent")
 }
 
 /// How many children there are, what they run and wait for.

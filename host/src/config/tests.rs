@@ -230,6 +230,23 @@ fn prod_needs_a_key_and_a_codex() {
 }
 
 #[test]
+fn a_chosen_backend_without_a_program_is_a_mistake() {
+    for backend in ["app-server", "proto"] {
+        let problems = read(&[("CODEX_BACKEND", backend)]).unwrap_err();
+        let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        let expected = format!(
+            "CODEX_BIN: expected a Codex program when CODEX_BACKEND is {backend} (npm install -g @openai/codex), \
+             found no `codex` in PATH"
+        );
+        assert_eq!(told, [expected]);
+    }
+    for backend in ["auto", "demo"] {
+        let config = read(&[("CODEX_BACKEND", backend)]).unwrap();
+        assert!(matches!(config.codex, Codex::Demo), "{backend}");
+    }
+}
+
+#[test]
 fn the_key_is_not_printed() {
     let config = read(&[("PROXY_API_KEY", "sk-very-secret")]).unwrap();
     assert!(!format!("{config:?}").contains("sk-very-secret"));
