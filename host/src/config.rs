@@ -9,6 +9,7 @@ mod policies;
 mod read;
 mod report;
 pub mod retired;
+mod spelling;
 mod telemetry;
 
 use std::net::IpAddr;
@@ -186,30 +187,50 @@ fn note_garbled(reader: &mut Reader<'_>, vars: &dyn Vars) {
 /// Warns of variables that look like ours and are not, in the order of their names.
 fn warn_of_others(reader: &mut Reader<'_>, vars: &dyn Vars) {
     reader.warnings.extend(vars.warning());
-    let mut names: Vec<_> = vars.all().into_iter().map(|(name, _)| name).collect();
-    names.sort();
-    for name in names {
-        let known = env::ALL.iter().any(|variable| variable.name == name);
-        match retired::find(&name) {
-            _ if known => {}
-            Some(retired) => {
-                let (why, instead) = (retired.why, retired.instead);
-                reader.warn(
-                    name,
-                    format!("has no effect any more. {why} Instead: {instead}."),
-                );
-            }
-            None if name.starts_with("OTEL_") && vars.origin(&name) == env::Origin::File => {
-                let what =
-                    "has no effect in .env: OpenTelemetry reads it from the process environment";
-                reader.warn(name, what);
-            }
-            None if name.starts_with("PROXY_") => {
-                reader.warn(name, "there is no such variable; is it misspelt?");
-            }
-            None => {}
+    let mut all = vars.all();
+    all.sort();
+    for (name, value) in all {
+        if let Some(what) = judge_other(&name, &value, vars) {
+            reader.warn(name, what);
         }
     }
+}
+
+/// What is to be said of a variable that is not ours, if anything.
+fn judge_other(name: &str, value: &str, vars: &dyn Vars) -> Option<String> {
+    let known = || env::ALL.iter().map(|variable| variable.name);
+    if known().any(|known| known == name) || is_of_a_service(name, value) {
+        return None;
+    }
+    if let Some(retired) = retired::find(name) {
+        let (why, instead) = (retired.why, retired.instead);
+        return Some(format!("has no effect any more. {why} Instead: {instead}."));
+    }
+    if let Some(meant) = spelling::nearest(name, known()) {
+        return Some(format!("there is no such variable; did you mean {meant}?"));
+    }
+    if name.starts_with("PROXY_") {
+        return Some("there is no such variable; is it misspelt?".to_owned());
+    }
+    let is_lost = name.starts_with("OTEL_") && vars.origin(name) == env::Origin::File;
+    is_lost.then(|| {
+        "has no effect in .env: OpenTelemetry reads it from the process environment".to_owned()
+    })
+}
+
+/// Kubernetes and Docker tell a container of its neighbours by variables that begin with their names: `PROXY_PORT` is an
+/// address of a neighbour called `proxy`.
+fn is_of_a_service(name: &str, value: &str) -> bool {
+    let is_address = ["tcp://", "udp://", "sctp://"]
+        .iter()
+        .any(|scheme| value.starts_with(scheme));
+    is_address
+        || name.contains("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || ["_TCP", "_UDP", "_SCTP"].iter().any(|protocol| {
+            let port = name.split_once("_PORT_").map(|(_, port)| port);
+            port.is_some_and(|port| port.contains(protocol))
+        })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use log::{Filter, Log, start as start_log};
+pub use log::{Filter, FilterError, Log, TARGETS, start as start_log};
 pub use metrics::{Format, Metrics, Present};
 use traces::Traces;
 use usage::UsageLog;

@@ -1,8 +1,8 @@
 //! Reads what operators see of the gateway.
 
-use super::env;
 use super::read::Reader;
-use crate::telemetry::{Config, Filter, Log, traces, usage};
+use super::{env, spelling};
+use crate::telemetry::{Config, Filter, Log, TARGETS, traces, usage};
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Config {
     Config {
@@ -23,11 +23,23 @@ fn filter(reader: &mut Reader<'_>) -> Filter {
     let Some(text) = reader.text(env::PROXY_LOG) else {
         return Filter::default();
     };
-    Filter::parse(&text).unwrap_or_else(|error| {
-        let expected = "a level, or directives as `codex_gateway=debug,policy=info`";
-        reader.note(env::PROXY_LOG, expected, format!("`{text}` ({error})"));
-        Filter::default()
-    })
+    let filter = match Filter::parse(&text) {
+        Ok(filter) => filter,
+        Err(error) => {
+            let expected = "a level (off, error, warn, info, debug or trace), or directives as \
+                 `codex_gateway=debug,policy=info`";
+            reader.note(env::PROXY_LOG, expected, format!("`{text}` ({error})"));
+            return Filter::default();
+        }
+    };
+    for target in filter.targets() {
+        let crate_name = target.split("::").next().unwrap_or(target);
+        if let Some(meant) = spelling::nearest(crate_name, TARGETS) {
+            let what = format!("nothing is logged as `{target}`: did you mean `{meant}`?");
+            reader.warn(env::PROXY_LOG.name, what);
+        }
+    }
+    filter
 }
 
 fn usage(reader: &mut Reader<'_>) -> Option<usage::Config> {

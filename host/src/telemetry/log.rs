@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Stderr, Stdout, Write};
 
 use tracing::Metadata;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::Summary;
@@ -14,6 +14,9 @@ use terminal::Terminal;
 
 /// The target of access lines, as `PROXY_LOG` knows it.
 const ACCESS: &str = "access";
+
+/// The targets of the gateway's own lines; a module's is below the first.
+pub const TARGETS: [&str; 5] = ["codex_gateway", ACCESS, "activity", "policy", "codex"];
 
 /// How lines are logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,15 +37,58 @@ impl Default for Filter {
     }
 }
 
+/// Why a filter makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterError {
+    /// A word on its own would be taken for a target, and with it all other lines would be off.
+    #[error("`{0}` is no level")]
+    NoLevel(String),
+    /// It is none of tracing's directives.
+    #[error(transparent)]
+    Directive(#[from] ParseError),
+}
+
 impl Filter {
     /// From a level, or directives as `codex_gateway=debug,policy=info`.
     ///
     /// # Errors
     /// If it makes no sense.
-    pub fn parse(text: &str) -> Result<Self, ParseError> {
+    pub fn parse(text: &str) -> Result<Self, FilterError> {
         EnvFilter::builder().parse(text)?;
-        Ok(Self(text.to_owned()))
+        let filter = Self(text.to_owned());
+        let stray = filter.directives().find(|(word, level)| {
+            level.is_none() && word.parse::<LevelFilter>().is_err() && !is_ours(word)
+        });
+        match stray {
+            Some((word, _)) => Err(FilterError::NoLevel(word.to_owned())),
+            None => Ok(filter),
+        }
     }
+
+    /// The targets it gives a level to.
+    pub fn targets(&self) -> impl Iterator<Item = &str> {
+        let levelled = self.directives().filter(|(_, level)| level.is_some());
+        levelled.map(|(target, _)| target)
+    }
+
+    /// Each word with the level it is given. Not of spans, which have commas of their own.
+    fn directives(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let text = if self.0.contains('[') { "" } else { &self.0 };
+        let directives = text.split(',').map(str::trim);
+        let written = directives.filter(|directive| !directive.is_empty());
+        written.map(|directive| match directive.split_once('=') {
+            Some((target, level)) => (target, Some(level)),
+            None => (directive, None),
+        })
+    }
+}
+
+/// Whether a word is one of our targets, or a module's below one.
+fn is_ours(word: &str) -> bool {
+    TARGETS.iter().any(|target| {
+        let below = word.strip_prefix(target);
+        below.is_some_and(|below| below.is_empty() || below.starts_with("::"))
+    })
 }
 
 /// Starts the log. Has no effect if a log is already there (in tests).

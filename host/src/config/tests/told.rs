@@ -26,6 +26,35 @@ const PREDECESSOR: &str = "
     WORKER_SHUTDOWN_GRACE_MS WORKER_MAX_CONCURRENCY WORKER_REQUEST_TIMEOUT_MS PROXY_STREAM_MODE STREAM_RELEASE_FILE
     CHILD_PID_FILE STREAM_READY_FILE FAKE_CODEX_MODE AUTH_REALM";
 
+/// Draws no warning by itself.
+const OWN_KEY: (&str, &str) = ("PROXY_API_KEY", "sk-0123456789abcdef");
+
+/// What shells, systemd, containers, clouds and build systems set, and other programs read.
+const USUAL: &str = "
+    PATH HOME USER LOGNAME SHELL PWD OLDPWD SHLVL TERM COLORTERM LANG LC_ALL LC_CTYPE TZ EDITOR VISUAL PAGER MAIL DISPLAY _
+    TMPDIR TEMP TMP HOSTNAME HOSTTYPE OSTYPE LINES COLUMNS PS1 DEBIAN_FRONTEND SSH_AUTH_SOCK SSH_CONNECTION SSH_TTY SUDO_USER
+    XDG_RUNTIME_DIR XDG_CONFIG_HOME XDG_STATE_HOME XDG_SESSION_ID DBUS_SESSION_BUS_ADDRESS WAYLAND_DISPLAY INVOCATION_ID
+    JOURNAL_STREAM NOTIFY_SOCKET LISTEN_FDS LISTEN_PID LISTEN_FDNAMES MAINPID STATE_DIRECTORY RUNTIME_DIRECTORY WATCHDOG_USEC
+    HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY http_proxy https_proxy no_proxy all_proxy FTP_PROXY RUST_LOG RUST_BACKTRACE
+    CARGO_HOME RUSTUP_HOME RUSTFLAGS GOPATH JAVA_HOME CONDA_PREFIX VIRTUAL_ENV PYTHONPATH NODE_PATH NODE_OPTIONS NODE_VERSION
+    NPM_CONFIG_PREFIX npm_config_user_agent YARN_VERSION NVM_DIR PNPM_HOME HOST PORTS API_KEY API_PORT APP_ENV LOG_LEVEL LOG_FORMAT
+    LOG_PATH LOGIN_PORT OAUTH_PORT AUTH_HOST AUTH_URL AUTH_TOKEN AUTH_TYPE POLICY_FILE POLICY_URL TOKEN TOKEN_PATH WORKER_CLASS
+    WORKER_CONNECTIONS WORKER_COUNT WORKERS WEB_CONCURRENCY SERVER_PORT HTTP_PORT METRICS_PORT GRPC_PORT
+    CI GITHUB_TOKEN GITHUB_ACTIONS GITLAB_CI DOCKER_HOST COMPOSE_PROJECT_NAME KUBECONFIG VAULT_TOKEN AWS_ACCESS_KEY_ID
+    AWS_SECRET_ACCESS_KEY AWS_REGION AZURE_OPENAI_ENDPOINT GOOGLE_APPLICATION_CREDENTIALS OPENAI_API_KEY OPENAI_BASE_URL
+    OPENAI_MODEL ANTHROPIC_API_KEY GEMINI_API_KEY XAI_API_KEY OPENROUTER_API_KEY GROQ_API_KEY DATABASE_URL REDIS_URL SENTRY_DSN
+    CODEX_API_KEY CODEX_ACCESS_TOKEN CODEX_CA_CERTIFICATE CODEX_SANDBOX CODEX_SANDBOX_NETWORK_DISABLED CODEX_SQLITE_HOME
+    CODEX_INTERNAL_ORIGINATOR_OVERRIDE CODEX_THREAD_ID CODEX_MANAGED_BY_NPM CODEX_CI CODEX_HOST CODEX_URL
+    OTEL_EXPORTER_OTLP_HEADERS OTEL_EXPORTER_OTLP_TRACES_ENDPOINT OTEL_EXPORTER_OTLP_METRICS_ENDPOINT OTEL_EXPORTER_OTLP_PROTOCOL
+    OTEL_RESOURCE_ATTRIBUTES OTEL_TRACES_SAMPLER OTEL_SERVICE_VERSION OTEL_SERVICE_NAMESPACE OTEL_LOG_LEVEL OTEL_SDK_DISABLED
+    KUBERNETES_SERVICE_HOST KUBERNETES_SERVICE_PORT KUBERNETES_SERVICE_PORT_HTTPS KUBERNETES_PORT=tcp://10.96.0.1:443
+    KUBERNETES_PORT_443_TCP=tcp://10.96.0.1:443 KUBERNETES_PORT_443_TCP_PROTO=tcp KUBERNETES_PORT_443_TCP_ADDR=10.96.0.1
+    CODEX_GATEWAY_SERVICE_HOST CODEX_GATEWAY_SERVICE_PORT CODEX_GATEWAY_PORT=tcp://10.96.0.2:11435
+    CODEX_GATEWAY_PORT_11435_TCP=tcp://10.96.0.2:11435 CODEX_GATEWAY_PORT_11435_TCP_PORT=11435
+    PROXY_SERVICE_HOST PROXY_SERVICE_PORT PROXY_PORT=tcp://10.96.0.3:80 PROXY_PORT_80_TCP=tcp://10.96.0.3:80
+    PROXY_PORT_80_TCP_PROTO=tcp PROXY_PORT_80_TCP_PORT=80 PROXY_PORT_80_TCP_ADDR=10.96.0.3
+    AUTHZ_PORT=tcp://10.96.0.4:80";
+
 #[test]
 fn every_variable_of_the_predecessor_holds_or_is_retired() {
     for name in PREDECESSOR.split_whitespace() {
@@ -53,7 +82,95 @@ fn what_is_retired_or_misspelt_is_told_by_name() {
     assert_eq!(told.len(), 3, "{told:?}");
     assert!(told[0].starts_with("FAKE_CODEX_MODE: has no effect any more."));
     assert!(told[1].starts_with("PROXY_MAINTENANCE_MODE: has no effect any more."));
-    assert!(told[2].starts_with("PROXY_STOP_AFTER_TOOL: there is no such variable"));
+    let expected =
+        "PROXY_STOP_AFTER_TOOL: there is no such variable; did you mean PROXY_STOP_AFTER_TOOLS?";
+    assert_eq!(told[2], expected);
+}
+
+#[test]
+fn a_variable_that_is_nearly_one_is_told_with_the_name_that_was_meant() {
+    for (name, meant) in [
+        ("CODEX_MODLE", Some("CODEX_MODEL")),
+        ("CODEX_BAKCEND", Some("CODEX_BACKEND")),
+        ("CODEX_WORKER", Some("CODEX_WORKERS")),
+        ("POLICYDIR", Some("POLICY_DIR")),
+        ("PORXY_HOST", Some("PROXY_HOST")),
+        ("proxy_api_key", Some("PROXY_API_KEY")),
+        ("TOKEN_LOG_PAHT", Some("TOKEN_LOG_PATH")),
+        (
+            "WORKER_RECYCLE_MEMORY_MIB",
+            Some("WORKER_RECYCLE_MEMORY_MB"),
+        ),
+        (
+            "OTEL_EXPORTER_OLTP_ENDPOINT",
+            Some("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ),
+        ("PROXY_HTTP_TIMEOUT", None),
+    ] {
+        let warnings = read(&[(name, "x"), OWN_KEY]).unwrap().warnings;
+        let told: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+        let remedy = meant.map_or("is it misspelt?".to_owned(), |meant| {
+            format!("did you mean {meant}?")
+        });
+        let expected = format!("{name}: there is no such variable; {remedy}");
+        assert_eq!(told, [expected]);
+    }
+}
+
+#[test]
+fn usual_environments_draw_no_warning() {
+    let names = USUAL.split_whitespace();
+    let variables = names.map(|line| line.split_once('=').unwrap_or((line, "x")));
+    let variables: Vec<_> = variables.chain([OWN_KEY]).collect();
+    let warnings = read(&variables).unwrap().warnings;
+    assert!(warnings.is_empty(), "{warnings:?}");
+}
+
+#[test]
+fn a_log_filter_that_would_switch_the_log_off_is_a_mistake() {
+    for wrong in [
+        "warning",
+        "inof",
+        "verbose",
+        "info,acess",
+        "codex_gateway=debug,warning",
+    ] {
+        let problems = read(&[("PROXY_LOG", wrong)]).unwrap_err();
+        let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert!(
+            told.len() == 1 && told[0].contains("is no level") && told[0].contains("warn,"),
+            "{told:?}"
+        );
+    }
+    for right in [
+        "WARN",
+        "off",
+        "warn,access=info",
+        "access",
+        "codex_gateway::codex",
+        "info,h2=off",
+        "codex::stderr=debug",
+        "info,[span{a=1}]=debug",
+    ] {
+        let config = read(&[("PROXY_LOG", right), OWN_KEY]).unwrap();
+        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    }
+}
+
+#[test]
+fn a_log_target_that_is_nearly_one_of_ours_is_told() {
+    let filter = "info,codex_gatewy::api=debug,polcy=warn,acces=off";
+    let warnings = read(&[("PROXY_LOG", filter), OWN_KEY]).unwrap().warnings;
+    let told: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+    let expected = [
+        ("codex_gatewy::api", "codex_gateway"),
+        ("polcy", "policy"),
+        ("acces", "access"),
+    ]
+    .map(|(target, meant)| {
+        format!("PROXY_LOG: nothing is logged as `{target}`: did you mean `{meant}`?")
+    });
+    assert_eq!(told, expected);
 }
 
 #[test]
