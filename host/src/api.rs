@@ -157,18 +157,19 @@ pub fn router(shared: Shared) -> Router {
         .route("/livez", get(health::live))
         .route("/metrics", get(metrics::read))
         .route("/openapi.json", get(openapi::document));
-    surface(guarded.merge(open), shared)
+    let routes = guarded.merge(open).fallback(error::unknown_endpoint);
+    surface(routes, shared)
 }
 
 /// Only what an edge proxy asks, for a listener of its own.
 pub fn verify_router(shared: Shared) -> Router {
-    surface(Router::new().route("/healthz", get(health::health)), shared)
+    let routes = Router::new().route("/healthz", get(health::health));
+    surface(routes.fallback(error::unknown_path), shared)
 }
 
 /// What is the same on every listener. An `OPTIONS` that an edge proxy asks about is for the policy to answer.
 fn surface(routes: Router<Shared>, shared: Shared) -> Router {
     routes
-        .fallback(error::unknown_path)
         .method_not_allowed_fallback(error::wrong_method)
         .layer(from_fn(cors::preflight))
         .merge(verify::routes())

@@ -19,8 +19,10 @@ const HANDSHAKE: Duration = Duration::from_millis(10);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address cannot be had.
-    #[error("cannot listen on {address}: {cause}{}", remedy(.cause))]
+    #[error("cannot listen on {address}: {cause}{}", remedy(.variable, .address, .cause))]
     Bind {
+        /// The variable with the port.
+        variable: &'static str,
         /// The address.
         address: SocketAddr,
         /// The system's words.
@@ -31,17 +33,22 @@ pub enum Error {
     Activation(String),
 }
 
-fn remedy(cause: &io::Error) -> &'static str {
+/// What to do about an address that cannot be had.
+fn remedy(variable: &str, address: &SocketAddr, cause: &io::Error) -> String {
+    let port = address.port();
     match cause.kind() {
-        io::ErrorKind::AddrInUse => {
-            "; another program listens there: stop it, choose another PORT (or AUTH_PORT), or let two gateways share the \
-             port: PROXY_REUSE_PORT=true for both"
+        io::ErrorKind::AddrInUse => format!(
+            "; another program has it (`ss -ltnp 'sport = :{port}'` shows which): end that, or set {variable} to another port, \
+             or let two gateways share the port (PROXY_REUSE_PORT=true for both)"
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            "; set PROXY_HOST to an address of this machine, or to 0.0.0.0 or :: for all of them"
+                .to_owned()
         }
-        io::ErrorKind::AddrNotAvailable => "; PROXY_HOST is no address of this machine",
         io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need a privilege: choose a higher PORT"
+            format!("; set {variable} to a port from 1024 on, or grant CAP_NET_BIND_SERVICE")
         }
-        _ => "",
+        _ => String::new(),
     }
 }
 
@@ -74,14 +81,20 @@ impl Listeners {
     /// An address that cannot be had, or descriptors that are not what they should be.
     pub fn open(wanted: &Wanted) -> Result<Self, Error> {
         let handed = activation::take()?;
-        let bind = |port| Listener::bind(SocketAddr::new(wanted.host, port), wanted.reuse_port);
+        let bind = |variable, port| {
+            Listener::bind(
+                variable,
+                SocketAddr::new(wanted.host, port),
+                wanted.reuse_port,
+            )
+        };
         let main = match handed.main {
             Some(socket) => Listener::adopt(socket, "PORT")?,
-            None => bind(wanted.port)?,
+            None => bind("PORT", wanted.port)?,
         };
         let auth = match (handed.auth, wanted.auth_port) {
             (Some(socket), _) => Some(Listener::adopt(socket, "AUTH_PORT")?),
-            (None, Some(port)) => Some(bind(port)?),
+            (None, Some(port)) => Some(bind("AUTH_PORT", port)?),
             (None, None) => None,
         };
         Ok(Self { main, auth })
@@ -98,7 +111,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    fn bind(address: SocketAddr, reuse_port: bool) -> Result<Self, Error> {
+    fn bind(variable: &'static str, address: SocketAddr, reuse_port: bool) -> Result<Self, Error> {
         let bound = || -> io::Result<TcpListener> {
             let socket = match address {
                 SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -110,7 +123,11 @@ impl Listener {
             socket.bind(address)?;
             socket.listen(BACKLOG)
         };
-        let failed = |cause| Error::Bind { address, cause };
+        let failed = |cause| Error::Bind {
+            variable,
+            address,
+            cause,
+        };
         let socket = bound().map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         Ok(Self {

@@ -10,7 +10,7 @@ use banner::Banner;
 use clap::{Parser, Subcommand};
 use codex_gateway::app::{self, App, StartError};
 use codex_gateway::config::{Codex, Config, DotEnv, Problem, Warning};
-use codex_gateway::secret::{Secret, fingerprint};
+use codex_gateway::secret::{Secret, fingerprint, is_sendable};
 use codex_gateway::telemetry;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -84,6 +84,11 @@ fn print_key(what: &Key) -> anyhow::Result<()> {
             anyhow::ensure!(
                 !key.is_empty(),
                 "expected a key on standard input, found nothing"
+            );
+            anyhow::ensure!(
+                is_sendable(key),
+                "expected a key in printable ASCII without blanks at its ends, as a client can send it, found other \
+                 characters; `codex-gateway key new` makes one"
             );
             println!("{}", fingerprint(key.as_bytes()));
         }

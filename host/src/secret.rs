@@ -53,8 +53,31 @@ pub fn fingerprint(secret: &[u8]) -> String {
         .collect()
 }
 
+/// Whether a key can come as `Authorization: Bearer KEY`: printable ASCII, without blanks at its ends. Another one would
+/// never match.
+#[must_use]
+pub fn is_sendable(key: &str) -> bool {
+    let is_printable = |byte| matches!(byte, b' '..=b'~' | b'\t');
+    key.bytes().all(is_printable) && key.trim_ascii() == key
+}
+
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_no_header_can_carry_is_told_apart() {
+        for key in ["sk-0123456789", "a b", "~!\"#$%"] {
+            assert!(is_sendable(key), "{key}");
+        }
+        for key in ["clé", "ключ", " a", "a ", "a\nb", "a\u{7f}"] {
+            assert!(!is_sendable(key), "{key:?}");
+        }
     }
 }

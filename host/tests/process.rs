@@ -155,11 +155,15 @@ fn an_address_that_is_taken_is_named() {
     let port = taken.local_addr().unwrap().port().to_string();
     let output = gateway(&[("PORT", &port)]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .contains(&format!("cannot listen on 127.0.0.1:{port}"))
-    );
+    let said = String::from_utf8(output.stderr).unwrap();
+    let cause = format!("cannot listen on 127.0.0.1:{port}");
+    let remedy =
+        format!("`ss -ltnp 'sport = :{port}'` shows which): end that, or set PORT to another port");
+    assert!(said.contains(&cause) && said.contains(&remedy), "{said}");
+    let free = [("PORT", "0"), ("AUTH_PORT", port.as_str())];
+    let output = gateway(&free).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("or set AUTH_PORT to another port"), "{said}");
 }
 
 #[test]

@@ -148,6 +148,15 @@ async fn what_is_no_request_of_ours_has_openai_errors_too() {
     };
     let (status, body) = error(send(Method::GET, "/v1/nope").send().await.unwrap()).await;
     assert_eq!((status, &body["code"]), (404, &json!("unknown_url")));
+    for path in ["/chat/completions", "/v1/v1/chat/completions"] {
+        let (status, body) = error(send(Method::POST, path).send().await.unwrap()).await;
+        assert_eq!((status, &body["code"]), (404, &json!("unknown_url")));
+        let message = body["message"].as_str().unwrap();
+        assert!(
+            message.contains("Did you mean /v1/chat/completions?"),
+            "{message}"
+        );
+    }
     let response = send(Method::DELETE, "/v1/chat/completions")
         .send()
         .await

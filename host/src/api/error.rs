@@ -1,10 +1,12 @@
 //! Refusals and failures as HTTP answers: the one place that gives them a status line.
 
 use axum::body::Body;
+use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
+use super::Shared;
 use crate::openai::ApiError;
 use crate::policy::Refused;
 
@@ -72,11 +74,58 @@ pub(super) fn internal() -> ApiError {
 
 /// 404, whoever asks.
 pub(super) async fn unknown_path(method: Method, uri: Uri) -> ApiError {
-    let message = format!(
-        "Unknown request URL: {method} {}. Please check the URL for typos.",
-        uri.path()
-    );
+    unknown(&method, uri.path(), "Please check the URL for typos.")
+}
+
+/// 404 where the endpoints under `/v1` are: whoever has another base URL is told the right one.
+pub(super) async fn unknown_endpoint(
+    State(shared): State<Shared>,
+    method: Method,
+    uri: Uri,
+) -> ApiError {
+    match meant(uri.path(), shared.config.responses) {
+        Some(meant) => {
+            let remedy = format!(
+                "Did you mean {meant}? The base URL of an OpenAI client ends in /v1, and the client adds the rest."
+            );
+            unknown(&method, uri.path(), &remedy)
+        }
+        None => unknown_path(method, uri).await,
+    }
+}
+
+fn unknown(method: &Method, path: &str, remedy: &str) -> ApiError {
+    let message = format!("Unknown request URL: {method} {path}. {remedy}");
     ApiError::new(404, "invalid_request_error", "unknown_url", message)
+}
+
+/// What comes after `/v1`.
+const ENDPOINTS: [&[&str]; 6] = [
+    &["chat", "completions"],
+    &["completions"],
+    &["models"],
+    &["responses"],
+    &["usage"],
+    &["usage", "raw"],
+];
+
+/// The endpoint that a client with another base URL than ours was looking for: it has no `/v1` or two, another prefix
+/// before it, or the endpoint twice.
+fn meant(path: &str, responses: bool) -> Option<String> {
+    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let endpoint = |parts: &[&str]| {
+        let there = |end: &&&[&str]| responses || end[0] != "responses";
+        let ends = ENDPOINTS.iter().filter(there);
+        let ends = ends.filter(|end| parts.ends_with(end));
+        Some(ends.max_by_key(|end| end.len())?.join("/"))
+    };
+    let of_one = || {
+        let (id, before) = parts.split_last()?;
+        let all = endpoint(before).filter(|all| ["models", "responses"].contains(&all.as_str()))?;
+        Some(format!("{all}/{id}"))
+    };
+    let meant = format!("/v1/{}", endpoint(&parts).or_else(of_one)?);
+    (meant != path).then_some(meant)
 }
 
 /// 405; axum adds which methods there are.
@@ -88,4 +137,46 @@ pub(super) async fn wrong_method(method: Method, uri: Uri) -> ApiError {
         "method_not_supported",
         message,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_at_another_base_url_is_recognised() {
+        for (path, expected) in [
+            ("/chat/completions", "/v1/chat/completions"),
+            ("/v1/v1/chat/completions", "/v1/chat/completions"),
+            ("//v1//chat/completions", "/v1/chat/completions"),
+            (
+                "/v1/chat/completions/chat/completions",
+                "/v1/chat/completions",
+            ),
+            ("/api/openai/v1/models", "/v1/models"),
+            ("/completions", "/v1/completions"),
+            ("/responses", "/v1/responses"),
+            ("/responses/resp_1", "/v1/responses/resp_1"),
+            ("/models/codex-5", "/v1/models/codex-5"),
+            ("/usage/raw", "/v1/usage/raw"),
+        ] {
+            assert_eq!(meant(path, true).as_deref(), Some(expected), "{path}");
+        }
+        for path in [
+            "/",
+            "/v1",
+            "/v1/nope",
+            "/v1/embeddings",
+            "/chat",
+            "/v1/chat/completions/x",
+        ] {
+            assert_eq!(meant(path, true), None, "{path}");
+        }
+        assert_eq!(meant("/responses", false), None);
+        assert_eq!(
+            meant("/v1/responses", true),
+            None,
+            "it is there for other methods"
+        );
+    }
 }

@@ -3,7 +3,7 @@
 use super::read::{Reader, switch_word};
 use super::{Environment, env};
 use crate::api;
-use crate::secret::Secret;
+use crate::secret::{Secret, is_sendable};
 
 /// Codex repeats every message in a line of its own, and one of more than 64 MiB costs the child, with everybody's turns.
 const LARGEST_BODY: u64 = 60 << 20;
@@ -104,13 +104,22 @@ fn timers(reader: &mut Reader<'_>) -> api::Timers {
     }
 }
 
+fn metrics_token(reader: &mut Reader<'_>) -> Option<Secret> {
+    let token = reader.text(env::PROXY_METRICS_TOKEN)?;
+    if !is_sendable(&token) {
+        let expected = "printable ASCII, as a scraper can send it";
+        reader.note(env::PROXY_METRICS_TOKEN, expected, "other characters");
+    }
+    Some(Secret::new(token))
+}
+
 /// Who may read `/metrics`, if it is there.
 fn metrics(reader: &mut Reader<'_>, environment: Environment) -> Option<api::MetricsAccess> {
     let enabled = reader.switch(env::PROXY_ENABLE_METRICS);
     let access = api::MetricsAccess {
         anybody: reader.switch(env::PROXY_METRICS_ALLOW_UNAUTH),
         loopback: reader.switch_on(env::PROXY_METRICS_ALLOW_LOOPBACK),
-        token: reader.text(env::PROXY_METRICS_TOKEN).map(Secret::new),
+        token: metrics_token(reader),
     };
     if !enabled {
         return None;

@@ -36,7 +36,7 @@ pub(super) fn read(
         Some(key) if !settings => key::judge(reader, key, environment),
         None if !has_auth && environment == Environment::Prod => reader.note(
             env::PROXY_API_KEY,
-            "a key, or an auth.json in POLICY_DIR, when PROXY_ENV is prod",
+            "a key (`codex-gateway key new` makes one), or an auth.json in POLICY_DIR, when PROXY_ENV is prod",
             "none",
         ),
         _ => {}

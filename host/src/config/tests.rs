@@ -247,6 +247,22 @@ fn a_chosen_backend_without_a_program_is_a_mistake() {
 }
 
 #[test]
+fn a_key_that_no_client_can_send_is_a_mistake() {
+    let on = ("PROXY_ENABLE_METRICS", "true");
+    for name in ["PROXY_API_KEY", "PROXY_METRICS_TOKEN"] {
+        let problems = read(&[on, (name, "пароль-0123456789")]).unwrap_err();
+        let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        let [told] = told.as_slice() else {
+            panic!("{told:?}")
+        };
+        assert!(
+            told.starts_with(name) && told.ends_with("found other characters"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
 fn the_key_is_not_printed() {
     let config = read(&[("PROXY_API_KEY", "sk-very-secret")]).unwrap();
     assert!(!format!("{config:?}").contains("sk-very-secret"));

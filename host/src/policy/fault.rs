@@ -36,12 +36,14 @@ pub enum Problem {
     #[error("expected a valid component, found a broken one (copied only in part?): {0}")]
     Invalid(String),
     /// A component of another world.
-    #[error("expected exports {}, found {found}", .expected.join(", "))]
+    #[error("expected exports {}, found {found}{}", .expected.join(", "), fitting(.fits))]
     WrongWorld {
         /// Names with versions.
         expected: Vec<String>,
         /// Names, or "none".
         found: String,
+        /// The slots whose exports it has.
+        fits: Vec<Slot>,
     },
     /// Built for a contract this host does not speak.
     #[error(
@@ -83,6 +85,18 @@ pub enum Problem {
     /// A defect of ours.
     #[error("internal error while preparing: {0}")]
     Internal(String),
+}
+
+/// Where a component that is wrong here would be right.
+fn fitting(slots: &[Slot]) -> String {
+    let places = slots.iter().map(|slot| {
+        format!("the {slot} slot: name it {slot}.wasm, or name it as `component` of [{slot}] in policies.toml")
+    });
+    let places: Vec<_> = places.collect();
+    if places.is_empty() {
+        return String::new();
+    }
+    format!("; it fits {}", places.join(", or "))
 }
 
 impl Problem {

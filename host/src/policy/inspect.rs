@@ -43,11 +43,7 @@ pub(super) fn exports_and_imports(component: &Component, slot: Slot) -> Result<(
         .map(|(name, _)| name.to_owned())
         .filter(|name| !name.starts_with("wasmtime:wizer/"))
         .collect();
-    let missing = slot
-        .interfaces()
-        .iter()
-        .any(|interface| !exports.iter().any(|export| speaks(export, interface)));
-    if missing {
+    if !fits(slot, &exports) {
         return Err(wrong_exports(slot, &exports));
     }
     let foreign = kind
@@ -58,6 +54,12 @@ pub(super) fn exports_and_imports(component: &Component, slot: Slot) -> Result<(
         Some(name) => Err(Problem::Import(name.to_owned())),
         None => Ok(()),
     }
+}
+
+/// Whether the exports are all that a slot asks for.
+fn fits(slot: Slot, exports: &[String]) -> bool {
+    let mut interfaces = slot.interfaces().iter();
+    interfaces.all(|interface| exports.iter().any(|export| speaks(export, interface)))
 }
 
 fn wrong_exports(slot: Slot, exports: &[String]) -> Problem {
@@ -83,7 +85,13 @@ fn wrong_exports(slot: Slot, exports: &[String]) -> Problem {
     } else {
         exports.join(", ")
     };
-    Problem::WrongWorld { expected, found }
+    let others = Slot::ALL.into_iter();
+    let fits = others.filter(|slot| fits(*slot, exports)).collect();
+    Problem::WrongWorld {
+        expected,
+        found,
+        fits,
+    }
 }
 
 /// Whether an export is this interface of the contract, in a version the host speaks.
@@ -117,6 +125,20 @@ mod tests {
     fn another_version_is_named() {
         let problem = wrong_exports(Slot::Auth, &["codex:policy/auth@0.9.0".to_owned()]);
         assert_eq!(problem, Problem::Version("0.9.0".to_owned()));
+    }
+
+    #[test]
+    fn a_component_for_another_slot_is_told_where_it_fits() {
+        let exports = ["lifecycle", "rate-limit"].map(|name| format!("{PACKAGE}/{name}@{VERSION}"));
+        let told = wrong_exports(Slot::Auth, &exports).to_string();
+        let remedy = "; it fits the rate-limit slot: name it rate-limit.wasm, or name it as `component` of [rate-limit] \
+                      in policies.toml";
+        assert!(told.ends_with(remedy), "{told}");
+        let told = wrong_exports(Slot::Auth, &exports[1..]).to_string();
+        assert!(
+            told.ends_with("found codex:policy/rate-limit@0.1.0"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -32,6 +32,14 @@ fn keys_are_made_with_their_entry_and_hashed_as_the_entry_has_it() {
     let (code, hash, _) = run(&["key", "hash"], &format!("{key}\n"));
     assert_eq!(code, Some(0));
     assert!(entry.contains(hash.trim()), "{entry} has not {hash}");
+    for other in ["ключ\n", " sk-x\n", "two\nlines\n"] {
+        let (code, hash, error) = run(&["key", "hash"], other);
+        assert_eq!((code, hash.as_str()), (Some(1), ""), "{other}");
+        assert!(
+            error.contains("printable ASCII") && !error.contains(other.trim()),
+            "{error}"
+        );
+    }
     let (code, _, error) = run(&["key", "hash"], "");
     assert_eq!(code, Some(1));
     assert!(

@@ -119,7 +119,10 @@ fn check_keys(list: Vec<KeySettings>, mistakes: &mut Vec<String>) -> HashMap<Fin
             );
         }
         let Some(fingerprint) = Fingerprint::parse(&key.sha256) else {
-            complain("sha256: expected 64 hexadecimal digits, the SHA-256 of the key".to_owned());
+            complain(
+                "sha256: expected 64 hexadecimal digits, the SHA-256 of the key: `codex-gateway key hash` prints it"
+                    .to_owned(),
+            );
             continue;
         };
         if key.sha256.eq_ignore_ascii_case(NOTHING) {

@@ -141,7 +141,7 @@ fn unknown(name: &str) -> Denial {
         kind: "invalid_request_error",
         code: "model_not_found",
         message: format!(
-            "The model {} does not exist or you do not have access to it.",
+            "The model {} does not exist or you do not have access to it. GET /v1/models lists those you have.",
             quote(name)
         ),
         param: Some("model"),

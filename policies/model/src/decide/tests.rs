@@ -163,7 +163,8 @@ fn an_unknown_model_is_404_in_openai_words() {
         status: 404,
         kind: "invalid_request_error",
         code: "model_not_found",
-        message: "The model GPT-99 does not exist or you do not have access to it.".to_owned(),
+        message: "The model GPT-99 does not exist or you do not have access to it. GET /v1/models lists those you have."
+            .to_owned(),
         param: Some("model"),
     };
     assert_eq!(denial, expected);
