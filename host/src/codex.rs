@@ -25,6 +25,7 @@ mod stderr;
 #[cfg(test)]
 mod testing;
 mod turnstile;
+mod version;
 
 use std::fmt;
 

@@ -28,7 +28,7 @@ use super::command;
 use super::exchange::Exchange;
 use super::folder::Folder;
 use super::turnstile::{self, Full};
-use super::{Config, Error, Mode, Model, Plan, Status};
+use super::{Config, Error, Mode, Model, Plan, Status, version};
 use catalogue::Catalogue;
 pub use catalogue::CatalogueError;
 use pool::{Lease, Pool};
@@ -62,10 +62,10 @@ impl AppServer {
             app_server,
             ..
         } = probe;
-        if !app_server {
+        if !app_server || version::is_too_old(&version) {
             return Err(StartError::TooOld { version });
         }
-        let is_tested = backend::is_tested(&version, "app-server");
+        let is_tested = version::is_tested(&version, "app-server");
         let home = command::read_home(&config);
         let models = ["debug", "models", "--bundled"];
         let printed = binary::print(command::command(&config, &home), &models).await?;
@@ -73,9 +73,7 @@ impl AppServer {
         let catalogue = Catalogue::read(&printed, operators.as_deref(), config.mode)?;
         let folder = Folder::make()?;
         std::fs::write(launch::catalogue(&folder), &catalogue.written)?;
-        if let Some(workdir) = &config.workdir {
-            std::fs::create_dir_all(workdir)?;
-        }
+        backend::make_workdir(&config)?;
         let site = match config.mode {
             Mode::Chat => None,
             Mode::Agent(sandbox) => Some(Site::make(&config, sandbox, &folder)?),

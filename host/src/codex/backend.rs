@@ -1,5 +1,7 @@
 //! What runs turns, whichever it is: one type for the rest of the gateway.
 
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -11,10 +13,7 @@ use super::demo::{self, Demo};
 use super::exchange::Exchange;
 use super::folder::Folder;
 use super::proto::Proto;
-use super::{Config, Error, Event, Mode, Model, Plan};
-
-/// The versions the gateway is tested with, by backend.
-const TESTED: [(&str, &str); 2] = [("0.169.0", "app-server"), ("0.42.0", "proto")];
+use super::{Config, Error, Event, Mode, Model, Plan, version};
 
 /// Which of Codex's protocols to speak.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,9 +33,10 @@ pub enum StartError {
     /// The program cannot be asked what it is.
     #[error(transparent)]
     Probe(#[from] ProbeError),
-    /// The program is too old.
+    /// The program's `app-server` is not the one the gateway speaks to, or it has none.
     #[error(
-        "Codex {version} has no `app-server`; the gateway needs 0.157 or newer: `npm install -g @openai/codex`"
+        "Codex {version} has no `app-server` that the gateway can use; it needs {needed} or newer: \
+         `npm install -g @openai/codex`", needed = version::oldest()
     )]
     TooOld {
         /// The program's version.
@@ -72,9 +72,37 @@ pub enum StartError {
     /// The program's models cannot be had.
     #[error("Codex is of no use: {0}")]
     Catalogue(#[from] CatalogueError),
-    /// The gateway's own folder, or the working folder, cannot be made.
+    /// The working folder cannot be made.
+    #[error("PROXY_CODEX_WORKDIR: {path} cannot be made: {cause}", path = .path.display())]
+    Workdir {
+        /// The folder.
+        path: PathBuf,
+        /// The system's words.
+        cause: std::io::Error,
+    },
+    /// The gateway's own folder cannot be made.
     #[error("no folder for Codex: {0}")]
     Folder(#[from] std::io::Error),
+}
+
+impl StartError {
+    /// Whether trying again as it is cannot help: the operator must install another program, or change a setting.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::Probe(error) => error.is_configuration(),
+            Self::TooOld { .. }
+            | Self::NoProto { .. }
+            | Self::NoServer { .. }
+            | Self::NoAgent { .. }
+            | Self::Catalogue(_) => true,
+            Self::Workdir { cause, .. } => !matches!(
+                cause.kind(),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::OutOfMemory
+            ),
+            Self::Folder(_) => false,
+        }
+    }
 }
 
 /// What runs turns. Clones are the same backend.
@@ -189,10 +217,10 @@ impl Backend {
             return Err(StartError::NoAgent { version });
         }
         let kind = if kind == Choice::Proto {
-            warn_of_version(&probe.version, "proto");
+            version::warn(&probe.version, "proto");
             Kind::Proto(Proto::start(config, probe)?)
         } else {
-            warn_of_version(&probe.version, "app-server");
+            version::warn(&probe.version, "app-server");
             Kind::AppServer(AppServer::start(config, probe).await?)
         };
         Ok(Self(Arc::new(kind)))
@@ -283,25 +311,15 @@ impl Backend {
     }
 }
 
-/// Whether all that is tested with the real Codex was tested with this version.
-pub(super) fn is_tested(version: &str, backend: &'static str) -> bool {
-    TESTED.contains(&(version, backend))
-}
-
-/// Codex changes its protocols without notice: who runs another version shall know.
-fn warn_of_version(version: &str, backend: &'static str) {
-    let [app_server, proto] = TESTED;
-    if !is_tested(version, backend) {
-        tracing::warn!(
-            version,
-            backend,
-            "this version of Codex is not one the gateway was tested with: {} ({}) and {} ({})",
-            app_server.0,
-            app_server.1,
-            proto.0,
-            proto.1,
-        );
-    }
+/// Makes the folder the operator wants Codex to work in.
+pub(super) fn make_workdir(config: &Config) -> Result<(), StartError> {
+    let Some(path) = &config.workdir else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(path).map_err(|cause| StartError::Workdir {
+        path: path.clone(),
+        cause,
+    })
 }
 
 /// One turn. Dropping it stops the turn and gives back all it had taken.

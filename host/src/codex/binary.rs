@@ -1,6 +1,7 @@
 //! The Codex program on this machine: where it is, and what it can do.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -71,6 +72,26 @@ pub enum ProbeError {
         /// What it said.
         said: String,
     },
+}
+
+impl ProbeError {
+    /// Whether another try would end the same: the program is not one that can run here, is not Codex, or refuses what
+    /// it is asked. Not one that is just being replaced, was killed, or was slow.
+    pub(super) fn is_configuration(&self) -> bool {
+        /// What a file that is no program of this machine is called (ENOEXEC).
+        const NO_PROGRAM: i32 = 8;
+        match self {
+            Self::Run { source, .. } => {
+                matches!(
+                    source.kind(),
+                    ErrorKind::NotFound | ErrorKind::PermissionDenied
+                ) || source.raw_os_error() == Some(NO_PROGRAM)
+            }
+            Self::Timeout { .. } => false,
+            Self::Failed { status, .. } => status.code().is_some(),
+            Self::NotCodex { .. } => true,
+        }
+    }
 }
 
 /// Finds the Codex program: an absolute path, a path with a slash, or a name looked up in `path_var`

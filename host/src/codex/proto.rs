@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::backend::{InFlight, StartError};
+use super::backend::{self, InFlight, StartError};
 use super::binary::Probe;
 use super::command;
 use super::exchange::Exchange;
@@ -70,9 +70,7 @@ impl Proto {
         }
         let folder = Folder::make()?;
         launch::prepare(&folder)?;
-        if let Some(workdir) = &config.workdir {
-            std::fs::create_dir_all(workdir)?;
-        }
+        backend::make_workdir(&config)?;
         let operators = config.model.clone().or(command::read_home(&config).model);
         let default_model: Arc<str> = operators.as_deref().unwrap_or(DEFAULT_MODEL).into();
         let config = Arc::new(config);

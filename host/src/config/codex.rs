@@ -26,7 +26,7 @@ pub(super) fn read(
         home: reader.folder(env::CODEX_HOME),
         model,
         force_provider: reader.text(env::CODEX_FORCE_PROVIDER),
-        workdir: reader.text(env::PROXY_CODEX_WORKDIR).map(PathBuf::from),
+        workdir: workdir(reader),
         pass_env: reader.list(env::PROXY_CODEX_ENV),
         parent_env: vars.all().into_iter().collect(),
         quick_roots: reader.choice(env::CODEX_QUICK_ROOTS, &QUICK_ROOTS, None),
@@ -75,6 +75,21 @@ fn needs_program(
         return Some("PROXY_ENV is prod");
     }
     (mode != codex::Mode::Chat).then_some("CODEX_MODE is agent")
+}
+
+/// A folder, or where one can be made.
+fn workdir(reader: &mut Reader<'_>) -> Option<PathBuf> {
+    let path = PathBuf::from(reader.text(env::PROXY_CODEX_WORKDIR)?);
+    let there = path.ancestors().find(|folder| folder.exists());
+    if there.is_some_and(|there| !there.is_dir()) {
+        let expected = "a folder, or where one can be made";
+        reader.note(
+            env::PROXY_CODEX_WORKDIR,
+            expected,
+            format!("`{}`", path.display()),
+        );
+    }
+    Some(path)
 }
 
 /// How many children there are, what they run and wait for.

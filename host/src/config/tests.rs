@@ -148,6 +148,7 @@ fn what_the_start_would_refuse_is_found_with_everything_else() {
     let problems = read(&[
         ("PROXY_LOG", "codex_gateway=loud"),
         ("TOKEN_LOG_PATH", "/no/such/folder/usage.ndjson"),
+        ("PROXY_CODEX_WORKDIR", "/bin/sh/below"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"),
         ("PORT", "8080"),
         ("AUTH_PORT", "8080"),
@@ -159,6 +160,7 @@ fn what_the_start_would_refuse_is_found_with_everything_else() {
         .collect();
     let expected = [
         "AUTH_PORT",
+        "PROXY_CODEX_WORKDIR",
         "PROXY_LOG",
         "TOKEN_LOG_PATH",
         "OTEL_EXPORTER_OTLP_ENDPOINT",

@@ -351,12 +351,37 @@ async fn a_program_of_no_use_is_refused_at_the_start() {
         matches!(&refused, StartError::TooOld { version } if version == "0.42.0"),
         "{refused}"
     );
+    assert!(refused.is_configuration());
     let missing = Config {
         bin: "/nonexistent/codex".into(),
-        ..config
+        ..config.clone()
     };
-    assert!(matches!(
-        start(missing).await.unwrap_err(),
-        StartError::Probe(_)
-    ));
+    let refused = start(missing).await.unwrap_err();
+    assert!(matches!(refused, StartError::Probe(_)) && refused.is_configuration());
+}
+
+#[tokio::test]
+async fn a_version_with_another_app_server_is_too_old() {
+    let home = tempfile::tempdir().unwrap();
+    let config = scripted(&home, &SCRIPT.replace("1.2.3", "0.99.0"));
+    let refused = start(config).await.unwrap_err();
+    assert!(
+        matches!(&refused, StartError::TooOld { version } if version == "0.99.0"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_working_folder_that_cannot_be_made_is_told_with_its_setting() {
+    let home = tempfile::tempdir().unwrap();
+    let config = Config {
+        workdir: Some(home.path().join("codex").join("below-a-file")),
+        ..scripted(&home, SCRIPT)
+    };
+    let refused = start(config).await.unwrap_err();
+    assert!(refused.is_configuration());
+    assert!(
+        refused.to_string().starts_with("PROXY_CODEX_WORKDIR: "),
+        "{refused}"
+    );
 }

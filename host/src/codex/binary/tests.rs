@@ -105,6 +105,28 @@ async fn what_is_not_codex_is_refused_with_its_words() {
     ));
 }
 
+#[test]
+fn a_failure_that_may_pass_is_no_mistake_of_the_operators() {
+    use std::os::unix::process::ExitStatusExt;
+    let bin = || PathBuf::from("codex");
+    let run = |source| ProbeError::Run { bin: bin(), source };
+    let errno = std::io::Error::from_raw_os_error;
+    let failed = |status| ProbeError::Failed {
+        bin: bin(),
+        status: std::process::ExitStatus::from_raw(status),
+        stderr: String::new(),
+    };
+    let (no_file, forbidden, no_program) = (2, 13, 8);
+    for error in [no_file, forbidden, no_program].map(|code| run(errno(code))) {
+        assert!(error.is_configuration(), "{error}");
+    }
+    assert!(failed(2 << 8).is_configuration());
+    let (busy, no_process, killed) = (26, 11, 9);
+    for error in [run(errno(busy)), run(errno(no_process)), failed(killed)] {
+        assert!(!error.is_configuration(), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn a_probed_program_sees_no_variables_of_ours() {
     let folder = tempfile::tempdir().unwrap();
