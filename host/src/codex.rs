@@ -13,6 +13,7 @@ mod failure;
 mod folder;
 mod home;
 mod lines;
+mod login;
 mod mailbox;
 pub(crate) mod names;
 pub mod plan;
@@ -121,6 +122,9 @@ pub enum Error {
     /// All leases are taken and the wait was too long.
     #[error("every Codex worker is at its limit of concurrent turns")]
     Busy,
+    /// The turn needs Codex's own login, and there is none: the operator must act.
+    #[error("Codex is not signed in")]
+    NotSignedIn,
     /// The worker ended while the turn was running.
     #[error("the Codex worker exited during the turn: {0}")]
     WorkerExited(String),

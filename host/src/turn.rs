@@ -194,13 +194,21 @@ impl Error {
         }
     }
 
-    /// Nothing will answer before the operator has acted.
+    /// What the operator has to do before anything will answer.
     #[must_use]
-    pub fn needs_operator(&self) -> bool {
-        let Self::Codex(codex::Error::Upstream { cause, .. }) = self else {
-            return false;
-        };
-        *cause == Cause::Credential
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Codex(codex::Error::NotSignedIn) => {
+                Some("Codex is not signed in: run `codex login` as the gateway's user")
+            }
+            Self::Codex(codex::Error::Upstream {
+                cause: Cause::Credential,
+                ..
+            }) => Some(
+                "the model provider refuses Codex's login: sign in again (`codex login`), or renew its key",
+            ),
+            _ => None,
+        }
     }
 
     /// The family it belongs to: the API's `type`.
@@ -225,6 +233,7 @@ fn codex_code(error: &codex::Error) -> &'static str {
     match error {
         codex::Error::Unavailable(_) => "worker_not_ready",
         codex::Error::Busy => "worker_busy",
+        codex::Error::NotSignedIn => "codex_not_signed_in",
         codex::Error::WorkerExited(_) => "worker_exited",
         codex::Error::RpcTimeout { .. } => "worker_request_timeout",
         codex::Error::Rpc { .. } => "worker_error",

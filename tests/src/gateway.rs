@@ -52,6 +52,27 @@ impl Setup {
         setup.var("CODEX_BIN", program).var("CODEX_HOME", &home)
     }
 
+    /// With the fake program as an old Codex, which it is under such a name, and signed in.
+    ///
+    /// # Panics
+    /// If its folder cannot be written.
+    #[must_use]
+    pub fn old_codex(program: &str) -> Self {
+        let setup = Self::codex(program);
+        let link = setup.home.path().join("codex-proto");
+        std::os::unix::fs::symlink(program, &link).expect("a link");
+        setup.sign_in();
+        setup.var("CODEX_BIN", &link.to_string_lossy())
+    }
+
+    /// Gives Codex a login.
+    ///
+    /// # Panics
+    /// If its folder cannot be written.
+    pub fn sign_in(&self) {
+        sign_in(self.home.path());
+    }
+
     /// Lets the Codex program make no user namespaces, as containers and hardened services do.
     ///
     /// # Panics
@@ -131,6 +152,15 @@ impl Setup {
             policies: self.policies,
         }
     }
+}
+
+/// Writes a login as `codex login --with-api-key` does.
+///
+/// # Panics
+/// If the folder cannot be written.
+pub fn sign_in(home: &Path) {
+    let login = json!({"auth_mode": "apikey", "OPENAI_API_KEY": "sk-signed-in"});
+    std::fs::write(home.join("auth.json"), login.to_string()).expect("auth.json");
 }
 
 fn folder() -> TempDir {

@@ -10,10 +10,7 @@ fn fake() -> Setup {
 
 /// The fake of an old Codex, which it is under such a name.
 fn old() -> Setup {
-    let setup = fake();
-    let program = setup.home().join("codex-proto");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_fake-codex"), &program).unwrap();
-    setup.var("CODEX_BIN", &program.to_string_lossy())
+    Setup::old_codex(env!("CARGO_BIN_EXE_fake-codex"))
 }
 
 fn script(script: Value) -> String {

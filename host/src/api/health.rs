@@ -34,6 +34,7 @@ fn backend(shared: &Shared, parts: &Parts) -> Value {
         "kind": status.kind,
         "ready": status.ready,
         "reason": reason.map(|reason| detail(parts, reason)),
+        "signed_in": status.signed_in,
         "version": status.version,
         "restarts": status.restarts,
         "recycled": status.recycled,
@@ -62,7 +63,7 @@ pub(super) async fn health(State(shared): State<Shared>, parts: Parts) -> Respon
         .map(|notice| json!({"file": notice.file, "what": detail(&parts, &notice.what)}))
         .collect();
     let body = json!({
-        "ok": is_ready(&shared) && refused.is_empty(),
+        "ok": is_ready(&shared) && refused.is_empty() && shared.backend.status().signed_in != Some(false),
         "version": env!("CARGO_PKG_VERSION"),
         "draining": shared.draining.is_cancelled(),
         "backend": backend(&shared, &parts),

@@ -115,10 +115,8 @@ impl Record {
     pub(super) fn fail(&self, error: &turn::Error) {
         self.known().failure = Some(error.code());
         tracing::warn!(request = self.id(), code = error.code(), cause = %error, "the turn failed");
-        if error.needs_operator() {
-            tracing::error!(
-                "the model provider refuses Codex's login: sign in again (`codex login`), or renew its key"
-            );
+        if let Some(remedy) = error.remedy() {
+            tracing::error!("{remedy}");
         }
     }
 

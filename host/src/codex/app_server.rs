@@ -1,5 +1,6 @@
 //! The backend that runs turns on long-lived `codex app-server` processes: leases, and the way to a turn.
 
+mod account;
 mod calls;
 mod catalogue;
 mod decode;
@@ -27,6 +28,7 @@ use super::binary::{self, Probe};
 use super::command;
 use super::exchange::Exchange;
 use super::folder::Folder;
+use super::login::Login;
 use super::turnstile::{self, Full};
 use super::{Config, Error, Mode, Model, Plan, Status, version};
 use catalogue::Catalogue;
@@ -42,6 +44,8 @@ use workplace::Site;
 pub(super) struct AppServer {
     pool: Arc<Pool>,
     status: watch::Sender<Status>,
+    /// As the last worker that became ready has it.
+    login: watch::Receiver<Login>,
     models: Vec<Model>,
     default_model: String,
     config: Arc<Config>,
@@ -89,6 +93,7 @@ impl AppServer {
             model: catalogue.default.clone(),
             ..Plan::default()
         });
+        let (login, told) = watch::channel(Login::default());
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
         let supervisor = Supervisor {
@@ -96,6 +101,7 @@ impl AppServer {
             folder: Arc::new(folder),
             pool: Arc::clone(&pool),
             status: status.clone(),
+            login,
             usual: usual.map(Arc::new),
             shutdown: shutdown.clone(),
         };
@@ -103,6 +109,7 @@ impl AppServer {
         Ok(Self {
             pool,
             status,
+            login: told,
             models: catalogue.models,
             default_model: catalogue.default,
             config,
@@ -116,6 +123,8 @@ impl AppServer {
     /// Starts a turn. Dropping the future gives back whatever it had taken.
     pub(super) async fn start_turn(&self, plan: Plan) -> Result<Exchange, Error> {
         let lease = self.lease().await?;
+        // Not before there is a worker: it is what knows.
+        self.login.borrow().check(plan.provider.as_deref())?;
         let in_flight = InFlight::new(self.status.clone());
         let workplace = self.site.as_ref().map(|site| site.prepare(&plan));
         let place = (&plan, workplace.transpose()?);

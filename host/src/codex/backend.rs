@@ -125,6 +125,8 @@ pub struct Status {
     pub ready: bool,
     /// Why it does not. May name files: for the operator.
     pub reason: Option<String>,
+    /// Whether Codex is signed in; absent if the default provider needs no login of Codex's, or that cannot be known.
+    pub signed_in: Option<bool>,
     /// Codex's version.
     pub version: String,
     /// How often a worker had to be replaced.
@@ -159,6 +161,7 @@ impl Status {
             kind,
             ready: false,
             reason: Some("the worker is starting".to_owned()),
+            signed_in: None,
             version,
             restarts: 0,
             recycled: 0,
@@ -174,6 +177,7 @@ impl Status {
             kind: "demo",
             ready: true,
             reason: None,
+            signed_in: None,
             version,
             restarts: 0,
             recycled: 0,

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 /// The few entries of `config.toml` that decide how a worker is started.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Home {
     /// The model Codex uses by default.
     pub(super) model: Option<String>,
@@ -18,10 +19,16 @@ pub(super) struct Home {
     /// MCP servers, by name. The gateway turns them off.
     #[serde(default)]
     pub(super) mcp_servers: BTreeMap<String, McpServer>,
+    /// A profile is chosen, which may change any of these.
+    #[serde(default, rename = "profile", deserialize_with = "is_there")]
+    pub(super) has_profile: bool,
+    /// The built-in provider is another server, which may ask for no login.
+    #[serde(default, rename = "openai_base_url", deserialize_with = "is_there")]
+    pub(super) is_openai_elsewhere: bool,
 }
 
 /// A provider of the operator's.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Provider {
     /// Its name for people.
     pub(super) name: Option<String>,
@@ -30,16 +37,43 @@ pub(super) struct Provider {
     pub(super) requires_openai_auth: bool,
     /// The variable that holds its key.
     env_key: Option<String>,
+    /// Its key.
+    #[serde(
+        default,
+        rename = "experimental_bearer_token",
+        deserialize_with = "is_there"
+    )]
+    has_token: bool,
+    /// Headers with their values; one may hold its key.
+    #[serde(default, rename = "http_headers", deserialize_with = "is_there")]
+    has_headers: bool,
+    /// A command that prints its key.
+    #[serde(default, rename = "auth", deserialize_with = "is_there")]
+    has_command: bool,
     /// Header name to the variable that holds its value.
     #[serde(default)]
     env_http_headers: BTreeMap<String, String>,
 }
 
 /// An MCP server of the operator's.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct McpServer {
     /// Where it is, if it is not started as a command.
     pub(super) url: Option<String>,
+}
+
+/// For entries of which nothing else matters.
+fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
+}
+
+impl Provider {
+    /// Whether nothing but Codex's own login pays for it.
+    pub(super) fn needs_login(&self) -> bool {
+        let has_key = self.env_key.is_some() || self.has_token || self.has_command;
+        let has_headers = self.has_headers || !self.env_http_headers.is_empty();
+        self.requires_openai_auth && !has_key && !has_headers
+    }
 }
 
 impl Home {
@@ -56,7 +90,7 @@ impl Home {
         })
     }
 
-    fn parse(text: &str) -> Result<Self, toml::de::Error> {
+    pub(super) fn parse(text: &str) -> Result<Self, toml::de::Error> {
         toml::from_str(text)
     }
 
@@ -96,6 +130,24 @@ mod tests {
             home.model_providers.keys().collect::<Vec<_>>(),
             ["a", "b c"]
         );
+    }
+
+    #[test]
+    fn a_provider_with_a_key_of_its_own_needs_no_login() {
+        let provider = |text: &str| {
+            let text = format!("[model_providers.a]\nrequires_openai_auth = true\n{text}");
+            Home::parse(&text).unwrap().model_providers["a"].needs_login()
+        };
+        assert!(provider(""));
+        for key in [
+            "env_key = \"A\"",
+            "experimental_bearer_token = \"sk\"",
+            "http_headers = { authorization = \"sk\" }",
+            "env_http_headers = { authorization = \"A\" }",
+            "auth = { command = \"key\" }",
+        ] {
+            assert!(!provider(key), "{key}");
+        }
     }
 
     #[test]

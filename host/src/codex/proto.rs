@@ -22,6 +22,7 @@ use super::binary::Probe;
 use super::command;
 use super::exchange::Exchange;
 use super::folder::Folder;
+use super::login::Login;
 use super::stamp::Stamp;
 use super::turnstile::{self, Turnstile};
 use super::{Cause, Config, Error, Model, Plan, Status};
@@ -53,6 +54,7 @@ pub(super) struct Proto {
     requests: mpsc::UnboundedSender<Request>,
     leases: Turnstile,
     status: watch::Sender<Status>,
+    login: watch::Receiver<Login>,
     config: Arc<Config>,
     default_model: Arc<str>,
     supervisor: TaskTracker,
@@ -83,14 +85,16 @@ impl Proto {
             shutdown: shutdown.clone(),
         };
         let (status, _) = watch::channel(Status::starting("proto", version));
+        let (login, told) = watch::channel(Login::default());
         let (requests, asked) = mpsc::unbounded_channel();
         let supervisor = TaskTracker::new();
-        supervisor.spawn(Supervisor::new(setting, folder, status.clone()).run(asked));
+        supervisor.spawn(Supervisor::new(setting, folder, (status.clone(), login)).run(asked));
         supervisor.close();
         Ok(Self {
             requests,
             leases: Turnstile::new(config.max_turns.max(1), config.queue_max, status.clone()),
             status,
+            login: told,
             config,
             default_model,
             supervisor,
@@ -102,6 +106,10 @@ impl Proto {
     /// Starts a turn. Dropping the future gives back whatever it had taken.
     pub(super) async fn start_turn(&self, plan: Plan) -> Result<Exchange, Error> {
         check(&plan)?;
+        // Where no process can start, a login is not what is missing.
+        if self.status.borrow().ready {
+            self.check_login(&plan)?;
+        }
         let mut plan = plan;
         for _ in 1..ATTEMPTS {
             match self.try_turn(plan).await {
@@ -116,9 +124,9 @@ impl Proto {
 
     async fn try_turn(&self, plan: Plan) -> Result<Exchange, NotBegun> {
         let wish = Wish::of(&plan, &self.config);
-        let (spare, lease) = self
-            .lease(wish)
-            .await
+        let leased = self.lease(wish).await;
+        let (spare, lease) = leased
+            .and_then(|leased| self.check_login(&plan).map(|()| leased))
             .map_err(|error| NotBegun { error, again: None })?;
         let in_flight = InFlight::new(self.status.clone());
         let (exchange, job, begun) = job::prepare(plan, lease, in_flight, self.config.buffer_bytes);
@@ -132,6 +140,10 @@ impl Proto {
                 again: None,
             }),
         }
+    }
+
+    fn check_login(&self, plan: &Plan) -> Result<(), Error> {
+        self.login.borrow().check(plan.provider.as_deref())
     }
 
     /// Waits in order for a place, and then for a process, but not for long where there is none at all.

@@ -153,6 +153,7 @@ impl From<turn::Error> for ApiError {
                 codex::Error::Unavailable(_) | codex::Error::Busy | codex::Error::WorkerExited(_),
             )
             | turn::Error::Draining => told.retry_after_ms = Some(RETRY_MS),
+            turn::Error::Codex(codex::Error::NotSignedIn) => told.headers.push(do_not_retry()),
             // Another try would cost as much, and most probably end as this one did.
             turn::Error::Timeout {
                 timer: Timer::Total,
@@ -223,6 +224,10 @@ fn tell_codex(error: &codex::Error) -> (u16, &'static str) {
     match error {
         codex::Error::Unavailable(_) => (503, "No Codex worker is ready; try again in a moment."),
         codex::Error::Busy => (503, "Every Codex worker is busy; try again in a moment."),
+        codex::Error::NotSignedIn => (
+            503,
+            "Codex is not signed in: the operator of this gateway has to run `codex login` on its machine.",
+        ),
         codex::Error::WorkerExited(_) => (503, "The Codex worker exited during the answer."),
         codex::Error::RpcTimeout { .. } => (504, "The Codex worker did not respond in time."),
         codex::Error::Rpc { .. } => (502, "The Codex worker could not run the request."),

@@ -173,6 +173,10 @@ pub(crate) struct StartFault {
     pub(crate) no_reply: Option<String>,
     /// Answer this request with an error.
     pub(crate) refuse: Option<String>,
+    /// Whether somebody is signed in; if absent, the request that asks is not known. Read again for each.
+    pub(crate) signed_in: Option<bool>,
+    /// What the sandbox says, and then fails. Read again for each command.
+    pub(crate) sandbox: Option<String>,
 }
 
 impl StartFault {

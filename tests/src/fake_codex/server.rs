@@ -161,6 +161,11 @@ impl Server {
         }
         let answer = match method {
             "initialize" => Ok(json!({"userAgent": "fake/0.169.0", "platformOs": "linux"})),
+            "getAuthStatus" => auth_status(),
+            "command/exec" => Ok(match StartFault::read().sandbox {
+                Some(words) => json!({"exitCode": 1, "stdout": "", "stderr": words}),
+                None => json!({"exitCode": 0, "stdout": "", "stderr": ""}),
+            }),
             "config/read" => Ok(json!({"config": {}})),
             "server/diagnostics" => Ok(json!({"gauges": []})),
             "thread/start" => self.start_thread(params),
@@ -186,7 +191,13 @@ impl Server {
             .lock()
             .unwrap()
             .insert(id.clone(), Conversation::default());
-        Ok(json!({"thread": {"id": id, "ephemeral": true}, "model": params["model"]}))
+        let profile = params["permissions"].as_str();
+        let profile = profile.map(|profile| json!({"id": profile}));
+        Ok(json!({
+            "thread": {"id": id, "ephemeral": true},
+            "model": params["model"],
+            "activePermissionProfile": profile,
+        }))
     }
 
     fn inject(&self, params: &Value) -> Answer {
@@ -243,4 +254,12 @@ impl Server {
             .map(act)
             .ok_or_else(|| format!("thread not found: {id}"))
     }
+}
+
+fn auth_status() -> Answer {
+    let Some(signed_in) = StartFault::read().signed_in else {
+        return Err("Invalid request: unknown variant `getAuthStatus`".to_owned());
+    };
+    let method = signed_in.then_some("apikey");
+    Ok(json!({"authMethod": method, "authToken": null, "requiresOpenaiAuth": true}))
 }

@@ -18,6 +18,7 @@ pub(super) use work::{FileUpdate, WorkItem};
 pub(super) type Method = &'static str;
 
 pub(super) const INITIALIZE: Method = "initialize";
+pub(super) const AUTH_STATUS: Method = "getAuthStatus";
 pub(super) const CONFIG_READ: Method = "config/read";
 pub(super) const THREAD_START: Method = "thread/start";
 pub(super) const INJECT_ITEMS: Method = "thread/inject_items";
@@ -40,6 +41,14 @@ pub(super) struct Request<'a, P: ?Sized> {
 /// The parameters of a method that has none.
 #[derive(Debug, Serialize)]
 pub(super) struct Nothing {}
+
+/// The parameters of [`AUTH_STATUS`]: no secret, and no renewal.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AuthStatus {
+    pub(super) include_token: bool,
+    pub(super) refresh_token: bool,
+}
 
 /// Any line the worker writes: a response (`id`), a request (`id` and `method`) or a notification (`method`).
 #[derive(Debug, Deserialize)]

@@ -10,12 +10,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::account;
 use super::pool::{Pool, Seat};
 use super::threads::Threads;
 use super::wear;
 use super::worker::{End, Worker};
 use crate::codex::backoff::Backoff;
 use crate::codex::folder::Folder;
+use crate::codex::login::Login;
 use crate::codex::{Config, Plan, Status, command};
 
 /// What workers are started from, and where they go.
@@ -25,6 +27,8 @@ pub(super) struct Supervisor {
     pub(super) folder: Arc<Folder>,
     pub(super) pool: Arc<Pool>,
     pub(super) status: watch::Sender<Status>,
+    /// What is known of Codex's login.
+    pub(super) login: watch::Sender<Login>,
     /// What most turns run: threads for it are ready from the beginning.
     pub(super) usual: Option<Arc<Plan>>,
     pub(super) shutdown: CancellationToken,
@@ -100,7 +104,7 @@ impl Supervisor {
         let mut worker = Worker::start(&self.config, &self.folder)
             .map_err(|error| format!("the worker cannot be started: {error}"))?;
         tracing::debug!(pid = worker.pid(), "worker started");
-        let ready = worker.make_ready(self.config.startup_timeout);
+        let ready = worker.make_ready(&self.config);
         let end = match self.shutdown.run_until_cancelled(ready).await {
             None => End::Shutdown,
             Some(Err(end)) => end,
@@ -115,6 +119,8 @@ impl Supervisor {
 
     /// Gives a ready worker its turns.
     fn seat(&self, worker: Worker, tasks: &TaskTracker) -> Serving {
+        worker.login.show(&self.config, &self.status);
+        self.login.send_replace(worker.login.clone());
         let threads = Threads::new(Arc::clone(&worker.connection), Arc::clone(&self.config));
         let seat = self.pool.join(worker.pid(), Arc::clone(&threads));
         tracing::info!(pid = worker.pid(), "Codex is ready");
@@ -159,6 +165,7 @@ impl Service {
         let since = Instant::now();
         let connection = Arc::clone(&worker.connection);
         let (databases, stamp) = (worker.databases.clone(), worker.stamp);
+        let (home, login) = (worker.home.clone(), worker.login.clone());
         let config = &self.supervisor.config;
         let wearing = async {
             if let Some(usual) = &self.supervisor.usual {
@@ -167,6 +174,7 @@ impl Service {
             tokio::select! {
                 () = wear::wears_out(config, &self.threads, &self.seat, &databases) => {}
                 () = wear::outdates(config, stamp) => {}
+                () = account::signs_in(config, &connection, (&home, &login)) => {}
             }
             // Without a supervisor there is a shutdown.
             let _ = worn.send(());

@@ -10,12 +10,14 @@ use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::account;
 use super::launch;
 use super::protocol;
 use super::rpc::{self, Connection};
 use crate::codex::folder::Folder;
 use crate::codex::home::Home;
 use crate::codex::lines::ReadError;
+use crate::codex::login::Login;
 use crate::codex::stamp::Stamp;
 use crate::codex::stderr::LastWords;
 use crate::codex::{Config, Error, command};
@@ -32,6 +34,8 @@ pub(super) struct Worker {
     pub(super) stamp: Stamp,
     /// What the operator's `config.toml` said.
     pub(super) home: Home,
+    /// What Codex says of its login, once it is ready.
+    pub(super) login: Login,
     child: Child,
     /// Until it was seen to end.
     reader: Option<AbortOnDropHandle<Result<(), ReadError>>>,
@@ -72,6 +76,7 @@ impl Worker {
             databases: databases.keep(),
             stamp,
             home,
+            login: Login::default(),
             reader: Some(AbortOnDropHandle::new(reader)),
             hang_up,
             last_words: LastWords::listen(stderr),
@@ -85,23 +90,26 @@ impl Worker {
     }
 
     /// Shakes hands, and makes sure that Codex can read its configuration: it refuses every turn if not.
-    pub(super) async fn make_ready(&mut self, limit: Duration) -> Result<(), End> {
-        let connection = Arc::clone(&self.connection);
+    pub(super) async fn make_ready(&mut self, config: &Config) -> Result<(), End> {
+        let limit = config.startup_timeout;
+        let (connection, home) = (Arc::clone(&self.connection), self.home.clone());
         let handshake = async {
             connection
                 .call::<_, IgnoredAny>(protocol::INITIALIZE, &protocol::initialize())
                 .await?;
             connection.notify("initialized").await;
-            match connection
-                .call::<_, IgnoredAny>(protocol::CONFIG_READ, &protocol::Nothing {})
-                .await
-            {
+            let configured =
+                connection.call::<_, IgnoredAny>(protocol::CONFIG_READ, &protocol::Nothing {});
+            let (configured, login) =
+                tokio::join!(configured, account::login(config, &connection, &home));
+            match configured {
                 // Versions that do not know the question say so with this code.
-                Err(Error::Rpc {
+                Ok(_)
+                | Err(Error::Rpc {
                     code: protocol::INVALID_REQUEST,
                     ..
-                }) => Ok(()),
-                answer => answer.map(drop),
+                }) => Ok(login),
+                Err(error) => Err(error),
             }
         };
         let shaken = tokio::select! {
@@ -109,7 +117,8 @@ impl Worker {
             end = self.end() => return Err(end),
         };
         let why = match shaken {
-            Ok(Ok(())) => {
+            Ok(Ok(login)) => {
+                self.login = login;
                 self.last_words.forget();
                 return Ok(());
             }

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use tokio::process::Command;
 
-use crate::codex::command::{command, home_folder, setting};
+use crate::codex::command::{command, setting};
 use crate::codex::folder::Folder;
 use crate::codex::home::Home;
+use crate::codex::login::AuthFile;
 use crate::codex::{Config, Plan};
 
 /// Settings that make Codex as plain a chat model as these versions can be.
@@ -121,17 +120,8 @@ fn own_settings(config: &Config, home: &Home, folder: &Folder, wish: &Wish) -> V
 /// not valid").
 fn takes_instructions(config: &Config, home: &Home, provider: Option<&str>) -> bool {
     let provider = provider.and_then(|name| home.model_providers.get(name));
-    provider.is_some_and(|provider| !provider.requires_openai_auth) || !signed_in_by_chatgpt(config)
-}
-
-fn signed_in_by_chatgpt(config: &Config) -> bool {
-    #[derive(Deserialize)]
-    struct Login {
-        tokens: Option<IgnoredAny>,
-    }
-    let file = home_folder(config).and_then(|home| std::fs::read(home.join("auth.json")).ok());
-    let login = file.and_then(|text| serde_json::from_slice::<Login>(&text).ok());
-    login.is_some_and(|login| login.tokens.is_some())
+    let is_chatgpt = || AuthFile::read(config).is_ok_and(|file| file.is_chatgpt());
+    provider.is_some_and(|provider| !provider.requires_openai_auth) || !is_chatgpt()
 }
 
 /// A process that is killed leaves a folder there.

@@ -1,6 +1,7 @@
 //! Keeps processes ready for the turns to come: starts them ahead, replaces those that are lost, never gives up.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -10,11 +11,15 @@ use super::launch::{self, Wish};
 use super::process::{self, Announce, End, Setting, Spare};
 use crate::codex::backoff::Backoff;
 use crate::codex::folder::Folder;
+use crate::codex::login::Login;
 use crate::codex::stamp::Stamp;
 use crate::codex::{Error, Status, command};
 
 /// How many processes may be starting at once: more would only make each other late.
 const STARTING: usize = 8;
+
+/// How often it is looked whether somebody has signed in, as long as nobody has.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A turn asks for a process.
 #[derive(Debug)]
@@ -30,6 +35,9 @@ pub(super) struct Supervisor {
     setting: Setting,
     folder: Folder,
     status: watch::Sender<Status>,
+    /// What is known of Codex's login, and since when.
+    login: watch::Sender<Login>,
+    known: Option<Stamp>,
     spares: VecDeque<Spare>,
     /// Those for whom there was no spare, longest first.
     waiting: VecDeque<oneshot::Sender<Result<Spare, Error>>>,
@@ -47,13 +55,19 @@ pub(super) struct Supervisor {
 
 impl Supervisor {
     /// Nothing is started yet.
-    pub(super) fn new(setting: Setting, folder: Folder, status: watch::Sender<Status>) -> Self {
+    pub(super) fn new(
+        setting: Setting,
+        folder: Folder,
+        (status, login): (watch::Sender<Status>, watch::Sender<Login>),
+    ) -> Self {
         let (announce, announced) = mpsc::unbounded_channel();
         Self {
             backoff: backoff(&setting),
             setting,
             folder,
             status,
+            login,
+            known: None,
             spares: VecDeque::new(),
             waiting: VecDeque::new(),
             processes: JoinSet::new(),
@@ -70,12 +84,14 @@ impl Supervisor {
         loop {
             self.match_up();
             let again = self.start_missing();
+            let missing = self.login.borrow().is_missing();
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Some(request) = requests.recv() => self.take(request),
                 Some(spare) = self.announced.recv() => self.welcome(spare),
                 Some(ended) = self.processes.join_next() => self.bury(ended),
                 () = sleep_until(again) => {}
+                () = tokio::time::sleep(LOOK), if missing => {}
             }
         }
         self.spares.clear();
@@ -99,6 +115,7 @@ impl Supervisor {
     fn match_up(&mut self) {
         self.waiting.retain(|waiting| !waiting.is_closed());
         let now = Stamp::now(&self.setting.config);
+        self.look_for_login(now);
         self.spares.retain(|spare| spare.is_fit(now));
         while !self.waiting.is_empty()
             && let Some(spare) = self.spares.pop_front()
@@ -108,6 +125,17 @@ impl Supervisor {
                 self.spares.push_front(spare);
             }
         }
+    }
+
+    /// Reads again who has signed in, if that may have changed.
+    fn look_for_login(&mut self, now: Stamp) {
+        if self.known.replace(now) == Some(now) {
+            return;
+        }
+        let config = &self.setting.config;
+        let login = Login::of_files(config, &command::read_home(config));
+        login.show(config, &self.status);
+        self.login.send_replace(login);
     }
 
     /// Starts what is missing: one for everybody who waits, and the spares. Says when to try again if it may
@@ -132,6 +160,8 @@ impl Supervisor {
             stamp: Stamp::now(&self.setting.config),
             ..self.setting.clone()
         };
+        // Before the process is ready, and its turn needs it.
+        self.look_for_login(setting.stamp);
         let home = command::read_home(&setting.config);
         let command = launch::process(&setting.config, &home, &self.folder, wish);
         let pool = matches!(announce, Announce::Pool(_));

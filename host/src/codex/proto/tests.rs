@@ -33,6 +33,8 @@ done
 [ "$leave" ] || exec sleep 60
 "#;
 
+const SIGNED_IN: &str = r#"{"OPENAI_API_KEY":"sk-x"}"#;
+
 struct Rig {
     server: Proto,
     home: TempDir,
@@ -47,6 +49,7 @@ async fn start(config: Config) -> Result<Proto, StartError> {
 async fn rig(change: impl FnOnce(&mut Config)) -> Rig {
     let home = tempfile::tempdir().unwrap();
     let mut config = scripted(&home, SCRIPT);
+    std::fs::write(home.path().join("auth.json"), SIGNED_IN).unwrap();
     change(&mut config);
     Rig {
         server: start(config).await.unwrap(),

@@ -47,6 +47,7 @@ fn failures() -> Vec<(turn::Error, u16, &'static str, &'static str)> {
         (upstream(Cause::Internal), 502, server, "upstream_error"),
         (codex(codex::Error::Unavailable(secret())), 503, backend, "worker_not_ready"),
         (codex(codex::Error::Busy), 503, backend, "worker_busy"),
+        (codex(codex::Error::NotSignedIn), 503, server, "codex_not_signed_in"),
         (codex(codex::Error::WorkerExited(secret())), 503, backend, "worker_exited"),
         (codex(late), 504, timeout, "worker_request_timeout"),
         (codex(rpc), 502, server, "worker_error"),
