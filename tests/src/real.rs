@@ -32,13 +32,19 @@ pub async fn on_provider(program: &str, model: &str) -> (Gateway, Provider) {
 
 /// The same with Codex as an agent, whose commands may do this.
 pub async fn agent(sandbox: &str, change: impl FnOnce(Setup) -> Setup) -> (Gateway, Provider) {
+    let (setup, provider) = set_up_agent(sandbox).await;
+    (change(setup).start().await, provider)
+}
+
+/// The same, not started yet.
+pub async fn set_up_agent(sandbox: &str) -> (Setup, Provider) {
     let (setup, provider) = set_up("TEST_CODEX_BIN", "gpt-5.4").await;
     let setup = setup
         .var("CODEX_MODE", "agent")
         .var("PROXY_SANDBOX_MODE", sandbox)
         // Not in Codex's folder, which is hidden: shells look for their settings there.
         .var("HOME", "/");
-    (change(setup).start().await, provider)
+    (setup, provider)
 }
 
 /// The first, not started yet.

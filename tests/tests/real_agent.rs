@@ -1,11 +1,11 @@
 //! The real Codex as an agent: its own tools in its sandbox, a folder a turn, and the client's tools beside them. Where
-//! the sandbox cannot be had (bubblewrap needs user namespaces), every command fails, and so do these tests.
+//! the sandbox cannot be had (bubblewrap needs user namespaces), no agent is ready, and these tests fail.
 
 use std::path::{Path, PathBuf};
 
-use codex_gateway_tests::gateway::KEY;
+use codex_gateway_tests::gateway::{Gateway, KEY};
 use codex_gateway_tests::provider::{self, Provider};
-use codex_gateway_tests::real::{agent, ask, node_at, python_at, script, whole};
+use codex_gateway_tests::real::{agent, ask, node_at, python_at, script, set_up_agent, whole};
 use codex_gateway_tests::sse::{Event, Events};
 use serde_json::{Value, json};
 
@@ -331,21 +331,42 @@ async fn a_command_may_be_silent_for_longer_than_the_model() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex and unshare"]
-async fn without_a_sandbox_nothing_runs() {
-    let outside = tempfile::tempdir_in("/var/tmp").unwrap();
-    let (gateway, provider) = agent("workspace-write", |setup| setup.without_namespaces()).await;
-    let stray = outside.path().join("stray");
-    let (status, body) = whole(&gateway, run(&format!("touch {}", stray.display()), done())).await;
-    assert_eq!(
-        (status, &body["error"]["type"]),
-        (502, &json!("server_error")),
-        "{body}"
-    );
-    assert!(
-        !body.to_string().contains("bwrap"),
-        "the cause is for the log: {body}"
-    );
-    assert!(provider.requests().is_empty() && !stray.exists());
+async fn without_a_sandbox_it_is_not_ready_and_nothing_runs() {
+    for sandbox in ["read-only", "workspace-write"] {
+        let outside = tempfile::tempdir_in("/var/tmp").unwrap();
+        let (setup, provider) = set_up_agent(sandbox).await;
+        let gateway = setup.without_namespaces().launch().await;
+        let told = |gateway: &Gateway| {
+            let reason = gateway.backend.status().reason;
+            reason.is_some_and(|reason| reason.contains("bwrap: Creating new namespace failed"))
+        };
+        gateway.until(told, "reason").await;
+        let ready = gateway.get("/readyz").send().await.unwrap();
+        assert_eq!(ready.status(), 503);
+        let stray = outside.path().join("stray");
+        let (status, body) =
+            whole(&gateway, run(&format!("touch {}", stray.display()), done())).await;
+        assert_eq!(
+            (status, &body["error"]["code"]),
+            (503, &json!("worker_not_ready")),
+            "{body}"
+        );
+        assert!(
+            !body.to_string().contains("bwrap"),
+            "the cause is for the log: {body}"
+        );
+        assert!(provider.requests().is_empty() && !stray.exists());
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex and unshare"]
+async fn full_access_needs_no_sandbox() {
+    let (gateway, _provider) =
+        agent("danger-full-access", |setup| setup.without_namespaces()).await;
+    let (status, body) = whole(&gateway, run("true", done())).await;
+    assert_eq!(status, 200, "{body}");
     gateway.stop().await;
 }
 

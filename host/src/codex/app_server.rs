@@ -9,6 +9,7 @@ mod pool;
 mod protocol;
 mod roots;
 mod rpc;
+mod sandbox;
 mod schema;
 mod supervise;
 mod task;

@@ -19,6 +19,7 @@ pub(super) type Method = &'static str;
 
 pub(super) const INITIALIZE: Method = "initialize";
 pub(super) const AUTH_STATUS: Method = "getAuthStatus";
+pub(super) const COMMAND_EXEC: Method = "command/exec";
 pub(super) const CONFIG_READ: Method = "config/read";
 pub(super) const THREAD_START: Method = "thread/start";
 pub(super) const INJECT_ITEMS: Method = "thread/inject_items";

@@ -12,13 +12,14 @@ use tokio_util::task::TaskTracker;
 
 use super::account;
 use super::pool::{Pool, Seat};
+use super::sandbox;
 use super::threads::Threads;
 use super::wear;
 use super::worker::{End, Worker};
 use crate::codex::backoff::Backoff;
 use crate::codex::folder::Folder;
 use crate::codex::login::Login;
-use crate::codex::{Config, Plan, Status, command};
+use crate::codex::{Config, Mode, Plan, Status, command};
 
 /// What workers are started from, and where they go.
 #[derive(Debug, Clone)]
@@ -104,7 +105,10 @@ impl Supervisor {
         let mut worker = Worker::start(&self.config, &self.folder)
             .map_err(|error| format!("the worker cannot be started: {error}"))?;
         tracing::debug!(pid = worker.pid(), "worker started");
-        let ready = worker.make_ready(&self.config);
+        let ready = async {
+            worker.make_ready(&self.config).await?;
+            self.have_sandbox(&mut worker).await
+        };
         let end = match self.shutdown.run_until_cancelled(ready).await {
             None => End::Shutdown,
             Some(Err(end)) => end,
@@ -115,6 +119,29 @@ impl Supervisor {
             Some(Ok(())) => return Ok(self.seat(worker, tasks)),
         };
         Err(see_off(worker, end, self.config.shutdown_grace).await)
+    }
+
+    /// Waits until a worker can restrict what an agent's commands do: the machine may be repaired meanwhile.
+    async fn have_sandbox(&self, worker: &mut Worker) -> Result<(), End> {
+        let Mode::Agent(sandbox) = self.config.mode else {
+            return Ok(());
+        };
+        let connection = Arc::clone(&worker.connection);
+        let trying = async {
+            let mut known = None;
+            while let Err(forbidden) = sandbox::attempt(&connection, sandbox).await {
+                if known.as_ref() != Some(&forbidden) {
+                    tracing::error!("{forbidden}");
+                    self.excuse(&forbidden.to_string());
+                    known = Some(forbidden);
+                }
+                tokio::time::sleep(self.config.probe_interval).await;
+            }
+        };
+        tokio::select! {
+            () = trying => Ok(()),
+            end = worker.end() => Err(end),
+        }
     }
 
     /// Gives a ready worker its turns.
@@ -143,6 +170,11 @@ impl Supervisor {
         if !self.shutdown.is_cancelled() {
             tracing::warn!(reason = why, "a Codex worker is lost");
         }
+        self.excuse(why);
+    }
+
+    /// Says why there is no worker, unless there is one.
+    fn excuse(&self, why: &str) {
         self.status.send_modify(|status| {
             if !status.ready {
                 status.reason = Some(why.to_owned());
