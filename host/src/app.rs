@@ -47,7 +47,11 @@ impl StartError {
     /// Whether trying again as it is cannot help: the operator must change a file or a setting.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Policies(_))
+        match self {
+            Self::Policies(_) => true,
+            Self::Codex(error) => error.is_configuration(),
+            Self::Engine(_) | Self::Stopped | Self::Telemetry(_) | Self::Listen(_) => false,
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Settings are environment variables, or lines of a file .env in the working directory:\n`codex-gateway config` shows them all, README.md explains them."
+    after_help = "Settings are environment variables, or lines of a file .env in the working directory:\n`codex-gateway config` shows them all, docs/src/settings.md explains them."
 )]
 struct Arguments {
     #[command(subcommand)]

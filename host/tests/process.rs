@@ -167,6 +167,16 @@ fn an_address_that_is_taken_is_named() {
 }
 
 #[test]
+fn a_program_that_is_no_codex_ends_the_start_with_78() {
+    let output = gateway(&[("PORT", "0"), ("CODEX_BIN", "/bin/echo")])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("does not look like Codex"), "{said}");
+}
+
+#[test]
 fn the_first_policies_must_be_right() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("auth.json"), r#"{"keyz": []}"#).unwrap();

@@ -176,7 +176,7 @@ fn place(text: &str, span: Range<usize>) -> String {
     let line = text.lines().nth(number - 1).unwrap_or_default();
     let member = line.split_once('=').map(|(member, _)| member.trim());
     let is_table = |line: &&str| line.trim_start().starts_with('[');
-    let table = before.lines().chain([line]).filter(is_table).last();
+    let table = before.lines().chain([line]).rfind(is_table);
     let table = table.map_or("", |table| {
         table.split_inclusive(']').next().unwrap_or(table).trim()
     });

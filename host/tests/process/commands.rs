@@ -163,7 +163,7 @@ fn help_names_every_command_and_where_settings_are_told() {
     for ask in ["help", "--help"] {
         let (code, help, _) = run(&[ask], "");
         assert_eq!(code, Some(0));
-        for words in ["serve", "config", "key", ".env", "README.md"] {
+        for words in ["serve", "config", "key", ".env", "settings.md"] {
             assert!(help.contains(words), "`{words}` is missing in:\n{help}");
         }
     }
