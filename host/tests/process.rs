@@ -65,11 +65,16 @@ impl Running {
                 break address;
             }
         };
-        Self {
+        let running = Self {
             child,
             log,
             address,
+        };
+        // It listens before its policies are ready, and a request waits for them only so long.
+        while !running.get("/readyz", None).starts_with("HTTP/1.1 200") {
+            std::thread::sleep(std::time::Duration::from_millis(20));
         }
+        running
     }
 
     /// Sends a request and gives back the connection.

@@ -194,23 +194,6 @@ async fn what_is_no_request_of_ours_has_openai_errors_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_base_url_that_is_nearly_right_is_corrected() {
-    let gateway = Setup::demo().start().await;
-    for path in ["/chat/completions", "/v1/v1/chat/completions"] {
-        let url = format!("{}{path}", gateway.origin);
-        let response = gateway.client.post(url).bearer_auth(KEY).send().await;
-        let (status, body) = error(response.unwrap()).await;
-        assert_eq!((status, &body["code"]), (404, &json!("unknown_url")));
-        let message = body["message"].as_str().unwrap();
-        assert!(
-            message.contains("Did you mean /v1/chat/completions?"),
-            "{message}"
-        );
-    }
-    gateway.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn every_answer_says_who_it_is() {
     let gateway = Setup::demo().start().await;
     let response = gateway

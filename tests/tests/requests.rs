@@ -184,3 +184,19 @@ async fn each_dialect_is_told_of_mistakes_in_its_own_words() {
     }
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_base_url_that_is_nearly_right_is_corrected() {
+    let gateway = Setup::demo().start().await;
+    for path in ["/chat/completions", "/v1/v1/chat/completions"] {
+        let (status, body) = json_of(post(&gateway, path, &say("x")).await).await;
+        let error = &body["error"];
+        assert_eq!((status, &error["code"]), (404, &json!("unknown_url")));
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.contains("Did you mean /v1/chat/completions?"),
+            "{message}"
+        );
+    }
+    gateway.stop().await;
+}
