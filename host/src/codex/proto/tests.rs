@@ -11,7 +11,8 @@ use crate::codex::testing::{idle, kill, scripted, until};
 use crate::codex::{Backend, Choice, Event, Item, Outcome, Part, Role, Tool, binary};
 
 /// Speaks as much of the protocol as a turn that says one word and never ends needs. As the real one, it leaves
-/// only when asked to and its input ends.
+/// only when asked to and its input ends. Its number is known once it has told where its record is: killed before
+/// then it leaves one that nobody knows of.
 const SCRIPT: &str = r#"#!/bin/sh
 case $1 in
 --version) echo codex-cli 0.42.0; exit;;
@@ -19,9 +20,10 @@ case $1 in
 esac
 if [ -f "$CODEX_HOME/fault" ]; then cat "$CODEX_HOME/fault" >&2; exit 3; fi
 record=$CODEX_HOME/sessions/rollout-$$.jsonl
-mkdir -p "$CODEX_HOME/sessions" && echo x > "$record" && echo $$ >> "$CODEX_HOME/pids"
+mkdir -p "$CODEX_HOME/sessions" && echo x > "$record"
 say() { echo "{\"id\":\"$1\",\"msg\":{\"type\":$2}}"; }
 say '' "\"session_configured\",\"rollout_path\":\"$record\""
+echo $$ >> "$CODEX_HOME/pids"
 while read -r line; do
   case $line in
   *user_turn*) [ -f "$CODEX_HOME/deaf" ] && continue
@@ -76,13 +78,26 @@ impl Rig {
         idle(self.server.watch()).await;
     }
 
+    /// The processes that have told where their record is and are there, once there is one.
+    async fn alive(&self) -> Vec<String> {
+        loop {
+            match self.known() {
+                none if none.is_empty() => tokio::task::yield_now().await,
+                some => return some,
+            }
+        }
+    }
+
+    fn known(&self) -> Vec<String> {
+        let pids = std::fs::read_to_string(self.home.path().join("pids")).unwrap_or_default();
+        let alive = pids.lines().filter(|pid| process(pid).exists());
+        alive.map(str::to_owned).collect()
+    }
+
     /// Shuts down; then neither a process nor a record is left.
     async fn down(self) {
         self.server.shutdown().await;
-        let pids = std::fs::read_to_string(self.home.path().join("pids")).unwrap_or_default();
-        for pid in pids.lines() {
-            assert!(!process(pid).exists(), "process {pid} of {pids:?}");
-        }
+        assert_eq!(self.known(), [""; 0], "a process is left");
         if let Ok(mut records) = std::fs::read_dir(self.home.path().join("sessions")) {
             assert!(records.next().is_none(), "a record is left");
         }
@@ -136,12 +151,11 @@ async fn spare_processes_that_died_are_no_trouble() {
     let rig = rig(|_| {}).await;
     rig.until(|status| status.ready).await;
     for _ in 0..3 {
-        let pids = std::fs::read_to_string(rig.home.path().join("pids")).unwrap();
-        let alive = pids.lines().filter(|pid| process(pid).exists());
-        alive.for_each(kill);
+        rig.alive().await.iter().for_each(kill);
         drop(rig.turn().await);
+        // The process of that turn is leaving by itself: it may be gone before it is killed.
+        rig.idle().await;
     }
-    rig.idle().await;
     rig.down().await;
 }
 
