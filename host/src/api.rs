@@ -2,10 +2,13 @@
 
 mod activity;
 mod admission;
+mod arrival;
+mod bodies;
 mod chat;
 mod client;
 mod completions;
 mod connection;
+mod connections;
 mod cors;
 mod entrance;
 mod envelope;
@@ -38,7 +41,9 @@ use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 
 pub use crate::openai::Reading;
+pub use bodies::Bodies;
 pub use client::TrustedProxies;
+pub use connections::Connections;
 pub use cors::Origins;
 pub use entrance::{Entrance, Stage};
 pub use metrics::MetricsAccess;
@@ -95,6 +100,10 @@ pub struct Parts {
     pub live: Arc<Live>,
     /// Who answers.
     pub backend: Backend,
+    /// All connections.
+    pub connections: Connections,
+    /// What of requests is in memory.
+    pub bodies: Bodies,
     /// Responses that may be continued.
     pub responses: Responses,
     /// What operators see.

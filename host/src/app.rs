@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Parts, Shared, Stage};
+use crate::api::{self, Bodies, Connections, Parts, Shared, Stage};
 use crate::codex::{self, Backend};
 use crate::config::{Codex, Config};
 use crate::listen::{self, Listeners};
@@ -107,7 +107,8 @@ impl App {
     ) -> Result<Self, StartError> {
         let drain = Drain::new(config.drain_delay, config.shutdown_grace);
         let listeners = Listeners::open(&config.listen)?;
-        let open = |listener| Door::open(listener, &drain.closing);
+        let connections = Connections::of_descriptors(listen::descriptors());
+        let open = |listener| Door::open(listener, &drain.closing, &connections);
         let (main, auth) = (open(listeners.main), listeners.auth.map(open));
         tracing::info!(address = %main.address, "listening");
         if let Some(Door { address, .. }) = &auth {
@@ -123,6 +124,7 @@ impl App {
             engine,
             drain: &drain,
             stop,
+            connections: connections.clone(),
         }
         .run(reach)
         .await?;
@@ -227,6 +229,7 @@ struct Start<'a> {
     engine: Option<Engine>,
     drain: &'a Drain,
     stop: &'a CancellationToken,
+    connections: Connections,
 }
 
 impl Start<'_> {
@@ -237,6 +240,7 @@ impl Start<'_> {
             engine,
             drain,
             stop,
+            connections,
         } = self;
         let metrics = config.api.metrics.is_some().then(metrics);
         let telemetry = Telemetry::start(config.telemetry.clone(), metrics)?;
@@ -269,6 +273,8 @@ impl Start<'_> {
         let counters = state.as_ref().map(State::load).unwrap_or_default();
         let watching = policy::watch(Arc::clone(&live), source, facts, drain.closing.clone());
         let shared = Shared::new(Parts {
+            connections,
+            bodies: Bodies::new(config.api.max_body),
             config: config.api,
             live: Arc::clone(&live),
             backend: backend.clone(),

@@ -1,6 +1,7 @@
 //! Opens the sockets the gateway listens on: bound here, or handed over by a supervisor (`LISTEN_FDS`).
 
 mod activation;
+mod descriptors;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -8,10 +9,10 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+pub use descriptors::descriptors;
+
 /// Connections that the kernel completes for a busy process; more are dropped, and tried again by the client.
 const BACKLOG: u32 = 1024;
-/// After an error that other connections do not share: no descriptors are left, say.
-const PAUSE: Duration = Duration::from_secs(1);
 /// A handshake that has begun may end within this; it is a round trip of the local network.
 const HANDSHAKE: Duration = Duration::from_millis(10);
 
@@ -159,15 +160,14 @@ impl Listener {
     }
 
     /// The next connection. Cancelling this loses none.
-    pub async fn accept(&self) -> (TcpStream, SocketAddr) {
+    ///
+    /// # Errors
+    /// What other connections would meet as well: no descriptors are left, say.
+    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
             match self.socket.accept().await {
-                Ok(accepted) => return accepted,
                 Err(error) if ends_one_connection(&error) => {}
-                Err(error) => {
-                    tracing::error!(%error, "no connection can be accepted");
-                    tokio::time::sleep(PAUSE).await;
-                }
+                accepted => return accepted,
             }
         }
     }

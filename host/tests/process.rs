@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 #[path = "process/commands.rs"]
 mod commands;
+#[path = "process/crowds.rs"]
+mod crowds;
 #[path = "process/documents.rs"]
 mod documents;
 #[path = "process/folders.rs"]

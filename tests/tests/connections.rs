@@ -1,6 +1,7 @@
-//! Connections: a refusal reaches who is still sending, and the connection serves on.
+//! Connections: a refusal reaches who is still sending, and the connection serves on; who only listens is answered.
 
 use codex_gateway_tests::gateway::{Gateway, KEY, QUICK, Setup, say};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -100,6 +101,76 @@ async fn one_that_asks_whether_to_send_is_told_no() {
     let head = head("POST /v1/chat/completions", headers, LARGE);
     stream.write_all(head.as_bytes()).await.unwrap();
     assert_eq!(answer(&mut stream).await.0, 401, "and not 100");
+    gateway.stop().await;
+}
+
+/// A request of a turn that takes a while, and its sending side closed.
+async fn half_closed(gateway: &Gateway, version: &str, stream: bool) -> TcpStream {
+    let mut connection = connect(gateway).await;
+    let told = json!({"demo": {"text": "here ", "deltas": 10, "delay_ms": 60}}).to_string();
+    let mut body = say(&told);
+    body["stream"] = stream.into();
+    let body = body.to_string();
+    let head = format!(
+        "POST /v1/chat/completions {version}\r\nhost: gateway\r\nauthorization: Bearer {KEY}\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    connection.shutdown().await.unwrap();
+    connection
+}
+
+#[tokio::test]
+async fn who_closes_the_sending_side_is_answered_all_the_same() {
+    let gateway = Setup::demo().start().await;
+    for (stream, end) in [
+        (false, "\"finish_reason\":\"stop\""),
+        (true, "data: [DONE]"),
+    ] {
+        let mut connection = half_closed(&gateway, "HTTP/1.1", stream).await;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK"),
+            "{answer}"
+        );
+        assert!(
+            answer.contains(end) && answer.matches("here ").count() >= 10,
+            "{answer}"
+        );
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_refused_before_there_is_a_request_is_told_in_openais_words() {
+    let gateway = Setup::demo().start().await;
+    let many = "a: b\r\n".repeat(101);
+    for (head, status, code) in [
+        ("GET\r\n\r\n".to_owned(), 400, "invalid_http"),
+        (
+            format!("GET / HTTP/1.1\r\nhost: gateway\r\n{many}\r\n"),
+            431,
+            "request_header_fields_too_large",
+        ),
+        (
+            "GET / HTTP/1.1\r\nhost: gateway\r\ncontent-length: 1, 2\r\n\r\n".to_owned(),
+            400,
+            "invalid_http",
+        ),
+    ] {
+        let mut connection = connect(&gateway).await;
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let (told, body) = answer(&mut connection).await;
+        let error: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(
+            (told, &error["error"]["code"]),
+            (status, &json!(code)),
+            "{body}"
+        );
+        assert_eq!(connection.read(&mut [0]).await.unwrap(), 0, "{head}");
+    }
     gateway.stop().await;
 }
 

@@ -22,16 +22,14 @@ pub(super) async fn complete(
     State(shared): State<Shared>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (intake, body) = Intake::open(&shared, request).await?;
-    let chat = ChatRequest::parse(&body, &shared.config.reading)?;
-    drop(body);
+    let (mut intake, chat) = Intake::open(&shared, request, ChatRequest::parse).await?;
     intake.record.set_label(chat.label.clone());
     let form = chat.form;
     bound_choices(form, shared.config.max_choices)?;
     let (model, target) = intake
         .resolve(chat.model.clone(), chat.effort.clone())
         .await?;
-    let (plan, rules) = chat.into_plan(target);
+    let (plan, rules) = intake.work(move || chat.into_plan(target)).await?;
     let head = intake::head(id::chat_completion(), model.clone());
     let mode = OutputMode::of(intake.headers(), shared.config.output_mode);
     intake.record.add_header(HEADER, mode.name());

@@ -20,14 +20,13 @@ pub(super) async fn complete(
 }
 
 async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> {
-    let (intake, body) = Intake::open(&shared, request).await?;
-    let request = CompletionRequest::parse(&body)?;
-    drop(body);
+    let parse = |body: &[u8], _: &_| CompletionRequest::parse(body);
+    let (mut intake, request) = Intake::open(&shared, request, parse).await?;
     intake.record.set_label(request.label.clone());
     let (model, target) = intake.resolve(request.model.clone(), None).await?;
     let form = request.form;
     let head = intake::head(id::completion(), model.clone());
-    let plan = request.into_plan(target);
+    let plan = intake.work(move || request.into_plan(target)).await?;
     let deltas = intake.begin(&model, form.stream, vec![plan]).await?;
     if form.stream {
         return sse::respond(deltas, Chunks::new(head, form), intake.keepalive()).await;

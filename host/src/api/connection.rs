@@ -1,16 +1,22 @@
 //! Connections between requests: one on which nothing is asked for long enough is closed, whatever it trickles.
 
+mod head;
+mod reject;
+mod requests;
+
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use head::Head;
+use reject::Reject;
+use requests::Requests;
+pub(super) use requests::{Arriving, Peer, Underway};
 
 /// Longer than the proxies in front keep a connection that they may use again (Caddy two minutes, Traefik 90 seconds):
 /// who closes first should be the one who would use it.
@@ -21,110 +27,31 @@ const IDLE: Duration = Duration::from_secs(300);
 /// connection it has chosen: with 250 ms Traefik lost one request beside two compilers.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Who is connected, as requests see it.
-#[derive(Debug, Clone)]
-pub(super) struct Peer {
-    pub(super) address: SocketAddr,
-    requests: Requests,
-}
+/// From the first byte of a request's head to its last. Proxies and clients send it in one piece.
+const HEAD: Duration = Duration::from_secs(10);
 
-impl Peer {
-    pub(super) fn new<I>(address: SocketAddr, connection: &Connection<I>) -> Self {
-        let requests = connection.requests.clone();
-        Self { address, requests }
-    }
+/// How often it is looked whether a peer that has closed its sending side is still there, at first and at last.
+const LOOK: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 
-    /// Cancelled by the first request of HTTP/2.
-    pub(super) fn multiplexed(&self) -> CancellationToken {
-        self.requests.state().multiplexed.clone()
-    }
-
-    /// A request has come: it is under way until this is dropped.
-    pub(super) fn begin(&self, version: Version) -> Underway {
-        let mut state = self.requests.state();
-        state.underway += 1;
-        if version == Version::HTTP_2 {
-            state.multiplexed.cancel();
-        }
-        drop(state);
-        Underway(self.requests.clone())
-    }
-}
-
-#[cfg(test)]
-impl From<SocketAddr> for Peer {
-    fn from(address: SocketAddr) -> Self {
-        let requests = Requests::default();
-        Self { address, requests }
-    }
-}
-
-/// The requests of one connection.
-#[derive(Debug, Clone, Default)]
-struct Requests(Arc<Mutex<State>>);
-
-#[derive(Debug)]
-struct State {
-    underway: usize,
-    /// When the last one ended, or the connection began.
-    since: Instant,
-    /// Who reads, and is to know when the last one ends.
-    reader: Option<Waker>,
-    multiplexed: CancellationToken,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            underway: 0,
-            since: Instant::now(),
-            reader: None,
-            multiplexed: CancellationToken::new(),
-        }
-    }
-}
-
-impl Requests {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Since when nothing is asked. Ready when nothing is any more.
-    fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<Instant> {
-        let mut state = self.state();
-        if state.underway == 0 {
-            return Poll::Ready(state.since);
-        }
-        state.reader = Some(cx.waker().clone());
-        Poll::Pending
-    }
-}
-
-/// A request that is being answered.
-#[derive(Debug)]
-pub(super) struct Underway(Requests);
-
-impl Drop for Underway {
-    fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.underway -= 1;
-        state.since = Instant::now();
-        if state.underway == 0
-            && let Some(reader) = state.reader.take()
-        {
-            reader.wake();
-        }
-    }
-}
+/// Says nothing, but the system of a peer that has gone answers it with a reset (RFC 9110 §15.2: clients pass it over).
+const INTERIM: &[u8] = b"HTTP/1.1 102 Processing\r\n\r\n";
 
 /// One connection. Half a request is no request: reading ends when the next one takes too long to be complete.
 pub(super) struct Connection<I> {
     io: I,
     requests: Requests,
-    patience: Pin<Box<Sleep>>,
+    head: Head,
+    /// What hyper refuses by itself, in our words.
+    reject: Reject,
+    /// When it is to be looked again, for whatever reason.
+    alarm: Pin<Box<Sleep>>,
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Since when intake is closed.
     closed: Option<Instant>,
+    /// The peer has closed its sending side and is waited for: how long until the next look.
+    half_closed: Option<Duration>,
+    /// The last write did not go out whole.
+    congested: bool,
 }
 
 impl<I> Connection<I> {
@@ -132,9 +59,13 @@ impl<I> Connection<I> {
         Self {
             io,
             requests: Requests::default(),
-            patience: Box::pin(tokio::time::sleep(IDLE)),
+            head: Head::new(),
+            reject: Reject::default(),
+            alarm: Box::pin(tokio::time::sleep(IDLE)),
             closing: Box::pin(closing.cancelled_owned()),
             closed: None,
+            half_closed: None,
+            congested: false,
         }
     }
 
@@ -143,36 +74,123 @@ impl<I> Connection<I> {
         if self.closed.is_none() && self.closing.as_mut().poll(cx).is_ready() {
             self.closed = Some(Instant::now());
         }
-        match self.closed {
+        let begun = self.requests.head_since().map(|since| since + HEAD);
+        let deadline = match self.closed {
             Some(closed) => since.max(closed) + FAREWELL,
             None => since + IDLE,
+        };
+        begun.map_or(deadline, |begun| begun.min(deadline))
+    }
+
+    fn poll_alarm(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        if self.alarm.deadline() != at {
+            self.alarm.as_mut().reset(at);
         }
+        self.alarm.as_mut().poll(cx)
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Connection<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
+    /// Nothing more has come: until when that may go on.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let since = ready!(self.requests.poll_idle(cx));
+        let deadline = self.deadline(since, cx);
+        ready!(self.poll_alarm(deadline, cx));
+        if self.closed.is_some() && self.requests.head_since().is_none() {
+            // As if the peer had closed it.
+            return Poll::Ready(Ok(()));
+        }
+        if self.head.is_text() && self.requests.head_since().is_some() {
+            // Whether or not it can be sent: there is nobody else to tell.
+            let _ = Pin::new(&mut self.io).poll_write(cx, reject::TIMEOUT.as_bytes());
+        }
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "nothing was asked for too long",
+        )))
+    }
+
+    /// The peer has closed its sending side. One that closed the connection has sent the same: which it was shows when
+    /// something is sent to it. If nothing can be said yet, it has gone.
+    fn poll_half_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut look = match self.half_closed {
+            Some(look) => look,
+            None if self.congested || !self.requests.may_be_awaited() => {
+                return Poll::Ready(Ok(()));
+            }
+            None => match Pin::new(&mut self.io).poll_write(cx, INTERIM) {
+                Poll::Ready(Ok(sent)) if sent == INTERIM.len() => {
+                    self.alarm.as_mut().reset(Instant::now() + LOOK[0]);
+                    LOOK[0]
+                }
+                _ => return Poll::Ready(Ok(())),
+            },
+        };
+        while self.requests.poll_idle(cx).is_pending() {
+            self.half_closed = Some(look);
+            ready!(self.alarm.as_mut().poll(cx));
+            // Reading says the same of both (Linux gives no error after the end); writing nothing does not.
+            if let Poll::Ready(Err(error)) = Pin::new(&mut self.io).poll_write(cx, &[]) {
+                return Poll::Ready(Err(error));
+            }
+            look = LOOK[1].min(look * 2);
+            self.alarm.as_mut().reset(Instant::now() + look);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, buffer) {
-            return Poll::Ready(read);
+        if self.half_closed.is_some() {
+            return self.poll_half_closed(cx);
         }
-        let since = std::task::ready!(self.requests.poll_idle(cx));
-        let deadline = self.deadline(since, cx);
-        if self.patience.deadline() != deadline {
-            self.patience.as_mut().reset(deadline);
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.io).poll_read(cx, buffer) {
+            Poll::Ready(Ok(())) if buffer.filled().len() == before && buffer.remaining() > 0 => {
+                self.poll_half_closed(cx)
+            }
+            Poll::Ready(Ok(())) => {
+                let this = &mut *self;
+                this.head.read(&buffer.filled()[before..]);
+                this.requests.heard(this.head.is_open());
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => self.poll_silence(cx),
         }
-        std::task::ready!(self.patience.as_mut().poll(cx));
-        Poll::Ready(match self.closed {
-            // As if the peer had closed it.
-            Some(_) => Ok(()),
-            None => Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "nothing was asked for too long",
-            )),
-        })
+    }
+}
+
+impl<I: AsyncWrite + Unpin> Connection<I> {
+    /// Something of an answer goes out, or what hyper says to what is no request.
+    fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        if !self.requests.answers(slices) && self.head.is_text() && !self.congested {
+            self.reject.look(slices);
+        }
+        if let Some(rest) = self.reject.rest() {
+            let sent = ready!(Pin::new(&mut self.io).poll_write(cx, rest))?;
+            if !self.reject.sent(sent) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            return Poll::Ready(Ok(length));
+        }
+        let sent = match slices {
+            [only] => Pin::new(&mut self.io).poll_write(cx, only),
+            _ => Pin::new(&mut self.io).poll_write_vectored(cx, slices),
+        };
+        self.congested = !matches!(sent, Poll::Ready(Ok(sent)) if sent == length);
+        sent
     }
 }
 
@@ -182,7 +200,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Connection<I> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        self.poll_answer(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -198,7 +216,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Connection<I> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+        self.poll_answer(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -207,79 +225,4 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Connection<I> {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-
-    use super::*;
-
-    fn open<I>(io: I) -> Connection<I> {
-        Connection::new(io, CancellationToken::new())
-    }
-
-    fn peer<I>(connection: &Connection<I>) -> Peer {
-        Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), connection)
-    }
-
-    /// Reads until the connection is closed: after how long.
-    async fn outlived(connection: &mut Connection<impl AsyncRead + Unpin>) -> Duration {
-        let began = Instant::now();
-        let mut rest = Vec::new();
-        let error = connection.read_to_end(&mut rest).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        began.elapsed()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_that_trickles_half_a_request_is_closed_like_a_silent_one() {
-        let (mut client, io) = duplex(64);
-        let trickle = tokio::spawn(async move {
-            while client.write_all(b"x").await.is_ok() {
-                tokio::time::sleep(IDLE / 10).await;
-            }
-        });
-        let mut connection = open(io);
-        assert!(outlived(&mut connection).await <= IDLE + Duration::from_millis(1));
-        drop(connection);
-        trickle.await.unwrap();
-        let (_silent, io) = duplex(64);
-        assert!(outlived(&mut open(io)).await >= IDLE);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_may_take_its_time_and_the_next_request_has_as_long_as_the_first() {
-        let (_client, io) = duplex(64);
-        let mut connection = open(io);
-        let answering = peer(&connection).begin(Version::HTTP_11);
-        tokio::spawn(async move {
-            tokio::time::sleep(3 * IDLE).await;
-            drop(answering);
-        });
-        let lived = outlived(&mut connection).await;
-        assert!(lived >= 4 * IDLE, "{lived:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn when_intake_closes_an_idle_connection_ends_soon_and_an_answer_first() {
-        let (mut client, io) = duplex(64);
-        let closing = CancellationToken::new();
-        let mut connection = Connection::new(io, closing.clone());
-        let answering = peer(&connection).begin(Version::HTTP_11);
-        let reading = tokio::spawn(async move {
-            let mut read = Vec::new();
-            connection.read_to_end(&mut read).await.unwrap();
-            (read, Instant::now())
-        });
-        tokio::time::sleep(IDLE / 2).await;
-        closing.cancel();
-        tokio::time::sleep(IDLE / 2).await;
-        drop(answering);
-        let answered = Instant::now();
-        // Sent by a peer that had not seen the end of the connection.
-        tokio::time::sleep(FAREWELL / 2).await;
-        client.write_all(b"late").await.unwrap();
-        let (read, ended) = reading.await.unwrap();
-        assert_eq!(read, b"late");
-        let lived = ended - answered;
-        assert!((FAREWELL..2 * FAREWELL).contains(&lived), "{lived:?}");
-    }
-}
+mod tests;

@@ -4,14 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use http_body::Frame;
 
-use super::connection::Peer;
 use super::error::Code;
 use super::record::{Answer, Answering, Record};
 use super::{Shared, client};
@@ -62,11 +61,9 @@ pub(super) async fn envelope(
         complete: parts.method == Method::HEAD,
         ..Answer::default()
     };
-    let peer = parts.extensions.get::<ConnectInfo<Peer>>();
     let mut answering = Answering {
         record: record.clone(),
         answer,
-        _underway: peer.map(|ConnectInfo(peer)| peer.begin(parts.version)),
     };
     parts.extensions.insert(record.clone());
     let mut response = next.run(Request::from_parts(parts, body)).await;

@@ -1,5 +1,6 @@
 //! What every generating endpoint does, whatever its dialect: read the body, ask the policies, begin the exchange.
 
+use std::error::Error;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -7,16 +8,19 @@ use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::request::Parts;
+use bytes::BytesMut;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
 use super::activity;
 use super::admission::{self, Ask};
+use super::arrival::TooSlow;
+use super::bodies::{Room, UNANNOUNCED};
 use super::observed::{Deltas, Observed};
 use super::record::Record;
 use super::{Shared, client, error};
 use crate::codex::Plan;
-use crate::openai::{ApiError, Head, Target};
+use crate::openai::{ApiError, Head, Reading, Target};
 use crate::policy::{Caller, model};
 use crate::turn::drive::{Exchange, Judge};
 use crate::turn::{self, Rules};
@@ -27,22 +31,27 @@ pub(super) struct Intake<'a> {
     pub(super) record: Record,
     pub(super) caller: Caller,
     parts: Parts,
+    /// Of the body.
+    bytes: usize,
+    /// What the body and the request made of it take, until Codex has them.
+    room: Room,
 }
 
 impl<'a> Intake<'a> {
-    /// Reads the body of a request that passed the guard.
-    pub(super) async fn open(
+    /// Reads the body of a request that passed the guard, and what it asks for.
+    pub(super) async fn open<T: Send + 'static>(
         shared: &'a Shared,
         request: Request,
-    ) -> Result<(Self, Bytes), ApiError> {
+        parse: impl FnOnce(&[u8], &Reading) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<(Self, T), ApiError> {
         let (mut parts, body) = request.into_parts();
         let record = parts.extensions.remove::<Record>();
         let caller = parts.extensions.remove::<Caller>();
         let (Some(record), Some(caller)) = (record, caller) else {
             return Err(error::internal());
         };
-        let reading = read(body, &parts.headers, shared.config.max_body);
-        let body = timeout(shared.config.timers.total, reading)
+        let reading = read(body, &parts.headers, shared);
+        let (body, room) = timeout(shared.config.timers.total, reading)
             .await
             .map_err(|_| stalled())??;
         let intake = Self {
@@ -50,8 +59,21 @@ impl<'a> Intake<'a> {
             record,
             caller,
             parts,
+            bytes: body.len(),
+            room,
         };
-        Ok((intake, body))
+        let config = shared.clone();
+        let parsed = intake.work(move || parse(&body, &config.config.reading));
+        let parsed = parsed.await??;
+        Ok((intake, parsed))
+    }
+
+    /// Works on what was asked: large requests take too long for the threads that serve.
+    pub(super) async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        self.shared.bodies.work(self.bytes, work).await
     }
 
     pub(super) fn headers(&self) -> &HeaderMap {
@@ -88,7 +110,7 @@ impl<'a> Intake<'a> {
     /// Asks the rate-limit policy, now that all is known that it may want to know, and begins an exchange for each
     /// choice.
     pub(super) async fn begin(
-        &self,
+        &mut self,
         model: &str,
         streaming: bool,
         turns: Vec<(Plan, Rules)>,
@@ -112,6 +134,7 @@ impl<'a> Intake<'a> {
             .into_iter()
             .map(|turn| self.start(model, streaming, turn));
         let deltas = Deltas::begin(starting).await?;
+        self.room = Room::default();
         let config = &self.shared.config;
         let outlives = !config.kill_on_disconnect;
         Ok(deltas.driven(self.record.clone(), &config.timers, outlives))
@@ -174,7 +197,7 @@ fn too_long(tokens: u64, most: u64) -> ApiError {
 }
 
 fn stalled() -> ApiError {
-    let message = "The request body did not arrive within the time a whole answer may take.";
+    let message = "The request body arrived too slowly.";
     ApiError::new(408, "timeout_error", "request_timeout", message)
 }
 
@@ -184,31 +207,56 @@ fn encoded() -> ApiError {
     ApiError::new(415, "invalid_request_error", code, message).about("content-encoding")
 }
 
-/// The whole body, if it is not too large, whether or not its length was announced.
-async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, ApiError> {
+/// The whole body, if it is not too large, whether or not its length was announced; and the room it has.
+async fn read(body: Body, headers: &HeaderMap, shared: &Shared) -> Result<(Bytes, Room), ApiError> {
     if headers
         .get(CONTENT_ENCODING)
         .is_some_and(|encoding| encoding != "identity")
     {
         return Err(encoded());
     }
-    let too_large = || {
-        let message =
-            format!("The request body is larger than {limit} bytes, the limit of this gateway.");
-        ApiError::new(413, "invalid_request_error", "request_too_large", message)
-    };
+    let limit = shared.config.max_body;
     let announced = headers
         .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: usize| length > limit) {
-        return Err(too_large());
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large(limit));
     }
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => {
-            let message = "The request body ended before it was complete.";
-            Err(ApiError::invalid_request("request_aborted", message))
+    let mut room = shared.bodies.room(announced.unwrap_or_default()).await?;
+    let mut body = Limited::new(body, limit);
+    let mut read = BytesMut::with_capacity(announced.unwrap_or_default());
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| unread(&*error, limit))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if announced.is_none() && (read.len()..read.len() + data.len()).contains(&UNANNOUNCED) {
+            room = shared.bodies.room(limit).await?;
         }
+        read.extend_from_slice(&data);
     }
+    room.shrink(read.len());
+    Ok((read.freeze(), room))
+}
+
+/// Why a body was not read to its end.
+fn unread<'a>(error: &'a (dyn Error + 'static), limit: usize) -> ApiError {
+    if error.is::<LengthLimitError>() {
+        return too_large(limit);
+    }
+    let mut causes = std::iter::successors(Some(error), |error| {
+        let error: &'a (dyn Error + 'static) = *error;
+        error.source()
+    });
+    if causes.any(|error| error.is::<TooSlow>()) {
+        return stalled();
+    }
+    let message = "The request body ended before it was complete.";
+    ApiError::invalid_request("request_aborted", message)
+}
+
+fn too_large(limit: usize) -> ApiError {
+    let message =
+        format!("The request body is larger than {limit} bytes, the limit of this gateway.");
+    ApiError::new(413, "invalid_request_error", "request_too_large", message)
 }

@@ -74,7 +74,11 @@ fn render(metrics: &Metrics, shared: &Shared, format: Format) -> String {
     let backend = shared.backend.status();
     let usage = shared.telemetry.usage.as_ref();
     let (usage_written, usage_dropped) = usage.map_or((0, 0), |usage| usage.counts());
+    let connections = shared.connections.occupancy();
     let present = Present {
+        connections: connections.open,
+        connections_displaced: connections.displaced,
+        connections_refused: connections.turned_away,
         backend: backend.kind,
         ready: backend.ready,
         workers: backend.workers.len(),

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::connection::Underway;
 use super::tally::Tally;
 use crate::openai::Label;
 use crate::policy::{Caller, Generation};
@@ -264,8 +263,6 @@ pub(super) struct Answer {
 pub(super) struct Answering {
     pub(super) record: Record,
     pub(super) answer: Answer,
-    /// Its connection is in use.
-    pub(super) _underway: Option<Underway>,
 }
 
 impl Drop for Answering {

@@ -26,16 +26,15 @@ pub(super) async fn create(
 }
 
 async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> {
-    let (intake, body) = Intake::open(&shared, request).await?;
-    let request = ResponsesRequest::parse(&body, &shared.config.reading)?;
-    drop(body);
+    let (mut intake, request) = Intake::open(&shared, request, ResponsesRequest::parse).await?;
     intake.record.set_label(request.label.clone());
     let past = recall(&shared, &intake.caller, &request)?;
     let (model, target) = intake
         .resolve(request.model.clone(), request.effort.clone())
         .await?;
     let stream = request.stream;
-    let (plan, mut rules, context) = request.into_plan(target, past)?;
+    let plan = intake.work(move || request.into_plan(target, past));
+    let (plan, mut rules, context) = plan.await??;
     let head = intake::head(id::response(), model.clone());
     let mode = OutputMode::of(intake.headers(), shared.config.responses_output_mode);
     intake.record.add_header(HEADER, mode.name());

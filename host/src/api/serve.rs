@@ -2,15 +2,17 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Version};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
+use http_body::{Frame, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -21,28 +23,44 @@ use tokio_util::task::TaskTracker;
 use tower::{Layer, Service, ServiceExt};
 use tower_http::normalize_path::NormalizePathLayer;
 
-use super::connection::{Connection, Peer};
+use super::arrival::Arrival;
+use super::connection::{Connection, Peer, Underway};
+use super::connections::{Connections, Place};
+
 use crate::listen::Listener;
+
+/// After an error that other connections do not share: no descriptors are left, say.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves until intake closes and all requests that were sent to it are answered.
 ///
 /// Not `axum::serve`: its graceful shutdown closes connections that are idle or new at that moment, whatever their peer has just
 /// sent on them, and the listener with the connections in its queue. A proxy that keeps connections meets that at each restart.
-pub async fn serve<S>(listener: Listener, routes: S, closing: CancellationToken)
+pub async fn serve<S>(listener: Listener, routes: S, closing: CancellationToken, all: Connections)
 where
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
 {
-    let service = from_fn_with_state(closing.clone(), farewell).layer(routes);
     // Outside the routes, so that it applies before one is chosen.
-    let service = NormalizePathLayer::trim_trailing_slash().layer(service);
+    let service = NormalizePathLayer::trim_trailing_slash().layer(routes);
     let connections = TaskTracker::new();
     let take = |(stream, address)| {
-        connections.spawn(attend(stream, address, service.clone(), closing.clone()));
+        let visit = Visit::new(stream, address, &closing);
+        // One that is turned away is closed as it is dropped.
+        if let Some(place) = all.enter(&visit.peer) {
+            connections.spawn(visit.attend(place, service.clone()));
+        }
     };
     loop {
         tokio::select! {
-            accepted = listener.accept() => take(accepted),
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => take(accepted),
+                Err(error) => {
+                    tracing::error!(%error, "no connection can be accepted");
+                    all.make_way();
+                    tokio::time::sleep(PAUSE).await;
+                }
+            },
             () = closing.cancelled() => break,
         }
     }
@@ -51,47 +69,116 @@ where
     connections.wait().await;
 }
 
-/// Tells a peer that is to reconnect elsewhere; HTTP/2 has frames for that.
-async fn farewell(
-    State(closing): State<CancellationToken>,
-    request: Request,
-    next: Next,
-) -> Response {
+/// What a request needs to know of its connection.
+#[derive(Clone)]
+struct Line {
+    peer: Peer,
+    closing: CancellationToken,
+    is_extra: bool,
+}
+
+/// One request: under way until the last byte of its answer is out.
+async fn call(State(line): State<Line>, mut request: Request, next: Next) -> Response {
     let version = request.version();
+    let underway = line.peer.begin(version);
+    request.extensions_mut().insert(ConnectInfo(line.peer));
+    let request = request.map(|body| Arrival::watch(body, &underway));
     let mut response = next.run(request).await;
-    if closing.is_cancelled() && version <= Version::HTTP_11 {
+    // HTTP/2 has frames for that.
+    if version <= Version::HTTP_11 && (line.is_extra || line.closing.is_cancelled()) {
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    response
+    response.map(|body| Body::new(Departure { body, underway }))
 }
 
-/// One connection, to its end.
-async fn attend<S>(stream: TcpStream, address: SocketAddr, service: S, closing: CancellationToken)
-where
-    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-{
-    tune(&stream);
-    let connection = Connection::new(stream, closing.clone());
-    let peer = Peer::new(address, &connection);
-    let multiplexed = peer.multiplexed();
-    let service = axum::Extension(ConnectInfo(peer))
-        .layer(service)
-        .map_request(|request: axum::http::Request<_>| request.map(Body::new));
-    let builder = Builder::new(TokioExecutor::new());
-    let service = TowerToHyperService::new(service);
-    let mut served = pin!(builder.serve_connection(TokioIo::new(connection), service));
-    let result = tokio::select! {
-        result = served.as_mut() => result,
-        // HTTP/1 has no word for it: such a connection ends with an answer that says so, or when it stays idle.
-        () = async { tokio::join!(closing.cancelled(), multiplexed.cancelled()); } => {
-            served.as_mut().graceful_shutdown();
-            served.await
+/// An answer on its way, with its request.
+struct Departure {
+    body: Body,
+    #[expect(dead_code, reason = "the request is over when this is dropped")]
+    underway: Underway,
+}
+
+impl HttpBody for Departure {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// One connection.
+struct Visit {
+    connection: Connection<TcpStream>,
+    peer: Peer,
+    closing: CancellationToken,
+}
+
+impl Visit {
+    fn new(stream: TcpStream, address: SocketAddr, closing: &CancellationToken) -> Self {
+        tune(&stream);
+        let connection = Connection::new(stream, closing.clone());
+        Self {
+            peer: Peer::new(address, &connection),
+            connection,
+            closing: closing.clone(),
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%error, "a connection broke");
+    }
+
+    /// To its end.
+    async fn attend<S>(self, place: Place, service: S)
+    where
+        S: Service<Request, Response = Response, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send,
+    {
+        let Self {
+            connection,
+            peer,
+            closing,
+        } = self;
+        let multiplexed = peer.multiplexed();
+        let line = Line {
+            peer,
+            closing: closing.clone(),
+            is_extra: place.is_extra,
+        };
+        let service = from_fn_with_state(line, call)
+            .layer(service)
+            .map_request(|request: axum::http::Request<_>| request.map(Body::new));
+        let builder = Builder::new(TokioExecutor::new());
+        let service = TowerToHyperService::new(service);
+        let mut served = pin!(builder.serve_connection(TokioIo::new(connection), service));
+        let result = tokio::select! {
+            result = served.as_mut() => result,
+            // HTTP/1 has no word for it: such a connection ends with an answer that says so, or when it stays idle.
+            () = async { tokio::join!(closing.cancelled(), multiplexed.cancelled()); } => {
+                served.as_mut().graceful_shutdown();
+                served.await
+            }
+            () = place.displaced() => {
+                tracing::debug!("an idle connection gave way to a new one");
+                return;
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "a connection broke");
+        }
     }
 }
 

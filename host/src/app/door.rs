@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Entrance};
+use crate::api::{self, Connections, Entrance};
 use crate::listen::Listener;
 
 /// A listener that is served: until its routes are there, by [`Entrance`] alone.
@@ -19,9 +19,18 @@ pub(super) struct Door {
 
 impl Door {
     /// Serves until intake closes and what was taken in is answered.
-    pub(super) fn open(listener: Listener, closing: &CancellationToken) -> Self {
+    pub(super) fn open(
+        listener: Listener,
+        closing: &CancellationToken,
+        connections: &Connections,
+    ) -> Self {
         let (address, entrance) = (listener.address(), Entrance::default());
-        let serving = api::serve(listener, entrance.clone(), closing.clone());
+        let serving = api::serve(
+            listener,
+            entrance.clone(),
+            closing.clone(),
+            connections.clone(),
+        );
         Self {
             address,
             entrance,

@@ -10,6 +10,37 @@ pub(super) fn write(answer: &impl Serialize) -> String {
     serde_json::to_string(answer).unwrap_or_default()
 }
 
+/// The most values a request may have: a value in memory takes up to a hundred times its two bytes of JSON. It is some
+/// 60,000 messages, and more tools than any model takes.
+const MOST_VALUES: usize = 200_000;
+
+/// Refuses a body of so many values that reading it would take much more memory than its bytes.
+fn bound_values(body: &[u8]) -> Result<(), ApiError> {
+    if body.len() < MOST_VALUES || count_values(body) <= MOST_VALUES {
+        return Ok(());
+    }
+    let message = format!(
+        "The request has more than {MOST_VALUES} JSON values, the limit of this gateway: send fewer messages, parts or tools."
+    );
+    Err(ApiError::invalid_request("too_many_values", message))
+}
+
+/// The values of a document, its members' names not counted; of what is no JSON, something.
+fn count_values(json: &[u8]) -> usize {
+    let (mut values, mut in_string, mut escaped) = (1, false, false);
+    for byte in json {
+        match (in_string, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => in_string = !in_string,
+            // Each value but the first of its kind has a comma before it, and the first a bracket.
+            (false, b',' | b'[' | b'{') => values += 1,
+            _ => {}
+        }
+    }
+    values
+}
+
 /// A JSON object that is taken apart. An absent member and `null` are the same, as they are to OpenAI.
 #[derive(Debug)]
 pub(super) struct Object {
@@ -21,6 +52,7 @@ pub(super) struct Object {
 impl Object {
     /// Reads a request body.
     pub(super) fn from_body(body: &[u8]) -> Result<Self, ApiError> {
+        bound_values(body)?;
         let value: Value = serde_json::from_slice(body).map_err(|error| {
             let message = match body {
                 [] => "The request has no body; a JSON object was expected.".to_owned(),
@@ -209,5 +241,30 @@ pub(super) fn shorten(text: &str) -> String {
     match text.len() {
         0..=BYTES => text.to_owned(),
         _ => format!("{}…", &text[..text.floor_char_boundary(BYTES)]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted_outside_of_strings() {
+        for (json, values) in [
+            (r"1", 1),
+            (r"[1,2,3]", 4),
+            (r#"{"a":[1,{"b":"[,,,{"}],"c":"\"\\","d":"\\\","}"#, 7),
+        ] {
+            assert_eq!(count_values(json.as_bytes()), values, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_request_of_countless_values_is_refused_before_they_are_read() {
+        let zeros = vec!["0"; MOST_VALUES].join(",");
+        let error = Object::from_body(format!("[{zeros}").as_bytes()).unwrap_err();
+        assert_eq!(error.code, "too_many_values");
+        let text = format!(r#"{{"a":"{zeros}"}}"#);
+        assert!(Object::from_body(text.as_bytes()).is_ok());
     }
 }

@@ -75,6 +75,12 @@ pub struct Present {
     pub backend: &'static str,
     /// The backend takes turns.
     pub ready: bool,
+    /// Connections that are open.
+    pub connections: usize,
+    /// Idle connections that gave way to new ones.
+    pub connections_displaced: u64,
+    /// New connections that were closed at once.
+    pub connections_refused: u64,
     /// Long-lived workers that are ready, or still end their turns.
     pub workers: usize,
     /// How often a worker had to be replaced.
@@ -290,6 +296,11 @@ impl Metrics {
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let gauges = [
             (
+                "codex_connections",
+                "Connections that are open",
+                number(present.connections),
+            ),
+            (
                 "codex_backend_ready",
                 "1 if turns are taken",
                 u64::from(present.ready),
@@ -330,6 +341,16 @@ impl Metrics {
 
     fn happened(to: &mut Registry, present: &Present) {
         let counters = [
+            (
+                "codex_connections_displaced",
+                "Idle connections that were closed to make room for new ones",
+                present.connections_displaced,
+            ),
+            (
+                "codex_connections_refused",
+                "Connections that were closed at once: all others were busy",
+                present.connections_refused,
+            ),
             (
                 "codex_worker_restarts",
                 "Workers that had to be replaced",

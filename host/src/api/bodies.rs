@@ -1,0 +1,141 @@
+//! Request bodies in memory: how much of them there may be at once, and where the large ones are read.
+
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::error;
+use crate::openai::ApiError;
+
+/// A body up to this size is read where it comes, which takes less than a millisecond, and is not counted: each connection
+/// may have one.
+const SMALL: usize = 64 << 10;
+
+/// Bodies of the largest size that fit at once; and at least so many bytes.
+const LARGEST: usize = 4;
+const LEAST: usize = 64 << 20;
+
+/// The permits are for so many bytes each: a semaphore counts up to 2³² of them on 32 bits.
+const UNIT: usize = 1 << 10;
+
+/// How long a body waits for others to become requests. Most do within milliseconds.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// The room for bodies.
+#[derive(Debug, Clone)]
+pub struct Bodies(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    room: Arc<Semaphore>,
+    /// Who reads a large one takes a whole core for a while: half of them serve on.
+    readers: Semaphore,
+}
+
+/// Room for one body, given back when this is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Room(Option<OwnedSemaphorePermit>);
+
+impl Bodies {
+    /// For bodies of at most that many bytes.
+    #[must_use]
+    pub fn new(largest: usize) -> Self {
+        let bytes = largest.saturating_mul(LARGEST).max(LEAST);
+        let cores = available_parallelism().map_or(1, usize::from);
+        Self(Arc::new(Inner {
+            room: Arc::new(Semaphore::new(bytes.div_ceil(UNIT))),
+            readers: Semaphore::new((cores / 2).max(1)),
+        }))
+    }
+
+    /// Room for so many bytes: waits for it, but not long.
+    pub(super) async fn room(&self, bytes: usize) -> Result<Room, ApiError> {
+        if bytes <= SMALL {
+            return Ok(Room::default());
+        }
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.0.room).acquire_many_owned(units);
+        match timeout(WAIT, room).await {
+            Ok(Ok(permit)) => Ok(Room(Some(permit))),
+            // It is never closed.
+            Ok(Err(_)) | Err(_) => Err(overloaded()),
+        }
+    }
+
+    /// Works on a body of so many bytes: on a serving thread only if that is soon done.
+    pub(super) async fn work<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        if bytes <= SMALL {
+            return Ok(work());
+        }
+        let _reader = self.0.readers.acquire().await;
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|error| {
+            tracing::error!(%error, "a request could not be read");
+            error::internal()
+        })
+    }
+}
+
+impl Room {
+    /// Gives back what a body did not need.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        let Some(permit) = &mut self.0 else { return };
+        let needed = if bytes <= SMALL {
+            0
+        } else {
+            bytes.div_ceil(UNIT)
+        };
+        let spare = permit.num_permits().saturating_sub(needed);
+        drop(permit.split(spare));
+    }
+}
+
+/// What of a body may come before room is taken for it, where its size is not announced.
+pub(super) const UNANNOUNCED: usize = SMALL;
+
+fn overloaded() -> ApiError {
+    let message = "The gateway has as many large requests as it can hold; try again in a moment.";
+    let mut error = ApiError::new(503, "server_error", "overloaded", message);
+    error.retry_after_ms = Some(2_000);
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_fit_waits_and_is_told_to_come_again() {
+        let bodies = Bodies::new(LEAST / LARGEST);
+        let mut held = Vec::new();
+        for _ in 0..LARGEST {
+            held.push(bodies.room(LEAST / LARGEST).await.unwrap());
+        }
+        let refused = bodies.room(SMALL + 1).await.unwrap_err();
+        assert_eq!((refused.status, refused.retry_after_ms), (503, Some(2_000)));
+        bodies.room(SMALL).await.unwrap();
+        let (waited, ()) = tokio::join!(bodies.room(SMALL + 1), async {
+            tokio::time::sleep(WAIT / 2).await;
+            held[0].shrink(LEAST / LARGEST / 2);
+        });
+        waited.unwrap();
+        held[1].shrink(1);
+        let again = bodies.room(LEAST / LARGEST).await;
+        drop(again.unwrap());
+    }
+
+    #[tokio::test]
+    async fn large_ones_are_read_elsewhere() {
+        let bodies = Bodies::new(1);
+        let thread = || std::thread::current().id();
+        assert_eq!(bodies.work(SMALL, thread).await, Ok(thread()));
+        assert_ne!(bodies.work(SMALL + 1, thread).await, Ok(thread()));
+    }
+}

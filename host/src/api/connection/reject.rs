@@ -1,0 +1,126 @@
+//! What hyper answers by itself, to what is no request: a status without a word. It gets OpenAI's error object.
+
+use std::io::IoSlice;
+
+use serde_json::json;
+
+/// The answer to half a request.
+pub(super) const TIMEOUT: &str = concat!(
+    "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: close\r\n",
+    "content-length: 138\r\n\r\n",
+    r#"{"error":{"message":"The request's head did not arrive within ten seconds.","type":"timeout_error","param":null,"code":"request_timeout"}}"#
+);
+
+/// The status lines, as hyper writes them, with the code and the message of ours.
+const STATUSES: [(&str, &str, &str); 4] = [
+    (
+        "HTTP/1.1 400 Bad Request\r\n",
+        "invalid_http",
+        "What was sent is no HTTP request: its first line, a header or its length cannot be read.",
+    ),
+    (
+        "HTTP/1.1 414 URI Too Long\r\n",
+        "uri_too_long",
+        "The URL is too long for this gateway.",
+    ),
+    (
+        "HTTP/1.1 431 Request Header Fields Too Large\r\n",
+        "request_header_fields_too_large",
+        "The request has more or longer headers than this gateway takes: at most 100.",
+    ),
+    (
+        "HTTP/1.1 505 HTTP Version Not Supported\r\n",
+        "http_version_not_supported",
+        "This gateway speaks HTTP/1.1 and HTTP/2.",
+    ),
+];
+
+/// What is said instead, as far as it has not gone out.
+#[derive(Debug, Default)]
+pub(super) struct Reject {
+    answer: Vec<u8>,
+    sent: usize,
+}
+
+impl Reject {
+    /// Looks whether this is such an answer, whole.
+    pub(super) fn look(&mut self, slices: &[IoSlice<'_>]) {
+        let [head, rest @ ..] = slices else { return };
+        if !rest.iter().all(|slice| slice.is_empty()) || !self.answer.is_empty() {
+            return;
+        }
+        let status = STATUSES
+            .iter()
+            .find(|(line, ..)| head.starts_with(line.as_bytes()));
+        let empty = b"content-length: 0\r\n";
+        let is_empty = head.windows(empty.len()).any(|part| part == empty);
+        if let Some((line, code, message)) = status
+            && is_empty
+            && head.ends_with(b"\r\n\r\n")
+        {
+            let error = json!({"message": message, "type": "invalid_request_error", "param": null, "code": code});
+            let body = json!({"error": error}).to_string();
+            let length = body.len();
+            self.answer = format!(
+                "{line}content-type: application/json\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+            )
+            .into_bytes();
+        }
+    }
+
+    /// What is still to go out instead.
+    pub(super) fn rest(&self) -> Option<&[u8]> {
+        (!self.answer.is_empty()).then(|| &self.answer[self.sent..])
+    }
+
+    /// So much has gone out. Says whether that was all.
+    pub(super) fn sent(&mut self, bytes: usize) -> bool {
+        self.sent += bytes;
+        let all = self.sent >= self.answer.len();
+        if all {
+            *self = Self::default();
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(head: &str) -> Option<String> {
+        let mut reject = Reject::default();
+        reject.look(&[IoSlice::new(head.as_bytes())]);
+        Some(String::from_utf8_lossy(reject.rest()?).into_owned())
+    }
+
+    fn is_whole(answer: &str) -> bool {
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let length = head.split("content-length: ").nth(1).unwrap();
+        let length: usize = length.lines().next().unwrap().parse().unwrap();
+        let error: serde_json::Value = serde_json::from_str(body).unwrap();
+        length == body.len() && error["error"]["message"].is_string()
+    }
+
+    #[test]
+    fn a_status_without_a_word_gets_some_and_nothing_else_does() {
+        for (line, code, _) in STATUSES {
+            let answer = said(&format!(
+                "{line}connection: close\r\ncontent-length: 0\r\n\r\n"
+            ));
+            let answer = answer.unwrap();
+            assert!(
+                answer.starts_with(line) && answer.contains(code) && is_whole(&answer),
+                "{answer}"
+            );
+        }
+        for other in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}",
+            "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\nHTTP",
+        ] {
+            assert_eq!(said(other), None, "{other}");
+        }
+        assert!(is_whole(TIMEOUT));
+    }
+}

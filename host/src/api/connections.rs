@@ -1,0 +1,274 @@
+//! How many connections there may be, and which of them give way to new ones.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use super::connection::Peer;
+
+/// More than one gateway's turns will ever need; each costs some kilobytes.
+const MOST: u64 = 10_000;
+
+/// Descriptors that are not for connections: children's pipes, files, listeners; and at most that share of all.
+const RESERVE: u64 = 512;
+const SHARE: u64 = 4;
+
+/// Beyond those that stay: each of these is closed after one answer, so that a full gateway can be asked how it is.
+const EXTRA: usize = 16;
+
+/// Which share of all gives way at once: choosing costs a look at each.
+const BATCH: usize = 32;
+
+/// The connections of all listeners.
+#[derive(Debug, Clone)]
+pub struct Connections(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    most: usize,
+    places: Mutex<Places>,
+    displaced: AtomicU64,
+    turned_away: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    last: u64,
+    taken: HashMap<u64, Taken>,
+    /// Gave way, but have not closed yet.
+    leaving: usize,
+}
+
+#[derive(Debug)]
+struct Taken {
+    peer: Peer,
+    leave: CancellationToken,
+}
+
+/// A connection's place. Dropping it gives it back.
+#[derive(Debug)]
+pub(super) struct Place {
+    connections: Connections,
+    number: u64,
+    leave: CancellationToken,
+    /// There are too many: one answer, and no more.
+    pub(super) is_extra: bool,
+}
+
+/// How full it is, and was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Occupancy {
+    /// Connections that are open.
+    pub(super) open: usize,
+    /// Idle ones that gave way to new ones.
+    pub(super) displaced: u64,
+    /// New ones that were closed at once: all others were busy.
+    pub(super) turned_away: u64,
+}
+
+impl Connections {
+    /// For a process that may have so many descriptors.
+    #[must_use]
+    pub fn of_descriptors(limit: u64) -> Self {
+        let reserve = RESERVE.min(limit / SHARE);
+        let most = limit.saturating_sub(reserve).saturating_sub(EXTRA as u64);
+        Self::of(usize::try_from(most.clamp(1, MOST)).unwrap_or(usize::MAX))
+    }
+
+    fn of(most: usize) -> Self {
+        Self(Arc::new(Inner {
+            most,
+            places: Mutex::default(),
+            displaced: AtomicU64::new(0),
+            turned_away: AtomicU64::new(0),
+        }))
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a new connection. Where there are too many, some of the idle ones give way; if none is idle, there are a few more
+    /// places, and then none.
+    pub(super) fn enter(&self, peer: &Peer) -> Option<Place> {
+        let mut places = self.places();
+        if places.taken.len() >= self.0.most {
+            let displaced = places.displace(self.0.most.div_ceil(BATCH));
+            self.0
+                .displaced
+                .fetch_add(displaced as u64, Ordering::Relaxed);
+        }
+        let open = places.taken.len() + places.leaving;
+        if open >= self.0.most + EXTRA {
+            self.0.turned_away.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        let is_extra = places.taken.len() >= self.0.most;
+        let leave = CancellationToken::new();
+        places.last += 1;
+        let number = places.last;
+        let taken = Taken {
+            peer: peer.clone(),
+            leave: leave.clone(),
+        };
+        places.taken.insert(number, taken);
+        Some(Place {
+            connections: self.clone(),
+            number,
+            leave,
+            is_extra,
+        })
+    }
+
+    /// Lets some of the idle ones go: there are no descriptors left, whatever the limit says.
+    pub(super) fn make_way(&self) {
+        let displaced = self.places().displace(self.0.most.div_ceil(BATCH));
+        self.0
+            .displaced
+            .fetch_add(displaced as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn occupancy(&self) -> Occupancy {
+        let places = self.places();
+        Occupancy {
+            open: places.taken.len() + places.leaving,
+            displaced: self.0.displaced.load(Ordering::Relaxed),
+            turned_away: self.0.turned_away.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Places {
+    /// Those that never asked for anything first, then those of the address that has most, then the longest idle.
+    fn displace(&mut self, most: usize) -> usize {
+        let idle = self.taken.iter();
+        let idle = idle.filter_map(|(number, taken)| {
+            let (asked, since) = taken.peer.idle()?;
+            Some((*number, network(taken.peer.address.ip()), asked, since))
+        });
+        let mut idle: Vec<_> = idle.collect();
+        let mut of: HashMap<IpAddr, usize> = HashMap::new();
+        for (_, network, ..) in &idle {
+            *of.entry(*network).or_default() += 1;
+        }
+        idle.sort_unstable_by_key(|(_, network, asked, since)| {
+            (*asked, Reverse(of[network]), *since)
+        });
+        idle.truncate(most);
+        for (number, ..) in &idle {
+            if let Some(taken) = self.taken.remove(number) {
+                taken.leave.cancel();
+                self.leaving += 1;
+            }
+        }
+        idle.len()
+    }
+}
+
+impl Place {
+    /// Ready when the connection is to give way.
+    pub(super) async fn displaced(&self) {
+        self.leave.cancelled().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut places = self.connections.places();
+        if places.taken.remove(&self.number).is_none() {
+            places.leaving = places.leaving.saturating_sub(1);
+        }
+    }
+}
+
+/// Whose address it is, as far as can be told: one customer has a /64 of IPv6 (RFC 6177).
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let bits = address.to_bits() & (u128::MAX << 64);
+            IpAddr::V6(bits.into())
+        }
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use axum::http::Version;
+
+    use super::*;
+
+    fn peer(last: u8) -> Peer {
+        Peer::from(SocketAddr::from(([192, 0, 2, last], 1)))
+    }
+
+    fn has_left(place: &Place) -> bool {
+        place.leave.is_cancelled()
+    }
+
+    #[test]
+    fn descriptors_are_left_for_children_and_files() {
+        let most = |limit| Connections::of_descriptors(limit).0.most;
+        assert_eq!(most(1_024), 1_024 - 256 - EXTRA);
+        assert_eq!(most(4_096), 4_096 - 512 - EXTRA);
+        assert_eq!(most(1 << 20), 10_000);
+        assert_eq!(most(0), 1);
+    }
+
+    #[tokio::test]
+    async fn who_never_asked_gives_way_first_and_then_who_has_most() {
+        let connections = Connections::of(4);
+        let (known, crowd) = (peer(1), [peer(2), peer(2)]);
+        drop(known.begin(Version::HTTP_11));
+        let honest = connections.enter(&known).unwrap();
+        let silent = connections.enter(&peer(3)).unwrap();
+        let mut many = Vec::new();
+        for peer in &crowd {
+            drop(peer.begin(Version::HTTP_11));
+            many.push(connections.enter(peer).unwrap());
+        }
+        let fresh = [peer(4), peer(5)].map(|peer| {
+            drop(peer.begin(Version::HTTP_11));
+            connections.enter(&peer).unwrap()
+        });
+        assert!(has_left(&silent));
+        assert_eq!(many.iter().filter(|place| has_left(place)).count(), 1);
+        assert!(!has_left(&honest) && !fresh.iter().any(|place| has_left(place) || place.is_extra));
+        assert_eq!(connections.occupancy().displaced, 2);
+        assert_eq!(connections.occupancy().open, 6);
+        drop((silent, many));
+        assert_eq!(connections.occupancy().open, 3);
+    }
+
+    #[tokio::test]
+    async fn busy_ones_stay_and_a_full_gateway_can_still_be_asked() {
+        let connections = Connections::of(2);
+        let busy = [peer(1), peer(2)];
+        let underway: Vec<_> = busy
+            .iter()
+            .map(|peer| peer.begin(Version::HTTP_11))
+            .collect();
+        let stay: Vec<_> = busy
+            .iter()
+            .map(|peer| connections.enter(peer).unwrap())
+            .collect();
+        assert!(!stay.iter().any(|place| place.is_extra));
+        let asking = peer(3);
+        let extra = connections.enter(&asking).unwrap();
+        assert!(extra.is_extra);
+        let _asked = asking.begin(Version::HTTP_11);
+        let more: Vec<_> = (1..EXTRA)
+            .map(|_| connections.enter(&asking).unwrap())
+            .collect();
+        assert!(connections.enter(&asking).is_none());
+        assert_eq!(connections.occupancy().turned_away, 1);
+        drop((extra, more, stay, underway));
+        assert_eq!(connections.occupancy().open, 0);
+    }
+}

@@ -1,0 +1,27 @@
+//! How many descriptors the process may have: as many as it may allow itself.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// What a process may have everywhere (POSIX, `_POSIX_OPEN_MAX` and Linux's default).
+const USUAL: u64 = 1_024;
+
+/// Raises the soft limit to the hard one, and says what holds. Soft limits are low for programs that use `select`, which breaks
+/// beyond 1,024; the gateway does not, and neither do Codex and Node.
+#[must_use]
+pub fn descriptors() -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if current == maximum {
+        return current.unwrap_or(u64::MAX);
+    }
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => maximum.unwrap_or(u64::MAX),
+        Err(error) => {
+            tracing::debug!(%error, "the limit of descriptors stays as it is");
+            current.unwrap_or(USUAL)
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! More connections than there are descriptors for: whoever asks is answered.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+
+use crate::Running;
+
+/// What says hello in HTTP/2, and then half of a head.
+const HALF_OF_HTTP_2: &[u8] =
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x07\x01\0\0\0\0\x01";
+
+/// With that many descriptors and no more.
+fn few_descriptors(limit: u32) -> Running {
+    let mut command = Command::new("sh");
+    command
+        .args([
+            "-c",
+            &format!("ulimit -n {limit} && exec \"$0\""),
+            env!("CARGO_BIN_EXE_codex-gateway"),
+        ])
+        .env_clear()
+        .envs([
+            ("PORT", "0"),
+            ("PROXY_API_KEY", "sk-test"),
+            ("CODEX_BACKEND", "demo"),
+        ])
+        .envs([("PROXY_ENABLE_METRICS", "true")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    Running::of(command)
+}
+
+fn connect(gateway: &Running, said: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(&gateway.address).unwrap();
+    // One that was turned away may be closed already.
+    let _ = stream.write_all(said);
+    stream
+}
+
+#[test]
+fn half_sent_requests_lock_nobody_out() {
+    let gateway = few_descriptors(160);
+    for half in [&b"POST /v1/chat/completions HT"[..], b"", HALF_OF_HTTP_2] {
+        let crowd: Vec<_> = (0..500).map(|_| connect(&gateway, half)).collect();
+        let alive = gateway.get("/livez", None);
+        assert!(alive.starts_with("HTTP/1.1 200"), "{alive}");
+        let models = gateway.get("/v1/models", Some("sk-test"));
+        assert!(models.starts_with("HTTP/1.1 200"), "{models}");
+        drop(crowd);
+    }
+    let metrics = gateway.get("/metrics", None);
+    let displaced = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("codex_connections_displaced_total "));
+    assert!(
+        displaced.unwrap().parse::<u32>().unwrap() > 500,
+        "{metrics}"
+    );
+}
+
+#[test]
+fn streams_outlast_a_crowd() {
+    let gateway = few_descriptors(160);
+    let mut stream = gateway.post(crate::STREAM);
+    let crowd: Vec<_> = (0..500).map(|_| connect(&gateway, b"GET")).collect();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("data: [DONE]"), "{answer}");
+    drop(crowd);
+}
