@@ -3,9 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Peer;
@@ -31,6 +33,8 @@ pub struct Connections(Arc<Inner>);
 struct Inner {
     most: usize,
     places: Mutex<Places>,
+    /// One that gave way has closed.
+    left: Notify,
     displaced: AtomicU64,
     turned_away: AtomicU64,
 }
@@ -75,7 +79,9 @@ impl Connections {
     #[must_use]
     pub fn of_descriptors(limit: u64) -> Self {
         let reserve = RESERVE.min(limit / SHARE);
-        let most = limit.saturating_sub(reserve).saturating_sub(EXTRA as u64);
+        let most = limit
+            .saturating_sub(reserve)
+            .saturating_sub(2 * EXTRA as u64);
         Self::of(usize::try_from(most.clamp(1, MOST)).unwrap_or(usize::MAX))
     }
 
@@ -83,6 +89,7 @@ impl Connections {
         Self(Arc::new(Inner {
             most,
             places: Mutex::default(),
+            left: Notify::new(),
             displaced: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
         }))
@@ -90,6 +97,18 @@ impl Connections {
 
     fn places(&self) -> MutexGuard<'_, Places> {
         self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until those that gave way have closed, but for some: they still have their descriptors.
+    pub(super) async fn ready(&self) {
+        loop {
+            let mut left = pin!(self.0.left.notified());
+            left.as_mut().enable();
+            if self.places().leaving < EXTRA {
+                return;
+            }
+            left.await;
+        }
     }
 
     /// A place for a new connection. Where there are too many, some of the idle ones give way; if none is idle, there are a few more
@@ -102,8 +121,7 @@ impl Connections {
                 .displaced
                 .fetch_add(displaced as u64, Ordering::Relaxed);
         }
-        let open = places.taken.len() + places.leaving;
-        if open >= self.0.most + EXTRA {
+        if places.taken.len() >= self.0.most + EXTRA {
             self.0.turned_away.fetch_add(1, Ordering::Relaxed);
             return None;
         }
@@ -181,6 +199,7 @@ impl Drop for Place {
         let mut places = self.connections.places();
         if places.taken.remove(&self.number).is_none() {
             places.leaving = places.leaving.saturating_sub(1);
+            self.connections.0.left.notify_waiters();
         }
     }
 }
@@ -215,8 +234,8 @@ mod tests {
     #[test]
     fn descriptors_are_left_for_children_and_files() {
         let most = |limit| Connections::of_descriptors(limit).0.most;
-        assert_eq!(most(1_024), 1_024 - 256 - EXTRA);
-        assert_eq!(most(4_096), 4_096 - 512 - EXTRA);
+        assert_eq!(most(1_024), 1_024 - 256 - 2 * EXTRA);
+        assert_eq!(most(4_096), 4_096 - 512 - 2 * EXTRA);
         assert_eq!(most(1 << 20), 10_000);
         assert_eq!(most(0), 1);
     }

@@ -53,7 +53,10 @@ where
     };
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            accepted = async {
+                all.ready().await;
+                listener.accept().await
+            } => match accepted {
                 Ok(accepted) => take(accepted),
                 Err(error) => {
                     tracing::error!(%error, "no connection can be accepted");
