@@ -179,6 +179,7 @@ def printed_curl(first, second):
 
 def run(first, second):
     known = iter(CHECKS)
+    began = time.monotonic()
     for language, block in blocks():
         word, check = next(known, ("nothing", None))
         assert word in block, f"expected a block with {word!r}, and README has:\n{block}"
@@ -195,6 +196,7 @@ def run(first, second):
             said = second.type(block)
             if check:
                 check(said)
+        print(f"   done after {time.monotonic() - began:.0f} s", flush=True)
         if word == "cargo build":
             first.wait_for('policy serves generation=2 slot="auth"')
         elif word == "built_in":
