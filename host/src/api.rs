@@ -39,6 +39,7 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use crate::openai::Reading;
 pub use bodies::Bodies;
@@ -104,6 +105,8 @@ pub struct Parts {
     pub connections: Connections,
     /// What of requests is in memory.
     pub bodies: Bodies,
+    /// Turns that run, whether or not their clients are still there.
+    pub turns: TaskTracker,
     /// Responses that may be continued.
     pub responses: Responses,
     /// What operators see.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::api::{self, Bodies, Connections, Parts, Shared, Stage};
 use crate::codex::{self, Backend};
@@ -82,6 +83,7 @@ struct Inside {
     live: Arc<Live>,
     backend: Backend,
     telemetry: Telemetry,
+    turns: TaskTracker,
     counters: Memory,
     state: Option<State>,
     watcher: JoinHandle<()>,
@@ -182,6 +184,7 @@ impl App {
         let Inside {
             backend,
             telemetry,
+            turns,
             counters,
             state,
             watcher,
@@ -196,10 +199,14 @@ impl App {
                     None => Ok(()),
                 }
             };
-            tokio::try_join!(main.closed(), auth)
+            tokio::try_join!(main.closed(), auth)?;
+            // Those whose clients have gone have no connection to be waited for.
+            turns.close();
+            turns.wait().await;
+            Ok(())
         };
         let result = tokio::select! {
-            result = serving => result.map(|((), ())| ()),
+            result = serving => result,
             () = drain.after(stop) => Ok(()),
         };
         // Also when the listener broke: nothing of ours outlives this call.
@@ -272,6 +279,7 @@ impl Start<'_> {
         let state = config.state_dir.map(State::new);
         let counters = state.as_ref().map(State::load).unwrap_or_default();
         let watching = policy::watch(Arc::clone(&live), source, facts, drain.closing.clone());
+        let turns = TaskTracker::new();
         let shared = Shared::new(Parts {
             connections,
             bodies: Bodies::new(config.api.max_body),
@@ -279,6 +287,7 @@ impl Start<'_> {
             live: Arc::clone(&live),
             backend: backend.clone(),
             telemetry: telemetry.clone(),
+            turns: turns.clone(),
             responses: api::Responses::default(),
             counters: Arc::new(counters.clone()),
             draining: drain.draining.clone(),
@@ -288,6 +297,7 @@ impl Start<'_> {
             live,
             backend,
             telemetry,
+            turns,
             counters,
             state,
             watcher: tokio::spawn(watching),

@@ -1,6 +1,6 @@
 //! Clients that leave before their answer is complete: their turns end at once, or run on where the operator wants that.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use codex_gateway_tests::gateway::{Gateway, Setup, say, stream};
 use codex_gateway_tests::sse::Events;
@@ -85,4 +85,52 @@ async fn a_turn_outlives_its_client_where_it_shall() {
         "both ran to their end"
     );
     gateway.stop().await;
+}
+
+/// What was recorded of the last request.
+fn last_finish(usage: &Path) -> Value {
+    let lines = std::fs::read_to_string(usage).unwrap();
+    let last: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    last["finish_reason"].clone()
+}
+
+/// A turn whose client has gone when the gateway is told to stop.
+async fn outlives_the_end_of_intake(setup: Setup) {
+    let folder = tempfile::tempdir().unwrap();
+    let usage = folder.path().join("usage.ndjson");
+    let gateway = setup
+        .var("PROXY_KILL_ON_DISCONNECT", "false")
+        .var("TOKEN_LOG_PATH", &usage.to_string_lossy())
+        .start()
+        .await;
+    let (gate, origin) = (gate(&gateway), gateway.origin.clone());
+    let script = json!({"demo": {"text": "x ", "deltas": 100, "delay_ms": 20}, "fake": {"text": ["one ", "two"], "gate": gate}});
+    let mut events = Events::of(
+        gateway
+            .chat(&stream(&script.to_string()))
+            .send()
+            .await
+            .unwrap(),
+    );
+    assert!(events.next().await.is_some());
+    assert!(events.next().await.is_some());
+    drop(events);
+    let stopping = tokio::spawn(gateway.stop());
+    while tokio::net::TcpStream::connect(origin.trim_start_matches("http://"))
+        .await
+        .is_ok()
+    {
+        tokio::task::yield_now().await;
+    }
+    std::fs::write(gate, "").unwrap_or_default();
+    stopping.await.unwrap();
+    assert_eq!(last_finish(&usage), "stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn draining_waits_for_turns_whose_clients_have_gone() {
+    outlives_the_end_of_intake(Setup::demo()).await;
+    let fake = env!("CARGO_BIN_EXE_fake-codex");
+    outlives_the_end_of_intake(Setup::codex(fake)).await;
+    outlives_the_end_of_intake(Setup::old_codex(fake)).await;
 }

@@ -135,9 +135,7 @@ impl<'a> Intake<'a> {
             .map(|turn| self.start(model, streaming, turn));
         let deltas = Deltas::begin(starting).await?;
         self.room = Room::default();
-        let config = &self.shared.config;
-        let outlives = !config.kill_on_disconnect;
-        Ok(deltas.driven(self.record.clone(), &config.timers, outlives))
+        Ok(deltas.driven(self.record.clone(), self.shared))
     }
 
     fn bound_prompt(&self, turns: &[(Plan, Rules)]) -> Result<(), ApiError> {

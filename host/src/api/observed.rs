@@ -7,9 +7,8 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 
-use super::activity;
 use super::record::Record;
-use super::timers::Timers;
+use super::{Shared, activity};
 use crate::openai::ApiError;
 use crate::telemetry::{Tokens, Turn};
 use crate::turn::drive::Exchange;
@@ -122,8 +121,9 @@ impl Deltas {
     }
 
     /// The same by a task of their own, so that every limit holds and what the request drew is settled also when its reader
-    /// neither reads nor goes. It ends when the reader goes, or only with the answer.
-    pub(super) fn driven(mut self, record: Record, timers: &Timers, outlives: bool) -> Self {
+    /// neither reads nor goes. It ends when the reader goes, or only with the answer: the gateway waits for it when it ends.
+    pub(super) fn driven(mut self, record: Record, shared: &Shared) -> Self {
+        let (timers, outlives) = (&shared.config.timers, !shared.config.kill_on_disconnect);
         let (sender, receiver) = mpsc::channel(AHEAD);
         let (late, overrun) = (timers.total + LINGER, timers.overrun());
         let driver = async move {
@@ -147,7 +147,7 @@ impl Deltas {
                 let _ = sender.send((0, Delta::Failed(overrun))).await;
             }
         };
-        tokio::spawn(driver);
+        shared.turns.spawn(driver);
         let received = stream::unfold(receiver, async |mut receiver| {
             let delta = receiver.recv().await?;
             Some((delta, receiver))
