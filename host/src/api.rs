@@ -13,7 +13,9 @@ mod cors;
 mod entrance;
 mod envelope;
 mod error;
+mod forwarded;
 mod guard;
+mod head;
 mod health;
 mod id;
 mod intake;
@@ -67,7 +69,7 @@ pub struct Config {
     pub timers: Timers,
     /// A turn ends when its client has gone; otherwise it runs to its end.
     pub kill_on_disconnect: bool,
-    /// Whose `X-Forwarded-For` is believed.
+    /// Whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted: TrustedProxies,
     /// Whose pages may call; none: a page cannot read any answer.
     pub origins: Option<Origins>,
@@ -184,6 +186,7 @@ fn surface(routes: Router<Shared>, shared: Shared) -> Router {
     routes
         .method_not_allowed_fallback(error::wrong_method)
         .layer(from_fn(cors::preflight))
+        .layer(from_fn_with_state(shared.clone(), head::head))
         .merge(verify::routes())
         .layer(from_fn_with_state(shared.clone(), envelope::envelope))
         .layer(from_fn_with_state(shared.clone(), cors::share))

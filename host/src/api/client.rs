@@ -4,15 +4,17 @@ use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::ConnectInfo;
+use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
 use axum::http::request::Parts;
 use ipnet::IpNet;
 
 use super::connection::Peer;
+use super::forwarded::{Hop, forwarded, x_forwarded_for};
 use crate::policy::{Credential, Header, Request};
 use crate::secret::fingerprint;
 
-/// Whose `X-Forwarded-For` is believed, and who may ask for forward authentication.
+/// Whose `X-Forwarded-For` and `Forwarded` are believed, and who may ask for forward authentication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<IpNet>);
 
@@ -75,19 +77,15 @@ impl TrustedProxies {
     }
 
     /// The nearest address that is not one of our proxies. What the proxies' clients claim beyond it is not believed.
-    fn client(
-        &self,
-        peer: IpAddr,
-        forwarded: impl DoubleEndedIterator<Item = Option<IpAddr>>,
-    ) -> IpAddr {
+    fn client(&self, peer: IpAddr, nearest_first: &[Hop]) -> IpAddr {
         let mut client = peer;
-        for hop in forwarded.rev() {
+        for hop in nearest_first {
             if !self.contain(client) {
                 break;
             }
             // What is no address tells nothing, and hides nothing that came after it.
             let Some(hop) = hop else { break };
-            client = hop;
+            client = *hop;
         }
         client.to_canonical()
     }
@@ -113,20 +111,37 @@ pub(super) fn is_trusted(parts: &Parts, trusted: &TrustedProxies) -> bool {
     peer(parts).is_some_and(|peer| trusted.contain(peer))
 }
 
+/// Where a request came from, after trusted proxies.
+///
+/// A proxy writes one of the two headers and may pass on the other as the client made it up; which one it writes, nothing
+/// in a request says. So neither has precedence: with one of them it counts, and where both name a client they must agree.
+///
+/// # Errors
+/// The peer's address, if they do not.
+fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Result<IpAddr, IpAddr> {
+    let (ours, standard) = (x_forwarded_for(headers), forwarded(headers));
+    let client = trusted.client(peer, if ours.is_empty() { &standard } else { &ours });
+    let is_clear =
+        ours.is_empty() || standard.is_empty() || client == trusted.client(peer, &standard);
+    if is_clear {
+        Ok(client)
+    } else {
+        Err(peer.to_canonical())
+    }
+}
+
 /// The address a request came from, after trusted proxies.
 pub(super) fn address(parts: &Parts, trusted: &TrustedProxies) -> String {
     let Some(peer) = peer(parts) else {
         return String::new();
     };
-    let forwarded: Vec<Option<IpAddr>> = parts
-        .headers
-        .get_all("x-forwarded-for")
-        .iter()
-        // Byte by byte: what one hop wrote must not hide what the next one added.
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(|hop| std::str::from_utf8(hop).ok()?.trim().parse().ok())
-        .collect();
-    trusted.client(peer, forwarded.into_iter()).to_string()
+    let (Ok(address) | Err(address)) = origin(peer, &parts.headers, trusted);
+    address.to_string()
+}
+
+/// Whether two headers name different clients, so that there is no telling which one is the proxy's.
+pub(super) fn is_ambiguous(parts: &Parts, trusted: &TrustedProxies) -> bool {
+    peer(parts).is_some_and(|peer| origin(peer, &parts.headers, trusted).is_err())
 }
 
 /// Whether the request was made on this machine, as far as one can tell: a proxy here that hides whom it speaks for
@@ -219,10 +234,10 @@ mod tests {
     fn client(trusted: &str, peer: &str, forwarded: &[&str]) -> String {
         let items = trusted.split(',').map(|item| item.trim().to_owned());
         let items: Vec<String> = items.collect();
-        let hops: Vec<Option<IpAddr>> = forwarded.iter().map(|hop| hop.parse().ok()).collect();
+        let hops: Vec<Hop> = forwarded.iter().rev().map(|hop| hop.parse().ok()).collect();
         TrustedProxies::parse(&items)
             .unwrap()
-            .client(peer.parse().unwrap(), hops.into_iter())
+            .client(peer.parse().unwrap(), &hops)
             .to_string()
     }
 
@@ -292,15 +307,69 @@ mod tests {
         assert!(!from("127.0.0.1:1", None, None));
     }
 
+    /// What a proxy here says of its client; none if it contradicts itself.
+    fn told(headers: &[(&'static str, &[u8])]) -> Option<String> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        let origin = origin(
+            "127.0.0.1".parse().unwrap(),
+            &map,
+            &TrustedProxies::default(),
+        );
+        Some(origin.ok()?.to_string())
+    }
+
     #[test]
     fn bytes_that_are_no_text_hide_nothing() {
-        let forwarded = HeaderValue::from_bytes(b"\xff, 203.0.113.9").unwrap();
-        let request = axum::http::Request::builder().header("x-forwarded-for", forwarded);
-        let mut parts = request.body(()).unwrap().into_parts().0;
-        let peer: std::net::SocketAddr = "127.0.0.1:1".parse().unwrap();
-        parts.extensions.insert(ConnectInfo(Peer::from(peer)));
-        let trusted = TrustedProxies::parse(&["loopback".to_owned()]).unwrap();
-        assert_eq!(address(&parts, &trusted), "203.0.113.9");
+        let told = told(&[("x-forwarded-for", b"\xff, 203.0.113.9")]);
+        assert_eq!(told.as_deref(), Some("203.0.113.9"));
+    }
+
+    #[test]
+    fn no_client_chooses_its_address_by_the_header_its_proxy_does_not_write() {
+        let (xff, standard) = ("x-forwarded-for", "forwarded");
+        for (headers, client) in [
+            (vec![(xff, "203.0.113.9:50001,")], Some("203.0.113.9")),
+            (
+                vec![(standard, "for=\"[2001:db8::7]:443\"")],
+                Some("2001:db8::7"),
+            ),
+            (vec![(standard, "for=unknown")], Some("127.0.0.1")),
+            // One of them is the client's; or the proxy writes both.
+            (
+                vec![(xff, "203.0.113.9"), (standard, "for=192.0.2.66")],
+                None,
+            ),
+            (
+                vec![(standard, "for=203.0.113.9"), (xff, "192.0.2.66")],
+                None,
+            ),
+            (vec![(xff, "203.0.113.9"), (standard, "for=unknown")], None),
+            (
+                vec![
+                    (xff, "192.0.2.66, 203.0.113.9:1"),
+                    (standard, "for=203.0.113.9"),
+                ],
+                Some("203.0.113.9"),
+            ),
+            // These say nothing of clients.
+            (
+                vec![(xff, "203.0.113.9"), (standard, "proto=https")],
+                Some("203.0.113.9"),
+            ),
+            (
+                vec![(xff, ""), (standard, "for=203.0.113.9")],
+                Some("203.0.113.9"),
+            ),
+        ] {
+            let bytes: Vec<_> = headers
+                .iter()
+                .map(|(name, value)| (*name, value.as_bytes()))
+                .collect();
+            assert_eq!(told(&bytes).as_deref(), client, "{headers:?}");
+        }
     }
 
     #[test]

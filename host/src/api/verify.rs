@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 
 use super::record::Record;
-use super::{Shared, error};
+use super::{Shared, error, head};
 use crate::openai::ApiError;
 use crate::policy::forward_auth::Grant;
 use crate::turn;
@@ -95,6 +95,7 @@ async fn decide(
     parts: &Parts,
     dialect: Dialect,
 ) -> Result<HeaderMap, ApiError> {
+    head::check(parts, &shared.config.trusted)?;
     let original = original::read(parts, record.id(), dialect, &shared.config.trusted)?;
     let grant = record.generation().verify(original).await?;
     record.set_caller(&grant.caller);

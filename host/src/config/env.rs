@@ -39,7 +39,7 @@ variables! {
     PROXY_API_KEY, "a random key, printed at start", "The key clients send as `Authorization: Bearer KEY`. Superseded by an `auth.json`.";
     PROXY_PROTECT_MODELS, "false", "Whether `/v1/models` needs the key, too. Superseded by an `auth.json`.";
     AUTH_REALM, "api", "The realm named to callers without a right key. Superseded by an `auth.json`.";
-    PROXY_TRUST_PROXY, "loopback", "Peers whose `X-Forwarded-…` and `X-Original-…` are believed: `loopback`, `linklocal`, `uniquelocal` (private networks), `none`, or addresses and CIDRs, comma-separated.";
+    PROXY_TRUST_PROXY, "loopback", "Peers whose `X-Forwarded-…`, `Forwarded` and `X-Original-…` are believed: `loopback`, `linklocal`, `uniquelocal` (private networks), `none`, or addresses and CIDRs, comma-separated.";
     PROXY_ENABLE_CORS, "true", "Whether web pages may call at all; see [From a web page](clients.md#from-a-web-page).";
     PROXY_CORS_ALLOWED_ORIGINS, "*", "Whose pages: `*` for all (without cookies), or origins as `https://app.example,app://obsidian.md`, comma-separated; `http://localhost` is all its ports.";
     POLICY_DIR, "none", "A folder whose `auth.wasm`, `auth.json`, … override the built-in policies, slot by slot, while the gateway runs.";

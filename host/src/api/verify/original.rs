@@ -66,7 +66,10 @@ fn describes_the_request(header: &str) -> bool {
     ["x-forwarded-", "x-original-"]
         .iter()
         .any(|prefix| header.starts_with(prefix))
-        || matches!(header, "host" | "content-length" | "connection")
+        || matches!(
+            header,
+            "host" | "forwarded" | "content-length" | "connection"
+        )
 }
 
 fn forwarded(headers: &HeaderMap) -> Result<Line, ApiError> {
