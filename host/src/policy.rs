@@ -1,5 +1,6 @@
 //! The decisions: WASI components prepared, frozen, swapped and asked. The only module that says wasmtime.
 
+mod answer;
 mod bindings;
 mod cache;
 mod component;
@@ -10,6 +11,7 @@ mod freeze;
 mod generation;
 mod given;
 mod guest;
+mod headers;
 mod inspect;
 mod last_good;
 mod live;
@@ -23,6 +25,7 @@ mod source;
 mod trial;
 mod warm;
 mod watch;
+mod words;
 
 pub use bindings::{
     Caller, Credential, Denial, Header, PACKAGE, Request, VERSION, forward_auth, model, rate_limit,

@@ -2,12 +2,24 @@
 
 use std::time::Duration;
 
-use codex_gateway_tests::gateway::{QUICK, Setup, say};
+use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say};
 use codex_gateway_tests::guests::EVERY;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-const ACTS: [&str; 7] = [
-    "panic", "spin", "hoard", "recurse", "flood", "exit", "nonsense",
+const ACTS: [&str; 11] = [
+    "panic",
+    "spin",
+    "hoard",
+    "recurse",
+    "flood",
+    "exit",
+    "nonsense",
+    "id-long",
+    "id-control",
+    "code",
+    "denies content-length",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,7 +64,7 @@ async fn honest_requests_are_answered_beside_hostile_ones() {
     let hostile: Vec<_> = ACTS
         .iter()
         .cycle()
-        .take(70)
+        .take(10 * ACTS.len())
         .map(|act| {
             let request = gateway.chat(&say(QUICK)).header("x-hostile", *act);
             tokio::spawn(async move { request.send().await.unwrap().status() })
@@ -66,6 +78,67 @@ async fn honest_requests_are_answered_beside_hostile_ones() {
     }
     for status in hostile {
         assert_eq!(status.await.unwrap(), 503);
+    }
+    gateway.stop().await;
+}
+
+/// One answer as it is on the wire, and that the connection can be used again.
+async fn raw(gateway: &Gateway, hostile: &str) -> String {
+    let address = gateway.origin.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = |hostile: &str, end: &str| {
+        format!("GET /v1/usage HTTP/1.1\r\nhost: gateway\r\nx-hostile: {hostile}\r\n{end}\r\n")
+    };
+    let both = request(hostile, "") + &request("limit", "connection: close\r\n");
+    stream.write_all(both.as_bytes()).await.unwrap();
+    let mut read = Vec::new();
+    stream.read_to_end(&mut read).await.unwrap();
+    String::from_utf8(read).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_header_of_a_policy_breaks_the_connection() {
+    let gateway = Setup::demo()
+        .policy("auth.wasm", EVERY)
+        .policy("rate-limit.wasm", EVERY)
+        .start()
+        .await;
+    let framing = [
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "upgrade",
+        "content-encoding",
+        "content-type",
+        "set-cookie",
+        "access-control-allow-origin",
+    ];
+    for header in framing {
+        // A denial of the auth policy; headers of the rate-limit policy for any answer.
+        for act in ["denies", "sets"] {
+            let wire = raw(&gateway, &format!("{act} {header}")).await;
+            assert!(wire.starts_with("HTTP/1.1 503 "), "{act} {header}: {wire}");
+            assert!(wire.contains(r#""code":"policy_unavailable""#), "{wire}");
+            let answers = wire.matches("HTTP/1.1 ").count();
+            assert!(
+                answers == 2 && wire.contains("HTTP/1.1 429 "),
+                "{act} {header}: {wire}"
+            );
+            assert!(wire.ends_with('}'), "{wire}");
+        }
+    }
+    let url = format!("{}/healthz", gateway.origin);
+    let health: Value = gateway
+        .client
+        .get(url)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    for slot in [0, 2] {
+        assert_eq!(health["policies"][slot]["faults"], framing.len());
     }
     gateway.stop().await;
 }

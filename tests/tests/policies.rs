@@ -6,6 +6,7 @@ use codex_gateway::policy::{
     Defaults, Engine, Facts, FaultKind, Generation, Instances, Live, Refused, Request, Slot, Source,
 };
 use codex_gateway_tests::guests::{EVERY, FORBIDDEN, deploy};
+use serde_json::json;
 
 fn engine() -> Engine {
     static ENGINE: std::sync::OnceLock<Engine> = std::sync::OnceLock::new();
@@ -275,4 +276,111 @@ async fn a_replacement_keeps_what_did_not_change_and_a_refusal_changes_nothing()
         [Some(Slot::Auth), Some(Slot::Model)]
     );
     assert_eq!(live.current().number(), held.number());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_first_calls_show_to_be_nonsense_is_refused_at_load() {
+    let long = "x".repeat(900_000);
+    for (slot, settings, found) in [
+        (
+            "rate-limit",
+            json!({"sets": "content-length"}),
+            "content-length",
+        ),
+        (
+            "rate-limit",
+            json!({"sets": "x-request-id"}),
+            "x-request-id",
+        ),
+        ("model", json!({"name": "two\nlines"}), "control characters"),
+        ("tool-stop", json!({"name": long}), "900000 bytes"),
+        ("auth", json!({"name": ""}), "empty"),
+    ] {
+        let files = [format!("{slot}.wasm"), format!("{slot}.json")];
+        let settings = settings.to_string();
+        let files: [(&str, &[u8]); 2] = [(&files[0], EVERY), (&files[1], settings.as_bytes())];
+        let message = start(&files).await.err().expect("it is refused");
+        assert!(message.contains(&format!("{slot}.wasm")), "{message}");
+        assert!(
+            message.contains(found) && message.len() < 1_000,
+            "{message}"
+        );
+    }
+    let message = start(&[
+        ("auth.wasm", EVERY),
+        ("auth.json", br#"{"configure": "rant"}"#),
+    ])
+    .await
+    .err()
+    .expect("it is refused");
+    assert!(
+        message.contains(r"told\r\n\u{1b}[31mto\u{0}rant"),
+        "{message}"
+    );
+    assert!(message.len() < 6_000 && !message.contains(char::is_control));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_breaks_the_contract_is_nonsense_with_a_name() {
+    let generation = generation(&[("auth.wasm", EVERY)]).await;
+    let mut faults = 0;
+    for (hostile, found) in [
+        ("denies content-length", "\"content-length\""),
+        ("denies Transfer-Encoding", "\"transfer-encoding\""),
+        ("denies set-cookie", "\"set-cookie\""),
+        ("denies x-codex-generation", "\"x-codex-generation\""),
+        ("code", "a denial's code with control characters"),
+        ("id-long", "a caller's id of 257 bytes"),
+        ("id-control", "a caller's id with control characters"),
+        ("group-control", "a caller's group with control characters"),
+        ("nonsense", "a caller's id that is empty"),
+    ] {
+        faults += 1;
+        let Refused::Fault(fault) = generation.authenticate(request(hostile)).await.unwrap_err()
+        else {
+            panic!("{hostile} was let through");
+        };
+        assert_eq!((fault.slot, fault.kind), (Slot::Auth, FaultKind::Nonsense));
+        assert!(fault.cause.contains(found), "{hostile}: {fault}");
+    }
+    for header in ["content-length", "www-authenticate", "x-forwarded-for"] {
+        faults += 1;
+        let refused = generation
+            .verify(request(&format!("grants {header}")))
+            .await;
+        assert_eq!(fault(refused.unwrap_err()), FaultKind::Nonsense, "{header}");
+    }
+    assert_eq!(generation.slots()[0].faults, faults);
+    for header in [
+        "www-authenticate",
+        "retry-after",
+        "ratelimit-limit",
+        "x-stamp",
+    ] {
+        let refused = generation
+            .authenticate(request(&format!("denies {header}")))
+            .await;
+        assert!(matches!(refused, Err(Refused::Denied(_))), "{header}");
+    }
+    for header in ["x-team", "remote-user", "authorization", "x-auth-caller"] {
+        let granted = generation
+            .verify(request(&format!("grants {header}")))
+            .await;
+        assert_eq!(granted.unwrap().headers[0].0, header);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_words_of_a_denial_are_cut_and_escaped() {
+    let generation = generation(&[("auth.wasm", EVERY)]).await;
+    let Err(Refused::Denied(denial)) = generation.authenticate(request("rant")).await else {
+        panic!("it is a denial");
+    };
+    for (words, most) in [(denial.message, 4_100), (denial.param.unwrap(), 260)] {
+        assert!(
+            words.starts_with(r"told\r\n\u{1b}[31mto\u{0}rant"),
+            "{words}"
+        );
+        assert!(words.len() < most && !words.contains(char::is_control));
+    }
 }

@@ -10,6 +10,7 @@ use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
 use super::Slot;
+use super::answer::Answer;
 use super::bindings::lifecycle;
 use super::engine::{Engine, Runtime};
 use super::fault::{Fault, FaultKind, Problem, Refusal};
@@ -17,6 +18,7 @@ use super::guest::{Guest, Limits};
 use super::prepare::{self, Prepared, configure};
 use super::trial::World;
 use super::warm::{Pool, Warm};
+use super::words::text;
 
 /// How decisions get their instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
@@ -96,7 +98,7 @@ impl Candidate {
         Refusal {
             file: file.clone(),
             slot: Some(self.slot),
-            problem,
+            problem: problem.escaped(),
         }
     }
 }
@@ -202,9 +204,10 @@ impl<W: World> Policy<W> {
         self.faults.load(Ordering::Relaxed)
     }
 
-    /// Runs one decision. `now_ms` is what the guest's clocks show.
+    /// Runs one decision, and checks what is answered. `now_ms` is what the guest's clocks show.
     pub(super) async fn decide<R, F>(&self, now_ms: u64, call: F) -> Result<R, Fault>
     where
+        R: Answer,
         F: for<'a> FnOnce(
                 &'a W,
                 &'a mut Store<Guest>,
@@ -213,11 +216,17 @@ impl<W: World> Policy<W> {
             + Send,
     {
         let answer = self.run(now_ms, call).await;
-        answer.map_err(|(kind, cause)| self.fault(kind, cause))
+        let checked = answer.and_then(|answer| {
+            let checked = answer.checked();
+            checked.map_err(|found| (FaultKind::Nonsense, found))
+        });
+        checked.map_err(|(kind, cause)| self.fault(kind, cause))
     }
 
     /// Counts and logs a fault.
-    pub(super) fn fault(&self, kind: FaultKind, cause: String) -> Fault {
+    fn fault(&self, kind: FaultKind, cause: String) -> Fault {
+        // The names of its functions are in it.
+        let cause = text(cause);
         self.faults.fetch_add(1, Ordering::Relaxed);
         let (slot, policy) = (W::SLOT, self.about.name.clone());
         tracing::error!(slot = slot.name(), %policy, kind = kind.code(), %cause, "policy fault");

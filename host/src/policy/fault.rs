@@ -5,6 +5,7 @@ use wasmtime::Trap;
 use super::Slot;
 use super::bindings::{Denial, PACKAGE, VERSION};
 use super::guest::Guest;
+use super::words::text;
 
 /// Why a candidate may not serve. Shown to the operator in the log and in `/healthz`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +71,9 @@ pub enum Problem {
     /// The first calls failed.
     #[error("a fault in the trial call: {0}")]
     Trial(String),
+    /// The first calls were answered, but not as the contract has it.
+    #[error("expected answers as the contract has them, found {0}")]
+    Nonsense(String),
     /// `policies.toml` is wrong.
     #[error("{0}")]
     Manifest(String),
@@ -100,6 +104,31 @@ fn fitting(slots: &[Slot]) -> String {
 }
 
 impl Problem {
+    /// With a guest's words cut and escaped: of its names, of its errors, of what it printed.
+    pub(super) fn escaped(self) -> Self {
+        match self {
+            Self::Invalid(words) => Self::Invalid(text(words)),
+            Self::WrongWorld {
+                expected,
+                found,
+                fits,
+            } => Self::WrongWorld {
+                expected,
+                found: text(found),
+                fits,
+            },
+            Self::Version(words) => Self::Version(text(words)),
+            Self::Import(words) => Self::Import(text(words)),
+            Self::Types(words) => Self::Types(text(words)),
+            Self::Settings(words) => Self::Settings(text(words)),
+            Self::Configure(words) => Self::Configure(text(words)),
+            Self::Trial(words) => Self::Trial(text(words)),
+            Self::Nonsense(words) => Self::Nonsense(text(words)),
+            Self::Internal(words) => Self::Internal(text(words)),
+            other => other,
+        }
+    }
+
     /// Whether the same files may be all right at another time: they could not be read, or there was no time or place.
     pub(super) fn may_pass(&self) -> bool {
         matches!(

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::Slot;
 use super::bindings::{Caller, Request, forward_auth, model, rate_limit, tool_stop};
 use super::component::{About, Policy};
-use super::fault::{Fault, FaultKind, Refused};
+use super::fault::{Fault, Refused};
 use super::given::Files;
 use super::observer::{Decision, Failure, Observer, Outcome};
 use super::trial::{Auth, Model, RateLimit, ToolStop, World};
@@ -101,9 +101,7 @@ impl Generation {
             self.withhold_secret(&mut request);
             let now = request.now_ms;
             let answer = ask!(self.auth, now, auth.call_authenticate(&request))?;
-            let caller = decided(self.sane(&self.auth, answer)?)?;
-            self.check(&self.auth, !caller.id.is_empty(), "a caller without an id")?;
-            Ok(caller)
+            decided(answer)
         })
         .await
     }
@@ -117,10 +115,7 @@ impl Generation {
             self.withhold_secret(&mut original);
             let now = original.now_ms;
             let answer = ask!(self.auth, now, forward_auth.call_verify(&original))?;
-            let grant = decided(self.sane(&self.auth, answer)?)?;
-            let named = !grant.caller.id.is_empty();
-            self.check(&self.auth, named, "a grant for a caller without an id")?;
-            Ok(grant)
+            decided(answer)
         })
         .await
     }
@@ -147,13 +142,7 @@ impl Generation {
     pub async fn resolve(&self, ask: model::Ask, now_ms: u64) -> Result<model::Target, Refused> {
         self.told(Slot::Model, "resolve", async move {
             let answer = ask!(self.model, now_ms, 0.call_resolve(&ask))?;
-            let target = decided(self.sane(&self.model, answer)?)?;
-            self.check(
-                &self.model,
-                !target.id.is_empty() && !target.model.is_empty(),
-                "a target without a model",
-            )?;
-            Ok(target)
+            decided(answer)
         })
         .await
     }
@@ -180,7 +169,7 @@ impl Generation {
     ) -> Result<Vec<super::Header>, Refused> {
         self.told(Slot::RateLimit, "admit", async move {
             let answer = ask!(self.rate_limit, ask.now_ms, 0.call_decide(&ask, &standings))?;
-            decided(self.sane(&self.rate_limit, answer)?)
+            decided(answer)
         })
         .await
     }
@@ -231,31 +220,6 @@ impl Generation {
             && let Some(credential) = &mut request.credential
         {
             credential.secret = None;
-        }
-    }
-
-    /// A denial must be something that can be sent.
-    fn sane<W: World, T>(
-        &self,
-        policy: &Policy<W>,
-        answer: Result<T, super::Denial>,
-    ) -> Result<Result<T, super::Denial>, Fault> {
-        if let Err(denial) = &answer {
-            let status = denial.status;
-            self.check(
-                policy,
-                (400..600).contains(&status),
-                &format!("a denial with status {status}"),
-            )?;
-        }
-        Ok(answer)
-    }
-
-    fn check<W: World>(&self, policy: &Policy<W>, sane: bool, found: &str) -> Result<(), Fault> {
-        if sane {
-            Ok(())
-        } else {
-            Err(policy.fault(FaultKind::Nonsense, found.to_owned()))
         }
     }
 }

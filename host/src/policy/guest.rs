@@ -14,6 +14,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::engine::TICK;
+use super::words::text;
 
 /// Bytes of stdout and stderr kept of one call; the rest is dropped.
 const LOG_BYTES: usize = 4096;
@@ -118,7 +119,7 @@ impl Guest {
 
     /// What the guest printed since the last time, if anything.
     pub(super) fn take_log(&mut self) -> Option<String> {
-        self.log.take()
+        self.log.take().map(text)
     }
 }
 

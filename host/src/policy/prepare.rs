@@ -5,6 +5,7 @@ use tokio::time::timeout;
 use wasmtime::Store;
 use wasmtime::component::{Component, Instance, InstancePre, Linker};
 
+use super::answer::{Answer, Nonsense};
 use super::bindings::lifecycle;
 use super::component::{About, Candidate, Instances};
 use super::engine::Engine;
@@ -12,6 +13,7 @@ use super::fault::{FaultKind, Problem};
 use super::guest::{Guest, Limits};
 use super::recent::Recent;
 use super::trial::World;
+use super::words::text;
 use super::{freeze, inspect};
 
 /// What is left when every step went well.
@@ -72,7 +74,7 @@ impl Preparation<'_> {
             settings: candidate.settings_file.clone(),
             sha256: hex(&Sha256::digest(&candidate.wasm)),
             instances: configured.instances,
-            warm_because: configured.warm_because,
+            warm_because: configured.warm_because.map(text),
         };
         Ok(Prepared {
             world,
@@ -161,7 +163,7 @@ impl Preparation<'_> {
         });
         let (instance, answer) = match explain(done.await, &mut store) {
             Ok(done) => done,
-            Err(Trouble::Types(problem)) => return Err(problem),
+            Err(Trouble::Problem(problem)) => return Err(problem),
             Err(Trouble::Fault(words)) => return Err(Problem::Configure(words)),
         };
         answer.map_err(Problem::Settings)?;
@@ -203,12 +205,13 @@ impl Preparation<'_> {
             }
             let guest = lifecycle.load(&mut store, &instance)?;
             let manifest = guest.call_about(&mut store).await?;
+            let manifest = manifest.checked().map_err(Nonsense)?;
             world.attempt(&mut store, &instance).await?;
             Ok(Ok(manifest))
         });
         match explain(done.await, &mut store) {
             Ok(answer) => answer.map_err(Problem::Settings),
-            Err(Trouble::Types(problem)) => Err(problem),
+            Err(Trouble::Problem(problem)) => Err(problem),
             Err(Trouble::Fault(words)) => Err(Problem::Trial(words)),
         }
     }
@@ -222,7 +225,7 @@ impl Preparation<'_> {
 
 /// Why running a candidate failed.
 enum Trouble {
-    Types(Problem),
+    Problem(Problem),
     Fault(String),
 }
 
@@ -240,8 +243,11 @@ fn explain<T>(
             ));
         }
     };
+    if let Some(Nonsense(found)) = error.downcast_ref() {
+        return Err(Trouble::Problem(Problem::Nonsense(found.clone())));
+    }
     if is_type_error(&error) {
-        return Err(Trouble::Types(types(error)));
+        return Err(Trouble::Problem(types(error)));
     }
     let kind = FaultKind::of(&error, store.data());
     let printed = store.data_mut().take_log();

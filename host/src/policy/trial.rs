@@ -6,6 +6,7 @@ use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
 use super::Slot;
+use super::answer::{Answer, Nonsense};
 use super::bindings::{Caller, Request, auth, forward_auth, model, rate_limit, tool_stop};
 use super::guest::Guest;
 
@@ -23,6 +24,13 @@ pub(super) trait World: Sized + Send + Sync + 'static {
         store: &mut Store<Guest>,
         instance: &Instance,
     ) -> impl Future<Output = wasmtime::Result<()>> + Send;
+}
+
+/// What serving would make a fault is found here where it can be.
+fn sound<A: Answer>(answer: A) -> wasmtime::Result<A> {
+    answer
+        .checked()
+        .map_err(|found| wasmtime::Error::new(Nonsense(found)))
 }
 
 fn nobody() -> Caller {
@@ -61,16 +69,10 @@ impl World for Auth {
             credential: None,
             now_ms: 0,
         };
-        let _ = self
-            .auth
-            .load(&mut *store, instance)?
-            .call_authenticate(&mut *store, &request)
-            .await?;
-        let _ = self
-            .forward_auth
-            .load(&mut *store, instance)?
-            .call_verify(&mut *store, &request)
-            .await?;
+        let auth = self.auth.load(&mut *store, instance)?;
+        let _ = sound(auth.call_authenticate(&mut *store, &request).await?)?;
+        let forward_auth = self.forward_auth.load(&mut *store, instance)?;
+        let _ = sound(forward_auth.call_verify(&mut *store, &request).await?)?;
         Ok(())
     }
 }
@@ -87,13 +89,13 @@ impl World for Model {
 
     async fn attempt(&self, store: &mut Store<Guest>, instance: &Instance) -> wasmtime::Result<()> {
         let guest = self.0.load(&mut *store, instance)?;
-        let _ = guest.call_catalog(&mut *store, None).await?;
+        sound(guest.call_catalog(&mut *store, None).await?)?;
         let ask = model::Ask {
             caller: nobody(),
             requested: None,
             effort: None,
         };
-        let _ = guest.call_resolve(&mut *store, &ask).await?;
+        let _ = sound(guest.call_resolve(&mut *store, &ask).await?)?;
         Ok(())
     }
 }
@@ -119,17 +121,17 @@ impl World for RateLimit {
             estimated_tokens: 0,
             now_ms: 0,
         };
-        let quotas = guest.call_quotas(&mut *store, &ask).await?;
-        let standings: Vec<_> = quotas
-            .into_iter()
-            .map(|quota| rate_limit::Standing {
-                name: quota.name,
-                granted: true,
-                remaining: quota.limit,
-                reset_ms: 0,
-            })
-            .collect();
-        let _ = guest.call_decide(&mut *store, &ask, &standings).await?;
+        let quotas = sound(guest.call_quotas(&mut *store, &ask).await?)?;
+        for granted in [true, false] {
+            let standing = |quota: &rate_limit::Quota| rate_limit::Standing {
+                name: quota.name.clone(),
+                granted,
+                remaining: if granted { quota.limit } else { 0 },
+                reset_ms: u64::from(!granted),
+            };
+            let standings: Vec<_> = quotas.iter().map(standing).collect();
+            let _ = sound(guest.call_decide(&mut *store, &ask, &standings).await?)?;
+        }
         Ok(())
     }
 }
@@ -154,9 +156,8 @@ impl World for ToolStop {
         };
         let event = tool_stop::Event::Quiet(0);
         let guest = self.0.load(&mut *store, instance)?;
-        let _ = guest
-            .call_observe(&mut *store, &progress, &event, &[])
-            .await?;
+        let observed = guest.call_observe(&mut *store, &progress, &event, &[]);
+        sound(observed.await?)?;
         Ok(())
     }
 }

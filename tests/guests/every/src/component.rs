@@ -1,9 +1,10 @@
 //! A policy for every slot that does what it is told: by its settings when it is configured, by a request header
 //! when it is asked. Honest unless told otherwise; what it answers carries its stamp.
 //!
-//! Settings: `{"stamp": 7, "configure": "panic" | "spin" | "print" | "refuse" | "hoard"}`.
+//! Settings: `{"stamp": 7, "configure": "panic" | "spin" | "print" | "refuse" | "rant" | "hoard", "name": "…", "sets": "…"}`.
 //! Header `x-hostile`: `panic`, `spin`, `hoard`, `recurse`, `flood`, `exit`, `nonsense`, `print`, `sleep`,
-//! `limit` (a denial with status 429).
+//! `limit` (a denial with status 429), `denies NAME`, `grants NAME`, `sets NAME` (a denial, a grant, an answer with this header),
+//! `rant` (a denial whose words break lines and never end), `code`, `id-long`, `id-control`, `group-control`.
 
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
@@ -30,6 +31,8 @@ use exports::codex::policy::{auth, forward_auth, lifecycle, model, rate_limit, t
 
 thread_local! {
     static STAMP: RefCell<String> = const { RefCell::new(String::new()) };
+    static NAME: RefCell<Option<String>> = const { RefCell::new(None) };
+    static SETS: RefCell<Option<String>> = const { RefCell::new(None) };
     static CALLS: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -43,6 +46,11 @@ mod glue {
 
 fn stamp() -> String {
     STAMP.with_borrow(String::clone)
+}
+
+/// What breaks lines, colours a terminal, and is long.
+fn rant() -> String {
+    "told\r\n\u{1b}[31mto\0rant ".repeat(50_000)
 }
 
 fn recurse(depth: u64) -> u64 {
@@ -72,7 +80,7 @@ fn misbehave(how: &str) {
         }
         #[expect(clippy::disallowed_methods, reason = "that is what this guest is for")]
         "exit" => std::process::exit(3),
-        "print" => println!("told to print"),
+        "print" => println!("told to print\u{1b}[2J\nforged=line"),
         _ => {}
     }
 }
@@ -80,7 +88,9 @@ fn misbehave(how: &str) {
 impl lifecycle::Guest for Guest {
     fn about() -> lifecycle::Manifest {
         lifecycle::Manifest {
-            name: "test".to_owned(),
+            name: NAME
+                .with_borrow(Clone::clone)
+                .unwrap_or_else(|| "test".to_owned()),
             version: "0.0.1".to_owned(),
             settings_schema: "{}".to_owned(),
         }
@@ -90,8 +100,12 @@ impl lifecycle::Guest for Guest {
         let settings: serde_json::Value =
             serde_json::from_str(&settings).map_err(|error| error.to_string())?;
         STAMP.with_borrow_mut(|stamp| *stamp = settings["stamp"].to_string());
+        let word = |member: &str| settings[member].as_str().map(str::to_owned);
+        NAME.set(word("name"));
+        SETS.set(word("sets"));
         match settings["configure"].as_str() {
             Some("refuse") => Err("told to refuse".to_owned()),
+            Some("rant") => Err(rant()),
             Some(how) => {
                 misbehave(how);
                 Ok(())
@@ -127,9 +141,31 @@ impl auth::Guest for Guest {
         if how == "limit" {
             return Err(limited());
         }
+        if let Some(name) = how.strip_prefix("denies ") {
+            let headers = vec![(name.to_owned(), "3".to_owned())];
+            return Err(Denial {
+                headers,
+                ..limited()
+            });
+        }
+        if how == "rant" {
+            let (message, param) = (rant(), Some(rant()));
+            return Err(Denial {
+                message,
+                param,
+                ..limited()
+            });
+        }
+        if how == "code" {
+            let code = "two\nlines".to_owned();
+            return Err(Denial { code, ..limited() });
+        }
         let id = match how.as_str() {
             "flood" => "x".repeat(8 << 20),
             "nonsense" => String::new(),
+            "id-long" => "x".repeat(257),
+            "id-control" => "a\nforged=line".to_owned(),
+            _ if how.starts_with("sets ") || how.starts_with("grants ") => how.clone(),
             "count" => format!("call-{}", CALLS.get()),
             "secret" => request
                 .credential
@@ -140,7 +176,10 @@ impl auth::Guest for Guest {
         Ok(Caller {
             id,
             tenant: None,
-            groups: vec![stamp()],
+            groups: match how.as_str() {
+                "group-control" => vec!["a\u{1b}[31m".to_owned()],
+                _ => vec![stamp()],
+            },
         })
     }
 }
@@ -148,9 +187,11 @@ impl auth::Guest for Guest {
 impl forward_auth::Guest for Guest {
     fn verify(original: Request) -> Result<forward_auth::Grant, Denial> {
         let caller = <Self as auth::Guest>::authenticate(original)?;
+        let name = caller.id.strip_prefix("grants ");
+        let headers = name.map(|name| (name.to_owned(), "3".to_owned()));
         Ok(forward_auth::Grant {
+            headers: headers.into_iter().collect(),
             caller,
-            headers: Vec::new(),
         })
     }
 }
@@ -196,8 +237,15 @@ impl rate_limit::Guest for Guest {
         Vec::new()
     }
 
-    fn decide(_: rate_limit::Ask, _: Vec<rate_limit::Standing>) -> Result<Vec<Header>, Denial> {
-        Ok(vec![("x-stamp".to_owned(), stamp())])
+    fn decide(ask: rate_limit::Ask, _: Vec<rate_limit::Standing>) -> Result<Vec<Header>, Denial> {
+        let told = ask.caller.and_then(|caller| {
+            let name = caller.id.strip_prefix("sets ")?;
+            Some(name.to_owned())
+        });
+        let name = told
+            .or_else(|| SETS.with_borrow(Clone::clone))
+            .unwrap_or_else(|| "x-stamp".to_owned());
+        Ok(vec![(name, stamp())])
     }
 }
 

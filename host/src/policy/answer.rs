@@ -1,0 +1,147 @@
+//! What the host takes for an answer: every decision is checked against the contract before anybody sees it.
+
+use super::bindings::{
+    Caller, Denial, Header, forward_auth, lifecycle, model, rate_limit, tool_stop,
+};
+use super::headers::{self, Purpose};
+use super::words::{self, TEXT};
+
+/// Groups of one caller, and bytes of their names: they are one header for an edge proxy.
+const GROUPS: usize = 256;
+const GROUP_BYTES: usize = 4096;
+
+/// Buckets one request is paid from.
+const QUOTAS: usize = 64;
+
+/// Bytes of a bucket's key: several names of a caller, its address and a model.
+const KEY: usize = 2048;
+
+/// An answer that breaks the contract.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Nonsense(pub(super) String);
+
+/// Something a guest answered.
+pub(super) trait Answer: Sized {
+    /// With names that are fit to be names, texts that are cut and escaped, and headers that may be set.
+    ///
+    /// # Errors
+    /// What breaks the contract.
+    fn checked(self) -> Result<Self, String>;
+}
+
+impl<T: Answer> Answer for Result<T, Denial> {
+    fn checked(self) -> Result<Self, String> {
+        Ok(match self {
+            Ok(answer) => Ok(answer.checked()?),
+            Err(denial) => Err(denial.checked()?),
+        })
+    }
+}
+
+impl Answer for Denial {
+    fn checked(mut self) -> Result<Self, String> {
+        if !(400..600).contains(&self.status) {
+            return Err(format!("a denial with status {}", self.status));
+        }
+        words::name_within(words::NAME, "a denial's kind", &self.kind)?;
+        words::name_within(words::NAME, "a denial's code", &self.code)?;
+        headers::check(Purpose::Answer, &mut self.headers)?;
+        // They may repeat what a client sent.
+        self.message = words::text_within(TEXT, self.message);
+        self.param = self
+            .param
+            .map(|param| words::text_within(words::NAME, param));
+        Ok(self)
+    }
+}
+
+impl Answer for Caller {
+    fn checked(self) -> Result<Self, String> {
+        words::name("a caller's id", &self.id)?;
+        if let Some(tenant) = &self.tenant {
+            words::name_within(words::NAME, "a caller's tenant", tenant)?;
+        }
+        let bytes: usize = self.groups.iter().map(String::len).sum();
+        if self.groups.len() > GROUPS || bytes > GROUP_BYTES {
+            let groups = self.groups.len();
+            return Err(format!(
+                "a caller in {groups} groups, {bytes} bytes (at most {GROUPS} and {GROUP_BYTES})"
+            ));
+        }
+        for group in &self.groups {
+            words::name_within(words::NAME, "a caller's group", group)?;
+        }
+        Ok(self)
+    }
+}
+
+impl Answer for forward_auth::Grant {
+    fn checked(mut self) -> Result<Self, String> {
+        headers::check(Purpose::Grant, &mut self.headers)?;
+        Ok(Self {
+            caller: self.caller.checked()?,
+            ..self
+        })
+    }
+}
+
+/// Headers of an answer.
+impl Answer for Vec<Header> {
+    fn checked(mut self) -> Result<Self, String> {
+        headers::check(Purpose::Answer, &mut self)?;
+        Ok(self)
+    }
+}
+
+impl Answer for Vec<model::Card> {
+    fn checked(self) -> Result<Self, String> {
+        for card in &self {
+            words::name("a model's id", &card.id)?;
+            words::name_within(words::NAME, "a model's owner", &card.owned_by)?;
+        }
+        Ok(self)
+    }
+}
+
+impl Answer for model::Target {
+    fn checked(self) -> Result<Self, String> {
+        words::name("a target's id", &self.id)?;
+        words::name("a target's model", &self.model)?;
+        for (what, name) in [
+            ("a target's effort", &self.effort),
+            ("a target's provider", &self.provider),
+        ] {
+            words::name_within(words::NAME, what, name.as_deref().unwrap_or_default())?;
+        }
+        Ok(self)
+    }
+}
+
+impl Answer for Vec<rate_limit::Quota> {
+    fn checked(self) -> Result<Self, String> {
+        if self.len() > QUOTAS {
+            return Err(format!("{} quotas (at most {QUOTAS})", self.len()));
+        }
+        for quota in &self {
+            words::name_within(words::NAME, "a quota's name", &quota.name)?;
+            words::name_within(KEY, "a quota's key", &quota.key)?;
+        }
+        Ok(self)
+    }
+}
+
+/// The host knows all reactions, and keeps the memo unread.
+impl Answer for (tool_stop::Reaction, Vec<u8>) {
+    fn checked(self) -> Result<Self, String> {
+        Ok(self)
+    }
+}
+
+impl Answer for lifecycle::Manifest {
+    fn checked(self) -> Result<Self, String> {
+        words::name("a name", &self.name)?;
+        words::name_within(words::NAME, "a version", &self.version)?;
+        Ok(self)
+    }
+}
