@@ -213,19 +213,14 @@ impl App {
         drain.end();
         drop((main, auth));
         backend.shutdown().await;
-        if let Err(error) = watcher.await {
-            tracing::error!(%error, "the policy watcher failed");
-        }
+        drain::finish("the policy watcher", watcher).await;
         // Last: what was answered until now counts.
         settled.cancel();
-        if let Some(keeper) = keeper
-            && let Err(error) = keeper.await
-        {
-            tracing::error!(%error, "the counters were not kept");
+        if let Some(keeper) = keeper {
+            drain::finish("saving the counters", keeper).await;
         }
-        if let Err(error) = tokio::task::spawn_blocking(move || telemetry.close()).await {
-            tracing::error!(%error, "usage and traces were not closed");
-        }
+        let closing = tokio::task::spawn_blocking(move || telemetry.close());
+        drain::finish("closing usage and traces", closing).await;
         result
     }
 }

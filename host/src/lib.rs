@@ -4,6 +4,7 @@ pub mod api;
 pub mod app;
 pub mod codex;
 pub mod config;
+pub mod file;
 pub mod listen;
 pub mod openai;
 pub mod policy;

@@ -52,6 +52,9 @@ enum Key {
     Hash,
 }
 
+/// Bytes of a key that is hashed.
+const MAX_KEY: u64 = 64 << 10;
+
 /// The configuration is wrong (EX_CONFIG of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
 
@@ -79,7 +82,7 @@ fn print_key(what: &Key) -> anyhow::Result<()> {
         }
         Key::Hash => {
             let mut key = String::new();
-            std::io::stdin().read_to_string(&mut key)?;
+            std::io::stdin().take(MAX_KEY).read_to_string(&mut key)?;
             let key = key.trim_end_matches(['\r', '\n']);
             anyhow::ensure!(
                 !key.is_empty(),
@@ -129,7 +132,9 @@ fn show_config() -> ExitCode {
                 Ok(runtime) => runtime,
                 Err(failed) => return failed,
             };
-            match runtime.block_on(app::check(&config)) {
+            let checked = runtime.block_on(app::check(&config));
+            runtime.shutdown_background();
+            match checked {
                 Ok(notices) => {
                     for notice in &notices {
                         eprintln!("codex-gateway: {notice}");

@@ -20,7 +20,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "config",
-        &["api", "codex", "listen", "policy", "secret", "telemetry"],
+        &[
+            "api",
+            "codex",
+            "file",
+            "listen",
+            "policy",
+            "secret",
+            "telemetry",
+        ],
     ),
     (
         "api",
@@ -37,12 +45,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("openai", &["turn", "codex", "policy"]),
     ("turn", &["codex", "policy"]),
-    ("codex", &[]),
+    ("codex", &["file"]),
     ("listen", &[]),
-    ("policy", &[]),
-    ("quota", &["secret"]),
+    ("policy", &["file"]),
+    ("quota", &["file", "secret"]),
+    ("file", &[]),
     ("secret", &[]),
-    ("telemetry", &[]),
+    ("telemetry", &["file"]),
     ("lib", &[]),
 ];
 

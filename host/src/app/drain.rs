@@ -2,10 +2,23 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// After the grace, how long streams that were told to end may take to say so.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How long a task may take to end. A file system that hangs does not keep the process.
+const LAST_WRITES: Duration = Duration::from_secs(10);
+
+/// Waits for a task that ends by itself, but not for ever.
+pub(super) async fn finish(what: &str, task: JoinHandle<()>) {
+    match tokio::time::timeout(LAST_WRITES, task).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "{what} failed"),
+        Err(_) => tracing::error!("{what} did not end in time (a disk that hangs?)"),
+    }
+}
 
 /// The steps of the end, each a token that is cancelled when it is reached.
 #[derive(Debug)]

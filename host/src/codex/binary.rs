@@ -153,7 +153,7 @@ fn behind_launcher(found: &Path) -> Option<PathBuf> {
 fn starts_with_shebang(path: &Path) -> bool {
     use std::io::Read;
     let mut start = [0; 2];
-    std::fs::File::open(path)
+    crate::file::open(path)
         .and_then(|mut file| file.read_exact(&mut start))
         .is_ok()
         && &start == b"#!"

@@ -6,6 +6,11 @@ use std::path::Path;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
+use crate::file;
+
+/// Codex's own `config.toml` and `auth.json` are not larger.
+pub(super) const MAX_FILE: u64 = 4 << 20;
+
 /// The few entries of `config.toml` that decide how a worker is started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Home {
@@ -81,7 +86,7 @@ impl Home {
     /// reports a broken one, with the line and column.
     pub(super) fn read(folder: &Path) -> Self {
         let path = folder.join("config.toml");
-        let Ok(text) = std::fs::read_to_string(&path) else {
+        let Ok(text) = file::read_text(&path, MAX_FILE) else {
             return Self::default();
         };
         Self::parse(&text).unwrap_or_else(|error| {

@@ -7,8 +7,9 @@ use serde::de::IgnoredAny;
 use tokio::sync::watch;
 
 use super::command::home_folder;
-use super::home::Home;
+use super::home::{Home, MAX_FILE};
 use super::{Config, Error, Status};
+use crate::file;
 
 /// The built-in provider that is paid by the login.
 const OPENAI: &str = "openai";
@@ -118,7 +119,7 @@ impl AuthFile {
     /// Reads it. To Codex a broken file is as good as none.
     pub(super) fn read(config: &Config) -> std::io::Result<Self> {
         let folder = home_folder(config).unwrap_or_default();
-        match std::fs::read(folder.join("auth.json")) {
+        match file::read(&folder.join("auth.json"), MAX_FILE) {
             Ok(text) => Ok(serde_json::from_slice(&text).unwrap_or_default()),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error),

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::env::{Origin, Process, Vars};
 use super::read::{Problem, Warning};
+use crate::file;
 
 const NAME: &str = ".env";
+const MAX_BYTES: u64 = 1 << 20;
 
 /// The process environment over what a `.env` file says.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +30,7 @@ impl DotEnv {
             .ok()
             .and_then(|program| Some(program.parent()?.join(NAME)));
         for path in [Some(PathBuf::from(NAME)), beside].into_iter().flatten() {
-            match std::fs::read_to_string(&path) {
+            match file::read_text(&path, MAX_BYTES) {
                 Ok(text) => {
                     return Ok(Self {
                         file: parse(&text)?,

@@ -1,6 +1,6 @@
 //! The operator's folder: its files read, slot by slot, and how it looks from outside.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,16 +10,24 @@ use super::fault::{Problem, Refusal};
 use super::given::{Given, Named};
 use super::live::Refusals;
 use super::manifest::{Entry, MANIFEST, Manifest};
+use crate::file;
 
-/// No policy is larger (JavaScript and Python ones have some ten million bytes).
-const MAX_FILE: u64 = 64 << 20;
+/// No component is larger (JavaScript and Python ones have some ten million bytes).
+const MAX_COMPONENT: u64 = 64 << 20;
+/// No settings are larger: 100,000 keys have 14 million bytes.
+const MAX_SETTINGS: u64 = 16 << 20;
 
-/// What the folder looks like from outside; equal as long as nothing in it was touched.
+/// What the folder looks like from outside; equal as long as no file was touched that is read, and none came or went.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Signature(Vec<(PathBuf, Option<File>)>);
+pub(super) struct Signature {
+    /// The real folder: a symbolic link may be pointed elsewhere.
+    folder: PathBuf,
+    /// Itself, and the files that are read, however many others lie there.
+    files: Vec<Option<File>>,
+}
 
 /// What is known of a file without reading it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct File {
     length: u64,
     modified: Option<SystemTime>,
@@ -53,7 +61,7 @@ impl Folder {
         let mut manifest = Manifest::read(self.0.as_deref()).unwrap_or_default();
         let entry = manifest.take(slot);
         let is_there = |named: Option<String>, extension: &str| {
-            let name = named.unwrap_or_else(|| format!("{slot}.{extension}"));
+            let name = name(slot, named, extension);
             let folder = self.0.as_deref();
             folder.is_some_and(|folder| folder.join(name).exists())
         };
@@ -84,13 +92,25 @@ impl Folder {
         manifest.take(slot).built_in
     }
 
-    /// Looks at the folder without reading its files. A folder that cannot be looked at has no signature of its own:
-    /// reading it then says why.
+    /// Looks at the folder without reading any file but the manifest. A folder that cannot be looked at has no signature
+    /// of its own: reading it then says why.
     pub(super) fn signature(&self) -> Signature {
         let folder = self.0.as_deref();
-        folder
-            .and_then(|folder| signature(folder).ok())
-            .unwrap_or_default()
+        let Some(folder) = folder.and_then(|folder| folder.canonicalize().ok()) else {
+            return Signature::default();
+        };
+        let mut manifest = Manifest::read(Some(&folder)).unwrap_or_default();
+        let mut names = vec![String::new(), MANIFEST.to_owned()];
+        for slot in Slot::ALL {
+            let entry = manifest.take(slot);
+            names.push(name(slot, entry.component, "wasm"));
+            names.push(name(slot, entry.settings, "json"));
+        }
+        let files = names.iter().map(|name| File::at(&folder.join(name)));
+        Signature {
+            files: files.collect(),
+            folder,
+        }
     }
 
     fn given(&self, slot: Slot, entry: Entry, refusals: &mut Vec<Refusal>) -> Option<Given> {
@@ -139,12 +159,12 @@ impl Folder {
             return Ok(None);
         };
         let must_exist = named.is_some();
-        let name = named.unwrap_or_else(|| format!("{slot}.{extension}"));
-        if name.contains(['/', '\\']) {
-            let expected = format!("{MANIFEST} to name a file in its own folder, found a path");
-            return Err((name, Problem::Manifest(expected)));
-        }
-        match read_bounded(&folder.join(&name)) {
+        let name = name(slot, named, extension);
+        let most = match extension {
+            "wasm" => MAX_COMPONENT,
+            _ => MAX_SETTINGS,
+        };
+        match file::read_within(folder, &name, most) {
             Ok(bytes) => {
                 let bytes = Arc::from(bytes);
                 Ok(Some(Named { name, bytes }))
@@ -155,20 +175,21 @@ impl Folder {
     }
 }
 
-/// Reads a file that is one (a pipe would be waited for), and is not too large.
-pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a file"));
+/// A slot's file: the one that is named in the manifest, or the one with the usual name.
+fn name(slot: Slot, named: Option<String>, extension: &str) -> String {
+    named.unwrap_or_else(|| format!("{slot}.{extension}"))
+}
+
+impl File {
+    /// Through symbolic links: what counts is the file that would be read.
+    fn at(path: &Path) -> Option<Self> {
+        let found = std::fs::metadata(path).ok()?;
+        Some(Self {
+            length: found.len(),
+            modified: found.modified().ok(),
+            node: node(&found),
+        })
     }
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?
-        .take(MAX_FILE + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
-        let most = MAX_FILE >> 20;
-        return Err(io::Error::other(format!("it is larger than {most} MiB")));
-    }
-    Ok(bytes)
 }
 
 #[cfg(unix)]
@@ -180,22 +201,4 @@ fn node(metadata: &std::fs::Metadata) -> (u64, i64, i64) {
 #[cfg(not(unix))]
 fn node(_: &std::fs::Metadata) -> (u64, i64, i64) {
     (0, 0, 0)
-}
-
-fn signature(folder: &Path) -> io::Result<Signature> {
-    // The real folder is part of it: a symbolic link may be pointed elsewhere.
-    let folder = folder.canonicalize()?;
-    let mut entries = vec![(folder.clone(), None)];
-    for entry in std::fs::read_dir(&folder)? {
-        let path = entry?.path();
-        // Through symbolic links: what counts is the file that would be read.
-        let file = std::fs::metadata(&path).ok().map(|found| File {
-            length: found.len(),
-            modified: found.modified().ok(),
-            node: node(&found),
-        });
-        entries.push((path, file));
-    }
-    entries.sort();
-    Ok(Signature(entries))
 }

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::component::{Instances, Options};
-use super::folder::read_bounded;
 use super::given::{Files, Given, Named};
 use super::guest::Limits;
 use super::prepare::hex;
+use crate::file;
 
 /// In the state folder.
 const FOLDER: &str = "policies";
@@ -24,6 +24,8 @@ const POINTER: &str = "last-good.json";
 const BLOBS: &str = "blobs";
 /// The only layout there was.
 const VERSION: u32 = 1;
+/// No file of an operator's is larger.
+const MAX_BYTES: u64 = 64 << 20;
 /// Blobs nobody points to are removed when they are older: another gateway may have written them and be about to
 /// replace the pointer.
 const ORPHANED: Duration = Duration::from_secs(60);
@@ -113,7 +115,7 @@ impl LastGood {
     }
 
     fn pointer(&self) -> io::Result<Option<Pointer>> {
-        let bytes = match read_bounded(&self.folder.join(POINTER)) {
+        let bytes = match file::read(&self.folder.join(POINTER), MAX_BYTES) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -150,7 +152,7 @@ impl LastGood {
         // The name of a blob is part of a path.
         let is_digest = sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
         let bytes = match is_digest {
-            true => read_bounded(&self.folder.join(BLOBS).join(&sha256))?,
+            true => file::read(&self.folder.join(BLOBS).join(&sha256), MAX_BYTES)?,
             false => Vec::new(),
         };
         if hex(&Sha256::digest(&bytes)) != sha256 {

@@ -3,14 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use tokio::task::JoinError;
 
 use super::component::{Candidate, Policy};
 use super::engine::Engine;
-use super::fault::Refusal;
+use super::fault::{Problem, Refusal};
 use super::generation::Generation;
 use super::given::Given;
 use super::notice::Notice;
-use super::source::{Facts, Source};
+use super::source::{Facts, Offer, Source};
 use super::trial::World;
 
 /// All that is wrong with a set of candidates.
@@ -54,7 +55,7 @@ impl Live {
         source: &Source,
         facts: &Facts,
     ) -> Result<Vec<Notice>, Refusals> {
-        let offer = source.offer(facts, &source.before().unwrap_or_default())?;
+        let offer = offer(source, facts).await?;
         prepare(&engine, &offer.candidates, None).await?;
         Ok(offer.notices)
     }
@@ -65,8 +66,7 @@ impl Live {
     /// # Errors
     /// Everything that is wrong with the folder, if nothing served before.
     pub async fn resume(engine: Engine, source: &Source, facts: &Facts) -> Result<Self, Refusals> {
-        let before = source.before().unwrap_or_default();
-        let refusals = match source.offer(facts, &before) {
+        let refusals = match offer(source, facts).await {
             Ok(offer) => match Self::start(engine.clone(), &offer.candidates).await {
                 Ok(live) => {
                     live.notice(offer.notices);
@@ -77,7 +77,8 @@ impl Live {
             },
             Err(refusals) => refusals,
         };
-        let last_good = match source.last_good(facts) {
+        let last_good = read_off(source, facts, Source::last_good).await;
+        let last_good = match last_good.unwrap_or_else(|error| Some(Err(error.to_string()))) {
             Some(Ok(offer)) => Self::start(engine, &offer.candidates)
                 .await
                 .map_err(|refusals| refusals.to_string()),
@@ -157,6 +158,30 @@ impl Live {
         *noted = refusals;
         news
     }
+}
+
+/// Reads what lies in the folder.
+async fn offer(source: &Source, facts: &Facts) -> Result<Offer, Refusals> {
+    let read =
+        |source: &Source, facts: &Facts| source.offer(facts, &source.before().unwrap_or_default());
+    let read = read_off(source, facts, read).await;
+    read.unwrap_or_else(|error| {
+        Err(Refusals(vec![Refusal {
+            file: "POLICY_DIR".to_owned(),
+            slot: None,
+            problem: Problem::Internal(error.to_string()),
+        }]))
+    })
+}
+
+/// Reads on a thread that may wait for a disk.
+async fn read_off<T: Send + 'static>(
+    source: &Source,
+    facts: &Facts,
+    read: impl FnOnce(&Source, &Facts) -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    let (source, facts) = (source.clone(), facts.clone());
+    tokio::task::spawn_blocking(move || read(&source, &facts)).await
 }
 
 /// Remembers what serves, so that the next start has something to fall back on. A state folder that cannot be written

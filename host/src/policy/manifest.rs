@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Component, Path};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -12,12 +12,14 @@ use super::Slot;
 use super::component::{Instances, Options};
 use super::engine::MAX_MEMORY;
 use super::fault::{Problem, Refusal};
-use super::folder::read_bounded;
 use super::guest::Limits;
 use super::live::Refusals;
+use crate::file;
 
 /// Beside the components; optional.
 pub(super) const MANIFEST: &str = "policies.toml";
+/// It has some tens of lines.
+const MAX_BYTES: u64 = 256 << 10;
 
 /// What the manifest says, slot by slot, all mistakes sorted out.
 #[derive(Debug, Default)]
@@ -49,7 +51,7 @@ struct Tables {
 #[serde(deny_unknown_fields)]
 struct Table {
     component: Option<Spanned<String>>,
-    settings: Option<String>,
+    settings: Option<Spanned<String>>,
     #[serde(default)]
     built_in: bool,
     instances: Option<Instances>,
@@ -85,7 +87,7 @@ impl Manifest {
         if let Err(error) = std::fs::read_dir(folder) {
             return Err(unreadable(folder.display().to_string(), error));
         }
-        match read_bounded(&folder.join(MANIFEST)) {
+        match file::read_within(folder, MANIFEST, MAX_BYTES) {
             Ok(bytes) => parse(&String::from_utf8_lossy(&bytes)).map_err(|mistakes| {
                 let refusal = |mistake| refuse(MANIFEST.to_owned(), Problem::Manifest(mistake));
                 Refusals(mistakes.into_iter().map(refusal).collect())
@@ -149,10 +151,18 @@ impl Table {
                 "{at}: expected no component where `built_in` is true"
             ));
         }
+        for named in self.component.iter().chain(&self.settings) {
+            if !is_file_name(named.as_ref()) {
+                let at = place(text, named.span());
+                mistakes.push(format!(
+                    "{at}: expected the name of a file in this folder, found a path"
+                ));
+            }
+        }
         let deadline = Duration::from_millis(deadline.min(10_000));
         Entry {
             component: self.component.map(Spanned::into_inner),
-            settings: self.settings,
+            settings: self.settings.map(Spanned::into_inner),
             built_in: self.built_in,
             options: Options {
                 instances: self.instances.unwrap_or(Instances::Frozen),
@@ -166,6 +176,12 @@ impl Table {
             },
         }
     }
+}
+
+/// One step down from the folder, and none up or elsewhere.
+fn is_file_name(name: &str) -> bool {
+    let mut steps = Path::new(name).components();
+    matches!(steps.next(), Some(Component::Normal(step)) if step == name) && steps.next().is_none()
 }
 
 /// Where something is, in an operator's words: its line, its table, and the member, if it is one.
@@ -219,6 +235,17 @@ mod tests {
         );
         let said = mistakes("[auth\n");
         assert!(said.starts_with("line 1, "), "{said}");
+    }
+
+    #[test]
+    fn files_outside_the_folder_cannot_be_named() {
+        for name in ["/etc/passwd", "../x.json", "..", ".", "a/b.json", ""] {
+            let said = mistakes(&format!("[auth]\nsettings = \"{name}\""));
+            let expected =
+                "line 2, [auth] settings: expected the name of a file in this folder, found a path";
+            assert_eq!(said, expected, "{name}");
+        }
+        assert!(parse("[auth]\nsettings = \"..data.json\"").is_ok());
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! Counters that outlive the process: saved every few seconds and at the end, read at the start.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bucket::{Id, Saved};
 use super::memory::Memory;
+use crate::file;
 
 /// What a crash may forget at most.
 const EVERY: Duration = Duration::from_secs(5);
@@ -131,7 +131,8 @@ impl State {
             buckets: buckets.iter().map(|(id, saved)| (&**id, *saved)).collect(),
         };
         let part = self.folder.join(PART);
-        let file = open(&part, true)?;
+        let file = file::create(&part)?;
+        file.set_len(0)?;
         let mut writer = BufWriter::new(file);
         serde_json::to_writer(&mut writer, &snapshot)?;
         writer.flush()?;
@@ -142,7 +143,7 @@ impl State {
 
     fn lock(&mut self) -> io::Result<()> {
         if self.lock.is_none() {
-            let file = open(&self.folder.join(LOCK), false)?;
+            let file = file::create(&self.folder.join(LOCK))?;
             file.try_lock().map_err(io::Error::from)?;
             self.lock = Some(file);
         }
@@ -150,22 +151,13 @@ impl State {
     }
 }
 
-/// For writing, readable by us alone.
-fn open(path: &Path, empty: bool) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(empty).mode(0o600);
-    options.open(path)
-}
-
 fn read(path: &Path) -> io::Result<Option<Snapshot<Id>>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
+    let text = match file::read(path, MAX_BYTES) {
+        Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let mut text = String::new();
-    file.take(MAX_BYTES).read_to_string(&mut text)?;
-    let snapshot: Snapshot<Id> = serde_json::from_str(&text)?;
+    let snapshot: Snapshot<Id> = serde_json::from_slice(&text)?;
     if snapshot.version != VERSION {
         let message = format!("expected version {VERSION}, found {}", snapshot.version);
         return Err(io::Error::other(message));

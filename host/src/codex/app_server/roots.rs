@@ -12,6 +12,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::codex::{Config, Mode};
+use crate::file;
 use certificate::Kind;
 
 /// Roots the operator chose for Codex alone. They come on top of the system's, which only Codex knows to do.
@@ -21,6 +22,9 @@ const FOLDER: &str = "SSL_CERT_DIR";
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
+
+/// Bundles have some hundred kilobytes.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// Certificates with OpenSSL's own remarks, which not everyone can read.
 const REMARKS: &str = "-----BEGIN TRUSTED CERTIFICATE-----";
@@ -143,8 +147,8 @@ fn kind(certificate: &str) -> Kind {
 }
 
 /// Remarks between certificates may be in any encoding.
-fn read(file: &Path) -> io::Result<String> {
-    Ok(String::from_utf8_lossy(&fs::read(file)?).into_owned())
+fn read(path: &Path) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&file::read(path, MAX_BYTES)?).into_owned())
 }
 
 /// What is between the marks, certificate by certificate.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use super::Config;
+use crate::file;
 
 /// Lines longer than this are not ours, and skipped.
 const MAX_LINE: usize = 16 << 10;
@@ -98,7 +99,7 @@ impl Files {
         let _still = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
         let mut files = Vec::new();
         for number in (0..self.config.max_files).rev() {
-            match File::open(self.path(number)) {
+            match file::open(&self.path(number)) {
                 Ok(file) => files.push(file),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
