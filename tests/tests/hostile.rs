@@ -24,7 +24,9 @@ const ACTS: [&str; 11] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_hostile_act_is_one_refused_request() {
-    let gateway = Setup::demo().policy("auth.wasm", EVERY).start().await;
+    // Settings of its own: equal policies of one process share their count of faults.
+    let setup = Setup::demo().policy("auth.json", br#"{"stamp": 1}"#);
+    let gateway = setup.policy("auth.wasm", EVERY).start().await;
     for act in ACTS {
         let request = gateway.chat(&say(QUICK)).header("x-hostile", act);
         // Only a guest that is never stopped meets this bound; the deadline is 50 ms of computing.
@@ -99,6 +101,7 @@ async fn raw(gateway: &Gateway, hostile: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_header_of_a_policy_breaks_the_connection() {
     let gateway = Setup::demo()
+        .policy("auth.json", br#"{"stamp": 2}"#)
         .policy("auth.wasm", EVERY)
         .policy("rate-limit.wasm", EVERY)
         .start()

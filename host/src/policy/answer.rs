@@ -125,7 +125,13 @@ impl Answer for Vec<rate_limit::Quota> {
         }
         for quota in &self {
             words::name_within(words::NAME, "a quota's name", &quota.name)?;
-            words::name_within(KEY, "a quota's key", &quota.key)?;
+            // A policy may join names with a character that is in none of them; NUL is the host's.
+            if quota.key.len() > KEY || quota.key.contains('\0') {
+                let bytes = quota.key.len();
+                return Err(format!(
+                    "a quota's key of {bytes} bytes (at most {KEY}) or with NUL"
+                ));
+            }
         }
         Ok(self)
     }

@@ -50,7 +50,7 @@ fn stamp() -> String {
 
 /// What breaks lines, colours a terminal, and is long.
 fn rant() -> String {
-    "told\r\n\u{1b}[31mto\0rant ".repeat(50_000)
+    "told\r\n\u{1b}[31mto\0rant ".repeat(20_000)
 }
 
 fn recurse(depth: u64) -> u64 {
