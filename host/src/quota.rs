@@ -2,6 +2,7 @@
 
 mod bucket;
 mod memory;
+mod shelves;
 mod state;
 
 #[cfg(test)]
@@ -16,7 +17,7 @@ pub use memory::Memory;
 pub use state::State;
 
 /// What a bucket counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
     /// Spent at once, refilled evenly over the window.
@@ -72,6 +73,20 @@ pub trait Store: Send + Sync {
     /// Draws from all buckets or from none. A future that is dropped before it is ready leaves nothing drawn: whoever
     /// asked is gone, and nobody else would give it back.
     fn take<'a>(&'a self, quotas: &'a [Quota]) -> Taking<'a>;
+
+    /// How full it is.
+    fn counts(&self) -> Counts;
+}
+
+/// See [`Store::counts`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Buckets that are kept.
+    pub buckets: usize,
+    /// Buckets that gave way to others before they were full again.
+    pub evicted: u64,
+    /// Requests that were paid from a bucket all new keys of a rule share, since no other gave way.
+    pub shared: u64,
 }
 
 /// What one request drew. Dropping it releases what is held and settles what was estimated, exactly once.

@@ -75,6 +75,7 @@ fn render(metrics: &Metrics, shared: &Shared, format: Format) -> String {
     let usage = shared.telemetry.usage.as_ref();
     let (usage_written, usage_dropped) = usage.map_or((0, 0), |usage| usage.counts());
     let connections = shared.connections.occupancy();
+    let limits = shared.counters.counts();
     let present = Present {
         connections: connections.open,
         connections_displaced: connections.displaced,
@@ -88,6 +89,9 @@ fn render(metrics: &Metrics, shared: &Shared, format: Format) -> String {
         waiting: backend.waiting,
         generation: shared.live.current().number(),
         refused: shared.live.refusals().len(),
+        limit_buckets: limits.buckets,
+        limit_buckets_evicted: limits.evicted,
+        limit_buckets_shared: limits.shared,
         usage_written,
         usage_dropped,
     };

@@ -2,14 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::shelves::Need;
 use super::{End, Quota, Standing, Unit};
 use crate::secret::fingerprint;
 
 /// Longer names and keys are kept by their fingerprint: some are the client's words.
 const MAX_NAME: usize = 128;
 
+/// The key of a shared bucket; no policy's key has a NUL.
+const THE_REST: &str = "\0everyone else";
+
 /// A place is free when somebody's answer ends; nobody knows when.
 const GUESS_MS: u64 = 1_000;
+
+/// How long somebody who was refused is taken to be still waiting for a bucket.
+const WAITS_MS: u64 = 60_000;
 
 /// Which bucket. A rule that counts something else from now on has other buckets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,9 +38,13 @@ impl Id {
     /// The bucket of a rule's new keys where there is no room for more buckets.
     pub(super) fn of_the_rest(&self) -> Self {
         Self {
-            key: "\0everyone else".to_owned(),
+            key: THE_REST.to_owned(),
             ..self.clone()
         }
+    }
+
+    pub(super) fn is_of_the_rest(&self) -> bool {
+        self.key == THE_REST
     }
 }
 
@@ -58,6 +69,21 @@ pub(super) struct Bucket {
     held: u64,
     /// When `debt` was true.
     at_ms: u64,
+    /// When it last could not pay, if that was its last answer.
+    refused_ms: Option<u64>,
+}
+
+/// How much would be lost with a bucket that is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Loss {
+    /// Nothing: it is as if it had never been drawn from.
+    None,
+    /// At most half of its size, to somebody who was not short of it.
+    Little,
+    /// What was spent; nobody waits for it to refill.
+    Spent,
+    /// A limit that somebody meets just now, or a place that is held.
+    Limit,
 }
 
 impl Bucket {
@@ -69,6 +95,7 @@ impl Bucket {
             debt: 0,
             held: 0,
             at_ms: now_ms,
+            refused_ms: None,
         }
     }
 
@@ -81,6 +108,7 @@ impl Bucket {
             debt: saved.debt,
             held: 0,
             at_ms: 0,
+            refused_ms: None,
         };
         bucket.refill(elapsed_ms);
         bucket.at_ms = 0;
@@ -128,6 +156,7 @@ impl Bucket {
     pub(super) fn draw(&mut self, cost: u64) -> bool {
         let used = self.used().saturating_add(self.amount(cost));
         let pays = used <= self.amount(self.limit);
+        self.refused_ms = (!pays).then_some(self.at_ms);
         if pays && self.unit == Unit::Requests {
             self.debt = self.debt.saturating_add(self.amount(cost));
         } else if pays {
@@ -187,10 +216,22 @@ impl Bucket {
         }
     }
 
-    /// Whether it is as if it had never been drawn from.
-    pub(super) fn idle(&mut self, now_ms: u64) -> bool {
+    /// How much it would be missed, as things are.
+    pub(super) fn need(&self) -> Need {
+        let is_ample = self.held == 0 && self.debt.saturating_mul(2) <= self.amount(self.limit);
+        if is_ample { Need::Ample } else { Need::Short }
+    }
+
+    /// What would be lost with it.
+    pub(super) fn loss(&mut self, now_ms: u64) -> Loss {
         self.refill(now_ms);
-        self.used() == 0
+        let waits = |refused_ms| now_ms.saturating_sub(refused_ms) < WAITS_MS;
+        match self.need() {
+            Need::Ample if self.debt == 0 => Loss::None,
+            Need::Ample => Loss::Little,
+            Need::Short if self.held > 0 || self.refused_ms.is_some_and(waits) => Loss::Limit,
+            Need::Short => Loss::Spent,
+        }
     }
 }
 

@@ -1,16 +1,17 @@
 //! The buckets of this process, in its memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::bucket::{Bucket, Id, Saved};
-use super::{End, Hold, Quota, Standing, Store, Taken, Taking};
+use super::bucket::{Bucket, Id, Loss, Saved};
+use super::shelves::{Place, Shelves};
+use super::{Counts, End, Hold, Quota, Standing, Store, Taken, Taking};
 
-/// Buckets kept at most. Beyond it, new keys of a rule share one bucket: a flood of made-up keys limits itself.
+/// Buckets kept at most. Beyond it, a new key's bucket takes the place of one that nobody is short of.
 pub(super) const MAX_BUCKETS: usize = 100_000;
 
-/// Of these shared buckets, one a rule; a policy that names rules without end is refused.
+/// Where none gives way, new keys of a rule share a bucket. So many of those; a policy that names rules without end is refused.
 const MAX_SHARED: usize = 1_000;
 
 /// What is said of a bucket there is no room for.
@@ -20,8 +21,11 @@ const NO_ROOM: Standing = Standing {
     reset_ms: SWEEP_EVERY_MS,
 };
 
-/// When there is no room, how long to wait before idle buckets are looked for again: that visits all of them.
+/// When there is no room for shared buckets, how long to wait before idle ones are looked for again: that visits all of them.
 const SWEEP_EVERY_MS: u64 = 1_000;
+
+/// How long after the last shared bucket was used sharing counts as having begun anew.
+const QUIET_MS: u64 = 60_000;
 
 /// The default [`Store`]. Cheap to clone; the clones share their buckets.
 #[derive(Clone)]
@@ -35,13 +39,23 @@ struct Shared {
 
 type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
 
-#[derive(Default)]
 struct Table {
-    buckets: HashMap<Arc<Id>, Bucket>,
-    /// When idle buckets may be looked for again.
+    /// Private ones with their place.
+    buckets: HashMap<Arc<Id>, (Bucket, Option<Place>)>,
+    /// The order of the private ones.
+    shelves: Shelves,
+    /// The others.
+    shared: HashSet<Arc<Id>>,
+    /// How many private ones there may be.
+    room: usize,
+    /// When idle shared buckets may be looked for again.
     sweep_ms: u64,
+    /// When a shared bucket was last drawn from.
+    shared_ms: Option<u64>,
     /// Something was drawn or given back since it was last saved.
     changed: bool,
+    evicted: u64,
+    sharing: u64,
 }
 
 impl Default for Memory {
@@ -54,6 +68,15 @@ impl Store for Memory {
     fn take<'a>(&'a self, quotas: &'a [Quota]) -> Taking<'a> {
         Box::pin(async { Ok(self.draw(quotas)) })
     }
+
+    fn counts(&self) -> Counts {
+        let table = self.lock();
+        Counts {
+            buckets: table.buckets.len(),
+            evicted: table.evicted,
+            shared: table.sharing,
+        }
+    }
 }
 
 impl Memory {
@@ -62,18 +85,24 @@ impl Memory {
         let origin = Instant::now();
         let clock = move || u64::try_from(origin.elapsed().as_millis()).unwrap_or(u64::MAX);
         let memory = Self::with_clock(clock);
-        let buckets = saved.into_iter().take(MAX_BUCKETS).map(|(id, saved)| {
+        let mut table = memory.lock();
+        let private = saved.into_iter().filter(|(id, _)| !id.is_of_the_rest());
+        for (id, saved) in private.take(MAX_BUCKETS) {
             let bucket = Bucket::restored(id.unit, saved, elapsed_ms);
-            (Arc::new(id), bucket)
-        });
-        memory.lock().buckets.extend(buckets);
+            table.put(Arc::new(id), bucket);
+        }
+        drop(table);
         memory
     }
 
     pub(super) fn with_clock(clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self::with_room(MAX_BUCKETS, clock)
+    }
+
+    pub(super) fn with_room(room: usize, clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self(Arc::new(Shared {
             clock: Box::new(clock),
-            table: Mutex::default(),
+            table: Mutex::new(Table::new(room)),
         }))
     }
 
@@ -83,8 +112,9 @@ impl Memory {
         let now_ms = (self.0.clock)();
         table.changed = false;
         let buckets = table.buckets.iter_mut();
-        buckets
-            .filter_map(|(id, bucket)| Some((Arc::clone(id), bucket.saved(now_ms)?)))
+        let private = buckets.filter(|(_, (_, place))| place.is_some());
+        private
+            .filter_map(|(id, (bucket, _))| Some((Arc::clone(id), bucket.saved(now_ms)?)))
             .collect()
     }
 
@@ -107,19 +137,26 @@ impl Memory {
     pub(super) fn draw(&self, quotas: &[Quota]) -> Taken {
         let mut table = self.lock();
         let now_ms = (self.0.clock)();
-        // Before the first is placed: what is placed for this request is not forgotten for the next.
-        table.make_room(quotas.len(), now_ms);
-        let ids: Vec<_> = quotas
-            .iter()
-            .map(|quota| table.place(quota, now_ms))
-            .collect();
+        let mut ids = Vec::with_capacity(quotas.len());
+        for quota in quotas {
+            let id = table.place(quota, &ids, now_ms);
+            ids.push(id);
+        }
         let granted = table.draw_all(quotas, &ids);
         let all = granted.iter().all(|granted| *granted);
         let asked = quotas.iter().zip(&ids).zip(granted);
         let standings = asked
             .map(|((quota, id), granted)| table.standing(quota, id.as_ref(), granted))
             .collect();
+        ids.iter().flatten().for_each(|id| table.used(id));
+        let shares = table.shares(&ids, now_ms);
         drop(table);
+        if shares {
+            tracing::warn!(
+                most = MAX_BUCKETS,
+                "rate limits: there are too many buckets that are in use; new callers and addresses share one per rule"
+            );
+        }
         let hold = all.then(|| self.hold(quotas, ids));
         (standings, hold)
     }
@@ -138,8 +175,9 @@ impl Memory {
         let mut table = self.lock();
         let now_ms = (self.0.clock)();
         for (id, cost) in drawn {
-            if let Some(bucket) = table.buckets.get_mut(id) {
+            if let Some((bucket, _)) = table.buckets.get_mut(id) {
                 bucket.give_back(*cost, end, now_ms);
+                table.used(id);
                 table.changed = true;
             }
         }
@@ -147,33 +185,122 @@ impl Memory {
 }
 
 impl Table {
-    /// Finds or makes the bucket, as it is now; none if there are too many.
-    fn place(&mut self, quota: &Quota, now_ms: u64) -> Option<Arc<Id>> {
-        let mut id = Id::of(quota);
-        if !self.buckets.contains_key(&id) && self.buckets.len() >= MAX_BUCKETS {
-            id = id.of_the_rest();
-            let full = self.buckets.len() >= MAX_BUCKETS + MAX_SHARED;
-            if full && !self.buckets.contains_key(&id) {
+    fn new(room: usize) -> Self {
+        Self {
+            buckets: HashMap::new(),
+            shelves: Shelves::default(),
+            shared: HashSet::new(),
+            room,
+            sweep_ms: 0,
+            shared_ms: None,
+            changed: false,
+            evicted: 0,
+            sharing: 0,
+        }
+    }
+
+    /// A private bucket.
+    fn put(&mut self, id: Arc<Id>, bucket: Bucket) {
+        let before = self.buckets.get(&id).and_then(|(_, place)| *place);
+        let place = self.shelves.put(&id, before, bucket.need());
+        self.buckets.insert(id, (bucket, Some(place)));
+    }
+
+    /// Finds or makes the bucket, as it is now; none if there are too many. Those of the same request stay.
+    fn place(&mut self, quota: &Quota, placed: &[Option<Arc<Id>>], now_ms: u64) -> Option<Arc<Id>> {
+        let id = Id::of(quota);
+        let new = || Bucket::new(quota, now_ms);
+        if let Some((id, _)) = self.buckets.get_key_value(&id) {
+            let id = Arc::clone(id);
+            return self.refresh(id, quota, now_ms);
+        }
+        if self.buckets.len() - self.shared.len() < self.room || self.make_room(placed, now_ms) {
+            let id = Arc::new(id);
+            self.put(Arc::clone(&id), new());
+            return self.refresh(id, quota, now_ms);
+        }
+        let id = Arc::new(id.of_the_rest());
+        if !self.shared.contains(&id) {
+            self.sweep(placed, now_ms);
+            if self.shared.len() >= MAX_SHARED {
                 return None;
             }
+            self.shared.insert(Arc::clone(&id));
+            self.buckets.insert(Arc::clone(&id), (new(), None));
         }
-        let id = match self.buckets.get_key_value(&id) {
-            Some((id, _)) => Arc::clone(id),
-            None => Arc::new(id),
-        };
-        let bucket = self.buckets.entry(Arc::clone(&id));
-        bucket
-            .or_insert_with(|| Bucket::new(quota, now_ms))
-            .refresh(quota, now_ms);
+        self.refresh(id, quota, now_ms)
+    }
+
+    fn refresh(&mut self, id: Arc<Id>, quota: &Quota, now_ms: u64) -> Option<Arc<Id>> {
+        let (bucket, _) = self.buckets.get_mut(&id)?;
+        bucket.refresh(quota, now_ms);
         Some(id)
     }
 
-    /// Forgets the idle, if there is no room for so many more.
-    fn make_room(&mut self, more: usize, now_ms: u64) {
-        if self.buckets.len() + more > MAX_BUCKETS && now_ms >= self.sweep_ms {
-            self.sweep_ms = now_ms.saturating_add(SWEEP_EVERY_MS);
-            self.buckets.retain(|_, bucket| !bucket.idle(now_ms));
+    /// Forgets one of the least recently used: a full one, or the one that is missed least of the rule with the most. False if
+    /// all of them are limits just now.
+    fn make_room(&mut self, placed: &[Option<Arc<Id>>], now_ms: u64) -> bool {
+        let mut least: Option<((usize, Loss), Arc<Id>)> = None;
+        for (rank, id) in self.shelves.least_used() {
+            let Some((bucket, _)) = self.buckets.get_mut(&id) else {
+                continue;
+            };
+            let loss = bucket.loss(now_ms);
+            let rank = if loss == Loss::None { 0 } else { rank };
+            if loss == Loss::Limit || is_among(placed, &id) {
+                // Others are looked at next time.
+                self.used(&id);
+            } else if least
+                .as_ref()
+                .is_none_or(|(least, _)| (rank, loss) < *least)
+            {
+                least = Some(((rank, loss), id));
+            }
         }
+        let Some(((_, loss), id)) = least else {
+            return false;
+        };
+        self.evicted += u64::from(loss != Loss::None);
+        if let Some((_, Some(place))) = self.buckets.remove(&id) {
+            self.shelves.remove(&id, place);
+        }
+        true
+    }
+
+    /// Forgets idle shared buckets, if there is no room for another.
+    fn sweep(&mut self, placed: &[Option<Arc<Id>>], now_ms: u64) {
+        if self.shared.len() < MAX_SHARED || now_ms < self.sweep_ms {
+            return;
+        }
+        self.sweep_ms = now_ms.saturating_add(SWEEP_EVERY_MS);
+        let buckets = &mut self.buckets;
+        self.shared.retain(|id| {
+            let loss = buckets.get_mut(id).map(|(bucket, _)| bucket.loss(now_ms));
+            let stays = loss != Some(Loss::None) || is_among(placed, id);
+            if !stays {
+                buckets.remove(id);
+            }
+            stays
+        });
+    }
+
+    /// A bucket was drawn from, or given back to.
+    fn used(&mut self, id: &Arc<Id>) {
+        if let Some((bucket, Some(place))) = self.buckets.get_mut(id) {
+            *place = self.shelves.put(id, Some(*place), bucket.need());
+        }
+    }
+
+    /// Counts a request that is paid from shared buckets. Answers whether that begins now.
+    fn shares(&mut self, ids: &[Option<Arc<Id>>], now_ms: u64) -> bool {
+        let is_shared =
+            |id: &Option<Arc<Id>>| id.as_ref().is_none_or(|id| self.shared.contains(id));
+        if !ids.iter().any(is_shared) {
+            return false;
+        }
+        self.sharing += 1;
+        let last = self.shared_ms.replace(now_ms);
+        last.is_none_or(|last| now_ms.saturating_sub(last) >= QUIET_MS)
     }
 
     /// Draws from all or from none, and says which could pay. One after the other, so that two quotas of one bucket
@@ -182,7 +309,7 @@ impl Table {
         let mut granted = Vec::with_capacity(quotas.len());
         for (quota, id) in quotas.iter().zip(ids) {
             let bucket = id.as_ref().and_then(|id| self.buckets.get_mut(id));
-            granted.push(bucket.is_some_and(|bucket| bucket.draw(quota.cost)));
+            granted.push(bucket.is_some_and(|(bucket, _)| bucket.draw(quota.cost)));
         }
         if granted.iter().all(|granted| *granted) {
             self.changed = true;
@@ -190,7 +317,7 @@ impl Table {
         }
         for ((quota, id), granted) in quotas.iter().zip(ids).zip(&granted) {
             let bucket = id.as_ref().and_then(|id| self.buckets.get_mut(id));
-            if let Some(bucket) = bucket.filter(|_| *granted) {
+            if let Some((bucket, _)) = bucket.filter(|_| *granted) {
                 bucket.undo(quota.cost);
             }
         }
@@ -199,8 +326,12 @@ impl Table {
 
     fn standing(&self, quota: &Quota, id: Option<&Arc<Id>>, granted: bool) -> Standing {
         let bucket = id.and_then(|id| self.buckets.get(id));
-        bucket.map_or(NO_ROOM, |bucket| bucket.standing(quota.cost, granted))
+        bucket.map_or(NO_ROOM, |(bucket, _)| bucket.standing(quota.cost, granted))
     }
+}
+
+fn is_among(placed: &[Option<Arc<Id>>], id: &Arc<Id>) -> bool {
+    placed.iter().flatten().any(|placed| placed == id)
 }
 
 #[cfg(test)]

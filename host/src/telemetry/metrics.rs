@@ -95,6 +95,12 @@ pub struct Present {
     pub generation: u64,
     /// Policies whose candidates are refused now.
     pub refused: usize,
+    /// Buckets of rate limits that are kept.
+    pub limit_buckets: usize,
+    /// Of these, how often one gave way before it was full again.
+    pub limit_buckets_evicted: u64,
+    /// Requests that were paid from a bucket that new keys share.
+    pub limit_buckets_shared: u64,
     /// Usage events written.
     pub usage_written: u64,
     /// Usage events that were lost.
@@ -330,6 +336,11 @@ impl Metrics {
                 "Policies whose last candidate was refused",
                 number(present.refused),
             ),
+            (
+                "codex_rate_limit_buckets",
+                "Buckets of rate limits that are kept",
+                number(present.limit_buckets),
+            ),
         ];
         for (name, help, value) in gauges {
             to.register(name, help, ConstGauge::new(value));
@@ -365,6 +376,16 @@ impl Metrics {
                 "codex_policy_swaps",
                 "Generations that replaced another",
                 present.generation.saturating_sub(1),
+            ),
+            (
+                "codex_rate_limit_buckets_evicted",
+                "Buckets that gave way to others before they were full again",
+                present.limit_buckets_evicted,
+            ),
+            (
+                "codex_rate_limit_shared_requests",
+                "Requests paid from a bucket that new keys of a rule share",
+                present.limit_buckets_shared,
             ),
             (
                 "codex_usage_events_written",

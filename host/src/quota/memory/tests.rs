@@ -150,28 +150,142 @@ fn stranger(number: usize) -> Quota {
 }
 
 #[test]
-fn a_million_keys_are_a_bounded_number_of_buckets_and_take_nobodys_count_away() {
+fn a_flood_of_keys_is_a_bounded_number_of_buckets_and_takes_nobodys_limit_away() {
     let (memory, time) = at_rest();
     let known = [quota(Unit::Requests, 60, 1)];
     for _ in 0..50 {
         drop(memory.draw(&known));
     }
-    let mut refused = 0;
     for number in 0..1_000_000 {
         time.store(number as u64 / 1_000, Ordering::Relaxed);
-        refused += usize::from(memory.draw(&[stranger(number)]).1.is_none());
+        let hold = memory.draw(&[stranger(number)]).1;
+        assert!(
+            hold.is_some(),
+            "an honest one among them is served: {number}"
+        );
     }
-    assert_eq!(memory.buckets(), MAX_BUCKETS + 1, "one is everyone else's");
-    assert!(refused > 890_000, "they share one bucket: {refused}");
+    assert_eq!(memory.buckets(), MAX_BUCKETS);
     assert_eq!(
         remaining(&memory, Unit::Requests, 60),
         10,
         "what was spent still is"
     );
-    // What is idle makes room again.
-    time.store(200_000, Ordering::Relaxed);
-    assert!(memory.draw(&[stranger(usize::MAX)]).1.is_some());
-    assert_eq!(memory.buckets(), 1);
+    let Counts {
+        shared, evicted, ..
+    } = memory.counts();
+    assert_eq!((shared, evicted), (0, 900_001));
+}
+
+/// A rule of one request in a time that never passes here.
+fn slow(key: &str) -> [Quota; 1] {
+    [Quota {
+        name: "slow".to_owned(),
+        key: key.to_owned(),
+        window_ms: u64::MAX,
+        ..quota(Unit::Requests, 1, 1)
+    }]
+}
+
+#[test]
+fn addresses_that_spent_all_they_may_shut_nobody_out_of_a_slow_rule() {
+    let (memory, time) = at_rest();
+    assert!(memory.draw(&slow("refused")).1.is_some());
+    assert!(memory.draw(&slow("refused")).1.is_none());
+    let tenant = Quota {
+        name: "tenant".to_owned(),
+        window_ms: u64::MAX,
+        ..quota(Unit::Requests, 100, 40)
+    };
+    drop(memory.draw(std::slice::from_ref(&tenant)));
+    for number in 0..MAX_BUCKETS + 1_000 {
+        assert!(memory.draw(&slow(&number.to_string())).1.is_some());
+    }
+    assert!(memory.draw(&slow("honest")).1.is_some());
+    assert_eq!(memory.counts().shared, 0);
+    time.store(30_000, Ordering::Relaxed);
+    assert!(
+        memory.draw(&slow("refused")).1.is_none(),
+        "it is short of it"
+    );
+    let left = memory.draw(&[Quota { cost: 0, ..tenant }]).0[0].remaining;
+    assert_eq!(left, 60, "a flood makes room among its own");
+}
+
+#[test]
+fn where_everybody_is_short_new_keys_share_and_that_is_counted_until_nobody_waits() {
+    let (memory, time) = at_rest();
+    for number in 0..MAX_BUCKETS {
+        let [one] = slow(&number.to_string());
+        assert!(memory.draw(&[one.clone()]).1.is_some());
+        assert!(memory.draw(&[one]).1.is_none());
+    }
+    assert!(memory.draw(&slow("first")).1.is_some());
+    assert!(
+        memory.draw(&slow("second")).1.is_none(),
+        "it shares with the first"
+    );
+    assert_eq!(memory.counts().shared, 2);
+    assert_eq!(memory.buckets(), MAX_BUCKETS + 1);
+    time.store(60_000, Ordering::Relaxed);
+    assert!(memory.draw(&slow("third")).1.is_some());
+    assert_eq!(memory.counts().shared, 2);
+}
+
+#[test]
+fn full_buckets_give_way_before_others_and_the_least_recently_used_first() {
+    let time = Arc::new(AtomicU64::new(0));
+    let clock = Arc::clone(&time);
+    let memory = Memory::with_room(3, move || clock.load(Ordering::Relaxed));
+    let take = |key: &str, cost| {
+        let key = key.to_owned();
+        memory
+            .draw(&[Quota {
+                key,
+                ..quota(Unit::Requests, 60, cost)
+            }])
+            .0[0]
+            .remaining
+    };
+    take("large", 30);
+    take("small", 5);
+    take("later", 5);
+    time.store(10_000, Ordering::Relaxed);
+    take("new", 1);
+    assert_eq!(
+        take("large", 0),
+        40,
+        "it was used before, but is not full again"
+    );
+    assert_eq!(
+        take("later", 1),
+        59,
+        "full, but used later than the one that gave way"
+    );
+    let evicted = memory.counts().evicted;
+    assert_eq!(evicted, 0);
+    take("another", 1);
+    assert_eq!((take("large", 0), memory.counts().evicted), (40, 1));
+}
+
+#[test]
+fn a_bucket_with_places_that_are_held_never_gives_way() {
+    let memory = Memory::with_room(2, || 0);
+    let place = |key: &str| {
+        let key = key.to_owned();
+        memory
+            .draw(&[Quota {
+                key,
+                ..quota(Unit::Concurrent, 1, 1)
+            }])
+            .1
+    };
+    let (first, second) = (place("a"), place("b"));
+    assert!(first.is_some() && second.is_some() && place("a").is_none());
+    let shared = place("c");
+    assert!(shared.is_some() && place("d").is_none());
+    drop(first);
+    assert!(place("d").is_some(), "a's gives way");
+    assert!(place("b").is_none());
 }
 
 #[test]

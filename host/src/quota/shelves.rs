@@ -1,0 +1,123 @@
+//! Which bucket gives way where there is no room for another: one that nobody is short of, the least recently used first.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::Unit;
+use super::bucket::Id;
+
+/// Buckets looked at, of each kind and rule, before one is chosen: what a decision costs has a bound.
+const LOOK: usize = 4;
+
+/// Rules looked at, those with the most buckets first: a flood of keys makes room among its own.
+const RULES: usize = 4;
+
+/// How much a bucket would be missed, as of its last use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// At least half of it is left, and nothing of it is held.
+    Ample,
+    /// Somebody may soon be short of it, or is.
+    Short,
+}
+
+/// Where a bucket stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    need: Need,
+    /// Grows with every use.
+    used: u64,
+}
+
+/// All buckets of private keys, by rule, in the order of their use.
+#[derive(Debug, Default)]
+pub(super) struct Shelves {
+    rules: HashMap<Rule, Shelf>,
+    /// How many buckets a rule has.
+    sizes: BTreeSet<(usize, Rule)>,
+    uses: u64,
+}
+
+type Rule = (Unit, String);
+
+#[derive(Debug, Default)]
+struct Shelf {
+    ample: BTreeMap<u64, Arc<Id>>,
+    short: BTreeMap<u64, Arc<Id>>,
+}
+
+impl Shelf {
+    fn len(&self) -> usize {
+        self.ample.len() + self.short.len()
+    }
+
+    fn of(&mut self, need: Need) -> &mut BTreeMap<u64, Arc<Id>> {
+        match need {
+            Need::Ample => &mut self.ample,
+            Need::Short => &mut self.short,
+        }
+    }
+}
+
+fn rule(id: &Id) -> Rule {
+    (id.unit, id.name.clone())
+}
+
+impl Shelves {
+    /// A new bucket, or one that was used: it is the most recently used of its kind.
+    pub(super) fn put(&mut self, id: &Arc<Id>, before: Option<Place>, need: Need) -> Place {
+        self.uses += 1;
+        let place = Place {
+            need,
+            used: self.uses,
+        };
+        let rule = rule(id);
+        let shelf = self.rules.entry(rule.clone()).or_default();
+        let size = shelf.len();
+        if let Some(before) = before {
+            shelf.of(before.need).remove(&before.used);
+        }
+        shelf.of(need).insert(place.used, Arc::clone(id));
+        let new_size = shelf.len();
+        self.resize(rule, size, new_size);
+        place
+    }
+
+    pub(super) fn remove(&mut self, id: &Id, place: Place) {
+        let rule = rule(id);
+        if let Some(shelf) = self.rules.get_mut(&rule) {
+            let size = shelf.len();
+            shelf.of(place.need).remove(&place.used);
+            let new_size = shelf.len();
+            if new_size == 0 {
+                self.rules.remove(&rule);
+            }
+            self.resize(rule, size, new_size);
+        }
+    }
+
+    fn resize(&mut self, rule: Rule, before: usize, after: usize) {
+        if before != after {
+            let mut entry = (before, rule);
+            self.sizes.remove(&entry);
+            entry.0 = after;
+            if after > 0 {
+                self.sizes.insert(entry);
+            }
+        }
+    }
+
+    /// The least recently used of each kind, of the rules with the most buckets; each with its rule's place among those.
+    pub(super) fn least_used(&self) -> Vec<(usize, Arc<Id>)> {
+        let largest = self.sizes.iter().rev().take(RULES);
+        let shelves = largest.filter_map(|(_, rule)| self.rules.get(rule));
+        let kinds = shelves
+            .enumerate()
+            .flat_map(|(rank, shelf)| [(rank, &shelf.ample), (rank, &shelf.short)]);
+        let buckets = kinds.flat_map(|(rank, kind)| {
+            let least = kind.values().take(LOOK);
+            least.map(move |id| (rank, Arc::clone(id)))
+        });
+        buckets.collect()
+    }
+}
