@@ -3,6 +3,7 @@
 mod activity;
 mod admission;
 mod arrival;
+mod authority;
 mod bodies;
 mod chat;
 mod client;

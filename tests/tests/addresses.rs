@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 /// One request in a time longer than a test, for each address.
 async fn one_an_address() -> Gateway {
     let rules = json!({"rules": [
-        {"name": "each", "unit": "requests", "limit": 1, "window_ms": 31_u64 * 24 * 3_600_000, "per": "address"}
+        {"name": "each", "unit": "requests", "limit": 1, "window_ms": 31_u64 * 24 * 3_600_000, "per": "address",
+         "endpoints": ["/v1/*"]}
     ]});
     let setup = Setup::demo().policy("rate-limit.json", rules.to_string().as_bytes());
     setup.start().await

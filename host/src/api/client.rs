@@ -5,10 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::ConnectInfo;
 use axum::http::HeaderMap;
-use axum::http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
+use axum::http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use axum::http::request::Parts;
 use ipnet::IpNet;
 
+use super::authority;
 use super::connection::Peer;
 use super::forwarded::{Hop, forwarded, x_forwarded_for};
 use crate::policy::{Credential, Header, Request};
@@ -177,7 +178,7 @@ pub(super) fn describe(parts: &Parts, id: &str, client: String) -> Request {
         method: parts.method.as_str().to_owned(),
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().map(str::to_owned),
-        host: host(parts),
+        host: host(parts).to_owned(),
         client,
         headers,
         credential: credential(parts),
@@ -185,23 +186,10 @@ pub(super) fn describe(parts: &Parts, id: &str, client: String) -> Request {
     }
 }
 
-fn host(parts: &Parts) -> String {
-    let authority = parts
-        .uri
-        .authority()
-        .map(|authority| authority.host().to_owned());
-    let header = || {
-        parts
-            .headers
-            .get(HOST)?
-            .to_str()
-            .ok()?
-            .parse::<axum::http::uri::Authority>()
-            .ok()
-    };
-    authority
-        .or_else(|| header().map(|authority| authority.host().to_owned()))
-        .unwrap_or_default()
+/// Without a port; empty where none is named. A request that names several is refused before anybody asks.
+fn host(parts: &Parts) -> &str {
+    let named = authority::named(parts.version, &parts.uri, &parts.headers);
+    named.ok().flatten().map_or("", |authority| authority.host)
 }
 
 /// What was presented. Two `Authorization` headers are nobody's credential: proxies disagree on which one counts.
@@ -300,6 +288,9 @@ mod tests {
             "localhost.rebound.example",
             "127.0.0.1.rebound.example",
             "203.0.113.9",
+            "user@localhost",
+            "user@127.0.0.1:80",
+            "localhost@rebound.example",
             "",
         ] {
             assert!(!from("127.0.0.1:1", Some(host), None), "{host}");

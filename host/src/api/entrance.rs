@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tower::Service;
 
-use super::health;
+use super::{head, health};
 use crate::openai::ApiError;
 
 /// How long a request waits for a gateway that starts. With compiled policies in the cache a start takes a fraction of a
@@ -78,6 +78,11 @@ impl Entrance {
     }
 
     async fn wait(self, request: Request) -> Response {
+        let (parts, body) = request.into_parts();
+        if let Err(unclear) = head::host(&parts) {
+            return unclear.into_response();
+        }
+        let request = Request::from_parts(parts, body);
         let stage = *self.0.stage.borrow();
         match request.uri().path() {
             "/livez" => return health::live().await,
@@ -134,7 +139,8 @@ mod tests {
     use super::*;
 
     async fn ask(entrance: &Entrance, path: &str) -> Response {
-        let request = Request::get(path).body(Body::empty()).unwrap();
+        let request = Request::get(path).header("host", "gateway");
+        let request = request.body(Body::empty()).unwrap();
         entrance.clone().call(request).await.unwrap()
     }
 

@@ -5,8 +5,8 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::Shared;
 use super::client::{self, TrustedProxies};
+use super::{Shared, authority};
 use crate::openai::ApiError;
 
 /// Lets only clear requests through.
@@ -18,11 +18,12 @@ pub(super) async fn head(State(shared): State<Shared>, request: Request, next: N
     }
 }
 
-/// Whether who asks is clear.
+/// Whether it is clear who is asked, and who asks.
 ///
 /// # Errors
 /// What is not.
 pub(super) fn check(parts: &Parts, trusted: &TrustedProxies) -> Result<(), ApiError> {
+    host(parts)?;
     if client::is_ambiguous(parts, trusted) {
         let message = "`X-Forwarded-For` and `Forwarded` name different clients. Send neither; the proxy in front of the gateway \
                        should remove the one it does not write.";
@@ -32,4 +33,15 @@ pub(super) fn check(parts: &Parts, trusted: &TrustedProxies) -> Result<(), ApiEr
         ));
     }
     Ok(())
+}
+
+/// Whether it is clear who is asked.
+///
+/// # Errors
+/// If it is nobody or several, or no host at all.
+pub(super) fn host(parts: &Parts) -> Result<(), ApiError> {
+    let named = authority::named(parts.version, &parts.uri, &parts.headers);
+    named
+        .map(drop)
+        .map_err(|unclear| ApiError::invalid_request("invalid_host", unclear.to_string()))
 }

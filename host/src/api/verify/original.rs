@@ -1,9 +1,10 @@
 //! The request an edge proxy asks about, put together from what the proxy says; refused rather than guessed.
 
 use axum::http::request::Parts;
-use axum::http::uri::{Authority, PathAndQuery, Uri};
+use axum::http::uri::{PathAndQuery, Uri};
 use axum::http::{HeaderMap, Method};
 
+use super::super::authority::Authority;
 use super::super::client::{self, TrustedProxies};
 use super::{Dialect, EXT_AUTHZ};
 use crate::openai::ApiError;
@@ -78,7 +79,7 @@ fn forwarded(headers: &HeaderMap) -> Result<Line, ApiError> {
         method: method(headers, FORWARDED_METHOD)?,
         target: target(required(headers, FORWARDED_URI)?, FORWARDED_URI)?,
         // The `Host` may be the gateway's own name.
-        host: Some(host.map(without_port).unwrap_or_default()),
+        host: Some(host.map(without_port).transpose()?.unwrap_or_default()),
     })
 }
 
@@ -115,7 +116,9 @@ fn absolute(url: &str) -> Result<(PathAndQuery, Option<String>), ApiError> {
     let uri: Uri = url.parse().map_err(|_| malformed(ORIGINAL_URL, expected))?;
     match (uri.authority(), uri.path_and_query()) {
         (Some(authority), Some(target)) if !url.contains('#') => {
-            Ok((target.clone(), Some(authority.host().to_owned())))
+            let authority = Authority::parse(authority.as_str());
+            let authority = authority.ok_or_else(|| malformed(ORIGINAL_URL, expected))?;
+            Ok((target.clone(), Some(authority.host.to_owned())))
         }
         _ => Err(malformed(ORIGINAL_URL, expected)),
     }
@@ -136,10 +139,11 @@ fn target(text: &str, name: &'static str) -> Result<PathAndQuery, ApiError> {
     text.parse().map_err(|_| malformed())
 }
 
-fn without_port(host: &str) -> String {
-    host.parse()
-        .map(|authority: Authority| authority.host().to_owned())
-        .unwrap_or_default()
+fn without_port(host: &str) -> Result<String, ApiError> {
+    let expected = "Expected a host, as host or host:port.";
+    let authority = Authority::parse(host);
+    let authority = authority.ok_or_else(|| malformed(FORWARDED_HOST, expected))?;
+    Ok(authority.host.to_owned())
 }
 
 fn required<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, ApiError> {
