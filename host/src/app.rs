@@ -7,6 +7,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -67,6 +68,16 @@ pub async fn check(config: &Config) -> Result<Vec<policy::Notice>, StartError> {
     let demo = matches!(config.codex, Codex::Demo).then(Backend::demo);
     let facts = facts(config, demo.as_ref());
     Ok(Live::check(engine, &source, &facts).await?)
+}
+
+/// Beyond a limit of the size of files (`ulimit -f`) a write fails from now on, instead of ending the process. The signal
+/// is caught, and not ignored: that way children have the default again, as they have of SIGPIPE.
+///
+/// # Errors
+/// If signals cannot be caught.
+pub fn outlive_file_limit() -> std::io::Result<()> {
+    let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    signal(kind).map(drop)
 }
 
 /// A gateway that can answer, and does: it listens since its start began.

@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 use codex_gateway::app::{self, App, StartError};
 use codex_gateway::config::{Codex, Config, DotEnv, Problem, Warning};
 use codex_gateway::secret::{Secret, fingerprint, is_sendable};
-use codex_gateway::telemetry;
+use codex_gateway::telemetry::{self, Stream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -59,17 +59,30 @@ const MAX_KEY: u64 = 64 << 10;
 const EXIT_CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
+    let code = run(Arguments::parse().command);
+    telemetry::flush_log();
+    code
+}
+
+fn run(command: Option<Command>) -> ExitCode {
+    match command {
         None | Some(Command::Serve) => start(),
         Some(Command::Config) => show_config(),
         Some(Command::Key { what }) => match print_key(&what) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("codex-gateway: {error:#}");
-                ExitCode::FAILURE
-            }
+            Err(error) => fail(&error),
         },
     }
+}
+
+/// One line on stderr.
+fn complain(what: &dyn std::fmt::Display) {
+    telemetry::say(Stream::Err, &format!("codex-gateway: {what:#}\n"));
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    complain(error);
+    ExitCode::FAILURE
 }
 
 fn print_key(what: &Key) -> anyhow::Result<()> {
@@ -106,17 +119,14 @@ fn read_config() -> Result<(Config, DotEnv), Vec<Problem>> {
 
 fn report(problems: &[Problem]) -> ExitCode {
     for problem in problems {
-        eprintln!("codex-gateway: {problem}");
+        complain(problem);
     }
     ExitCode::from(EXIT_CONFIG)
 }
 
 fn runtime() -> Result<Runtime, ExitCode> {
     let runtime = Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| {
-        eprintln!("codex-gateway: the runtime cannot start: {error}");
-        ExitCode::FAILURE
-    })
+    runtime.map_err(|error| fail(&anyhow::anyhow!("the runtime cannot start: {error}")))
 }
 
 fn show_config() -> ExitCode {
@@ -126,7 +136,7 @@ fn show_config() -> ExitCode {
                 println!("{setting}");
             }
             for warning in &config.warnings {
-                eprintln!("codex-gateway: {warning}");
+                complain(warning);
             }
             let runtime = match runtime() {
                 Ok(runtime) => runtime,
@@ -137,7 +147,7 @@ fn show_config() -> ExitCode {
             match checked {
                 Ok(notices) => {
                     for notice in &notices {
-                        eprintln!("codex-gateway: {notice}");
+                        complain(notice);
                     }
                     ExitCode::SUCCESS
                 }
@@ -149,6 +159,9 @@ fn show_config() -> ExitCode {
 }
 
 fn start() -> ExitCode {
+    if let Err(error) = telemetry::open_streams() {
+        return fail(&anyhow::anyhow!("the log cannot start: {error}"));
+    }
     let config = match read_config() {
         Ok((config, _)) => config,
         Err(problems) => return report(&problems),
@@ -166,10 +179,7 @@ fn start() -> ExitCode {
         Err(error) => match error.downcast::<StartError>() {
             Ok(StartError::Stopped) => ExitCode::SUCCESS,
             Ok(error) => refuse(&error),
-            Err(error) => {
-                eprintln!("codex-gateway: {error:#}");
-                ExitCode::FAILURE
-            }
+            Err(error) => fail(&error),
         },
     }
 }
@@ -179,10 +189,10 @@ fn refuse(error: &StartError) -> ExitCode {
     match error {
         StartError::Policies(refusals) => {
             for refusal in &refusals.0 {
-                eprintln!("codex-gateway: {refusal}");
+                complain(refusal);
             }
         }
-        other => eprintln!("codex-gateway: {other}"),
+        other => complain(other),
     }
     match error.is_configuration() {
         true => ExitCode::from(EXIT_CONFIG),
@@ -195,6 +205,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tracing::warn!("{name}: {what}");
     }
     let signals = Signals::listen()?;
+    app::outlive_file_limit()?;
     if matches!(config.codex, Codex::Demo) {
         tracing::warn!(
             "the built-in demo answers, no Codex; install one: npm install -g @openai/codex"
@@ -207,7 +218,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         () = signals.second.cancelled() => anyhow::bail!("ended at once by a second signal"),
     };
     if key.is_some() || std::io::stdout().is_terminal() {
-        print!("{}", Banner::of(&app, key.as_ref(), folder.as_deref()));
+        let banner = Banner::of(&app, key.as_ref(), folder.as_deref());
+        telemetry::say(Stream::Out, &banner.to_string());
     }
     tokio::select! {
         served = app.serve(signals.first.cancelled_owned()) => served?,

@@ -10,7 +10,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use log::{Filter, FilterError, Log, TARGETS, start as start_log};
+pub use log::{
+    Filter, FilterError, Log, Stream, TARGETS, dropped as log_lines_dropped, flush as flush_log,
+    open as open_streams, say, start as start_log,
+};
 pub use metrics::{Format, Metrics, Present};
 use traces::Traces;
 use usage::UsageLog;

@@ -18,6 +18,8 @@ mod documents;
 mod folders;
 #[path = "process/handover.rs"]
 mod handover;
+#[path = "process/streams.rs"]
+mod streams;
 
 const STREAM: &str = r#"{"messages":[{"role":"user","content":"{\"demo\":{\"deltas\":20,\"text\":\"x \",\"delay_ms\":20}}"}],"stream":true}"#;
 

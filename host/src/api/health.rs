@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Shared, client};
 use crate::policy::Slot;
+use crate::telemetry;
 
 fn answer(status: StatusCode, body: Value) -> Response {
     (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
@@ -71,6 +72,7 @@ pub(super) async fn health(State(shared): State<Shared>, parts: Parts) -> Respon
         "policies": generation.slots(),
         "refused": refused,
         "warnings": warnings,
+        "log_lines_dropped": telemetry::log_lines_dropped(),
     });
     answer(StatusCode::OK, body)
 }

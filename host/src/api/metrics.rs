@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use super::{Shared, client, error};
 use crate::openai::ApiError;
 use crate::secret::Secret;
-use crate::telemetry::{Format, Metrics, Present};
+use crate::telemetry::{self, Format, Metrics, Present};
 
 /// Who may read the metrics. Each of the three is enough.
 #[derive(Debug, Clone)]
@@ -94,6 +94,7 @@ fn render(metrics: &Metrics, shared: &Shared, format: Format) -> String {
         limit_buckets_shared: limits.shared,
         usage_written,
         usage_dropped,
+        log_dropped: telemetry::log_lines_dropped(),
     };
     metrics.render(&present, format)
 }

@@ -1,15 +1,18 @@
 //! The log: what happens goes to stderr, the one line a request to stdout.
 
+mod queue;
+mod streams;
 mod terminal;
 
-use std::io::{IsTerminal, Stderr, Stdout, Write};
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
 
-use tracing::Metadata;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{LevelFilter, ParseError};
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::Summary;
+pub use streams::{Stream, dropped, flush, open, say};
 use terminal::Terminal;
 
 /// The target of access lines, as `PROXY_LOG` knows it.
@@ -91,12 +94,12 @@ fn is_ours(word: &str) -> bool {
     })
 }
 
-/// Starts the log. Has no effect if a log is already there (in tests).
+/// Starts the log, on streams that are open. Has no effect if a log is already there (in tests).
 pub fn start(log: &Log) {
     let filter = EnvFilter::builder().parse_lossy(&log.filter.0);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(Streams);
+        .with_writer(streams::ByTarget);
     // The first log of a process stays.
     let _ = if log.json {
         builder.json().flatten_event(true).try_init()
@@ -105,6 +108,20 @@ pub fn start(log: &Log) {
     } else {
         builder.with_ansi(false).try_init()
     };
+    // The usual hook writes to stderr itself, and so waits for its reader.
+    std::panic::set_hook(Box::new(log_panic));
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    let backtrace = matches!(backtrace.status(), BacktraceStatus::Captured).then_some(backtrace);
+    tracing::error!(
+        thread = std::thread::current().name(),
+        location = panic.location().map(tracing::field::display),
+        backtrace = backtrace.as_ref().map(tracing::field::display),
+        "panicked: {}",
+        panic.payload_as_str().unwrap_or_default()
+    );
 }
 
 /// Writes the line of a request, with the id of its trace. Nothing of what was said is in it, and no header but the
@@ -153,45 +170,4 @@ pub(super) fn millis(duration: std::time::Duration) -> u64 {
 pub(super) fn shorten(text: &str) -> &str {
     const MOST: usize = 256;
     &text[..text.floor_char_boundary(MOST)]
-}
-
-/// Where a line goes, by what it is about.
-struct Streams;
-
-/// See [`Streams`].
-enum Stream {
-    Out(Stdout),
-    Err(Stderr),
-}
-
-impl<'a> MakeWriter<'a> for Streams {
-    type Writer = Stream;
-
-    fn make_writer(&'a self) -> Stream {
-        Stream::Err(std::io::stderr())
-    }
-
-    fn make_writer_for(&'a self, about: &Metadata<'_>) -> Stream {
-        if about.target() == ACCESS {
-            Stream::Out(std::io::stdout())
-        } else {
-            self.make_writer()
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        match self {
-            Self::Out(out) => out.write(bytes),
-            Self::Err(err) => err.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        match self {
-            Self::Out(out) => out.flush(),
-            Self::Err(err) => err.flush(),
-        }
-    }
 }

@@ -105,6 +105,8 @@ pub struct Present {
     pub usage_written: u64,
     /// Usage events that were lost.
     pub usage_dropped: u64,
+    /// Lines of the log that nobody read.
+    pub log_dropped: u64,
 }
 
 impl Metrics {
@@ -396,6 +398,11 @@ impl Metrics {
                 "codex_usage_events_dropped",
                 "Usage events that were lost",
                 present.usage_dropped,
+            ),
+            (
+                "codex_log_lines_dropped",
+                "Lines of the log that were dropped because its reader was too slow",
+                present.log_dropped,
             ),
         ];
         for (name, help, value) in counters {

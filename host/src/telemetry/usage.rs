@@ -6,10 +6,11 @@ mod write;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel,
+};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, oneshot};
@@ -25,6 +26,10 @@ const QUEUE: usize = 4_096;
 const READERS: usize = 2;
 /// How long a report waits for what was queued before it.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the end of the process waits for a disk.
+const CLOSING: Duration = Duration::from_secs(5);
+/// How often a place in a full queue is looked for meanwhile.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// The caller that `PROXY_API_KEY` makes, and so whose the predecessor's events are.
 pub const OWNER: &str = "default";
@@ -170,7 +175,8 @@ impl Counts {
 #[derive(Debug)]
 pub struct UsageLog {
     sender: SyncSender<Message>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// Hangs up when the writer has ended.
+    ended: Mutex<Receiver<()>>,
     files: Arc<Files>,
     counts: Arc<Counts>,
     readers: Arc<Semaphore>,
@@ -186,12 +192,16 @@ impl UsageLog {
         let counts = Arc::new(Counts::default());
         let (sender, receiver): (_, Receiver<Message>) = sync_channel(QUEUE);
         let writer = write::Writer::open(Arc::clone(&files), Arc::clone(&counts))?;
-        let writer = std::thread::Builder::new()
+        let (running, ended) = channel();
+        std::thread::Builder::new()
             .name("usage-log".to_owned())
-            .spawn(move || writer.run(&receiver))?;
+            .spawn(move || {
+                let _running = running;
+                writer.run(&receiver);
+            })?;
         Ok(Self {
             sender,
-            writer: Mutex::new(Some(writer)),
+            ended: Mutex::new(ended),
             files,
             counts,
             readers: Arc::new(Semaphore::new(READERS)),
@@ -253,15 +263,24 @@ impl UsageLog {
         tokio::task::spawn_blocking(reading).await?
     }
 
-    /// Writes what is queued, and ends. What comes later is dropped.
+    /// Writes what is queued, and ends: within bounds, also where the disk hangs. What comes later is dropped.
     pub fn close(&self) {
-        // Waits for a place in the queue; fails if the writer has already ended.
-        let _ = self.sender.send(Message::End);
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(writer) = writer.take()
-            && writer.join().is_err()
-        {
-            tracing::error!("the usage log's writer failed");
+        self.close_within(CLOSING);
+    }
+
+    fn close_within(&self, limit: Duration) {
+        let end = Instant::now() + limit;
+        // A full queue gets a place when the writer takes from it; one that ended takes nothing more.
+        while let Err(TrySendError::Full(_)) = self.sender.try_send(Message::End) {
+            if Instant::now() >= end {
+                break;
+            }
+            std::thread::sleep(AGAIN);
+        }
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = end.saturating_duration_since(Instant::now());
+        if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(left) {
+            tracing::error!("usage events are lost: the usage log cannot be written in time");
         }
     }
 }

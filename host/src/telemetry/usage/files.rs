@@ -3,8 +3,11 @@
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::OFlags;
 
 use super::Config;
 use crate::file;
@@ -43,12 +46,20 @@ impl Files {
     }
 
     /// Opens the newest, to append to it. Only the gateway's own user may read it: it says who called and when.
+    ///
+    /// # Errors
+    /// Of a pipe, too: it would be waited for, cannot be rotated, and not be read back.
     pub(super) fn open_newest(&self) -> std::io::Result<File> {
         let mut options = OpenOptions::new();
-        options.create(true).append(true).read(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(&self.config.path)
+        options.create(true).append(true).read(true).mode(0o600);
+        // A pipe without a reader would be waited for already here.
+        options.custom_flags(OFlags::NONBLOCK.bits() as i32);
+        let file = options.open(&self.config.path)?;
+        let kind = file.metadata()?.file_type();
+        if kind.is_fifo() || kind.is_socket() {
+            return Err(std::io::Error::other("it is a pipe, not a regular file"));
+        }
+        Ok(file)
     }
 
     /// Whether it still has the name it was opened by: another gateway may have moved it up.

@@ -183,3 +183,33 @@ async fn only_its_owner_may_read_the_file() {
     let file = std::fs::metadata(folder.path().join("usage.ndjson")).unwrap();
     assert_eq!(file.permissions().mode() & 0o777, 0o600);
 }
+
+#[test]
+fn a_pipe_is_refused_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("usage.ndjson");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    let refused = UsageLog::open(Config {
+        path,
+        max_bytes: 1 << 20,
+        max_files: 2,
+    });
+    let said = refused.unwrap_err().to_string();
+    assert!(said.contains("a pipe, not a regular file"), "{said}");
+}
+
+#[test]
+fn the_end_does_not_wait_for_a_disk_that_hangs() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = log(folder.path(), 1 << 20, 2);
+    // Another process holds the file, and does not go on.
+    let held = std::fs::File::open(folder.path().join("usage.ndjson")).unwrap();
+    held.lock().unwrap();
+    for _ in 0..2 * QUEUE {
+        log.ended(&request("1", "alice", 1));
+    }
+    log.close_within(Duration::from_millis(50));
+    let (written, dropped) = log.counts();
+    assert!(written == 0 && dropped > 0, "{written} {dropped}");
+}
