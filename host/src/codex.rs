@@ -6,6 +6,7 @@ mod backend;
 mod backoff;
 mod binary;
 mod command;
+mod complaints;
 mod config;
 mod demo;
 mod exchange;

@@ -47,6 +47,8 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             self.line.clear();
             self.line.shrink_to(KEPT);
         }
+        // Whole lines may be in the buffer without end, and reading them is no reason to hold the thread.
+        tokio::task::coop::consume_budget().await;
         // What a cancelled call has read of the line is there already.
         let left = self.limit.saturating_sub(self.line.len() as u64);
         (&mut self.input)

@@ -6,8 +6,13 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::complaints::Complaints;
+
 /// The longest line that is kept in one piece.
 const MAX_LINE: u64 = 4096;
+
+/// Lines that are logged in ten seconds.
+const MAX_LOGGED: u32 = 1_000;
 
 /// The longest reason, in characters.
 const MAX_REASON: usize = 300;
@@ -45,8 +50,11 @@ impl LastWords {
 async fn listen<R: AsyncRead + Unpin>(stderr: R, said: Arc<Mutex<Option<String>>>) {
     let mut input = BufReader::new(stderr);
     let mut line = Vec::new();
+    let logged = Complaints::at_most(MAX_LOGGED);
     loop {
         line.clear();
+        // A child that never stops talking shares the thread.
+        tokio::task::coop::consume_budget().await;
         match (&mut input)
             .take(MAX_LINE)
             .read_until(b'\n', &mut line)
@@ -59,7 +67,10 @@ async fn listen<R: AsyncRead + Unpin>(stderr: R, said: Arc<Mutex<Option<String>>
         if text.is_empty() {
             continue;
         }
-        tracing::debug!(target: "codex::stderr", "{text}");
+        if let Some(left_out) = logged.admit("stderr") {
+            let left_out = Some(left_out).filter(|left_out| *left_out > 0);
+            tracing::debug!(target: "codex::stderr", left_out, "{text}");
+        }
         let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
         // What follows an error only says where it was.
         if !said

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use self::agent::Agent;
 use super::protocol::{DoneItem, Params, RawItem, StartedItem, TurnState};
+use crate::codex::complaints::Complaints;
 use crate::codex::names::for_client;
 use crate::codex::{Cause, Error, Event, Outcome, Tool};
 
@@ -369,15 +370,19 @@ fn unreadable_image() -> Error {
     }
 }
 
+/// What is logged of a notification that another version may have changed.
+pub(super) const UNEXPECTED: &str = "a notification of Codex has an unexpected shape";
+
+/// Of all turns: each has a decoder of its own.
+static COMPLAINTS: Complaints = Complaints::at_most(1);
+
 /// What does not have the expected shape is left out, and said in the log.
 fn parse<'a, T: serde::Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
     match serde_json::from_str(raw?.get()) {
         Ok(value) => Some(value),
         Err(error) => {
-            tracing::warn!(
-                at = error.column(),
-                "a notification of Codex has an unexpected shape"
-            );
+            let about = format_args!("byte {}", error.column());
+            COMPLAINTS.warn(UNEXPECTED, &about);
             None
         }
     }

@@ -17,6 +17,7 @@ use super::decode;
 use super::protocol::{self, Declined, Incoming, Method, Params, Reply, Request, RpcError};
 use super::task::Route;
 use crate::codex::Error;
+use crate::codex::complaints::Complaints;
 use crate::codex::lines::{Lines, ReadError};
 
 /// Codex refuses or forgets requests when many more are outstanding.
@@ -34,6 +35,9 @@ const METHOD_NOT_FOUND: i64 = -32601;
 /// What Codex answers when its queues are full.
 const OVERLOADED: i64 = -32001;
 
+/// Bytes of an error's message that are kept: an upstream's whole answer may be in it.
+const MAX_MESSAGE: usize = 64 * 1024;
+
 type Answer = Result<Box<RawValue>, RpcError>;
 
 /// The worker's stdin and stdout, shared by every turn on it.
@@ -46,6 +50,7 @@ pub(super) struct Connection {
     /// A request timed out: is anybody there?
     doubt: Notify,
     table: Mutex<Table>,
+    complaints: Complaints,
 }
 
 /// Who waits for what.
@@ -74,6 +79,7 @@ impl Connection {
             timeout,
             doubt: Notify::new(),
             table: Mutex::default(),
+            complaints: Complaints::default(),
         };
         (Arc::new(connection), lines)
     }
@@ -181,12 +187,9 @@ impl Connection {
         let incoming: Incoming<'_> = match serde_json::from_slice(line) {
             Ok(incoming) => incoming,
             Err(error) => {
-                tracing::warn!(
-                    at = error.column(),
-                    bytes = line.len(),
-                    "Codex wrote a line that is not JSON-RPC"
-                );
-                return;
+                let about = format_args!("byte {} of {}", error.column(), line.len());
+                let what = "Codex wrote a line that is not JSON-RPC";
+                return self.complaints.warn(what, &about);
             }
         };
         match (incoming.id, incoming.method) {
@@ -212,12 +215,8 @@ impl Connection {
         let params: Params<'_> = match serde_json::from_str(params.map_or("{}", RawValue::get)) {
             Ok(params) => params,
             Err(error) => {
-                tracing::warn!(
-                    at = error.column(),
-                    method,
-                    "a notification of Codex has an unexpected shape"
-                );
-                return;
+                let about = format_args!("byte {} of {method}", error.column());
+                return self.complaints.warn(decode::UNEXPECTED, &about);
             }
         };
         let Some(thread) = params.thread_id.as_deref() else {
@@ -237,7 +236,8 @@ impl Connection {
             .turn
             .and_then(|turn| serde_json::from_str::<protocol::Named>(turn.get()).ok());
         if let (Some(thread_id), Some(turn)) = (params.thread_id.as_deref(), turn) {
-            tracing::warn!("a turn started after it had been given up: it is interrupted");
+            let what = "a turn started after it had been given up: it is interrupted";
+            self.complaints.warn(what, &turn.id);
             let interrupt = protocol::TurnInterrupt {
                 thread_id,
                 turn_id: &turn.id,
@@ -253,14 +253,16 @@ impl Connection {
             answer: waiting,
         }) = pending
         else {
-            tracing::warn!("Codex answered a request it was not asked");
-            return;
+            let about = format_args!("id {id:?}");
+            let what = "Codex answered a request it was not asked";
+            return self.complaints.warn(what, &about);
         };
         if let Err(Ok(late)) = waiting.send(answer)
             && method == protocol::THREAD_START
             && let Ok(started) = serde_json::from_str::<protocol::ThreadStarted>(late.get())
         {
-            tracing::warn!("a thread came after it had been given up: it is closed");
+            let what = "a thread came after it had been given up: it is closed";
+            self.complaints.warn(what, &started.thread.id);
             self.ask_in_passing(
                 protocol::UNSUBSCRIBE,
                 &protocol::Thread {
@@ -275,8 +277,8 @@ impl Connection {
     fn keep_call(&self, id: Value, params: Option<&RawValue>) {
         let thread = params.and_then(|params| serde_json::from_str(params.get()).ok());
         let Some(protocol::OfThread { thread_id }) = thread else {
-            tracing::warn!("a call of Codex's has an unexpected shape");
-            return;
+            let what = "a call of Codex's has an unexpected shape";
+            return self.complaints.warn(what, &id);
         };
         // Of a turn that is being given up, Codex forgets the calls.
         if let Some(route) = self.lock().routes.get(thread_id.as_ref()) {
@@ -307,7 +309,8 @@ impl Connection {
                 message: format!("{method} is not supported"),
             }),
         };
-        tracing::warn!(method, "Codex asked something that the gateway declines");
+        let what = "Codex asked something that the gateway declines";
+        self.complaints.warn(what, &method);
         self.reply(id, reply);
     }
 
@@ -320,7 +323,8 @@ impl Connection {
     fn send_or_drop(&self, line: Vec<u8>) {
         // The reader must not wait for a worker that does not read.
         if self.outbox.try_send(line).is_err() {
-            tracing::warn!("Codex does not read its input: a message to it was dropped");
+            let what = "Codex does not read its input: a message to it was dropped";
+            self.complaints.warn(what, &"");
         }
     }
 
@@ -339,11 +343,14 @@ fn read_answer<R: DeserializeOwned>(method: Method, answer: Answer) -> Result<R,
         Err(RpcError {
             code: OVERLOADED, ..
         }) => Err(Error::Busy),
-        Err(RpcError { code, message }) => Err(Error::Rpc {
-            method,
-            code,
-            message,
-        }),
+        Err(RpcError { code, mut message }) => {
+            message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+            Err(Error::Rpc {
+                method,
+                code,
+                message,
+            })
+        }
     }
 }
 

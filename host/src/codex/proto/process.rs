@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::job::Job;
 use super::protocol::{self, EventMsg, Incoming};
 use super::{rollout, turn};
+use crate::codex::complaints::Complaints;
 use crate::codex::lines::Lines;
 use crate::codex::stamp::Stamp;
 use crate::codex::stderr::LastWords;
@@ -87,6 +88,7 @@ pub(super) struct Process {
     stdin: Option<ChildStdin>,
     lines: Lines<ChildStdout>,
     last_words: LastWords,
+    complaints: Complaints,
     /// Where Codex records the conversation.
     record: Option<PathBuf>,
 }
@@ -141,6 +143,7 @@ impl Process {
             stdin: Some(stdin),
             lines: Lines::new(stdout),
             last_words: LastWords::listen(stderr),
+            complaints: Complaints::default(),
             record: None,
         })
     }
@@ -215,11 +218,11 @@ impl Process {
             };
             match serde_json::from_slice::<Incoming<'_>>(line) {
                 Ok(Incoming { id, msg }) => return Ok((id == protocol::TURN, msg)),
-                Err(error) => tracing::warn!(
-                    at = error.column(),
-                    bytes = line.len(),
-                    "Codex wrote a line that is no event"
-                ),
+                Err(error) => {
+                    let about = format_args!("byte {} of {}", error.column(), line.len());
+                    let what = "Codex wrote a line that is no event";
+                    self.complaints.warn(what, &about);
+                }
             }
         }
         // Its pipes close a moment before it can be reaped.

@@ -229,3 +229,47 @@ async fn hanging_up_closes_the_workers_input() {
     assert_eq!(end.unwrap().unwrap(), 0);
     assert_eq!(heard, b"last words");
 }
+
+/// What is logged on this thread meanwhile.
+fn logged(work: impl FnOnce()) -> String {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(Arc::new(Lines(Arc::clone(&log))))
+        .finish();
+    tracing::subscriber::with_default(subscriber, work);
+    String::from_utf8(log.lock().unwrap().clone()).unwrap()
+}
+
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for &Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_child_that_writes_garbage_is_a_line_of_each_kind_and_a_count() {
+    let garbage = "{".repeat(1 << 10);
+    let question = json!({"id": 1, "method": "x".repeat(1 << 20)}).to_string();
+    let log = logged(|| {
+        let (connection, _outbox) = Connection::new(SECOND);
+        for _ in 0..10_000 {
+            connection.take(garbage.as_bytes());
+            connection.take(br#"{"id":7,"result":null}"#);
+        }
+        connection.take(question.as_bytes());
+    });
+    let count = |words: &str| log.lines().filter(|line| line.contains(words)).count();
+    // Each kind once, and once more with the count, when the connection is given up.
+    assert_eq!(count("that is not JSON-RPC"), 2, "{log}");
+    assert_eq!(count("a request it was not asked"), 2, "{log}");
+    assert_eq!(count("left_out=9999"), 2, "{log}");
+    assert!(log.len() < 4_096, "{} bytes", log.len());
+}

@@ -1,0 +1,105 @@
+//! Bounds what is logged of a child that writes nonsense: the first of each kind at once, then one in a while with a count.
+
+use std::fmt::Display;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A kind is logged so often at most.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Bytes of a child's own words in a complaint.
+const BRIEF: usize = 200;
+
+/// What one child was complained of.
+#[derive(Debug)]
+pub(super) struct Complaints {
+    kinds: Mutex<Vec<Kind>>,
+    /// Complaints of a kind that are logged within [`EVERY`].
+    most: u32,
+}
+
+#[derive(Debug)]
+struct Kind {
+    name: &'static str,
+    since: Instant,
+    logged: u32,
+    left_out: u64,
+}
+
+impl Default for Complaints {
+    fn default() -> Self {
+        Self::at_most(1)
+    }
+}
+
+impl Complaints {
+    /// So many of a kind are logged in a while.
+    pub(super) const fn at_most(most: u32) -> Self {
+        Self {
+            kinds: Mutex::new(Vec::new()),
+            most,
+        }
+    }
+
+    /// Warns of what the child did, unless that was done a moment ago; `about` may have its words.
+    pub(super) fn warn(&self, what: &'static str, about: &dyn Display) {
+        if let Some(left_out) = self.admit(what) {
+            let about = about.to_string();
+            let about = &about[..about.floor_char_boundary(BRIEF)];
+            tracing::warn!(about, left_out, "{what}");
+        }
+    }
+
+    /// Whether this one is logged: if it is, how many of its kind were not, since the last that was.
+    pub(super) fn admit(&self, name: &'static str) -> Option<u64> {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let Some(kind) = kinds.iter_mut().find(|kind| kind.name == name) else {
+            kinds.push(Kind {
+                name,
+                since: now,
+                logged: 1,
+                left_out: 0,
+            });
+            return Some(0);
+        };
+        if now.duration_since(kind.since) >= EVERY {
+            (kind.since, kind.logged) = (now, 0);
+        }
+        if kind.logged < self.most {
+            kind.logged += 1;
+            Some(std::mem::take(&mut kind.left_out))
+        } else {
+            kind.left_out += 1;
+            None
+        }
+    }
+}
+
+/// The child has gone: the count is not lost.
+impl Drop for Complaints {
+    fn drop(&mut self) {
+        let kinds = self.kinds.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for Kind { name, left_out, .. } in kinds.iter().filter(|kind| kind.left_out > 0) {
+            tracing::warn!(left_out, "of a Codex process that has ended: {name}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_logged_apart_and_the_rest_is_counted() {
+        let complaints = Complaints::at_most(2);
+        assert_eq!(complaints.admit("one"), Some(0));
+        assert_eq!(complaints.admit("one"), Some(0));
+        for _ in 0..3 {
+            assert_eq!(complaints.admit("one"), None);
+        }
+        assert_eq!(complaints.admit("two"), Some(0));
+        complaints.kinds.lock().unwrap()[0].since -= EVERY;
+        assert_eq!(complaints.admit("one"), Some(3));
+    }
+}
