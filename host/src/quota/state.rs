@@ -1,6 +1,6 @@
 //! Counters that outlive the process: saved every few seconds and at the end, read at the start.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,8 +24,14 @@ const FILE: &str = "counters.json";
 /// Complete, but not yet in its place.
 const PART: &str = "counters.json.part";
 
-/// Locked by the process that saves here. While a restart overlaps, the older one does.
+/// A file that could not be read, so that nothing is lost by the one that replaces it. There is one at most.
+const ASIDE: &str = "counters.json.unreadable";
+
+/// Locked by the process that saves here, whose name is in it. While a restart overlaps, the older one does.
 const LOCK: &str = "counters.lock";
+
+/// Bytes of that name.
+const MAX_NAME: u64 = 256;
 
 /// The only layout there was.
 const VERSION: u32 = 1;
@@ -43,8 +49,26 @@ struct Snapshot<I> {
 pub struct State {
     folder: PathBuf,
     lock: Option<File>,
-    /// Whether the last attempt to save failed, so that it is said once.
-    failing: bool,
+    /// Why the last attempt to save failed, so that it is said once.
+    trouble: Option<Trouble>,
+}
+
+/// Why counters are not saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// Another gateway does it, as while a restart overlaps.
+    Held,
+    /// They cannot be.
+    Failed,
+}
+
+/// See [`Trouble`].
+#[derive(Debug, thiserror::Error)]
+enum SaveError {
+    #[error("kept by {0}")]
+    Held(String),
+    #[error(transparent)]
+    Failed(#[from] io::Error),
 }
 
 impl State {
@@ -54,12 +78,12 @@ impl State {
         Self {
             folder,
             lock: None,
-            failing: false,
+            trouble: None,
         }
     }
 
-    /// What was saved; empty counters if nothing was, or nothing that makes sense: that is worth a warning, but no
-    /// reason not to serve.
+    /// What was saved; empty counters if nothing was, or nothing that makes sense: that is worth a warning and a copy, but
+    /// no reason not to serve.
     #[must_use]
     pub fn load(&self) -> Memory {
         let path = self.folder.join(FILE);
@@ -73,7 +97,12 @@ impl State {
             }
             Ok(None) => Memory::default(),
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "the saved counters are of no use: counting starts anew");
+                let aside = self.folder.join(ASIDE);
+                let kept = match fs::rename(&path, &aside) {
+                    Ok(()) => aside.display().to_string(),
+                    Err(error) => format!("nowhere: {error}"),
+                };
+                tracing::warn!(path = %path.display(), %error, %kept, "the saved counters are of no use: counting starts anew");
                 Memory::default()
             }
         }
@@ -88,7 +117,7 @@ impl State {
                 () = stop.cancelled() => true,
                 _ = ticks.tick() => false,
             };
-            if stopped || self.failing || memory.has_changed() {
+            if stopped || self.trouble.is_some() || memory.has_changed() {
                 let memory = memory.clone();
                 let saving = tokio::task::spawn_blocking(move || {
                     self.save_or_warn(&memory);
@@ -111,18 +140,28 @@ impl State {
     fn save_or_warn(&mut self, memory: &Memory) {
         let saved = self.save(memory);
         let folder = self.folder.display();
+        let trouble = match &saved {
+            Ok(()) => None,
+            Err(SaveError::Held(_)) => Some(Trouble::Held),
+            Err(SaveError::Failed(_)) => Some(Trouble::Failed),
+        };
         match &saved {
-            Err(error) if !self.failing => {
+            _ if trouble == self.trouble => {}
+            Ok(()) => tracing::info!(%folder, "the counters are saved again"),
+            Err(SaveError::Held(holder)) => tracing::info!(
+                %folder,
+                %holder,
+                "the counters are kept by another gateway: this one counts on its own, and saves nothing until that one ends"
+            ),
+            Err(SaveError::Failed(error)) => {
                 tracing::warn!(%folder, %error, "the counters cannot be saved; trying on");
             }
-            Ok(()) if self.failing => tracing::info!(%folder, "the counters are saved again"),
-            _ => {}
         }
-        self.failing = saved.is_err();
+        self.trouble = trouble;
     }
 
     /// Replaces what was saved, whole or not at all.
-    fn save(&mut self, memory: &Memory) -> io::Result<()> {
+    fn save(&mut self, memory: &Memory) -> Result<(), SaveError> {
         self.lock()?;
         let buckets = memory.save();
         let snapshot = Snapshot {
@@ -134,20 +173,45 @@ impl State {
         let file = file::create(&part)?;
         file.set_len(0)?;
         let mut writer = BufWriter::new(file);
-        serde_json::to_writer(&mut writer, &snapshot)?;
+        serde_json::to_writer(&mut writer, &snapshot).map_err(io::Error::from)?;
         writer.flush()?;
         writer.get_ref().sync_all()?;
         fs::rename(&part, self.folder.join(FILE))?;
-        File::open(&self.folder)?.sync_all()
+        Ok(File::open(&self.folder)?.sync_all()?)
     }
 
-    fn lock(&mut self) -> io::Result<()> {
+    fn lock(&mut self) -> Result<(), SaveError> {
         if self.lock.is_none() {
-            let file = file::create(&self.folder.join(LOCK))?;
-            file.try_lock().map_err(io::Error::from)?;
+            let path = self.folder.join(LOCK);
+            let mut file = file::create(&path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(SaveError::Held(holder(&path))),
+                Err(TryLockError::Error(error)) => return Err(error.into()),
+            }
+            file.set_len(0)?;
+            writeln!(file, "{}", own_name())?;
             self.lock = Some(file);
         }
         Ok(())
+    }
+}
+
+/// How a process is called by one that may be in another container.
+fn own_name() -> String {
+    let process = format!("process {}", std::process::id());
+    match fs::read_to_string("/proc/sys/kernel/hostname") {
+        Ok(host) => format!("{process} on {}", host.trim()),
+        Err(_) => process,
+    }
+}
+
+/// The process that holds the lock, as it says.
+fn holder(lock: &Path) -> String {
+    let read = file::read_text(lock, MAX_NAME);
+    match read.as_deref().map(str::trim) {
+        Ok(name) if !name.is_empty() => name.to_owned(),
+        _ => "a process that does not say which".to_owned(),
     }
 }
 

@@ -70,7 +70,7 @@ async fn it_is_saved_while_it_runs_and_at_the_end() {
 }
 
 #[test]
-fn a_damaged_file_is_an_empty_start_and_is_replaced() {
+fn a_damaged_or_newer_file_is_an_empty_start_and_is_kept_aside() {
     let (folder, mut state) = folder();
     let memory = Memory::default();
     drop(draw(&memory, Unit::Requests, 4));
@@ -88,6 +88,8 @@ fn a_damaged_file_is_an_empty_start_and_is_replaced() {
     ] {
         fs::write(&file, damaged).unwrap();
         assert_eq!(remaining(&state.load(), Unit::Requests), 10);
+        assert_eq!(fs::read(folder.path().join(ASIDE)).unwrap(), damaged);
+        assert!(!file.exists(), "it is said once");
     }
     state.save(&memory).unwrap();
     assert_eq!(remaining(&state.load(), Unit::Requests), 6);
@@ -121,7 +123,14 @@ fn of_two_processes_the_older_saves_and_then_the_other() {
     let memory = Memory::default();
     older.save(&memory).unwrap();
     drop(draw(&memory, Unit::Requests, 4));
-    assert!(newer.save(&memory).is_err());
+    let held = newer.save(&memory).unwrap_err().to_string();
+    let pid = std::process::id();
+    assert!(
+        held.starts_with(&format!("kept by process {pid} on ")),
+        "{held}"
+    );
+    newer.save_or_warn(&memory);
+    assert_eq!(newer.trouble, Some(Trouble::Held), "which is no failure");
     assert_eq!(remaining(&newer.load(), Unit::Requests), 10);
     drop(older);
     newer.save(&memory).unwrap();
@@ -133,6 +142,6 @@ fn where_nothing_can_be_saved_counting_goes_on() {
     let mut state = State::new("/dev/null/nowhere".into());
     let memory = state.load();
     state.save_or_warn(&memory);
-    assert!(state.failing);
+    assert_eq!(state.trouble, Some(Trouble::Failed));
     assert_eq!(remaining(&memory, Unit::Requests), 10);
 }
