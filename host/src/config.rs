@@ -1,5 +1,6 @@
 //! The configuration: read from the environment and a `.env` file once, every mistake reported together.
 
+mod agent;
 mod api;
 mod codex;
 mod dotenv;
@@ -113,7 +114,7 @@ impl Config {
             random_key,
         } = policies::read(&mut reader, environment, state_dir.as_deref());
         let model = reader.text(env::CODEX_MODEL);
-        let config = Self {
+        let mut config = Self {
             environment,
             listen: listen(&mut reader),
             random_key,
@@ -129,6 +130,7 @@ impl Config {
             telemetry: telemetry::read(&mut reader),
             warnings: Vec::new(),
         };
+        agent::judge(&mut reader, &mut config, vars.file());
         warn_of_others(&mut reader, vars);
         if reader.problems.is_empty() {
             Ok(Self {

@@ -363,8 +363,10 @@ async fn without_a_sandbox_it_is_not_ready_and_nothing_runs() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex and unshare"]
 async fn full_access_needs_no_sandbox() {
-    let (gateway, _provider) =
-        agent("danger-full-access", |setup| setup.without_namespaces()).await;
+    let (gateway, _provider) = agent("danger-full-access", |setup| {
+        setup.without_namespaces().without("POLICY_DIR")
+    })
+    .await;
     let (status, body) = whole(&gateway, run("true", done())).await;
     assert_eq!(status, 200, "{body}");
     gateway.stop().await;

@@ -70,7 +70,8 @@ async fn nothing_is_tried_where_no_sandbox_is_used() {
         fake(),
         fake()
             .var("CODEX_MODE", "agent")
-            .var("PROXY_SANDBOX_MODE", "danger-full-access"),
+            .var("PROXY_SANDBOX_MODE", "danger-full-access")
+            .without("POLICY_DIR"),
     ] {
         forbid(setup.home());
         let gateway = setup.start().await;

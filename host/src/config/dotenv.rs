@@ -16,6 +16,7 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone, Default)]
 pub struct DotEnv {
     file: HashMap<String, String>,
+    path: Option<PathBuf>,
     warning: Option<Warning>,
 }
 
@@ -35,6 +36,7 @@ impl DotEnv {
                     return Ok(Self {
                         file: parse(&text)?,
                         warning: exposure(&path),
+                        path: Some(path),
                     });
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -65,6 +67,10 @@ impl Vars for DotEnv {
             Some(_) => Origin::Environment,
             None => Origin::File,
         }
+    }
+
+    fn file(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     fn warning(&self) -> Option<Warning> {
@@ -176,6 +182,7 @@ mod tests {
     fn what_opentelemetry_itself_reads_is_of_no_use_in_the_file() {
         let text = "OTEL_TRACES_SAMPLER=always_off\nOTEL_SERVICE_NAME=ours\nPROXY_API_KEY=sk-0123456789abcdef";
         let vars = DotEnv {
+            path: None,
             file: parse(text).unwrap(),
             warning: None,
         };

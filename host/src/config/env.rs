@@ -1,5 +1,7 @@
 //! The environment variables: their names and documentation, and the one place that reads them.
 
+use std::path::Path;
+
 use super::read::Warning;
 
 /// One variable the gateway understands.
@@ -152,6 +154,11 @@ pub trait Vars {
     /// Where a value that is set comes from.
     fn origin(&self, _name: &str) -> Origin {
         Origin::Environment
+    }
+
+    /// The file some of it was read from.
+    fn file(&self) -> Option<&Path> {
+        None
     }
 
     /// What the operator should know of the place itself.

@@ -318,3 +318,71 @@ fn an_agent_needs_a_codex_that_can_work() {
         ["PROXY_SANDBOX_MODE"]
     );
 }
+
+/// The variables of a mistaken agent, or none.
+fn mistakes(pairs: &[(&str, &str)]) -> Vec<&'static str> {
+    let agent = [("CODEX_BIN", "/bin/true"), ("CODEX_MODE", "agent")];
+    let read = read(&[&agent, pairs].concat());
+    let problems = read.err().unwrap_or_default();
+    for problem in &problems {
+        let said = problem.to_string();
+        assert!(!said.contains("\n") && said.contains('`'), "{said}");
+    }
+    problems.iter().map(|problem| problem.variable).collect()
+}
+
+#[test]
+fn an_agent_with_full_access_must_not_write_what_a_start_reads() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().to_str().unwrap();
+    let full = ("PROXY_SANDBOX_MODE", "danger-full-access");
+    let mode = ["PROXY_SANDBOX_MODE"];
+    assert_eq!(mistakes(&[full, ("POLICY_DIR", folder)]), mode);
+    assert_eq!(mistakes(&[full, ("PROXY_CACHE_DIR", folder)]), mode);
+    // The default cache is in it, but goes unused.
+    assert_eq!(mistakes(&[full, ("PROXY_STATE_DIR", folder)]), mode);
+    assert!(mistakes(&[full, ("PROXY_CACHE_DIR", "none")]).is_empty());
+    let agent = [("CODEX_BIN", "/bin/true"), ("CODEX_MODE", "agent")];
+    let config = read(&[&agent[..], &[full, ("HOME", folder)]].concat()).unwrap();
+    assert_eq!(config.cache_dir, None);
+    for sandbox in ["read-only", "workspace-write"] {
+        let pairs = [("PROXY_SANDBOX_MODE", sandbox), ("POLICY_DIR", folder)];
+        assert!(mistakes(&pairs).is_empty(), "{sandbox}");
+    }
+}
+
+#[test]
+fn agents_do_not_work_in_the_gateways_own_folders() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = |name: &str| {
+        let path = place.path().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (own, inner, apart) = (folder("own"), folder("own/inner"), folder("apart"));
+    std::os::unix::fs::symlink(&own, place.path().join("link")).unwrap();
+    let link = place.path().join("link").to_str().unwrap().to_owned();
+    let write = ("PROXY_SANDBOX_MODE", "workspace-write");
+    for variable in ["POLICY_DIR", "PROXY_STATE_DIR", "PROXY_CACHE_DIR"] {
+        let mistakes = |workdir: &str, guarded: &str| {
+            let none = ("PROXY_CACHE_DIR", "none");
+            mistakes(&[
+                write,
+                none,
+                ("PROXY_CODEX_WORKDIR", workdir),
+                (variable, guarded),
+            ])
+        };
+        let workdir = ["PROXY_CODEX_WORKDIR"];
+        assert_eq!(mistakes(&own, &own), workdir, "{variable}");
+        assert_eq!(mistakes(&own, &inner), workdir, "{variable}");
+        assert_eq!(mistakes(&inner, &own), workdir, "{variable}");
+        assert_eq!(mistakes(&link, &inner), workdir, "{variable}");
+        assert_eq!(
+            mistakes(&format!("{link}/new"), &own),
+            workdir,
+            "{variable}"
+        );
+        assert!(mistakes(&apart, &own).is_empty(), "{variable}");
+    }
+}

@@ -1,0 +1,180 @@
+//! Judges whether an agent's commands could write the gateway's own files: its policies, its state, its settings.
+
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Access;
+
+use super::env;
+use super::read::Reader;
+use super::{Codex, Config};
+use crate::codex::{Mode, Sandbox};
+
+/// The file of settings.
+const SETTINGS: &str = ".env";
+
+/// Entries of a folder that are looked at: more than a policy folder has.
+const MAX_ENTRIES: usize = 1_000;
+
+/// What a start reads, and so must not be an agent's to write, by the names of their settings.
+type Guarded<'a> = [(&'static str, Option<&'a Path>); 4];
+
+/// Notes what an agent could write; `settings` is the `.env` file that was read. Where agents may write all that the
+/// gateway may, machine code is not kept unless a folder was named.
+pub(super) fn judge(reader: &mut Reader<'_>, config: &mut Config, settings: Option<&Path>) {
+    let Codex::Program(codex, _) = &config.codex else {
+        return;
+    };
+    let Mode::Agent(sandbox) = codex.mode else {
+        return;
+    };
+    if sandbox == Sandbox::DangerFullAccess && !reader.is_set(env::PROXY_CACHE_DIR) {
+        config.cache_dir = None;
+    }
+    let guarded = [
+        (env::POLICY_DIR.name, config.policy_dir.as_deref()),
+        (env::PROXY_STATE_DIR.name, config.state_dir.as_deref()),
+        (env::PROXY_CACHE_DIR.name, config.cache_dir.as_deref()),
+        (SETTINGS, settings),
+    ];
+    match (sandbox, codex.workdir.as_deref()) {
+        (Sandbox::DangerFullAccess, _) => judge_full_access(reader, &guarded),
+        (Sandbox::WorkspaceWrite, Some(workdir)) => judge_workspace(reader, workdir, &guarded),
+        _ => {}
+    }
+}
+
+/// Those that there are.
+fn there<'a>(guarded: &Guarded<'a>) -> impl Iterator<Item = (&'static str, &'a Path)> {
+    let guarded = guarded.iter();
+    guarded.filter_map(|(name, path)| Some((*name, (*path)?)))
+}
+
+/// Without a sandbox only the permissions of files are left.
+fn judge_full_access(reader: &mut Reader<'_>, guarded: &Guarded<'_>) {
+    for (name, path) in there(guarded) {
+        let Some(writable) = writable(path) else {
+            continue;
+        };
+        let remedy = match name {
+            name if name == env::PROXY_STATE_DIR.name => "unset, as it must be written,",
+            name if name == env::PROXY_CACHE_DIR.name => "`none`, as it must be written,",
+            SETTINGS => "read-only for the gateway's user, as its folder,",
+            _ => "on a read-only mount, or another user's with no right to write,",
+        };
+        let expected = format!(
+            "{name} {remedy} with danger-full-access, in which an agent may write what the gateway may; or another \
+             {} for agents",
+            env::PROXY_SANDBOX_MODE.name
+        );
+        let found = format!(
+            "`{}`, which the gateway's user may write",
+            writable.display()
+        );
+        reader.note(env::PROXY_SANDBOX_MODE, expected, found);
+    }
+    warn_of_planted(reader, guarded, |folder| may_write(folder));
+}
+
+/// A file that is not there yet can be made.
+fn warn_of_planted(
+    reader: &mut Reader<'_>,
+    guarded: &Guarded<'_>,
+    may_write: impl Fn(&Path) -> bool,
+) {
+    let is_there = there(guarded).any(|(name, _)| name == SETTINGS);
+    if let (false, Ok(folder)) = (is_there, std::env::current_dir())
+        && may_write(&folder)
+    {
+        let what = format!(
+            "agents may make a .env in `{}`, which the next start reads: start the gateway in a folder in which they \
+             cannot write",
+            folder.display()
+        );
+        reader.warn(env::PROXY_SANDBOX_MODE.name, what);
+    }
+}
+
+/// In the sandbox all agents write in one folder.
+fn judge_workspace(reader: &mut Reader<'_>, workdir: &Path, guarded: &Guarded<'_>) {
+    let workdir = resolved(workdir);
+    for (name, path) in there(guarded) {
+        let path = resolved(path);
+        if path.starts_with(&workdir) || workdir.starts_with(&path) {
+            let found = format!("`{}`, with `{}`", workdir.display(), path.display());
+            let expected = format!("a folder apart from {name}: agents write in it");
+            reader.note(env::PROXY_CODEX_WORKDIR, expected, found);
+        }
+    }
+    warn_of_planted(reader, guarded, |folder| folder.starts_with(&workdir));
+}
+
+/// Without links, as far as it is there.
+fn resolved(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = path.ancestors().find_map(|there| {
+        let rest = path.strip_prefix(there).ok()?;
+        Some(there.canonicalize().ok()?.join(rest))
+    });
+    there.unwrap_or(path)
+}
+
+/// The place by which our user could change a file or folder: itself, what is in it, or a folder above in which it could
+/// be replaced.
+fn writable(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let real = resolved(&path);
+    let mounts = mounts();
+    inside(&real)
+        .or_else(|| above(&real, &mounts))
+        // A link on the way, which could be made to lead elsewhere.
+        .or_else(|| above(&path, &mounts))
+}
+
+fn may_write(path: &Path) -> bool {
+    rustix::fs::access(path, Access::WRITE_OK).is_ok()
+}
+
+fn inside(path: &Path) -> Option<PathBuf> {
+    if may_write(path) {
+        return Some(path.to_owned());
+    }
+    let entries = std::fs::read_dir(path).ok()?.take(MAX_ENTRIES);
+    let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.find(|path| path.is_file() && may_write(path))
+}
+
+fn above(path: &Path, mounts: &HashSet<PathBuf>) -> Option<PathBuf> {
+    for (entry, folder) in path.ancestors().zip(path.ancestors().skip(1)) {
+        // A mount stays where it is.
+        if mounts.contains(entry) {
+            return None;
+        }
+        if may_write(folder) && !is_kept(entry, folder) {
+            return Some(folder.to_owned());
+        }
+    }
+    None
+}
+
+/// In a folder as `/tmp` is, entries are their owners'.
+fn is_kept(entry: &Path, folder: &Path) -> bool {
+    const STICKY: u32 = 0o1000;
+    let me = rustix::process::geteuid().as_raw();
+    let owner = |path: &Path| path.symlink_metadata().map_or(me, |found| found.uid());
+    let sticky = folder
+        .metadata()
+        .is_ok_and(|found| found.mode() & STICKY != 0);
+    sticky && me != 0 && owner(entry) != me && owner(folder) != me
+}
+
+/// Where something is mounted; nothing where there is no `/proc`.
+fn mounts() -> HashSet<PathBuf> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let places = table.lines().filter_map(|line| line.split(' ').nth(4));
+    // A blank in a name.
+    places
+        .map(|place| place.replace("\\040", " ").into())
+        .collect()
+}
