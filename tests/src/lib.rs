@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: a gateway to talk to, and the neighbours it talks to.
 
+pub mod attack;
 pub mod bare;
 pub mod crowd;
 pub mod edge;

@@ -4,7 +4,7 @@
 //! Settings: `{"stamp": 7, "configure": "panic" | "spin" | "print" | "refuse" | "rant" | "hoard", "name": "…", "sets": "…"}`.
 //! Header `x-hostile`: `panic`, `spin`, `hoard`, `recurse`, `flood`, `exit`, `nonsense`, `print`, `sleep`,
 //! `limit` (a denial with status 429), `denies NAME`, `grants NAME`, `sets NAME` (a denial, a grant, an answer with this header),
-//! `rant` (a denial whose words break lines and never end), `code`, `id-long`, `id-control`, `group-control`.
+//! `framing` (a denial with headers that are the connection's), `rant` (a denial whose words break lines and never end), `code`, `id-long`, `id-control`, `group-control`.
 
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
@@ -126,6 +126,21 @@ fn limited() -> Denial {
     }
 }
 
+fn framing() -> Denial {
+    let headers = [
+        ("content-length", "3"),
+        ("transfer-encoding", "chunked"),
+        ("connection", "upgrade"),
+        ("content-encoding", "gzip"),
+    ];
+    Denial {
+        headers: headers
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
+        ..limited()
+    }
+}
+
 impl auth::Guest for Guest {
     fn authenticate(request: Request) -> Result<Caller, Denial> {
         let told = |name: &str| {
@@ -138,8 +153,10 @@ impl auth::Guest for Guest {
         let how = told("x-hostile").unwrap_or_default();
         misbehave(&how);
         CALLS.set(CALLS.get() + 1);
-        if how == "limit" {
-            return Err(limited());
+        match how.as_str() {
+            "limit" => return Err(limited()),
+            "framing" => return Err(framing()),
+            _ => {}
         }
         if let Some(name) = how.strip_prefix("denies ") {
             let headers = vec![(name.to_owned(), "3".to_owned())];
