@@ -138,6 +138,23 @@ impl std::ops::Deref for Shared {
     }
 }
 
+/// The paths of [`router`] whose requests are limited; `/*` stands for all below.
+#[must_use]
+pub fn endpoints(config: &Config) -> Vec<&'static str> {
+    let mut endpoints = vec![
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/models",
+        "/v1/models/*",
+        "/v1/usage",
+        "/v1/usage/raw",
+    ];
+    if config.responses {
+        endpoints.extend(["/v1/responses", "/v1/responses/*"]);
+    }
+    endpoints
+}
+
 /// All routes. What is added to `guarded` is closed by default; what is in `open` answers anybody.
 pub fn router(shared: Shared) -> Router {
     // These ask the second question about limits when they have read what is asked of them.

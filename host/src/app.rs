@@ -15,11 +15,11 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, Bodies, Connections, Parts, Shared, Stage};
 use crate::codex::{self, Backend};
 use crate::config::{Codex, Config};
-use crate::listen::{self, Listeners};
+use crate::listen::{self, Handed, Sockets};
 use crate::policy::{self, Engine, Facts, FaultKind, Live, Refusals, Slot, Source};
 use crate::quota::{Memory, State};
 use crate::telemetry::{self, Metrics, Telemetry};
-use door::Door;
+use door::Doors;
 use drain::Drain;
 
 /// Why the gateway did not start.
@@ -52,22 +52,41 @@ impl StartError {
         match self {
             Self::Policies(_) => true,
             Self::Codex(error) => error.is_configuration(),
-            Self::Engine(_) | Self::Stopped | Self::Telemetry(_) | Self::Listen(_) => false,
+            Self::Telemetry(error) => error.is_configuration(),
+            Self::Listen(error) => error.is_configuration(),
+            Self::Engine(_) | Self::Stopped => false,
         }
     }
 }
 
-/// Tries the policies as a start would, but without a Codex to say which models there are, and without the last good
-/// ones.
+/// Tries what a start would, and serves nothing: asks the Codex program what it is, and prepares the policies, without
+/// knowing its models. Nothing is written.
 ///
 /// # Errors
-/// What would be refused.
-pub async fn check(config: &Config) -> Result<Vec<policy::Notice>, StartError> {
-    let engine = Engine::new(config.cache_dir.as_deref()).map_err(StartError::Engine)?;
+/// Everything that would be refused, with what is hardly meant.
+pub async fn check(config: &Config) -> (Vec<policy::Notice>, Vec<StartError>) {
+    let mut errors = Vec::new();
+    if let Codex::Program(codex, choice) = &config.codex
+        && let Err(error) = Backend::probe(codex, *choice).await
+    {
+        errors.push(error.into());
+    }
+    let cache = config.cache_dir.as_deref();
+    let engine = match Engine::new(cache.filter(|folder| policy::has_cache(folder))) {
+        Ok(engine) => engine,
+        Err(error) => {
+            errors.push(StartError::Engine(error));
+            return (Vec::new(), errors);
+        }
+    };
     let source = source(config);
     let demo = matches!(config.codex, Codex::Demo).then(Backend::demo);
     let facts = facts(config, demo.as_ref());
-    Ok(Live::check(engine, &source, &facts).await?)
+    let (notices, refusals) = Live::check(engine, &source, &facts).await;
+    if !refusals.is_empty() {
+        errors.push(Refusals(refusals).into());
+    }
+    (notices, errors)
 }
 
 /// Beyond a limit of the size of files (`ulimit -f`) a write fails from now on, instead of ending the process. The signal
@@ -80,11 +99,9 @@ pub fn outlive_file_limit() -> std::io::Result<()> {
     signal(kind).map(drop)
 }
 
-/// A gateway that can answer, and does: it listens since its start began.
+/// A gateway that can answer, and does.
 pub struct App {
-    main: Door,
-    /// For edge proxies, with `AUTH_PORT`.
-    auth: Option<Door>,
+    doors: Doors,
     inside: Inside,
     drain: Drain,
 }
@@ -101,53 +118,72 @@ struct Inside {
 }
 
 impl App {
-    /// Listens, and starts everything else. Alive at once; other requests wait for the rest.
+    /// Listens, and starts everything else. Alive at once; other requests wait for the rest. Where another gateway may have the
+    /// port, too, that one serves meanwhile: this one listens when it can answer.
     ///
     /// # Errors
     /// What keeps it from starting, with the remedy where there is one; [`StartError::Stopped`] if `stop` came first.
-    pub async fn build(config: Config, stop: &CancellationToken) -> Result<Self, StartError> {
-        Self::build_with(config, None, stop).await
+    pub async fn build(
+        config: Config,
+        sockets: Handed,
+        stop: &CancellationToken,
+    ) -> Result<Self, StartError> {
+        let open = Sockets::open(&config.listen, sockets)?;
+        Self::build_on(config, open, None, stop).await
     }
 
-    /// As [`App::build`], perhaps with an engine that is already there: several gateways in one process can share it.
+    /// As [`App::build`], with an engine that is already there: several gateways in one process can share it.
     ///
     /// # Errors
     /// As [`App::build`].
     pub async fn build_with(
         config: Config,
+        engine: Engine,
+        stop: &CancellationToken,
+    ) -> Result<Self, StartError> {
+        let open = Sockets::open(&config.listen, Handed::default())?;
+        Self::build_on(config, open, Some(engine), stop).await
+    }
+
+    async fn build_on(
+        config: Config,
+        sockets: Sockets,
         engine: Option<Engine>,
         stop: &CancellationToken,
     ) -> Result<Self, StartError> {
         let drain = Drain::new(config.drain_delay, config.shutdown_grace);
-        let listeners = Listeners::open(&config.listen)?;
         let connections = Connections::of_descriptors(listen::descriptors());
-        let open = |listener| Door::open(listener, &drain.closing, &connections);
-        let (main, auth) = (open(listeners.main), listeners.auth.map(open));
-        tracing::info!(address = %main.address, "listening");
-        if let Some(Door { address, .. }) = &auth {
-            tracing::info!(%address, "listening for edge proxies");
-        }
-        let reach = |stage| {
-            for door in [Some(&main), auth.as_ref()].into_iter().flatten() {
-                door.entrance.reach(stage);
-            }
-        };
-        let (inside, shared) = Start {
+        let is_late = config.listen.reuse_port && !sockets.is_listening();
+        let start = Start {
             config,
             engine,
             drain: &drain,
             stop,
             connections: connections.clone(),
-        }
-        .run(reach)
-        .await?;
-        if let Some(door) = &auth {
-            door.entrance.open(api::verify_router(shared.clone()));
-        }
-        main.entrance.open(api::router(shared));
+        };
+        let (doors, inside, shared) = if is_late {
+            let (inside, shared) = start.run(|_| {}).await?;
+            match Doors::open(sockets, &drain.closing, &connections) {
+                Ok(doors) => (doors, inside, shared),
+                Err(error) => {
+                    inside.backend.shutdown().await;
+                    return Err(error.into());
+                }
+            }
+        } else {
+            let mut doors = Doors::open(sockets, &drain.closing, &connections)?;
+            match start.run(|stage| doors.reach(stage)).await {
+                Ok((inside, shared)) => (doors, inside, shared),
+                Err(error) => {
+                    doors.reach(Stage::Ending);
+                    drain.give_up(doors.closed()).await;
+                    return Err(error);
+                }
+            }
+        };
+        doors.serve(shared);
         Ok(Self {
-            main,
-            auth,
+            doors,
             inside,
             drain,
         })
@@ -156,13 +192,13 @@ impl App {
     /// Where it listens; the real port if 0 was configured.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.main.address
+        self.doors.main.address
     }
 
     /// Where it listens for edge proxies only, with `AUTH_PORT`.
     #[must_use]
     pub fn auth_address(&self) -> Option<SocketAddr> {
-        self.auth.as_ref().map(|door| door.address)
+        self.doors.auth.as_ref().map(|door| door.address)
     }
 
     /// The policies that serve, and how they are replaced.
@@ -187,8 +223,7 @@ impl App {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
         let Self {
-            mut main,
-            mut auth,
+            mut doors,
             inside,
             drain,
         } = self;
@@ -204,13 +239,7 @@ impl App {
         let settled = CancellationToken::new();
         let keeper = state.map(|state| tokio::spawn(state.keep(counters, settled.clone())));
         let serving = async {
-            let auth = async {
-                match &mut auth {
-                    Some(door) => door.closed().await,
-                    None => Ok(()),
-                }
-            };
-            tokio::try_join!(main.closed(), auth)?;
+            doors.closed().await?;
             // Those whose clients have gone have no connection to be waited for.
             turns.close();
             turns.wait().await;
@@ -222,7 +251,7 @@ impl App {
         };
         // Also when the listener broke: nothing of ours outlives this call.
         drain.end();
-        drop((main, auth));
+        drop(doors);
         backend.shutdown().await;
         drain::finish("the policy watcher", watcher).await;
         // Last: what was answered until now counts.
@@ -258,9 +287,10 @@ impl Start<'_> {
         let metrics = config.api.metrics.is_some().then(metrics);
         let telemetry = Telemetry::start(config.telemetry.clone(), metrics)?;
         reach(Stage::Codex);
-        let backend = match &config.codex {
-            Codex::Program(codex, choice) => Backend::connect((**codex).clone(), *choice).await?,
-            Codex::Demo => Backend::demo(),
+        let backend = tokio::select! {
+            backend = connect(&config.codex) => backend?,
+            // What is asked just then is killed.
+            () = stop.cancelled() => return Err(StartError::Stopped),
         };
         reach(Stage::Policies);
         let facts = facts(&config, Some(&backend));
@@ -312,6 +342,13 @@ impl Start<'_> {
     }
 }
 
+async fn connect(codex: &Codex) -> Result<Backend, codex::StartError> {
+    match codex {
+        Codex::Program(config, choice) => Backend::connect((**config).clone(), *choice).await,
+        Codex::Demo => Ok(Backend::demo()),
+    }
+}
+
 fn source(config: &Config) -> Source {
     let (folder, defaults) = (config.policy_dir.clone(), config.policy_defaults.clone());
     Source::new(folder, defaults).remembering(config.state_dir.as_deref())
@@ -329,6 +366,7 @@ fn facts(config: &Config, backend: Option<&Backend>) -> Facts {
         cors: config.api.origins.is_some(),
         codex_model: codex_model.or_else(|| backend?.default_model()),
         models,
+        endpoints: api::endpoints(&config.api),
     }
 }
 

@@ -104,10 +104,20 @@ impl Config {
     /// # Errors
     /// All mistakes at once.
     pub fn read(vars: &dyn Vars) -> Result<Self, Vec<Problem>> {
+        let (config, problems) = Self::read_all(vars);
+        match problems.is_empty() {
+            true => Ok(config),
+            false => Err(problems),
+        }
+    }
+
+    /// Reads everything, with a default in the place of each mistake: what does not depend on it can be judged, too.
+    pub fn read_all(vars: &dyn Vars) -> (Self, Vec<Problem>) {
         let mut reader = Reader::new(vars);
+        reader.problems.extend(vars.problems());
         note_garbled(&mut reader, vars);
         let environment = reader.choice(env::PROXY_ENV, &Environment::WORDS, Environment::Dev);
-        let state_dir = reader.folder(env::PROXY_STATE_DIR);
+        let state_dir = state_dir(&mut reader);
         let Policies {
             dir: policy_dir,
             defaults: policy_defaults,
@@ -132,15 +142,24 @@ impl Config {
         };
         agent::judge(&mut reader, &mut config, vars.file());
         warn_of_others(&mut reader, vars);
-        if reader.problems.is_empty() {
-            Ok(Self {
-                warnings: reader.warnings,
-                ..config
-            })
-        } else {
-            Err(reader.problems)
-        }
+        let Reader {
+            warnings, problems, ..
+        } = reader;
+        (Self { warnings, ..config }, problems)
     }
+}
+
+/// One that cannot be written is no reason not to serve.
+fn state_dir(reader: &mut Reader<'_>) -> Option<PathBuf> {
+    let folder = reader.folder(env::PROXY_STATE_DIR)?;
+    if folder.is_dir() && !read::is_writable(&folder) {
+        let what = format!(
+            "this user cannot write {}: counters and the last good policies are not remembered",
+            folder.display()
+        );
+        reader.warn(env::PROXY_STATE_DIR.name, what);
+    }
+    Some(folder)
 }
 
 fn listen(reader: &mut Reader<'_>) -> listen::Wanted {
@@ -214,10 +233,46 @@ fn judge_other(name: &str, value: &str, vars: &dyn Vars) -> Option<String> {
     if name.starts_with("PROXY_") {
         return Some("there is no such variable; is it misspelt?".to_owned());
     }
-    let is_lost = name.starts_with("OTEL_") && vars.origin(name) == env::Origin::File;
-    is_lost.then(|| {
-        "has no effect in .env: OpenTelemetry reads it from the process environment".to_owned()
-    })
+    if vars.origin(name) != env::Origin::File {
+        return None;
+    }
+    if name.starts_with("OTEL_") {
+        let what = "has no effect in .env: OpenTelemetry reads it from the process environment";
+        return Some(what.to_owned());
+    }
+    let is_for_codex = vars.get(env::PROXY_CODEX_ENV.name);
+    let is_for_codex = is_for_codex
+        .is_some_and(|names| names.split(',').any(|for_codex| for_codex.trim() == name));
+    let meant = meant_in_file(name).filter(|_| !is_for_codex)?;
+    Some(format!("there is no such variable; did you mean {meant}?"))
+}
+
+/// The variable that a name in our own file means. Other programs read the process environment, but hardly that file: a name
+/// without its first word is one of ours, too, and so is a short one with a slip.
+fn meant_in_file(name: &str) -> Option<&'static str> {
+    /// What other programs call what we have under another name.
+    const ELSEWHERE: [(&str, env::Variable); 5] = [
+        ("LOG_LEVEL", env::PROXY_LOG),
+        ("RUST_LOG", env::PROXY_LOG),
+        ("POLICY_FOLDER", env::POLICY_DIR),
+        ("POLICIES_DIR", env::POLICY_DIR),
+        ("STATE_FOLDER", env::PROXY_STATE_DIR),
+    ];
+    let elsewhere = ELSEWHERE.iter().find(|(other, _)| *other == name);
+    let known = || env::ALL.iter().map(|variable| variable.name);
+    // `PATH`, `HOME` and the like are everybody's.
+    let is_ours = name.contains('_') || ["HOST", "LOG"].contains(&name);
+    let shortened = |known: &&str| {
+        if !is_ours {
+            return false;
+        }
+        let first = known.strip_suffix(name);
+        first.is_some_and(|first| first.ends_with('_'))
+    };
+    elsewhere
+        .map(|(_, variable)| variable.name)
+        .or_else(|| known().find(shortened))
+        .or_else(|| spelling::near_short(name, known()))
 }
 
 /// Kubernetes and Docker tell a container of its neighbours by variables that begin with their names: `PROXY_PORT` is an

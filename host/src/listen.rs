@@ -7,6 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+pub use activation::Handed;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 pub use descriptors::descriptors;
@@ -39,8 +40,8 @@ fn remedy(variable: &str, address: &SocketAddr, cause: &io::Error) -> String {
     let port = address.port();
     match cause.kind() {
         io::ErrorKind::AddrInUse => format!(
-            "; another program has it (`ss -ltnp 'sport = :{port}'` shows which): end that, or set {variable} to another port, \
-             or let two gateways share the port (PROXY_REUSE_PORT=true for both)"
+            "; another program has it (`ss -ltnp 'sport = :{port}'` shows which): end that, or set {variable} to another port; \
+             two gateways of one user can share it if both have PROXY_REUSE_PORT=true"
         ),
         io::ErrorKind::AddrNotAvailable => {
             "; set PROXY_HOST to an address of this machine, or to 0.0.0.0 or :: for all of them"
@@ -66,7 +67,22 @@ pub struct Wanted {
     pub reuse_port: bool,
 }
 
-/// The gateway's sockets.
+impl Error {
+    /// Whether trying again as it is cannot help.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Activation(_))
+    }
+}
+
+/// The gateway's sockets, which have their addresses, and may not listen yet.
+#[derive(Debug)]
+pub struct Sockets {
+    main: Socket,
+    auth: Option<Socket>,
+}
+
+/// The gateway's sockets, listening.
 #[derive(Debug)]
 pub struct Listeners {
     /// For clients.
@@ -75,30 +91,105 @@ pub struct Listeners {
     pub auth: Option<Listener>,
 }
 
-impl Listeners {
+impl Sockets {
     /// Takes what a supervisor handed over, and binds what it did not.
     ///
     /// # Errors
-    /// An address that cannot be had, or descriptors that are not what they should be.
-    pub fn open(wanted: &Wanted) -> Result<Self, Error> {
-        let handed = activation::take()?;
+    /// An address that cannot be had, or descriptors that are of no use.
+    pub fn open(wanted: &Wanted, handed: Handed) -> Result<Self, Error> {
         let bind = |variable, port| {
-            Listener::bind(
-                variable,
-                SocketAddr::new(wanted.host, port),
-                wanted.reuse_port,
-            )
+            let address = SocketAddr::new(wanted.host, port);
+            Socket::bind(variable, address, wanted.reuse_port)
         };
         let main = match handed.main {
-            Some(socket) => Listener::adopt(socket, "PORT")?,
+            Some(socket) => Socket::Listening(Listener::adopt(socket, "PORT")?),
             None => bind("PORT", wanted.port)?,
         };
         let auth = match (handed.auth, wanted.auth_port) {
-            (Some(socket), _) => Some(Listener::adopt(socket, "AUTH_PORT")?),
+            (Some(socket), _) => Some(Socket::Listening(Listener::adopt(socket, "AUTH_PORT")?)),
             (None, Some(port)) => Some(bind("AUTH_PORT", port)?),
             (None, None) => None,
         };
         Ok(Self { main, auth })
+    }
+
+    /// Whether connections come already: the supervisor listens.
+    #[must_use]
+    pub fn is_listening(&self) -> bool {
+        matches!(self.main, Socket::Listening(_))
+    }
+
+    /// Listens: from now on connections come.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn listen(self) -> Result<Listeners, Error> {
+        Ok(Listeners {
+            main: self.main.listen()?,
+            auth: self.auth.map(Socket::listen).transpose()?,
+        })
+    }
+}
+
+#[derive(Debug)]
+enum Socket {
+    Bound {
+        variable: &'static str,
+        address: SocketAddr,
+        socket: TcpSocket,
+    },
+    Listening(Listener),
+}
+
+impl Socket {
+    fn bind(variable: &'static str, address: SocketAddr, reuse_port: bool) -> Result<Self, Error> {
+        let bound = || -> io::Result<TcpSocket> {
+            let socket = match address {
+                SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            // Connections of the last process that still end do not keep the port.
+            socket.set_reuseaddr(true)?;
+            socket.set_reuseport(reuse_port)?;
+            socket.bind(address)?;
+            Ok(socket)
+        };
+        match bound() {
+            Ok(socket) => Ok(Self::Bound {
+                variable,
+                address,
+                socket,
+            }),
+            Err(cause) => Err(Error::Bind {
+                variable,
+                address,
+                cause,
+            }),
+        }
+    }
+
+    fn listen(self) -> Result<Listener, Error> {
+        let (variable, address, socket) = match self {
+            Self::Listening(listener) => return Ok(listener),
+            Self::Bound {
+                variable,
+                address,
+                socket,
+            } => (variable, address, socket),
+        };
+        let listening = socket.listen(BACKLOG).and_then(|socket| {
+            let address = socket.local_addr()?;
+            Ok(Listener {
+                socket,
+                address,
+                shared: false,
+            })
+        });
+        listening.map_err(|cause| Error::Bind {
+            variable,
+            address,
+            cause,
+        })
     }
 }
 
@@ -112,32 +203,6 @@ pub struct Listener {
 }
 
 impl Listener {
-    fn bind(variable: &'static str, address: SocketAddr, reuse_port: bool) -> Result<Self, Error> {
-        let bound = || -> io::Result<TcpListener> {
-            let socket = match address {
-                SocketAddr::V4(_) => TcpSocket::new_v4()?,
-                SocketAddr::V6(_) => TcpSocket::new_v6()?,
-            };
-            // Connections of the last process that still end do not keep the port.
-            socket.set_reuseaddr(true)?;
-            socket.set_reuseport(reuse_port)?;
-            socket.bind(address)?;
-            socket.listen(BACKLOG)
-        };
-        let failed = |cause| Error::Bind {
-            variable,
-            address,
-            cause,
-        };
-        let socket = bound().map_err(failed)?;
-        let address = socket.local_addr().map_err(failed)?;
-        Ok(Self {
-            socket,
-            address,
-            shared: false,
-        })
-    }
-
     fn adopt(socket: std::net::TcpListener, superseded: &'static str) -> Result<Self, Error> {
         let adopted = || -> io::Result<_> {
             socket.set_nonblocking(true)?;
@@ -189,6 +254,16 @@ impl Listener {
             }
         }
     }
+}
+
+/// What to do when there are no descriptors any more.
+#[must_use]
+pub fn accept_remedy(error: &io::Error) -> Option<&'static str> {
+    const NO_DESCRIPTORS: [i32; 2] = [24, 23];
+    let code = error.raw_os_error()?;
+    NO_DESCRIPTORS.contains(&code).then_some(
+        "allow more open files: `ulimit -n`, LimitNOFILE= of the unit, `ulimits` of the container",
+    )
 }
 
 fn ends_one_connection(error: &io::Error) -> bool {
@@ -260,9 +335,13 @@ mod tests {
         }
     }
 
+    fn open(wanted: &Wanted) -> Result<Listeners, Error> {
+        Sockets::open(wanted, Handed::default())?.listen()
+    }
+
     #[tokio::test]
     async fn a_connection_that_was_not_accepted_outlives_the_socket() {
-        let listener = Listeners::open(&wanted(0, false)).unwrap().main;
+        let listener = open(&wanted(0, false)).unwrap().main;
         let address = listener.address();
         let mut clients = Vec::new();
         for _ in 0..20 {
@@ -284,11 +363,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_is_shared_by_two_that_want_to_and_by_no_other() {
-        let first = Listeners::open(&wanted(0, true)).unwrap().main;
+        let first = open(&wanted(0, true)).unwrap().main;
         let port = first.address().port();
-        let second = Listeners::open(&wanted(port, true)).unwrap().main;
+        let second = open(&wanted(port, true)).unwrap().main;
         assert_eq!(first.address(), second.address());
-        let error = Listeners::open(&wanted(port, false)).unwrap_err();
+        let error = open(&wanted(port, false)).unwrap_err();
         assert!(error.to_string().contains("PROXY_REUSE_PORT"), "{error}");
     }
 }

@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use banner::Banner;
 use clap::{Parser, Subcommand};
 use codex_gateway::app::{self, App, StartError};
+use codex_gateway::config::env::{Process, Vars};
 use codex_gateway::config::{Codex, Config, DotEnv, Problem, Warning};
+use codex_gateway::listen::Handed;
 use codex_gateway::secret::{Secret, fingerprint, is_sendable};
 use codex_gateway::telemetry::{self, Stream};
 use tokio::runtime::{Builder, Runtime};
@@ -116,16 +118,10 @@ fn print_key(what: &Key) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read_config() -> Result<(Config, DotEnv), Vec<Problem>> {
-    let vars = DotEnv::load().map_err(|problem| vec![problem])?;
-    Ok((Config::read(&vars)?, vars))
-}
-
-fn report(problems: &[Problem]) -> ExitCode {
+fn report(problems: &[Problem]) {
     for problem in problems {
         complain(problem);
     }
-    ExitCode::from(EXIT_CONFIG)
 }
 
 fn runtime() -> Result<Runtime, ExitCode> {
@@ -133,49 +129,63 @@ fn runtime() -> Result<Runtime, ExitCode> {
     runtime.map_err(|error| fail(&anyhow::anyhow!("the runtime cannot start: {error}")))
 }
 
+/// All that is to be said at once: what can be judged in spite of a mistake is judged.
 fn show_config() -> ExitCode {
-    match read_config() {
-        Ok((config, vars)) => {
-            for setting in config.settings(&vars) {
-                println!("{setting}");
-            }
-            for warning in &config.warnings {
-                complain(warning);
-            }
-            let runtime = match runtime() {
-                Ok(runtime) => runtime,
-                Err(failed) => return failed,
-            };
-            let checked = runtime.block_on(app::check(&config));
-            runtime.shutdown_background();
-            match checked {
-                Ok(notices) => {
-                    for notice in &notices {
-                        complain(notice);
-                    }
-                    ExitCode::SUCCESS
-                }
-                Err(error) => refuse(&error),
-            }
+    let vars = DotEnv::load();
+    let (config, problems) = Config::read_all(&vars);
+    if problems.is_empty() {
+        for setting in config.settings(&vars) {
+            println!("{setting}");
         }
-        Err(problems) => report(&problems),
+    }
+    report(&problems);
+    for warning in &config.warnings {
+        complain(warning);
+    }
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(failed) => return failed,
+    };
+    let (notices, errors) = runtime.block_on(app::check(&config));
+    runtime.shutdown_background();
+    for notice in &notices {
+        complain(notice);
+    }
+    let mut is_configuration = !problems.is_empty();
+    for error in &errors {
+        tell(error);
+        is_configuration |= error.is_configuration();
+    }
+    match (is_configuration, errors.is_empty()) {
+        (true, _) => ExitCode::from(EXIT_CONFIG),
+        (false, false) => ExitCode::FAILURE,
+        (false, true) => ExitCode::SUCCESS,
     }
 }
 
 fn start() -> ExitCode {
+    // Before anything opens descriptors.
+    let sockets = Handed::take(|name| Process.get(name));
     if let Err(error) = telemetry::open_streams() {
         return fail(&anyhow::anyhow!("the log cannot start: {error}"));
     }
-    let config = match read_config() {
-        Ok((config, _)) => config,
-        Err(problems) => return report(&problems),
+    let sockets = match sockets {
+        Ok(sockets) => sockets,
+        Err(error) => return refuse(&error.into()),
+    };
+    let config = match Config::read(&DotEnv::load()) {
+        Ok(config) => config,
+        Err(problems) => {
+            report(&problems);
+            return ExitCode::from(EXIT_CONFIG);
+        }
     };
     telemetry::start_log(&config.telemetry.log);
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(failed) => return failed,
     };
-    let served = runtime.block_on(serve(config));
+    let served = runtime.block_on(serve(config, sockets));
     // Policies may still be compiled for a start that was given up.
     runtime.shutdown_background();
     match served {
@@ -189,7 +199,7 @@ fn start() -> ExitCode {
 }
 
 /// One line for each thing that is wrong.
-fn refuse(error: &StartError) -> ExitCode {
+fn tell(error: &StartError) {
     match error {
         StartError::Policies(refusals) => {
             for refusal in &refusals.0 {
@@ -198,16 +208,31 @@ fn refuse(error: &StartError) -> ExitCode {
         }
         other => complain(other),
     }
+}
+
+fn refuse(error: &StartError) -> ExitCode {
+    tell(error);
     match error.is_configuration() {
         true => ExitCode::from(EXIT_CONFIG),
         false => ExitCode::FAILURE,
     }
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
-    for Warning { name, what } in &config.warnings {
-        tracing::warn!("{name}: {what}");
+/// In the log or, if its filter would swallow them, on stderr all the same: the filter itself may be what is warned of.
+fn warn(warnings: &[Warning]) {
+    for warning in warnings {
+        if warning.is_remark {
+            tracing::info!("{warning}");
+        } else if tracing::enabled!(tracing::Level::WARN) {
+            tracing::warn!("{warning}");
+        } else {
+            complain(warning);
+        }
     }
+}
+
+async fn serve(config: Config, sockets: Handed) -> anyhow::Result<()> {
+    warn(&config.warnings);
     let signals = Signals::listen()?;
     app::outlive_file_limit()?;
     if matches!(config.codex, Codex::Demo) {
@@ -218,7 +243,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let key = config.random_key.clone();
     let folder = config.policy_dir.clone();
     let app = tokio::select! {
-        app = App::build(config, &signals.first) => app?,
+        app = App::build(config, sockets, &signals.first) => app?,
         () = signals.second.cancelled() => anyhow::bail!("ended at once by a second signal"),
     };
     if key.is_some() || std::io::stdout().is_terminal() {

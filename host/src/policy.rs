@@ -13,6 +13,7 @@ mod given;
 mod guest;
 mod headers;
 mod inspect;
+mod keeper;
 mod last_good;
 mod live;
 mod manifest;
@@ -31,6 +32,7 @@ pub use bindings::{
     Caller, Credential, Denial, Header, PACKAGE, Request, VERSION, forward_auth, model, rate_limit,
     tool_stop,
 };
+pub use cache::is_there as has_cache;
 pub use component::{About, Candidate, Instances, Options};
 pub use engine::{Engine, MAX_MEMORY};
 pub use fault::{Fault, FaultKind, Problem, Refusal, Refused};

@@ -6,6 +6,7 @@ mod metrics;
 pub mod traces;
 pub mod usage;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,24 @@ pub enum StartError {
     /// The exporter of traces.
     #[error("traces cannot be exported: {0}")]
     Traces(#[from] opentelemetry_otlp::ExporterBuildError),
+}
+
+impl StartError {
+    /// Whether trying again as it is cannot help.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::Usage { cause, .. } => matches!(
+                cause.kind(),
+                ErrorKind::NotFound
+                    | ErrorKind::PermissionDenied
+                    | ErrorKind::ReadOnlyFilesystem
+                    | ErrorKind::IsADirectory
+                    | ErrorKind::NotADirectory
+            ),
+            Self::Traces(_) => true,
+        }
+    }
 }
 
 /// Where everything is told. Clones tell the same.

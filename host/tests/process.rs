@@ -18,16 +18,24 @@ mod documents;
 mod folders;
 #[path = "process/handover.rs"]
 mod handover;
+#[path = "process/last_good.rs"]
+mod last_good;
+#[path = "process/mistakes.rs"]
+mod mistakes;
+#[path = "process/starts.rs"]
+mod starts;
 #[path = "process/streams.rs"]
 mod streams;
 
 const STREAM: &str = r#"{"messages":[{"role":"user","content":"{\"demo\":{\"deltas\":20,\"text\":\"x \",\"delay_ms\":20}}"}],"stream":true}"#;
 
-/// The program with exactly these variables.
+/// The program with exactly these variables; and with a cache for all tests, unless one is among them.
 fn gateway(vars: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_codex-gateway"));
+    let cache = concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled");
     command
         .env_clear()
+        .env("PROXY_CACHE_DIR", cache)
         .envs(vars.iter().copied())
         .stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -86,6 +86,7 @@ fn facts() -> Facts {
         cors: true,
         codex_model: Some("gpt-5.4".to_owned()),
         models: Vec::new(),
+        endpoints: Vec::new(),
     }
 }
 

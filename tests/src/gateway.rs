@@ -130,7 +130,7 @@ impl Setup {
     pub async fn launch(self) -> Gateway {
         let config = Config::read(&self.vars).expect("the configuration is right");
         let stop = CancellationToken::new();
-        let app = App::build_with(config, Some(engine()), &stop)
+        let app = App::build_with(config, engine(), &stop)
             .await
             .expect("the gateway starts");
         let (live, backend) = (app.live(), app.backend());

@@ -34,12 +34,15 @@ pub enum Stage {
     Policies,
     /// The routes are there.
     Serving,
+    /// There will be none: the start was given up.
+    Ending,
 }
 
 impl Stage {
     const fn words(self) -> &'static str {
         match self {
             Self::Beginning | Self::Serving => "starting",
+            Self::Ending => "ending",
             Self::Codex => "looking for Codex",
             Self::Policies => "preparing policies",
         }
@@ -91,7 +94,7 @@ impl Entrance {
             _ => {}
         }
         let mut stages = self.0.stage.subscribe();
-        let served = stages.wait_for(|stage| *stage == Stage::Serving);
+        let served = stages.wait_for(|stage| matches!(stage, Stage::Serving | Stage::Ending));
         let _ = timeout(HELD, served).await;
         match self.0.routes.get() {
             Some(routes) => match routes.clone().call(request).await {
@@ -169,6 +172,18 @@ mod tests {
         let (answer, ()) = tokio::join!(ask(&entrance, "/v1/models"), opened);
         assert_eq!(answer.status(), 200);
         assert_eq!(ask(&entrance, "/v1/models").await.status(), 200);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_waits_is_answered_when_the_start_is_given_up() {
+        let entrance = Entrance::default();
+        let ended = async {
+            tokio::task::yield_now().await;
+            entrance.reach(Stage::Ending);
+        };
+        let (answer, ()) = tokio::join!(ask(&entrance, "/v1/models"), ended);
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.headers()["retry-after"], "5");
     }
 
     #[tokio::test(start_paused = true)]

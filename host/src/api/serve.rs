@@ -27,7 +27,7 @@ use super::arrival::Arrival;
 use super::connection::{Connection, Peer, Underway};
 use super::connections::{Connections, Place};
 
-use crate::listen::Listener;
+use crate::listen::{self, Listener};
 
 /// After an error that other connections do not share: no descriptors are left, say.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -59,7 +59,8 @@ where
             } => match accepted {
                 Ok(accepted) => take(accepted),
                 Err(error) => {
-                    tracing::error!(%error, "no connection can be accepted");
+                    let remedy = listen::accept_remedy(&error);
+                    tracing::error!(%error, remedy, "no connection can be accepted");
                     all.make_way();
                     tokio::time::sleep(PAUSE).await;
                 }

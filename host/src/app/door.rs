@@ -1,4 +1,4 @@
-//! A listener, and the task that serves what comes in by it.
+//! The listeners, and the tasks that serve what comes in by them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,24 +6,71 @@ use std::net::SocketAddr;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Connections, Entrance};
-use crate::listen::Listener;
+use crate::api::{self, Connections, Entrance, Shared, Stage};
+use crate::listen::{self, Listener, Sockets};
+
+/// The gateway's doors: for clients and, with `AUTH_PORT`, for edge proxies.
+#[derive(Debug)]
+pub(super) struct Doors {
+    pub(super) main: Door,
+    pub(super) auth: Option<Door>,
+}
+
+impl Doors {
+    /// Listens, and serves by the [`Entrance`] alone.
+    pub(super) fn open(
+        sockets: Sockets,
+        closing: &CancellationToken,
+        connections: &Connections,
+    ) -> Result<Self, listen::Error> {
+        let listeners = sockets.listen()?;
+        let open = |listener| Door::open(listener, closing, connections);
+        let (main, auth) = (open(listeners.main), listeners.auth.map(open));
+        tracing::info!(address = %main.address, "listening");
+        if let Some(Door { address, .. }) = &auth {
+            tracing::info!(%address, "listening for edge proxies");
+        }
+        Ok(Self { main, auth })
+    }
+
+    /// Tells what the start is at.
+    pub(super) fn reach(&self, stage: Stage) {
+        for door in [Some(&self.main), self.auth.as_ref()].into_iter().flatten() {
+            door.entrance.reach(stage);
+        }
+    }
+
+    /// Serves all routes from now on.
+    pub(super) fn serve(&self, shared: Shared) {
+        if let Some(door) = &self.auth {
+            door.entrance.open(api::verify_router(shared.clone()));
+        }
+        self.main.entrance.open(api::router(shared));
+    }
+
+    /// Waits until nothing is served any more.
+    pub(super) async fn closed(&mut self) -> io::Result<()> {
+        let auth = async {
+            match &mut self.auth {
+                Some(door) => door.closed().await,
+                None => Ok(()),
+            }
+        };
+        tokio::try_join!(self.main.closed(), auth).map(|((), ())| ())
+    }
+}
 
 /// A listener that is served: until its routes are there, by [`Entrance`] alone.
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) address: SocketAddr,
-    pub(super) entrance: Entrance,
+    entrance: Entrance,
     serving: JoinHandle<()>,
 }
 
 impl Door {
     /// Serves until intake closes and what was taken in is answered.
-    pub(super) fn open(
-        listener: Listener,
-        closing: &CancellationToken,
-        connections: &Connections,
-    ) -> Self {
+    fn open(listener: Listener, closing: &CancellationToken, connections: &Connections) -> Self {
         let (address, entrance) = (listener.address(), Entrance::default());
         let serving = api::serve(
             listener,
@@ -38,8 +85,7 @@ impl Door {
         }
     }
 
-    /// Waits until nothing is served any more.
-    pub(super) async fn closed(&mut self) -> io::Result<()> {
+    async fn closed(&mut self) -> io::Result<()> {
         (&mut self.serving).await.map_err(io::Error::other)
     }
 }

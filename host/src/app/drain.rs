@@ -64,6 +64,14 @@ impl Drain {
         tokio::time::sleep(LAST_WORDS).await;
     }
 
+    /// Ends a start that was given up: nothing new is taken in, and those that wait for it are answered.
+    pub(super) async fn give_up(&self, answered: impl Future) {
+        self.closing.cancel();
+        // One that does not take its answer is not waited for.
+        let _ = tokio::time::timeout(LAST_WORDS, answered).await;
+        self.end();
+    }
+
     /// Takes all of them at once.
     pub(super) fn end(&self) {
         for step in [&self.draining, &self.closing, &self.ending] {

@@ -197,29 +197,7 @@ impl Backend {
         if config.mode == Mode::Chat {
             command::warn_of_instructions(&config);
         }
-        let home = command::read_home(&config);
-        // Old versions leave something behind even then.
-        let folder = Folder::make()?;
-        let command = || {
-            let mut command = command::command(&config, &home);
-            command.env("TMPDIR", folder.work());
-            command
-        };
-        let probe = binary::ask(command).await?;
-        drop(folder);
-        let kind = match choice {
-            Choice::Auto if !probe.app_server && !probe.proto => {
-                let Probe { version, .. } = probe;
-                return Err(StartError::NoServer { version });
-            }
-            Choice::Auto if probe.app_server => Choice::AppServer,
-            Choice::Auto => Choice::Proto,
-            chosen => chosen,
-        };
-        if kind == Choice::Proto && config.mode != Mode::Chat {
-            let Probe { version, .. } = probe;
-            return Err(StartError::NoAgent { version });
-        }
+        let (kind, probe) = ask(&config, choice).await?;
         let kind = if kind == Choice::Proto {
             version::warn(&probe.version, "proto");
             Kind::Proto(Proto::start(config, probe)?)
@@ -228,6 +206,14 @@ impl Backend {
             Kind::AppServer(AppServer::start(config, probe).await?)
         };
         Ok(Self(Arc::new(kind)))
+    }
+
+    /// Asks the program what [`Backend::connect`] asks it first, and runs nothing.
+    ///
+    /// # Errors
+    /// If the program cannot be run, or does not speak what was chosen.
+    pub async fn probe(config: &Config, choice: Choice) -> Result<(), StartError> {
+        ask(config, choice).await.map(drop)
     }
 
     /// Answers by a script: for a first look without Codex.
@@ -313,6 +299,34 @@ impl Backend {
             }),
         }
     }
+}
+
+/// What the program is, and which of its protocols is to be spoken.
+async fn ask(config: &Config, choice: Choice) -> Result<(Choice, Probe), StartError> {
+    let home = command::read_home(config);
+    // Old versions leave something behind even then.
+    let folder = Folder::make()?;
+    let command = || {
+        let mut command = command::command(config, &home);
+        command.env("TMPDIR", folder.work());
+        command
+    };
+    let probe = binary::ask(command).await?;
+    drop(folder);
+    let kind = match choice {
+        Choice::Auto if !probe.app_server && !probe.proto => {
+            let Probe { version, .. } = probe;
+            return Err(StartError::NoServer { version });
+        }
+        Choice::Auto if probe.app_server => Choice::AppServer,
+        Choice::Auto => Choice::Proto,
+        chosen => chosen,
+    };
+    if kind == Choice::Proto && config.mode != Mode::Chat {
+        let Probe { version, .. } = probe;
+        return Err(StartError::NoAgent { version });
+    }
+    Ok((kind, probe))
 }
 
 /// Makes the folder the operator wants Codex to work in.

@@ -1,9 +1,11 @@
 //! The `.env` file: variables for those who start the gateway by hand. The process environment has the last word.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::env::{Origin, Process, Vars};
 use super::read::{Problem, Warning};
@@ -12,38 +14,46 @@ use crate::file;
 const NAME: &str = ".env";
 const MAX_BYTES: u64 = 1 << 20;
 
+/// Mistakes of one file; there is a reason that they have in common if there are more.
+const MOST: usize = 16;
+
 /// The process environment over what a `.env` file says.
 #[derive(Debug, Clone, Default)]
 pub struct DotEnv {
     file: HashMap<String, String>,
     path: Option<PathBuf>,
+    problems: Vec<Problem>,
     warning: Option<Warning>,
 }
 
 impl DotEnv {
     /// Reads the `.env` of the working directory or, if there is none, of the folder the program lies in. There may be
-    /// neither.
-    ///
-    /// # Errors
-    /// If it is there but cannot be read, or has a line that is none: its number.
-    pub fn load() -> Result<Self, Problem> {
+    /// neither. Lines that make no sense are among the mistakes of the configuration.
+    #[must_use]
+    pub fn load() -> Self {
         let beside = std::env::current_exe()
             .ok()
             .and_then(|program| Some(program.parent()?.join(NAME)));
         for path in [Some(PathBuf::from(NAME)), beside].into_iter().flatten() {
             match file::read_text(&path, MAX_BYTES) {
                 Ok(text) => {
-                    return Ok(Self {
-                        file: parse(&text)?,
+                    return Self {
                         warning: exposure(&path),
                         path: Some(path),
-                    });
+                        ..parse(&text)
+                    };
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(problem("a readable text file", error.to_string())),
+                Err(error) => {
+                    let unreadable = problem("a readable text file", error.to_string());
+                    return Self {
+                        problems: vec![unreadable],
+                        ..Self::default()
+                    };
+                }
             }
         }
-        Ok(Self::default())
+        Self::default()
     }
 }
 
@@ -73,31 +83,88 @@ impl Vars for DotEnv {
         self.path.as_deref()
     }
 
+    fn problems(&self) -> Vec<Problem> {
+        self.problems.clone()
+    }
+
     fn warning(&self) -> Option<Warning> {
         self.warning.clone()
     }
 }
 
 /// Names and values; of several with one name the last, as a shell has it.
-fn parse(text: &str) -> Result<HashMap<String, String>, Problem> {
+fn parse(text: &str) -> DotEnv {
     let text = text.trim_start_matches('\u{feff}');
-    let mut lines = Lines { text, number: 0 };
-    let mut vars = HashMap::new();
-    let mut entries = dotenvy::from_read_iter(&mut lines);
-    loop {
-        // The error itself quotes the line, which may hold a secret.
-        match entries.next() {
-            Some(Ok((name, value))) => vars.insert(name, value),
-            Some(Err(_)) => break,
-            None => return Ok(vars),
-        };
+    let number = Rc::new(Cell::new(0));
+    let lines = Lines {
+        text,
+        number: Rc::clone(&number),
+    };
+    let mut file: HashMap<String, String> = HashMap::new();
+    let mut problems = Vec::new();
+    let mut first = 0;
+    for entry in dotenvy::from_read_iter(lines) {
+        let last = number.get();
+        let written = text.split_inclusive('\n').skip(first).take(last - first);
+        first = last;
+        if problems.len() >= MOST {
+            break;
+        }
+        match entry {
+            Ok((name, value)) => {
+                let is_known = |name: &str| Process.get(name).is_some() || file.contains_key(name);
+                if expands_nothing(&written.collect::<String>(), is_known) {
+                    problems.push(problem(
+                        "each `$NAME` to name a variable, and values in which `$` is only a letter in single quotes",
+                        format!("no variable of that name in line {last}, in the value of {name}"),
+                    ));
+                }
+                file.insert(name, value);
+            }
+            // The error itself quotes the line, which may hold a secret.
+            Err(_) => problems.push(problem(
+                "NAME=value in each line, values with blanks in quotes",
+                format!("something else in line {last}"),
+            )),
+        }
     }
-    drop(entries);
-    let expected = "NAME=value in each line, values with blanks in quotes";
-    Err(problem(
-        expected,
-        format!("something else in line {}", lines.number),
-    ))
+    DotEnv {
+        path: None,
+        file,
+        problems,
+        warning: None,
+    }
+}
+
+/// Whether an entry as it is written has a `$NAME` that is replaced by nothing, since no variable is called so.
+fn expands_nothing(written: &str, is_known: impl Fn(&str) -> bool) -> bool {
+    let value = written.split_once('=').map_or("", |(_, value)| value);
+    let mut letters = value.char_indices();
+    let (mut quoted, mut before) = (None, ' ');
+    while let Some((at, letter)) = letters.next() {
+        match (letter, quoted) {
+            ('\'', Some('\'')) | ('"', Some('"')) => quoted = None,
+            (_, Some('\'')) => {}
+            ('\'' | '"', None) => quoted = Some(letter),
+            ('\\', _) => {
+                letters.next();
+            }
+            // A comment.
+            ('#', None) if before.is_whitespace() => return false,
+            ('$', _) => {
+                let rest = &value[at + 1..];
+                let rest = rest.strip_prefix('{').unwrap_or(rest);
+                let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+                let end = rest.find(|letter| !is_part(letter)).unwrap_or(rest.len());
+                if !rest[..end].is_empty() && !is_known(&rest[..end]) {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+        before = letter;
+    }
+    false
 }
 
 fn problem(expected: &str, found: impl Into<String>) -> Problem {
@@ -118,13 +185,14 @@ fn exposure(path: &Path) -> Option<Warning> {
             "every user of this machine may read it, with the secrets in it; chmod 600 {}",
             path.display()
         ),
+        is_remark: false,
     })
 }
 
 /// Gives one line a read, so that it is known which one was the last.
 struct Lines<'a> {
     text: &'a str,
-    number: usize,
+    number: Rc<Cell<usize>>,
 }
 
 impl Read for Lines<'_> {
@@ -137,7 +205,8 @@ impl Read for Lines<'_> {
             *to = from;
         }
         self.text = later;
-        self.number += usize::from(now.ends_with('\n') || later.is_empty() && !now.is_empty());
+        let ended = now.ends_with('\n') || later.is_empty() && !now.is_empty();
+        self.number.set(self.number.get() + usize::from(ended));
         Ok(length)
     }
 }
@@ -149,7 +218,7 @@ mod tests {
     #[test]
     fn lines_quotes_comments_and_export_are_as_people_write_them() {
         let text = "\u{feff}# a comment\nA=1\n\nexport B=\"two words\" # why\nC='sk-$x'\r\nA=3\nD=";
-        let vars = parse(text).unwrap();
+        let vars = parse(text).file;
         let get = |name: &str| vars.get(name).map(String::as_str);
         assert_eq!(
             [get("A"), get("B"), get("C"), get("D")],
@@ -167,9 +236,10 @@ mod tests {
             ("A=1\nB=\"sk-secret\n", 2),
             ("A=\"1\n2\"\n=3\n", 3),
         ] {
-            let problem = parse(text).unwrap_err().to_string();
+            let problems = parse(text).problems;
+            assert_eq!(problems.len(), 1, "{problems:?}");
             assert_eq!(
-                problem,
+                problems[0].to_string(),
                 format!(
                     ".env: expected NAME=value in each line, values with blanks in quotes, found something else in line {line}"
                 ),
@@ -181,11 +251,7 @@ mod tests {
     #[test]
     fn what_opentelemetry_itself_reads_is_of_no_use_in_the_file() {
         let text = "OTEL_TRACES_SAMPLER=always_off\nOTEL_SERVICE_NAME=ours\nPROXY_API_KEY=sk-0123456789abcdef";
-        let vars = DotEnv {
-            path: None,
-            file: parse(text).unwrap(),
-            warning: None,
-        };
+        let vars = parse(text);
         let warnings = crate::config::Config::read(&vars).unwrap().warnings;
         let told: Vec<_> = warnings.iter().map(ToString::to_string).collect();
         assert_eq!(told.len(), 1, "{told:?}");
@@ -195,6 +261,53 @@ mod tests {
     #[test]
     fn a_long_line_is_one_line() {
         let text = format!("A={}\nB\n", "é".repeat(20_000));
-        assert!(parse(&text).unwrap_err().found.ends_with("line 2"));
+        assert!(parse(&text).problems[0].found.ends_with("line 2"));
+    }
+
+    #[test]
+    fn all_lines_that_are_none_are_told_and_the_others_hold() {
+        let vars = parse("A=1\nsk-secret\nB=2\nC=two words\nD=4");
+        let lines: Vec<_> = vars
+            .problems
+            .iter()
+            .map(|problem| problem.found.as_str())
+            .collect();
+        assert_eq!(
+            lines,
+            ["something else in line 2", "something else in line 4"]
+        );
+        assert_eq!(vars.file.len(), 3);
+    }
+
+    #[test]
+    fn a_value_of_which_a_part_vanishes_is_a_mistake_and_not_shown() {
+        for value in [
+            "sk-abc$def-1",
+            "\"sk-abc${def}-1\"",
+            "a\\$b$def",
+            "x # 'y'$def",
+        ] {
+            let vars = parse(&format!("KEY={value}\n"));
+            let is_comment = value.contains('#');
+            assert_eq!(vars.problems.is_empty(), is_comment, "{value}: {vars:?}");
+            for problem in vars.problems {
+                let told = problem.to_string();
+                assert!(
+                    told.contains("line 1, in the value of KEY") && !told.contains("def"),
+                    "{told}"
+                );
+            }
+        }
+        for value in [
+            "'sk-abc$def'",
+            "sk-abc\\$def",
+            "$HOME/x",
+            "${B}",
+            "5$",
+            "\"'$B'\"",
+        ] {
+            let vars = parse(&format!("B=1\nHOME=/h\nKEY={value}\n"));
+            assert!(vars.problems.is_empty(), "{value}: {vars:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::read::Warning;
+use super::read::{Problem, Warning};
 
 /// One variable the gateway understands.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +36,7 @@ variables! {
     PROXY_HOST, "127.0.0.1", "Address to listen on.";
     PORT, "11435", "Port to listen on; 0 takes any free one.";
     AUTH_PORT, "none", "A further port for edge proxies only (`/verify`, `/auth-request`, `/ext-authz`, `/healthz`); 0 takes any free one.";
-    PROXY_REUSE_PORT, "false", "Whether another gateway of the same user may listen on the same ports meanwhile (`SO_REUSEPORT`), to replace this one (see [Two at once](operating.md#two-at-once)).";
+    PROXY_REUSE_PORT, "false", "Whether another gateway of the same user may listen on the same ports meanwhile (`SO_REUSEPORT`), to replace this one (see [Two at once](operating.md#two-at-once)). It then listens when it can answer, not before.";
     PROXY_ENV, "dev", "`dev` (or `development`) or `prod` (or `production`): which model names are listed, and how strict the start is.";
     PROXY_API_KEY, "a random key, printed at start", "The key clients send as `Authorization: Bearer KEY`. Superseded by an `auth.json`.";
     PROXY_PROTECT_MODELS, "false", "Whether `/v1/models` needs the key, too. Superseded by an `auth.json`.";
@@ -95,7 +95,7 @@ variables! {
     TOKEN_LOG_PATH, "none", "A file that the usage of each turn is appended to, one JSON object a line. Without it nothing is recorded, and `/v1/usage` says so.";
     TOKEN_LOG_MAX_BYTES, "16777216", "Its largest size; then it becomes `….1`, the one before `….2`, and so on.";
     TOKEN_LOG_MAX_FILES, "5", "How many such files are kept, the newest included.";
-    OTEL_EXPORTER_OTLP_ENDPOINT, "none", "The collector that traces are sent to by OTLP over HTTP, as `http://127.0.0.1:4318`; `/v1/traces` is appended.";
+    OTEL_EXPORTER_OTLP_ENDPOINT, "none", "The collector that traces are sent to by OTLP over HTTP, as `http://127.0.0.1:4318`; `/v1/traces` is appended, unless it is there.";
     OTEL_SERVICE_NAME, "codex-gateway", "The name of the gateway in traces.";
     WORKER_STARTUP_TIMEOUT_MS, "8000", "The longest a Codex child may take to be ready.";
     WORKER_REQUEST_TIMEOUT_MS, "30000", "The longest a Codex child may take to answer one request of ours.";
@@ -159,6 +159,11 @@ pub trait Vars {
     /// The file some of it was read from.
     fn file(&self) -> Option<&Path> {
         None
+    }
+
+    /// What is wrong with the place itself.
+    fn problems(&self) -> Vec<Problem> {
+        Vec::new()
     }
 
     /// What the operator should know of the place itself.

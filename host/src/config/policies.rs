@@ -26,10 +26,13 @@ pub(super) fn read(
     environment: Environment,
     state_dir: Option<&Path>,
 ) -> Policies {
-    let dir = reader.folder(env::POLICY_DIR);
+    let dir = reader.path(env::POLICY_DIR);
     let source =
         policy::Source::new(dir.clone(), policy::Defaults::default()).remembering(state_dir);
-    let (component, settings) = source.overridden(Slot::Auth);
+    let may_read = judge_dir(reader, &source, state_dir, environment);
+    // Of a folder that makes no sense it is told when it is read: who may call is its business, whatever it says.
+    let overridden = source.overridden(Slot::Auth).filter(|_| may_read);
+    let (component, settings) = overridden.unwrap_or((true, true));
     let has_auth = component || settings;
     let key = reader.text(env::PROXY_API_KEY).map(Secret::new);
     match &key {
@@ -50,10 +53,43 @@ pub(super) fn read(
     };
     warn_of_superseded(reader, &source);
     Policies {
-        dir,
+        dir: dir.filter(|_| may_read),
         defaults,
         random_key,
     }
+}
+
+/// Judges the folder as such; answers false if there is none to read. One that is away (not mounted, say) is no mistake where
+/// the last good policies serve.
+fn judge_dir(
+    reader: &mut Reader<'_>,
+    source: &policy::Source,
+    state_dir: Option<&Path>,
+    environment: Environment,
+) -> bool {
+    let Some(dir) = source.folder() else {
+        return true;
+    };
+    if !dir.is_dir() {
+        let found = format!("`{}`, which is none", dir.display());
+        if !source.has_last_good() {
+            reader.note(env::POLICY_DIR, "a folder", found);
+            return false;
+        }
+        let what = format!("expected a folder, found {found}: the last good policies serve");
+        reader.warn(env::POLICY_DIR.name, what);
+    } else if source.is_empty() {
+        let what = "there is no policy in it yet: the built-in ones serve, with the settings of the variables";
+        match environment {
+            Environment::Dev => reader.remark(env::POLICY_DIR.name, what),
+            Environment::Prod => reader.warn(env::POLICY_DIR.name, what),
+        }
+    } else if state_dir.is_none() {
+        let what = "not set: a start does not know which policies served before; were POLICY_DIR empty then (a volume \
+                    that is not mounted), the built-in ones would serve";
+        reader.warn(env::PROXY_STATE_DIR.name, what);
+    }
+    true
 }
 
 /// Where compiled policies are kept.
@@ -63,7 +99,7 @@ pub(super) fn cache_dir(
     state_dir: Option<&Path>,
 ) -> Option<PathBuf> {
     match reader.text(env::PROXY_CACHE_DIR) {
-        Some(word) if word == "none" => None,
+        Some(word) if word.eq_ignore_ascii_case("none") => None,
         Some(path) => {
             let path = PathBuf::from(path);
             if path.exists() && !path.is_dir() {
@@ -122,7 +158,7 @@ const STANDING_IN: [(Slot, &[Variable]); 3] = [
 
 fn warn_of_superseded(reader: &mut Reader<'_>, source: &policy::Source) {
     for (slot, variables) in STANDING_IN {
-        let (_, settings) = source.overridden(slot);
+        let (_, settings) = source.overridden(slot).unwrap_or_default();
         for variable in variables.iter().filter(|_| settings) {
             if reader.is_set(*variable) {
                 let what = format!("has no effect: POLICY_DIR has settings for {slot}");

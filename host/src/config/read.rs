@@ -26,6 +26,8 @@ pub struct Warning {
     pub name: String,
     /// What is to be known of it, and done about it.
     pub what: String,
+    /// It is what a first look begins with, and worth a word only.
+    pub is_remark: bool,
 }
 
 pub(super) struct Reader<'a> {
@@ -60,6 +62,15 @@ impl<'a> Reader<'a> {
         self.warnings.push(Warning {
             name: name.into(),
             what: what.into(),
+            is_remark: false,
+        });
+    }
+
+    pub(super) fn remark(&mut self, name: impl Into<String>, what: impl Into<String>) {
+        self.warnings.push(Warning {
+            name: name.into(),
+            what: what.into(),
+            is_remark: true,
         });
     }
 
@@ -91,24 +102,38 @@ impl<'a> Reader<'a> {
         Some(value.to_owned())
     }
 
+    /// An absolute path.
+    pub(super) fn path(&mut self, variable: Variable) -> Option<PathBuf> {
+        let path = PathBuf::from(self.text(variable)?);
+        Some(std::path::absolute(&path).unwrap_or(path))
+    }
+
     /// A folder that is there, as an absolute path.
     pub(super) fn folder(&mut self, variable: Variable) -> Option<PathBuf> {
-        let path = PathBuf::from(self.text(variable)?);
+        let path = self.path(variable)?;
         if !path.is_dir() {
             let found = format!("`{}`, which is none", path.display());
             self.note(variable, "a folder", found);
         }
-        Some(std::path::absolute(&path).unwrap_or(path))
+        Some(path)
     }
 
-    /// A file that may be created: its folder is there.
+    /// A file that can be written, or created: its folder is there.
     pub(super) fn file(&mut self, variable: Variable) -> Option<PathBuf> {
         let path = PathBuf::from(self.text(variable)?);
         let whole = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
-        if whole.is_dir() || !whole.parent().is_some_and(Path::is_dir) {
-            let found = format!("`{}`", path.display());
-            self.note(variable, "a file in a folder that is there", found);
-        }
+        let folder = whole.parent().filter(|folder| folder.is_dir());
+        let found = match folder {
+            Some(folder) if !whole.is_dir() => {
+                let written = if whole.exists() { &whole } else { folder };
+                match is_writable(written) {
+                    true => return Some(path),
+                    false => format!("`{}`, which this user cannot write", path.display()),
+                }
+            }
+            _ => format!("`{}`", path.display()),
+        };
+        self.note(variable, "a file in a folder that is there", found);
         Some(path)
     }
 
@@ -206,6 +231,11 @@ impl<'a> Reader<'a> {
         }
         items
     }
+}
+
+/// Whether this user could write there, by the permissions and the mount. Nothing is written.
+pub(super) fn is_writable(path: &Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
 /// The words for yes and no.

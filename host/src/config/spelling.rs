@@ -34,6 +34,19 @@ pub(super) fn nearest<'a>(
     best.map(|(_, _, candidate)| candidate)
 }
 
+/// The short candidate that a name means, with one slip: where no other names are to be expected.
+pub(super) fn near_short<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let mut candidates = candidates.into_iter();
+    candidates.find(|candidate| {
+        (4..SHORTEST).contains(&candidate.len())
+            && begin_alike(name, candidate)
+            && distance(name, candidate) == 1
+    })
+}
+
 /// Hardly anybody mistypes the first letter, and `OAUTH_PORT` is not `AUTH_PORT`.
 fn begin_alike(name: &str, candidate: &str) -> bool {
     let first = |text: &str| {

@@ -66,7 +66,14 @@ fn traces(reader: &mut Reader<'_>) -> Option<traces::Config> {
         );
     }
     Some(traces::Config {
-        endpoint: endpoint.trim_end_matches('/').to_owned(),
+        endpoint: base(&endpoint).to_owned(),
         service: service.unwrap_or_else(|| "codex-gateway".to_owned()),
     })
+}
+
+/// OpenTelemetry's own variables come in two kinds, with the path of the signal and without.
+fn base(endpoint: &str) -> &str {
+    let endpoint = endpoint.trim_end_matches('/');
+    let base = endpoint.strip_suffix("/v1/traces").unwrap_or(endpoint);
+    base.trim_end_matches('/')
 }

@@ -17,25 +17,63 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The sockets, as far as there are any.
 #[derive(Debug, Default)]
-pub(super) struct Handed {
+pub struct Handed {
     pub(super) main: Option<TcpListener>,
     pub(super) auth: Option<TcpListener>,
 }
 
-/// Takes them, once in a process. They are not for children: neither is what the environment says of them, which Codex's own is
-/// not made from.
-pub(super) fn take() -> Result<Handed, Error> {
-    if TAKEN.swap(true, Ordering::SeqCst) {
-        return Ok(Handed::default());
+/// There are two sockets; a few more are told by their names, and a number beyond that is none of a supervisor's.
+const MOST: u32 = 16;
+
+impl Handed {
+    /// Takes them, once in a process, and before anything else in it opens descriptors: a number that is too large would take
+    /// those for sockets. They are not for children: neither is what the environment says of them, which Codex's own is not made
+    /// from. `variable` reads that environment.
+    ///
+    /// # Errors
+    /// If a descriptor is not what it should be.
+    pub fn take(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        if TAKEN.swap(true, Ordering::SeqCst) {
+            return Ok(Self::default());
+        }
+        check(variable).map_err(Error::Activation)?;
+        let failed = |_| {
+            Error::Activation(
+                "expected numbers in LISTEN_PID and LISTEN_FDS, found others".to_owned(),
+            )
+        };
+        let descriptors = sd_listen_fds::get().map_err(failed)?;
+        let descriptors = descriptors
+            .into_iter()
+            .map(|(name, descriptor)| (name.unwrap_or_default(), descriptor.into_std()));
+        assign(descriptors.collect()).map_err(Error::Activation)
     }
-    let failed = |_| {
-        Error::Activation("expected numbers in LISTEN_PID and LISTEN_FDS, found others".to_owned())
+}
+
+/// Whether there are as many descriptors as it says.
+fn check(variable: impl Fn(&str) -> Option<String>) -> Result<(), String> {
+    let [process, number] = ["LISTEN_PID", "LISTEN_FDS"].map(|name| variable(name)?.parse().ok());
+    let (Some(process), Some(number)): (Option<u32>, Option<u32>) = (process, number) else {
+        return Ok(());
     };
-    let descriptors = sd_listen_fds::get().map_err(failed)?;
-    let descriptors = descriptors
-        .into_iter()
-        .map(|(name, descriptor)| (name.unwrap_or_default(), descriptor.into_std()));
-    assign(descriptors.collect()).map_err(Error::Activation)
+    if process != std::process::id() {
+        return Ok(());
+    }
+    if number > MOST {
+        return Err(format!(
+            "expected two sockets at most, found LISTEN_FDS={number}: correct it, or remove it"
+        ));
+    }
+    for descriptor in (3..).take(number as usize) {
+        let open = std::fs::symlink_metadata(format!("/proc/self/fd/{descriptor}"));
+        if open.is_err() {
+            return Err(format!(
+                "expected LISTEN_FDS={number} open descriptors from 3 on, found {descriptor} closed: correct the number, or \
+                 hand over the socket"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// By name where one is ours, or else by position.
@@ -49,8 +87,12 @@ fn assign(descriptors: Vec<(String, OwnedFd)>) -> Result<Handed, String> {
             (true, MAIN, _) | (false, _, 0) => &mut handed.main,
             (true, AUTH, _) | (false, _, 1) => &mut handed.auth,
             (true, ..) => {
+                let found = match name.as_str() {
+                    "" => "a socket without a name".to_owned(),
+                    name => format!("`{name}`"),
+                };
                 return Err(format!(
-                    "expected the names `{MAIN}` and `{AUTH}`, found `{name}`, too: correct its FileDescriptorName="
+                    "expected the names `{MAIN}` and `{AUTH}`, found {found}, too: correct its FileDescriptorName="
                 ));
             }
             (false, ..) => {

@@ -1,6 +1,7 @@
 //! What a person at the terminal sees of a start: what serves, where, with which key, and what to do next.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use codex_gateway::app::App;
@@ -8,7 +9,9 @@ use codex_gateway::secret::Secret;
 
 /// Not through the log: this is for a person, and may hold a secret.
 pub(crate) struct Banner<'a> {
-    address: String,
+    /// Where a client on this machine finds it.
+    address: SocketAddr,
+    is_everywhere: bool,
     backend: &'static str,
     version: String,
     /// The key, if it was made up for this run.
@@ -20,7 +23,8 @@ impl<'a> Banner<'a> {
     pub(crate) fn of(app: &App, key: Option<&'a Secret>, folder: Option<&Path>) -> Self {
         let status = app.backend().status();
         Self {
-            address: app.address().to_string(),
+            address: near(app.address()),
+            is_everywhere: app.address().ip().is_unspecified(),
             backend: status.kind,
             version: status.version,
             key,
@@ -29,13 +33,25 @@ impl<'a> Banner<'a> {
     }
 }
 
+/// All addresses are none to connect to.
+fn near(address: SocketAddr) -> SocketAddr {
+    match address.ip().is_unspecified() {
+        true => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()),
+        false => address,
+    }
+}
+
 impl fmt::Display for Banner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let base = format!("http://{}/v1", self.address);
         writeln!(
             f,
-            "\ncodex-gateway {} serves {base}\n",
-            env!("CARGO_PKG_VERSION")
+            "\ncodex-gateway {} serves {base}{}\n",
+            env!("CARGO_PKG_VERSION"),
+            match self.is_everywhere {
+                true => ", and on all addresses of this machine",
+                false => "",
+            }
         )?;
         match self.backend {
             "demo" => {
@@ -66,11 +82,11 @@ impl fmt::Display for Banner<'_> {
                 )?;
                 key.reveal()
             }
-            None => "$PROXY_API_KEY",
+            None => "YOUR_KEY",
         };
         let body = r#"{"messages":[{"role":"user","content":"Hello!"}],"stream":true}"#;
         writeln!(f, "\nTry it in another terminal:\n")?;
-        writeln!(f, "  curl -N {base}/chat/completions \\")?;
+        writeln!(f, "  curl -N '{base}/chat/completions' \\")?;
         writeln!(f, "    -H \"Authorization: Bearer {shown}\" \\")?;
         writeln!(f, "    -H 'Content-Type: application/json' -d '{body}'\n")?;
         writeln!(

@@ -15,6 +15,12 @@ const MAX_FILES: u64 = 4_096;
 /// A folder in the folder, for us alone: frozen settings are in compiled components.
 const OURS: &str = "compiled";
 
+/// Whether a gateway has made the cache in this folder.
+#[must_use]
+pub fn is_there(folder: &Path) -> bool {
+    folder.join(OURS).is_dir()
+}
+
 /// Opens the folder, which is made if it is not there.
 ///
 /// # Errors

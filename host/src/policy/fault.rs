@@ -83,6 +83,12 @@ pub enum Problem {
          `built_in = true` under `[{0}]` in policies.toml"
     )]
     Vanished(Slot),
+    /// Nothing is in the folder, and it is not known whether something was.
+    #[error(
+        "{0}: the files that served last are not known, and POLICY_DIR has none: put them there or, if the built-in \
+         policies shall serve, remove this file"
+    )]
+    Forgotten(String),
     /// A component, and `built_in = true`.
     #[error("there is a component, and policies.toml says `built_in = true`: remove one of them")]
     NotBuiltIn,

@@ -8,8 +8,7 @@ use std::time::SystemTime;
 use super::Slot;
 use super::fault::{Problem, Refusal};
 use super::given::{Given, Named};
-use super::live::Refusals;
-use super::manifest::{Entry, MANIFEST, Manifest};
+use super::manifest::{Entry, MANIFEST, Manifest, Name};
 use crate::file;
 
 /// No component is larger (JavaScript and Python ones have some ten million bytes).
@@ -40,56 +39,73 @@ struct File {
 pub(super) struct Folder(pub(super) Option<PathBuf>);
 
 impl Folder {
-    /// Reads what there is for every slot.
-    ///
-    /// # Errors
-    /// All files that cannot be read, and all mistakes of the manifest.
-    pub(super) fn read(&self) -> Result<[Given; 4], Refusals> {
-        let mut manifest = Manifest::read(self.0.as_deref())?;
-        let mut refusals = Vec::new();
+    /// Reads what there is for every slot, as far as it can be read, and all files and lines that cannot.
+    pub(super) fn read(&self) -> ([Option<Given>; 4], Vec<Refusal>) {
+        let mut manifest = match Manifest::read(self.0.as_deref()) {
+            Ok(manifest) => manifest,
+            Err(refusal) => return (Default::default(), vec![refusal]),
+        };
+        let mut refusals = std::mem::take(&mut manifest.mistakes);
         let given = Slot::ALL.map(|slot| self.given(slot, manifest.take(slot), &mut refusals));
-        match given {
-            [Some(auth), Some(model), Some(rate_limit), Some(tool_stop)] => {
-                Ok([auth, model, rate_limit, tool_stop])
-            }
-            _ => Err(Refusals(refusals)),
-        }
+        (given, refusals)
     }
 
-    /// Whether a slot has a component here, and whether it has settings; neither if that cannot be known.
-    pub(super) fn has(&self, slot: Slot) -> (bool, bool) {
-        let mut manifest = Manifest::read(self.0.as_deref()).unwrap_or_default();
+    /// Whether a slot has a component here, and whether it has settings; nothing if that cannot be known.
+    pub(super) fn has(&self, slot: Slot) -> Option<(bool, bool)> {
+        let mut manifest = Manifest::read(self.0.as_deref()).ok()?;
         let entry = manifest.take(slot);
-        let is_there = |named: Option<String>, extension: &str| {
+        let is_there = |named: Option<Name>, extension: &str| {
             let name = name(slot, named, extension);
             let folder = self.0.as_deref();
-            folder.is_some_and(|folder| folder.join(name).exists())
+            folder.is_some_and(|folder| folder.join(name).symlink_metadata().is_ok())
         };
-        (
-            is_there(entry.component, "wasm"),
-            is_there(entry.settings, "json"),
-        )
+        manifest.mistakes.is_empty().then(|| {
+            (
+                is_there(entry.component, "wasm"),
+                is_there(entry.settings, "json"),
+            )
+        })
     }
 
-    /// The names of all files here, as far as they can be read; at most some hundreds.
+    /// All that lies here, and in the folders here, by its path from here; at most some hundreds.
     pub(super) fn names(&self) -> Vec<String> {
         const MOST: usize = 512;
-        let entries = self
-            .0
-            .as_deref()
-            .and_then(|folder| std::fs::read_dir(folder).ok());
-        let names = entries.into_iter().flatten().take(MOST).flatten();
-        let mut names: Vec<_> = names
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect();
+        let list = |folder: &Path| {
+            let entries = std::fs::read_dir(folder).into_iter().flatten();
+            let named = entries.take(MOST).flatten();
+            named.filter_map(|entry| Some((entry.path(), entry.file_name().into_string().ok()?)))
+        };
+        let mut names = Vec::new();
+        for (path, name) in self.0.iter().flat_map(|folder| list(folder)) {
+            // Hidden on purpose, as the folders of a ConfigMap's versions are.
+            if name.starts_with('.') || names.len() >= MOST {
+                continue;
+            }
+            if path.is_dir() {
+                let within = list(&path).map(|(_, within)| format!("{name}/{within}"));
+                names.extend(within);
+            } else {
+                names.push(name);
+            }
+        }
         names.sort();
         names
     }
 
+    /// Whether there is no file of any slot, and no manifest. One that cannot be read is not empty.
+    pub(super) fn is_empty(&self) -> bool {
+        let is_there = |name: &str| {
+            let folder = self.0.as_deref();
+            folder.is_some_and(|folder| folder.join(name).symlink_metadata().is_ok())
+        };
+        let has_any = |slot| self.has(slot) != Some((false, false));
+        self.0.is_some() && !is_there(MANIFEST) && !Slot::ALL.into_iter().any(has_any)
+    }
+
     /// Whether the operator said that nothing need be here for a slot.
     pub(super) fn may_lack(&self, slot: Slot) -> bool {
-        let mut manifest = Manifest::read(self.0.as_deref()).unwrap_or_default();
-        manifest.take(slot).built_in
+        let manifest = Manifest::read(self.0.as_deref());
+        manifest.is_ok_and(|mut manifest| manifest.take(slot).built_in)
     }
 
     /// Looks at the folder without reading any file but the manifest. A folder that cannot be looked at has no signature
@@ -152,32 +168,60 @@ impl Folder {
     fn file(
         &self,
         slot: Slot,
-        named: Option<String>,
+        named: Option<Name>,
         extension: &str,
     ) -> Result<Option<Named>, (String, Problem)> {
         let Some(folder) = &self.0 else {
             return Ok(None);
         };
-        let must_exist = named.is_some();
-        let name = name(slot, named, extension);
+        let (name, place) = match named {
+            Some(Name { text, place }) => (text, Some(place)),
+            None => (name(slot, None, extension), None),
+        };
         let most = match extension {
             "wasm" => MAX_COMPONENT,
             _ => MAX_SETTINGS,
         };
-        match file::read_within(folder, &name, most) {
-            Ok(bytes) => {
+        match (read_if_there(folder, &name, most), place) {
+            (Ok(Some(bytes)), _) => {
                 let bytes = Arc::from(bytes);
                 Ok(Some(Named { name, bytes }))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => Ok(None),
-            Err(error) => Err((name, Problem::Unreadable(error.to_string()))),
+            (Ok(None), None) => Ok(None),
+            (Ok(None), Some(place)) => {
+                let mistake = format!(
+                    "{place}: expected the name of a file in the same folder, found no `{name}` there"
+                );
+                Err((MANIFEST.to_owned(), Problem::Manifest(mistake)))
+            }
+            (Err(error), _) => Err((name, Problem::Unreadable(error.to_string()))),
         }
     }
 }
 
 /// A slot's file: the one that is named in the manifest, or the one with the usual name.
-fn name(slot: Slot, named: Option<String>, extension: &str) -> String {
-    named.unwrap_or_else(|| format!("{slot}.{extension}"))
+fn name(slot: Slot, named: Option<Name>, extension: &str) -> String {
+    named.map_or_else(|| format!("{slot}.{extension}"), |name| name.text)
+}
+
+/// Reads a file of the folder that need not be there. A symbolic link is there, also if what it leads to is not.
+pub(super) fn read_if_there(folder: &Path, name: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
+    match file::read_within(folder, name, most) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            match std::fs::read_link(folder.join(name)) {
+                Ok(target) => {
+                    let target = target.display();
+                    let found = format!(
+                        "it is a symbolic link to {target}, which is not there (not mounted?)"
+                    );
+                    Err(io::Error::other(found))
+                }
+                Err(_) => Ok(None),
+            }
+        }
+        Err(error) => Err(error),
+    }
 }
 
 impl File {

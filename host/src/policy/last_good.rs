@@ -5,7 +5,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -18,35 +18,51 @@ use crate::file;
 
 /// In the state folder.
 const FOLDER: &str = "policies";
-/// Names the blobs that served last; replaced by rename, so that it is never half.
-const POINTER: &str = "last-good.json";
+/// How a pointer is called, before the digest of its policy folder: it names the blobs that served last, and is replaced
+/// by rename, so that it is never half.
+const POINTER: &str = "last-good-";
 /// Files by their SHA-256.
 const BLOBS: &str = "blobs";
 /// The only layout there was.
 const VERSION: u32 = 1;
 /// No file of an operator's is larger.
 const MAX_BYTES: u64 = 64 << 20;
-/// Blobs nobody points to are removed when they are older: another gateway may have written them and be about to
-/// replace the pointer.
+/// Blobs that no pointer names are removed when they are older: another gateway may have written them and be about to
+/// replace its pointer.
 const ORPHANED: Duration = Duration::from_secs(60);
 
-/// Where the last good files are kept, for one policy folder.
+/// Symbolic links that are followed one after the other, as by Linux.
+const MOST_LINKS: u32 = 40;
+
+/// Where the last good files are kept, for one policy folder: gateways with other policy folders may share the state folder.
 #[derive(Debug, Clone)]
 pub(super) struct LastGood {
     folder: PathBuf,
-    /// `POLICY_DIR`: what was served from another one says nothing about this one.
+    pointer: PathBuf,
+    /// `POLICY_DIR`, symbolic links resolved.
     of: PathBuf,
+}
+
+/// The files that served last.
+#[derive(Debug, PartialEq)]
+pub(super) struct Past {
+    /// When they began to.
+    pub(super) since: SystemTime,
+    pub(super) given: [Given; 4],
 }
 
 #[derive(Serialize, Deserialize)]
 struct Pointer {
     version: u32,
+    /// For people.
     of: PathBuf,
+    /// Seconds since 1970.
+    since: u64,
     /// In the order of the slots.
     slots: [Kept; 4],
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(PartialEq, Serialize, Deserialize)]
 struct Kept {
     component: Option<Blob>,
     settings: Option<Blob>,
@@ -58,7 +74,7 @@ struct Kept {
     built_in: bool,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(PartialEq, Serialize, Deserialize)]
 struct Blob {
     name: String,
     sha256: String,
@@ -67,66 +83,81 @@ struct Blob {
 impl LastGood {
     /// In the gateway's state folder, for this policy folder.
     pub(super) fn new(state: &Path, of: &Path) -> Self {
+        let of = resolve(of, MOST_LINKS);
+        let digest = hex(&Sha256::digest(of.as_os_str().as_encoded_bytes()));
+        let folder = state.join(FOLDER);
         Self {
-            folder: state.join(FOLDER),
-            of: of.to_owned(),
+            pointer: folder.join(format!("{POINTER}{}.json", &digest[..16])),
+            folder,
+            of,
         }
     }
 
-    /// The names of the files that served last; none if nothing is known.
-    pub(super) fn files(&self) -> Option<[Files; 4]> {
-        let pointer = self.pointer().ok().flatten()?;
+    /// The names of the files that served last; none if nothing was kept.
+    ///
+    /// # Errors
+    /// If something was kept and cannot be read: with its path.
+    pub(super) fn files(&self) -> io::Result<Option<[Files; 4]>> {
         let name = |blob: Option<Blob>| blob.map(|blob| blob.name);
-        Some(pointer.slots.map(|kept| Files {
+        let files = |kept: Kept| Files {
             component: name(kept.component),
             settings: name(kept.settings),
-        }))
+        };
+        let pointer = self.pointer()?;
+        Ok(pointer.map(|pointer| pointer.slots.map(files)))
     }
 
     /// What served last.
     ///
     /// # Errors
     /// If something was kept and cannot be read, or is not what was kept.
-    pub(super) fn read(&self) -> io::Result<Option<[Given; 4]>> {
+    pub(super) fn read(&self) -> io::Result<Option<Past>> {
         let Some(pointer) = self.pointer()? else {
             return Ok(None);
         };
+        let since = UNIX_EPOCH + Duration::from_secs(pointer.since);
         let [auth, model, rate_limit, tool_stop] = pointer.slots.map(|kept| self.given(kept));
-        Ok(Some([auth?, model?, rate_limit?, tool_stop?]))
+        let given = [auth?, model?, rate_limit?, tool_stop?];
+        Ok(Some(Past { since, given }))
     }
 
-    /// Keeps what serves now instead of what served before, whole or not at all.
+    /// Keeps what serves now instead of what served before, whole or not at all. A pointer that is damaged is kept aside.
     ///
     /// # Errors
     /// If the folder cannot be written.
     pub(super) fn keep(&self, given: &[Given; 4]) -> io::Result<()> {
         let blobs = self.folder.join(BLOBS);
         let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(&blobs)?;
+        let made = builder.recursive(true).mode(0o700).create(&blobs);
+        made.map_err(|error| at(&blobs, error))?;
         let [auth, model, rate_limit, tool_stop] =
             given.each_ref().map(|given| kept(&blobs, given));
+        let slots = [auth?, model?, rate_limit?, tool_stop?];
+        match self.pointer() {
+            Ok(Some(before)) if before.slots == slots => return Ok(()),
+            Ok(_) => {}
+            Err(_) => {
+                let aside = self.pointer.with_extension("damaged");
+                fs::rename(&self.pointer, aside).map_err(|error| at(&self.pointer, error))?;
+            }
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let pointer = Pointer {
             version: VERSION,
             of: self.of.clone(),
-            slots: [auth?, model?, rate_limit?, tool_stop?],
+            since: now.unwrap_or_default().as_secs(),
+            slots,
         };
-        write(&self.folder, POINTER, &serde_json::to_vec(&pointer)?)?;
-        sweep(&blobs, &pointer)
+        write(&self.pointer, &serde_json::to_vec(&pointer)?)?;
+        sweep(&self.folder)
     }
 
     fn pointer(&self) -> io::Result<Option<Pointer>> {
-        let bytes = match file::read(&self.folder.join(POINTER), MAX_BYTES) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let pointer: Pointer = serde_json::from_slice(&bytes)?;
-        if pointer.version != VERSION {
-            let found = pointer.version;
-            let message = format!("{POINTER}: expected version {VERSION}, found {found}");
-            return Err(io::Error::other(message));
+        match read_pointer(&self.pointer) {
+            Ok(pointer) => Ok(Some(pointer)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
-        Ok((pointer.of == self.of).then_some(pointer))
     }
 
     fn given(&self, kept: Kept) -> io::Result<Given> {
@@ -151,17 +182,54 @@ impl LastGood {
     fn named(&self, Blob { name, sha256 }: Blob) -> io::Result<Named> {
         // The name of a blob is part of a path.
         let is_digest = sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let path = self.folder.join(BLOBS).join(&sha256);
         let bytes = match is_digest {
-            true => file::read(&self.folder.join(BLOBS).join(&sha256), MAX_BYTES)?,
+            true => file::read(&path, MAX_BYTES).map_err(|error| at(&path, error))?,
             false => Vec::new(),
         };
         if hex(&Sha256::digest(&bytes)) != sha256 {
-            let message = format!("what was kept of {name} is damaged");
+            let message = format!("{}: what was kept of {name} is damaged", path.display());
             return Err(io::Error::other(message));
         }
         let bytes = bytes.into();
         Ok(Named { name, bytes })
     }
+}
+
+/// The folder itself, also while it, or what a symbolic link leads to, is not there: not mounted, say.
+fn resolve(path: &Path, links: u32) -> PathBuf {
+    let absolute = || std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if let Ok(found) = path.canonicalize() {
+        return found;
+    }
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return absolute();
+    };
+    let parent = match parent.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => parent,
+    };
+    match fs::read_link(path) {
+        Ok(target) if links > 0 => resolve(&parent.join(target), links - 1),
+        _ => resolve(parent, links).join(name),
+    }
+}
+
+/// The system's words do not name the file.
+fn at(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+fn read_pointer(path: &Path) -> io::Result<Pointer> {
+    let bytes = file::read(path, MAX_BYTES).map_err(|error| at(path, error))?;
+    let pointer: Pointer = serde_json::from_slice(&bytes)
+        .map_err(|error| at(path, io::Error::new(io::ErrorKind::InvalidData, error)))?;
+    if pointer.version != VERSION {
+        let found = pointer.version;
+        let message = format!("expected version {VERSION}, found {found}");
+        return Err(at(path, io::Error::other(message)));
+    }
+    Ok(pointer)
 }
 
 fn kept(blobs: &Path, given: &Given) -> io::Result<Kept> {
@@ -170,8 +238,9 @@ fn kept(blobs: &Path, given: &Given) -> io::Result<Kept> {
             return Ok(None);
         };
         let sha256 = hex(&Sha256::digest(bytes));
-        if !blobs.join(&sha256).exists() {
-            write(blobs, &sha256, bytes)?;
+        let path = blobs.join(&sha256);
+        if !path.exists() {
+            write(&path, bytes)?;
         }
         let name = name.clone();
         Ok(Some(Blob { name, sha256 }))
@@ -194,28 +263,38 @@ fn kept(blobs: &Path, given: &Given) -> io::Result<Kept> {
 }
 
 /// Under its name at once, and readable by us alone: settings may hold secrets.
-fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(folder.join(name))?;
-    File::open(folder)?.sync_all()
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    let written = || -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        File::open(folder)?.sync_all()
+    };
+    written().map_err(|error| at(path, error))
 }
 
-/// Removes what nobody points to any more, so that the folder does not grow.
-fn sweep(blobs: &Path, pointer: &Pointer) -> io::Result<()> {
-    let slots = pointer.slots.iter();
-    let used: HashSet<&str> = slots
-        .flat_map(|kept| [&kept.component, &kept.settings])
-        .flatten()
-        .map(|blob| blob.sha256.as_str())
-        .collect();
-    for entry in fs::read_dir(blobs)? {
+/// Removes the blobs that no pointer names any more, so that the folder does not grow; none while a pointer cannot be read.
+fn sweep(folder: &Path) -> io::Result<()> {
+    let mut used = HashSet::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !name.starts_with(POINTER) || !name.ends_with(".json") {
+            continue;
+        }
+        let Ok(pointer) = read_pointer(&path) else {
+            return Ok(());
+        };
+        let slots = pointer.slots.into_iter();
+        let blobs = slots.flat_map(|kept| [kept.component, kept.settings]);
+        used.extend(blobs.flatten().map(|blob| blob.sha256));
+    }
+    for entry in fs::read_dir(folder.join(BLOBS))? {
         let entry = entry?;
-        let is_used = entry
-            .file_name()
-            .to_str()
-            .is_some_and(|name| used.contains(name));
+        let name = entry.file_name();
+        let is_used = name.to_str().is_some_and(|name| used.contains(name));
         let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
         if !is_used && age > ORPHANED {
             fs::remove_file(entry.path())?;
@@ -225,61 +304,4 @@ fn sweep(blobs: &Path, pointer: &Pointer) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::MetadataExt;
-
-    use super::super::Slot;
-    use super::*;
-
-    fn given(settings: &str) -> [Given; 4] {
-        Slot::ALL.map(|slot| Given {
-            component: None,
-            settings: (slot == Slot::Auth).then(|| Named {
-                name: "auth.json".to_owned(),
-                bytes: settings.as_bytes().into(),
-            }),
-            options: Options::default(),
-            built_in: false,
-        })
-    }
-
-    #[test]
-    fn the_last_good_files_come_back_as_they_were() {
-        let state = tempfile::tempdir().unwrap();
-        let last = LastGood::new(state.path(), Path::new("/policies"));
-        assert_eq!(last.read().unwrap(), None);
-        last.keep(&given("{}")).unwrap();
-        last.keep(&given(r#"{"realm":"x"}"#)).unwrap();
-        assert_eq!(last.read().unwrap(), Some(given(r#"{"realm":"x"}"#)));
-        let files = last.files().unwrap();
-        assert_eq!(files[0].settings.as_deref(), Some("auth.json"));
-    }
-
-    #[test]
-    fn another_policy_folder_has_another_past() {
-        let state = tempfile::tempdir().unwrap();
-        let last = LastGood::new(state.path(), Path::new("/policies"));
-        last.keep(&given("{}")).unwrap();
-        let other = LastGood::new(state.path(), Path::new("/others"));
-        assert_eq!(other.read().unwrap(), None);
-    }
-
-    #[test]
-    fn nobody_else_can_read_what_is_kept_and_damage_is_noticed() {
-        let state = tempfile::tempdir().unwrap();
-        let last = LastGood::new(state.path(), Path::new("/policies"));
-        last.keep(&given("{}")).unwrap();
-        let blobs = state.path().join(FOLDER).join(BLOBS);
-        let blob = fs::read_dir(&blobs)
-            .unwrap()
-            .next()
-            .unwrap()
-            .unwrap()
-            .path();
-        assert_eq!(fs::metadata(&blobs).unwrap().mode() & 0o777, 0o700);
-        assert_eq!(fs::metadata(&blob).unwrap().mode() & 0o777, 0o600);
-        fs::write(&blob, "[]").unwrap();
-        let error = last.read().unwrap_err().to_string();
-        assert!(error.contains("auth.json is damaged"), "{error}");
-    }
-}
+mod tests;

@@ -1,18 +1,25 @@
 //! The generation that serves, and how the next one replaces it.
 
+use std::iter;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use tokio::task::JoinError;
+use tokio::time::timeout;
 
 use super::component::{Candidate, Policy};
 use super::engine::Engine;
-use super::fault::{Problem, Refusal};
+use super::fault::Refusal;
 use super::generation::Generation;
 use super::given::Given;
+use super::keeper::Keeper;
 use super::notice::Notice;
-use super::source::{Facts, Offer, Source};
+use super::source::{Facts, Look, Offer, Source};
 use super::trial::World;
+
+/// Preparing a policy that takes longer is logged: it is compiled, and not found in the cache.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// All that is wrong with a set of candidates.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +34,7 @@ pub struct Live {
     replacing: tokio::sync::Mutex<()>,
     refusals: Mutex<Vec<Refusal>>,
     notices: Mutex<Vec<Notice>>,
+    keeper: Keeper,
 }
 
 impl Live {
@@ -36,28 +44,48 @@ impl Live {
     /// Everything that is wrong with the candidates: without a first generation nothing can serve.
     pub async fn start(engine: Engine, candidates: &[Candidate; 4]) -> Result<Self, Refusals> {
         let generation = prepare(&engine, candidates, None).await?;
+        Ok(Self::of(engine, generation))
+    }
+
+    fn of(engine: Engine, generation: Generation) -> Self {
         generation.announce(None);
-        Ok(Self {
+        Self {
             engine,
             current: ArcSwap::from_pointee(generation),
             replacing: tokio::sync::Mutex::default(),
             refusals: Mutex::default(),
             notices: Mutex::default(),
-        })
+            keeper: Keeper::default(),
+        }
     }
 
-    /// Prepares what lies in the folder, and throws it away.
-    ///
-    /// # Errors
-    /// Everything that is wrong with it.
+    /// Prepares what lies in the folder, and throws it away: all that is hardly meant, and all that is wrong.
     pub async fn check(
         engine: Engine,
         source: &Source,
         facts: &Facts,
-    ) -> Result<Vec<Notice>, Refusals> {
-        let offer = offer(source, facts).await?;
-        prepare(&engine, &offer.candidates, None).await?;
-        Ok(offer.notices)
+    ) -> (Vec<Notice>, Vec<Refusal>) {
+        let (look, unknown) = first_look(source, facts).await;
+        let (_, refusals) = try_all(&engine, &look).await;
+        let mut notices: Vec<_> = unknown.into_iter().chain(look.notices).collect();
+        if !refusals.is_empty() {
+            let found = last_good(source, facts).await;
+            let last_good = match &found {
+                Ok(Some((since, offer))) => {
+                    let prepared = prepare(&engine, &offer.candidates, None).await;
+                    prepared
+                        .map(|_| Some(*since))
+                        .map_err(|refusals| refusals.to_string())
+                }
+                Ok(None) => Ok(None),
+                Err(problem) => Err(problem.clone()),
+            };
+            match last_good {
+                Ok(since) => notices.extend(since.map(going_on)),
+                Err(problem) => notices.push(useless(&problem)),
+            }
+        }
+        (notices, refusals)
     }
 
     /// Prepares the first generation: of what lies in the folder or, where that is refused, of what served last. A
@@ -66,36 +94,41 @@ impl Live {
     /// # Errors
     /// Everything that is wrong with the folder, if nothing served before.
     pub async fn resume(engine: Engine, source: &Source, facts: &Facts) -> Result<Self, Refusals> {
-        let refusals = match offer(source, facts).await {
-            Ok(offer) => match Self::start(engine.clone(), &offer.candidates).await {
-                Ok(live) => {
-                    live.notice(offer.notices);
-                    keep(source, offer.given).await;
-                    return Ok(live);
-                }
-                Err(refusals) => refusals,
-            },
-            Err(refusals) => refusals,
-        };
-        let last_good = read_off(source, facts, Source::last_good).await;
-        let last_good = match last_good.unwrap_or_else(|error| Some(Err(error.to_string()))) {
-            Some(Ok(offer)) => Self::start(engine, &offer.candidates)
-                .await
-                .map_err(|refusals| refusals.to_string()),
-            Some(Err(problem)) => Err(problem),
-            None => return Err(refusals),
+        let (look, unknown) = first_look(source, facts).await;
+        let (prepared, refusals) = try_all(&engine, &look).await;
+        if let (Some(generation), Ok(offer)) = (prepared, look.complete()) {
+            let live = Self::of(engine, generation);
+            if let Some(notice) = unknown {
+                live.keeper.tell_of_past(notice);
+            }
+            live.notice(offer.notices);
+            live.keep(source, offer.given).await;
+            return Ok(live);
+        }
+        let last_good = match last_good(source, facts).await {
+            Ok(Some((since, offer))) => {
+                let prepared = prepare(&engine, &offer.candidates, None).await;
+                prepared
+                    .map(|generation| (since, generation, offer.notices))
+                    .map_err(|refusals| refusals.to_string())
+            }
+            Ok(None) => return Err(Refusals(refusals)),
+            Err(problem) => Err(problem),
         };
         match last_good {
-            Ok(live) => {
-                for refusal in &refusals.0 {
-                    tracing::error!("policy refused, the last good ones serve: {refusal}");
+            Ok((since, generation, notices)) => {
+                let live = Self::of(engine, generation);
+                let told = humantime::format_rfc3339_seconds(since);
+                for refusal in &refusals {
+                    tracing::error!(since = %told, "policy refused, the last good ones serve: {refusal}");
                 }
-                live.note(refusals.0);
+                live.note(refusals);
+                live.notice(iter::once(going_on(since)).chain(notices).collect());
                 Ok(live)
             }
             Err(problem) => {
-                tracing::error!(%problem, "the last good policies cannot serve either");
-                Err(refusals)
+                tracing::error!("{}", useless(&problem));
+                Err(Refusals(refusals))
             }
         }
     }
@@ -133,13 +166,23 @@ impl Live {
             .clone()
     }
 
-    /// What is not wrong with the files that serve, but hardly meant.
+    /// What is not wrong with the files that serve, but hardly meant; and what cannot be remembered of them.
     #[must_use]
     pub fn notices(&self) -> Vec<Notice> {
-        self.notices
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let noted = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notices = self.keeper.notices();
+        notices.extend_from_slice(&noted);
+        notices
+    }
+
+    /// Remembers what serves now, so that the next start has something to fall back on.
+    pub(super) async fn keep(&self, source: &Source, given: [Given; 4]) {
+        self.keeper.keep(source, given).await;
+    }
+
+    /// Tries that again, if it failed.
+    pub(super) async fn keep_again(&self, source: &Source) {
+        self.keeper.keep_again(source).await;
     }
 
     /// Logs notices that are news, and keeps them for health.
@@ -160,37 +203,49 @@ impl Live {
     }
 }
 
-/// Reads what lies in the folder.
-async fn offer(source: &Source, facts: &Facts) -> Result<Offer, Refusals> {
-    let read =
-        |source: &Source, facts: &Facts| source.offer(facts, &source.before().unwrap_or_default());
-    let read = read_off(source, facts, read).await;
-    read.unwrap_or_else(|error| {
-        Err(Refusals(vec![Refusal {
-            file: "POLICY_DIR".to_owned(),
-            slot: None,
-            problem: Problem::Internal(error.to_string()),
-        }]))
-    })
+/// The files that served before this start and were refused since, or are still to be replaced.
+fn going_on(since: SystemTime) -> Notice {
+    let since = humantime::format_rfc3339_seconds(since);
+    Notice {
+        file: "POLICY_DIR".to_owned(),
+        what: format!(
+            "it is refused, and the last good policies serve instead: those that served since {since}"
+        ),
+    }
 }
 
-/// Reads on a thread that may wait for a disk.
-async fn read_off<T: Send + 'static>(
-    source: &Source,
-    facts: &Facts,
-    read: impl FnOnce(&Source, &Facts) -> T + Send + 'static,
-) -> Result<T, JoinError> {
+fn useless(problem: &str) -> Notice {
+    Notice {
+        file: "PROXY_STATE_DIR".to_owned(),
+        what: format!("the last good policies cannot serve either: {problem}"),
+    }
+}
+
+async fn first_look(source: &Source, facts: &Facts) -> (Look, Option<Notice>) {
+    let looked = {
+        let (source, facts) = (source.clone(), facts.clone());
+        tokio::task::spawn_blocking(move || source.first_look(&facts)).await
+    };
+    // Only a defect of ours, or the end of the runtime, keeps it from ending.
+    looked.unwrap_or_else(|_| source.first_look(facts))
+}
+
+async fn last_good(source: &Source, facts: &Facts) -> Result<Option<(SystemTime, Offer)>, String> {
     let (source, facts) = (source.clone(), facts.clone());
-    tokio::task::spawn_blocking(move || read(&source, &facts)).await
+    let read = tokio::task::spawn_blocking(move || source.last_good(&facts)).await;
+    read.map_err(|error| error.to_string())?
 }
 
-/// Remembers what serves, so that the next start has something to fall back on. A state folder that cannot be written
-/// is no reason not to serve.
-pub(super) async fn keep(source: &Source, given: [Given; 4]) {
-    let source = source.clone();
-    let kept = tokio::task::spawn_blocking(move || source.keep(&given)).await;
-    if let Err(error) = kept.map_err(std::io::Error::other).flatten() {
-        tracing::warn!(%error, "what serves cannot be remembered: a start whose policy folder is refused would fail");
+/// Prepares what a look found, to the last mistake: one slot's does not hide another's.
+async fn try_all(engine: &Engine, look: &Look) -> (Option<Generation>, Vec<Refusal>) {
+    let candidates = look.candidates.each_ref().map(Option::as_ref);
+    let mut refusals = look.refusals.clone();
+    match prepare_each(engine, candidates, None).await {
+        Ok(generation) => (generation.filter(|_| refusals.is_empty()), refusals),
+        Err(Refusals(further)) => {
+            refusals.extend(further);
+            (None, refusals)
+        }
     }
 }
 
@@ -199,6 +254,16 @@ async fn prepare(
     candidates: &[Candidate; 4],
     old: Option<&Generation>,
 ) -> Result<Generation, Refusals> {
+    let prepared = prepare_each(engine, candidates.each_ref().map(Some), old).await?;
+    prepared.ok_or_else(|| Refusals(Vec::new()))
+}
+
+/// Prepares what there is; a generation, if there is all of it.
+async fn prepare_each(
+    engine: &Engine,
+    candidates: [Option<&Candidate>; 4],
+    old: Option<&Generation>,
+) -> Result<Option<Generation>, Refusals> {
     let [auth, model, rate_limit, tool_stop] = candidates;
     let (auth, model, rate_limit, tool_stop) = tokio::join!(
         one(engine, auth, old.map(|old| &old.auth)),
@@ -208,31 +273,49 @@ async fn prepare(
     );
     let number = old.map_or(1, |old| old.number + 1);
     match (auth, model, rate_limit, tool_stop) {
-        (Ok(auth), Ok(model), Ok(rate_limit), Ok(tool_stop)) => Ok(Generation {
-            number,
-            auth,
-            model,
-            rate_limit,
-            tool_stop,
-            observer: None,
-        }),
-        (auth, model, rate_limit, tool_stop) => Err(Refusals(
-            [auth.err(), model.err(), rate_limit.err(), tool_stop.err()]
-                .into_iter()
-                .flatten()
-                .collect(),
-        )),
+        (Ok(Some(auth)), Ok(Some(model)), Ok(Some(rate_limit)), Ok(Some(tool_stop))) => {
+            Ok(Some(Generation {
+                number,
+                auth,
+                model,
+                rate_limit,
+                tool_stop,
+                observer: None,
+            }))
+        }
+        (auth, model, rate_limit, tool_stop) => {
+            let refusals = [auth.err(), model.err(), rate_limit.err(), tool_stop.err()];
+            let refusals: Vec<_> = refusals.into_iter().flatten().collect();
+            match refusals.is_empty() {
+                true => Ok(None),
+                false => Err(Refusals(refusals)),
+            }
+        }
     }
 }
 
 /// Keeps the old policy where nothing about it changed.
 async fn one<W: World>(
     engine: &Engine,
-    candidate: &Candidate,
+    candidate: Option<&Candidate>,
     old: Option<&Arc<Policy<W>>>,
-) -> Result<Arc<Policy<W>>, Refusal> {
+) -> Result<Option<Arc<Policy<W>>>, Refusal> {
+    let Some(candidate) = candidate else {
+        return Ok(None);
+    };
     match old {
-        Some(old) if old.digest() == candidate.digest() => Ok(Arc::clone(old)),
-        _ => Policy::prepare(engine, candidate).await,
+        Some(old) if old.digest() == candidate.digest() => Ok(Some(Arc::clone(old))),
+        _ => {
+            let mut prepared = pin!(Policy::prepare(engine, candidate));
+            let prepared = match timeout(SLOW, &mut prepared).await {
+                Ok(prepared) => prepared,
+                Err(_) => {
+                    let Candidate { slot, file, .. } = candidate;
+                    tracing::info!(%slot, %file, "preparing policies: this one takes a while");
+                    prepared.await
+                }
+            };
+            prepared.map(Some)
+        }
     }
 }

@@ -1,4 +1,8 @@
-//! What is not wrong with the operator's files, but hardly meant: files that no slot reads, names that nobody has.
+//! What is not wrong with the operator's files, but hardly meant: files that no slot reads, rules that never hold.
+
+mod unread;
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use codex_policy_settings::models::{FAMILIES, MEMBERS};
 use codex_policy_settings::who::Pattern;
@@ -7,7 +11,6 @@ use serde_json::Value;
 use super::Slot;
 use super::component::Candidate;
 use super::given::{BUILT_IN, ENVIRONMENT, Files};
-use super::manifest::MANIFEST;
 use super::source::Facts;
 
 /// Notices of one look at the files; further ones are counted.
@@ -27,38 +30,39 @@ pub struct Notice {
 pub(super) fn find(
     names: &[String],
     files: &[Files; 4],
-    candidates: &[Candidate; 4],
+    candidates: &[Option<Candidate>; 4],
     facts: &Facts,
 ) -> Vec<Notice> {
-    let mut notices: Vec<_> = names
-        .iter()
-        .filter_map(|name| unread(name, files))
-        .collect();
+    let mut notices = unread::find(names, files);
     let settings = candidates.each_ref().map(|candidate| {
+        let candidate = candidate.as_ref()?;
         let settings: Value = serde_json::from_str(&candidate.settings).unwrap_or_default();
-        (candidate.file == BUILT_IN).then_some(settings)
+        (candidate.file == BUILT_IN).then_some((candidate, settings))
     });
-    let [auth, model, ..] = settings.each_ref().map(Option::as_ref);
-    let known = Known::of(auth, model, facts);
-    for (slot, settings) in Slot::ALL.into_iter().zip(&settings) {
-        let file = &candidates[slot as usize].settings_file;
-        let Some(settings) = settings.as_ref().filter(|_| file != ENVIRONMENT) else {
+    let of = |slot: Slot| Some(&settings[slot as usize].as_ref()?.1);
+    let known = Known::of(of(Slot::Auth), of(Slot::Model), facts);
+    for (candidate, settings) in settings.iter().flatten() {
+        let file = &candidate.settings_file;
+        if file == ENVIRONMENT {
             continue;
-        };
-        if slot == Slot::Auth && settings["keys"].as_array().is_none_or(Vec::is_empty) {
+        }
+        let mut note = |what| {
             notices.push(Notice {
                 file: file.clone(),
-                what: "it has no `keys`: nobody can call but where `anonymous` lets them; \
-                       `codex-gateway key new` makes one"
-                    .to_owned(),
-            });
-        }
-        for (place, entry) in entries(slot, settings) {
-            let unknown = known.unknown(&place, entry);
-            notices.extend(unknown.into_iter().map(|what| Notice {
-                file: file.clone(),
                 what,
-            }));
+            });
+        };
+        let effect = match candidate.slot {
+            Slot::Auth => locks_out(settings, SystemTime::now()),
+            Slot::Model => hides_all(settings),
+            Slot::RateLimit | Slot::ToolStop => None,
+        };
+        effect.into_iter().map(str::to_owned).for_each(&mut note);
+        if candidate.slot == Slot::RateLimit {
+            uncounted(settings, facts).into_iter().for_each(&mut note);
+        }
+        for (place, entry) in entries(candidate.slot, settings) {
+            known.unknown(&place, entry).into_iter().for_each(&mut note);
         }
     }
     if notices.len() > MOST {
@@ -72,37 +76,60 @@ pub(super) fn find(
     notices
 }
 
-/// A file that looks like one of ours and that no slot reads.
-fn unread(name: &str, files: &[Files; 4]) -> Option<Notice> {
-    let stem = name
-        .strip_suffix(".wasm")
-        .or_else(|| name.strip_suffix(".json"))?;
-    let is_read = |file: &Option<String>| file.as_deref() == Some(name);
-    let is_used = |files: &Files| is_read(&files.component) || is_read(&files.settings);
-    // Schemas may lie beside the settings; a name that begins with a dot is hidden on purpose.
-    if name.starts_with('.') || stem.ends_with(".schema") || files.iter().any(is_used) {
-        return None;
-    }
-    let extension = &name[stem.len()..];
-    let plain = stem.to_ascii_lowercase().replace(['_', ' ', '.'], "-");
-    let meant = Slot::ALL
-        .into_iter()
-        .find(|slot| plain.contains(slot.name()));
-    let what = match meant {
-        Some(slot) => format!(
-            "no slot reads it; rename it to {slot}{extension}, or name it under [{slot}] in {MANIFEST}"
-        ),
-        None => {
-            let names = Slot::ALL
-                .map(|slot| format!("{slot}{extension}"))
-                .join(", ");
-            format!("no slot reads it; name it in {MANIFEST}, or call it one of {names}")
-        }
+/// Whether these settings of the auth policy let nobody in who has a key.
+fn locks_out(settings: &Value, now: SystemTime) -> Option<&'static str> {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let keys = settings["keys"].as_array().map_or(&[][..], Vec::as_slice);
+    let counts = |key: &&Value| {
+        let is_disabled = key["disabled"].as_bool() == Some(true);
+        let is_over = key["expires_at"].as_u64().is_some_and(|at| at <= now);
+        !is_disabled && !is_over
     };
-    Some(Notice {
-        file: name.to_owned(),
-        what,
-    })
+    if keys.is_empty() {
+        return Some(
+            "it has no `keys`: nobody can call but where `anonymous` lets them; `codex-gateway key new` makes one",
+        );
+    }
+    keys.iter().find(counts).is_none().then_some(
+        "all its `keys` are disabled or have expired: nobody can call but where `anonymous` lets them",
+    )
+}
+
+/// Whether these settings of the model policy let nobody use any model.
+fn hides_all(settings: &Value) -> Option<&'static str> {
+    let access = settings["access"].as_array()?;
+    let hides = |entry: &Value| entry["models"].as_array().is_some_and(Vec::is_empty);
+    access
+        .iter()
+        .all(hides)
+        .then_some("`access` names no model: nobody can use any; without it everybody can use all")
+}
+
+/// Endpoints that rules name, and that there are not.
+fn uncounted(settings: &Value, facts: &Facts) -> Vec<String> {
+    let is_there = |named: &str| {
+        let counts = |endpoint: &&str| match (named.strip_suffix("/*"), endpoint.strip_suffix('*'))
+        {
+            (Some(folder), _) => endpoint
+                .strip_prefix(folder)
+                .is_some_and(|below| below.starts_with('/')),
+            (None, Some(folder)) => named.starts_with(folder),
+            (None, None) => named.trim_end_matches('/') == *endpoint,
+        };
+        facts.endpoints.iter().any(counts)
+    };
+    let rules = settings["rules"].as_array().into_iter().flatten();
+    let named = rules.enumerate().flat_map(|(index, rule)| {
+        let endpoints = rule["endpoints"].as_array().into_iter().flatten();
+        endpoints.filter_map(move |endpoint| Some((index, endpoint.as_str()?)))
+    });
+    let missing = named.filter(|(_, endpoint)| !facts.endpoints.is_empty() && !is_there(endpoint));
+    missing
+        .map(|(index, endpoint)| {
+            let there = facts.endpoints.join(", ");
+            format!("rules[{index}].endpoints `{endpoint}`: requests to it are not counted; there are {there}")
+        })
+        .collect()
 }
 
 /// The entries of a slot's settings that say whom or what they are about, each with where it is.
@@ -199,3 +226,6 @@ impl Known {
         self.0.iter().flat_map(unknown).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,16 @@ use super::fault::Problem;
 /// Editors of some systems put it before a text in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// Whether a text is in UTF-16, as some editors save it: by its byte-order mark, or since each of its first characters has a
+/// zero beside it.
+pub(super) fn is_utf16(bytes: &[u8]) -> bool {
+    match bytes {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
+        [0, first, 0, second, ..] | [first, 0, second, 0, ..] => *first != 0 && *second != 0,
+        _ => false,
+    }
+}
+
 /// Reads the text of a settings file.
 ///
 /// # Errors
@@ -23,6 +33,8 @@ pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
         Ok(Unambiguous(Value::String(_))) => "a string".to_owned(),
         Ok(Unambiguous(Value::Null)) => "null".to_owned(),
         Ok(Unambiguous(_)) => "a single value".to_owned(),
+        Err(_) if is_utf16(bytes) => "text in UTF-16: save it as UTF-8".to_owned(),
+        Err(_) if text.trim_ascii().is_empty() => "an empty file: write {}".to_owned(),
         Err(error) if error.is_data() => error.to_string(),
         Err(error) => format!("text that is not JSON: {error}"),
     };
@@ -126,8 +138,16 @@ mod tests {
 
     #[test]
     fn text_that_is_no_object_is_named() {
-        for (text, found) in [("[]", "a list"), ("3", "a single value"), ("{", "not JSON")] {
-            let refused = object(text.as_bytes()).unwrap_err().to_string();
+        for (text, found) in [
+            (&b"[]"[..], "a list"),
+            (b"3", "a single value"),
+            (b"{", "not JSON"),
+            (b" \n", "an empty file"),
+            (b"\xff\xfe{\0}\0", "UTF-16"),
+            (b"{\0}\0", "UTF-16"),
+            (b"\0{\0}", "UTF-16"),
+        ] {
+            let refused = object(text).unwrap_err().to_string();
             assert!(refused.contains(found), "{refused}");
         }
     }

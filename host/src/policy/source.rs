@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -12,7 +13,7 @@ use super::component::Candidate;
 use super::fault::{Problem, Refusal};
 use super::folder::{Folder, Signature};
 use super::given::{BUILT_IN, ENVIRONMENT, Files, Given, Named};
-use super::last_good::LastGood;
+use super::last_good::{LastGood, Past};
 use super::live::Refusals;
 use super::notice::{self, Notice};
 use super::settings::object;
@@ -28,6 +29,9 @@ pub struct Facts {
     pub codex_model: Option<String>,
     /// The models the Codex child lists: objects with `id` and `efforts`.
     pub models: Vec<Value>,
+    /// The paths that limits can be about, for warnings; `/*` at the end is all below. Not for policies.
+    #[serde(skip)]
+    pub endpoints: Vec<&'static str>,
 }
 
 /// Settings of the slots that have no settings file; each a JSON object, from the environment.
@@ -59,6 +63,49 @@ pub(super) struct Offer {
     pub(super) notices: Vec<Notice>,
 }
 
+/// A look at the folder, with all that is wrong there.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) given: [Option<Given>; 4],
+    pub(super) candidates: [Option<Candidate>; 4],
+    pub(super) notices: Vec<Notice>,
+    pub(super) refusals: Vec<Refusal>,
+}
+
+impl Look {
+    /// What was offered, if nothing was wrong.
+    ///
+    /// # Errors
+    /// All that was wrong.
+    pub(super) fn complete(self) -> Result<Offer, Refusals> {
+        let Self {
+            given,
+            candidates,
+            notices,
+            refusals,
+        } = self;
+        match (given, candidates) {
+            (
+                [Some(auth), Some(model), Some(rate_limit), Some(tool_stop)],
+                [Some(a), Some(m), Some(r), Some(t)],
+            ) if refusals.is_empty() => Ok(Offer {
+                given: [auth, model, rate_limit, tool_stop],
+                candidates: [a, m, r, t],
+                notices,
+            }),
+            _ => Err(Refusals(refusals)),
+        }
+    }
+}
+
+/// What served last, as far as is known.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    pub(super) files: [Files; 4],
+    /// Why it is not known: the file, and what is wrong with it.
+    pub(super) unknown: Option<String>,
+}
+
 impl Source {
     /// `folder` is the operator's, if any.
     #[must_use]
@@ -86,19 +133,34 @@ impl Source {
         self.folder.0.as_deref()
     }
 
-    /// Whether a slot has a component in the folder, and whether it has settings there; neither if that cannot be
-    /// known. What served last counts, too: if it vanished, it goes on.
+    /// Whether a slot has a component in the folder, and whether it has settings there; nothing if that cannot be known.
+    /// What served last counts, too: if it vanished, it goes on.
     #[must_use]
-    pub fn overridden(&self, slot: Slot) -> (bool, bool) {
-        let (component, settings) = self.folder.has(slot);
-        let before = self.before().map(|files| files[slot as usize].clone());
-        let before = before
-            .filter(|_| !self.folder.may_lack(slot))
-            .unwrap_or_default();
-        (
+    pub fn overridden(&self, slot: Slot) -> Option<(bool, bool)> {
+        let (component, settings) = self.folder.has(slot)?;
+        let Before { files, unknown } = self.before();
+        let before = match (unknown, self.folder.may_lack(slot)) {
+            (None, false) => files[slot as usize].clone(),
+            _ => Files::default(),
+        };
+        Some((
             component || before.component.is_some(),
             settings || before.settings.is_some(),
-        )
+        ))
+    }
+
+    /// Whether there is no file of any slot in the folder, and none that served last.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Before { files, unknown } = self.before();
+        unknown.is_none() && files == <[Files; 4]>::default() && self.folder.is_empty()
+    }
+
+    /// Whether something served last: it goes on, also where there is no folder any more.
+    #[must_use]
+    pub fn has_last_good(&self) -> bool {
+        let past = self.last_good.as_ref().map(LastGood::files);
+        matches!(past, Some(Ok(Some(_))))
     }
 
     /// Reads everything there is to prepare.
@@ -114,31 +176,80 @@ impl Source {
     /// # Errors
     /// As [`Source::read`], and the files that vanished.
     pub(super) fn offer(&self, facts: &Facts, before: &[Files; 4]) -> Result<Offer, Refusals> {
-        let given = self.folder.read()?;
-        let vanished: Vec<Refusal> = Slot::ALL
-            .into_iter()
-            .zip(before)
-            .zip(&given)
-            .flat_map(|((slot, before), given)| before.vanished(slot, given))
-            .collect();
-        match vanished.is_empty() {
-            true => self.candidates(given, facts),
-            false => Err(Refusals(vanished)),
+        self.look(facts, before).complete()
+    }
+
+    /// Reads as much as can be read, after these files served.
+    pub(super) fn look(&self, facts: &Facts, before: &[Files; 4]) -> Look {
+        let (mut given, mut refusals) = self.folder.read();
+        for slot in Slot::ALL {
+            let given = &mut given[slot as usize];
+            let vanished = given
+                .as_ref()
+                .map(|now| before[slot as usize].vanished(slot, now));
+            if let Some(vanished) = vanished.filter(|vanished| !vanished.is_empty()) {
+                refusals.extend(vanished);
+                *given = None;
+            }
+        }
+        self.judge(given, refusals, facts)
+    }
+
+    /// Makes candidates of files, as far as it can.
+    fn judge(&self, given: [Option<Given>; 4], mut refusals: Vec<Refusal>, facts: &Facts) -> Look {
+        let candidates = Slot::ALL.map(|slot| {
+            let candidate = self.candidate(slot, given[slot as usize].as_ref()?, facts);
+            candidate.map_err(|refusal| refusals.push(refusal)).ok()
+        });
+        let files = given.each_ref().map(Option::as_ref);
+        let files = files.map(|given| given.map(Given::files).unwrap_or_default());
+        let notices = notice::find(&self.folder.names(), &files, &candidates, facts);
+        Look {
+            given,
+            candidates,
+            notices,
+            refusals,
         }
     }
 
-    /// The files that served last, as far as is known.
-    pub(super) fn before(&self) -> Option<[Files; 4]> {
-        self.last_good.as_ref()?.files()
+    /// The look of a start: after what served last, as far as is known.
+    pub(super) fn first_look(&self, facts: &Facts) -> (Look, Option<Notice>) {
+        let Before { files, unknown } = self.before();
+        let mut look = self.look(facts, &files);
+        let Some(why) = unknown else {
+            return (look, None);
+        };
+        if self.folder.is_empty() {
+            look.refusals.push(Refusal {
+                file: "PROXY_STATE_DIR".to_owned(),
+                slot: None,
+                problem: Problem::Forgotten(why.clone()),
+            });
+        }
+        let notice = Notice {
+            file: "PROXY_STATE_DIR".to_owned(),
+            what: format!(
+                "{why}: whether a file that served is gone from POLICY_DIR is not known; it is kept aside, as .damaged"
+            ),
+        };
+        (look, Some(notice))
     }
 
-    /// What served last.
-    pub(super) fn last_good(&self, facts: &Facts) -> Option<Result<Offer, String>> {
-        let given = self.last_good.as_ref()?.read();
-        let offer = |given| self.candidates(given, facts);
-        match given {
-            Ok(given) => given.map(|given| offer(given).map_err(|refusals| refusals.to_string())),
-            Err(error) => Some(Err(error.to_string())),
+    /// The files that served last, as far as is known.
+    pub(super) fn before(&self) -> Before {
+        let files = match &self.last_good {
+            Some(last_good) => last_good.files(),
+            None => Ok(None),
+        };
+        match files {
+            Ok(files) => Before {
+                files: files.unwrap_or_default(),
+                unknown: None,
+            },
+            Err(error) => Before {
+                unknown: Some(error.to_string()),
+                ..Before::default()
+            },
         }
     }
 
@@ -153,31 +264,29 @@ impl Source {
         }
     }
 
+    /// Since when what was kept last serves, for people.
+    pub(super) fn last_since(&self) -> Option<String> {
+        let past = self.last_good.as_ref()?.read().ok().flatten()?;
+        Some(humantime::format_rfc3339_seconds(past.since).to_string())
+    }
+
+    /// What served last, and since when; nothing if nothing was kept.
+    ///
+    /// # Errors
+    /// If it cannot serve: why.
+    pub(super) fn last_good(&self, facts: &Facts) -> Result<Option<(SystemTime, Offer)>, String> {
+        let past = self.last_good.as_ref().map_or(Ok(None), LastGood::read);
+        let Some(Past { since, given }) = past.map_err(|error| error.to_string())? else {
+            return Ok(None);
+        };
+        let offer = self.judge(given.map(Some), Vec::new(), facts).complete();
+        let offer = offer.map_err(|refusals| refusals.to_string())?;
+        Ok(Some((since, offer)))
+    }
+
     /// Looks at the folder without reading its files.
     pub(super) fn signature(&self) -> Signature {
         self.folder.signature()
-    }
-
-    fn candidates(&self, given: [Given; 4], facts: &Facts) -> Result<Offer, Refusals> {
-        let mut refusals = Vec::new();
-        let candidates = Slot::ALL.map(|slot| {
-            let candidate = self.candidate(slot, &given[slot as usize], facts);
-            candidate.map_err(|refusal| refusals.push(refusal)).ok()
-        });
-        match candidates {
-            [Some(auth), Some(model), Some(rate_limit), Some(tool_stop)] => {
-                let candidates = [auth, model, rate_limit, tool_stop];
-                let files = given.each_ref().map(Given::files);
-                let names = self.folder.names();
-                let notices = notice::find(&names, &files, &candidates, facts);
-                Ok(Offer {
-                    given,
-                    candidates,
-                    notices,
-                })
-            }
-            _ => Err(Refusals(refusals)),
-        }
     }
 
     fn candidate(&self, slot: Slot, given: &Given, facts: &Facts) -> Result<Candidate, Refusal> {
@@ -234,98 +343,4 @@ fn builtin(slot: Slot) -> &'static [u8] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::component::Instances;
-    use super::*;
-
-    fn read(files: &[(&str, &str)]) -> Result<[Candidate; 4], Refusals> {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            std::fs::write(folder.path().join(name), text).unwrap();
-        }
-        Source::new(Some(folder.path().to_owned()), Defaults::default()).read(&Facts::default())
-    }
-
-    #[test]
-    fn without_files_everything_is_built_in() {
-        let candidates = read(&[]).unwrap();
-        assert!(
-            candidates
-                .iter()
-                .all(|c| c.file == "built-in" && c.settings_file == "environment")
-        );
-    }
-
-    #[test]
-    fn a_settings_file_replaces_the_environment_whole() {
-        let defaults = Defaults {
-            auth: object(br#"{"keys":[]}"#).unwrap(),
-            ..Defaults::default()
-        };
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(
-            folder.path().join("auth.json"),
-            r#"{"anonymous":["/v1/models"]}"#,
-        )
-        .unwrap();
-        let source = Source::new(Some(folder.path().to_owned()), defaults);
-        let [auth, ..] = source.read(&Facts::default()).unwrap();
-        let settings: Value = serde_json::from_str(&auth.settings).unwrap();
-        assert_eq!(settings.get("keys"), None);
-        assert_eq!(settings["anonymous"][0], "/v1/models");
-        assert!(settings["host"].is_object());
-    }
-
-    #[test]
-    fn every_mistake_is_reported_at_once() {
-        let refusals = read(&[
-            ("auth.json", "[]"),
-            ("model.json", "{"),
-            ("tool-stop.json", r#"{"host":{}}"#),
-        ])
-        .unwrap_err();
-        let slots: Vec<_> = refusals
-            .0
-            .iter()
-            .filter_map(|refusal| refusal.slot)
-            .collect();
-        assert_eq!(slots, [Slot::Auth, Slot::Model, Slot::ToolStop]);
-    }
-
-    #[test]
-    fn the_manifest_names_files_and_limits() {
-        let manifest = "[auth]\nsettings = \"callers.json\"\ninstances = \"warm\"\ngrants = [\"credential\"]\nmemory_mib = 64\n";
-        let [auth, ..] = read(&[("policies.toml", manifest), ("callers.json", "{}")]).unwrap();
-        assert_eq!(auth.settings_file, "callers.json");
-        assert_eq!(auth.options.instances, Instances::Warm);
-        assert!(auth.options.credential);
-        assert_eq!(auth.options.limits.memory, 64 << 20);
-    }
-
-    #[test]
-    fn what_overrides_a_slot_is_found_under_its_own_name_or_the_one_it_was_given() {
-        let folder = tempfile::tempdir().unwrap();
-        let write =
-            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-        let source = Source::new(Some(folder.path().to_owned()), Defaults::default());
-        assert_eq!(source.overridden(Slot::Auth), (false, false));
-        write("auth.wasm", "");
-        write("callers.json", "");
-        assert_eq!(source.overridden(Slot::Auth), (true, false));
-        write("policies.toml", "[auth]\nsettings = \"callers.json\"");
-        assert_eq!(source.overridden(Slot::Auth), (true, true));
-        assert_eq!(source.overridden(Slot::Model), (false, false));
-    }
-
-    #[test]
-    fn a_manifest_with_an_unknown_word_a_path_or_a_missing_file_is_refused() {
-        for manifest in [
-            "[auth]\nfrozen = true",
-            "[auth]\nsettings = \"../x.json\"",
-            "[auth]\ncomponent = \"gone.wasm\"",
-            "[auth]\nmemory_mib = 4096",
-        ] {
-            assert!(read(&[("policies.toml", manifest)]).is_err(), "{manifest}");
-        }
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::folder::Signature;
 use super::generation::Generation;
-use super::live::{self, Live, Refusals};
+use super::live::{Live, Refusals};
 use super::source::{Facts, Offer, Source};
 
 /// How often the folder is looked at. It is looked at rather than watched by the kernel: a symbolic link that is
@@ -62,6 +62,7 @@ impl Watch {
                 LOOK
             };
             tokio::time::sleep(pause).await;
+            self.live.keep_again(&self.source).await;
             let Some(now) = look_at(&self.source).await else {
                 continue;
             };
@@ -90,9 +91,14 @@ impl Watch {
         if !restless && look_at(&self.source).await.as_ref() != Some(seen) {
             return false;
         }
+        let refused = self.live.refusals();
         match read {
             Ok(offer) => self.serve(&before, offer).await,
             Err(error) => tracing::error!(%error, "reading the policy folder failed"),
+        }
+        let is_change = self.loaded.as_ref().is_some_and(|loaded| loaded != seen);
+        if is_change && !refused.is_empty() && self.live.refusals() == refused {
+            tracing::warn!("a change of the policy folder waits until no file there is refused");
         }
         self.pause = match self.loaded.as_ref() == Some(seen) {
             true => (2 * self.pause).min(AGAIN_AT_MOST),
@@ -116,7 +122,7 @@ impl Watch {
                     .as_ref()
                     .is_ok_and(|number| *number != before.number())
                 {
-                    live::keep(&self.source, offer.given).await;
+                    self.live.keep(&self.source, offer.given).await;
                 }
                 replaced
             }

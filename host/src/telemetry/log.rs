@@ -46,6 +46,14 @@ pub enum FilterError {
     /// A word on its own would be taken for a target, and with it all other lines would be off.
     #[error("`{0}` is no level")]
     NoLevel(String),
+    /// Nothing can be logged as that.
+    #[error("`{0}` is no target; directives are separated by commas")]
+    NoTarget(String),
+    /// Everything would be off, unsaid.
+    #[error(
+        "nothing would be logged: it has no level for all, and names none of {}", TARGETS.join(", ")
+    )]
+    Silent,
     /// It is none of tracing's directives.
     #[error(transparent)]
     Directive(#[from] ParseError),
@@ -59,31 +67,78 @@ impl Filter {
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         EnvFilter::builder().parse(text)?;
         let filter = Self(text.to_owned());
-        let stray = filter.directives().find(|(word, level)| {
-            level.is_none() && word.parse::<LevelFilter>().is_err() && !is_ours(word)
-        });
-        match stray {
-            Some((word, _)) => Err(FilterError::NoLevel(word.to_owned())),
-            None => Ok(filter),
+        let mut is_silent = true;
+        for Directive {
+            target,
+            is_of_span,
+            level,
+        } in filter.directives()
+        {
+            let is_for_all = level.is_none() && target.parse::<LevelFilter>().is_ok();
+            if level.is_none() && !is_for_all && !is_of_span && !is_ours(target) {
+                return Err(FilterError::NoLevel(target.to_owned()));
+            }
+            let is_plain = |letter: char| letter.is_alphanumeric() || "_:.-".contains(letter);
+            if !target.chars().all(is_plain) {
+                return Err(FilterError::NoTarget(target.to_owned()));
+            }
+            is_silent &= is_of_span || !(is_for_all || is_ours(target));
+        }
+        match is_silent {
+            true => Err(FilterError::Silent),
+            false => Ok(filter),
         }
     }
 
     /// The targets it gives a level to.
     pub fn targets(&self) -> impl Iterator<Item = &str> {
-        let levelled = self.directives().filter(|(_, level)| level.is_some());
-        levelled.map(|(target, _)| target)
+        let levelled = self
+            .directives()
+            .filter(|directive| directive.level.is_some());
+        levelled.map(|directive| directive.target)
     }
 
-    /// Each word with the level it is given. Not of spans, which have commas of their own.
-    fn directives(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        let text = if self.0.contains('[') { "" } else { &self.0 };
-        let directives = text.split(',').map(str::trim);
-        let written = directives.filter(|directive| !directive.is_empty());
-        written.map(|directive| match directive.split_once('=') {
-            Some((target, level)) => (target, Some(level)),
-            None => (directive, None),
+    fn directives(&self) -> impl Iterator<Item = Directive<'_>> {
+        // Spans have commas of their own.
+        let mut depth = 0_usize;
+        let parts = self.0.split(move |letter| {
+            match letter {
+                '[' | '{' => depth += 1,
+                ']' | '}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            letter == ',' && depth == 0
+        });
+        let written = parts.map(str::trim).filter(|part| !part.is_empty());
+        written.map(|part| {
+            let (target, span) = match part.split_once('[') {
+                Some((target, span)) => (
+                    target,
+                    Some(span.rsplit_once(']').map_or("", |(_, after)| after)),
+                ),
+                None => (part, None),
+            };
+            let (target, level) = match (span, target.split_once('=')) {
+                (Some(after), _) => (target, after.strip_prefix('=')),
+                (None, Some((target, level))) => (target, Some(level)),
+                (None, None) => (target, None),
+            };
+            Directive {
+                target: target.trim(),
+                is_of_span: span.is_some(),
+                level,
+            }
         })
     }
+}
+
+/// One directive of a filter.
+struct Directive<'a> {
+    /// The target, or a level for all.
+    target: &'a str,
+    /// It is about a span only.
+    is_of_span: bool,
+    level: Option<&'a str>,
 }
 
 /// Whether a word is one of our targets, or a module's below one.

@@ -6,10 +6,10 @@ use std::path::Path;
 use super::*;
 
 /// A key that `auth.json` of these tests knows.
-const KEY: &str = "sk-of-alice";
+pub(super) const KEY: &str = "sk-of-alice";
 
 /// An `auth.json` that knows [`KEY`].
-fn auth() -> String {
+pub(super) fn auth() -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_codex-gateway"))
         .args(["key", "hash"])
         .stdin(Stdio::piped())
@@ -25,19 +25,19 @@ fn auth() -> String {
 }
 
 /// The status of a request with a key.
-fn status(running: &Running, key: &str) -> u16 {
+pub(super) fn status(running: &Running, key: &str) -> u16 {
     let answer = running.get("/v1/models/demo", Some(key));
     answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
 /// A state folder and a policy folder with an `auth.json`.
-struct Site {
-    state: tempfile::TempDir,
-    policies: tempfile::TempDir,
+pub(super) struct Site {
+    pub(super) state: tempfile::TempDir,
+    pub(super) policies: tempfile::TempDir,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let site = Self {
             state: tempfile::tempdir().unwrap(),
             policies: tempfile::tempdir().unwrap(),
@@ -46,11 +46,11 @@ impl Site {
         site
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(super) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.policies.path().join(name), text).unwrap();
     }
 
-    fn vars(&self) -> [(&'static str, String); 2] {
+    pub(super) fn vars(&self) -> [(&'static str, String); 2] {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         [
             ("POLICY_DIR", text(self.policies.path())),
@@ -58,7 +58,7 @@ impl Site {
         ]
     }
 
-    fn start(&self) -> Running {
+    pub(super) fn start(&self) -> Running {
         let vars = self.vars();
         Running::start(&vars.each_ref().map(|(name, value)| (*name, value.as_str())))
     }
@@ -126,8 +126,12 @@ fn without_a_last_good_generation_broken_policies_are_a_mistake_that_config_find
     site.write("policies.toml", "[tool-stop]\nmemory_mib = 0\n");
     for arguments in [&["config"][..], &[]] {
         let said = site.refused(arguments);
-        let wanted = "codex-gateway: policies.toml: line 2, [tool-stop] memory_mib: expected 1 to 128, found 0\n";
-        assert!(said.ends_with(wanted), "{said}");
+        for words in [
+            "codex-gateway: policies.toml: line 2, [tool-stop] memory_mib: expected a whole number from 1 to 128, found 0\n",
+            "codex-gateway: auth.json (auth policy): ",
+        ] {
+            assert!(said.contains(words), "`{words}` is missing in:\n{said}");
+        }
     }
     site.write("policies.toml", "");
     for arguments in [&["config"][..], &[]] {
@@ -154,8 +158,8 @@ fn files_that_nobody_reads_and_names_that_nobody_has_are_warned_of() {
         "rate_limit.json: no slot reads it; rename it to rate-limit.json, or name it under [rate-limit] in policies.toml",
         "tool-stop.json: rules[0].callers `alcie`: no key has this `id` in the auth settings",
     ];
-    let [(name, value), _] = site.vars();
-    let output = gateway(&[(name, value.as_str())])
+    let vars = site.vars();
+    let output = gateway(&vars.each_ref().map(|(name, value)| (*name, value.as_str())))
         .arg("config")
         .output()
         .unwrap();

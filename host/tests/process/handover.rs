@@ -116,7 +116,7 @@ fn sockets_of_another_kind_or_for_another_process_are_not_taken() {
     let folder = tempfile::tempdir().unwrap();
     let unix = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
     let output = handed(unix, &[]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(78));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
         said.contains("found descriptor 3 (``) to be a unix-domain socket: write ListenStream="),
@@ -156,4 +156,21 @@ fn a_gateway_that_shares_its_port_leaves_without_refusing_or_cutting_anybody() {
         }
         more(30);
     });
+}
+
+#[test]
+fn a_number_of_sockets_that_were_not_handed_over_ends_the_start() {
+    for (number, words) in [
+        ("5", "found 4 closed"),
+        (
+            "1000000",
+            "expected two sockets at most, found LISTEN_FDS=1000000",
+        ),
+    ] {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let output = handed(socket, &[("LISTEN_FDS", number)]).output().unwrap();
+        assert_eq!(output.status.code(), Some(78));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(words) && said.lines().count() == 1, "{said}");
+    }
 }

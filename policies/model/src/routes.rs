@@ -42,10 +42,8 @@ pub fn build(
     let key = default.to_ascii_lowercase();
     if !routes.contains_key(&key) {
         if !host.models.is_empty() || default.is_empty() {
-            let known = [home]
-                .into_iter()
-                .chain(aliases.keys().chain(&models).map(String::as_str));
-            let known = known.collect::<Vec<_>>().join(", ");
+            let known = [home.to_owned()].into_iter();
+            let known = distinct(known.chain(aliases.keys().cloned()).chain(models)).join(", ");
             return Err(format!(
                 "default: there is no {default:?}, choose one of {known}"
             ));

@@ -134,12 +134,21 @@ fn a_log_filter_that_would_switch_the_log_off_is_a_mistake() {
         "verbose",
         "info,acess",
         "codex_gateway=debug,warning",
+        "gateway=debug",
+        "codex-gateway=debug",
+        "polcy=info",
+        "foo=info",
+        "[x]",
+        "[span{a=1,b=2}]=debug",
+        "info access=off",
+        "info;access=off",
+        "h2=off",
     ] {
         let problems = read(&[("PROXY_LOG", wrong)]).unwrap_err();
         let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert!(
-            told.len() == 1 && told[0].contains("is no level") && told[0].contains("warn,"),
-            "{told:?}"
+            told.len() == 1 && told[0].contains("warn,"),
+            "{wrong}: {told:?}"
         );
     }
     for right in [
@@ -207,6 +216,7 @@ fn what_a_settings_file_replaces_is_told() {
     std::fs::write(folder.path().join("callers.json"), "{}").unwrap();
     let config = read(&[
         ("POLICY_DIR", &folder.path().to_string_lossy()),
+        ("PROXY_STATE_DIR", &std::env::temp_dir().to_string_lossy()),
         ("PROXY_API_KEY", "short"),
         ("PROXY_STOP_AFTER_TOOLS", "true"),
     ])
@@ -290,4 +300,55 @@ fn settings_are_shown_with_their_origin_and_without_secrets() {
             .iter()
             .all(|setting| column(setting) == column(&settings[0]))
     );
+}
+
+#[test]
+fn names_in_our_own_file_that_mean_ours_are_told() {
+    struct File(std::collections::HashMap<String, String>);
+    impl env::Vars for File {
+        fn get(&self, name: &str) -> Option<String> {
+            self.0.get(name).cloned()
+        }
+        fn all(&self) -> Vec<(String, String)> {
+            env::Vars::all(&self.0)
+        }
+        fn origin(&self, _: &str) -> env::Origin {
+            env::Origin::File
+        }
+    }
+    let told = |name: &str, codex: &str| {
+        let vars = [(name, "x"), OWN_KEY, ("PROXY_CODEX_ENV", codex)];
+        let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = Config::read(&File(vars.into_iter().collect())).unwrap();
+        config
+            .warnings
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    for (name, meant) in [
+        ("RATE_LIMIT_MAX", "PROXY_RATE_LIMIT_MAX"),
+        ("TRUST_PROXY", "PROXY_TRUST_PROXY"),
+        ("API_KEY", "PROXY_API_KEY"),
+        ("HOST", "PROXY_HOST"),
+        ("LOG_LEVEL", "PROXY_LOG"),
+        ("LOG_FORMAT", "PROXY_LOG_FORMAT"),
+        ("POLICY_FOLDER", "POLICY_DIR"),
+        ("PORTT", "PORT"),
+    ] {
+        let expected = format!("{name}: there is no such variable; did you mean {meant}?");
+        assert_eq!(told(name, "TZ"), [expected]);
+        assert!(told(name, name).is_empty(), "it is for Codex");
+    }
+    for other in [
+        "GATEWAY_CPUS",
+        "COMPOSE_PROJECT_NAME",
+        "OPENAI_API_KEY",
+        "HTTPS_PROXY",
+        "TZ",
+        "PATH",
+        "HOME",
+    ] {
+        assert!(told(other, "LANG").is_empty(), "{other}");
+    }
 }

@@ -106,6 +106,12 @@ fn a_default_must_be_a_name_if_codex_told_its_models() {
         error,
         "default: there is no \"fats\", choose one of codex-5, fast, m, n"
     );
+
+    // What Codex runs by default is among its models.
+    let error = mistake(&json!({
+        "default": "fats", "host": {"codex_model": "m", "models": [{"id": "m"}]},
+    }));
+    assert!(error.ends_with("choose one of codex-5, m"), "{error}");
 }
 
 #[test]

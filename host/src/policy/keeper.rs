@@ -1,0 +1,97 @@
+//! Remembers what serves, for the next start, and tells as long as it cannot.
+
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::given::Given;
+use super::notice::Notice;
+use super::source::Source;
+
+/// How long until what could not be kept is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// What is to be kept, and what is to be said of it.
+#[derive(Debug, Default)]
+pub(super) struct Keeper(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Option<Waiting>,
+    /// Of what was kept before this process began.
+    past: Option<Notice>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    given: [Given; 4],
+    since: Instant,
+    notice: Notice,
+}
+
+impl Keeper {
+    /// Keeps what serves now. A state folder that cannot be written is no reason not to serve.
+    pub(super) async fn keep(&self, source: &Source, given: [Given; 4]) {
+        let (keeping, files) = (source.clone(), given.clone());
+        let kept = tokio::task::spawn_blocking(move || {
+            keeping
+                .keep(&files)
+                .map_err(|error| (error, keeping.last_since()))
+        });
+        let kept = kept.await;
+        let kept = kept.unwrap_or_else(|error| Err((io::Error::other(error), None)));
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = state.waiting.take().map(|waiting| waiting.notice);
+        match kept {
+            Ok(()) if before.is_some() => tracing::info!("what serves is remembered again"),
+            Ok(()) => {}
+            Err((error, last)) => {
+                let next = match last {
+                    Some(since) => format!("would serve older ones, those of {since}"),
+                    None => "would end with exit code 78".to_owned(),
+                };
+                let notice = Notice {
+                    file: "PROXY_STATE_DIR".to_owned(),
+                    what: format!(
+                        "the policies that serve cannot be remembered ({error}): a start whose POLICY_DIR is refused {next}"
+                    ),
+                };
+                if before.as_ref() != Some(&notice) {
+                    tracing::warn!("{notice}");
+                }
+                state.waiting = Some(Waiting {
+                    given,
+                    since: Instant::now(),
+                    notice,
+                });
+            }
+        }
+    }
+
+    /// Tries again, if something waits to be kept.
+    pub(super) async fn keep_again(&self, source: &Source) {
+        let due = {
+            let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let waiting = state.waiting.as_ref();
+            let due = waiting.filter(|waiting| waiting.since.elapsed() >= AGAIN);
+            due.map(|waiting| waiting.given.clone())
+        };
+        if let Some(given) = due {
+            self.keep(source, given).await;
+        }
+    }
+
+    /// Tells of what was kept before this process began.
+    pub(super) fn tell_of_past(&self, notice: Notice) {
+        tracing::error!("{notice}");
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.past = Some(notice);
+    }
+
+    /// What is to be said of it now.
+    pub(super) fn notices(&self) -> Vec<Notice> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = state.waiting.as_ref().map(|waiting| &waiting.notice);
+        waiting.into_iter().chain(&state.past).cloned().collect()
+    }
+}

@@ -1,0 +1,99 @@
+//! What served last comes back as it was, of the right folder, and nobody else can read it.
+
+use std::os::unix::fs::MetadataExt;
+
+use super::super::Slot;
+use super::*;
+
+fn given(settings: &str) -> [Given; 4] {
+    Slot::ALL.map(|slot| Given {
+        component: None,
+        settings: (slot == Slot::Auth).then(|| Named {
+            name: "auth.json".to_owned(),
+            bytes: settings.as_bytes().into(),
+        }),
+        options: Options::default(),
+        built_in: false,
+    })
+}
+
+#[test]
+fn the_last_good_files_come_back_as_they_were() {
+    let state = tempfile::tempdir().unwrap();
+    let last = LastGood::new(state.path(), Path::new("/policies"));
+    assert_eq!(last.read().unwrap(), None);
+    last.keep(&given("{}")).unwrap();
+    last.keep(&given(r#"{"realm":"x"}"#)).unwrap();
+    let past = last.read().unwrap().unwrap();
+    assert_eq!(past.given, given(r#"{"realm":"x"}"#));
+    assert!(past.since.elapsed().unwrap() < Duration::from_secs(3_600));
+    let files = last.files().unwrap().unwrap();
+    assert_eq!(files[0].settings.as_deref(), Some("auth.json"));
+}
+
+#[test]
+fn each_policy_folder_has_its_own_past() {
+    let state = tempfile::tempdir().unwrap();
+    let [one, other] = ["/policies", "/others"].map(Path::new);
+    let [one, other] = [one, other].map(|folder| LastGood::new(state.path(), folder));
+    one.keep(&given("{}")).unwrap();
+    assert_eq!(other.read().unwrap(), None);
+    other.keep(&given(r#"{"realm":"x"}"#)).unwrap();
+    assert_eq!(one.read().unwrap().unwrap().given, given("{}"));
+}
+
+#[test]
+fn a_policy_folder_is_the_same_by_a_link_and_while_it_is_away() {
+    let state = tempfile::tempdir().unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let (folder, link) = (place.path().join("policies"), place.path().join("link"));
+    fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink("policies", &link).unwrap();
+    let of = |path| LastGood::new(state.path(), path);
+    of(&folder).keep(&given("{}")).unwrap();
+    assert!(of(&link).read().unwrap().is_some());
+    fs::remove_dir(&folder).unwrap();
+    assert!(of(&folder).read().unwrap().is_some());
+    assert!(of(&link).read().unwrap().is_some());
+}
+
+#[test]
+fn the_same_files_keep_their_date_and_a_damaged_pointer_is_kept_aside() {
+    let state = tempfile::tempdir().unwrap();
+    let last = LastGood::new(state.path(), Path::new("/policies"));
+    last.keep(&given("{}")).unwrap();
+    let text = fs::read_to_string(&last.pointer).unwrap();
+    let long_ago = text.replace("\"since\":", "\"since\":1,\"x\":");
+    fs::write(&last.pointer, &long_ago).unwrap();
+    last.keep(&given("{}")).unwrap();
+    assert_eq!(fs::read_to_string(&last.pointer).unwrap(), long_ago);
+    fs::write(&last.pointer, "garbage").unwrap();
+    let error = last.files().unwrap_err().to_string();
+    assert!(error.starts_with(last.pointer.to_str().unwrap()), "{error}");
+    last.keep(&given("{}")).unwrap();
+    assert!(last.files().unwrap().is_some());
+    let aside = fs::read(last.pointer.with_extension("damaged")).unwrap();
+    assert_eq!(aside, b"garbage");
+}
+
+#[test]
+fn nobody_else_can_read_what_is_kept_and_damage_is_noticed() {
+    let state = tempfile::tempdir().unwrap();
+    let last = LastGood::new(state.path(), Path::new("/policies"));
+    last.keep(&given("{}")).unwrap();
+    let blobs = state.path().join(FOLDER).join(BLOBS);
+    let blob = fs::read_dir(&blobs)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    assert_eq!(fs::metadata(&blobs).unwrap().mode() & 0o777, 0o700);
+    assert_eq!(fs::metadata(&blob).unwrap().mode() & 0o777, 0o600);
+    fs::write(&blob, "[]").unwrap();
+    let error = last.read().unwrap_err().to_string();
+    assert!(error.contains("auth.json is damaged"), "{error}");
+    fs::remove_file(&blob).unwrap();
+    let error = last.read().unwrap_err().to_string();
+    assert!(error.starts_with(blob.to_str().unwrap()), "{error}");
+}

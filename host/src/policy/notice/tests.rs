@@ -1,0 +1,74 @@
+//! Settings that lock everybody out, and limits that never hold.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+
+#[test]
+fn keys_that_can_never_match_any_more_lock_everybody_out() {
+    let now = UNIX_EPOCH + Duration::from_secs(1_000);
+    for (settings, words) in [
+        (json!({}), Some("has no `keys`")),
+        (json!({"keys": []}), Some("has no `keys`")),
+        (
+            json!({"keys": [{"disabled": true}, {"expires_at": 1_000}]}),
+            Some("disabled or have expired"),
+        ),
+        (
+            json!({"keys": [{"disabled": true}, {"expires_at": 1_001}]}),
+            None,
+        ),
+        (json!({"keys": [{"id": "a"}]}), None),
+    ] {
+        let said = locks_out(&settings, now);
+        assert_eq!(said.is_some(), words.is_some(), "{settings}");
+        assert!(
+            said.unwrap_or_default().contains(words.unwrap_or_default()),
+            "{settings}"
+        );
+    }
+}
+
+#[test]
+fn access_without_a_model_hides_them_all() {
+    for (settings, hides) in [
+        (json!({"access": []}), true),
+        (json!({"access": [{"models": []}]}), true),
+        (
+            json!({"access": [{"models": []}, {"models": ["x"]}]}),
+            false,
+        ),
+        (json!({"access": null}), false),
+        (json!({}), false),
+    ] {
+        assert_eq!(hides_all(&settings).is_some(), hides, "{settings}");
+    }
+}
+
+#[test]
+fn a_limit_of_an_endpoint_that_there_is_not_is_told() {
+    let facts = Facts {
+        endpoints: vec!["/v1/chat/completions", "/v1/models", "/v1/models/*"],
+        ..Facts::default()
+    };
+    for (endpoint, told) in [
+        ("/v1/chat/completions", false),
+        ("/v1/models/", false),
+        ("/v1/models/*", false),
+        ("/v1/models/codex-5", false),
+        ("/v1/*", false),
+        ("/*", false),
+        ("/v1/chat/completion", true),
+        ("/v2/*", true),
+    ] {
+        let settings = json!({"rules": [{"endpoints": [endpoint]}]});
+        assert_eq!(
+            uncounted(&settings, &facts).len(),
+            usize::from(told),
+            "{endpoint}"
+        );
+        assert!(uncounted(&settings, &Facts::default()).is_empty());
+    }
+}

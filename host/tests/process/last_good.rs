@@ -1,0 +1,280 @@
+//! The last good policies: of the right folder, never silently other ones, and told as long as they are not what is there.
+
+use std::path::PathBuf;
+
+use super::folders::{KEY, Site, auth, status};
+use super::*;
+
+/// The file that names what served last.
+fn pointer(site: &Site) -> PathBuf {
+    let entries = std::fs::read_dir(site.state.path().join("policies")).unwrap();
+    let mut paths = entries.map(|entry| entry.unwrap().path());
+    let named = |path: &PathBuf| path.to_string_lossy().ends_with(".json");
+    paths.find(named).unwrap()
+}
+
+/// What it says when it ends by itself, or what `config` says.
+fn said(site: &Site, arguments: &[&str]) -> (Option<i32>, String) {
+    let vars = site.vars();
+    let mut vars = vars
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()))
+        .to_vec();
+    vars.extend([("PORT", "0"), ("PROXY_API_KEY", "sk-0123456789abcdef")]);
+    let output = gateway(&vars).args(arguments).output().unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+#[test]
+fn two_policy_folders_share_a_state_folder() {
+    let one = Site::new();
+    let other = Site {
+        state: one.state,
+        policies: tempfile::tempdir().unwrap(),
+    };
+    let one = Site {
+        state: tempfile::tempdir().unwrap(),
+        policies: one.policies,
+    };
+    // The same state folder for both.
+    let vars = |site: &Site| {
+        let [policies, _] = site.vars();
+        [policies, other.vars()[1].clone()]
+    };
+    let start = |site: &Site| {
+        let vars = vars(site);
+        Running::start(&vars.each_ref().map(|(name, value)| (*name, value.as_str())))
+    };
+    assert_eq!(status(&start(&one), KEY), 200);
+    drop(start(&other));
+    std::fs::remove_file(one.policies.path().join("auth.json")).unwrap();
+    let running = start(&one);
+    assert_eq!(
+        (status(&running, KEY), status(&running, "sk-test")),
+        (200, 401)
+    );
+}
+
+#[test]
+fn a_link_to_the_policy_folder_is_the_same_folder() {
+    let site = Site::new();
+    drop(site.start());
+    std::fs::remove_file(site.policies.path().join("auth.json")).unwrap();
+    let links = tempfile::tempdir().unwrap();
+    let link = links.path().join("policies");
+    std::os::unix::fs::symlink(site.policies.path(), &link).unwrap();
+    let [_, (state, folder)] = site.vars();
+    let running = Running::start(&[
+        ("POLICY_DIR", &link.to_string_lossy()),
+        (state, folder.as_str()),
+    ]);
+    assert_eq!(
+        (status(&running, KEY), status(&running, "sk-test")),
+        (200, 401)
+    );
+}
+
+#[test]
+fn with_an_empty_folder_a_damaged_memory_ends_the_start() {
+    let site = Site::new();
+    drop(site.start());
+    std::fs::remove_file(site.policies.path().join("auth.json")).unwrap();
+    let pointer = pointer(&site);
+    std::fs::write(&pointer, "garbage").unwrap();
+    for arguments in [&["config"][..], &[]] {
+        let (code, said) = said(&site, arguments);
+        assert_eq!(code, Some(78), "{said}");
+        let words = format!(
+            "codex-gateway: PROXY_STATE_DIR: {}: expected value",
+            pointer.display()
+        );
+        assert!(
+            said.contains(&words) && said.contains("remove this file"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn with_policies_there_a_damaged_memory_is_told_and_kept_aside() {
+    let site = Site::new();
+    drop(site.start());
+    let pointer = pointer(&site);
+    std::fs::write(&pointer, "garbage").unwrap();
+    let (code, warned) = said(&site, &["config"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        warned.contains("kept aside") && warned.contains(pointer.to_str().unwrap()),
+        "{warned}"
+    );
+    let mut running = site.start();
+    running.log_until("is not known; it is kept aside");
+    assert_eq!(status(&running, KEY), 200);
+    assert!(running.get("/healthz", None).contains("kept aside"));
+    assert_eq!(
+        std::fs::read(pointer.with_extension("damaged")).unwrap(),
+        b"garbage"
+    );
+    assert_ne!(std::fs::read(&pointer).unwrap(), b"garbage");
+}
+
+#[test]
+fn a_lost_blob_is_named() {
+    let site = Site::new();
+    drop(site.start());
+    let blobs = site.state.path().join("policies/blobs");
+    let blob = std::fs::read_dir(&blobs)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    std::fs::remove_file(&blob).unwrap();
+    site.write("auth.json", "{");
+    let blob = blob.canonicalize().unwrap_or(blob);
+    let name = blob.file_name().unwrap().to_string_lossy().into_owned();
+    for arguments in [&["config"][..], &[]] {
+        let (code, said) = said(&site, arguments);
+        assert_eq!(code, Some(78), "{said}");
+        let told = said
+            .lines()
+            .find(|line| line.contains("the last good policies cannot serve either"));
+        assert!(told.is_some_and(|line| line.contains(&name)), "{said}");
+    }
+}
+
+#[test]
+fn a_policy_folder_that_is_away_is_no_mistake_while_the_last_good_policies_are_there() {
+    let site = Site::new();
+    drop(site.start());
+    let away = site.policies.path().with_extension("away");
+    std::fs::rename(site.policies.path(), &away).unwrap();
+    let mut running = site.start();
+    running.log_until("the last good policies serve");
+    assert_eq!(
+        (status(&running, KEY), status(&running, "sk-test")),
+        (200, 401)
+    );
+    std::fs::rename(&away, site.policies.path()).unwrap();
+    running.log_until("in order again");
+    drop(running);
+
+    let nowhere = site.policies.path().join("nowhere");
+    let [_, (state, folder)] = site.vars();
+    let vars = [
+        ("POLICY_DIR", nowhere.to_str().unwrap()),
+        (state, folder.as_str()),
+    ];
+    let output = gateway(&vars).output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+}
+
+#[test]
+fn what_cannot_be_remembered_is_told_as_long_as_that_holds() {
+    let site = Site::new();
+    let place = site.state.path().join("policies");
+    std::fs::write(&place, "in the way").unwrap();
+    let mut running = site.start();
+    running.log_until("a start whose POLICY_DIR is refused would end with exit code 78");
+    assert!(
+        running
+            .get("/healthz", None)
+            .contains("cannot be remembered")
+    );
+    std::fs::remove_file(&place).unwrap();
+    running.log_until("what serves is remembered again");
+    assert!(
+        !running
+            .get("/healthz", None)
+            .contains("cannot be remembered")
+    );
+    drop(running);
+
+    // Of what was remembered before, it is said that it would serve.
+    let aside = site.state.path().join("aside");
+    let mut running = site.start();
+    std::fs::rename(place.join("blobs"), &aside).unwrap();
+    std::fs::write(place.join("blobs"), "in the way").unwrap();
+    site.write("auth.json", &auth().replace("alice", "bob"));
+    running.log_until("cannot be remembered");
+    drop(running);
+    std::fs::remove_file(place.join("blobs")).unwrap();
+    std::fs::rename(&aside, place.join("blobs")).unwrap();
+    site.write("auth.json", "{");
+    let mut running = site.start();
+    running.log_until("policy refused, the last good ones serve: auth.json");
+    assert!(
+        running
+            .get("/healthz", None)
+            .contains("those that served since 20")
+    );
+}
+
+#[test]
+fn warnings_outlive_a_refusal() {
+    let site = Site::new();
+    site.write(
+        "tool-stop.json",
+        r#"{"rules": [{"callers": ["alcie"], "mode": "first"}]}"#,
+    );
+    drop(site.start());
+    site.write("auth.json", "{");
+    site.write("rate_limit.json", "{}");
+    let words = ["rules[0].callers `alcie`", "rename it to rate-limit.json"];
+    let running = site.start();
+    let health = running.get("/healthz", None);
+    let (code, said) = said(&site, &["config"]);
+    assert_eq!(code, Some(78));
+    assert!(
+        health.contains(words[0]) && health.contains(words[1]),
+        "{health}"
+    );
+    assert!(said.contains(words[1]), "{said}");
+    assert!(
+        said.contains("the last good policies serve instead"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_folder_without_policies_or_without_a_memory_is_worth_a_word() {
+    let site = Site::new();
+    let [(name, folder), (state, memory)] = site.vars();
+    let said = |vars: &[(&str, &str)]| {
+        let output = gateway(vars).arg("config").output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let key = ("PROXY_API_KEY", "sk-0123456789abcdef");
+    let told = said(&[(name, folder.as_str())]);
+    assert!(
+        told.starts_with("codex-gateway: PROXY_STATE_DIR: not set: "),
+        "{told}"
+    );
+    assert_eq!(
+        said(&[(name, folder.as_str()), (state, memory.as_str())]),
+        ""
+    );
+    std::fs::remove_file(site.policies.path().join("auth.json")).unwrap();
+    let told = said(&[(name, folder.as_str()), key]);
+    assert!(
+        told.starts_with("codex-gateway: POLICY_DIR: there is no policy in it yet: "),
+        "{told}"
+    );
+    // As README begins: worth a word, no warning.
+    let mut command = gateway(&[(name, folder.as_str()), key, ("PORT", "0")]);
+    let mut child = command.spawn().unwrap();
+    let mut log = String::new();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    while !log.contains("listening address=") {
+        assert!(lines.read_line(&mut log).unwrap() > 0, "{log}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let line = log
+        .lines()
+        .find(|line| line.contains("no policy in it yet"));
+    assert!(line.is_some_and(|line| line.contains(" INFO ")), "{log}");
+}

@@ -1,0 +1,184 @@
+//! `config` finds all that is wrong or hardly meant in one go, and a start ends with 78 for what trying again cannot mend.
+
+use std::os::unix::process::CommandExt;
+
+use super::folders::Site;
+use super::*;
+
+fn output(mut command: Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+fn config(vars: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut command = gateway(vars);
+    command.env_remove("PROXY_CACHE_DIR").arg("config");
+    output(command)
+}
+
+#[test]
+fn config_finds_all_mistakes_in_one_go() {
+    let site = Site::new();
+    site.write("auth.json", r#"{"keys":["#);
+    site.write("model.json", r#"{"acess": []}"#);
+    site.write(
+        "rate-limit.json",
+        r#"{"rules": [{"name": "x", "unit": "requests", "limit": 0}]}"#,
+    );
+    site.write(
+        "policies.toml",
+        "[tool-stop]\nsettings = \"gone.json\"\nmemory_mib = 0\n[tool_stop]\n",
+    );
+    let [(name, folder), (state, memory)] = site.vars();
+    let (code, said) = config(&[
+        (name, &folder),
+        (state, &memory),
+        ("PORT", "abc"),
+        ("PROXY_ENV", "prod"),
+        ("CODEX_BIN", "/bin/echo"),
+        ("TOKEN_LOG_PATH", "/nowhere/usage.jsonl"),
+    ]);
+    assert_eq!(code, Some(78));
+    for words in [
+        "PORT: expected ",
+        "TOKEN_LOG_PATH: expected ",
+        "/bin/echo does not look like Codex",
+        "policies.toml: line 3, [tool-stop] memory_mib: expected ",
+        "policies.toml: line 4, [tool_stop]: expected ",
+        "policies.toml (tool-stop policy): line 2, [tool-stop] settings: expected the name of a file in the same folder, \
+         found no `gone.json` there",
+        "auth.json (auth policy): ",
+        "model.json (model policy): ",
+        "rate-limit.json (rate-limit policy): ",
+    ] {
+        assert!(
+            said.contains(&format!("codex-gateway: {words}")),
+            "`{words}` is missing in:\n{said}"
+        );
+    }
+    assert!(
+        !said.contains("PROXY_API_KEY"),
+        "who may call is the folder's business: {said}"
+    );
+}
+
+#[test]
+fn what_cannot_be_written_is_found_without_writing() {
+    let site = Site::new();
+    let usage = site.state.path().join("usage.jsonl");
+    std::fs::write(&usage, "").unwrap();
+    for path in [&usage, site.state.path()] {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o555))
+            .unwrap();
+    }
+    let [(name, folder), (state, memory)] = site.vars();
+    std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let auth = format!("{folder}/auth.json");
+    std::fs::set_permissions(auth, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let command = |path: &str| {
+        let vars = [
+            (name, folder.as_str()),
+            (state, memory.as_str()),
+            ("TOKEN_LOG_PATH", path),
+            ("PORT", "0"),
+        ];
+        let mut command = gateway(&vars);
+        // Nothing is forbidden to root.
+        if std::fs::write(site.state.path().join("probe"), "").is_ok() {
+            command.uid(65_534).gid(65_534);
+        }
+        command
+    };
+    let new = site.state.path().join("new.jsonl");
+    for path in [&usage, &new] {
+        for arguments in [&["config"][..], &[]] {
+            let mut command = command(&path.to_string_lossy());
+            command.args(arguments);
+            let (code, said) = output(command);
+            assert_eq!(code, Some(78), "{said}");
+            assert!(
+                said.contains("TOKEN_LOG_PATH: expected ") && said.contains("cannot write"),
+                "{said}"
+            );
+            if !arguments.is_empty() {
+                assert!(
+                    said.contains("PROXY_STATE_DIR: this user cannot write "),
+                    "{said}"
+                );
+            }
+        }
+    }
+    assert!(!new.exists() && !site.state.path().join("cache").exists());
+}
+
+#[test]
+fn a_command_that_shows_makes_no_folder() {
+    let site = Site::new();
+    let vars = site.vars();
+    let (code, _) = config(&vars.each_ref().map(|(name, value)| (*name, value.as_str())));
+    assert_eq!(code, Some(0));
+    assert_eq!(std::fs::read_dir(site.state.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_link_to_what_is_not_mounted_is_a_refusal() {
+    let site = Site::new();
+    let path = site.policies.path().join("auth.json");
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/nowhere/auth.json", &path).unwrap();
+    let [(name, folder), _] = site.vars();
+    for arguments in [&["config"][..], &[]] {
+        let mut command = gateway(&[(name, folder.as_str()), ("PORT", "0")]);
+        command.args(arguments);
+        let (code, said) = output(command);
+        assert_eq!(code, Some(78));
+        let words =
+            "auth.json (auth policy): cannot be read: it is a symbolic link to /nowhere/auth.json";
+        assert!(
+            said.contains(words) && !said.contains("no slot reads"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn files_that_look_like_ours_and_rules_that_never_hold_are_warned_of() {
+    let site = Site::new();
+    for name in [
+        "auth.JSON",
+        "rate-limit.json.txt",
+        "rate-limit",
+        "tool-stop.yaml",
+        "Policies.toml",
+    ] {
+        site.write(name, "{}");
+    }
+    std::fs::create_dir(site.policies.path().join("old")).unwrap();
+    site.write("old/auth.json", "{}");
+    site.write("model.json", r#"{"access": []}"#);
+    let rule =
+        r#"{"name": "x", "unit": "requests", "limit": 5, "endpoints": ["/v1/chat/completion"]}"#;
+    site.write("rate-limit.json", &format!(r#"{{"rules": [{rule}]}}"#));
+    let expired = r#"{"id": "a", "sha256": "0000000000000000000000000000000000000000000000000000000000000001", "expires_at": 1}"#;
+    site.write("auth.json", &format!(r#"{{"keys": [{expired}]}}"#));
+    let vars = site.vars();
+    let (code, said) = config(&vars.each_ref().map(|(name, value)| (*name, value.as_str())));
+    assert_eq!(code, Some(0), "{said}");
+    for words in [
+        "auth.JSON: no slot reads it; rename it to auth.json",
+        "rate-limit.json.txt: no slot reads it; ",
+        "rate-limit: no slot reads it; ",
+        "tool-stop.yaml: no slot reads it; ",
+        "Policies.toml: nobody reads it; rename it to policies.toml",
+        "old/auth.json: folders in POLICY_DIR are not read; ",
+        "auth.json: all its `keys` are disabled or have expired",
+        "model.json: `access` names no model",
+        "rate-limit.json: rules[0].endpoints `/v1/chat/completion`: requests to it are not counted",
+    ] {
+        let line = format!("codex-gateway: {words}");
+        assert!(said.contains(&line), "`{words}` is missing in:\n{said}");
+    }
+}
