@@ -30,10 +30,11 @@ impl Drop for Gateway {
 }
 
 impl Gateway {
-    /// The program of `GATEWAY_BIN`, to compare with another; else the one that was built with this.
+    /// The program that is named (`-- PROGRAM`), to compare with another; else the one that was built with this.
     fn start() -> Self {
         let built = env!("CARGO_BIN_EXE_codex-gateway");
-        let program = std::env::var("GATEWAY_BIN").unwrap_or_else(|_| built.to_owned());
+        let named = std::env::args().skip(1).find(|word| !word.starts_with('-'));
+        let program = named.unwrap_or_else(|| built.to_owned());
         let mut child = Command::new(program)
             .env_clear()
             .envs([

@@ -119,7 +119,8 @@ struct Inside {
 
 impl App {
     /// Listens, and starts everything else. Alive at once; other requests wait for the rest. Where another gateway may have the
-    /// port, too, that one serves meanwhile: this one listens when it can answer.
+    /// port or the socket, too, that one serves meanwhile, or the system keeps the connections: this one takes none before it can
+    /// answer.
     ///
     /// # Errors
     /// What keeps it from starting, with the remedy where there is one; [`StartError::Stopped`] if `stop` came first.
@@ -153,7 +154,7 @@ impl App {
     ) -> Result<Self, StartError> {
         let drain = Drain::new(config.drain_delay, config.shutdown_grace);
         let connections = Connections::of_descriptors(listen::descriptors());
-        let is_late = config.listen.reuse_port && !sockets.is_listening();
+        let is_late = config.listen.reuse_port || sockets.is_listening();
         let start = Start {
             config,
             engine,
@@ -295,14 +296,8 @@ impl Start<'_> {
         reach(Stage::Policies);
         let facts = facts(&config, Some(&backend));
         let source = source(&config);
-        let cache = config.cache_dir.as_deref();
-        let prepared = async {
-            let engine = engine.map_or_else(|| Engine::new(cache), Ok);
-            let engine = engine.map_err(StartError::Engine)?;
-            Ok(Live::resume(engine, &source, &facts).await?)
-        };
         let prepared = tokio::select! {
-            prepared = prepared => prepared,
+            prepared = prepare(engine, &config, &source, &facts) => prepared,
             () = stop.cancelled() => Err(StartError::Stopped),
         };
         let live = match prepared {
@@ -340,6 +335,17 @@ impl Start<'_> {
         };
         Ok((inside, shared))
     }
+}
+
+async fn prepare(
+    engine: Option<Engine>,
+    config: &Config,
+    source: &Source,
+    facts: &Facts,
+) -> Result<Live, StartError> {
+    let engine = engine.map_or_else(|| Engine::new(config.cache_dir.as_deref()), Ok);
+    let engine = engine.map_err(StartError::Engine)?;
+    Ok(Live::resume(engine, source, facts).await?)
 }
 
 async fn connect(codex: &Codex) -> Result<Backend, codex::StartError> {

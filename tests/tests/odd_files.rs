@@ -5,6 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
 
+use codex_gateway::listen::Handed;
 use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say};
 use codex_gateway_tests::guests::deploy;
 use serde_json::Value;
@@ -184,7 +185,11 @@ async fn a_start_beside_odd_files_ends_with_their_names() {
     let vars: std::collections::HashMap<_, _> = vars.into();
     let config = codex_gateway::config::Config::read(&vars).unwrap();
     let stop = tokio_util::sync::CancellationToken::new();
-    let started = tokio::time::timeout(HANGS, codex_gateway::app::App::build(config, &stop)).await;
+    let started = tokio::time::timeout(
+        HANGS,
+        codex_gateway::app::App::build(config, Handed::default(), &stop),
+    )
+    .await;
     let said = started.expect("the start hangs").err().unwrap().to_string();
     assert!(
         said.contains("auth.wasm") && said.contains("auth.json"),

@@ -74,7 +74,7 @@ fn judge_full_access(reader: &mut Reader<'_>, guarded: &Guarded<'_>) {
         );
         reader.note(env::PROXY_SANDBOX_MODE, expected, found);
     }
-    warn_of_planted(reader, guarded, |folder| may_write(folder));
+    warn_of_planted(reader, guarded, may_write);
 }
 
 /// A file that is not there yet can be made.

@@ -216,7 +216,7 @@ fn where_everybody_is_short_new_keys_share_and_that_is_counted_until_nobody_wait
     let (memory, time) = at_rest();
     for number in 0..MAX_BUCKETS {
         let [one] = slow(&number.to_string());
-        assert!(memory.draw(&[one.clone()]).1.is_some());
+        assert!(memory.draw(std::slice::from_ref(&one)).1.is_some());
         assert!(memory.draw(&[one]).1.is_none());
     }
     assert!(memory.draw(&slow("first")).1.is_some());
