@@ -6,6 +6,7 @@ pub mod codex;
 pub mod config;
 pub mod file;
 pub mod listen;
+pub mod memory;
 pub mod openai;
 pub mod policy;
 pub mod quota;

@@ -57,10 +57,6 @@ enum Key {
 /// Bytes of a key that is hashed.
 const MAX_KEY: u64 = 64 << 10;
 
-/// Large requests leave many small holes, which the system's allocator keeps for good: `benches/bodies.rs`.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The configuration is wrong (EX_CONFIG of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
 

@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::error;
+use crate::memory;
 use crate::openai::ApiError;
 
 /// A body up to this size is read where it comes, which takes less than a millisecond, and is not counted: each connection
@@ -94,6 +95,14 @@ impl Room {
         };
         let spare = permit.num_permits().saturating_sub(needed);
         drop(permit.split(spare));
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            memory::give_back_soon();
+        }
     }
 }
 
