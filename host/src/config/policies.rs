@@ -158,10 +158,14 @@ const STANDING_IN: [(Slot, &[Variable]); 3] = [
 
 fn warn_of_superseded(reader: &mut Reader<'_>, source: &policy::Source) {
     for (slot, variables) in STANDING_IN {
-        let (_, settings) = source.overridden(slot).unwrap_or_default();
-        for variable in variables.iter().filter(|_| settings) {
+        let found = match source.overridden(slot).unwrap_or_default() {
+            (_, true) => "settings",
+            (true, false) => "a component",
+            (false, false) => continue,
+        };
+        for variable in variables {
             if reader.is_set(*variable) {
-                let what = format!("has no effect: POLICY_DIR has settings for {slot}");
+                let what = format!("has no effect: POLICY_DIR has {found} for {slot}");
                 reader.warn(variable.name, what);
             }
         }

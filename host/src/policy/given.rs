@@ -10,6 +10,8 @@ use super::fault::{Problem, Refusal};
 pub(super) const BUILT_IN: &str = "built-in";
 /// Where settings come from that are not in a file.
 pub(super) const ENVIRONMENT: &str = "environment";
+/// There are none: the operator's component has no settings file, and the environment's are those of the built-in one.
+pub(super) const NONE: &str = "none";
 
 /// A file's name and its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +25,7 @@ pub(super) struct Named {
 pub(super) struct Given {
     /// Absent: the built-in component.
     pub(super) component: Option<Named>,
-    /// Absent: what the environment says.
+    /// Absent: what the environment says to the built-in component, nothing to another one.
     pub(super) settings: Option<Named>,
     pub(super) options: Options,
     /// The operator said that nothing need be there for this slot.
@@ -73,10 +75,10 @@ impl Files {
 
     /// From the names that logs and health use.
     pub(super) fn named(component: &str, settings: &str) -> Self {
-        let unless = |name: &str, word: &str| (name != word).then(|| name.to_owned());
+        let unless = |name: &str, words: &[&str]| (!words.contains(&name)).then(|| name.to_owned());
         Self {
-            component: unless(component, BUILT_IN),
-            settings: unless(settings, ENVIRONMENT),
+            component: unless(component, &[BUILT_IN]),
+            settings: unless(settings, &[ENVIRONMENT, NONE]),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::Slot;
 use super::component::Candidate;
 use super::fault::{Problem, Refusal};
 use super::folder::{Folder, Signature};
-use super::given::{BUILT_IN, ENVIRONMENT, Files, Given, Named};
+use super::given::{BUILT_IN, ENVIRONMENT, Files, Given, NONE, Named};
 use super::last_good::{LastGood, Past};
 use super::live::Refusals;
 use super::notice::{self, Notice};
@@ -296,6 +296,7 @@ impl Source {
         };
         let (settings_file, settings) = match &given.settings {
             Some(Named { name, bytes }) => (name.clone(), object(bytes)),
+            None if given.component.is_some() => (NONE.to_owned(), Ok(Map::new())),
             None => (
                 ENVIRONMENT.to_owned(),
                 Ok(self.default_settings(slot).clone()),

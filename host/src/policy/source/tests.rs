@@ -94,3 +94,18 @@ fn a_manifest_with_an_unknown_word_a_path_or_a_missing_file_is_refused() {
         assert!(read(&[("policies.toml", manifest)]).is_err(), "{manifest}");
     }
 }
+
+#[test]
+fn a_component_without_settings_gets_none_of_the_built_in_ones() {
+    let defaults = Defaults {
+        auth: object(br#"{"keys":[{"sha256":"00"}]}"#).unwrap(),
+        ..Defaults::default()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("auth.wasm"), "").unwrap();
+    let source = Source::new(Some(folder.path().to_owned()), defaults);
+    let [auth, ..] = source.read(&Facts::default()).unwrap();
+    let settings: Map<String, Value> = serde_json::from_str(&auth.settings).unwrap();
+    assert_eq!(settings.keys().collect::<Vec<_>>(), ["host"]);
+    assert_eq!(auth.settings_file, "none");
+}
