@@ -5,6 +5,7 @@ mod drain;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -72,10 +73,10 @@ pub async fn check(config: &Config) -> (Vec<policy::Notice>, Vec<StartError>) {
         errors.push(error.into());
     }
     let cache = config.cache_dir.as_deref();
-    let engine = match Engine::new(cache.filter(|folder| policy::has_cache(folder))) {
+    let engine = match engine(config, cache.filter(|folder| policy::has_cache(folder))) {
         Ok(engine) => engine,
         Err(error) => {
-            errors.push(StartError::Engine(error));
+            errors.push(error);
             return (Vec::new(), errors);
         }
     };
@@ -343,8 +344,8 @@ async fn prepare(
     source: &Source,
     facts: &Facts,
 ) -> Result<Live, StartError> {
-    let engine = engine.map_or_else(|| Engine::new(config.cache_dir.as_deref()), Ok);
-    let engine = engine.map_err(StartError::Engine)?;
+    let cache = config.cache_dir.as_deref();
+    let engine = engine.map_or_else(|| self::engine(config, cache), Ok)?;
     Ok(Live::resume(engine, source, facts).await?)
 }
 
@@ -353,6 +354,12 @@ async fn connect(codex: &Codex) -> Result<Backend, codex::StartError> {
         Codex::Program(config, choice) => Backend::connect((**config).clone(), *choice).await,
         Codex::Demo => Ok(Backend::demo()),
     }
+}
+
+/// `cache`: where compiled components are kept.
+fn engine(config: &Config, cache: Option<&Path>) -> Result<Engine, StartError> {
+    let engine = Engine::new(cache).map_err(StartError::Engine)?;
+    Ok(engine.compiling_with(config.program.as_deref(), cache))
 }
 
 fn source(config: &Config) -> Source {

@@ -86,6 +86,8 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// `PROXY_CACHE_DIR`, or where there is room for it.
     pub cache_dir: Option<PathBuf>,
+    /// This program, which compiles heavy policies in a process of its own; absent: in this process.
+    pub program: Option<PathBuf>,
     /// The HTTP surface.
     pub api: crate::api::Config,
     /// How long requests are still taken when it is told to stop.
@@ -133,6 +135,7 @@ impl Config {
             policy_dir,
             policy_defaults,
             cache_dir: policies::cache_dir(&mut reader, vars, state_dir.as_deref()),
+            program: None,
             state_dir,
             api: api::read(&mut reader, environment),
             drain_delay: reader.millis(env::PROXY_DRAIN_DELAY_MS, 0, 0),

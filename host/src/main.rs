@@ -4,6 +4,7 @@
 mod banner;
 
 use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use banner::Banner;
@@ -12,6 +13,7 @@ use codex_gateway::app::{self, App, StartError};
 use codex_gateway::config::env::{Process, Vars};
 use codex_gateway::config::{Codex, Config, DotEnv, Problem, Warning};
 use codex_gateway::listen::Handed;
+use codex_gateway::policy::{SUBCOMMAND, compile_component};
 use codex_gateway::secret::{Secret, fingerprint, is_sendable};
 use codex_gateway::telemetry::{self, Stream};
 use tokio::runtime::{Builder, Runtime};
@@ -35,6 +37,14 @@ enum Command {
     Serve,
     /// Show the settings as they hold, and where each comes from; exits with 78 if there are mistakes.
     Config,
+    /// Compile a component for the gateway that started this.
+    #[command(name = SUBCOMMAND, hide = true)]
+    Compile {
+        /// The compile cache.
+        cache: PathBuf,
+        /// What it is compiled for.
+        purpose: String,
+    },
     /// Make keys, and entries for an `auth.json`.
     Key {
         #[command(subcommand)]
@@ -70,6 +80,9 @@ fn run(command: Option<Command>) -> ExitCode {
     match command {
         None | Some(Command::Serve) => start(),
         Some(Command::Config) => show_config(),
+        Some(Command::Compile { cache, purpose }) => {
+            ExitCode::from(compile_component(&cache, &purpose))
+        }
         Some(Command::Key { what }) => match print_key(&what) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
@@ -128,7 +141,8 @@ fn runtime() -> Result<Runtime, ExitCode> {
 /// All that is to be said at once: what can be judged in spite of a mistake is judged.
 fn show_config() -> ExitCode {
     let vars = DotEnv::load();
-    let (config, problems) = Config::read_all(&vars);
+    let (mut config, problems) = Config::read_all(&vars);
+    config.program = std::env::current_exe().ok();
     if problems.is_empty() {
         for setting in config.settings(&vars) {
             println!("{setting}");
@@ -169,13 +183,14 @@ fn start() -> ExitCode {
         Ok(sockets) => sockets,
         Err(error) => return refuse(&error.into()),
     };
-    let config = match Config::read(&DotEnv::load()) {
+    let mut config = match Config::read(&DotEnv::load()) {
         Ok(config) => config,
         Err(problems) => {
             report(&problems);
             return ExitCode::from(EXIT_CONFIG);
         }
     };
+    config.program = std::env::current_exe().ok();
     telemetry::start_log(&config.telemetry.log);
     let runtime = match runtime() {
         Ok(runtime) => runtime,

@@ -3,6 +3,7 @@
 mod answer;
 mod bindings;
 mod cache;
+mod compile;
 mod component;
 mod engine;
 mod fault;
@@ -21,11 +22,13 @@ mod notice;
 mod observer;
 mod prepare;
 mod recent;
+mod schema;
 mod settings;
 mod source;
 mod trial;
 mod warm;
 mod watch;
+mod weigh;
 mod words;
 
 pub use bindings::{
@@ -33,6 +36,7 @@ pub use bindings::{
     tool_stop,
 };
 pub use cache::is_there as has_cache;
+pub use compile::{SUBCOMMAND, compile_component};
 pub use component::{About, Candidate, Instances, Options};
 pub use engine::{Engine, MAX_MEMORY};
 pub use fault::{Fault, FaultKind, Problem, Refusal, Refused};

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 /// From the top to the bottom. A module may name those below it.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("main", &["app", "config", "listen", "secret", "telemetry"]),
+    (
+        "main",
+        &["app", "config", "listen", "policy", "secret", "telemetry"],
+    ),
     (
         "app",
         &[

@@ -92,7 +92,9 @@ impl Candidate {
 
     fn refuse(&self, problem: Problem) -> Refusal {
         let file = match problem {
-            Problem::Settings(_) | Problem::SettingsShape(_) => &self.settings_file,
+            Problem::Settings(_) | Problem::SettingsShape(_) | Problem::SettingsMistakes(_) => {
+                &self.settings_file
+            }
             _ => &self.file,
         };
         Refusal {

@@ -14,6 +14,7 @@ use wasmtime::{
 };
 
 use super::cache;
+use super::compile::Compiler;
 use super::guest::Guest;
 use super::recent::Recent;
 
@@ -37,6 +38,59 @@ pub struct Engine {
     pub(super) instrumented: Arc<Recent<Component>>,
     /// Compiled as they are, for warm instances; by the digest of the component alone.
     pub(super) compiled: Arc<Recent<Component>>,
+    /// Compiles what is heavy; absent: it is compiled in this process.
+    pub(super) compiler: Option<Compiler>,
+}
+
+/// What a component is compiled for, which decides how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// With small memory reservations, where there is little address space.
+    Serving {
+        small: bool,
+    },
+    Freezing,
+}
+
+impl Purpose {
+    /// All that compiled code depends on, and nothing that instances do.
+    pub(super) fn config(self, cache: &Option<Cache>) -> Config {
+        let mut config = Config::new();
+        config
+            .epoch_interruption(true)
+            .concurrency_support(false)
+            .cache(cache.clone());
+        match self {
+            Self::Serving { small } => {
+                config.memory_init_cow(true);
+                if small {
+                    config
+                        .memory_reservation(MAX_MEMORY as u64)
+                        .memory_guard_size(64 << 10);
+                }
+            }
+            Self::Freezing => {
+                config.cranelift_opt_level(OptLevel::None);
+            }
+        }
+        config
+    }
+
+    /// For a command line; see [`Purpose::parse`].
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Serving { small: false } => "serving",
+            Self::Serving { small: true } => "serving-small",
+            Self::Freezing => "freezing",
+        }
+    }
+
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        let all = [false, true].map(|small| Self::Serving { small });
+        all.into_iter()
+            .chain([Self::Freezing])
+            .find(|purpose| purpose.word() == word)
+    }
 }
 
 /// What a prepared policy needs to run.
@@ -44,6 +98,8 @@ pub struct Engine {
 pub(super) struct Runtime(Arc<Inner>);
 
 struct Inner {
+    /// What components that serve are compiled for.
+    purpose: Purpose,
     serving: wasmtime::Engine,
     freezing: wasmtime::Engine,
     serving_linker: Linker<Guest>,
@@ -60,18 +116,25 @@ impl Engine {
     /// If the machine has not enough address space even for the small configuration.
     pub fn new(cache_folder: Option<&Path>) -> Result<Self, wasmtime::Error> {
         let cache = cache_folder.and_then(open_cache);
-        let serving = wasmtime::Engine::new(&serving_config(false, &cache)).or_else(|error| {
-            tracing::warn!(%error, "little address space: policies run with small memory reservations");
-            wasmtime::Engine::new(&serving_config(true, &cache))
-        })?;
-        let mut config = Config::new();
-        base(&mut config, &cache).cranelift_opt_level(OptLevel::None);
-        let freezing = wasmtime::Engine::new(&config)?;
+        let wide = Purpose::Serving { small: false };
+        let (serving, purpose) = match wasmtime::Engine::new(&serving_config(wide, &cache)) {
+            Ok(engine) => (engine, wide),
+            Err(error) => {
+                tracing::warn!(%error, "little address space: policies run with small memory reservations");
+                let small = Purpose::Serving { small: true };
+                (
+                    wasmtime::Engine::new(&serving_config(small, &cache))?,
+                    small,
+                )
+            }
+        };
+        let freezing = wasmtime::Engine::new(&Purpose::Freezing.config(&cache))?;
         let clock = Arc::new(Clock::default());
         clock.start(&serving, &freezing);
         let runtime = Runtime(Arc::new(Inner {
             serving_linker: linker(&serving)?,
             freezing_linker: linker(&freezing)?,
+            purpose,
             serving,
             freezing,
             admission: Semaphore::new((SLOTS - RESERVED) as usize),
@@ -82,7 +145,18 @@ impl Engine {
             policies: Arc::default(),
             instrumented: Arc::default(),
             compiled: Arc::default(),
+            compiler: None,
         })
+    }
+
+    /// Lets this program, called again, compile what is heavy: in a process of its own, which leaves what it made in the
+    /// cache folder.
+    #[must_use]
+    pub fn compiling_with(self, program: Option<&Path>, cache_folder: Option<&Path>) -> Self {
+        let compiler = program.zip(cache_folder);
+        let compiler =
+            compiler.map(|(program, folder)| Compiler::new(program.into(), folder.into()));
+        Self { compiler, ..self }
     }
 }
 
@@ -95,8 +169,16 @@ impl Runtime {
         &self.0.serving_linker
     }
 
-    pub(super) fn freezing(&self) -> &wasmtime::Engine {
-        &self.0.freezing
+    pub(super) fn purpose(&self) -> Purpose {
+        self.0.purpose
+    }
+
+    /// The one that runs what was compiled for this purpose.
+    pub(super) fn engine(&self, purpose: Purpose) -> &wasmtime::Engine {
+        match purpose {
+            Purpose::Freezing => &self.0.freezing,
+            Purpose::Serving { .. } => &self.0.serving,
+        }
     }
 
     pub(super) fn freezing_linker(&self) -> &Linker<Guest> {
@@ -124,14 +206,7 @@ fn open_cache(folder: &Path) -> Option<Cache> {
     opened.ok()
 }
 
-fn base<'a>(config: &'a mut Config, cache: &Option<Cache>) -> &'a mut Config {
-    config
-        .epoch_interruption(true)
-        .concurrency_support(false)
-        .cache(cache.clone())
-}
-
-fn serving_config(small: bool, cache: &Option<Cache>) -> Config {
+fn serving_config(purpose: Purpose, cache: &Option<Cache>) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     // Where the kernel can tell which pages were touched, resetting a slot costs what was used of it;
     // elsewhere a large resident part would be copied on every decision.
@@ -153,13 +228,7 @@ fn serving_config(small: bool, cache: &Option<Cache>) -> Config {
         .pagemap_scan(Enabled::Auto)
         .linear_memory_keep_resident(resident)
         .table_keep_resident(64 << 10);
-    let mut config = Config::new();
-    base(&mut config, cache).memory_init_cow(true);
-    if small {
-        config
-            .memory_reservation(MAX_MEMORY as u64)
-            .memory_guard_size(64 << 10);
-    }
+    let mut config = purpose.config(cache);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
 }

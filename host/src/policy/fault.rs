@@ -59,6 +59,21 @@ pub enum Problem {
     /// The right names with the wrong types.
     #[error("expected the functions of {PACKAGE}@{VERSION}, found other types: {0}")]
     Types(String),
+    /// Heavier than a policy may be, by this limit.
+    #[error(
+        "expected a component with at most {0}, found more: build it smaller (for release, without debug code), or split \
+         what it does"
+    )]
+    TooHeavy(String),
+    /// The manifest's settings schema is wrong.
+    #[error("expected a JSON Schema in the policy's manifest (settings-schema), found {0}")]
+    Schema(String),
+    /// The settings are not what the schema says.
+    #[error("expected settings as the policy's schema describes them, found {}", .0.join("; "))]
+    SettingsMistakes(Vec<String>),
+    /// It cannot decide without this.
+    #[error("the policy needs a grant: write `grants = [\"{0}\"]` under its slot in policies.toml")]
+    Grant(&'static str),
     /// The settings are no JSON object, or use the host's member.
     #[error("expected settings that are a JSON object, found {0}")]
     SettingsShape(String),

@@ -19,6 +19,11 @@ use super::words::text;
 /// Bytes of stdout and stderr kept of one call; the rest is dropped.
 const LOG_BYTES: usize = 4096;
 
+/// Computing time of `configure`: some hundred times what 10,000 keys take in Python.
+const CONFIGURING: Duration = Duration::from_secs(2);
+/// Its time on the clock, sleeping included.
+const CONFIGURING_WALL: Duration = Duration::from_secs(5);
+
 /// What a guest may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limits {
@@ -45,11 +50,12 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Configuring may take longer than deciding, and has more to copy.
+    /// Configuring may take longer than deciding, and has more to copy. The bounds are its own: a policy that may decide
+    /// for seconds is configured no longer.
     pub(super) fn to_configure(self) -> Self {
         Self {
-            deadline: self.deadline * 40,
-            wall: self.wall * 40,
+            deadline: CONFIGURING,
+            wall: CONFIGURING_WALL,
             answer: self.answer.max(16 << 20),
             ..self
         }

@@ -1,7 +1,6 @@
 //! What a component's type says before it runs: the right exports, and no import a policy may not have.
 
-use wasmtime::component::Component;
-use wasmtime::component::types::ComponentItem;
+use wasmparser::{ComponentExternalKind, Parser, Payload};
 
 use super::Slot;
 use super::bindings::{PACKAGE, VERSION};
@@ -33,26 +32,51 @@ pub(super) fn magic(bytes: &[u8]) -> Result<(), Problem> {
     }
 }
 
-/// Checks names and versions; the types are checked by wasmtime when functions are loaded.
-pub(super) fn exports_and_imports(component: &Component, slot: Slot) -> Result<(), Problem> {
-    let kind = component.component_type();
-    let engine = component.engine();
-    let exports: Vec<String> = kind
-        .exports(engine)
-        .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentInstance(_)))
-        .map(|(name, _)| name.to_owned())
-        .filter(|name| !name.starts_with("wasmtime:wizer/"))
-        .collect();
-    if !fits(slot, &exports) {
-        return Err(wrong_exports(slot, &exports));
+/// Checks names and versions, before anything is compiled; the types are checked by wasmtime when functions are loaded.
+pub(super) fn exports_and_imports(wasm: &[u8], slot: Slot) -> Result<(), Problem> {
+    let names = Names::read(wasm).map_err(|error| Problem::Invalid(error.to_string()))?;
+    if !fits(slot, &names.exports) {
+        return Err(wrong_exports(slot, &names.exports));
     }
-    let foreign = kind
-        .imports(engine)
-        .map(|(name, _)| name)
-        .find(|name| !ALLOWED.iter().any(|ok| name.starts_with(ok)));
-    match foreign {
-        Some(name) => Err(Problem::Import(name.to_owned())),
+    let mut imports = names.imports.into_iter();
+    match imports.find(|name| !ALLOWED.iter().any(|ok| name.starts_with(ok))) {
+        Some(name) => Err(Problem::Import(name)),
         None => Ok(()),
+    }
+}
+
+/// The component's own imports and exported instances, without those of what is nested in it.
+#[derive(Default)]
+struct Names {
+    imports: Vec<String>,
+    exports: Vec<String>,
+}
+
+impl Names {
+    fn read(wasm: &[u8]) -> wasmparser::Result<Self> {
+        let mut names = Self::default();
+        let mut depth = 0_u32;
+        for payload in Parser::new(0).parse_all(wasm) {
+            match payload? {
+                Payload::Version { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::ComponentImportSection(imports) if depth == 1 => {
+                    for import in imports {
+                        names.imports.push(import?.name.name.to_owned());
+                    }
+                }
+                Payload::ComponentExportSection(exports) if depth == 1 => {
+                    for export in exports {
+                        let export = export?;
+                        if export.kind == ComponentExternalKind::Instance {
+                            names.exports.push(export.name.name.to_owned());
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(names)
     }
 }
 

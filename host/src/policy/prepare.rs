@@ -8,13 +8,13 @@ use wasmtime::component::{Component, Instance, InstancePre, Linker};
 use super::answer::{Answer, Nonsense};
 use super::bindings::lifecycle;
 use super::component::{About, Candidate, Instances};
-use super::engine::Engine;
+use super::engine::{Engine, Purpose};
 use super::fault::{FaultKind, Problem};
 use super::guest::{Guest, Limits};
-use super::recent::Recent;
-use super::trial::World;
+use super::trial::{Trial, World};
+use super::weigh::Weight;
 use super::words::text;
-use super::{freeze, inspect};
+use super::{freeze, inspect, schema};
 
 /// What is left when every step went well.
 pub(super) struct Prepared<W> {
@@ -54,22 +54,25 @@ struct Configured {
     component: Component,
     instances: Instances,
     warm_because: Option<String>,
+    manifest: lifecycle::Manifest,
 }
 
 impl Preparation<'_> {
     async fn run<W: World>(self) -> Result<Prepared<W>, Problem> {
         let candidate = self.candidate;
         inspect::magic(&candidate.wasm)?;
+        let weight = Weight::of(&candidate.wasm)?;
+        inspect::exports_and_imports(&candidate.wasm, candidate.slot)?;
         let _clock = self.engine.runtime.run();
-        let configured = self.configure().await?;
+        let configured = self.configure(weight).await?;
         let pre = link(self.engine.runtime.serving_linker(), &configured.component)?;
         let world = W::find(&pre).map_err(types)?;
         let lifecycle = lifecycle::GuestIndices::new(&pre).map_err(types)?;
         let warm = configured.instances == Instances::Warm;
-        let manifest = self.attempt(&pre, &world, &lifecycle, warm).await?;
+        self.attempt(&pre, &world, &lifecycle, warm).await?;
         let about = About {
-            name: manifest.name,
-            version: manifest.version,
+            name: configured.manifest.name,
+            version: configured.manifest.version,
             file: candidate.file.clone(),
             settings: candidate.settings_file.clone(),
             sha256: hex(&Sha256::digest(&candidate.wasm)),
@@ -85,76 +88,124 @@ impl Preparation<'_> {
     }
 
     /// Freezes the component, or leaves it as it is where that cannot be.
-    async fn configure(&self) -> Result<Configured, Problem> {
+    async fn configure(&self, weight: Weight) -> Result<Configured, Problem> {
         if self.candidate.options.instances == Instances::Warm {
-            return self.as_it_is(None);
+            return self.as_it_is(weight, None).await;
         }
         let instrumented = match freeze::instrument(&self.candidate.wasm) {
             Ok(instrumented) => instrumented,
             // Not valid at all, or valid but with something wizer does not know: compiling tells which.
-            Err(error) => return self.as_it_is(Some(format!("{error:#}"))),
+            Err(error) => return self.as_it_is(weight, Some(format!("{error:#}"))).await,
         };
-        let component = self.compile(
-            &self.engine.instrumented,
-            self.engine.runtime.freezing(),
-            &instrumented.wasm,
-        )?;
-        inspect::exports_and_imports(&component, self.candidate.slot)?;
-        let (mut store, instance) = self.run_configure(&component).await?;
+        let runtime = &self.engine.runtime;
+        let purpose = Purpose::Freezing;
+        let component = self.recent(weight, purpose, &instrumented.wasm).await?;
+        let pre = link(runtime.freezing_linker(), &component)?;
+        let manifest = self.describe(purpose, &pre).await?;
+        let (mut store, instance) = self.run_configure(&pre).await?;
         if store.data().holds_resources() {
             let because = "configure left host resources open (it printed something?)";
-            return self.as_it_is(Some(because.to_owned()));
+            return self.as_it_is(weight, Some(because.to_owned())).await;
         }
         let frozen = instrumented.snapshot(&mut store, instance).await;
         let frozen = frozen.map_err(|error| Problem::Configure(format!("{error:#}")))?;
-        let component = Component::new(self.engine.runtime.serving(), frozen);
+        drop(store);
         Ok(Configured {
-            component: component.map_err(|error| Problem::Internal(format!("{error:#}")))?,
+            component: self.compile(weight, runtime.purpose(), &frozen).await?,
             instances: Instances::Frozen,
             warm_because: None,
+            manifest,
         })
     }
 
-    fn as_it_is(&self, warm_because: Option<String>) -> Result<Configured, Problem> {
-        let component = self.compile(
-            &self.engine.compiled,
-            self.engine.runtime.serving(),
-            &self.candidate.wasm,
-        )?;
-        inspect::exports_and_imports(&component, self.candidate.slot)?;
+    async fn as_it_is(
+        &self,
+        weight: Weight,
+        warm_because: Option<String>,
+    ) -> Result<Configured, Problem> {
+        let runtime = &self.engine.runtime;
+        let purpose = runtime.purpose();
+        let component = self.recent(weight, purpose, &self.candidate.wasm).await?;
+        let pre = link(runtime.serving_linker(), &component)?;
+        let manifest = self.describe(purpose, &pre).await?;
         Ok(Configured {
             component,
             instances: Instances::Warm,
             warm_because,
+            manifest,
         })
     }
 
     /// Compiles what depends on the component alone, unless it was compiled lately: new settings cost no compiling.
-    fn compile(
+    async fn recent(
         &self,
-        recent: &Recent<Component>,
-        engine: &wasmtime::Engine,
+        weight: Weight,
+        purpose: Purpose,
         wasm: &[u8],
     ) -> Result<Component, Problem> {
+        let recent = match purpose {
+            Purpose::Freezing => &self.engine.instrumented,
+            Purpose::Serving { .. } => &self.engine.compiled,
+        };
         let digest = Sha256::digest(&self.candidate.wasm).into();
         if let Some(component) = recent.get(digest) {
             return Ok(component);
         }
-        let component = Component::new(engine, wasm);
-        let component = component.map_err(|error| Problem::Invalid(format!("{error:#}")))?;
+        let component = self.compile(weight, purpose, wasm).await?;
         recent.put(digest, component.clone());
         Ok(component)
+    }
+
+    /// Compiles here what is light, and has a child compile what is not: then it is in the cache.
+    async fn compile(
+        &self,
+        weight: Weight,
+        purpose: Purpose,
+        wasm: &[u8],
+    ) -> Result<Component, Problem> {
+        let compiler = self.engine.compiler.as_ref();
+        if let Some(compiler) = compiler.filter(|_| !weight.is_light()) {
+            compiler.compile(purpose, wasm).await?;
+        }
+        let component = Component::new(self.engine.runtime.engine(purpose), wasm);
+        component.map_err(|error| Problem::Invalid(format!("{error:#}")))
+    }
+
+    /// Asks an instance of its own what it is, and checks what the operator gave it before it is configured.
+    async fn describe(
+        &self,
+        purpose: Purpose,
+        pre: &InstancePre<Guest>,
+    ) -> Result<lifecycle::Manifest, Problem> {
+        let lifecycle = lifecycle::GuestIndices::new(pre).map_err(types)?;
+        let Candidate {
+            options, settings, ..
+        } = self.candidate;
+        let limits = options.limits.to_configure();
+        let mut store = self.store(self.engine.runtime.engine(purpose), limits);
+        let done = timeout(limits.wall, async {
+            let instance = pre.instantiate_async(&mut store).await?;
+            let guest = lifecycle.load(&mut store, &instance)?;
+            let manifest = guest.call_about(&mut store).await?;
+            Ok(manifest.checked().map_err(Nonsense)?)
+        });
+        let manifest = match explain(done.await, &mut store) {
+            Ok(manifest) => manifest,
+            Err(Trouble::Problem(problem)) => return Err(problem),
+            Err(Trouble::Fault(words)) => return Err(Problem::Trial(words)),
+        };
+        schema::check(&manifest.settings_schema, settings, *options)?;
+        Ok(manifest)
     }
 
     /// Runs `configure` in an instance of the instrumented component, and gives both back to be frozen.
     async fn run_configure(
         &self,
-        component: &Component,
+        pre: &InstancePre<Guest>,
     ) -> Result<(Store<Guest>, Instance), Problem> {
-        let pre = link(self.engine.runtime.freezing_linker(), component)?;
-        let lifecycle = lifecycle::GuestIndices::new(&pre).map_err(types)?;
+        let lifecycle = lifecycle::GuestIndices::new(pre).map_err(types)?;
         let limits = self.candidate.options.limits.to_configure();
-        let mut store = self.store(self.engine.runtime.freezing(), limits);
+        let mut store = self.store(self.engine.runtime.engine(Purpose::Freezing), limits);
         let done = timeout(limits.wall, async {
             let instance = pre.instantiate_async(&mut store).await?;
             let settings = &self.candidate.settings;
@@ -178,7 +229,7 @@ impl Preparation<'_> {
         world: &W,
         lifecycle: &lifecycle::GuestIndices,
         warm: bool,
-    ) -> Result<lifecycle::Manifest, Problem> {
+    ) -> Result<(), Problem> {
         self.attempt_once(pre, world, lifecycle, warm).await?;
         self.attempt_once(pre, world, lifecycle, warm).await
     }
@@ -189,9 +240,9 @@ impl Preparation<'_> {
         world: &W,
         lifecycle: &lifecycle::GuestIndices,
         warm: bool,
-    ) -> Result<lifecycle::Manifest, Problem> {
-        let limits = self.candidate.options.limits;
-        let limits = if warm { limits.to_configure() } else { limits };
+    ) -> Result<(), Problem> {
+        let options = self.candidate.options;
+        let limits = options.limits.to_configure();
         let mut store = self.store(self.engine.runtime.serving(), limits);
         let done = timeout(limits.wall, async {
             let instance = pre.instantiate_async(&mut store).await?;
@@ -201,13 +252,14 @@ impl Preparation<'_> {
                 if let Err(message) = answer {
                     return Ok(Err(message));
                 }
-                Guest::rearm(&mut store, self.candidate.options.limits, 0);
             }
-            let guest = lifecycle.load(&mut store, &instance)?;
-            let manifest = guest.call_about(&mut store).await?;
-            let manifest = manifest.checked().map_err(Nonsense)?;
-            world.attempt(&mut store, &instance).await?;
-            Ok(Ok(manifest))
+            let mut trial = Trial {
+                store: &mut store,
+                instance,
+                options,
+            };
+            world.attempt(&mut trial).await?;
+            Ok(Ok(()))
         });
         match explain(done.await, &mut store) {
             Ok(answer) => answer.map_err(Problem::Settings),
@@ -239,7 +291,7 @@ fn explain<T>(
         Ok(Err(error)) => error,
         Err(_) => {
             return Err(Trouble::Fault(
-                "no answer within the time on the clock".to_owned(),
+                "deadline: no answer within the time on the clock".to_owned(),
             ));
         }
     };

@@ -2,13 +2,22 @@
 
 use std::future::Future;
 
+use sha2::{Digest, Sha256};
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
 use super::Slot;
 use super::answer::{Answer, Nonsense};
-use super::bindings::{Caller, Request, auth, forward_auth, model, rate_limit, tool_stop};
+use super::bindings::{
+    Caller, Credential, Request, auth, forward_auth, model, rate_limit, tool_stop,
+};
+use super::component::Options;
 use super::guest::Guest;
+use super::prepare::hex;
+
+/// What the guests' clocks show meanwhile.
+const NOW_MS: u64 = 1_700_000_000_000;
+const MODEL: &str = "gpt-5";
 
 /// The exports of one slot's world.
 pub(super) trait World: Sized + Send + Sync + 'static {
@@ -18,12 +27,9 @@ pub(super) trait World: Sized + Send + Sync + 'static {
     /// Finds the exports by name.
     fn find(pre: &InstancePre<Guest>) -> wasmtime::Result<Self>;
 
-    /// Type-checks every function and makes one harmless call of each kind. Denials are fine, faults are not.
-    fn attempt(
-        &self,
-        store: &mut Store<Guest>,
-        instance: &Instance,
-    ) -> impl Future<Output = wasmtime::Result<()>> + Send;
+    /// Type-checks every function and calls each as requests do, with as little and with as much as they know. Denials are
+    /// fine, faults are not.
+    fn attempt(&self, trial: &mut Trial<'_>) -> impl Future<Output = wasmtime::Result<()>> + Send;
 }
 
 /// What serving would make a fault is found here where it can be.
@@ -33,11 +39,55 @@ fn sound<A: Answer>(answer: A) -> wasmtime::Result<A> {
         .map_err(|found| wasmtime::Error::new(Nonsense(found)))
 }
 
-fn nobody() -> Caller {
+/// An instance that is tried.
+pub(super) struct Trial<'a> {
+    pub(super) store: &'a mut Store<Guest>,
+    pub(super) instance: Instance,
+    pub(super) options: Options,
+}
+
+impl Trial<'_> {
+    /// A store with the budget of one decision.
+    fn rearmed(&mut self) -> &mut Store<Guest> {
+        Guest::rearm(self.store, self.options.limits, NOW_MS);
+        self.store
+    }
+
+    fn requests(&self) -> [Request; 2] {
+        let bare = Request {
+            id: "trial".to_owned(),
+            method: "GET".to_owned(),
+            path: "/v1/models".to_owned(),
+            query: None,
+            host: String::new(),
+            client: "127.0.0.1".to_owned(),
+            headers: Vec::new(),
+            credential: None,
+            now_ms: NOW_MS,
+        };
+        let secret = "sk-trial";
+        let full = Request {
+            method: "POST".to_owned(),
+            path: "/v1/chat/completions".to_owned(),
+            query: Some("trial=1".to_owned()),
+            host: "localhost".to_owned(),
+            headers: vec![("user-agent".to_owned(), "codex-gateway".to_owned())],
+            credential: Some(Credential {
+                scheme: "Bearer".to_owned(),
+                fingerprint: hex(&Sha256::digest(secret)),
+                secret: self.options.credential.then(|| secret.to_owned()),
+            }),
+            ..bare.clone()
+        };
+        [bare, full]
+    }
+}
+
+fn caller() -> Caller {
     Caller {
         id: "trial".to_owned(),
-        tenant: None,
-        groups: Vec::new(),
+        tenant: Some("trial".to_owned()),
+        groups: vec!["trial".to_owned()],
     }
 }
 
@@ -57,22 +107,14 @@ impl World for Auth {
         })
     }
 
-    async fn attempt(&self, store: &mut Store<Guest>, instance: &Instance) -> wasmtime::Result<()> {
-        let request = Request {
-            id: "trial".to_owned(),
-            method: "GET".to_owned(),
-            path: "/v1/models".to_owned(),
-            query: None,
-            host: String::new(),
-            client: "127.0.0.1".to_owned(),
-            headers: Vec::new(),
-            credential: None,
-            now_ms: 0,
-        };
-        let auth = self.auth.load(&mut *store, instance)?;
-        let _ = sound(auth.call_authenticate(&mut *store, &request).await?)?;
-        let forward_auth = self.forward_auth.load(&mut *store, instance)?;
-        let _ = sound(forward_auth.call_verify(&mut *store, &request).await?)?;
+    async fn attempt(&self, trial: &mut Trial<'_>) -> wasmtime::Result<()> {
+        let instance = trial.instance;
+        for request in trial.requests() {
+            let auth = self.auth.load(trial.rearmed(), &instance)?;
+            let _ = sound(auth.call_authenticate(trial.rearmed(), &request).await?)?;
+            let verify = self.forward_auth.load(trial.rearmed(), &instance)?;
+            let _ = sound(verify.call_verify(trial.rearmed(), &request).await?)?;
+        }
         Ok(())
     }
 }
@@ -87,15 +129,20 @@ impl World for Model {
         Ok(Self(model::GuestIndices::new(pre)?))
     }
 
-    async fn attempt(&self, store: &mut Store<Guest>, instance: &Instance) -> wasmtime::Result<()> {
-        let guest = self.0.load(&mut *store, instance)?;
-        sound(guest.call_catalog(&mut *store, None).await?)?;
-        let ask = model::Ask {
-            caller: nobody(),
-            requested: None,
-            effort: None,
-        };
-        let _ = sound(guest.call_resolve(&mut *store, &ask).await?)?;
+    async fn attempt(&self, trial: &mut Trial<'_>) -> wasmtime::Result<()> {
+        let instance = trial.instance;
+        let guest = self.0.load(trial.rearmed(), &instance)?;
+        for known in [None, Some(caller())] {
+            sound(guest.call_catalog(trial.rearmed(), known.as_ref()).await?)?;
+        }
+        for requested in [None, Some(MODEL.to_owned())] {
+            let ask = model::Ask {
+                caller: caller(),
+                effort: requested.as_ref().map(|_| "high".to_owned()),
+                requested,
+            };
+            let _ = sound(guest.call_resolve(trial.rearmed(), &ask).await?)?;
+        }
         Ok(())
     }
 }
@@ -110,27 +157,33 @@ impl World for RateLimit {
         Ok(Self(rate_limit::GuestIndices::new(pre)?))
     }
 
-    async fn attempt(&self, store: &mut Store<Guest>, instance: &Instance) -> wasmtime::Result<()> {
-        let guest = self.0.load(&mut *store, instance)?;
-        let ask = rate_limit::Ask {
-            client: "127.0.0.1".to_owned(),
-            caller: Some(nobody()),
-            endpoint: "/v1/chat/completions".to_owned(),
-            model: None,
-            streaming: false,
-            estimated_tokens: 0,
-            now_ms: 0,
-        };
-        let quotas = sound(guest.call_quotas(&mut *store, &ask).await?)?;
-        for granted in [true, false] {
-            let standing = |quota: &rate_limit::Quota| rate_limit::Standing {
-                name: quota.name.clone(),
+    async fn attempt(&self, trial: &mut Trial<'_>) -> wasmtime::Result<()> {
+        let instance = trial.instance;
+        let guest = self.0.load(trial.rearmed(), &instance)?;
+        // By address and by caller, as every request is asked about.
+        for (caller, granted) in [
+            (None, true),
+            (Some(caller()), true),
+            (Some(caller()), false),
+        ] {
+            let ask = rate_limit::Ask {
+                client: "127.0.0.1".to_owned(),
+                endpoint: "/v1/chat/completions".to_owned(),
+                model: caller.as_ref().map(|_| MODEL.to_owned()),
+                streaming: caller.is_some(),
+                estimated_tokens: if caller.is_some() { 1_000 } else { 0 },
+                caller,
+                now_ms: NOW_MS,
+            };
+            let quotas = sound(guest.call_quotas(trial.rearmed(), &ask).await?)?;
+            let standings = quotas.into_iter().map(|quota| rate_limit::Standing {
+                name: quota.name,
                 granted,
                 remaining: if granted { quota.limit } else { 0 },
-                reset_ms: u64::from(!granted),
-            };
-            let standings: Vec<_> = quotas.iter().map(standing).collect();
-            let _ = sound(guest.call_decide(&mut *store, &ask, &standings).await?)?;
+                reset_ms: quota.window_ms,
+            });
+            let standings: Vec<_> = standings.collect();
+            let _ = sound(guest.call_decide(trial.rearmed(), &ask, &standings).await?)?;
         }
         Ok(())
     }
@@ -146,18 +199,33 @@ impl World for ToolStop {
         Ok(Self(tool_stop::GuestIndices::new(pre)?))
     }
 
-    async fn attempt(&self, store: &mut Store<Guest>, instance: &Instance) -> wasmtime::Result<()> {
-        let progress = tool_stop::Progress {
-            caller: nobody(),
-            model: "trial".to_owned(),
-            streaming: false,
-            calls: 1,
-            elapsed_ms: 0,
+    async fn attempt(&self, trial: &mut Trial<'_>) -> wasmtime::Result<()> {
+        let instance = trial.instance;
+        let guest = self.0.load(trial.rearmed(), &instance)?;
+        let call = tool_stop::Call {
+            name: "trial".to_owned(),
+            arguments: "{}".to_owned(),
+            textual: false,
+            index: 0,
         };
-        let event = tool_stop::Event::Quiet(0);
-        let guest = self.0.load(&mut *store, instance)?;
-        let observed = guest.call_observe(&mut *store, &progress, &event, &[]);
-        sound(observed.await?)?;
+        let history = [
+            tool_stop::Event::Called(call),
+            tool_stop::Event::TextAfterCalls(16),
+            tool_stop::Event::Quiet(100),
+        ];
+        let mut memo = Vec::new();
+        for (elapsed_ms, event) in (0..).step_by(100).zip(history) {
+            let progress = tool_stop::Progress {
+                caller: caller(),
+                model: MODEL.to_owned(),
+                streaming: true,
+                calls: 1,
+                elapsed_ms,
+            };
+            let store = trial.rearmed();
+            let observed = guest.call_observe(store, &progress, &event, &memo);
+            (_, memo) = sound(observed.await?)?;
+        }
         Ok(())
     }
 }

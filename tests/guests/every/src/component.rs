@@ -34,6 +34,8 @@ thread_local! {
     static NAME: RefCell<Option<String>> = const { RefCell::new(None) };
     static SETS: RefCell<Option<String>> = const { RefCell::new(None) };
     static CALLS: Cell<u32> = const { Cell::new(0) };
+    /// On which path it panics, if on any.
+    static TRIP: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 struct Guest;
@@ -51,6 +53,13 @@ fn stamp() -> String {
 /// What breaks lines, colours a terminal, and is long.
 fn rant() -> String {
     "told\r\n\u{1b}[31mto\0rant ".repeat(20_000)
+}
+
+#[expect(clippy::panic, reason = "that is what this guest is for")]
+fn trip(path: &str) {
+    if TRIP.with_borrow(|found| found == path) {
+        panic!("tripped over the {path}");
+    }
 }
 
 fn recurse(depth: u64) -> u64 {
@@ -81,6 +90,7 @@ fn misbehave(how: &str) {
         #[expect(clippy::disallowed_methods, reason = "that is what this guest is for")]
         "exit" => std::process::exit(3),
         "print" => println!("told to print\u{1b}[2J\nforged=line"),
+        "sleep" => std::thread::sleep(std::time::Duration::from_secs(600)),
         _ => {}
     }
 }
@@ -92,7 +102,8 @@ impl lifecycle::Guest for Guest {
                 .with_borrow(Clone::clone)
                 .unwrap_or_else(|| "test".to_owned()),
             version: "0.0.1".to_owned(),
-            settings_schema: "{}".to_owned(),
+            // Tests write other words of the same length into it.
+            settings_schema: r#"{"x-nobody":["everything"]}"#.to_owned(),
         }
     }
 
@@ -103,6 +114,8 @@ impl lifecycle::Guest for Guest {
         let word = |member: &str| settings[member].as_str().map(str::to_owned);
         NAME.set(word("name"));
         SETS.set(word("sets"));
+        let trip = settings["trip"].as_str().unwrap_or_default();
+        TRIP.with_borrow_mut(|path| trip.clone_into(path));
         match settings["configure"].as_str() {
             Some("refuse") => Err("told to refuse".to_owned()),
             Some("rant") => Err(rant()),
@@ -151,6 +164,9 @@ impl auth::Guest for Guest {
                 .map(|(_, value)| value.clone())
         };
         let how = told("x-hostile").unwrap_or_default();
+        if request.credential.is_some() {
+            trip("credential");
+        }
         misbehave(&how);
         CALLS.set(CALLS.get() + 1);
         match how.as_str() {
@@ -225,6 +241,9 @@ impl model::Guest for Guest {
     /// Refuses a caller that another generation's auth policy recognised: the two must never meet.
     fn resolve(ask: model::Ask) -> Result<model::Target, Denial> {
         let own = stamp();
+        if ask.requested.is_some() {
+            trip("model");
+        }
         if ask
             .caller
             .groups
@@ -272,6 +291,9 @@ impl tool_stop::Guest for Guest {
         _: tool_stop::Event,
         memo: Vec<u8>,
     ) -> (tool_stop::Reaction, Vec<u8>) {
-        (tool_stop::Reaction::GoOn, memo)
+        if !memo.is_empty() {
+            trip("history");
+        }
+        (tool_stop::Reaction::GoOn, vec![1])
     }
 }

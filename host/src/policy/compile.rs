@@ -1,0 +1,169 @@
+//! Compiles heavy components in a child process with bounds of its own, which leaves the result in the compile cache.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+use tokio::sync::Semaphore;
+use wasmtime::component::Component;
+
+use super::cache;
+use super::engine::Purpose;
+use super::fault::Problem;
+
+/// Of the child. Components in JavaScript and Python take 0.4 GiB, and some 10 s of a release build.
+const MEMORY: u64 = 2 << 30;
+const CPU_SECONDS: u64 = 60;
+/// On the clock: the child runs at low priority.
+const DEADLINE: Duration = Duration::from_secs(300);
+/// The child's answers, as exit codes.
+const INVALID: u8 = 65;
+const NOT_KEPT: u8 = 74;
+/// What it says of a mistake.
+const MAX_WORDS: u64 = 4096;
+/// A component that was instrumented is larger than the file it was.
+const MAX_COMPONENT: u64 = 256 << 20;
+
+/// The program's own subcommand that does the compiling.
+pub const SUBCOMMAND: &str = "compile-component";
+
+/// Starts children that compile, one at a time.
+#[derive(Clone)]
+pub(super) struct Compiler {
+    program: PathBuf,
+    cache: PathBuf,
+    turn: Arc<Semaphore>,
+}
+
+impl Compiler {
+    /// `program` is this one, `cache` the folder it shares with its children.
+    pub(super) fn new(program: PathBuf, cache: PathBuf) -> Self {
+        let turn = Arc::new(Semaphore::new(1));
+        Self {
+            program,
+            cache,
+            turn,
+        }
+    }
+
+    /// Returns when the component is in the cache.
+    pub(super) async fn compile(&self, purpose: Purpose, wasm: &[u8]) -> Result<(), Problem> {
+        let _turn = self.turn.acquire().await.map_err(internal)?;
+        let mut child = self.start(purpose).map_err(internal)?;
+        let watched = tokio::time::timeout(DEADLINE, finish(&mut child, wasm)).await;
+        match watched {
+            Ok(ended) => ended,
+            // Dropping the child kills it.
+            Err(_) => Err(Problem::TooHeavy(format!(
+                "{} s of compiling",
+                DEADLINE.as_secs()
+            ))),
+        }
+    }
+
+    fn start(&self, purpose: Purpose) -> std::io::Result<Child> {
+        Command::new(&self.program)
+            .arg(SUBCOMMAND)
+            .arg(&self.cache)
+            .arg(purpose.word())
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+    }
+}
+
+async fn finish(child: &mut Child, wasm: &[u8]) -> Result<(), Problem> {
+    use std::os::unix::process::ExitStatusExt;
+    let (input, output) = (child.stdin.take(), child.stderr.take());
+    let (Some(mut input), Some(output)) = (input, output) else {
+        return Err(internal("a child without pipes"));
+    };
+    let write = async {
+        // A child that ends early says why by how it ends.
+        let _ = input.write_all(wasm).await;
+        drop(input);
+    };
+    let mut words = Vec::new();
+    let mut output = output.take(MAX_WORDS);
+    let (status, (), _) = tokio::join!(child.wait(), write, output.read_to_end(&mut words));
+    let status = status.map_err(internal)?;
+    let words = String::from_utf8_lossy(&words).trim().to_owned();
+    let signal = status.signal().map(|signal| Signal::from_named_raw(signal));
+    match (status.code(), signal.flatten()) {
+        (Some(0), _) => Ok(()),
+        (Some(code), _) if code == i32::from(INVALID) => Err(Problem::Invalid(words)),
+        (Some(code), _) if code == i32::from(NOT_KEPT) => Err(internal(words)),
+        (_, Some(Signal::XCPU | Signal::KILL)) => Err(Problem::TooHeavy(format!(
+            "{CPU_SECONDS} s of processor time to compile"
+        ))),
+        // What Rust does when memory is refused.
+        (_, Some(Signal::ABORT)) => Err(Problem::TooHeavy(format!(
+            "{} GiB of memory to compile",
+            MEMORY >> 30
+        ))),
+        _ => Err(internal(format!(
+            "the compiling child ended with {status}: {words}"
+        ))),
+    }
+}
+
+fn internal(error: impl ToString) -> Problem {
+    Problem::Internal(error.to_string())
+}
+
+/// The child's part: compiles standard input into the cache. Answers the exit code.
+#[must_use]
+pub fn compile_component(cache: &Path, purpose: &str) -> u8 {
+    match Purpose::parse(purpose) {
+        Some(purpose) => try_compile(cache, purpose).unwrap_or_else(|(code, words)| {
+            eprintln!("{words}");
+            code
+        }),
+        None => INVALID,
+    }
+}
+
+fn try_compile(folder: &Path, purpose: Purpose) -> Result<u8, (u8, String)> {
+    let not_kept = |error: String| (NOT_KEPT, error);
+    confine().map_err(|error| not_kept(error.to_string()))?;
+    let mut wasm = Vec::new();
+    let mut input = std::io::stdin().take(MAX_COMPONENT);
+    input
+        .read_to_end(&mut wasm)
+        .map_err(|error| not_kept(error.to_string()))?;
+    let cache = cache::open(folder).map_err(not_kept)?;
+    let engine = wasmtime::Engine::new(&purpose.config(&Some(cache.clone())));
+    let engine = engine.map_err(|error| not_kept(error.to_string()))?;
+    Component::new(&engine, &wasm).map_err(|error| (INVALID, format!("{error:#}")))?;
+    // Found again, or the gateway would compile it itself.
+    let hits = cache.cache_hits();
+    Component::new(&engine, &wasm).map_err(|error| (INVALID, format!("{error:#}")))?;
+    match cache.cache_hits() > hits {
+        true => Ok(0),
+        false => Err(not_kept("the compile cache cannot be written".to_owned())),
+    }
+}
+
+/// Bounds this process, which gives way to the one that serves, and ends with it.
+fn confine() -> std::io::Result<()> {
+    let limit = |most: u64| Rlimit {
+        current: Some(most),
+        maximum: Some(most),
+    };
+    setrlimit(Resource::As, limit(MEMORY))?;
+    setrlimit(Resource::Cpu, limit(CPU_SECONDS))?;
+    setrlimit(Resource::Core, limit(0))?;
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // Where that is forbidden, it competes.
+    let _ = rustix::process::nice(10);
+    Ok(())
+}

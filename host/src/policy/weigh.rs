@@ -1,0 +1,196 @@
+//! Bounds a component's parts before anything compiles or freezes it.
+
+use wasmparser::{Parser, Payload};
+
+use super::fault::Problem;
+
+/// No component has more. Of what is built by usual tools, one in JavaScript comes nearest in data segments (10,000) and code
+/// (9 MB), one in Python in modules (38), and in the size (427 kB) and the locals (271) of a function.
+const MOST: Weight = Weight {
+    modules: 64,
+    memories: 4,
+    functions: 100_000,
+    segments: 20_000,
+    code: 24 << 20,
+    function: 1 << 20,
+    locals: 5_000,
+};
+
+/// Up to here compiling takes milliseconds and some megabytes, whatever the code is. Components in Rust are lighter.
+const LIGHT: Weight = Weight {
+    modules: 64,
+    memories: 4,
+    functions: 5_000,
+    segments: 1_000,
+    code: 512 << 10,
+    function: 32 << 10,
+    locals: 150,
+};
+
+/// What compiling depends on. All but the last two are counted over all modules.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Weight {
+    modules: u64,
+    memories: u64,
+    functions: u64,
+    /// Of data and of elements.
+    segments: u64,
+    /// Bytes of all function bodies.
+    code: u64,
+    /// Bytes of the largest one.
+    function: u64,
+    /// Of the function that has most.
+    locals: u64,
+}
+
+impl Weight {
+    /// Weighs a component.
+    ///
+    /// # Errors
+    /// If it is heavier than any is, or cannot be read.
+    pub(super) fn of(wasm: &[u8]) -> Result<Self, Problem> {
+        let mut weight = Self::default();
+        for payload in Parser::new(0).parse_all(wasm) {
+            payload
+                .and_then(|payload| weight.add(&payload))
+                .map_err(|error| Problem::Invalid(error.to_string()))?;
+            weight.check()?;
+        }
+        Ok(weight)
+    }
+
+    /// Compiling it needs no bounds of its own.
+    pub(super) fn is_light(&self) -> bool {
+        self.pairs(&LIGHT)
+            .iter()
+            .all(|(_, found, most)| found <= most)
+    }
+
+    fn add(&mut self, payload: &Payload<'_>) -> wasmparser::Result<()> {
+        match payload {
+            Payload::ModuleSection { .. } => self.modules += 1,
+            Payload::MemorySection(memories) => self.memories += u64::from(memories.count()),
+            Payload::DataSection(segments) => self.segments += u64::from(segments.count()),
+            Payload::ElementSection(segments) => self.segments += u64::from(segments.count()),
+            Payload::CodeSectionEntry(body) => {
+                let bytes = body.range().len() as u64;
+                self.functions += 1;
+                self.code += bytes;
+                self.function = self.function.max(bytes);
+                let mut locals = 0;
+                for group in body.get_locals_reader()? {
+                    locals += u64::from(group?.0);
+                }
+                self.locals = self.locals.max(locals);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Problem> {
+        match self
+            .pairs(&MOST)
+            .into_iter()
+            .find(|(_, found, most)| found > most)
+        {
+            Some((what, _, most)) => Err(Problem::TooHeavy(format!("{most} {what}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn pairs(&self, most: &Self) -> [(&'static str, u64, u64); 7] {
+        [
+            ("core modules", self.modules, most.modules),
+            ("memories", self.memories, most.memories),
+            ("functions", self.functions, most.functions),
+            ("data and element segments", self.segments, most.segments),
+            ("bytes of code", self.code, most.code),
+            (
+                "bytes of code in one function",
+                self.function,
+                most.function,
+            ),
+            ("locals in one function", self.locals, most.locals),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leb(mut number: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        loop {
+            let low = (number & 0x7f) as u8;
+            number >>= 7;
+            bytes.push(low | if number > 0 { 0x80 } else { 0 });
+            if number == 0 {
+                return bytes;
+            }
+        }
+    }
+
+    fn section(id: u8, content: &[u8]) -> Vec<u8> {
+        [&[id], &leb(content.len())[..], content].concat()
+    }
+
+    /// A component of one module that has these sections.
+    fn component(sections: &[Vec<u8>]) -> Vec<u8> {
+        let module = [b"\0asm\x01\0\0\0".to_vec(), sections.concat()].concat();
+        [b"\0asm\x0d\0\x01\0".to_vec(), section(1, &module)].concat()
+    }
+
+    fn many(id: u8, count: usize, one: &[u8]) -> Vec<u8> {
+        section(id, &[leb(count), one.repeat(count)].concat())
+    }
+
+    fn function(size: usize, locals: usize) -> Vec<Vec<u8>> {
+        let code = [vec![1], leb(locals), vec![0x7f], vec![1; size], vec![0x0b]].concat();
+        vec![
+            section(1, b"\x01\x60\0\0"),
+            section(3, b"\x01\0"),
+            section(10, &[vec![1], leb(code.len()), code].concat()),
+        ]
+    }
+
+    #[test]
+    fn each_limit_is_a_refusal_that_names_it() {
+        for (sections, expected) in [
+            (vec![many(5, 100, b"\0\x01")], "4 memories"),
+            (
+                vec![many(11, 90_000, b"\x01\0")],
+                "20000 data and element segments",
+            ),
+            (
+                function(2 << 20, 1),
+                "1048576 bytes of code in one function",
+            ),
+            (function(1, 6_000), "5000 locals in one function"),
+        ] {
+            let refused = Weight::of(&component(&sections)).unwrap_err();
+            assert_eq!(refused, Problem::TooHeavy(expected.to_owned()));
+            assert!(refused.to_string().contains("at most"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn ordinary_components_are_light_and_larger_ones_are_not() {
+        assert!(
+            Weight::of(&component(&function(10_000, 100)))
+                .unwrap()
+                .is_light()
+        );
+        assert!(
+            !Weight::of(&component(&function(100_000, 1)))
+                .unwrap()
+                .is_light()
+        );
+        assert!(
+            !Weight::of(&component(&function(100, 2_000)))
+                .unwrap()
+                .is_light()
+        );
+    }
+}
