@@ -24,6 +24,7 @@ mod prepare;
 mod recent;
 mod schema;
 mod settings;
+mod slices;
 mod source;
 mod trial;
 mod warm;

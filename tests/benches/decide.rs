@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 const CALLS: usize = 20_000;
 const SWAPS: usize = 40;
+const HOSTILE: usize = 16;
 
 fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -22,7 +23,9 @@ fn main() {
             decisions(keys).await;
         }
         swaps().await;
-        beside_spinning_guests().await;
+        for instances in ["frozen", "warm"] {
+            beside_spinning_guests(instances).await;
+        }
     });
 }
 
@@ -194,8 +197,10 @@ async fn first(live: &Live, salt: usize) -> Duration {
 }
 
 /// Honest decisions alone, and while others spin until their deadline: what a hostile caller costs its neighbours.
-async fn beside_spinning_guests() {
+async fn beside_spinning_guests(instances: &str) {
     let folder = tempfile::tempdir().expect("a folder");
+    let manifest = format!("[auth]\ninstances = \"{instances}\"\n");
+    deploy(folder.path(), "policies.toml", manifest.as_bytes());
     deploy(folder.path(), "auth.wasm", EVERY);
     let source = Source::new(Some(folder.path().to_owned()), Defaults::default());
     let candidates = source.read(&facts()).expect("a policy");
@@ -210,7 +215,7 @@ async fn beside_spinning_guests() {
         alone.push(first(&live, 0).await);
     }
     let stop = CancellationToken::new();
-    let spinners: Vec<_> = (0..4)
+    let spinners: Vec<_> = (0..HOSTILE)
         .map(|_| tokio::spawn(spin(Arc::clone(&live), stop.clone())))
         .collect();
     let mut beside = Vec::new();
@@ -225,7 +230,7 @@ async fn beside_spinning_guests() {
     }
     stop.cancel();
     println!(
-        "honest decisions beside 4 callers whose decisions spin until their 50 ms are used up:"
+        "honest decisions beside {HOSTILE} callers whose decisions spin until they are stopped, {instances}:"
     );
     print("  alone", alone);
     print("  beside them", beside);

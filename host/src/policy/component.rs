@@ -258,6 +258,7 @@ impl<W: World> Policy<W> {
         Guest::rearm(&mut warm.store, limits, now_ms);
         let called = call(&self.world, &mut warm.store, &warm.instance);
         let result = timeout(limits.wall, called).await;
+        warm.store.data_mut().rest();
         if let Some(text) = warm.store.data_mut().take_log() {
             tracing::info!(target: "policy", slot = W::SLOT.name(), policy = %self.about.name, "{text}");
         }
@@ -277,7 +278,12 @@ impl<W: World> Policy<W> {
             Some(_) => self.options.limits.to_configure(),
             None => self.options.limits,
         };
-        let mut store = Guest::store(self.runtime.serving(), limits, self.digest);
+        let mut store = Guest::store(
+            self.runtime.serving(),
+            self.runtime.slices(),
+            limits,
+            self.digest,
+        );
         Guest::rearm(&mut store, limits, now_ms);
         let made = timeout(limits.wall, async {
             let instance = self.pre.instantiate_async(&mut store).await?;

@@ -17,6 +17,7 @@ use super::cache;
 use super::compile::Compiler;
 use super::guest::Guest;
 use super::recent::Recent;
+use super::slices::Slices;
 
 /// How often a running guest is interrupted to be counted and to let others run.
 pub(super) const TICK: Duration = Duration::from_millis(2);
@@ -105,6 +106,7 @@ struct Inner {
     serving_linker: Linker<Guest>,
     freezing_linker: Linker<Guest>,
     admission: Semaphore,
+    slices: Slices,
     clock: Arc<Clock>,
 }
 
@@ -138,6 +140,7 @@ impl Engine {
             serving,
             freezing,
             admission: Semaphore::new((SLOTS - RESERVED) as usize),
+            slices: Slices::new(),
             clock,
         }));
         Ok(Self {
@@ -171,6 +174,11 @@ impl Runtime {
 
     pub(super) fn purpose(&self) -> Purpose {
         self.0.purpose
+    }
+
+    /// The turns of calls that run for long.
+    pub(super) fn slices(&self) -> &Slices {
+        &self.0.slices
     }
 
     /// The one that runs what was compiled for this purpose.

@@ -15,6 +15,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::engine::TICK;
 use super::words::text;
+use super::slices::Slices;
 
 /// Bytes of stdout and stderr kept of one call; the rest is dropped.
 const LOG_BYTES: usize = 4096;
@@ -67,6 +68,9 @@ pub(super) struct Guest {
     memory_limit: usize,
     /// Ticks this call may still use up.
     ticks_left: u32,
+    /// A tick of this call has passed.
+    is_long: bool,
+    slices: Slices,
     memory_used: usize,
     /// Set when a growth was refused: the trap that follows is then called by its real name.
     pub(super) memory_refused: bool,
@@ -82,10 +86,17 @@ pub(super) struct Guest {
 
 impl Guest {
     /// A store ready for one call (see [`Guest::rearm`] for the next).
-    pub(super) fn store(engine: &wasmtime::Engine, limits: Limits, seed: [u8; 32]) -> Store<Self> {
+    pub(super) fn store(
+        engine: &wasmtime::Engine,
+        slices: &Slices,
+        limits: Limits,
+        seed: [u8; 32],
+    ) -> Store<Self> {
         let guest = Self {
             memory_limit: limits.memory,
             ticks_left: 0,
+            is_long: false,
+            slices: slices.for_a_guest(),
             memory_used: 0,
             memory_refused: false,
             now_ms: Arc::default(),
@@ -102,7 +113,11 @@ impl Guest {
                 return Ok(UpdateDeadline::Interrupt);
             }
             guest.ticks_left -= 1;
-            Ok(UpdateDeadline::Yield(1))
+            // A short call meets a tick by chance: it is not made to wait behind long ones.
+            if !std::mem::replace(&mut guest.is_long, true) {
+                return Ok(UpdateDeadline::Continue(1));
+            }
+            Ok(UpdateDeadline::YieldCustom(1, guest.slices.next()))
         });
         store
     }
@@ -112,10 +127,17 @@ impl Guest {
         let guest = store.data_mut();
         let ticks = limits.deadline.as_millis() / TICK.as_millis();
         guest.ticks_left = u32::try_from(ticks).unwrap_or(u32::MAX);
+        guest.is_long = false;
+        guest.slices.release();
         guest.memory_refused = false;
         guest.now_ms.store(now_ms, Ordering::Relaxed);
         store.set_hostcall_fuel(limits.answer);
         store.set_epoch_deadline(1);
+    }
+
+    /// Its call is over: others may run.
+    pub(super) fn rest(&mut self) {
+        self.slices.release();
     }
 
     /// Whether the guest holds host resources (open streams, mostly): those cannot be frozen.

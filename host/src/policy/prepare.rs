@@ -269,7 +269,12 @@ impl Preparation<'_> {
     }
 
     fn store(&self, engine: &wasmtime::Engine, limits: Limits) -> Store<Guest> {
-        let mut store = Guest::store(engine, limits, self.candidate.digest());
+        let mut store = Guest::store(
+            engine,
+            self.engine.runtime.slices(),
+            limits,
+            self.candidate.digest(),
+        );
         Guest::rearm(&mut store, limits, 0);
         store
     }

@@ -1,0 +1,84 @@
+//! Bounds how many long calls run at once: the others wait in line, a tick each, and leave a core to short ones.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Turns to run for a tick, taken by the calls of all slots that ran for longer than one.
+#[derive(Clone)]
+pub(super) struct Slices {
+    turns: Arc<Semaphore>,
+    /// The turn of one guest.
+    held: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+}
+
+impl Slices {
+    /// As many at once as there are cores, but one.
+    pub(super) fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            turns: Arc::new(Semaphore::new(cores.saturating_sub(1).max(1))),
+            held: Arc::default(),
+        }
+    }
+
+    /// The same turns, of which another guest holds one.
+    pub(super) fn for_a_guest(&self) -> Self {
+        let turns = Arc::clone(&self.turns);
+        let held = Arc::default();
+        Self { turns, held }
+    }
+
+    /// Gives the turn back, and is ready when the next one has come: after all who wait already.
+    pub(super) fn next(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.release();
+        let Self { turns, held } = self.clone();
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            let turn = turns.acquire_owned().await.ok();
+            *held.lock().unwrap_or_else(PoisonError::into_inner) = turn;
+        })
+    }
+
+    /// Gives the turn back, if there is one.
+    pub(super) fn release(&self) {
+        self.held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at_once(turns: usize) -> Slices {
+        Slices {
+            turns: Arc::new(Semaphore::new(turns)),
+            held: Arc::default(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_calls_take_turns_and_a_call_that_ends_gives_its_own_back() {
+        let slices = at_once(1);
+        let (one, other) = (slices.for_a_guest(), slices.for_a_guest());
+        one.next().await;
+        let mut waiting = other.next();
+        assert!(!is_ready(&mut waiting).await, "one runs at once");
+        let mut again = one.next();
+        assert!(is_ready(&mut waiting).await, "whoever waits is next");
+        assert!(!is_ready(&mut again).await);
+        drop(again);
+        drop(one);
+        drop((other, waiting));
+        assert_eq!(slices.turns.available_permits(), 1);
+    }
+
+    async fn is_ready(future: &mut Pin<Box<dyn Future<Output = ()> + Send>>) -> bool {
+        let soon = std::time::Duration::from_millis(1);
+        tokio::time::timeout(soon, future).await.is_ok()
+    }
+}
