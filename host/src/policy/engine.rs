@@ -294,11 +294,10 @@ impl Clock {
                 }
                 clock.asleep.store(true, Ordering::SeqCst);
                 if clock.running.load(Ordering::SeqCst) == 0 {
-                    // Bounded, so that the thread notices when the engines are gone.
+                    // Bounded, so that the thread notices when the engines are gone. It sleeps on if nothing runs.
                     std::thread::park_timeout(Duration::from_secs(5));
                 }
                 clock.asleep.store(false, Ordering::SeqCst);
-                idle = 0;
             }
         });
         // Set once: nobody else starts this clock.
