@@ -14,8 +14,8 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::engine::TICK;
-use super::words::text;
 use super::slices::Slices;
+use super::words::text;
 
 /// Bytes of stdout and stderr kept of one call; the rest is dropped.
 const LOG_BYTES: usize = 4096;
