@@ -1,8 +1,13 @@
 //! A Codex child that writes too much: what is an answer arrives whole, what is none costs the child, and nobody waits.
 
-use codex_gateway_tests::gateway::{Gateway, Setup, say, stream};
+use std::process::Stdio;
+use std::time::Duration;
+
+use codex_gateway_tests::gateway::{Gateway, KEY, Setup, say, stream};
 use codex_gateway_tests::sse::{self, Event, Events, error, finishes};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
 
 async fn fake() -> Gateway {
     Setup::codex(env!("CARGO_BIN_EXE_fake-codex")).start().await
@@ -68,4 +73,62 @@ async fn a_line_without_end_costs_the_child_and_its_turns_only() {
         "the child is reaped"
     );
     gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_without_end_is_a_few_lines_of_the_log() {
+    let home = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
+        .env_clear()
+        .envs([("PORT", "0"), ("PROXY_API_KEY", KEY)])
+        .env("CODEX_BIN", env!("CARGO_BIN_EXE_fake-codex"))
+        .env("CODEX_HOME", home.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let address = loop {
+        let line = log.next_line().await.unwrap().expect("it listens");
+        if let Some((_, address)) = line.split_once("listening address=") {
+            break address.trim().to_owned();
+        }
+    };
+    let reading = tokio::spawn(async move {
+        let mut lines = Vec::new();
+        while let Some(line) = log.next_line().await.unwrap() {
+            lines.push(line);
+        }
+        lines
+    });
+    let client = reqwest::Client::new();
+    let garbage = script(json!({"text": ["clean"], "garbage_lines": 200_000}));
+    let answer = loop {
+        let asked = client.post(format!("http://{address}/v1/chat/completions"));
+        let answer = asked.bearer_auth(KEY).json(&say(&garbage)).send().await;
+        let answer = answer.unwrap();
+        // The first worker may not be ready yet.
+        if answer.status() != 503 {
+            break answer.json::<Value>().await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(
+        answer["choices"][0]["message"]["content"], "clean",
+        "{answer}"
+    );
+    let pid = child.id().unwrap().to_string();
+    let told = Command::new("kill").args(["-TERM", &pid]).status().await;
+    assert!(told.unwrap().success());
+    assert!(child.wait().await.unwrap().success());
+    let lines = reading.await.unwrap();
+    let garbage = lines.iter().filter(|line| line.contains("not JSON-RPC"));
+    let count = garbage.clone().count();
+    // One in ten seconds, and one at the end.
+    assert!((2..20).contains(&count), "{count} lines");
+    let counted =
+        garbage.filter_map(|line| line.split_once("left_out=")?.1.trim().parse::<usize>().ok());
+    let left_out: usize = counted.sum();
+    assert!((199_980..200_000).contains(&left_out), "{left_out}");
 }

@@ -74,13 +74,19 @@ impl Complaints {
             None
         }
     }
+
+    /// How many of each kind were left out and not told of.
+    fn rest(&mut self) -> Vec<(&'static str, u64)> {
+        let kinds = self.kinds.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let left_out = kinds.iter().filter(|kind| kind.left_out > 0);
+        left_out.map(|kind| (kind.name, kind.left_out)).collect()
+    }
 }
 
 /// The child has gone: the count is not lost.
 impl Drop for Complaints {
     fn drop(&mut self) {
-        let kinds = self.kinds.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for Kind { name, left_out, .. } in kinds.iter().filter(|kind| kind.left_out > 0) {
+        for (name, left_out) in self.rest() {
             tracing::warn!(left_out, "of a Codex process that has ended: {name}");
         }
     }
@@ -92,14 +98,16 @@ mod tests {
 
     #[test]
     fn kinds_are_logged_apart_and_the_rest_is_counted() {
-        let complaints = Complaints::at_most(2);
+        let mut complaints = Complaints::at_most(2);
         assert_eq!(complaints.admit("one"), Some(0));
         assert_eq!(complaints.admit("one"), Some(0));
         for _ in 0..3 {
             assert_eq!(complaints.admit("one"), None);
         }
         assert_eq!(complaints.admit("two"), Some(0));
+        assert_eq!(complaints.rest(), [("one", 3)]);
         complaints.kinds.lock().unwrap()[0].since -= EVERY;
         assert_eq!(complaints.admit("one"), Some(3));
+        assert_eq!(complaints.rest(), []);
     }
 }

@@ -96,7 +96,7 @@ async fn finish(child: &mut Child, wasm: &[u8]) -> Result<(), Problem> {
     let (status, (), _) = tokio::join!(child.wait(), write, output.read_to_end(&mut words));
     let status = status.map_err(internal)?;
     let words = String::from_utf8_lossy(&words).trim().to_owned();
-    let signal = status.signal().map(|signal| Signal::from_named_raw(signal));
+    let signal = status.signal().map(Signal::from_named_raw);
     match (status.code(), signal.flatten()) {
         (Some(0), _) => Ok(()),
         (Some(code), _) if code == i32::from(INVALID) => Err(Problem::Invalid(words)),

@@ -25,14 +25,23 @@ fn crowd(address: &str, requests: usize) {
     writer.join().unwrap();
 }
 
+/// Killed if a test fails.
+struct Guarded(Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A gateway whose stdout and stderr are one pipe, read until it listens.
-#[allow(clippy::zombie_processes, reason = "whoever gets it sees how it ends")]
-fn on_one_pipe(vars: &[(&str, &str)]) -> (Child, BufReader<PipeReader>, String) {
+fn on_one_pipe(vars: &[(&str, &str)]) -> (Guarded, BufReader<PipeReader>, String) {
     let (reader, writer) = std::io::pipe().unwrap();
     let all = [&[("PORT", "0"), ("PROXY_API_KEY", "sk-test")], vars].concat();
     let mut command = gateway(&all);
     command.stdout(writer.try_clone().unwrap()).stderr(writer);
-    let child = command.spawn().unwrap();
+    let child = Guarded(command.spawn().unwrap());
     // The command holds the other end.
     drop(command);
     let mut reader = BufReader::with_capacity(1, reader);
@@ -91,8 +100,8 @@ fn a_log_reader_that_stops_reading_stops_nothing() {
     crowd(&address, MANY);
     let health = health(&address);
     assert!(health["log_lines_dropped"].as_u64() > Some(0), "{health}");
-    terminate(&child);
-    assert_eq!(ended(&mut child), Some(0));
+    terminate(&child.0);
+    assert_eq!(ended(&mut child.0), Some(0));
     drop(reader);
 }
 
@@ -120,8 +129,8 @@ fn lines_that_were_dropped_are_told_when_the_reader_goes_on() {
     };
     let counter = format!("codex_log_lines_dropped_total {dropped}");
     assert!(metrics.contains(&counter), "{metrics}");
-    terminate(&child);
-    assert_eq!(ended(&mut child), Some(0));
+    terminate(&child.0);
+    assert_eq!(ended(&mut child.0), Some(0));
 }
 
 #[test]
@@ -134,8 +143,8 @@ fn every_line_of_a_reader_that_reads_is_there_at_the_end() {
         log
     });
     crowd(&address, 2_000);
-    terminate(&child);
-    assert_eq!(ended(&mut child), Some(0));
+    terminate(&child.0);
+    assert_eq!(ended(&mut child.0), Some(0));
     let log = reading.join().unwrap();
     assert_eq!(log.matches("access: request").count(), 2_000);
     assert!(log.trim_end().ends_with("stopped"), "{log}");

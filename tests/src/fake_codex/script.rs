@@ -41,6 +41,8 @@ pub(crate) struct Script {
     pub(crate) hang: bool,
     /// Lines that are no JSON-RPC, and notifications nobody knows, come between.
     pub(crate) garbage: bool,
+    /// So many lines that are no JSON-RPC come first, as fast as possible.
+    pub(crate) garbage_lines: usize,
     /// The process exits in the middle of a line.
     pub(crate) half_line: bool,
     /// One line of so many bytes.
@@ -107,6 +109,7 @@ impl Default for Script {
             exit_after: None,
             hang: false,
             garbage: false,
+            garbage_lines: 0,
             half_line: false,
             long_line: 0,
             ask: None,

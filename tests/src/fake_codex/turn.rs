@@ -163,6 +163,9 @@ impl Player<'_> {
 
     fn misbehave(&self) -> Result<(), Stop> {
         let script = self.script;
+        for _ in 0..script.garbage_lines {
+            self.server.write_raw(b"this is no JSON-RPC\n");
+        }
         if script.garbage {
             self.server.write_raw(b"this is no JSON\n{\"method\":\n[1,2]\n\n\xff\xfe\n{\"id\":987654,\"result\":{}}\n");
             self.notify(
