@@ -16,7 +16,8 @@ const MOST: Weight = Weight {
     locals: 5_000,
 };
 
-/// Up to here compiling takes milliseconds and some megabytes, whatever the code is. Components in Rust are lighter.
+/// Up to here the process itself compiles: that takes seconds at most and less than 100 MiB, whatever the code is. Components in
+/// Rust are lighter.
 const LIGHT: Weight = Weight {
     modules: 64,
     memories: 4,
