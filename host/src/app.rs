@@ -358,8 +358,11 @@ async fn connect(codex: &Codex) -> Result<Backend, codex::StartError> {
 
 /// `cache`: where compiled components are kept.
 fn engine(config: &Config, cache: Option<&Path>) -> Result<Engine, StartError> {
-    let engine = Engine::new(cache).map_err(StartError::Engine)?;
-    Ok(engine.compiling_with(config.program.as_deref(), cache))
+    let engine = match &config.program {
+        Some(program) => Engine::compiling_with(program, cache),
+        None => Engine::new(cache),
+    };
+    engine.map_err(StartError::Engine)
 }
 
 fn source(config: &Config) -> Source {

@@ -1,5 +1,7 @@
 //! Components that take a compiler minutes and gigabytes: refused in one line, by the limit they exceed.
 
+#![allow(clippy::unwrap_used, reason = "a failure is a failed test")]
+
 use std::process::Command;
 
 const AUTH: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/auth.wasm"));

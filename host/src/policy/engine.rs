@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::Duration;
 
+use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{
@@ -41,6 +42,8 @@ pub struct Engine {
     pub(super) compiled: Arc<Recent<Component>>,
     /// Compiles what is heavy; absent: it is compiled in this process.
     pub(super) compiler: Option<Compiler>,
+    /// A cache folder that is deleted with the last engine.
+    _passing: Option<Arc<TempDir>>,
 }
 
 /// What a component is compiled for, which decides how.
@@ -149,17 +152,31 @@ impl Engine {
             instrumented: Arc::default(),
             compiled: Arc::default(),
             compiler: None,
+            _passing: None,
         })
     }
 
-    /// Lets this program, called again, compile what is heavy: in a process of its own, which leaves what it made in the
-    /// cache folder.
-    #[must_use]
-    pub fn compiling_with(self, program: Option<&Path>, cache_folder: Option<&Path>) -> Self {
-        let compiler = program.zip(cache_folder);
-        let compiler =
-            compiler.map(|(program, folder)| Compiler::new(program.into(), folder.into()));
-        Self { compiler, ..self }
+    /// As [`Engine::new`], with a program (this one, called again) that compiles what is heavy: in a process of its own, which
+    /// leaves what it made in the cache folder. Without one there is a folder that goes with the engine.
+    ///
+    /// # Errors
+    /// As [`Engine::new`], and if there can be no folder.
+    pub fn compiling_with(
+        program: &Path,
+        cache_folder: Option<&Path>,
+    ) -> Result<Self, wasmtime::Error> {
+        let passing = match cache_folder {
+            Some(_) => None,
+            None => Some(Arc::new(tempfile::tempdir()?)),
+        };
+        let folder = cache_folder.or(passing.as_ref().map(|passing| passing.path()));
+        let compiler = folder.map(|folder| Compiler::new(program.into(), folder.into()));
+        let engine = Self::new(folder)?;
+        Ok(Self {
+            compiler,
+            _passing: passing,
+            ..engine
+        })
     }
 }
 
