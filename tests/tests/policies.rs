@@ -278,9 +278,18 @@ async fn a_replacement_keeps_what_did_not_change_and_a_refusal_changes_nothing()
     assert_eq!(live.current().number(), held.number());
 }
 
+/// The test policy with other words in it.
+fn forged(words: &[u8], others: &[u8]) -> Vec<u8> {
+    assert_eq!(words.len(), others.len());
+    let mut wasm = EVERY.to_vec();
+    let found = wasm.windows(words.len()).position(|part| part == words);
+    let at = found.expect("the words are there");
+    wasm[at..at + words.len()].copy_from_slice(others);
+    wasm
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_first_calls_show_to_be_nonsense_is_refused_at_load() {
-    let long = "x".repeat(900_000);
     for (slot, settings, found) in [
         (
             "rate-limit",
@@ -292,9 +301,6 @@ async fn what_the_first_calls_show_to_be_nonsense_is_refused_at_load() {
             json!({"sets": "x-request-id"}),
             "x-request-id",
         ),
-        ("model", json!({"name": "two\nlines"}), "control characters"),
-        ("tool-stop", json!({"name": long}), "900000 bytes"),
-        ("auth", json!({"name": ""}), "empty"),
     ] {
         let files = [format!("{slot}.wasm"), format!("{slot}.json")];
         let settings = settings.to_string();
@@ -306,6 +312,10 @@ async fn what_the_first_calls_show_to_be_nonsense_is_refused_at_load() {
             "{message}"
         );
     }
+    let two_lines = forged(b"0.0.1-test", b"0.0.1\ntest");
+    let message = start(&[("model.wasm", &two_lines)]).await;
+    let message = message.err().expect("it is refused");
+    assert!(message.contains("control characters"), "{message}");
     let message = start(&[
         ("auth.wasm", EVERY),
         ("auth.json", br#"{"configure": "rant"}"#),

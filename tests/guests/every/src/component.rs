@@ -1,7 +1,7 @@
 //! A policy for every slot that does what it is told: by its settings when it is configured, by a request header
 //! when it is asked. Honest unless told otherwise; what it answers carries its stamp.
 //!
-//! Settings: `{"stamp": 7, "configure": "panic" | "spin" | "print" | "refuse" | "rant" | "hoard", "name": "…", "sets": "…"}`.
+//! Settings: `{"stamp": 7, "configure": "panic" | "spin" | "print" | "refuse" | "rant" | "hoard", "sets": "…"}`.
 //! Header `x-hostile`: `panic`, `spin`, `hoard`, `recurse`, `flood`, `exit`, `nonsense`, `print`, `sleep`,
 //! `limit` (a denial with status 429), `denies NAME`, `grants NAME`, `sets NAME` (a denial, a grant, an answer with this header),
 //! `framing` (a denial with headers that are the connection's), `rant` (a denial whose words break lines and never end), `code`, `id-long`, `id-control`, `group-control`.
@@ -31,7 +31,6 @@ use exports::codex::policy::{auth, forward_auth, lifecycle, model, rate_limit, t
 
 thread_local! {
     static STAMP: RefCell<String> = const { RefCell::new(String::new()) };
-    static NAME: RefCell<Option<String>> = const { RefCell::new(None) };
     static SETS: RefCell<Option<String>> = const { RefCell::new(None) };
     static CALLS: Cell<u32> = const { Cell::new(0) };
     /// On which path it panics, if on any.
@@ -98,10 +97,9 @@ fn misbehave(how: &str) {
 impl lifecycle::Guest for Guest {
     fn about() -> lifecycle::Manifest {
         lifecycle::Manifest {
-            name: NAME
-                .with_borrow(Clone::clone)
-                .unwrap_or_else(|| "test".to_owned()),
-            version: "0.0.1".to_owned(),
+            name: "test".to_owned(),
+            // Tests write other words of the same length into this, too.
+            version: "0.0.1-test".to_owned(),
             // Tests write other words of the same length into it.
             settings_schema: r#"{"x-nobody":["everything"]}"#.to_owned(),
         }
@@ -111,9 +109,7 @@ impl lifecycle::Guest for Guest {
         let settings: serde_json::Value =
             serde_json::from_str(&settings).map_err(|error| error.to_string())?;
         STAMP.with_borrow_mut(|stamp| *stamp = settings["stamp"].to_string());
-        let word = |member: &str| settings[member].as_str().map(str::to_owned);
-        NAME.set(word("name"));
-        SETS.set(word("sets"));
+        SETS.set(settings["sets"].as_str().map(str::to_owned));
         let trip = settings["trip"].as_str().unwrap_or_default();
         TRIP.with_borrow_mut(|path| trip.clone_into(path));
         match settings["configure"].as_str() {
