@@ -36,7 +36,7 @@ pub(super) fn check(schema: &str, settings: &str, options: Options) -> Result<()
     let schema: Value = serde_json::from_str(schema)
         .map_err(|error| Problem::Schema(format!("text that is not JSON: {error}")))?;
     grants(&schema, options)?;
-    let subschemas = subschemas(&schema, &schema, &mut 0).map_err(Problem::Schema)?;
+    let subschemas = subschemas(&schema).map_err(Problem::Schema)?;
     if subschemas.saturating_mul(settings.len() as u64) > MAX_WORK {
         let found = format!(
             "{} bytes, too many for a schema of this size",
@@ -106,37 +106,38 @@ fn grants(schema: &Value, options: Options) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Subschemas within each other, references written out: the library that checks goes down as deep.
+const MAX_DEPTH: u32 = 100;
+
 /// Counts what checking goes through if every reference is written out. A schema that refers to itself never ends.
-fn subschemas(root: &Value, schema: &Value, counted: &mut u64) -> Result<u64, String> {
-    *counted += 1;
-    if *counted > MAX_SUBSCHEMAS {
-        let most = format!("more than {MAX_SUBSCHEMAS} subschemas, references written out");
-        return Err(format!("{most} (one that refers to itself?)"));
-    }
-    match schema {
-        Value::Array(items) => {
-            for item in items {
-                subschemas(root, item, counted)?;
-            }
+fn subschemas(root: &Value) -> Result<u64, String> {
+    let (mut counted, mut left) = (0, vec![(root, 0)]);
+    while let Some((schema, depth)) = left.pop() {
+        counted += 1;
+        if counted > MAX_SUBSCHEMAS || depth > MAX_DEPTH {
+            return Err(format!(
+                "more than {MAX_SUBSCHEMAS} subschemas, or {MAX_DEPTH} within each other, references written out (one that \
+                 refers to itself?)"
+            ));
         }
-        Value::Object(members) => {
-            for (name, member) in members {
-                match name.as_str() {
-                    "$dynamicRef" | "$recursiveRef" => {
-                        return Err(format!("`{name}`, which is not supported"));
-                    }
-                    "$ref" if member.is_string() => {
-                        subschemas(root, referred(root, member)?, counted)?;
-                    }
-                    _ => {
-                        subschemas(root, member, counted)?;
-                    }
+        match schema {
+            Value::Array(items) => left.extend(items.iter().map(|item| (item, depth + 1))),
+            Value::Object(members) => {
+                for (name, member) in members {
+                    let part = match name.as_str() {
+                        "$dynamicRef" | "$recursiveRef" => {
+                            return Err(format!("`{name}`, which is not supported"));
+                        }
+                        "$ref" if member.is_string() => referred(root, member)?,
+                        _ => member,
+                    };
+                    left.push((part, depth + 1));
                 }
             }
+            _ => {}
         }
-        _ => {}
     }
-    Ok(*counted)
+    Ok(counted)
 }
 
 fn referred<'a>(root: &'a Value, reference: &Value) -> Result<&'a Value, String> {
