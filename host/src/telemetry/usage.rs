@@ -196,8 +196,10 @@ impl UsageLog {
         std::thread::Builder::new()
             .name("usage-log".to_owned())
             .spawn(move || {
-                let _running = running;
                 writer.run(&receiver);
+                // In this order: what comes after the end finds nobody, and is counted as dropped.
+                drop(receiver);
+                drop(running);
             })?;
         Ok(Self {
             sender,
