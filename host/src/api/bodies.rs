@@ -54,10 +54,10 @@ impl Bodies {
 
     /// Room for so many bytes: waits for it, but not long.
     pub(super) async fn room(&self, bytes: usize) -> Result<Room, ApiError> {
-        if bytes <= SMALL {
-            return Ok(Room::default());
-        }
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let units = match units(bytes) {
+            0 => return Ok(Room::default()),
+            units => u32::try_from(units).unwrap_or(u32::MAX),
+        };
         let room = Arc::clone(&self.0.room).acquire_many_owned(units);
         match timeout(WAIT, room).await {
             Ok(Ok(permit)) => Ok(Room(Some(permit))),
@@ -88,12 +88,7 @@ impl Room {
     /// Gives back what a body did not need.
     pub(super) fn shrink(&mut self, bytes: usize) {
         let Some(permit) = &mut self.0 else { return };
-        let needed = if bytes <= SMALL {
-            0
-        } else {
-            bytes.div_ceil(UNIT)
-        };
-        let spare = permit.num_permits().saturating_sub(needed);
+        let spare = permit.num_permits().saturating_sub(units(bytes));
         drop(permit.split(spare));
     }
 }
@@ -103,6 +98,14 @@ impl Drop for Room {
         if self.0.is_some() {
             memory::give_back_soon();
         }
+    }
+}
+
+/// The permits for a body of so many bytes; a small one needs none.
+fn units(bytes: usize) -> usize {
+    match bytes {
+        0..=SMALL => 0,
+        _ => bytes.div_ceil(UNIT),
     }
 }
 

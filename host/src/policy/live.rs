@@ -15,7 +15,7 @@ use super::generation::Generation;
 use super::given::Given;
 use super::keeper::Keeper;
 use super::notice::Notice;
-use super::source::{Facts, Look, Offer, Source};
+use super::source::{Facts, Look, Source};
 use super::trial::World;
 
 /// Preparing a policy that takes longer is logged: it is compiled, and not found in the cache.
@@ -69,19 +69,8 @@ impl Live {
         let (_, refusals) = try_all(&engine, &look).await;
         let mut notices: Vec<_> = unknown.into_iter().chain(look.notices).collect();
         if !refusals.is_empty() {
-            let found = last_good(source, facts).await;
-            let last_good = match &found {
-                Ok(Some((since, offer))) => {
-                    let prepared = prepare(&engine, &offer.candidates, None).await;
-                    prepared
-                        .map(|_| Some(*since))
-                        .map_err(|refusals| refusals.to_string())
-                }
-                Ok(None) => Ok(None),
-                Err(problem) => Err(problem.clone()),
-            };
-            match last_good {
-                Ok(since) => notices.extend(since.map(going_on)),
+            match prepare_last_good(&engine, source, facts).await {
+                Ok(found) => notices.extend(found.map(|(since, ..)| going_on(since))),
                 Err(problem) => notices.push(useless(&problem)),
             }
         }
@@ -105,18 +94,9 @@ impl Live {
             live.keep(source, offer.given).await;
             return Ok(live);
         }
-        let last_good = match last_good(source, facts).await {
-            Ok(Some((since, offer))) => {
-                let prepared = prepare(&engine, &offer.candidates, None).await;
-                prepared
-                    .map(|generation| (since, generation, offer.notices))
-                    .map_err(|refusals| refusals.to_string())
-            }
-            Ok(None) => return Err(Refusals(refusals)),
-            Err(problem) => Err(problem),
-        };
-        match last_good {
-            Ok((since, generation, notices)) => {
+        match prepare_last_good(&engine, source, facts).await {
+            Ok(None) => Err(Refusals(refusals)),
+            Ok(Some((since, generation, notices))) => {
                 let live = Self::of(engine, generation);
                 let told = humantime::format_rfc3339_seconds(since);
                 for refusal in &refusals {
@@ -230,10 +210,20 @@ async fn first_look(source: &Source, facts: &Facts) -> (Look, Option<Notice>) {
     looked.unwrap_or_else(|_| source.first_look(facts))
 }
 
-async fn last_good(source: &Source, facts: &Facts) -> Result<Option<(SystemTime, Offer)>, String> {
+/// Reads and prepares what served last: since when it did, and what is to be said of it. Nothing, if nothing is remembered.
+async fn prepare_last_good(
+    engine: &Engine,
+    source: &Source,
+    facts: &Facts,
+) -> Result<Option<(SystemTime, Generation, Vec<Notice>)>, String> {
     let (source, facts) = (source.clone(), facts.clone());
     let read = tokio::task::spawn_blocking(move || source.last_good(&facts)).await;
-    read.map_err(|error| error.to_string())?
+    let Some((since, offer)) = read.map_err(|error| error.to_string())?? else {
+        return Ok(None);
+    };
+    let prepared = prepare(engine, &offer.candidates, None).await;
+    let generation = prepared.map_err(|refusals| refusals.to_string())?;
+    Ok(Some((since, generation, offer.notices)))
 }
 
 /// Prepares what a look found, to the last mistake: one slot's does not hide another's.
