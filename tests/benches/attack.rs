@@ -2,7 +2,7 @@
 //! `cargo bench -p codex-gateway-tests --bench attack -- --minutes 10`.
 //!
 //! Prints what honest requests took, quiet and attacked, in one run; what the gateway took up before, meanwhile and after;
-//! and ends with 1 if a request was lost, or something is left. `tests/attack.rs` is its short form.
+//! and ends with 1 if a request was lost, or something is left. `tests/load/attack.rs` is its short form.
 
 use std::process::ExitCode;
 use std::time::Duration;

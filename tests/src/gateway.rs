@@ -296,6 +296,12 @@ impl Drop for Gateway {
 /// What the demo backend answers at once, in three pieces.
 pub const QUICK: &str = r#"{"demo":{"deltas":3,"text":"x "}}"#;
 
+/// A user's words that tell the scripted Codex what to answer.
+#[must_use]
+pub fn script(script: Value) -> String {
+    json!({"fake": script}).to_string()
+}
+
 /// One user message.
 #[must_use]
 pub fn say(text: &str) -> Value {

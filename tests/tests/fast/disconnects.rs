@@ -6,9 +6,10 @@ use codex_gateway_tests::gateway::{Gateway, Setup, say, stream};
 use codex_gateway_tests::sse::Events;
 use serde_json::{Value, json};
 
-async fn fake(kill: &str) -> Gateway {
-    let setup = Setup::codex(env!("CARGO_BIN_EXE_fake-codex"));
-    setup.var("PROXY_KILL_ON_DISCONNECT", kill).start().await
+use crate::{fake, old_fake};
+
+async fn killing(kill: &str) -> Gateway {
+    fake().var("PROXY_KILL_ON_DISCONNECT", kill).start().await
 }
 
 /// A file that the fake waits for after its first word.
@@ -60,7 +61,7 @@ async fn idle(gateway: &Gateway) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_ends_its_turn() {
-    let gateway = fake("true").await;
+    let gateway = killing("true").await;
     leave_a_stream(&gateway).await;
     idle(&gateway).await;
     assert_eq!(asked(&gateway, "turn/interrupt"), 1);
@@ -71,7 +72,7 @@ async fn a_client_that_leaves_ends_its_turn() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_turn_outlives_its_client_where_it_shall() {
-    let gateway = fake("false").await;
+    let gateway = killing("false").await;
     leave_a_stream(&gateway).await;
     leave_an_answer(&gateway).await;
     // And by then whoever left would have been interrupted.
@@ -130,7 +131,6 @@ async fn outlives_the_end_of_intake(setup: Setup) {
 #[tokio::test(flavor = "multi_thread")]
 async fn draining_waits_for_turns_whose_clients_have_gone() {
     outlives_the_end_of_intake(Setup::demo()).await;
-    let fake = env!("CARGO_BIN_EXE_fake-codex");
-    outlives_the_end_of_intake(Setup::codex(fake)).await;
-    outlives_the_end_of_intake(Setup::old_codex(fake)).await;
+    outlives_the_end_of_intake(fake()).await;
+    outlives_the_end_of_intake(old_fake()).await;
 }

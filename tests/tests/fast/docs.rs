@@ -94,7 +94,7 @@ fn the_settings_page_is_made_of_the_programs_own_list() {
     let differs = made.lines().zip(is.lines()).find(|(made, is)| made != is);
     assert!(
         made == is,
-        "docs/src/settings.md is not as the code has it ({differs:?}): BLESS=1 cargo test -p codex-gateway-tests --test docs"
+        "docs/src/settings.md is not as the code has it ({differs:?}): BLESS=1 cargo test -p codex-gateway-tests --test fast docs"
     );
 }
 

@@ -3,9 +3,7 @@
 use codex_gateway_tests::gateway::{Gateway, Setup, say, sign_in, stream};
 use serde_json::{Value, json};
 
-fn fake() -> Setup {
-    Setup::codex(env!("CARGO_BIN_EXE_fake-codex"))
-}
+use crate::{fake, old_fake};
 
 /// What the fake is told to say of its login.
 fn login(setup: &Setup, signed_in: bool) {
@@ -71,7 +69,7 @@ async fn a_login_that_is_not_known_or_not_needed_is_null() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_codex_is_judged_by_its_files() {
-    let setup = Setup::old_codex(env!("CARGO_BIN_EXE_fake-codex"));
+    let setup = old_fake();
     std::fs::remove_file(setup.home().join("auth.json")).unwrap();
     let gateway = setup.start().await;
     assert_eq!(signed_in(&gateway).await, false);

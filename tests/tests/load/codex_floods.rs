@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use codex_gateway_tests::gateway::{Gateway, KEY, Setup, say, stream};
+use codex_gateway_tests::gateway::{Gateway, KEY, Setup, say, script, stream};
 use codex_gateway_tests::sse::{self, Event, Events, error, finishes};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -13,10 +13,6 @@ async fn fake() -> Gateway {
     Setup::codex(env!("CARGO_BIN_EXE_fake-codex")).start().await
 }
 
-fn script(script: Value) -> String {
-    json!({"fake": script}).to_string()
-}
-
 async fn whole(gateway: &Gateway, answer: Value) -> (u16, Value) {
     let response = gateway.chat(&say(&script(answer))).send().await.unwrap();
     (response.status().as_u16(), response.json().await.unwrap())
@@ -24,6 +20,7 @@ async fn whole(gateway: &Gateway, answer: Value) -> (u16, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_deltas_arrives_whole_and_others_are_served_meanwhile() {
+    let _turn = crate::alone().await;
     const DELTAS: usize = 50_000;
     let gateway = fake().await;
     let flood = stream(&script(json!({"flood": DELTAS})));
@@ -47,6 +44,7 @@ async fn a_flood_of_deltas_arrives_whole_and_others_are_served_meanwhile() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_without_end_costs_the_child_and_its_turns_only() {
+    let _turn = crate::alone().await;
     let gateway = fake().await;
     let home = gateway.home();
     let before = codex_gateway_tests::remains::children(&home);
@@ -77,6 +75,7 @@ async fn a_line_without_end_costs_the_child_and_its_turns_only() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_without_end_is_a_few_lines_of_the_log() {
+    let _turn = crate::alone().await;
     let home = tempfile::tempdir().unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
         .env_clear()

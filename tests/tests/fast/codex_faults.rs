@@ -1,16 +1,10 @@
 //! Faults of the Codex child that a real one will not produce on demand: an honest end on the wire, nothing left behind.
 
-use codex_gateway_tests::gateway::{Gateway, Setup, say, stream};
+use codex_gateway_tests::gateway::{Gateway, say, script, stream};
 use codex_gateway_tests::sse::{self, Event, Events, error, finishes};
 use serde_json::{Value, json};
 
-fn fake() -> Setup {
-    Setup::codex(env!("CARGO_BIN_EXE_fake-codex"))
-}
-
-fn script(script: Value) -> String {
-    json!({"fake": script}).to_string()
-}
+use crate::fake;
 
 async fn whole(gateway: &Gateway, answer: Value) -> (u16, Value) {
     let response = gateway.chat(&say(&script(answer))).send().await.unwrap();

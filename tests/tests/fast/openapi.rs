@@ -153,7 +153,7 @@ async fn the_document_is_openapi_3_1() {
 }
 
 /// How much schemathesis tries: about 1,500 requests, the same ones every time. About 10,000 others:
-/// `TEST_SCHEMATHESIS='--max-examples 700' cargo test -p codex-gateway-tests --test openapi -- --ignored`
+/// `TEST_SCHEMATHESIS='--max-examples 700' cargo test -p codex-gateway-tests --test fast openapi -- --ignored`
 const CASES: &str = "--max-examples 40 --seed 1";
 
 /// What `schemathesis` finds wrong with an API, but for two things: that valid requests are refused (not every rule can

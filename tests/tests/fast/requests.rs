@@ -1,16 +1,10 @@
 //! What a request may ask for, end to end: names that are Codex's own, forms of the answer, pictures, each dialect's words.
 
-use codex_gateway_tests::gateway::{Gateway, KEY, Setup, say};
+use codex_gateway_tests::gateway::{Gateway, KEY, Setup, say, script};
 use codex_gateway_tests::sse::{self, Event, Events};
 use serde_json::{Value, json};
 
-async fn fake() -> Gateway {
-    Setup::codex(env!("CARGO_BIN_EXE_fake-codex")).start().await
-}
-
-fn script(script: Value) -> String {
-    json!({"fake": script}).to_string()
-}
+use crate::fake;
 
 async fn post(gateway: &Gateway, path: &str, body: &Value) -> reqwest::Response {
     let url = format!("{}{path}", gateway.origin);
@@ -32,7 +26,7 @@ fn last(gateway: &Gateway, method: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_may_have_a_name_that_is_codexs_own() {
-    let gateway = fake().await;
+    let gateway = fake().start().await;
     // The model knows the functions by other names.
     let call = |name: &str, id: &str| json!({"name": name, "arguments": "{}", "id": id});
     let calls = [
@@ -85,7 +79,7 @@ async fn a_function_may_have_a_name_that_is_codexs_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_no_json_object_is_none() {
-    let gateway = fake().await;
+    let gateway = fake().start().await;
     let asking = |text: &str| {
         let mut body = say(&script(json!({"text": [text]})));
         body["response_format"] = json!({"type": "json_object"});
@@ -118,7 +112,7 @@ async fn an_answer_that_is_no_json_object_is_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_picture_that_codex_would_leave_out_is_refused() {
-    let gateway = fake().await;
+    let gateway = fake().start().await;
     let picture = |url: &str| {
         let part = json!({"type": "image_url", "image_url": {"url": url}});
         json!({"messages": [{"role": "user", "content": [part]}]})
@@ -139,7 +133,7 @@ async fn a_picture_that_codex_would_leave_out_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_dialect_is_told_of_mistakes_in_its_own_words() {
-    let gateway = fake().await;
+    let gateway = fake().start().await;
     // Nothing was said before: a stream, too, has the status of its failure.
     let failure =
         json!({"text": [], "error": {"codexErrorInfo": "contextWindowExceeded", "message": "no"}});

@@ -1,16 +1,10 @@
 //! Tools, responses and old completions over one Codex turn each: what the dialects add to a chat.
 
-use codex_gateway_tests::gateway::{Gateway, KEY, Setup, say};
+use codex_gateway_tests::gateway::{Gateway, KEY, say, script};
 use codex_gateway_tests::sse::{self, Event, Events, finishes};
 use serde_json::{Value, json};
 
-async fn fake() -> Gateway {
-    Setup::codex(env!("CARGO_BIN_EXE_fake-codex")).start().await
-}
-
-fn script(script: Value) -> String {
-    json!({"fake": script}).to_string()
-}
+use crate::fake;
 
 /// The weather, twice.
 fn two_calls() -> String {
@@ -44,7 +38,7 @@ fn journal(gateway: &Gateway) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_reach_the_client_as_the_model_wrote_them() {
-    let gateway = fake().await;
+    let gateway = fake().start().await;
     let mut body = say(&two_calls());
     body["tools"] = json!([{"type": "function", "function": weather()}]);
     let (status, answer) = json_of(gateway.chat(&body)).await;
@@ -104,7 +98,7 @@ async fn calls_reach_the_client_as_the_model_wrote_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tool_stop_settings_end_a_turn_at_its_first_call() {
-    let setup = Setup::codex(env!("CARGO_BIN_EXE_fake-codex"));
+    let setup = fake();
     let gateway = setup
         .var("PROXY_STOP_AFTER_TOOLS", "true")
         .var("PROXY_STOP_AFTER_TOOLS_MODE", "first")
@@ -122,7 +116,7 @@ async fn the_tool_stop_settings_end_a_turn_at_its_first_call() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_written_as_text_stay_text_or_become_calls() {
-    let gateway = fake().await;
+    let gateway = fake().start().await;
     let block = "<use_tool><name>localSearch</name><query>cats</query></use_tool>";
     let text = script(
         json!({"text": ["Searching. <use_", "tool><name>localSearch</name><query>cats</query></use_tool>"]}),
@@ -161,7 +155,7 @@ async fn events(response: reqwest::Response) -> Vec<(String, Value)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_response_streams_its_events_in_order() {
-    let gateway = fake().await;
+    let gateway = fake().start().await;
     let input = script(json!({"reasoning": ["Hm."], "text": ["Good ", "day."]}));
     let body = json!({"model": "codex-5", "input": input, "stream": true});
     let events = events(post(&gateway, "/v1/responses", &body).send().await.unwrap()).await;
@@ -197,7 +191,7 @@ async fn a_response_is_continued_fetched_and_forgotten_by_its_caller_only() {
     let alice = codex_gateway::secret::fingerprint(b"sk-test");
     let bob = codex_gateway::secret::fingerprint(b"sk-bob");
     let keys = json!({"keys": [{"id": "alice", "sha256": alice}, {"id": "bob", "sha256": bob}]});
-    let setup = Setup::codex(env!("CARGO_BIN_EXE_fake-codex"));
+    let setup = fake();
     let gateway = setup
         .policy("auth.json", keys.to_string().as_bytes())
         .start()
@@ -249,7 +243,7 @@ async fn a_response_is_continued_fetched_and_forgotten_by_its_caller_only() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_response_calls_functions_and_takes_their_outputs() {
-    let gateway = fake().await;
+    let gateway = fake().start().await;
     let mut tool = weather();
     tool["type"] = json!("function");
     let body = json!({"input": two_calls(), "tools": [tool]});
@@ -282,7 +276,7 @@ async fn a_response_calls_functions_and_takes_their_outputs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_breaks_says_so_in_every_dialect() {
-    let gateway = fake().await;
+    let gateway = fake().start().await;
     let dying = script(json!({"text": ["a", "b", "c"], "exit_after": 2}));
     let body = json!({"input": dying, "stream": true});
     let events = events(post(&gateway, "/v1/responses", &body).send().await.unwrap()).await;
@@ -306,7 +300,7 @@ async fn a_stream_that_breaks_says_so_in_every_dialect() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_completion_has_its_old_form() {
-    let gateway = fake().await;
+    let gateway = fake().start().await;
     let prompt = script(json!({"reasoning": ["hidden"], "text": ["once ", "upon"]}));
     let body = json!({"model": "codex-5", "prompt": prompt});
     let (status, answer) = json_of(post(&gateway, "/v1/completions", &body)).await;
@@ -339,7 +333,7 @@ async fn an_old_completion_has_its_old_form() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_answers_are_several_turns_and_cost_as_much() {
-    let gateway = fake().await;
+    let gateway = fake().start().await;
     let mut body = say(&script(json!({"text": ["one ", "answer"]})));
     body["n"] = json!(3);
     let (status, answer) = json_of(gateway.chat(&body)).await;

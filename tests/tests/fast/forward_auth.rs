@@ -1,4 +1,4 @@
-//! What an edge proxy is told when it asks: here asked directly, in `proxies.rs` by real ones.
+//! What an edge proxy is told when it asks: here asked directly, in `real/proxies.rs` by real ones.
 
 use codex_gateway_tests::gateway::{Gateway, KEY, QUICK, Setup, say};
 use codex_gateway_tests::guests::{EVERY, deploy};

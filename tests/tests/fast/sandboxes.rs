@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 const WORDS: &str = "bwrap: No permissions to create new namespace";
 
-fn fake() -> Setup {
-    Setup::codex(env!("CARGO_BIN_EXE_fake-codex")).var("WORKER_PROBE_INTERVAL_MS", "20")
+fn probing() -> Setup {
+    crate::fake().var("WORKER_PROBE_INTERVAL_MS", "20")
 }
 
 fn forbid(home: &Path) {
@@ -31,7 +31,7 @@ async fn ready(gateway: &Gateway, for_another: bool) -> (u16, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_whose_sandbox_is_forbidden_is_not_ready_until_it_is_allowed() {
-    let setup = fake().var("CODEX_MODE", "agent");
+    let setup = probing().var("CODEX_MODE", "agent");
     forbid(setup.home());
     let gateway = setup.launch().await;
     let told = |gateway: &Gateway| {
@@ -67,8 +67,8 @@ async fn an_agent_whose_sandbox_is_forbidden_is_not_ready_until_it_is_allowed() 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_tried_where_no_sandbox_is_used() {
     for setup in [
-        fake(),
-        fake()
+        probing(),
+        probing()
             .var("CODEX_MODE", "agent")
             .var("PROXY_SANDBOX_MODE", "danger-full-access")
             .without("POLICY_DIR"),

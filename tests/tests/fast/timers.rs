@@ -1,21 +1,10 @@
 //! Limits of time, each with its own code; and clients that must not be sent what keeps a stream open.
 
-use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say, stream};
+use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say, script, stream};
 use codex_gateway_tests::sse::{self, Event, Events};
 use serde_json::{Value, json};
 
-fn fake() -> Setup {
-    Setup::codex(env!("CARGO_BIN_EXE_fake-codex"))
-}
-
-/// The fake of an old Codex, which it is under such a name.
-fn old() -> Setup {
-    Setup::old_codex(env!("CARGO_BIN_EXE_fake-codex"))
-}
-
-fn script(script: Value) -> String {
-    json!({"fake": script}).to_string()
-}
+use crate::{fake, old_fake};
 
 /// Nothing comes until the turn is interrupted.
 fn silent() -> String {
@@ -62,9 +51,14 @@ async fn every_limit_has_its_own_code_and_leaves_nothing_behind() {
             "stream_idle_timeout",
         ),
         (fake(), "PROXY_IDLE_TIMEOUT_MS", &whole, "idle_timeout"),
-        (old(), "PROXY_PROTO_IDLE_MS", &whole, "proto_idle_timeout"),
         (
-            old(),
+            old_fake(),
+            "PROXY_PROTO_IDLE_MS",
+            &whole,
+            "proto_idle_timeout",
+        ),
+        (
+            old_fake(),
             "PROXY_STREAM_IDLE_TIMEOUT_MS",
             &streamed,
             "stream_idle_timeout",

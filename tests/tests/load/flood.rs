@@ -7,11 +7,7 @@ use codex_gateway::policy::{Defaults, Facts, Source};
 use codex_gateway::quota::{Memory, Quota, Store, Unit};
 use codex_gateway_tests::gateway::{Gateway, KEY, QUICK, Setup, say, stream};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 use tokio::task::JoinSet;
-
-/// One looks at the memory of the process: only one at a time.
-static TURN: Mutex<()> = Mutex::const_new(());
 
 /// So long that nothing comes back meanwhile.
 const LONG_MS: u64 = 31 * 24 * 3_600_000;
@@ -85,7 +81,7 @@ impl Flood {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes a minute"]
 async fn ten_thousand_requests_are_granted_a_limit_of_a_thousand_across_a_hundred_swaps() {
-    let _turn = TURN.lock().await;
+    let _turn = crate::alone().await;
     let folder = tempfile::tempdir().unwrap();
     let fingerprint = codex_gateway::secret::fingerprint(KEY.as_bytes());
     let auth = json!({"keys": [{"id": "flood", "sha256": fingerprint}]});
@@ -133,7 +129,7 @@ fn anonymous_kib() -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_million_keys_take_bounded_memory() {
-    let _turn = TURN.lock().await;
+    let _turn = crate::alone().await;
     let memory = Memory::default();
     let before = anonymous_kib();
     for number in 0..1_000_000 {
@@ -155,7 +151,7 @@ async fn a_million_keys_take_bounded_memory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn made_up_keys_from_made_up_addresses_take_bounded_memory_and_nobodys_place() {
-    let _turn = TURN.lock().await;
+    let _turn = crate::alone().await;
     let by = json!([
         {"name": "address", "unit": "requests", "limit": 5, "per": "address", "window_ms": LONG_MS},
         {"name": "caller", "unit": "requests", "limit": 5, "window_ms": LONG_MS},

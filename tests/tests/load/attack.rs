@@ -7,6 +7,7 @@ use codex_gateway_tests::attack::{Plan, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn honest_clients_are_served_beside_every_attack_at_once() {
+    let _turn = crate::alone().await;
     let plan = Plan {
         program: env!("CARGO_BIN_EXE_gateway").into(),
         quiet: Duration::from_secs(3),

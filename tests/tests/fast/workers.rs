@@ -9,9 +9,7 @@ use futures_util::future::select_all;
 use futures_util::stream::{self as streams, StreamExt};
 use serde_json::json;
 
-fn fake() -> Setup {
-    Setup::codex(env!("CARGO_BIN_EXE_fake-codex"))
-}
+use crate::fake;
 
 /// A stream that goes on until its reader leaves.
 async fn endless(gateway: &Gateway) -> Events {

@@ -9,6 +9,8 @@ use codex_gateway_tests::sse::{self, Event, Events, finishes};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::fake;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Conversation {
@@ -120,7 +122,7 @@ async fn every_conversation_goes_as_written() {
     assert!(all.len() >= 9);
     for (name, conversation) in all {
         let case = format!("{name}: {}", conversation.what);
-        let setup = Setup::codex(env!("CARGO_BIN_EXE_fake-codex"));
+        let setup = fake();
         let script = conversation.model.to_string();
         std::fs::write(setup.home().join("fake-turn.json"), script).unwrap();
         let with = |setup: Setup, (name, value): (&String, &String)| setup.var(name, value);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use codex_gateway_tests::gateway::{Gateway, Setup, stream};
+use codex_gateway_tests::gateway::{Gateway, stream};
 use codex_gateway_tests::replay::facts::{self, differences};
 use codex_gateway_tests::replay::table::rows;
 use codex_gateway_tests::replay::{Answer, Case, Door, Group, groups};
@@ -10,10 +10,12 @@ use codex_gateway_tests::sse::Events;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
+use crate::fake;
+
 const KEY: &str = "sk-replay-0123456789";
 
 async fn launch(group: &Group) -> Gateway {
-    let mut setup = Setup::codex(env!("CARGO_BIN_EXE_fake-codex")).var("PROXY_API_KEY", KEY);
+    let mut setup = fake().var("PROXY_API_KEY", KEY);
     for (name, value) in &group.vars {
         setup = setup.var(name, value);
     }

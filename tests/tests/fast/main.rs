@@ -1,0 +1,47 @@
+//! What users rely on, with the demo or a scripted Codex behind the gateway: one program, so that it is linked once.
+
+use codex_gateway_tests::gateway::Setup;
+
+mod addresses;
+mod book;
+mod codex_faults;
+mod compile_cache;
+mod connections;
+mod cors;
+mod dialects;
+mod disconnects;
+mod docs;
+mod forward_auth;
+mod given;
+mod golden;
+mod health;
+mod hostile;
+mod hosts;
+mod http;
+mod keys;
+mod layers;
+mod limits;
+mod logins;
+mod metrics;
+mod obsidian;
+mod odd_files;
+mod openapi;
+mod policies;
+mod requests;
+mod restarts;
+mod sandboxes;
+mod swap;
+mod timers;
+mod traces;
+mod usage;
+mod workers;
+
+/// With the scripted Codex behind the gateway.
+fn fake() -> Setup {
+    Setup::codex(env!("CARGO_BIN_EXE_fake-codex"))
+}
+
+/// With the scripted Codex as one that has `proto` only, which it is under such a name.
+fn old_fake() -> Setup {
+    Setup::old_codex(env!("CARGO_BIN_EXE_fake-codex"))
+}

@@ -1,0 +1,16 @@
+//! Many requests, swaps and attacks at once, one test after the other: each needs the machine, or looks at the memory of
+//! this process.
+
+use tokio::sync::{Mutex, MutexGuard};
+
+mod attack;
+mod codex_floods;
+mod flood;
+mod swap_load;
+
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// Waits until no other test of this program runs.
+async fn alone() -> MutexGuard<'static, ()> {
+    TURN.lock().await
+}

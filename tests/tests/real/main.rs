@@ -1,0 +1,18 @@
+//! What users rely on, with real programs: Codex, SDKs, a browser, edge proxies. `.ci/run` installs them.
+
+mod agent;
+mod answers;
+mod browser;
+mod calls;
+mod codex;
+mod crowd;
+mod errors;
+mod guard;
+mod home;
+mod logins;
+mod names;
+mod proto;
+mod proxies;
+mod sdks;
+mod tls;
+mod wishes;
