@@ -51,7 +51,7 @@ impl StartError {
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Policies(_) => true,
+            Self::Policies(refusals) => refusals.is_configuration(),
             Self::Codex(error) => error.is_configuration(),
             Self::Telemetry(error) => error.is_configuration(),
             Self::Listen(error) => error.is_configuration(),

@@ -6,6 +6,15 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+/// Whether an error says that the machine is short of something now (open files, memory), whatever was asked of it.
+#[must_use]
+pub fn is_shortage(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    let short = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
+    errno.is_some_and(|errno| short.contains(&errno))
+}
 
 /// Opens a file for reading.
 ///

@@ -71,7 +71,9 @@ const MAX_KEY: u64 = 64 << 10;
 const EXIT_CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
-    let code = run(Arguments::parse().command);
+    let command = Arguments::parse().command;
+    // The words of a panic are in the log, whose last lines are still to be written.
+    let code = std::panic::catch_unwind(|| run(command)).unwrap_or(ExitCode::FAILURE);
     telemetry::flush_log();
     code
 }

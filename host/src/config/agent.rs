@@ -40,7 +40,12 @@ pub(super) fn judge(reader: &mut Reader<'_>, config: &mut Config, settings: Opti
     ];
     match (sandbox, codex.workdir.as_deref()) {
         (Sandbox::DangerFullAccess, _) => judge_full_access(reader, &guarded),
-        (Sandbox::WorkspaceWrite, Some(workdir)) => judge_workspace(reader, workdir, &guarded),
+        (Sandbox::WorkspaceWrite, Some(workdir)) => {
+            judge_workspace(reader, workdir, &guarded);
+            let records = config.telemetry.usage.as_ref();
+            let records = records.map(|records| records.path.as_path());
+            apart(reader, workdir, env::TOKEN_LOG_PATH.name, records);
+        }
         _ => {}
     }
 }
@@ -98,16 +103,23 @@ fn warn_of_planted(
 
 /// In the sandbox all agents write in one folder.
 fn judge_workspace(reader: &mut Reader<'_>, workdir: &Path, guarded: &Guarded<'_>) {
-    let workdir = resolved(workdir);
-    for (name, path) in there(guarded) {
-        let path = resolved(path);
-        if path.starts_with(&workdir) || workdir.starts_with(&path) {
-            let found = format!("`{}`, with `{}`", workdir.display(), path.display());
-            let expected = format!("a folder apart from {name}: agents write in it");
-            reader.note(env::PROXY_CODEX_WORKDIR, expected, found);
-        }
+    for (name, path) in guarded {
+        apart(reader, workdir, name, *path);
     }
+    let workdir = resolved(workdir);
     warn_of_planted(reader, guarded, |folder| folder.starts_with(&workdir));
+}
+
+/// Notes a path that an agent's folder is, holds, or lies in.
+fn apart(reader: &mut Reader<'_>, workdir: &Path, name: &str, path: Option<&Path>) {
+    let (workdir, path) = (resolved(workdir), path.map(resolved));
+    if let Some(path) = path
+        && (path.starts_with(&workdir) || workdir.starts_with(&path))
+    {
+        let found = format!("`{}`, with `{}`", workdir.display(), path.display());
+        let expected = format!("a folder apart from {name}: agents write in it");
+        reader.note(env::PROXY_CODEX_WORKDIR, expected, found);
+    }
 }
 
 /// Without links, as far as it is there.

@@ -385,4 +385,12 @@ fn agents_do_not_work_in_the_gateways_own_folders() {
         );
         assert!(mistakes(&apart, &own).is_empty(), "{variable}");
     }
+    let records = format!("{inner}/usage.ndjson");
+    for (workdir, found) in [(&own, &["PROXY_CODEX_WORKDIR"][..]), (&apart, &[])] {
+        let places = [
+            ("PROXY_CODEX_WORKDIR", workdir.as_str()),
+            ("TOKEN_LOG_PATH", &records),
+        ];
+        assert_eq!(mistakes(&[&[write], &places[..]].concat()), found);
+    }
 }

@@ -67,7 +67,7 @@ impl ChatRequest {
         let label = Label::of(&body);
         refuse_unsupported(&mut body)?;
         let choices = read_choices(&mut body)?;
-        let model = body.string("model")?.filter(|model| !model.is_empty());
+        let model = members::read_model(&mut body)?;
         let effort = read_effort(&mut body)?;
         let (offer, functions) = tools::read(&mut body)?;
         let parallel = body.boolean("parallel_tool_calls")?.unwrap_or(true);

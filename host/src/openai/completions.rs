@@ -53,7 +53,7 @@ impl CompletionRequest {
         let label = Label::of(&body);
         members::refuse_several(&mut body)?;
         refuse_unsupported(&mut body)?;
-        let model = body.string("model")?.filter(|model| !model.is_empty());
+        let model = members::read_model(&mut body)?;
         let (stream, include_usage) = members::read_streaming(&mut body)?;
         let mut draft = Draft::new(Offer::default(), Format::Text);
         draft.limit(members::read_stop(&mut body)?, body.positive("max_tokens")?);

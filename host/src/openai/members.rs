@@ -5,6 +5,22 @@ use serde_json::Value;
 use super::ApiError;
 use super::json::{self, Object};
 
+/// Longer than any model's name: it goes to policies, metrics and the log.
+const MODEL_BYTES: usize = 256;
+
+/// Takes `model`.
+pub(super) fn read_model(body: &mut Object) -> Result<Option<String>, ApiError> {
+    let model = body.string("model")?.filter(|model| !model.is_empty());
+    match model.as_ref().map(String::len) {
+        Some(length) if length > MODEL_BYTES => {
+            let message = format!("Invalid 'model': at most {MODEL_BYTES} bytes, not {length}.");
+            let error = ApiError::invalid_request("string_above_max_length", message);
+            Err(error.about("model"))
+        }
+        _ => Ok(model),
+    }
+}
+
 /// Takes `stream`, which may not be said, and the wish for usage at the stream's end.
 pub(super) fn read_streaming(body: &mut Object) -> Result<(Option<bool>, bool), ApiError> {
     let stream = body.boolean("stream")?;

@@ -73,7 +73,7 @@ impl ResponsesRequest {
         let label = Label::of(&body);
         refuse_unsupported(&mut body)?;
         let mut echo = Echo::read(&mut body)?;
-        let model = body.string("model")?.filter(|model| !model.is_empty());
+        let model = members::read_model(&mut body)?;
         let effort = echo.reasoning.effort.take();
         let mut format = None;
         if let Some(mut text) = body.object("text")? {

@@ -54,7 +54,8 @@ impl Compiler {
     /// Returns when the component is in the cache.
     pub(super) async fn compile(&self, purpose: Purpose, wasm: &[u8]) -> Result<(), Problem> {
         let _turn = self.turn.acquire().await.map_err(internal)?;
-        let mut child = self.start(purpose).map_err(internal)?;
+        let child = self.start(purpose);
+        let mut child = child.map_err(|error| Problem::of_io(&error, Problem::Internal))?;
         let watched = tokio::time::timeout(DEADLINE, finish(&mut child, wasm)).await;
         match watched {
             Ok(ended) => ended,

@@ -1,11 +1,15 @@
 //! What can go wrong with a policy: a refusal when it is loaded, a fault when it is asked.
 
+use std::io;
+
+use rustix::io::Errno;
 use wasmtime::Trap;
 
 use super::Slot;
 use super::bindings::{Denial, PACKAGE, VERSION};
 use super::guest::Guest;
 use super::words::text;
+use crate::file::is_shortage;
 
 /// Why a candidate may not serve. Shown to the operator in the log and in `/healthz`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +29,9 @@ pub enum Problem {
     /// The file (or folder) could not be read.
     #[error("cannot be read: {0}")]
     Unreadable(String),
+    /// The machine is short of something that reading or preparing takes.
+    #[error("the machine is short of open files or memory now: {0}")]
+    Shortage(String),
     /// Neither a module nor a component.
     #[error("expected a WebAssembly component, found {0}")]
     NotWasm(String),
@@ -154,8 +161,34 @@ impl Problem {
     pub(super) fn may_pass(&self) -> bool {
         matches!(
             self,
-            Self::Unreadable(_) | Self::Configure(_) | Self::Trial(_) | Self::Internal(_)
+            Self::Unreadable(_)
+                | Self::Shortage(_)
+                | Self::Configure(_)
+                | Self::Trial(_)
+                | Self::Internal(_)
         )
+    }
+
+    /// For a failed call of the system: a shortage if that is the reason, otherwise what it means at that step.
+    pub(super) fn of_io(error: &io::Error, otherwise: impl FnOnce(String) -> Self) -> Self {
+        match is_shortage(error) {
+            true => Self::Shortage(error.to_string()),
+            false => otherwise(error.to_string()),
+        }
+    }
+
+    /// As [`Problem::of_io`], for a failed step of wasmtime's.
+    pub(super) fn of(error: &wasmtime::Error, otherwise: impl FnOnce(String) -> Self) -> Self {
+        let short = error.chain().any(|cause| {
+            let errno = cause.downcast_ref::<Errno>();
+            let io = cause.downcast_ref::<io::Error>();
+            io.is_some_and(is_shortage)
+                || errno.is_some_and(|errno| is_shortage(&io::Error::from(*errno)))
+        });
+        match short {
+            true => Self::Shortage(error.root_cause().to_string()),
+            false => otherwise(format!("{error:#}")),
+        }
     }
 }
 

@@ -194,7 +194,7 @@ impl Folder {
                 );
                 Err((MANIFEST.to_owned(), Problem::Manifest(mistake)))
             }
-            (Err(error), _) => Err((name, Problem::Unreadable(error.to_string()))),
+            (Err(error), _) => Err((name, Problem::of_io(&error, Problem::Unreadable))),
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::component::{Candidate, Policy};
 use super::engine::Engine;
-use super::fault::Refusal;
+use super::fault::{Problem, Refusal};
 use super::generation::Generation;
 use super::given::Given;
 use super::keeper::Keeper;
@@ -25,6 +25,16 @@ const SLOW: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct Refusals(pub Vec<Refusal>);
+
+impl Refusals {
+    /// Whether trying again as it is cannot help.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        let Self(refusals) = self;
+        let passing = |refusal: &Refusal| matches!(refusal.problem, Problem::Shortage(_));
+        !refusals.iter().all(passing)
+    }
+}
 
 /// The generation that serves now, and how it is replaced.
 pub struct Live {
@@ -65,7 +75,10 @@ impl Live {
         source: &Source,
         facts: &Facts,
     ) -> (Vec<Notice>, Vec<Refusal>) {
-        let (look, unknown) = first_look(source, facts).await;
+        let (look, unknown) = match first_look(source, facts).await {
+            Ok(found) => found,
+            Err(refusals) => return (Vec::new(), refusals),
+        };
         let (_, refusals) = try_all(&engine, &look).await;
         let mut notices: Vec<_> = unknown.into_iter().chain(look.notices).collect();
         if !refusals.is_empty() {
@@ -83,7 +96,7 @@ impl Live {
     /// # Errors
     /// Everything that is wrong with the folder, if nothing served before.
     pub async fn resume(engine: Engine, source: &Source, facts: &Facts) -> Result<Self, Refusals> {
-        let (look, unknown) = first_look(source, facts).await;
+        let (look, unknown) = first_look(source, facts).await.map_err(Refusals)?;
         let (prepared, refusals) = try_all(&engine, &look).await;
         if let (Some(generation), Ok(offer)) = (prepared, look.complete()) {
             let live = Self::of(engine, generation);
@@ -201,13 +214,20 @@ fn useless(problem: &str) -> Notice {
     }
 }
 
-async fn first_look(source: &Source, facts: &Facts) -> (Look, Option<Notice>) {
-    let looked = {
-        let (source, facts) = (source.clone(), facts.clone());
-        tokio::task::spawn_blocking(move || source.first_look(&facts)).await
-    };
+async fn first_look(
+    source: &Source,
+    facts: &Facts,
+) -> Result<(Look, Option<Notice>), Vec<Refusal>> {
+    let (source, facts) = (source.clone(), facts.clone());
+    let looked = tokio::task::spawn_blocking(move || source.first_look(&facts)).await;
     // Only a defect of ours, or the end of the runtime, keeps it from ending.
-    looked.unwrap_or_else(|_| source.first_look(facts))
+    looked.map_err(|error| {
+        vec![Refusal {
+            file: "POLICY_DIR".to_owned(),
+            slot: None,
+            problem: Problem::Internal(error.to_string()),
+        }]
+    })
 }
 
 /// Reads and prepares what served last: since when it did, and what is to be said of it. Nothing, if nothing is remembered.

@@ -77,7 +77,7 @@ impl Manifest {
             return Ok(Self::default());
         };
         if let Err(error) = std::fs::read_dir(folder) {
-            let problem = Problem::Unreadable(error.to_string());
+            let problem = Problem::of_io(&error, Problem::Unreadable);
             return Err(refuse(folder.display().to_string(), problem));
         }
         let (entries, mistakes) = match read_if_there(folder, MANIFEST, MAX_BYTES) {
@@ -88,7 +88,7 @@ impl Manifest {
             }
             Ok(None) => Default::default(),
             Err(error) => {
-                let problem = Problem::Unreadable(error.to_string());
+                let problem = Problem::of_io(&error, Problem::Unreadable);
                 (Default::default(), vec![problem])
             }
         };

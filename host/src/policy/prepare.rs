@@ -108,7 +108,7 @@ impl Preparation<'_> {
             return self.as_it_is(weight, Some(because.to_owned())).await;
         }
         let frozen = instrumented.snapshot(&mut store, instance).await;
-        let frozen = frozen.map_err(|error| Problem::Configure(format!("{error:#}")))?;
+        let frozen = frozen.map_err(|error| Problem::of(&error, Problem::Configure))?;
         drop(store);
         Ok(Configured {
             component: self.compile(weight, runtime.purpose(), &frozen).await?,
@@ -168,7 +168,7 @@ impl Preparation<'_> {
             compiler.compile(purpose, wasm).await?;
         }
         let component = Component::new(self.engine.runtime.engine(purpose), wasm);
-        component.map_err(|error| Problem::Invalid(format!("{error:#}")))
+        component.map_err(|error| Problem::of(&error, Problem::Invalid))
     }
 
     /// Asks an instance of its own what it is, and checks what the operator gave it before it is configured.
@@ -311,10 +311,13 @@ fn explain<T>(
     let printed = printed
         .map(|text| format!("; it printed: {text}"))
         .unwrap_or_default();
-    Err(Trouble::Fault(format!(
-        "{kind}: {}{printed}",
-        error.root_cause()
-    )))
+    match Problem::of(&error, Problem::Internal) {
+        shortage @ Problem::Shortage(_) => Err(Trouble::Problem(shortage)),
+        _ => {
+            let cause = error.root_cause();
+            Err(Trouble::Fault(format!("{kind}: {cause}{printed}")))
+        }
+    }
 }
 
 fn types(error: wasmtime::Error) -> Problem {

@@ -1,6 +1,6 @@
 //! More connections than there are descriptors for: whoever asks is answered.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
@@ -11,7 +11,7 @@ const HALF_OF_HTTP_2: &[u8] =
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x07\x01\0\0\0\0\x01";
 
 /// With that many descriptors and no more.
-fn few_descriptors(limit: u32) -> Running {
+fn few_descriptors(limit: u32) -> Command {
     let mut command = Command::new("sh");
     command
         .args([
@@ -25,11 +25,15 @@ fn few_descriptors(limit: u32) -> Running {
             ("PROXY_API_KEY", "sk-test"),
             ("CODEX_BACKEND", "demo"),
         ])
-        .envs([("PROXY_ENABLE_METRICS", "true")])
+        .env("PROXY_ENABLE_METRICS", "true")
+        .env(
+            "PROXY_CACHE_DIR",
+            concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled"),
+        )
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    Running::of(command)
+    command
 }
 
 fn connect(gateway: &Running, said: &[u8]) -> TcpStream {
@@ -41,7 +45,7 @@ fn connect(gateway: &Running, said: &[u8]) -> TcpStream {
 
 #[test]
 fn half_sent_requests_lock_nobody_out() {
-    let gateway = few_descriptors(160);
+    let gateway = Running::of(few_descriptors(160));
     for half in [&b"POST /v1/chat/completions HT"[..], b"", HALF_OF_HTTP_2] {
         let crowd: Vec<_> = (0..500).map(|_| connect(&gateway, half)).collect();
         let alive = gateway.get("/livez", None);
@@ -62,11 +66,35 @@ fn half_sent_requests_lock_nobody_out() {
 
 #[test]
 fn streams_outlast_a_crowd() {
-    let gateway = few_descriptors(160);
+    let gateway = Running::of(few_descriptors(160));
     let mut stream = gateway.post(crate::STREAM);
     let crowd: Vec<_> = (0..500).map(|_| connect(&gateway, b"GET")).collect();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.contains("data: [DONE]"), "{answer}");
     drop(crowd);
+}
+
+#[test]
+fn a_start_short_of_open_files_says_so_and_may_be_tried_again() {
+    for limit in 8..64 {
+        let mut child = few_descriptors(limit).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut said = String::new();
+        let serves = lines.any(|line| {
+            let line = line.unwrap();
+            said += &format!("{line}\n");
+            line.contains("policies serve")
+        });
+        if serves {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert!(limit > 8, "it was never short of any");
+            return;
+        }
+        let code = child.wait().unwrap().code();
+        assert_eq!(code, Some(1), "with {limit}: {said}");
+        assert!(said.contains("open files"), "with {limit}: {said}");
+    }
+    panic!("it never serves");
 }

@@ -113,6 +113,11 @@ async fn mistakes_are_named_with_the_member_at_fault() {
             "model",
         ),
         (
+            json!({"messages": [{"role": "user", "content": "x"}], "model": "m".repeat(257)}),
+            400,
+            "model",
+        ),
+        (
             json!({"messages": [{"role": "user", "content": "x"}], "reasoning_effort": "huge"}),
             400,
             "reasoning_effort",

@@ -1,7 +1,7 @@
 //! Whether a worker still does its work, and the right work: it is asked now and then, and relieved before it is worn out,
 //! or when the login and the settings it was started with are no longer the operator's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::IgnoredAny;
@@ -16,6 +16,9 @@ use crate::codex::{Config, Error, Recycling};
 /// How often the login and the settings are looked at. Codex reads a new login only when it starts; new settings it reads for
 /// each thread, but without what a worker is told beside them at its start.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Files and folders that are looked at: Codex has a dozen, and an agent in it could make any number.
+const MAX_ENTRIES: usize = 10_000;
 
 /// How long a worker that let a request time out may take to show that it lives.
 const PROOF_OF_LIFE: Duration = Duration::from_secs(5);
@@ -43,7 +46,7 @@ pub(super) async fn wears_out(config: &Config, threads: &Threads, seat: &Seat, d
             memory: answer
                 .ok()
                 .and_then(|answer| answer.process.resident_memory_bytes),
-            disk: size(databases),
+            disk: size_of(databases).await,
         };
         if let Some(why) = found.exceeds(&config.recycling) {
             tracing::info!(reason = why, "a Codex worker is to be relieved");
@@ -79,17 +82,31 @@ impl Found {
     }
 }
 
-/// The files in a folder, in bytes. What vanishes meanwhile counts nothing.
-fn size(folder: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return 0;
-    };
-    let sizes = entries.flatten().map(|entry| match entry.metadata() {
-        Ok(found) if found.is_file() => found.len(),
-        Ok(found) if found.is_dir() => size(&entry.path()),
-        _ => 0,
-    });
-    sizes.sum()
+/// As [`size`], away from the threads that serve.
+async fn size_of(folder: &Path) -> u64 {
+    let folder = folder.to_owned();
+    let looked = tokio::task::spawn_blocking(move || size(folder)).await;
+    looked.unwrap_or_default()
+}
+
+/// The files in a folder, in bytes. What vanishes meanwhile counts nothing, and neither does what is beyond
+/// [`MAX_ENTRIES`].
+fn size(folder: PathBuf) -> u64 {
+    let mut folders = vec![folder];
+    let mut left = MAX_ENTRIES;
+    let mut bytes = 0;
+    while let Some(folder) = folders.pop() {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        for entry in entries.take(left) {
+            left -= 1;
+            match entry.metadata() {
+                Ok(found) if found.is_file() => bytes += found.len(),
+                Ok(found) if found.is_dir() => folders.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    bytes
 }
 
 /// Returns when a worker that let a request time out does not answer a simple question either.
@@ -168,7 +185,7 @@ mod tests {
         std::fs::create_dir(folder.path().join("inner")).unwrap();
         std::fs::write(folder.path().join("a"), [0; 100]).unwrap();
         std::fs::write(folder.path().join("inner/b"), [0; 11]).unwrap();
-        assert_eq!(size(folder.path()), 111);
-        assert_eq!(size(&folder.path().join("gone")), 0);
+        assert_eq!(size(folder.path().to_owned()), 111);
+        assert_eq!(size(folder.path().join("gone")), 0);
     }
 }
