@@ -23,6 +23,8 @@ mod proto;
 #[doc(hidden)]
 pub mod replay;
 mod stamp;
+mod start_error;
+mod status;
 mod stderr;
 #[cfg(test)]
 mod testing;
@@ -32,11 +34,12 @@ mod version;
 use std::fmt;
 
 pub use activity::{Activity, Change, Deed, Progress, Step};
-pub use app_server::CatalogueError;
-pub use backend::{Backend, Choice, StartError, Status, Turn, WorkerStatus};
+pub use backend::{Backend, Choice, Turn};
 pub use binary::{Probe, ProbeError, locate, probe};
 pub use config::{Config, Mode, Recycling, Sandbox};
 pub use plan::{Item, Part, Plan, Role, Tool};
+pub use start_error::{CatalogueError, StartError};
+pub use status::{Status, WorkerStatus};
 
 /// Tokens the model provider counted for one turn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -7,6 +7,7 @@ mod dotenv;
 pub mod env;
 mod key;
 mod policies;
+mod problem;
 mod read;
 mod report;
 pub mod retired;
@@ -24,8 +25,8 @@ pub use dotenv::DotEnv;
 use env::Vars;
 pub use key::PUBLISHED;
 use policies::Policies;
+pub use problem::{Problem, Warning};
 use read::Reader;
-pub use read::{Problem, Warning};
 pub use report::Setting;
 
 /// Which model names are listed, and how strict the start is.

@@ -68,6 +68,29 @@ pub fn read_within(folder: &Path, name: &str, most: u64) -> io::Result<Vec<u8>> 
     read_from(file, most)
 }
 
+/// As [`read_within`], of a file that need not be there. A symbolic link is there, also if what it leads to is not.
+///
+/// # Errors
+/// As [`read_within`].
+pub fn read_if_there(folder: &Path, name: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
+    match read_within(folder, name, most) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            match std::fs::read_link(folder.join(name)) {
+                Ok(target) => {
+                    let target = target.display();
+                    let found = format!(
+                        "it is a symbolic link to {target}, which is not there (not mounted?)"
+                    );
+                    Err(io::Error::other(found))
+                }
+                Err(_) => Ok(None),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Refuses before it opens: opening a device may already do something. What was opened is looked at again, and opening
 /// a pipe waits for nobody: the name may have been given to another file in between.
 fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {

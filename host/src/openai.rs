@@ -16,6 +16,7 @@ mod format;
 mod golden;
 mod image;
 mod json;
+mod json_object;
 mod label;
 mod members;
 #[cfg(test)]

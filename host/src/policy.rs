@@ -3,9 +3,11 @@
 mod answer;
 mod bindings;
 mod cache;
-mod compile;
+mod candidate;
 mod component;
+mod component_cache;
 mod engine;
+mod facts;
 mod fault;
 mod folder;
 mod freeze;
@@ -21,32 +23,32 @@ mod manifest;
 mod notice;
 mod observer;
 mod prepare;
-mod recent;
 mod schema;
 mod settings;
 mod slices;
 mod source;
-mod trial;
 mod warm;
 mod watch;
 mod weigh;
 mod words;
+mod world;
 
 pub use bindings::{
     Caller, Credential, Denial, Header, PACKAGE, Request, VERSION, forward_auth, model, rate_limit,
     tool_stop,
 };
 pub use cache::is_there as has_cache;
-pub use compile::{SUBCOMMAND, compile_component};
-pub use component::{About, Candidate, Instances, Options};
+pub use candidate::{About, Candidate, Instances, Options};
+pub use engine::compile::{SUBCOMMAND, compile_component};
 pub use engine::{Engine, MAX_MEMORY};
-pub use fault::{Fault, FaultKind, Problem, Refusal, Refused};
+pub use facts::Facts;
+pub use fault::{Fault, FaultKind, Problem, Refusal, Refusals, Refused};
 pub use generation::{Generation, SlotStatus};
 pub use guest::Limits;
-pub use live::{Live, Refusals};
+pub use live::Live;
 pub use notice::Notice;
 pub use observer::{Decision, Observer, Outcome};
-pub use source::{Defaults, Facts, Source};
+pub use source::{Defaults, Source};
 pub use watch::watch;
 
 /// The four questions, each answered by one component.

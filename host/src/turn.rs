@@ -3,7 +3,6 @@
 pub mod drive;
 pub mod machine;
 
-mod answer;
 mod blocks;
 mod meter;
 mod search;

@@ -8,6 +8,7 @@ mod launch;
 mod pool;
 mod protocol;
 mod roots;
+mod route;
 mod rpc;
 mod sandbox;
 mod schema;
@@ -24,16 +25,16 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::backend::{self, InFlight, StartError};
 use super::binary::{self, Probe};
 use super::command;
 use super::exchange::Exchange;
 use super::folder::Folder;
 use super::login::Login;
+use super::start_error::StartError;
+use super::status::InFlight;
 use super::turnstile::{self, Full};
 use super::{Config, Error, Mode, Model, Plan, Status, version};
 use catalogue::Catalogue;
-pub use catalogue::CatalogueError;
 use pool::{Lease, Pool};
 use supervise::Supervisor;
 #[cfg(any(test, fuzzing))]
@@ -78,7 +79,7 @@ impl AppServer {
         let catalogue = Catalogue::read(&printed, operators.as_deref(), config.mode)?;
         let folder = Folder::make()?;
         std::fs::write(launch::catalogue(&folder), &catalogue.written)?;
-        backend::make_workdir(&config)?;
+        command::make_workdir(&config)?;
         let site = match config.mode {
             Mode::Chat => None,
             Mode::Agent(sandbox) => Some(Site::make(&config, sandbox, &folder)?),

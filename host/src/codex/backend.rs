@@ -1,18 +1,18 @@
 //! What runs turns, whichever it is: one type for the rest of the gateway.
 
-use std::io::ErrorKind;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::app_server::{AppServer, CatalogueError};
-use super::binary::{self, Probe, ProbeError};
+use super::app_server::AppServer;
+use super::binary::{self, Probe};
 use super::command;
 use super::demo::{self, Demo};
 use super::exchange::Exchange;
 use super::folder::Folder;
 use super::proto::Proto;
+use super::start_error::StartError;
+use super::status::Status;
 use super::{Config, Error, Event, Mode, Model, Plan, version};
 
 /// Which of Codex's protocols to speak.
@@ -27,84 +27,6 @@ pub enum Choice {
     Proto,
 }
 
-/// Why the backend cannot be started at all. A worker that fails to start is no such reason: it is tried again.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The program cannot be asked what it is.
-    #[error(transparent)]
-    Probe(#[from] ProbeError),
-    /// The program's `app-server` is not the one the gateway speaks to, or it has none.
-    #[error(
-        "Codex {version} has no `app-server` that the gateway can use; it needs {needed} or newer: \
-         `npm install -g @openai/codex`", needed = version::oldest()
-    )]
-    TooOld {
-        /// The program's version.
-        version: String,
-    },
-    /// The program's `proto` is gone, or it never had one.
-    #[error(
-        "Codex {version} has no `proto`, which ended with 0.42: leave CODEX_BACKEND unset, or install that with \
-         `npm install -g @openai/codex@0.42.0`"
-    )]
-    NoProto {
-        /// The program's version.
-        version: String,
-    },
-    /// The program has nothing the gateway can speak to.
-    #[error(
-        "Codex {version} has neither `app-server` nor `proto`: install a newer one with \
-         `npm install -g @openai/codex`"
-    )]
-    NoServer {
-        /// The program's version.
-        version: String,
-    },
-    /// The program cannot work as an agent.
-    #[error(
-        "Codex {version} speaks only `proto`, by which it cannot work as an agent: leave CODEX_MODE unset, or install a \
-         newer one with `npm install -g @openai/codex`"
-    )]
-    NoAgent {
-        /// The program's version.
-        version: String,
-    },
-    /// The program's models cannot be had.
-    #[error("Codex is of no use: {0}")]
-    Catalogue(#[from] CatalogueError),
-    /// The working folder cannot be made.
-    #[error("PROXY_CODEX_WORKDIR: {path} cannot be made: {cause}", path = .path.display())]
-    Workdir {
-        /// The folder.
-        path: PathBuf,
-        /// The system's words.
-        cause: std::io::Error,
-    },
-    /// The gateway's own folder cannot be made.
-    #[error("no folder for Codex: {0}")]
-    Folder(#[from] std::io::Error),
-}
-
-impl StartError {
-    /// Whether trying again as it is cannot help: the operator must install another program, or change a setting.
-    #[must_use]
-    pub fn is_configuration(&self) -> bool {
-        match self {
-            Self::Probe(error) => error.is_configuration(),
-            Self::TooOld { .. }
-            | Self::NoProto { .. }
-            | Self::NoServer { .. }
-            | Self::NoAgent { .. }
-            | Self::Catalogue(_) => true,
-            Self::Workdir { cause, .. } => !matches!(
-                cause.kind(),
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::OutOfMemory
-            ),
-            Self::Folder(_) => false,
-        }
-    }
-}
-
 /// What runs turns. Clones are the same backend.
 #[derive(Debug, Clone)]
 pub struct Backend(Arc<Kind>);
@@ -114,78 +36,6 @@ enum Kind {
     AppServer(AppServer),
     Proto(Proto),
     Demo(watch::Sender<Status>),
-}
-
-/// How a backend is doing.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Status {
-    /// `app-server`, `proto` or `demo`.
-    pub kind: &'static str,
-    /// It takes turns.
-    pub ready: bool,
-    /// Why it does not. May name files: for the operator.
-    pub reason: Option<String>,
-    /// Whether Codex is signed in; absent if the default provider needs no login of Codex's, or that cannot be known.
-    pub signed_in: Option<bool>,
-    /// Codex's version.
-    pub version: String,
-    /// How often a worker had to be replaced.
-    pub restarts: u64,
-    /// How often a worker was relieved by a fresh one, as planned.
-    pub recycled: u64,
-    /// Turns that hold a lease.
-    pub turns: usize,
-    /// Turns that wait for one.
-    pub waiting: usize,
-    /// The long-lived workers that are ready, or still end their turns.
-    pub workers: Vec<WorkerStatus>,
-}
-
-/// How one worker is doing.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct WorkerStatus {
-    /// Its process id.
-    pub pid: Option<u32>,
-    /// Turns it runs now.
-    pub turns: usize,
-    /// Turns it was ever given.
-    pub begun: u64,
-    /// It gets no new turns.
-    pub leaving: bool,
-}
-
-impl Status {
-    /// A backend whose first worker is to come.
-    pub(super) fn starting(kind: &'static str, version: String) -> Self {
-        Self {
-            kind,
-            ready: false,
-            reason: Some("the worker is starting".to_owned()),
-            signed_in: None,
-            version,
-            restarts: 0,
-            recycled: 0,
-            turns: 0,
-            waiting: 0,
-            workers: Vec::new(),
-        }
-    }
-
-    fn demo() -> Self {
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self {
-            kind: "demo",
-            ready: true,
-            reason: None,
-            signed_in: None,
-            version,
-            restarts: 0,
-            recycled: 0,
-            turns: 0,
-            waiting: 0,
-            workers: Vec::new(),
-        }
-    }
 }
 
 impl Backend {
@@ -329,17 +179,6 @@ async fn ask(config: &Config, choice: Choice) -> Result<(Choice, Probe), StartEr
     Ok((kind, probe))
 }
 
-/// Makes the folder the operator wants Codex to work in.
-pub(super) fn make_workdir(config: &Config) -> Result<(), StartError> {
-    let Some(path) = &config.workdir else {
-        return Ok(());
-    };
-    std::fs::create_dir_all(path).map_err(|cause| StartError::Workdir {
-        path: path.clone(),
-        cause,
-    })
-}
-
 /// One turn. Dropping it stops the turn and gives back all it had taken.
 #[derive(Debug)]
 pub struct Turn(Source);
@@ -365,29 +204,5 @@ impl Turn {
             Source::Codex(exchange) => exchange.interrupt(),
             Source::Demo(demo) => demo.interrupt(),
         }
-    }
-}
-
-/// One turn in the count of those that run, silently: it is no news for those who watch the state.
-#[derive(Debug)]
-pub(super) struct InFlight(watch::Sender<Status>);
-
-impl InFlight {
-    /// Counts it until dropped.
-    pub(super) fn new(status: watch::Sender<Status>) -> Self {
-        status.send_if_modified(|status| {
-            status.turns += 1;
-            false
-        });
-        Self(status)
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.send_if_modified(|status| {
-            status.turns = status.turns.saturating_sub(1);
-            false
-        });
     }
 }

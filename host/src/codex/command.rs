@@ -9,6 +9,7 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use super::Config;
 use super::home::Home;
+use super::start_error::StartError;
 
 /// Variables Codex always gets, if we have them. `LC_*` too.
 const ENVIRONMENT: [&str; 18] = [
@@ -105,6 +106,17 @@ pub(super) fn setting(name: &str, value: &str) -> String {
 /// A TOML basic string. JSON's escapes are TOML's, but for one character.
 pub(super) fn quoted(text: &str) -> String {
     Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
+
+/// Makes the folder the operator wants Codex to work in.
+pub(super) fn make_workdir(config: &Config) -> Result<(), StartError> {
+    let Some(path) = &config.workdir else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(path).map_err(|cause| StartError::Workdir {
+        path: path.clone(),
+        cause,
+    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ mod prompt;
 mod protocol;
 mod rollout;
 mod supervise;
-mod turn;
 
 use std::sync::Arc;
 
@@ -17,13 +16,14 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::backend::{self, InFlight, StartError};
 use super::binary::Probe;
 use super::command;
 use super::exchange::Exchange;
 use super::folder::Folder;
 use super::login::Login;
 use super::stamp::Stamp;
+use super::start_error::StartError;
+use super::status::InFlight;
 use super::turnstile::{self, Turnstile};
 use super::{Cause, Config, Error, Model, Plan, Status};
 use job::NotBegun;
@@ -72,7 +72,7 @@ impl Proto {
         }
         let folder = Folder::make()?;
         launch::prepare(&folder)?;
-        backend::make_workdir(&config)?;
+        command::make_workdir(&config)?;
         let operators = config.model.clone().or(command::read_home(&config).model);
         let default_model: Arc<str> = operators.as_deref().unwrap_or(DEFAULT_MODEL).into();
         let config = Arc::new(config);

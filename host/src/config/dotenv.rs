@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::env::{Origin, Process, Vars};
-use super::read::{Problem, Warning};
+use super::problem::{Problem, Warning};
 use crate::file;
 
 const NAME: &str = ".env";

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::read::{Problem, Warning};
+use super::problem::{Problem, Warning};
 
 /// One variable the gateway understands.
 #[derive(Debug, Clone, Copy)]

@@ -10,7 +10,7 @@ pub use completion::Completion;
 
 use super::draft::Draft;
 use super::format::Format;
-use super::json::Object;
+use super::json_object::Object;
 use super::{ApiError, Label, Reading, Target, members};
 use crate::codex::{Item, Plan};
 use crate::turn::{Finish, Rules};

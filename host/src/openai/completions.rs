@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::draft::Draft;
 use super::format::Format;
-use super::json::{self, Object};
+use super::json;
+use super::json_object::{self, Object};
 use super::tools::Offer;
 use super::{ApiError, Head, Label, Target, conversation, members};
 use crate::codex::{Item, Part, Plan, Role};
@@ -107,7 +108,13 @@ fn read_prompt(body: &mut Object) -> Result<String, ApiError> {
     let mut prompts = match prompt {
         Value::String(prompt) => return Ok(prompt),
         Value::Array(prompts) => prompts,
-        other => return Err(json::wrong_type("prompt".to_owned(), expected, &other)),
+        other => {
+            return Err(json_object::wrong_type(
+                "prompt".to_owned(),
+                expected,
+                &other,
+            ));
+        }
     };
     // One list of tokens, or one list of tokens a prompt.
     if let Some(Value::Number(_) | Value::Array(_)) = prompts.first() {
@@ -116,7 +123,11 @@ fn read_prompt(body: &mut Object) -> Result<String, ApiError> {
     }
     match (prompts.pop(), prompts.len()) {
         (Some(Value::String(prompt)), 0) => Ok(prompt),
-        (Some(other), 0) => Err(json::wrong_type("prompt[0]".to_owned(), "a string", &other)),
+        (Some(other), 0) => Err(json_object::wrong_type(
+            "prompt[0]".to_owned(),
+            "a string",
+            &other,
+        )),
         (Some(_), others) => {
             let count = others + 1;
             let message = format!("Codex answers one prompt a request, not {count}.");

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::json::{self, Object};
+use super::json_object::{self, Object};
 use super::{ApiError, image};
 use crate::codex::Part;
 
@@ -23,7 +23,7 @@ pub(super) fn read(holder: &mut Object, name: &str, types: &[&str]) -> Result<Ve
                 })
                 .collect()
         }
-        Some(other) => Err(json::wrong_type(
+        Some(other) => Err(json_object::wrong_type(
             path,
             "a string or an array of parts",
             &other,
@@ -38,10 +38,10 @@ fn read_part(mut part: Object, types: &[&str]) -> Result<Part, ApiError> {
         let what = match found.as_str() {
             "input_audio" => "audio",
             "file" | "input_file" => "files",
-            _ => return Err(json::unsupported(path, &found, types)),
+            _ => return Err(json_object::unsupported(path, &found, types)),
         };
         let message = format!("Codex takes no {what}: send text or an image.");
-        return Err(json::invalid_value(path, message));
+        return Err(json_object::invalid_value(path, message));
     }
     match found.as_str() {
         "image_url" => read_nested_image(part),
@@ -64,7 +64,7 @@ fn read_flat_image(mut part: Object) -> Result<Part, ApiError> {
         Some(url) => make_image(url, part, path),
         None if part.take("file_id").is_some() => {
             let message = "This gateway keeps no files: send the image itself, as a data URL.";
-            Err(json::invalid_value(part.path_of("file_id"), message))
+            Err(json_object::invalid_value(part.path_of("file_id"), message))
         }
         None => Err(part.missing("image_url")),
     }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::ApiError;
-use super::json::Object;
+use super::json_object::Object;
 use super::strict::{allows_object, is_strict};
 
 /// The form a client asks for.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::json::{self, Object};
+use super::json_object::{self, Object};
 
 /// Both are bounded in length and without control characters: a line of a log stays one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Label {
             .get("metadata")
             .filter(|value| value.as_object().is_some_and(|members| !members.is_empty()));
         Self {
-            user: user.map(|user| json::shorten(user).replace(char::is_control, "\u{fffd}")),
+            user: user.map(|user| json_object::shorten(user).replace(char::is_control, "\u{fffd}")),
             // JSON has no control characters.
             metadata: metadata.map(bounded),
         }

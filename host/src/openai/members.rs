@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::ApiError;
-use super::json::{self, Object};
+use super::json_object::{self, Object};
 
 /// Longer than any model's name: it goes to policies, metrics and the log.
 const MODEL_BYTES: usize = 256;
@@ -70,7 +70,7 @@ pub(super) fn read_stop(body: &mut Object) -> Result<Vec<String>, ApiError> {
         Some(Value::Array(words)) => words,
         Some(other) => {
             let expected = "a string or an array of strings";
-            return Err(json::wrong_type("stop".to_owned(), expected, &other));
+            return Err(json_object::wrong_type("stop".to_owned(), expected, &other));
         }
     };
     if words.len() > MOST {
@@ -94,7 +94,7 @@ fn stop_word(word: Value, param: String) -> Result<String, ApiError> {
             Err(ApiError::invalid_request("empty_string", message).about(param))
         }
         Value::String(word) => Ok(word),
-        other => Err(json::wrong_type(param, "a string", &other)),
+        other => Err(json_object::wrong_type(param, "a string", &other)),
     }
 }
 

@@ -16,7 +16,7 @@ use self::echo::Echo;
 use self::input::Input;
 use super::draft::Draft;
 use super::format::Format;
-use super::json::Object;
+use super::json_object::Object;
 use super::tools::{Offer, Shape, Spelling};
 use super::{ApiError, Label, Reading, Target, conversation, members};
 use crate::codex::{Item, Plan};

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::ApiError;
-use super::json::{self, Object};
+use super::json_object::{self, Object};
 use crate::codex::Tool;
 use crate::codex::names::for_codex;
 
@@ -70,13 +70,13 @@ impl Offer {
         if !is_valid {
             let message = format!(
                 "Invalid '{path}': '{}' is not 1 to 64 letters, digits, '_' and '-'.",
-                json::shorten(&name)
+                json_object::shorten(&name)
             );
-            return Err(json::invalid_value(path, message));
+            return Err(json_object::invalid_value(path, message));
         }
         if !self.names.insert(name.clone()) {
             let message = format!("Invalid '{path}': there is already a function '{name}'.");
-            return Err(json::invalid_value(path, message));
+            return Err(json_object::invalid_value(path, message));
         }
         let description = function.string("description")?;
         let parameters = match function.object("parameters")? {
@@ -137,9 +137,11 @@ impl Offer {
         match body.take(param) {
             None => Ok(Choice::Auto),
             Some(Value::String(word)) => match word.as_str() {
-                word if !spelling.words.contains(&word) => {
-                    Err(json::unsupported(param.to_owned(), word, spelling.words))
-                }
+                word if !spelling.words.contains(&word) => Err(json_object::unsupported(
+                    param.to_owned(),
+                    word,
+                    spelling.words,
+                )),
                 "none" => Ok(Choice::None),
                 "required" => self.require_some(param),
                 _ => Ok(Choice::Auto),
@@ -150,7 +152,7 @@ impl Offer {
             }
             Some(other) => {
                 let expected = "a string or an object";
-                Err(json::wrong_type(param.to_owned(), expected, &other))
+                Err(json_object::wrong_type(param.to_owned(), expected, &other))
             }
         }
     }
@@ -192,7 +194,7 @@ impl Offer {
     fn require_some(&self, param: &str) -> Result<Choice, ApiError> {
         if self.names.is_empty() {
             let message = format!("'{param}' can only be 'required' if tools are offered.");
-            return Err(json::invalid_value(param.to_owned(), message));
+            return Err(json_object::invalid_value(param.to_owned(), message));
         }
         Ok(Choice::Required)
     }
@@ -201,8 +203,14 @@ impl Offer {
     fn read_name(&self, mut function: Object) -> Result<String, ApiError> {
         let name = function.required_string("name")?;
         if !self.names.contains(&name) {
-            let message = format!("The function '{}' is not offered.", json::shorten(&name));
-            return Err(json::invalid_value(function.path_of("name"), message));
+            let message = format!(
+                "The function '{}' is not offered.",
+                json_object::shorten(&name)
+            );
+            return Err(json_object::invalid_value(
+                function.path_of("name"),
+                message,
+            ));
         }
         Ok(name)
     }

@@ -1,5 +1,7 @@
 //! The two wasmtime engines (one serves decisions, one runs `configure` before freezing) and their clock.
 
+pub(super) mod compile;
+
 use std::any::Any;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,13 +17,11 @@ use wasmtime::{
 };
 
 use super::cache;
-use super::compile::Compiler;
+use super::component_cache::ComponentCache;
 use super::guest::Guest;
-use super::recent::Recent;
-use super::slices::Slices;
+use super::slices::{Slices, TICK};
+use compile::Compiler;
 
-/// How often a running guest is interrupted to be counted and to let others run.
-pub(super) const TICK: Duration = Duration::from_millis(2);
 /// Instances that may exist at once.
 const SLOTS: u32 = 256;
 /// Of those, how many are kept for trials and warm instances.
@@ -35,11 +35,11 @@ const IDLE_TICKS: u32 = 500;
 #[derive(Clone)]
 pub struct Engine {
     pub(super) runtime: Runtime,
-    pub(super) policies: Arc<Recent<Arc<dyn Any + Send + Sync>>>,
+    pub(super) policies: Arc<ComponentCache<Arc<dyn Any + Send + Sync>>>,
     /// Compiled for freezing; by the digest of the component alone.
-    pub(super) instrumented: Arc<Recent<Component>>,
+    pub(super) instrumented: Arc<ComponentCache<Component>>,
     /// Compiled as they are, for warm instances; by the digest of the component alone.
-    pub(super) compiled: Arc<Recent<Component>>,
+    pub(super) compiled: Arc<ComponentCache<Component>>,
     /// Compiles what is heavy; absent: it is compiled in this process.
     pub(super) compiler: Option<Compiler>,
     /// A cache folder that is deleted with the last engine.

@@ -7,7 +7,6 @@ use wasmtime::Trap;
 
 use super::Slot;
 use super::bindings::{Denial, PACKAGE, VERSION};
-use super::guest::Guest;
 use super::words::text;
 use crate::file::is_shortage;
 
@@ -192,6 +191,21 @@ impl Problem {
     }
 }
 
+/// All that is wrong with a set of candidates.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct Refusals(pub Vec<Refusal>);
+
+impl Refusals {
+    /// Whether trying again as it is cannot help.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        let Self(refusals) = self;
+        let passing = |refusal: &Refusal| matches!(refusal.problem, Problem::Shortage(_));
+        !refusals.iter().all(passing)
+    }
+}
+
 /// Why a policy could not answer. The request is refused with 503 `policy_unavailable`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{slot} policy {policy}: {kind}: {cause}")]
@@ -252,8 +266,8 @@ impl FaultKind {
     }
 
     /// What kind of fault a failed call was.
-    pub(super) fn of(error: &wasmtime::Error, guest: &Guest) -> Self {
-        if guest.memory_refused {
+    pub(super) fn of(error: &wasmtime::Error, memory_refused: bool) -> Self {
+        if memory_refused {
             return Self::Memory;
         }
         if error.downcast_ref::<wasmtime_wasi::I32Exit>().is_some() {

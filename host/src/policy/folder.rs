@@ -1,6 +1,5 @@
 //! The operator's folder: its files read, slot by slot, and how it looks from outside.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -182,7 +181,7 @@ impl Folder {
             "wasm" => MAX_COMPONENT,
             _ => MAX_SETTINGS,
         };
-        match (read_if_there(folder, &name, most), place) {
+        match (file::read_if_there(folder, &name, most), place) {
             (Ok(Some(bytes)), _) => {
                 let bytes = Arc::from(bytes);
                 Ok(Some(Named { name, bytes }))
@@ -202,26 +201,6 @@ impl Folder {
 /// A slot's file: the one that is named in the manifest, or the one with the usual name.
 fn name(slot: Slot, named: Option<Name>, extension: &str) -> String {
     named.map_or_else(|| format!("{slot}.{extension}"), |name| name.text)
-}
-
-/// Reads a file of the folder that need not be there. A symbolic link is there, also if what it leads to is not.
-pub(super) fn read_if_there(folder: &Path, name: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
-    match file::read_within(folder, name, most) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            match std::fs::read_link(folder.join(name)) {
-                Ok(target) => {
-                    let target = target.display();
-                    let found = format!(
-                        "it is a symbolic link to {target}, which is not there (not mounted?)"
-                    );
-                    Err(io::Error::other(found))
-                }
-                Err(_) => Ok(None),
-            }
-        }
-        Err(error) => Err(error),
-    }
 }
 
 impl File {

@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use super::Slot;
 use super::bindings::{Caller, Request, forward_auth, model, rate_limit, tool_stop};
-use super::component::{About, Policy};
+use super::candidate::About;
+use super::component::Policy;
 use super::fault::{Fault, Refused};
 use super::given::Files;
 use super::observer::{Decision, Failure, Observer, Outcome};
-use super::trial::{Auth, Model, RateLimit, ToolStop, World};
+use super::world::{Auth, Model, RateLimit, ToolStop, World};
 
 /// Four policies that serve together.
 pub struct Generation {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Slot;
-use super::component::Options;
+use super::candidate::Options;
 use super::fault::{Problem, Refusal};
 
 /// Where a component comes from that is not the operator's.

@@ -13,8 +13,7 @@ use wasmtime_wasi::clocks::{HostMonotonicClock, HostWallClock};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-use super::engine::TICK;
-use super::slices::Slices;
+use super::slices::{Slices, TICK};
 use super::words::text;
 
 /// Bytes of stdout and stderr kept of one call; the rest is dropped.

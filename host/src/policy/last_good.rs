@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::component::{Instances, Options};
+use super::candidate::hex;
+use super::candidate::{Instances, Options};
 use super::given::{Files, Given, Named};
 use super::guest::Limits;
-use super::prepare::hex;
 use crate::file;
 
 /// In the state folder.

@@ -8,33 +8,20 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::time::timeout;
 
-use super::component::{Candidate, Policy};
+use super::candidate::Candidate;
+use super::component::Policy;
 use super::engine::Engine;
-use super::fault::{Problem, Refusal};
+use super::facts::Facts;
+use super::fault::{Problem, Refusal, Refusals};
 use super::generation::Generation;
 use super::given::Given;
 use super::keeper::Keeper;
 use super::notice::Notice;
-use super::source::{Facts, Look, Source};
-use super::trial::World;
+use super::source::{Look, Source};
+use super::world::World;
 
 /// Preparing a policy that takes longer is logged: it is compiled, and not found in the cache.
 const SLOW: Duration = Duration::from_secs(1);
-
-/// All that is wrong with a set of candidates.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-pub struct Refusals(pub Vec<Refusal>);
-
-impl Refusals {
-    /// Whether trying again as it is cannot help.
-    #[must_use]
-    pub fn is_configuration(&self) -> bool {
-        let Self(refusals) = self;
-        let passing = |refusal: &Refusal| matches!(refusal.problem, Problem::Shortage(_));
-        !refusals.iter().all(passing)
-    }
-}
 
 /// The generation that serves now, and how it is replaced.
 pub struct Live {

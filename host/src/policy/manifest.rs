@@ -10,12 +10,12 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Slot;
-use super::component::{Instances, Options};
+use super::candidate::{Instances, Options};
 use super::engine::MAX_MEMORY;
 use super::fault::{Problem, Refusal};
-use super::folder::read_if_there;
 use super::guest::Limits;
 use super::settings::is_utf16;
+use crate::file::read_if_there;
 
 /// Beside the components; optional.
 pub(super) const MANIFEST: &str = "policies.toml";

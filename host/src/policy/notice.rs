@@ -9,9 +9,9 @@ use codex_policy_settings::who::Pattern;
 use serde_json::Value;
 
 use super::Slot;
-use super::component::Candidate;
+use super::candidate::Candidate;
+use super::facts::Facts;
 use super::given::{BUILT_IN, ENVIRONMENT, Files};
-use super::source::Facts;
 
 /// Notices of one look at the files; further ones are counted.
 const MOST: usize = 32;

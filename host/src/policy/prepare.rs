@@ -7,13 +7,13 @@ use wasmtime::component::{Component, Instance, InstancePre, Linker};
 
 use super::answer::{Answer, Nonsense};
 use super::bindings::lifecycle;
-use super::component::{About, Candidate, Instances};
+use super::candidate::{About, Candidate, Instances, hex};
 use super::engine::{Engine, Purpose};
 use super::fault::{FaultKind, Problem};
 use super::guest::{Guest, Limits};
-use super::trial::{Trial, World};
 use super::weigh::Weight;
 use super::words::text;
+use super::world::{Trial, World};
 use super::{freeze, inspect, schema};
 
 /// What is left when every step went well.
@@ -306,7 +306,7 @@ fn explain<T>(
     if is_type_error(&error) {
         return Err(Trouble::Problem(types(error)));
     }
-    let kind = FaultKind::of(&error, store.data());
+    let kind = FaultKind::of(&error, store.data().memory_refused);
     let printed = store.data_mut().take_log();
     let printed = printed
         .map(|text| format!("; it printed: {text}"))
@@ -336,8 +336,4 @@ fn is_type_error(error: &wasmtime::Error) -> bool {
         words.contains("failed to convert function to given type")
             || words.contains("no exported instance")
     })
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

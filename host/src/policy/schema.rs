@@ -3,7 +3,7 @@
 use jsonschema::PatternOptions;
 use serde_json::Value;
 
-use super::component::Options;
+use super::candidate::Options;
 use super::fault::Problem;
 
 /// Bytes of a schema.

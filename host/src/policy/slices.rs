@@ -2,8 +2,12 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How often a running guest is interrupted to be counted and to let others run.
+pub(super) const TICK: Duration = Duration::from_millis(2);
 
 /// Turns to run for a tick, taken by the calls of all slots that ran for longer than one.
 #[derive(Clone)]

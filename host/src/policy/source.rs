@@ -5,34 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Slot;
-use super::component::Candidate;
-use super::fault::{Problem, Refusal};
+use super::candidate::Candidate;
+use super::facts::Facts;
+use super::fault::{Problem, Refusal, Refusals};
 use super::folder::{Folder, Signature};
 use super::given::{BUILT_IN, ENVIRONMENT, Files, Given, NONE, Named};
 use super::last_good::{LastGood, Past};
-use super::live::Refusals;
 use super::notice::{self, Notice};
 use super::settings::object;
-
-/// What only the host knows; it becomes the settings' `host` member.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Facts {
-    /// `dev` or `prod`.
-    pub environment: String,
-    /// Pages of other origins may call.
-    pub cors: bool,
-    /// The configured runtime model.
-    pub codex_model: Option<String>,
-    /// The models the Codex child lists: objects with `id` and `efforts`.
-    pub models: Vec<Value>,
-    /// The paths that limits can be about, for warnings; `/*` at the end is all below. Not for policies.
-    #[serde(skip)]
-    pub endpoints: Vec<&'static str>,
-}
 
 /// Settings of the slots that have no settings file; each a JSON object, from the environment.
 #[derive(Debug, Clone, Default)]

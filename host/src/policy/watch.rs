@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::facts::Facts;
+use super::fault::Refusals;
 use super::folder::Signature;
 use super::generation::Generation;
-use super::live::{Live, Refusals};
-use super::source::{Facts, Offer, Source};
+use super::live::Live;
+use super::source::{Offer, Source};
 
 /// How often the folder is looked at. It is looked at rather than watched by the kernel: a symbolic link that is
 /// re-pointed, a bind mount and a network file system tell the kernel's watchers nothing.

@@ -2,9 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::shelves::Need;
 use super::{End, Quota, Standing, Unit};
 use crate::secret::fingerprint;
+
+/// How much a bucket would be missed, as of its last use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// At least half of it is left, and nothing of it is held.
+    Ample,
+    /// Somebody may soon be short of it, or is.
+    Short,
+}
 
 /// Longer names and keys are kept by their fingerprint: some are the client's words.
 const MAX_NAME: usize = 128;

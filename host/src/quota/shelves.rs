@@ -4,22 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::Unit;
-use super::bucket::Id;
+use super::bucket::{Id, Need};
 
 /// Buckets looked at, of each kind and rule, before one is chosen: what a decision costs has a bound.
 const LOOK: usize = 4;
 
 /// Rules looked at, those with the most buckets first: a flood of keys makes room among its own.
 const RULES: usize = 4;
-
-/// How much a bucket would be missed, as of its last use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Need {
-    /// At least half of it is left, and nothing of it is held.
-    Ample,
-    /// Somebody may soon be short of it, or is.
-    Short,
-}
 
 /// Where a bucket stands.
 #[derive(Debug, Clone, Copy)]

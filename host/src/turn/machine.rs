@@ -1,11 +1,13 @@
 //! Decides what the client sees of a turn and when it ends: a pure step function, which `drive` feeds and obeys.
 
+mod answer;
+
 use std::collections::VecDeque;
 
-use super::answer::{Answer, Call};
 use super::blocks::{Block, Blocks, Found};
 use super::{Delta, Error, Finish, Rules, Textual};
 use crate::codex::{Event, Outcome, Usage};
+use answer::{Answer, Call};
 
 /// What the machine is told.
 #[derive(Debug, Clone, PartialEq)]

@@ -60,7 +60,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("lib", &[]),
 ];
 
-fn root() -> PathBuf {
+pub(super) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .unwrap()
@@ -79,7 +79,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-fn all(folder: &str) -> Vec<PathBuf> {
+pub(super) fn all(folder: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     sources(&root().join(folder), &mut found);
     assert!(!found.is_empty());

@@ -4,6 +4,7 @@ use codex_gateway_tests::gateway::Setup;
 
 mod addresses;
 mod book;
+mod circles;
 mod codex_faults;
 mod compile_cache;
 mod connections;

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::codex::start_error::CatalogueError;
 use crate::codex::{Mode, Model};
 
 /// What is taken from every model: each of these wraps the client's functions in something else.
@@ -17,17 +18,6 @@ const DROPPED_FOR_CHAT: [&str; 3] = [
     "apply_patch_tool_type",
     "web_search_tool_type",
 ];
-
-/// What a catalogue cannot be used for.
-#[derive(Debug, thiserror::Error)]
-pub enum CatalogueError {
-    /// Not what `codex debug models` prints.
-    #[error("its list of models cannot be read: {0}")]
-    Json(#[from] serde_json::Error),
-    /// No models in it.
-    #[error("its list of models is empty")]
-    Empty,
-}
 
 /// The models of one Codex binary.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 
 use super::threads::Threads;
 use crate::codex::Status;
-use crate::codex::backend::WorkerStatus;
+use crate::codex::status::WorkerStatus;
 use crate::codex::turnstile::{Full, Turnstile};
 
 /// All workers that may get a turn, and those who wait for one.

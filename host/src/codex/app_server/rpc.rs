@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::decode;
 use super::protocol::{self, Declined, Incoming, Method, Params, Reply, Request, RpcError};
-use super::task::Route;
+use super::route::Route;
 use crate::codex::Error;
 use crate::codex::complaints::Complaints;
 use crate::codex::lines::{Lines, ReadError};

@@ -1,22 +1,21 @@
 //! One turn on a worker: a thread of its own, the history, the turn, and giving everything back.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 
-use super::calls::Calls;
 use super::decode::Decoder;
 use super::pool::Lease;
-use super::protocol::{self, InjectItems, Params, TurnInterrupt, TurnStart, TurnStarted};
+use super::protocol::{self, InjectItems, TurnInterrupt, TurnStart, TurnStarted};
+use super::route::Route;
 use super::rpc::Connection;
 use super::schema;
 use super::threads::{self, Opened, Threads};
 use super::workplace::{PROFILE, Workplace};
-use crate::codex::exchange::{Delivery, Exchange};
+use crate::codex::exchange::Exchange;
 use crate::codex::{Error, Event, Outcome, Plan};
 
 /// How long an interrupted turn may take to end before it is interrupted again.
@@ -24,50 +23,6 @@ const INTERRUPT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// How long a turn may resist before it is left to itself.
 const INTERRUPT_LIMIT: Duration = Duration::from_secs(3);
-
-/// Where the connection delivers one turn's notifications.
-#[derive(Debug)]
-pub(super) struct Route {
-    decoder: Mutex<Decoder>,
-    delivery: Arc<Delivery>,
-    pub(super) calls: Calls,
-    /// Codex ended the turn, or can no longer.
-    ended: CancellationToken,
-}
-
-impl Route {
-    fn new(decoder: Decoder, delivery: Arc<Delivery>) -> Self {
-        Self {
-            decoder: Mutex::new(decoder),
-            delivery,
-            calls: Calls::default(),
-            ended: CancellationToken::new(),
-        }
-    }
-
-    /// Takes one notification about the thread. Never waits.
-    pub(super) fn accept(&self, method: &str, params: Params<'_>) {
-        self.calls.hear();
-        let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
-        decoder.accept(method, params, &mut |event| self.delivery.deliver(event));
-        if decoder.is_over() {
-            self.ended.cancel();
-        } else if decoder.is_given_up() {
-            self.delivery.stop.cancel();
-        }
-    }
-
-    /// Ends the turn from outside.
-    pub(super) fn fail(&self, error: Error) {
-        self.delivery.deliver(Event::Ended(Outcome::Failed(error)));
-        self.ended.cancel();
-    }
-
-    fn turn_id(&self) -> Option<String> {
-        let decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
-        decoder.turn_id().map(str::to_owned)
-    }
-}
 
 /// The id of a turn that has begun; none of one that nobody wanted any more by then, or that could not begin.
 type Begun = Result<Option<String>, Error>;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::codex::backend::InFlight;
 use crate::codex::exchange::{Delivery, Exchange};
+use crate::codex::status::InFlight;
 use crate::codex::{Error, Event, Outcome, Plan};
 
 /// Why a turn did not begin.

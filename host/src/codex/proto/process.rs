@@ -1,5 +1,7 @@
 //! One process, from its start to its end: it becomes ready, waits for its only turn, runs it, and leaves.
 
+mod turn;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::job::Job;
 use super::protocol::{self, EventMsg, Incoming};
-use super::{rollout, turn};
+use super::rollout;
 use crate::codex::complaints::Complaints;
 use crate::codex::lines::Lines;
 use crate::codex::stamp::Stamp;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::conversation::{self, Conversation};
-use super::super::json::{self, Object};
+use super::super::json_object::{self, Object};
 use super::super::{ApiError, content};
 use crate::codex::{Item, Part, Role};
 
@@ -37,7 +37,7 @@ pub(super) fn read(body: &mut Object) -> Result<Vec<Item>, ApiError> {
     let items = history.conversation.into_items();
     if items.is_empty() {
         let message = "Invalid 'messages': none of them says anything.";
-        return Err(json::invalid_value("messages".to_owned(), message));
+        return Err(json_object::invalid_value("messages".to_owned(), message));
     }
     Ok(items)
 }
@@ -72,13 +72,13 @@ impl History {
         let Some(ids) = self.conversation.unanswered() else {
             return Ok(());
         };
-        let ids: Vec<String> = ids.into_iter().map(json::shorten).collect();
+        let ids: Vec<String> = ids.into_iter().map(json_object::shorten).collect();
         let message = format!(
             "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. \
              The following tool_call_ids did not have response messages: {}.",
             ids.join(", ")
         );
-        Err(json::invalid_value(self.calls.clone(), message))
+        Err(json_object::invalid_value(self.calls.clone(), message))
     }
 
     fn say(&mut self, role: Role, message: &mut Object, types: &[&str]) -> Result<(), ApiError> {
@@ -130,9 +130,12 @@ impl History {
         if !self.conversation.has_call(&id) {
             let text = format!(
                 "Invalid 'tool_call_id': no earlier assistant message has a tool call '{}'.",
-                json::shorten(&id)
+                json_object::shorten(&id)
             );
-            return Err(json::invalid_value(message.path_of("tool_call_id"), text));
+            return Err(json_object::invalid_value(
+                message.path_of("tool_call_id"),
+                text,
+            ));
         }
         self.add_output(id, message)
     }
@@ -142,9 +145,9 @@ impl History {
         let Some(id) = self.latest.get(&name).cloned() else {
             let text = format!(
                 "Invalid 'name': no earlier assistant message calls a function '{}'.",
-                json::shorten(&name)
+                json_object::shorten(&name)
             );
-            return Err(json::invalid_value(message.path_of("name"), text));
+            return Err(json_object::invalid_value(message.path_of("name"), text));
         };
         self.add_output(id, message)
     }

@@ -1,7 +1,7 @@
 //! The functions a chat request offers, as `tools` or, as before there were tools, as `functions`.
 
 use super::super::ApiError;
-use super::super::json::{self, Object};
+use super::super::json_object::{self, Object};
 use super::super::tools::{Offer, Shape, Spelling};
 
 const TOOL_CHOICE: Spelling = Spelling {
@@ -23,7 +23,7 @@ pub(super) fn read(body: &mut Object) -> Result<(Offer, bool), ApiError> {
     let uses_functions = tools.is_none() && functions.is_some();
     if tools.is_some() && functions.is_some() {
         let message = "'functions' is the old name of 'tools': use one of them.";
-        return Err(json::invalid_value("functions".to_owned(), message));
+        return Err(json_object::invalid_value("functions".to_owned(), message));
     }
     let mut offer = Offer::default();
     for (at, tool) in tools.into_iter().flatten().enumerate() {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Number, Value, json};
 
-use super::super::json::{self, Object};
+use super::super::json_object::{self, Object};
 use super::super::{ApiError, members};
 
 /// Members of the response object. What OpenAI has a default for that we do not know to be Codex's is `null`.
@@ -94,8 +94,8 @@ fn read_metadata(body: &mut Object) -> Result<Map<String, Value>, ApiError> {
     let entries = metadata.into_members();
     match entries.iter().find(|(_, value)| !value.is_string()) {
         Some((name, value)) => {
-            let param = format!("metadata.{}", json::shorten(name));
-            Err(json::wrong_type(param, "a string", value))
+            let param = format!("metadata.{}", json_object::shorten(name));
+            Err(json_object::wrong_type(param, "a string", value))
         }
         None => Ok(entries),
     }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::conversation::{self, Conversation};
-use super::super::json::{self, Object};
+use super::super::json_object::{self, Object};
 use super::super::{ApiError, content};
 use super::Memory;
 use crate::codex::{Item, Part, Role};
@@ -46,7 +46,11 @@ impl Input {
             Some(Value::Array(items)) => items,
             Some(other) => {
                 let expected = "a string or an array of items";
-                return Err(json::wrong_type("input".to_owned(), expected, &other));
+                return Err(json_object::wrong_type(
+                    "input".to_owned(),
+                    expected,
+                    &other,
+                ));
             }
         };
         let mut entries = Vec::with_capacity(items.len());
@@ -85,9 +89,9 @@ impl Input {
                 let path = format!("{path}.call_id");
                 let message = format!(
                     "Invalid '{path}': no earlier function call has the id '{}'.",
-                    json::shorten(id)
+                    json_object::shorten(id)
                 );
-                return Err(json::invalid_value(path, message));
+                return Err(json_object::invalid_value(path, message));
             }
             if let Some(item) = item {
                 conversation.push(item);
@@ -99,13 +103,13 @@ impl Input {
         {
             let message = format!(
                 "No tool output found for function call {}.",
-                json::shorten(id)
+                json_object::shorten(id)
             );
-            return Err(json::invalid_value("input".to_owned(), message));
+            return Err(json_object::invalid_value("input".to_owned(), message));
         }
         if conversation.len() == 0 {
             let message = "Invalid 'input': nothing is said in it.";
-            return Err(json::invalid_value("input".to_owned(), message));
+            return Err(json_object::invalid_value("input".to_owned(), message));
         }
         Ok(conversation.into_items())
     }
@@ -114,7 +118,7 @@ impl Input {
 fn unknown(path: &str, id: &str) -> ApiError {
     let message = format!(
         "This gateway does not have the item '{}' (any more): send the item itself. Clients do so if 'store' is false.",
-        json::shorten(id)
+        json_object::shorten(id)
     );
     ApiError::invalid_request("item_not_found", message).about(format!("{path}.id"))
 }

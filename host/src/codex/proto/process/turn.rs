@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::decode::Decoder;
-use super::job::Job;
-use super::process::{Process, Setting, Stop};
-use super::protocol;
+use super::{Process, Setting, Stop};
+use crate::codex::proto::decode::Decoder;
+use crate::codex::proto::job::Job;
+use crate::codex::proto::protocol;
 use crate::codex::{Error, Event, Outcome};
 
 /// What the submission is called in errors.

@@ -11,9 +11,9 @@ use super::answer::{Answer, Nonsense};
 use super::bindings::{
     Caller, Credential, Request, auth, forward_auth, model, rate_limit, tool_stop,
 };
-use super::component::Options;
+use super::candidate::Options;
+use super::candidate::hex;
 use super::guest::Guest;
-use super::prepare::hex;
 
 /// What the guests' clocks show meanwhile.
 const NOW_MS: u64 = 1_700_000_000_000;

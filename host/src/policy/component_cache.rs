@@ -8,15 +8,15 @@ const KEPT: usize = 8;
 
 type Digest = [u8; 32];
 
-pub(super) struct Recent<T>(Mutex<VecDeque<(Digest, T)>>);
+pub(super) struct ComponentCache<T>(Mutex<VecDeque<(Digest, T)>>);
 
-impl<T> Default for Recent<T> {
+impl<T> Default for ComponentCache<T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T: Clone> Recent<T> {
+impl<T: Clone> ComponentCache<T> {
     pub(super) fn get(&self, digest: Digest) -> Option<T> {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let at = entries.iter().position(|(found, _)| *found == digest)?;
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn what_was_not_used_for_longest_is_forgotten_first() {
-        let recent = Recent::default();
+        let recent = ComponentCache::default();
         for digest in 0..8 {
             recent.put([digest; 32], digest);
         }

@@ -12,9 +12,9 @@ use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 use wasmtime::component::Component;
 
-use super::cache;
-use super::engine::Purpose;
-use super::fault::Problem;
+use super::Purpose;
+use crate::policy::cache;
+use crate::policy::fault::Problem;
 
 /// Of the child. Components in JavaScript and Python take 0.4 GiB, and some 10 s of a release build.
 const MEMORY: u64 = 2 << 30;
@@ -34,7 +34,7 @@ pub const SUBCOMMAND: &str = "compile-component";
 
 /// Starts children that compile, one at a time.
 #[derive(Clone)]
-pub(super) struct Compiler {
+pub(in crate::policy) struct Compiler {
     program: PathBuf,
     cache: PathBuf,
     turn: Arc<Semaphore>,
@@ -52,7 +52,11 @@ impl Compiler {
     }
 
     /// Returns when the component is in the cache.
-    pub(super) async fn compile(&self, purpose: Purpose, wasm: &[u8]) -> Result<(), Problem> {
+    pub(in crate::policy) async fn compile(
+        &self,
+        purpose: Purpose,
+        wasm: &[u8],
+    ) -> Result<(), Problem> {
         let _turn = self.turn.acquire().await.map_err(internal)?;
         let child = self.start(purpose);
         let mut child = child.map_err(|error| Problem::of_io(&error, Problem::Internal))?;

@@ -3,11 +3,11 @@
 
 use serde::de::IgnoredAny;
 
-use super::machine::Output;
-use super::meter::Meter;
-use super::search::{Scan, Search};
-use super::{BYTES_PER_TOKEN, Delta, Finish, Rules};
+use super::Output;
 use crate::codex::Usage;
+use crate::turn::meter::Meter;
+use crate::turn::search::{Scan, Search};
+use crate::turn::{BYTES_PER_TOKEN, Delta, Finish, Rules};
 
 /// The answer so far. Nothing is added once it is [cut](Answer::cut).
 #[derive(Debug)]

@@ -1,0 +1,55 @@
+//! Where a connection delivers the notifications about one turn's thread.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use super::calls::Calls;
+use super::decode::Decoder;
+use super::protocol::Params;
+use crate::codex::exchange::Delivery;
+use crate::codex::{Error, Event, Outcome};
+
+/// Where the connection delivers one turn's notifications.
+#[derive(Debug)]
+pub(super) struct Route {
+    decoder: Mutex<Decoder>,
+    pub(super) delivery: Arc<Delivery>,
+    pub(super) calls: Calls,
+    /// Codex ended the turn, or can no longer.
+    pub(super) ended: CancellationToken,
+}
+
+impl Route {
+    pub(super) fn new(decoder: Decoder, delivery: Arc<Delivery>) -> Self {
+        Self {
+            decoder: Mutex::new(decoder),
+            delivery,
+            calls: Calls::default(),
+            ended: CancellationToken::new(),
+        }
+    }
+
+    /// Takes one notification about the thread. Never waits.
+    pub(super) fn accept(&self, method: &str, params: Params<'_>) {
+        self.calls.hear();
+        let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
+        decoder.accept(method, params, &mut |event| self.delivery.deliver(event));
+        if decoder.is_over() {
+            self.ended.cancel();
+        } else if decoder.is_given_up() {
+            self.delivery.stop.cancel();
+        }
+    }
+
+    /// Ends the turn from outside.
+    pub(super) fn fail(&self, error: Error) {
+        self.delivery.deliver(Event::Ended(Outcome::Failed(error)));
+        self.ended.cancel();
+    }
+
+    pub(super) fn turn_id(&self) -> Option<String> {
+        let decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
+        decoder.turn_id().map(str::to_owned)
+    }
+}

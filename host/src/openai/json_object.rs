@@ -1,0 +1,264 @@
+//! Reading a JSON request member by member, with errors that name the member; writing JSON answers.
+
+use serde_json::{Map, Number, Value};
+
+use super::ApiError;
+
+/// The most values a request may have: a value in memory takes up to a hundred times its two bytes of JSON. It is some
+/// 60,000 messages, and more tools than any model takes.
+const MOST_VALUES: usize = 200_000;
+
+/// Refuses a body of so many values that reading it would take much more memory than its bytes.
+fn bound_values(body: &[u8]) -> Result<(), ApiError> {
+    if body.len() < MOST_VALUES || count_values(body) <= MOST_VALUES {
+        return Ok(());
+    }
+    let message = format!(
+        "The request has more than {MOST_VALUES} JSON values, the limit of this gateway: send fewer messages, parts or tools."
+    );
+    Err(ApiError::invalid_request("too_many_values", message))
+}
+
+/// The values of a document, its members' names not counted; of what is no JSON, something.
+fn count_values(json: &[u8]) -> usize {
+    let (mut values, mut in_string, mut escaped) = (1, false, false);
+    for byte in json {
+        match (in_string, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => in_string = !in_string,
+            // Each value but the first of its kind has a comma before it, and the first a bracket.
+            (false, b',' | b'[' | b'{') => values += 1,
+            _ => {}
+        }
+    }
+    values
+}
+
+/// A JSON object that is taken apart. An absent member and `null` are the same, as they are to OpenAI.
+#[derive(Debug)]
+pub(super) struct Object {
+    members: Map<String, Value>,
+    /// Where it is in the request; empty for the request itself.
+    path: String,
+}
+
+impl Object {
+    /// Reads a request body.
+    pub(super) fn from_body(body: &[u8]) -> Result<Self, ApiError> {
+        bound_values(body)?;
+        let value: Value = serde_json::from_slice(body).map_err(|error| {
+            let message = match body {
+                [] => "The request has no body; a JSON object was expected.".to_owned(),
+                _ => format!("The request body is not valid JSON: {error}."),
+            };
+            ApiError::invalid_request("invalid_json", message)
+        })?;
+        Self::from_value(value, String::new())
+    }
+
+    pub(super) fn from_value(value: Value, path: String) -> Result<Self, ApiError> {
+        match value {
+            Value::Object(members) => Ok(Self { members, path }),
+            other => Err(wrong_type(path, "an object", &other)),
+        }
+    }
+
+    /// What has not been taken.
+    pub(super) fn into_value(self) -> Value {
+        Value::Object(self.into_members())
+    }
+
+    /// What has not been taken.
+    pub(super) fn into_members(self) -> Map<String, Value> {
+        self.members
+    }
+
+    /// Where a member of this object is in the request.
+    pub(super) fn path_of(&self, name: &str) -> String {
+        match self.path.as_str() {
+            "" => name.to_owned(),
+            path => format!("{path}.{name}"),
+        }
+    }
+
+    /// Also true of a `null`.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.members.contains_key(name)
+    }
+
+    /// Not true of a `null`.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.members.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+        self.members.remove(name).filter(|value| !value.is_null())
+    }
+
+    /// A look at what is still there.
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.members.get(name).filter(|value| !value.is_null())
+    }
+
+    pub(super) fn string(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(wrong_type(self.path_of(name), "a string", &other)),
+        }
+    }
+
+    pub(super) fn required_string(&mut self, name: &str) -> Result<String, ApiError> {
+        let text = self.string(name)?;
+        text.ok_or_else(|| self.missing(name))
+    }
+
+    pub(super) fn boolean(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
+            Some(other) => Err(wrong_type(self.path_of(name), "a boolean", &other)),
+        }
+    }
+
+    pub(super) fn positive(&mut self, name: &str) -> Result<Option<u64>, ApiError> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        match value.as_u64() {
+            Some(0) => {}
+            Some(number) => return Ok(Some(number)),
+            None if value.is_i64() => {}
+            None => return Err(wrong_type(self.path_of(name), "a whole number", &value)),
+        }
+        let message = format!("Invalid value for '{name}': it must be at least 1, not {value}.");
+        Err(ApiError::invalid_request("integer_below_min_value", message).about(self.path_of(name)))
+    }
+
+    pub(super) fn number(&mut self, name: &str) -> Result<Option<Number>, ApiError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Number(number)) => Ok(Some(number)),
+            Some(other) => Err(wrong_type(self.path_of(name), "a number", &other)),
+        }
+    }
+
+    pub(super) fn array(&mut self, name: &str) -> Result<Option<Vec<Value>>, ApiError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Array(elements)) => Ok(Some(elements)),
+            Some(other) => Err(wrong_type(self.path_of(name), "an array", &other)),
+        }
+    }
+
+    pub(super) fn object(&mut self, name: &str) -> Result<Option<Self>, ApiError> {
+        let path = self.path_of(name);
+        self.take(name)
+            .map(|value| Self::from_value(value, path))
+            .transpose()
+    }
+
+    pub(super) fn required_object(&mut self, name: &str) -> Result<Self, ApiError> {
+        let object = self.object(name)?;
+        object.ok_or_else(|| self.missing(name))
+    }
+
+    /// One of these words.
+    pub(super) fn word(
+        &mut self,
+        name: &str,
+        words: &[&'static str],
+    ) -> Result<Option<&'static str>, ApiError> {
+        let Some(text) = self.string(name)? else {
+            return Ok(None);
+        };
+        match words.iter().find(|&&word| word == text) {
+            Some(word) => Ok(Some(word)),
+            None => Err(unsupported(self.path_of(name), &text, words)),
+        }
+    }
+
+    pub(super) fn required_word(
+        &mut self,
+        name: &str,
+        words: &[&'static str],
+    ) -> Result<&'static str, ApiError> {
+        let word = self.word(name, words)?;
+        word.ok_or_else(|| self.missing(name))
+    }
+
+    pub(super) fn missing(&self, name: &str) -> ApiError {
+        let param = self.path_of(name);
+        let message = format!("Missing required parameter: '{param}'.");
+        ApiError::invalid_request("missing_required_parameter", message).about(param)
+    }
+}
+
+/// A value of another JSON type than the API has there. An empty `param` means the request body.
+pub(super) fn wrong_type(param: String, expected: &str, got: &Value) -> ApiError {
+    let got = match got {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(number) if number.is_f64() => "a decimal number",
+        Value::Number(_) => "a whole number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    };
+    if param.is_empty() {
+        let message = format!("The request body must be {expected}, but it is {got}.");
+        return ApiError::invalid_request("invalid_type", message);
+    }
+    let message = format!("Invalid type for '{param}': expected {expected}, but got {got}.");
+    ApiError::invalid_request("invalid_type", message).about(param)
+}
+
+/// A word that is none of those the API has there.
+pub(super) fn unsupported(param: String, got: &str, words: &[&str]) -> ApiError {
+    let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    let message = format!(
+        "Invalid value for '{param}': '{}'. Supported values are: {}.",
+        shorten(got),
+        words.join(", ")
+    );
+    invalid_value(param, message)
+}
+
+pub(super) fn invalid_value(param: String, message: impl Into<String>) -> ApiError {
+    ApiError::invalid_request("invalid_value", message.into()).about(param)
+}
+
+/// The client's words in an error message: enough to recognise them.
+pub(super) fn shorten(text: &str) -> String {
+    const BYTES: usize = 64;
+    match text.len() {
+        0..=BYTES => text.to_owned(),
+        _ => format!("{}…", &text[..text.floor_char_boundary(BYTES)]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted_outside_of_strings() {
+        for (json, values) in [
+            (r"1", 1),
+            (r"[1,2,3]", 4),
+            (r#"{"a":[1,{"b":"[,,,{"}],"c":"\"\\","d":"\\\","}"#, 7),
+        ] {
+            assert_eq!(count_values(json.as_bytes()), values, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_request_of_countless_values_is_refused_before_they_are_read() {
+        let zeros = vec!["0"; MOST_VALUES].join(",");
+        let error = Object::from_body(format!("[{zeros}").as_bytes()).unwrap_err();
+        assert_eq!(error.code, "too_many_values");
+        let text = format!(r#"{{"a":"{zeros}"}}"#);
+        assert!(Object::from_body(text.as_bytes()).is_ok());
+    }
+}
