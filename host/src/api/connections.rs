@@ -265,6 +265,26 @@ mod tests {
         assert_eq!(connections.occupancy().open, 3);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_none_of_its_answers_gives_way() {
+        let connections = Connections::of(1);
+        let peer = peer(1);
+        let mut underway = [peer.begin(Version::HTTP_2), peer.begin(Version::HTTP_2)];
+        let place = connections.enter(&peer).unwrap();
+        let moment = std::time::Duration::from_secs(2);
+        underway.iter_mut().for_each(|answer| answer.offers(true));
+        underway[0].offers(false);
+        tokio::time::sleep(moment).await;
+        assert_eq!(peer.idle(), None, "one of them waits for the model");
+        underway[0].offers(true);
+        assert_eq!(peer.idle(), None, "it has just taken something");
+        tokio::time::sleep(moment).await;
+        let next = connections.enter(&super::tests::peer(2)).unwrap();
+        assert!(has_left(&place) && !next.is_extra);
+        drop(underway);
+        assert!(peer.idle().is_some());
+    }
+
     #[tokio::test]
     async fn busy_ones_stay_and_a_full_gateway_can_still_be_asked() {
         let connections = Connections::of(2);

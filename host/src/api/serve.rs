@@ -32,6 +32,9 @@ use crate::listen::{self, Listener};
 /// After an error that other connections do not share: no descriptors are left, say.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a peer may take nothing of what it asked for. A client that is halted in a debugger comes back within it.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// Serves until intake closes and all requests that were sent to it are answered.
 ///
 /// Not `axum::serve`: its graceful shutdown closes connections that are idle or new at that moment, whatever their peer has just
@@ -84,10 +87,11 @@ struct Line {
 /// One request: under way until the last byte of its answer is out.
 async fn call(State(line): State<Line>, mut request: Request, next: Next) -> Response {
     let version = request.version();
-    let underway = line.peer.begin(version);
+    let mut underway = line.peer.begin(version);
     request.extensions_mut().insert(ConnectInfo(line.peer));
     let request = request.map(|body| Arrival::watch(body, &underway));
     let mut response = next.run(request).await;
+    underway.offers(true);
     // HTTP/2 has frames for that.
     if version <= Version::HTTP_11 && (line.is_extra || line.closing.is_cancelled()) {
         let headers = response.headers_mut();
@@ -99,7 +103,7 @@ async fn call(State(line): State<Line>, mut request: Request, next: Next) -> Res
 /// An answer on its way, with its request.
 struct Departure {
     body: Body,
-    #[expect(dead_code, reason = "the request is over when this is dropped")]
+    /// The request is over when this is dropped.
     underway: Underway,
 }
 
@@ -111,7 +115,10 @@ impl HttpBody for Departure {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        // The next one is asked for when this one has gone out.
+        self.underway.offers(frame.is_ready());
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -157,6 +164,7 @@ impl Visit {
             closing,
         } = self;
         let multiplexed = peer.multiplexed();
+        let reader = peer.clone();
         let line = Line {
             peer,
             closing: closing.clone(),
@@ -177,6 +185,10 @@ impl Visit {
             }
             () = place.displaced() => {
                 tracing::debug!("an idle connection gave way to a new one");
+                return;
+            }
+            () = reader.takes_nothing_for(PATIENCE) => {
+                tracing::debug!("a peer took nothing of its answers for too long");
                 return;
             }
         };

@@ -64,6 +64,33 @@ fn half_sent_requests_lock_nobody_out() {
     );
 }
 
+/// Asks for `/livez` in HTTP/2, and lets nothing of the answer come.
+const NO_WINDOW: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0\
+\0\0\x0d\x01\x05\0\0\0\x01\x82\x86\x04\x06/livez\x01\x01x";
+
+#[test]
+fn peers_that_take_no_answer_lock_nobody_out() {
+    let gateway = Running::of(few_descriptors(160));
+    let mut crowd: Vec<_> = (0..500).map(|_| connect(&gateway, NO_WINDOW)).collect();
+    let mut answered = 0;
+    // The crowd comes back as often as it is turned away.
+    for _ in 0..100 {
+        crowd.extend((0..5).map(|_| connect(&gateway, NO_WINDOW)));
+        let mut asked = connect(
+            &gateway,
+            b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+        );
+        let mut answer = String::new();
+        let _ = asked.read_to_string(&mut answer);
+        answered += usize::from(answer.starts_with("HTTP/1.1 200"));
+        if answered == 10 {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("{answered} of 100 were answered");
+}
+
 #[test]
 fn streams_outlast_a_crowd() {
     let gateway = Running::of(few_descriptors(160));

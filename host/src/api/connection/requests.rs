@@ -4,12 +4,16 @@ use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use axum::http::Version;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Connection;
+
+/// A peer that has taken nothing of its answers for that long gives way to a new connection, if there are too many.
+const STUCK: Duration = Duration::from_secs(1);
 
 /// Who is connected, as requests see it.
 #[derive(Debug, Clone)]
@@ -41,13 +45,34 @@ impl Peer {
             state.multiplexed.cancel();
         }
         drop(state);
-        Underway(self.requests.clone())
+        Underway {
+            requests: self.requests.clone(),
+            is_stuck: false,
+        }
     }
 
-    /// Since when nothing is asked, and whether anything ever was; nothing while something is.
+    /// Since when nothing is asked, and whether anything ever was; nothing while something is that its peer waits for. A
+    /// peer that takes none of its answers waits for none.
     pub(in crate::api) fn idle(&self) -> Option<(bool, Instant)> {
         let state = self.requests.state();
-        (state.underway == 0).then_some((state.asked, state.since))
+        match state.underway {
+            0 => Some((state.asked, state.since)),
+            _ => state
+                .stuck_since()
+                .filter(|since| since.elapsed() > STUCK)
+                .map(|since| (true, since)),
+        }
+    }
+
+    /// Returns when the peer has taken nothing of its answers for that long, or up to twice as long.
+    pub(in crate::api) async fn takes_nothing_for(&self, long: Duration) {
+        loop {
+            tokio::time::sleep(long).await;
+            let since = self.requests.state().stuck_since();
+            if since.is_some_and(|since| since.elapsed() >= long) {
+                return;
+            }
+        }
     }
 }
 
@@ -81,6 +106,17 @@ struct State {
     /// Who reads, and is to know when the last one ends.
     reader: Option<Waker>,
     multiplexed: CancellationToken,
+    /// Requests whose answers wait for the peer to take more of them.
+    stuck: usize,
+    /// When the peer last took something.
+    taken: Instant,
+}
+
+impl State {
+    /// Since when all answers wait for the peer.
+    fn stuck_since(&self) -> Option<Instant> {
+        (self.underway > 0 && self.stuck == self.underway).then_some(self.taken)
+    }
 }
 
 impl Default for State {
@@ -95,6 +131,8 @@ impl Default for State {
             answering: false,
             reader: None,
             multiplexed: CancellationToken::new(),
+            stuck: 0,
+            taken: Instant::now(),
         }
     }
 }
@@ -152,20 +190,35 @@ impl Requests {
 
 /// A request that is being answered.
 #[derive(Debug)]
-pub(in crate::api) struct Underway(Requests);
+pub(in crate::api) struct Underway {
+    requests: Requests,
+    is_stuck: bool,
+}
 
 impl Underway {
     /// Its body is on its way until what this returns is dropped.
     pub(in crate::api) fn arriving(&self) -> Arriving {
-        self.0.state().arriving += 1;
-        Arriving(self.0.clone())
+        self.requests.state().arriving += 1;
+        Arriving(self.requests.clone())
+    }
+
+    /// Its answer has more for the peer now, or waits for what is still to come.
+    pub(in crate::api) fn offers(&mut self, more: bool) {
+        let mut state = self.requests.state();
+        state.taken = Instant::now();
+        match (std::mem::replace(&mut self.is_stuck, more), more) {
+            (false, true) => state.stuck += 1,
+            (true, false) => state.stuck -= 1,
+            _ => {}
+        }
     }
 }
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.requests.state();
         state.underway -= 1;
+        state.stuck -= usize::from(self.is_stuck);
         state.since = Instant::now();
         if state.underway == 0
             && let Some(reader) = state.reader.take()
