@@ -1,18 +1,20 @@
 //! Request bodies in memory: how much of them there may be at once, and where the large ones are read.
 
+use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::error;
 use crate::memory;
 use crate::openai::ApiError;
 
 /// A body up to this size is read where it comes, which takes less than a millisecond, and is not counted: each connection
-/// may have one.
+/// may have one, and each stream of HTTP/2.
 const SMALL: usize = 64 << 10;
 
 /// Bodies of the largest size that fit at once; and at least so many bytes.
@@ -25,6 +27,14 @@ const UNIT: usize = 1 << 10;
 /// How long a body waits for others to become requests. Most do within milliseconds.
 const WAIT: Duration = Duration::from_secs(10);
 
+/// While others wait for room, a body that takes some may come for so long, and a second more for so many bytes: 50 kB a
+/// second is a slow line's upload.
+const GRACE: Duration = Duration::from_secs(5);
+const RATE: usize = 50_000;
+
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// The room for bodies.
 #[derive(Debug, Clone)]
 pub struct Bodies(Arc<Inner>);
@@ -32,6 +42,8 @@ pub struct Bodies(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     room: Arc<Semaphore>,
+    /// Bodies that wait for room.
+    waiting: AtomicUsize,
     /// Who reads a large one takes a whole core for a while: half of them serve on.
     readers: Semaphore,
 }
@@ -48,6 +60,7 @@ impl Bodies {
         let cores = available_parallelism().map_or(1, usize::from);
         Self(Arc::new(Inner {
             room: Arc::new(Semaphore::new(bytes.div_ceil(UNIT))),
+            waiting: AtomicUsize::new(0),
             readers: Semaphore::new((cores / 2).max(1)),
         }))
     }
@@ -58,11 +71,24 @@ impl Bodies {
             0 => return Ok(Room::default()),
             units => u32::try_from(units).unwrap_or(u32::MAX),
         };
+        let _waiting = Waiting::of(&self.0.waiting);
         let room = Arc::clone(&self.0.room).acquire_many_owned(units);
         match timeout(WAIT, room).await {
             Ok(Ok(permit)) => Ok(Room(Some(permit))),
             // It is never closed.
             Ok(Err(_)) | Err(_) => Err(overloaded()),
+        }
+    }
+
+    /// Returns when others wait for the room of a body that has been coming since then, and of which too little has come.
+    pub(super) async fn outstayed(&self, room: &Room, since: Instant, come: usize) {
+        if room.0.is_none() {
+            return pending().await;
+        }
+        let bytes = u32::try_from(come / RATE).unwrap_or(u32::MAX);
+        tokio::time::sleep_until(since + GRACE + Duration::from_secs(1) * bytes).await;
+        while self.0.waiting.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -81,6 +107,22 @@ impl Bodies {
             tracing::error!(%error, "a request could not be read");
             error::internal()
         })
+    }
+}
+
+/// One body that waits, until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn of(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -141,6 +183,24 @@ mod tests {
         held[1].shrink(1);
         let again = bodies.room(LEAST / LARGEST).await;
         drop(again.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_gives_way_to_those_that_wait() {
+        let bodies = Bodies::new(1);
+        let began = Instant::now();
+        let all = bodies.room(LEAST).await.unwrap();
+        let outstayed = |come| bodies.outstayed(&all, began, come);
+        let alone = timeout(Duration::from_secs(100), outstayed(1_000)).await;
+        assert!(alone.is_err(), "nobody waits");
+        let began = Instant::now();
+        let outstayed = |come| bodies.outstayed(&all, began, come);
+        let ((), waited) = tokio::join!(outstayed(1_000), bodies.room(LEAST));
+        assert!(began.elapsed() < WAIT + GRACE && waited.is_err());
+        let began = Instant::now();
+        let outstayed = |come| bodies.outstayed(&all, began, come);
+        let fast = tokio::join!(timeout(WAIT, outstayed(20 * RATE)), bodies.room(LEAST)).0;
+        assert!(fast.is_err(), "it comes fast enough");
     }
 
     #[tokio::test]

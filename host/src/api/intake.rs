@@ -10,7 +10,7 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::request::Parts;
 use bytes::BytesMut;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::activity;
 use super::admission::{self, Ask};
@@ -223,7 +223,13 @@ async fn read(body: Body, headers: &HeaderMap, shared: &Shared) -> Result<(Bytes
     let mut room = shared.bodies.room(announced.unwrap_or_default()).await?;
     let mut body = Limited::new(body, limit);
     let mut read = BytesMut::with_capacity(announced.unwrap_or_default());
-    while let Some(frame) = body.frame().await {
+    let began = Instant::now();
+    loop {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            () = shared.bodies.outstayed(&room, began, read.len()) => return Err(stalled()),
+        };
+        let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| unread(&*error, limit))?;
         let Ok(data) = frame.into_data() else {
             continue;
