@@ -5,12 +5,14 @@ use wasmparser::{Parser, Payload};
 use super::fault::Problem;
 
 /// No component has more. Of what is built by usual tools, one in JavaScript comes nearest in data segments (10,000) and code
-/// (9 MB), one in Python in modules (38), and in the size (427 kB) and the locals (271) of a function.
+/// (9 MB), one in Python in modules (38), in other items (10,800), and in the size (427 kB) and the locals (271) of a function.
 const MOST: Weight = Weight {
     modules: 64,
     memories: 4,
     functions: 100_000,
     segments: 20_000,
+    items: 50_000,
+    types: 4 << 20,
     code: 24 << 20,
     function: 1 << 20,
     locals: 5_000,
@@ -23,6 +25,8 @@ const LIGHT: Weight = Weight {
     memories: 4,
     functions: 5_000,
     segments: 1_000,
+    items: 1_000,
+    types: 64 << 10,
     code: 512 << 10,
     function: 32 << 10,
     locals: 150,
@@ -36,6 +40,11 @@ pub(super) struct Weight {
     functions: u64,
     /// Of data and of elements.
     segments: u64,
+    /// What else sections list: each imported function is a piece of code for the compiler, and so is each that is lifted
+    /// or lowered between components.
+    items: u64,
+    /// Bytes of all types of components: passing a value takes code for each of its parts.
+    types: u64,
     /// Bytes of all function bodies.
     code: u64,
     /// Bytes of the largest one.
@@ -84,6 +93,23 @@ impl Weight {
                 }
                 self.locals = self.locals.max(locals);
             }
+            Payload::ComponentTypeSection(types) => {
+                self.types += types.range().len() as u64;
+                self.items += u64::from(types.count());
+            }
+            Payload::TypeSection(found) => self.items += u64::from(found.count()),
+            Payload::CoreTypeSection(found) => self.items += u64::from(found.count()),
+            Payload::ImportSection(found) => self.items += u64::from(found.count()),
+            Payload::ExportSection(found) => self.items += u64::from(found.count()),
+            Payload::TableSection(found) => self.items += u64::from(found.count()),
+            Payload::GlobalSection(found) => self.items += u64::from(found.count()),
+            Payload::TagSection(found) => self.items += u64::from(found.count()),
+            Payload::InstanceSection(found) => self.items += u64::from(found.count()),
+            Payload::ComponentInstanceSection(found) => self.items += u64::from(found.count()),
+            Payload::ComponentAliasSection(found) => self.items += u64::from(found.count()),
+            Payload::ComponentCanonicalSection(found) => self.items += u64::from(found.count()),
+            Payload::ComponentImportSection(found) => self.items += u64::from(found.count()),
+            Payload::ComponentExportSection(found) => self.items += u64::from(found.count()),
             _ => {}
         }
         Ok(())
@@ -100,12 +126,18 @@ impl Weight {
         }
     }
 
-    fn pairs(&self, most: &Self) -> [(&'static str, u64, u64); 7] {
+    fn pairs(&self, most: &Self) -> [(&'static str, u64, u64); 9] {
         [
             ("core modules", self.modules, most.modules),
             ("memories", self.memories, most.memories),
             ("functions", self.functions, most.functions),
             ("data and element segments", self.segments, most.segments),
+            (
+                "imports, exports, types and the like",
+                self.items,
+                most.items,
+            ),
+            ("bytes of component types", self.types, most.types),
             ("bytes of code", self.code, most.code),
             (
                 "bytes of code in one function",
@@ -154,6 +186,28 @@ mod tests {
             section(3, b"\x01\0"),
             section(10, &[vec![1], leb(code.len()), code].concat()),
         ]
+    }
+
+    /// So many functions that a core module imports and the component lowers for it: a piece of code each.
+    fn lowered(count: usize) -> Vec<u8> {
+        let import = b"\0\0\0\0";
+        let module = [
+            b"\0asm\x01\0\0\0".to_vec(),
+            section(1, b"\x01\x60\0\0"),
+            many(2, count, import),
+        ];
+        let canonical = section(8, &[leb(count), b"\x01\0\0\0".repeat(count)].concat());
+        let module = section(1, &module.concat());
+        [b"\0asm\x0d\0\x01\0".to_vec(), module, canonical].concat()
+    }
+
+    #[test]
+    fn imports_and_what_is_lowered_for_them_weigh_something() {
+        assert!(Weight::of(&lowered(200)).unwrap().is_light());
+        assert!(!Weight::of(&lowered(1_000)).unwrap().is_light());
+        let refused = Weight::of(&lowered(30_000)).unwrap_err();
+        let expected = "50000 imports, exports, types and the like";
+        assert_eq!(refused, Problem::TooHeavy(expected.to_owned()));
     }
 
     #[test]
