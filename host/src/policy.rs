@@ -22,6 +22,7 @@ mod live;
 mod manifest;
 mod notice;
 mod observer;
+mod per_slot;
 mod prepare;
 mod schema;
 mod settings;

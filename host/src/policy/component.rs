@@ -144,7 +144,7 @@ impl<W: World> Policy<W> {
             + Send,
     {
         let limits = self.options.limits;
-        let Ok(Some(_place)) = timeout(limits.wall, self.runtime.admit()).await else {
+        let Ok(Some(_place)) = timeout(limits.wall, self.runtime.admit(W::SLOT)).await else {
             return Err((FaultKind::Busy, "no place to run in became free".to_owned()));
         };
         let _clock = self.runtime.run();

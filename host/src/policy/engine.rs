@@ -16,16 +16,20 @@ use wasmtime::{
     Cache, Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
 };
 
+use super::Slot;
 use super::cache;
 use super::component_cache::ComponentCache;
 use super::guest::Guest;
+use super::per_slot::PerSlot;
 use super::slices::{Slices, TICK};
 use compile::Compiler;
 
-/// Instances that may exist at once.
-const SLOTS: u32 = 256;
-/// Of those, how many are kept for trials and warm instances.
+/// Decisions of one slot that may run at once: however long those of a policy take, the other slots' have their places.
+const PER_SLOT: u32 = 128;
+/// Instances for trials, and warm ones between decisions.
 const RESERVED: u32 = 64;
+/// Instances that may exist at once.
+const INSTANCES: u32 = 4 * PER_SLOT + RESERVED;
 /// The most memory a policy can be given.
 pub const MAX_MEMORY: usize = 128 << 20;
 /// Ticks without a decision after which the clock stops until the next one.
@@ -108,7 +112,7 @@ struct Inner {
     freezing: wasmtime::Engine,
     serving_linker: Linker<Guest>,
     freezing_linker: Linker<Guest>,
-    admission: Semaphore,
+    admission: PerSlot<Semaphore>,
     slices: Slices,
     clock: Arc<Clock>,
 }
@@ -142,7 +146,7 @@ impl Engine {
             purpose,
             serving,
             freezing,
-            admission: Semaphore::new((SLOTS - RESERVED) as usize),
+            admission: PerSlot::from_fn(|_| Semaphore::new(PER_SLOT as usize)),
             slices: Slices::new(),
             clock,
         }));
@@ -210,9 +214,9 @@ impl Runtime {
         &self.0.freezing_linker
     }
 
-    /// A place to run one decision in. Waits while all are taken; the caller bounds the wait.
-    pub(super) async fn admit(&self) -> Option<SemaphorePermit<'_>> {
-        self.0.admission.acquire().await.ok()
+    /// A place to run one decision of a slot in. Waits while all are taken; the caller bounds the wait.
+    pub(super) async fn admit(&self, slot: Slot) -> Option<SemaphorePermit<'_>> {
+        self.0.admission.of(slot).acquire().await.ok()
     }
 
     /// Keeps the clock ticking for as long as the guard lives.
@@ -240,12 +244,12 @@ fn serving_config(purpose: Purpose, cache: &Option<Cache>) -> Config {
     } else {
         64 << 10
     };
-    pool.total_component_instances(SLOTS)
+    pool.total_component_instances(INSTANCES)
         // Only counted. A component in Python has some 40.
-        .total_core_instances(64 * SLOTS)
-        .total_memories(SLOTS)
-        .total_tables(4 * SLOTS)
-        .total_stacks(SLOTS)
+        .total_core_instances(64 * INSTANCES)
+        .total_memories(INSTANCES)
+        .total_tables(4 * INSTANCES)
+        .total_stacks(INSTANCES)
         .max_core_instances_per_component(64)
         .max_tables_per_component(64)
         .max_memory_size(MAX_MEMORY)
@@ -319,5 +323,23 @@ impl Clock {
         });
         // Set once: nobody else starts this clock.
         let _ = self.thread.set(handle.thread().clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_slot_leaves_the_others_their_places() {
+        let engine = Engine::new(None).unwrap();
+        let mut held = Vec::new();
+        for _ in 0..PER_SLOT {
+            held.push(engine.runtime.admit(Slot::Auth).await);
+        }
+        let soon = Duration::from_millis(10);
+        let another = engine.runtime.admit(Slot::Auth);
+        assert!(tokio::time::timeout(soon, another).await.is_err());
+        assert!(engine.runtime.admit(Slot::Model).await.is_some());
     }
 }
