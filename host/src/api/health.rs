@@ -53,15 +53,15 @@ pub(super) async fn health(State(shared): State<Shared>, parts: Parts) -> Respon
         .refusals()
         .into_iter()
         .map(|refusal| {
-            let problem = detail(&parts, &refusal.problem.to_string());
-            json!({"file": refusal.file, "slot": refusal.slot.map(Slot::name), "problem": problem})
+            let problem = detail(&parts, &refusal.problem());
+            json!({"file": refusal.file(), "slot": refusal.slot.map(Slot::name), "problem": problem})
         })
         .collect();
     let warnings: Vec<Value> = shared
         .live
         .notices()
         .into_iter()
-        .map(|notice| json!({"file": notice.file, "what": detail(&parts, &notice.what)}))
+        .map(|notice| json!({"file": notice.file(), "what": detail(&parts, &notice.what())}))
         .collect();
     let body = json!({
         "ok": is_ready(&shared) && refused.is_empty() && shared.backend.status().signed_in != Some(false),

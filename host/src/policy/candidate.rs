@@ -8,6 +8,10 @@ use super::Slot;
 use super::fault::{Problem, Refusal};
 use super::guest::Limits;
 
+/// Where settings come from that there are none of: the operator's component has no settings file, and the environment's
+/// are those of the built-in one.
+pub(super) const NONE: &str = "none";
+
 /// How decisions get their instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -79,16 +83,18 @@ impl Candidate {
     }
 
     pub(super) fn refuse(&self, problem: Problem) -> Refusal {
-        let file = match problem {
-            Problem::Settings(_) | Problem::SettingsShape(_) | Problem::SettingsMistakes(_) => {
-                &self.settings_file
-            }
-            _ => &self.file,
+        let of_settings = matches!(
+            problem,
+            Problem::Settings(_) | Problem::SettingsShape(_) | Problem::SettingsMistakes(_)
+        );
+        let file = match of_settings && self.settings_file != NONE {
+            true => &self.settings_file,
+            false => &self.file,
         };
         Refusal {
             file: file.clone(),
             slot: Some(self.slot),
-            problem: problem.escaped(),
+            problem,
         }
     }
 }

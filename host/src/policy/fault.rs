@@ -7,19 +7,34 @@ use wasmtime::Trap;
 
 use super::Slot;
 use super::bindings::{Denial, PACKAGE, VERSION};
-use super::words::text;
+use super::words::{LINE, NAME, text_within};
 use crate::file::is_shortage;
 
 /// Why a candidate may not serve. Shown to the operator in the log and in `/healthz`.
+///
+/// The words of guests and files are in it: they are cut and escaped wherever it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{file}{}: {problem}", .slot.map(|slot| format!(" ({slot} policy)")).unwrap_or_default())]
+#[error("{}{}: {}", self.file(), .slot.map(|slot| format!(" ({slot} policy)")).unwrap_or_default(), self.problem())]
 pub struct Refusal {
     /// The file's name, or what stands in for it.
-    pub file: String,
+    pub(super) file: String,
     /// The slot it was meant for, if it is about one.
     pub slot: Option<Slot>,
+    pub(super) problem: Problem,
+}
+
+impl Refusal {
+    /// The file's name, or what stands in for it.
+    #[must_use]
+    pub fn file(&self) -> String {
+        text_within(NAME, self.file.clone())
+    }
+
     /// What was expected, and what was found.
-    pub problem: Problem,
+    #[must_use]
+    pub fn problem(&self) -> String {
+        text_within(LINE, self.problem.to_string())
+    }
 }
 
 /// See [`Refusal`].
@@ -131,31 +146,6 @@ fn fitting(slots: &[Slot]) -> String {
 }
 
 impl Problem {
-    /// With a guest's words cut and escaped: of its names, of its errors, of what it printed.
-    pub(super) fn escaped(self) -> Self {
-        match self {
-            Self::Invalid(words) => Self::Invalid(text(words)),
-            Self::WrongWorld {
-                expected,
-                found,
-                fits,
-            } => Self::WrongWorld {
-                expected,
-                found: text(found),
-                fits,
-            },
-            Self::Version(words) => Self::Version(text(words)),
-            Self::Import(words) => Self::Import(text(words)),
-            Self::Types(words) => Self::Types(text(words)),
-            Self::Settings(words) => Self::Settings(text(words)),
-            Self::Configure(words) => Self::Configure(text(words)),
-            Self::Trial(words) => Self::Trial(text(words)),
-            Self::Nonsense(words) => Self::Nonsense(text(words)),
-            Self::Internal(words) => Self::Internal(text(words)),
-            other => other,
-        }
-    }
-
     /// Whether the same files may be all right at another time: they could not be read, or there was no time or place.
     pub(super) fn may_pass(&self) -> bool {
         matches!(

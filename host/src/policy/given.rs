@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Slot;
+pub(super) use super::candidate::NONE;
 use super::candidate::Options;
 use super::fault::{Problem, Refusal};
 
@@ -10,8 +11,6 @@ use super::fault::{Problem, Refusal};
 pub(super) const BUILT_IN: &str = "built-in";
 /// Where settings come from that are not in a file.
 pub(super) const ENVIRONMENT: &str = "environment";
-/// There are none: the operator's component has no settings file, and the environment's are those of the built-in one.
-pub(super) const NONE: &str = "none";
 
 /// A file's name and its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,18 +12,32 @@ use super::Slot;
 use super::candidate::Candidate;
 use super::facts::Facts;
 use super::given::{BUILT_IN, ENVIRONMENT, Files};
+use super::words::{LINE, NAME, text_within};
 
 /// Notices of one look at the files; further ones are counted.
 const MOST: usize = 32;
 
 /// Something worth a word to the operator: in the log, in `/healthz` and by `codex-gateway config`.
+/// The words of files are in it: they are cut and escaped wherever it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{file}: {what}")]
+#[error("{}: {}", self.file(), self.what())]
 pub struct Notice {
+    pub(super) file: String,
+    pub(super) what: String,
+}
+
+impl Notice {
     /// The file's name, or what stands in for it.
-    pub file: String,
+    #[must_use]
+    pub fn file(&self) -> String {
+        text_within(NAME, self.file.clone())
+    }
+
     /// What is to be known of it, and done about it.
-    pub what: String,
+    #[must_use]
+    pub fn what(&self) -> String {
+        text_within(LINE, self.what.clone())
+    }
 }
 
 /// Looks at the names of the folder's files, and at the settings of the built-in policies: those of others are theirs.

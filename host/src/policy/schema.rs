@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::candidate::Options;
 use super::fault::Problem;
+use super::words::{NAME, is_control, text_within};
 
 /// Bytes of a schema.
 const MAX_SCHEMA: usize = 256 << 10;
@@ -83,7 +84,7 @@ pub(super) fn check(schema: &str, settings: &str, options: Options) -> Result<()
 /// Where, as a JSON pointer, and what.
 fn words(pointer: &str, what: &str) -> String {
     let pointer = if pointer.is_empty() { "/" } else { pointer };
-    let mut words = format!("{pointer}: {what}").replace(char::is_control, " ");
+    let mut words = format!("{pointer}: {what}").replace(is_control, " ");
     if words.len() > MAX_WORDS {
         words.truncate(words.floor_char_boundary(MAX_WORDS));
         words.push('…');
@@ -144,6 +145,7 @@ fn referred<'a>(root: &'a Value, reference: &Value) -> Result<&'a Value, String>
     let pointer = reference.as_str().and_then(|text| text.strip_prefix('#'));
     let pointed = pointer.and_then(|pointer| root.pointer(pointer));
     pointed.ok_or_else(|| {
+        let reference = text_within(NAME, reference.to_string());
         format!(
             "the reference {reference}, where only those of the form #/… into itself are followed"
         )

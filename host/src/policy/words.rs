@@ -1,4 +1,4 @@
-//! A guest's words on their way in: a name is fit to be one or refused, a text is cut and escaped.
+//! Words of guests and of files: a name is fit to be one or refused, a text is cut and escaped.
 
 /// Bytes of a name: of a caller, a group, a model, a rule, a policy. Each is a label, a field of a log line or a header.
 pub(super) const NAME: usize = 256;
@@ -6,11 +6,14 @@ pub(super) const NAME: usize = 256;
 /// Bytes of a text for a person: an error, a denial's message, what a guest printed.
 pub(super) const TEXT: usize = 4096;
 
+/// Bytes of a line for an operator, with several texts in it.
+pub(super) const LINE: usize = 16 << 10;
+
 /// Stands for what was cut off.
 const CUT: &str = "…";
 
 /// Whether a character could break a line or a terminal, or make text look like other text.
-fn is_control(character: char) -> bool {
+pub(super) fn is_control(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }

@@ -182,3 +182,21 @@ fn files_that_look_like_ours_and_rules_that_never_hold_are_warned_of() {
         assert!(said.contains(&line), "`{words}` is missing in:\n{said}");
     }
 }
+
+#[test]
+fn words_of_files_break_no_line_and_no_terminal() {
+    let site = Site::new();
+    let name = r"\u001b[31mX\n".repeat(20_000);
+    site.write("auth.json", &format!(r#"{{"{name}": 1, "{name}": 2}}"#));
+    site.write("model.json", &format!(r#"{{"{name}": 1}}"#));
+    site.write("auth-x\n2026-11-28T00:00:00Z  INFO forged.json", "{}");
+    site.write("policies.toml", &format!("[\"{name}\"]\na = 1\n"));
+    let vars = site.vars();
+    let (code, said) = config(&vars.each_ref().map(|(name, value)| (*name, value.as_str())));
+    assert_eq!(code, Some(78));
+    assert!(said.len() < 100_000, "{} bytes", said.len());
+    assert!(!said.contains('\u{1b}'), "{said}");
+    for line in said.lines() {
+        assert!(line.starts_with("codex-gateway: "), "{line}");
+    }
+}
