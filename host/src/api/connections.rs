@@ -6,8 +6,10 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Peer;
@@ -24,6 +26,9 @@ const EXTRA: usize = 16;
 
 /// Which share of all gives way at once: choosing costs a look at each.
 const BATCH: usize = 32;
+
+/// How long a connection takes to ask for something, at most, if that is what it is for.
+const FRESH: Duration = Duration::from_millis(100);
 
 /// The connections of all listeners.
 #[derive(Debug, Clone)]
@@ -176,7 +181,11 @@ impl Places {
         idle.sort_unstable_by_key(|(_, network, asked, since)| {
             (*asked, Reverse(of[network]), *since)
         });
-        idle.truncate(most);
+        // Of those that have hardly come, one at most: it may be about to ask.
+        let is_fresh = |since: &Instant| since.elapsed() < FRESH;
+        let old = idle.iter().take(most);
+        let old = old.take_while(|(.., since)| !is_fresh(since)).count();
+        idle.truncate(old.max(1));
         for (number, ..) in &idle {
             if let Some(taken) = self.taken.remove(number) {
                 taken.leave.cancel();
@@ -271,7 +280,7 @@ mod tests {
         let peer = peer(1);
         let mut underway = [peer.begin(Version::HTTP_2), peer.begin(Version::HTTP_2)];
         let place = connections.enter(&peer).unwrap();
-        let moment = std::time::Duration::from_secs(2);
+        let moment = Duration::from_secs(2);
         underway.iter_mut().for_each(|answer| answer.offers(true));
         underway[0].offers(false);
         tokio::time::sleep(moment).await;

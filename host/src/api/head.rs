@@ -1,4 +1,4 @@
-//! Refuses requests whose head can be read in two ways: servers on the way may have read it in the other one.
+//! Refuses requests whose head is too large, or can be read in two ways: servers on the way may have read it in the other.
 
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
@@ -8,6 +8,10 @@ use axum::response::{IntoResponse, Response};
 use super::client::{self, TrustedProxies};
 use super::{Shared, authority};
 use crate::openai::ApiError;
+
+/// Headers of a request, and the bytes of their names and values.
+const MAX_HEADERS: usize = 100;
+const MAX_BYTES: usize = 64 << 10;
 
 /// Lets only clear requests through.
 pub(super) async fn head(State(shared): State<Shared>, request: Request, next: Next) -> Response {
@@ -23,6 +27,7 @@ pub(super) async fn head(State(shared): State<Shared>, request: Request, next: N
 /// # Errors
 /// What is not.
 pub(super) fn check(parts: &Parts, trusted: &TrustedProxies) -> Result<(), ApiError> {
+    bound(parts)?;
     host(parts)?;
     if client::is_ambiguous(parts, trusted) {
         let message = "`X-Forwarded-For` and `Forwarded` name different clients. Send neither; the proxy in front of the gateway \
@@ -33,6 +38,22 @@ pub(super) fn check(parts: &Parts, trusted: &TrustedProxies) -> Result<(), ApiEr
         ));
     }
     Ok(())
+}
+
+/// Whether there are no more headers than anybody sends. Over HTTP/1.1 more than a hundred do not come so far.
+fn bound(parts: &Parts) -> Result<(), ApiError> {
+    let headers = parts.headers.iter();
+    let bytes: usize = headers
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    if parts.headers.len() <= MAX_HEADERS && bytes <= MAX_BYTES {
+        return Ok(());
+    }
+    let message = format!(
+        "The request has more or longer headers than this gateway takes: at most {MAX_HEADERS}, and {MAX_BYTES} bytes."
+    );
+    let code = "request_header_fields_too_large";
+    Err(ApiError::new(431, "invalid_request_error", code, message))
 }
 
 /// Whether it is clear who is asked.

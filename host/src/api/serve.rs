@@ -35,6 +35,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long a peer may take nothing of what it asked for. A client that is halted in a debugger comes back within it.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// Bytes of a head in HTTP/2, with 32 for each header: somewhat more than is taken (see `head`).
+const HTTP2_HEAD: u32 = 128 << 10;
+
 /// Serves until intake closes and all requests that were sent to it are answered.
 ///
 /// Not `axum::serve`: its graceful shutdown closes connections that are idle or new at that moment, whatever their peer has just
@@ -173,7 +176,9 @@ impl Visit {
         let service = from_fn_with_state(line, call)
             .layer(service)
             .map_request(|request: axum::http::Request<_>| request.map(Body::new));
-        let builder = Builder::new(TokioExecutor::new());
+        let mut builder = Builder::new(TokioExecutor::new());
+        // A head beyond it is answered without a word.
+        builder.http2().max_header_list_size(HTTP2_HEAD);
         let service = TowerToHyperService::new(service);
         let mut served = pin!(builder.serve_connection(TokioIo::new(connection), service));
         let result = tokio::select! {

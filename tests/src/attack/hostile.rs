@@ -81,6 +81,11 @@ pub(super) fn start(target: &Target, tasks: &TaskTracker, stop: &CancellationTok
         FILES / 4,
         Attack::HalfSent(HALF_H2),
     );
+    start(
+        "an answer in HTTP/2 that nobody takes",
+        FILES / 2,
+        Attack::HalfSent(NO_WINDOW),
+    );
     start("a body that comes a byte a second", 32, Attack::SlowBody);
     start(
         "a large body of small items",
@@ -107,6 +112,10 @@ pub(super) fn start(target: &Target, tasks: &TaskTracker, stop: &CancellationTok
 /// The preface, and a frame of headers whose end never comes.
 const HALF_H2: &[u8] =
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x40\x01\0\0\0\0\x01\x82\x84";
+
+/// A whole request for `/livez`, whose answer has no window to come in.
+const NO_WINDOW: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0\
+\0\0\x0d\x01\x05\0\0\0\x01\x82\x86\x04\x06/livez\x01\x01x";
 
 #[derive(Clone)]
 enum Attack {

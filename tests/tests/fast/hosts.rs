@@ -99,8 +99,8 @@ async fn a_clear_one_is_served() {
 
 /// A frame of HTTP/2.
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(payload.len()).unwrap();
-    [&[0, 0, length, kind, flags, 0, 0, 0, stream][..], payload].concat()
+    let [high, low] = u16::try_from(payload.len()).unwrap().to_be_bytes();
+    [&[0, high, low, kind, flags, 0, 0, 0, stream][..], payload].concat()
 }
 
 /// A field with a name of HPACK's static table.
@@ -108,15 +108,10 @@ fn field(index: u8, value: &str) -> Vec<u8> {
     [&[index][..], &value_of(value)].concat()
 }
 
-/// What HPACK's static table has for the status of the answer, when `/livez` is asked for in HTTP/2.
-async fn ask_http2(origin: &str, authority: Option<&str>, host: Option<&str>) -> u8 {
+/// Asks for `/livez` in HTTP/2, with these fields beside the usual ones.
+async fn connect_http2(origin: &str, fields: &[u8]) -> TcpStream {
     const GET_HTTP: [u8; 2] = [0x82, 0x86];
-    let mut fields = [&GET_HTTP[..], &field(4, "/livez")].concat();
-    fields.extend(authority.into_iter().flat_map(|value| field(1, value)));
-    fields.extend(
-        host.into_iter()
-            .flat_map(|value| [field(0, "host"), value_of(value)].concat()),
-    );
+    let fields = [&GET_HTTP[..], &field(4, "/livez"), fields].concat();
     let sent = [
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
         frame(4, 0, 0, &[]),
@@ -125,16 +120,45 @@ async fn ask_http2(origin: &str, authority: Option<&str>, host: Option<&str>) ->
     let address = origin.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(&sent.concat()).await.unwrap();
+    stream
+}
+
+/// The payload of the next frame of a kind: 0 is data, 1 a head.
+async fn next_frame(stream: &mut TcpStream, kind: u8) -> Vec<u8> {
     loop {
         let mut head = [0; 9];
         stream.read_exact(&mut head).await.unwrap();
         let length = usize::from(head[1]) << 8 | usize::from(head[2]);
         let mut payload = vec![0; length];
         stream.read_exact(&mut payload).await.unwrap();
-        if head[3] == 1 {
-            return payload[0];
+        if head[3] == kind {
+            return payload;
         }
     }
+}
+
+/// What HPACK's static table has for the status of the answer.
+async fn ask_http2(origin: &str, authority: Option<&str>, host: Option<&str>) -> u8 {
+    let mut fields = authority.map_or_else(Vec::new, |value| field(1, value));
+    fields.extend(
+        host.into_iter()
+            .flat_map(|value| [field(0, "host"), value_of(value)].concat()),
+    );
+    let mut stream = connect_http2(origin, &fields).await;
+    next_frame(&mut stream, 1).await[0]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_is_too_large_is_refused_in_words_in_http_2() {
+    let gateway = start().await;
+    let many = [field(0, "a"), value_of("b")].concat().repeat(101);
+    let fields = [field(1, "localhost"), many].concat();
+    let mut stream = connect_http2(&gateway.origin, &fields).await;
+    let body: serde_json::Value =
+        serde_json::from_slice(&next_frame(&mut stream, 0).await).unwrap();
+    let code = &body["error"]["code"];
+    assert_eq!(code, "request_header_fields_too_large", "{body}");
+    gateway.stop().await;
 }
 
 fn value_of(value: &str) -> Vec<u8> {

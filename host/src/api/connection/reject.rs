@@ -26,7 +26,7 @@ const STATUSES: [(&str, &str, &str); 4] = [
     (
         "HTTP/1.1 431 Request Header Fields Too Large\r\n",
         "request_header_fields_too_large",
-        "The request has more or longer headers than this gateway takes: at most 100.",
+        "The request has more or longer headers than this gateway takes: at most 100, and 65536 bytes.",
     ),
     (
         "HTTP/1.1 505 HTTP Version Not Supported\r\n",

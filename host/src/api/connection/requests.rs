@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::Connection;
 
 /// A peer that has taken nothing of its answers for that long gives way to a new connection, if there are too many.
-const STUCK: Duration = Duration::from_secs(1);
+const STUCK: Duration = Duration::from_millis(250);
 
 /// Who is connected, as requests see it.
 #[derive(Debug, Clone)]
@@ -51,8 +51,8 @@ impl Peer {
         }
     }
 
-    /// Since when nothing is asked, and whether anything ever was; nothing while something is that its peer waits for. A
-    /// peer that takes none of its answers waits for none.
+    /// Since when nothing is asked, and whether anything ever was; nothing while something is that its peer waits for. One that
+    /// takes none of its answers waits for none, and is as one that never asked.
     pub(in crate::api) fn idle(&self) -> Option<(bool, Instant)> {
         let state = self.requests.state();
         match state.underway {
@@ -60,7 +60,7 @@ impl Peer {
             _ => state
                 .stuck_since()
                 .filter(|since| since.elapsed() > STUCK)
-                .map(|since| (true, since)),
+                .map(|since| (false, since)),
         }
     }
 
