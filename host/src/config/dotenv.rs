@@ -113,10 +113,15 @@ fn parse(text: &str) -> DotEnv {
         match entry {
             Ok((name, value)) => {
                 let is_known = |name: &str| Process.get(name).is_some() || file.contains_key(name);
-                if expands_nothing(&written.collect::<String>(), is_known) {
+                let found = match vanishing(&written.collect::<String>(), is_known) {
+                    Some("") => "a `$` without a name",
+                    Some(_) => "no variable of that name",
+                    None => "",
+                };
+                if !found.is_empty() {
                     problems.push(problem(
                         "each `$NAME` to name a variable, and values in which `$` is only a letter in single quotes",
-                        format!("no variable of that name in line {last}, in the value of {name}"),
+                        format!("{found} in line {last}, in the value of {name}"),
                     ));
                 }
                 file.insert(name, value);
@@ -136,8 +141,8 @@ fn parse(text: &str) -> DotEnv {
     }
 }
 
-/// Whether an entry as it is written has a `$NAME` that is replaced by nothing, since no variable is called so.
-fn expands_nothing(written: &str, is_known: impl Fn(&str) -> bool) -> bool {
+/// The name in an entry as it is written that is replaced by nothing: no variable is called so, or nothing follows the `$`.
+fn vanishing(written: &str, is_known: impl Fn(&str) -> bool) -> Option<&str> {
     let value = written.split_once('=').map_or("", |(_, value)| value);
     let mut letters = value.char_indices();
     let (mut quoted, mut before) = (None, ' ');
@@ -150,21 +155,21 @@ fn expands_nothing(written: &str, is_known: impl Fn(&str) -> bool) -> bool {
                 letters.next();
             }
             // A comment.
-            ('#', None) if before.is_whitespace() => return false,
+            ('#', None) if before.is_whitespace() => return None,
             ('$', _) => {
                 let rest = &value[at + 1..];
                 let rest = rest.strip_prefix('{').unwrap_or(rest);
                 let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
                 let end = rest.find(|letter| !is_part(letter)).unwrap_or(rest.len());
-                if !rest[..end].is_empty() && !is_known(&rest[..end]) {
-                    return true;
+                if end == 0 || !is_known(&rest[..end]) {
+                    return Some(&rest[..end]);
                 }
             }
             _ => {}
         }
         before = letter;
     }
-    false
+    None
 }
 
 fn problem(expected: &str, found: impl Into<String>) -> Problem {
@@ -285,6 +290,11 @@ mod tests {
             "sk-abc$def-1",
             "\"sk-abc${def}-1\"",
             "a\\$b$def",
+            "abc$-def",
+            "abcdef$",
+            "\"abcdef$\"",
+            "$(def)",
+            "abc$$def",
             "x # 'y'$def",
         ] {
             let vars = parse(&format!("KEY={value}\n"));
@@ -303,7 +313,6 @@ mod tests {
             "sk-abc\\$def",
             "$HOME/x",
             "${B}",
-            "5$",
             "\"'$B'\"",
         ] {
             let vars = parse(&format!("B=1\nHOME=/h\nKEY={value}\n"));
