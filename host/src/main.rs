@@ -3,7 +3,7 @@
 #[path = "main/banner.rs"]
 mod banner;
 
-use std::io::{IsTerminal, Read};
+use std::io::{ErrorKind, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -97,6 +97,18 @@ fn complain(what: &dyn std::fmt::Display) {
     telemetry::say(Stream::Err, &format!("codex-gateway: {what:#}\n"));
 }
 
+/// Text on stdout. A reader that has gone has read what it wanted.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(anyhow::anyhow!("cannot write to standard output: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn fail(error: &anyhow::Error) -> ExitCode {
     complain(error);
     ExitCode::FAILURE
@@ -107,8 +119,10 @@ fn print_key(what: &Key) -> anyhow::Result<()> {
         Key::New { id } => {
             let key = Secret::random("sk-");
             let entry = serde_json::json!({"id": id, "sha256": key.fingerprint()});
-            println!("key for the client, shown this once:\n  {}", key.reveal());
-            println!("entry for `keys` in auth.json:\n  {entry}");
+            let key = key.reveal();
+            print(&format!(
+                "key for the client, shown this once:\n  {key}\nentry for `keys` in auth.json:\n  {entry}\n"
+            ))?;
         }
         Key::Hash => {
             let mut key = String::new();
@@ -123,7 +137,7 @@ fn print_key(what: &Key) -> anyhow::Result<()> {
                 "expected a key in printable ASCII without blanks at its ends, as a client can send it, found other \
                  characters; `codex-gateway key new` makes one"
             );
-            println!("{}", fingerprint(key.as_bytes()));
+            print(&format!("{}\n", fingerprint(key.as_bytes())))?;
         }
     }
     Ok(())
@@ -146,8 +160,10 @@ fn show_config() -> ExitCode {
     let (mut config, problems) = Config::read_all(&vars);
     config.program = std::env::current_exe().ok();
     if problems.is_empty() {
-        for setting in config.settings(&vars) {
-            println!("{setting}");
+        let settings = config.settings(&vars).into_iter();
+        let lines: String = settings.map(|setting| format!("{setting}\n")).collect();
+        if let Err(error) = print(&lines) {
+            return fail(&error);
         }
     }
     report(&problems);

@@ -174,3 +174,27 @@ fn help_names_every_command_and_where_settings_are_told() {
         concat!("codex-gateway ", env!("CARGO_PKG_VERSION"), "\n")
     );
 }
+
+#[test]
+fn a_reader_that_leaves_is_no_mistake_and_a_full_disk_is_one() {
+    for arguments in [&["config"][..], &["key", "new", "bob"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = gateway(&[]);
+        let output = command.args(arguments).stdout(writer).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""));
+
+        let full = std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let output = gateway(&[]).args(arguments).stdout(full).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            said.starts_with("codex-gateway: cannot write to standard output: "),
+            "{said}"
+        );
+    }
+}
