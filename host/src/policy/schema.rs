@@ -69,10 +69,12 @@ pub(super) fn check(schema: &str, settings: &str, options: Options) -> Result<()
         .take(MAX_MISTAKES)
         // Masked: a value may be a secret.
         .map(|error| {
-            words(
-                &error.instance_path().to_string(),
-                &error.masked().to_string(),
-            )
+            let what = error.masked().to_string();
+            let what = match remedy(&schema, error.schema_path().as_str()) {
+                Some(remedy) => format!("{what} ({remedy})"),
+                None => what,
+            };
+            words(&error.instance_path().to_string(), &what)
         })
         .collect();
     match mistakes.is_empty() {
@@ -90,6 +92,29 @@ fn words(pointer: &str, what: &str) -> String {
         words.push('…');
     }
     words
+}
+
+/// What the schema's author says of the value that a keyword refuses: of itself, or of the list that it is in.
+fn remedy<'a>(schema: &'a Value, keyword: &str) -> Option<&'a str> {
+    /// These refuse an object for its members: what is said of it is no help.
+    const OF_MEMBERS: [&str; 4] = [
+        "additionalProperties",
+        "unevaluatedProperties",
+        "required",
+        "dependentRequired",
+    ];
+    let (mut place, keyword) = keyword.rsplit_once('/')?;
+    if OF_MEMBERS.contains(&keyword) {
+        return None;
+    }
+    for _ in 0..3 {
+        let said = schema.pointer(place)?.get("description");
+        if let Some(said) = said.and_then(Value::as_str) {
+            return Some(said).filter(|_| !place.is_empty());
+        }
+        place = place.rsplit_once('/')?.0;
+    }
+    None
 }
 
 fn grants(schema: &Value, options: Options) -> Result<(), Problem> {
@@ -214,6 +239,26 @@ mod tests {
             Options::default(),
         );
         assert!(matches!(long, Err(Problem::Schema(_))));
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_what_the_schema_says_of_the_value() {
+        let schema = json!({"description": "Ours.", "additionalProperties": false, "$defs": {
+            "key": {"description": "Print it with `x`.", "pattern": "^x+$"},
+        }, "properties": {
+            "key": {"$ref": "#/$defs/key"},
+            "list": {"description": "Of short words.", "items": {"maxLength": 1}},
+            "bare": {"type": "integer"},
+        }});
+        for (settings, expected) in [
+            (json!({"key": "y"}), "(Print it with `x`.)"),
+            (json!({"list": ["xx"]}), "(Of short words.)"),
+            (json!({"bare": "x"}), "\"integer\""),
+            (json!({"other": 1}), "unexpected)"),
+        ] {
+            let said = checked(&schema, &settings).unwrap_err();
+            assert!(said.ends_with(expected), "{said}");
+        }
     }
 
     #[test]

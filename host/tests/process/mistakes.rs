@@ -200,3 +200,25 @@ fn words_of_files_break_no_line_and_no_terminal() {
         assert!(line.starts_with("codex-gateway: "), "{line}");
     }
 }
+
+#[test]
+fn a_setting_of_the_wrong_form_is_told_with_its_remedy() {
+    let site = Site::new();
+    let keys = json!([
+        {"id": "a", "sha256": "sk-abc"},
+        {"id": "b", "sha256": format!("{:064}", 1), "expires_at": 1_893_456_000_000_u64},
+    ]);
+    site.write("auth.json", &json!({ "keys": keys }).to_string());
+    let vars = site.vars();
+    let (code, said) = config(&vars.each_ref().map(|(name, value)| (*name, value.as_str())));
+    assert_eq!(code, Some(78));
+    for words in [
+        "/keys/0/sha256: ",
+        "`codex-gateway key hash` prints it",
+        "/keys/1/expires_at: ",
+        "not milliseconds",
+    ] {
+        assert!(said.contains(words), "`{words}` is missing in:\n{said}");
+    }
+    assert!(!said.contains("sk-abc"), "{said}");
+}
