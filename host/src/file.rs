@@ -3,7 +3,7 @@
 use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -13,7 +13,25 @@ use rustix::io::Errno;
 pub fn is_shortage(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     let short = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
-    errno.is_some_and(|errno| short.contains(&errno))
+    let cause = error.get_ref().and_then(|error| error.source());
+    let cause = cause.and_then(|cause| cause.downcast_ref::<io::Error>());
+    errno.is_some_and(|errno| short.contains(&errno)) || cause.is_some_and(is_shortage)
+}
+
+/// An error with the file it is about, which the system's words do not name.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {error}", .path.display())]
+struct At {
+    path: PathBuf,
+    #[source]
+    error: io::Error,
+}
+
+/// The error with the file it is about; of the same kind, and a shortage if it was one.
+#[must_use]
+pub fn at(path: &Path, error: io::Error) -> io::Error {
+    let path = path.to_owned();
+    io::Error::new(error.kind(), At { path, error })
 }
 
 /// Opens a file for reading.

@@ -50,6 +50,7 @@ pub(super) fn read(
         model: Map::new(),
         rate_limit: rate_limit_settings(reader),
         tool_stop: tool_stop_settings(reader),
+        is_auth_passing: random_key.is_some(),
     };
     warn_of_superseded(reader, &source);
     Policies {

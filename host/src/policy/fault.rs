@@ -119,10 +119,10 @@ pub enum Problem {
          `built_in = true` under `[{0}]` in policies.toml"
     )]
     Vanished(Slot),
-    /// Nothing is in the folder, and it is not known whether something was.
+    /// Nothing of the auth slot is in the folder, and it is not known whether something was.
     #[error(
-        "{0}: the files that served last are not known, and POLICY_DIR has none: put them there or, if the built-in \
-         policies shall serve, remove this file"
+        "{0}: the files that served last are not known, and POLICY_DIR has none that says who may call: put auth.json (or \
+         auth.wasm) there or, if the key of the variables shall do, remove this file"
     )]
     Forgotten(String),
     /// A component, and `built_in = true`.

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::Slot;
 use super::fault::{Problem, Refusal};
-use super::given::{Given, Named};
+use super::given::{Files, Given, Named};
 use super::manifest::{Entry, MANIFEST, Manifest, Name};
 use crate::file;
 
@@ -64,6 +64,19 @@ impl Folder {
                 is_there(entry.settings, "json"),
             )
         })
+    }
+
+    /// The names under which each slot's files are read, whether they are there or not; nothing if that cannot be known.
+    pub(super) fn expected(&self) -> Option<[Files; 4]> {
+        let mut manifest = Manifest::read(self.0.as_deref()).ok()?;
+        let files = Slot::ALL.map(|slot| {
+            let entry = manifest.take(slot);
+            Files {
+                component: Some(name(slot, entry.component, "wasm")),
+                settings: Some(name(slot, entry.settings, "json")),
+            }
+        });
+        manifest.mistakes.is_empty().then_some(files)
     }
 
     /// All that lies here, and in the folders here, by its path from here; at most some hundreds.

@@ -1,6 +1,7 @@
 //! Remembers what serves, for the next start, and tells as long as it cannot.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,8 +31,9 @@ struct Waiting {
 }
 
 impl Keeper {
-    /// Keeps what serves now. A state folder that cannot be written is no reason not to serve.
-    pub(super) async fn keep(&self, source: &Source, given: [Given; 4]) {
+    /// Keeps what serves now. A state folder that cannot be written is no reason not to serve. Answers where a damaged memory
+    /// is kept aside.
+    pub(super) async fn keep(&self, source: &Source, given: [Given; 4]) -> Option<PathBuf> {
         let (keeping, files) = (source.clone(), given.clone());
         let kept = tokio::task::spawn_blocking(move || {
             keeping
@@ -43,8 +45,12 @@ impl Keeper {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = state.waiting.take().map(|waiting| waiting.notice);
         match kept {
-            Ok(()) if before.is_some() => tracing::info!("what serves is remembered again"),
-            Ok(()) => {}
+            Ok(aside) => {
+                if before.is_some() {
+                    tracing::info!("what serves is remembered again");
+                }
+                aside
+            }
             Err((error, last)) => {
                 let next = match last {
                     Some(since) => format!("would serve older ones, those of {since}"),
@@ -64,6 +70,7 @@ impl Keeper {
                     since: Instant::now(),
                     notice,
                 });
+                None
             }
         }
     }
@@ -81,8 +88,12 @@ impl Keeper {
         }
     }
 
-    /// Tells of what was kept before this process began.
-    pub(super) fn tell_of_past(&self, notice: Notice) {
+    /// Tells of what was kept before this process began, and where it is now, if it was moved.
+    pub(super) fn tell_of_past(&self, mut notice: Notice, aside: Option<PathBuf>) {
+        if let Some(aside) = aside {
+            let aside = format!("; it is kept aside, as {}", aside.display());
+            notice.what.push_str(&aside);
+        }
         tracing::error!("{notice}");
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.past = Some(notice);

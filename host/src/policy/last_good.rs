@@ -1,5 +1,6 @@
 //! The operator's files that served last, kept in the state folder for a start whose policy folder is refused.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -14,7 +15,7 @@ use super::candidate::hex;
 use super::candidate::{Instances, Options};
 use super::given::{Files, Given, Named};
 use super::guest::Limits;
-use crate::file;
+use crate::file::{self, at};
 
 /// In the state folder.
 const FOLDER: &str = "policies";
@@ -31,6 +32,9 @@ const MAX_BYTES: u64 = 64 << 20;
 /// replace its pointer.
 const ORPHANED: Duration = Duration::from_secs(60);
 
+/// Pointers that are kept. Each folder a symbolic link led to has one.
+const MOST_POINTERS: usize = 64;
+
 /// Symbolic links that are followed one after the other, as by Linux.
 const MOST_LINKS: u32 = 40;
 
@@ -38,8 +42,7 @@ const MOST_LINKS: u32 = 40;
 #[derive(Debug, Clone)]
 pub(super) struct LastGood {
     folder: PathBuf,
-    pointer: PathBuf,
-    /// `POLICY_DIR`, symbolic links resolved.
+    /// `POLICY_DIR` as it is written, from the root.
     of: PathBuf,
 }
 
@@ -83,14 +86,24 @@ struct Blob {
 impl LastGood {
     /// In the gateway's state folder, for this policy folder.
     pub(super) fn new(state: &Path, of: &Path) -> Self {
-        let of = resolve(of, MOST_LINKS);
-        let digest = hex(&Sha256::digest(of.as_os_str().as_encoded_bytes()));
-        let folder = state.join(FOLDER);
+        let absolute = std::path::absolute(of).unwrap_or_else(|_| of.to_owned());
         Self {
-            pointer: folder.join(format!("{POINTER}{}.json", &digest[..16])),
-            folder,
-            of,
+            folder: state.join(FOLDER),
+            of: absolute.components().collect(),
         }
+    }
+
+    /// The names of the policy folder, each with its pointer. The first is the one as it is written: a symbolic link that is
+    /// pointed elsewhere keeps its past. The other is the folder itself, which may be named without the link next time.
+    fn pointers(&self) -> Vec<(PathBuf, PathBuf)> {
+        let mut names = vec![self.of.clone(), resolve(&self.of, MOST_LINKS)];
+        names.dedup();
+        let pointer = |of: PathBuf| {
+            let digest = hex(&Sha256::digest(of.as_os_str().as_encoded_bytes()));
+            let name = format!("{POINTER}{}.json", &digest[..16]);
+            (self.folder.join(name), of)
+        };
+        names.into_iter().map(pointer).collect()
     }
 
     /// The names of the files that served last; none if nothing was kept.
@@ -121,43 +134,53 @@ impl LastGood {
         Ok(Some(Past { since, given }))
     }
 
-    /// Keeps what serves now instead of what served before, whole or not at all. A pointer that is damaged is kept aside.
+    /// Keeps what serves now instead of what served before, whole or not at all. A pointer that cannot be read is kept aside:
+    /// the answer says where.
     ///
     /// # Errors
     /// If the folder cannot be written.
-    pub(super) fn keep(&self, given: &[Given; 4]) -> io::Result<()> {
+    pub(super) fn keep(&self, given: &[Given; 4]) -> io::Result<Option<PathBuf>> {
         let blobs = self.folder.join(BLOBS);
         let mut builder = DirBuilder::new();
         let made = builder.recursive(true).mode(0o700).create(&blobs);
         made.map_err(|error| at(&blobs, error))?;
         let [auth, model, rate_limit, tool_stop] =
             given.each_ref().map(|given| kept(&blobs, given));
-        let slots = [auth?, model?, rate_limit?, tool_stop?];
-        match self.pointer() {
-            Ok(Some(before)) if before.slots == slots => return Ok(()),
-            Ok(_) => {}
-            Err(_) => {
-                let aside = self.pointer.with_extension("damaged");
-                fs::rename(&self.pointer, aside).map_err(|error| at(&self.pointer, error))?;
-            }
-        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let pointer = Pointer {
+        let mut pointer = Pointer {
             version: VERSION,
             of: self.of.clone(),
             since: now.unwrap_or_default().as_secs(),
-            slots,
+            slots: [auth?, model?, rate_limit?, tool_stop?],
         };
-        write(&self.pointer, &serde_json::to_vec(&pointer)?)?;
-        sweep(&self.folder)
+        let pointers = self.pointers();
+        let (mut is_news, mut aside) = (false, None);
+        for (path, of) in &pointers {
+            match read_pointer(path) {
+                Ok(before) if before.slots == pointer.slots => continue,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if file::is_shortage(&error) => return Err(error),
+                Err(_) => aside = Some(move_aside(path)?),
+            }
+            of.clone_into(&mut pointer.of);
+            write(path, &serde_json::to_vec(&pointer)?)?;
+            is_news = true;
+        }
+        if is_news {
+            sweep(&self.folder, &pointers)?;
+        }
+        Ok(aside)
     }
 
     fn pointer(&self) -> io::Result<Option<Pointer>> {
-        match read_pointer(&self.pointer) {
-            Ok(pointer) => Ok(Some(pointer)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        for (path, _) in self.pointers() {
+            match read_pointer(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                read => return read.map(Some),
+            }
         }
+        Ok(None)
     }
 
     fn given(&self, kept: Kept) -> io::Result<Given> {
@@ -215,9 +238,13 @@ fn resolve(path: &Path, links: u32) -> PathBuf {
     }
 }
 
-/// The system's words do not name the file.
-fn at(path: &Path, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+/// A pointer of another version, say: it may be of use to somebody.
+fn move_aside(pointer: &Path) -> io::Result<PathBuf> {
+    let aside = pointer.with_extension("damaged");
+    match fs::rename(pointer, &aside) {
+        Ok(()) => Ok(aside),
+        Err(error) => Err(at(pointer, error)),
+    }
 }
 
 fn read_pointer(path: &Path) -> io::Result<Pointer> {
@@ -226,7 +253,7 @@ fn read_pointer(path: &Path) -> io::Result<Pointer> {
         .map_err(|error| at(path, io::Error::new(io::ErrorKind::InvalidData, error)))?;
     if pointer.version != VERSION {
         let found = pointer.version;
-        let message = format!("expected version {VERSION}, found {found}");
+        let message = format!("expected version {VERSION}, found {found} (of a newer gateway?)");
         return Err(at(path, io::Error::other(message)));
     }
     Ok(pointer)
@@ -239,7 +266,11 @@ fn kept(blobs: &Path, given: &Given) -> io::Result<Kept> {
         };
         let sha256 = hex(&Sha256::digest(bytes));
         let path = blobs.join(&sha256);
-        if !path.exists() {
+        let before = file::read(&path, MAX_BYTES);
+        if before.as_ref().is_ok_and(|before| **before != **bytes) {
+            tracing::warn!(file = %name, blob = %path.display(), "what was kept of a policy was damaged: it is written anew");
+        }
+        if before.ok().as_deref() != Some(&**bytes) {
             write(&path, bytes)?;
         }
         let name = name.clone();
@@ -275,9 +306,10 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written().map_err(|error| at(path, error))
 }
 
-/// Removes the blobs that no pointer names any more, so that the folder does not grow; none while a pointer cannot be read.
-fn sweep(folder: &Path) -> io::Result<()> {
-    let mut used = HashSet::new();
+/// Removes the oldest pointers, but these, and the blobs that no pointer names any more, so that the folder does not grow;
+/// none while a pointer cannot be read.
+fn sweep(folder: &Path, ours: &[(PathBuf, PathBuf)]) -> io::Result<()> {
+    let mut pointers = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -287,10 +319,16 @@ fn sweep(folder: &Path) -> io::Result<()> {
         let Ok(pointer) = read_pointer(&path) else {
             return Ok(());
         };
-        let slots = pointer.slots.into_iter();
-        let blobs = slots.flat_map(|kept| [kept.component, kept.settings]);
-        used.extend(blobs.flatten().map(|blob| blob.sha256));
+        let is_ours = ours.iter().any(|(ours, _)| *ours == path);
+        pointers.push((is_ours, pointer.since, path, pointer.slots));
     }
+    pointers.sort_by_key(|(is_ours, since, ..)| Reverse((*is_ours, *since)));
+    for (_, _, path, _) in pointers.drain(MOST_POINTERS.min(pointers.len())..) {
+        fs::remove_file(path)?;
+    }
+    let slots = pointers.into_iter().flat_map(|(.., slots)| slots);
+    let blobs = slots.flat_map(|kept| [kept.component, kept.settings]);
+    let used: HashSet<_> = blobs.flatten().map(|blob| blob.sha256).collect();
     for entry in fs::read_dir(folder.join(BLOBS))? {
         let entry = entry?;
         let name = entry.file_name();

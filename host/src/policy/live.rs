@@ -30,8 +30,23 @@ pub struct Live {
     /// Held while a replacement is prepared: each builds on what serves then.
     replacing: tokio::sync::Mutex<()>,
     refusals: Mutex<Vec<Refusal>>,
-    notices: Mutex<Vec<Notice>>,
+    noted: Mutex<Noted>,
     keeper: Keeper,
+}
+
+/// What is to be said that is no refusal.
+#[derive(Debug, Default, PartialEq)]
+struct Noted {
+    /// Of what serves.
+    serving: Vec<Notice>,
+    /// Of what lies in the folder beside it.
+    folder: Vec<Notice>,
+}
+
+impl Noted {
+    fn all(&self) -> impl Iterator<Item = &Notice> {
+        self.serving.iter().chain(&self.folder)
+    }
 }
 
 impl Live {
@@ -51,7 +66,7 @@ impl Live {
             current: ArcSwap::from_pointee(generation),
             replacing: tokio::sync::Mutex::default(),
             refusals: Mutex::default(),
-            notices: Mutex::default(),
+            noted: Mutex::default(),
             keeper: Keeper::default(),
         }
     }
@@ -66,8 +81,8 @@ impl Live {
             Ok(found) => found,
             Err(refusals) => return (Vec::new(), refusals),
         };
-        let (_, refusals) = try_all(&engine, &look).await;
-        let mut notices: Vec<_> = unknown.into_iter().chain(look.notices).collect();
+        let (_, refusals) = try_all(&engine, &look, None).await;
+        let mut notices: Vec<_> = unknown.into_iter().chain(look.notices.all()).collect();
         if !refusals.is_empty() {
             match prepare_last_good(&engine, source, facts).await {
                 Ok(found) => notices.extend(found.map(|(since, ..)| going_on(since))),
@@ -84,26 +99,28 @@ impl Live {
     /// Everything that is wrong with the folder, if nothing served before.
     pub async fn resume(engine: Engine, source: &Source, facts: &Facts) -> Result<Self, Refusals> {
         let (look, unknown) = first_look(source, facts).await.map_err(Refusals)?;
-        let (prepared, refusals) = try_all(&engine, &look).await;
+        let (prepared, refusals) = try_all(&engine, &look, None).await;
+        let notices = look.notices.clone();
         if let (Some(generation), Ok(offer)) = (prepared, look.complete()) {
             let live = Self::of(engine, generation);
+            live.notice(Some(notices.settings), notices.unread);
+            let aside = live.keeper.keep(source, offer.given).await;
             if let Some(notice) = unknown {
-                live.keeper.tell_of_past(notice);
+                live.keeper.tell_of_past(notice, aside);
             }
-            live.notice(offer.notices);
-            live.keep(source, offer.given).await;
             return Ok(live);
         }
         match prepare_last_good(&engine, source, facts).await {
             Ok(None) => Err(Refusals(refusals)),
-            Ok(Some((since, generation, notices))) => {
+            Ok(Some((since, generation, serving))) => {
                 let live = Self::of(engine, generation);
                 let told = humantime::format_rfc3339_seconds(since);
                 for refusal in &refusals {
                     tracing::error!(since = %told, "policy refused, the last good ones serve: {refusal}");
                 }
                 live.note(refusals);
-                live.notice(iter::once(going_on(since)).chain(notices).collect());
+                let serving = iter::once(going_on(since)).chain(serving).collect();
+                live.notice(Some(serving), notices.all());
                 Ok(live)
             }
             Err(problem) => {
@@ -137,6 +154,22 @@ impl Live {
         Ok(self.current().number())
     }
 
+    /// As [`Live::replace`], with what a look found: of that what is wrong is found to the last mistake.
+    pub(super) async fn take(&self, look: &Look) -> Result<u64, Refusals> {
+        let _one_at_a_time = self.replacing.lock().await;
+        let current = self.current();
+        let serves = |candidate: &Option<Candidate>| {
+            let candidate = candidate.as_ref();
+            candidate.is_some_and(|new| current.digest(new.slot) == new.digest())
+        };
+        if !look.refusals.is_empty() || !look.candidates.iter().all(serves) {
+            let (next, refusals) = try_all(&self.engine, look, Some(&current)).await;
+            let next = next.ok_or(Refusals(refusals))?;
+            self.current.store(Arc::new(next));
+        }
+        Ok(self.current().number())
+    }
+
     /// What was wrong with the last candidates; empty when what lies in the folder is what serves.
     #[must_use]
     pub fn refusals(&self) -> Vec<Refusal> {
@@ -149,9 +182,9 @@ impl Live {
     /// What is not wrong with the files that serve, but hardly meant; and what cannot be remembered of them.
     #[must_use]
     pub fn notices(&self) -> Vec<Notice> {
-        let noted = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         let mut notices = self.keeper.notices();
-        notices.extend_from_slice(&noted);
+        notices.extend(noted.all().cloned());
         notices
     }
 
@@ -165,13 +198,18 @@ impl Live {
         self.keeper.keep_again(source).await;
     }
 
-    /// Logs notices that are news, and keeps them for health.
-    pub(super) fn notice(&self, notices: Vec<Notice>) {
-        let mut noted = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
-        for notice in notices.iter().filter(|notice| !noted.contains(notice)) {
+    /// Logs notices that are news, and keeps them for health: those of what serves, unless it serves on, and those of what
+    /// lies in the folder beside it.
+    pub(super) fn notice(&self, serving: Option<Vec<Notice>>, mut folder: Vec<Notice>) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let serving = serving.unwrap_or_else(|| noted.serving.clone());
+        folder.retain(|notice| !serving.contains(notice));
+        let next = Noted { serving, folder };
+        let is_news = |notice: &&Notice| noted.all().all(|known| known != *notice);
+        for notice in next.all().filter(is_news) {
             tracing::warn!("{notice}");
         }
-        *noted = notices;
+        *noted = next;
     }
 
     /// Notes what is wrong with the candidates, for health. Answers whether that is news.
@@ -230,14 +268,18 @@ async fn prepare_last_good(
     };
     let prepared = prepare(engine, &offer.candidates, None).await;
     let generation = prepared.map_err(|refusals| refusals.to_string())?;
-    Ok(Some((since, generation, offer.notices)))
+    Ok(Some((since, generation, offer.notices.settings)))
 }
 
 /// Prepares what a look found, to the last mistake: one slot's does not hide another's.
-async fn try_all(engine: &Engine, look: &Look) -> (Option<Generation>, Vec<Refusal>) {
+async fn try_all(
+    engine: &Engine,
+    look: &Look,
+    old: Option<&Generation>,
+) -> (Option<Generation>, Vec<Refusal>) {
     let candidates = look.candidates.each_ref().map(Option::as_ref);
     let mut refusals = look.refusals.clone();
-    match prepare_each(engine, candidates, None).await {
+    match prepare_each(engine, candidates, old).await {
         Ok(generation) => (generation.filter(|_| refusals.is_empty()), refusals),
         Err(Refusals(further)) => {
             refusals.extend(further);

@@ -14,7 +14,7 @@ use super::facts::Facts;
 use super::given::{BUILT_IN, ENVIRONMENT, Files};
 use super::words::{LINE, NAME, text_within};
 
-/// Notices of one look at the files; further ones are counted.
+/// Notices of one kind of one look at the files; further ones are counted.
 const MOST: usize = 32;
 
 /// Something worth a word to the operator: in the log, in `/healthz` and by `codex-gateway config`.
@@ -40,14 +40,49 @@ impl Notice {
     }
 }
 
-/// Looks at the names of the folder's files, and at the settings of the built-in policies: those of others are theirs.
-pub(super) fn find(
-    names: &[String],
-    files: &[Files; 4],
-    candidates: &[Option<Candidate>; 4],
-    facts: &Facts,
-) -> Vec<Notice> {
-    let mut notices = unread::find(names, files);
+/// What one look finds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Notices {
+    /// Of the folder's files that no slot reads.
+    pub(super) unread: Vec<Notice>,
+    /// Of the settings.
+    pub(super) settings: Vec<Notice>,
+}
+
+impl Notices {
+    /// As many as a person reads of each kind.
+    pub(super) fn new(unread: Vec<Notice>, settings: Vec<Notice>) -> Self {
+        Self {
+            unread: bounded(unread),
+            settings: bounded(settings),
+        }
+    }
+
+    pub(super) fn all(self) -> Vec<Notice> {
+        [self.unread, self.settings].concat()
+    }
+}
+
+fn bounded(mut notices: Vec<Notice>) -> Vec<Notice> {
+    if notices.len() > MOST {
+        let more = notices.len() - MOST;
+        notices.truncate(MOST);
+        notices.push(Notice {
+            file: "POLICY_DIR".to_owned(),
+            what: format!("{more} more like these"),
+        });
+    }
+    notices
+}
+
+/// Looks at the paths in the folder, and at the names under which slots read their files.
+pub(super) fn of_files(paths: &[String], files: &[Files; 4]) -> Vec<Notice> {
+    unread::find(paths, files)
+}
+
+/// Looks at the settings of the built-in policies: those of others are theirs.
+pub(super) fn of_settings(candidates: &[Option<Candidate>; 4], facts: &Facts) -> Vec<Notice> {
+    let mut notices = Vec::new();
     let settings = candidates.each_ref().map(|candidate| {
         let candidate = candidate.as_ref()?;
         let settings: Value = serde_json::from_str(&candidate.settings).unwrap_or_default();
@@ -66,26 +101,21 @@ pub(super) fn find(
                 what,
             });
         };
+        match candidate.slot {
+            Slot::Auth => unused(settings, facts).into_iter().for_each(&mut note),
+            Slot::Model => unlisted(settings, facts).into_iter().for_each(&mut note),
+            Slot::RateLimit => uncounted(settings, facts).into_iter().for_each(&mut note),
+            Slot::ToolStop => {}
+        }
         let effect = match candidate.slot {
             Slot::Auth => locks_out(settings, SystemTime::now()),
             Slot::Model => hides_all(settings),
             Slot::RateLimit | Slot::ToolStop => None,
         };
         effect.into_iter().map(str::to_owned).for_each(&mut note);
-        if candidate.slot == Slot::RateLimit {
-            uncounted(settings, facts).into_iter().for_each(&mut note);
-        }
         for (place, entry) in entries(candidate.slot, settings) {
             known.unknown(&place, entry).into_iter().for_each(&mut note);
         }
-    }
-    if notices.len() > MOST {
-        let more = notices.len() - MOST;
-        notices.truncate(MOST);
-        notices.push(Notice {
-            file: "POLICY_DIR".to_owned(),
-            what: format!("{more} more like these"),
-        });
     }
     notices
 }
@@ -117,6 +147,79 @@ fn hides_all(settings: &Value) -> Option<&'static str> {
         .iter()
         .all(hides)
         .then_some("`access` names no model: nobody can use any; without it everybody can use all")
+}
+
+/// Paths that need no key, and that there are not.
+fn unused(settings: &Value, facts: &Facts) -> Vec<String> {
+    let is_there = |path: &str| {
+        let covers = |endpoint: &&str| {
+            let endpoint = endpoint.trim_end_matches("/*");
+            let below = |whole: &str, part: &str| {
+                whole
+                    .strip_prefix(part)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            below(endpoint, path) || below(path, endpoint) && endpoint != path
+        };
+        facts.endpoints.iter().any(covers)
+    };
+    let paths = settings["anonymous"].as_array().into_iter().flatten();
+    let missing = paths
+        .filter_map(Value::as_str)
+        .filter(|path| !facts.endpoints.is_empty() && !is_there(path.trim_end_matches('/')));
+    missing
+        .map(|path| {
+            let there = facts.endpoints.join(", ");
+            format!("anonymous `{path}`: there is no such path; there are {there}")
+        })
+        .collect()
+}
+
+/// Models that names lead to, and that Codex does not list: not any more, perhaps. Requests to them get the provider's word.
+fn unlisted(settings: &Value, facts: &Facts) -> Vec<String> {
+    // Without a Codex to ask, what it offers is not known.
+    if facts.models.is_empty() {
+        return Vec::new();
+    }
+    let names = model_names(facts);
+    let aliases = settings["aliases"].as_object();
+    let is_alias = |name: &str| {
+        let mut aliases = aliases.into_iter().flat_map(|map| map.keys());
+        aliases.any(|alias| alias.eq_ignore_ascii_case(name))
+    };
+    let is_there = |name: &str| names.contains(&name.trim().to_ascii_lowercase());
+    let mut missing = Vec::new();
+    if let Some(default) = settings["default"].as_str()
+        && !is_there(default)
+        && !is_alias(default.trim())
+    {
+        missing.push(format!(
+            "default `{default}`: Codex lists no such model; requests that name none get what its provider answers"
+        ));
+    }
+    for (alias, target) in aliases.into_iter().flatten() {
+        // Another provider has models of its own.
+        let named = match target["provider"].as_str() {
+            Some(_) => None,
+            None => target.as_str().or_else(|| target["model"].as_str()),
+        };
+        if let Some(model) = named.filter(|model| !is_there(model)) {
+            missing.push(format!(
+                "aliases.{alias} `{model}`: Codex lists no such model; requests to it get what its provider answers"
+            ));
+        }
+    }
+    missing
+}
+
+/// What Codex offers and the members of the families, in lower case.
+fn model_names(facts: &Facts) -> Vec<String> {
+    let offered = facts.models.iter().filter_map(|model| model["id"].as_str());
+    let family = FAMILIES
+        .iter()
+        .flat_map(|family| MEMBERS.map(|(member, _)| format!("{family}{member}")));
+    let offered = offered.chain(facts.codex_model.as_deref());
+    offered.map(str::to_ascii_lowercase).chain(family).collect()
 }
 
 /// Endpoints that rules name, and that there are not.
@@ -198,20 +301,11 @@ impl Known {
         }
         // Without a Codex to ask, what it offers is not known.
         if let Some(model) = model.filter(|_| !facts.models.is_empty()) {
-            let offered = facts.models.iter().filter_map(|model| model["id"].as_str());
-            let aliases = model["aliases"]
-                .as_object()
-                .into_iter()
-                .flat_map(|map| map.keys());
-            let family = FAMILIES
-                .iter()
-                .flat_map(|family| MEMBERS.map(|(member, _)| format!("{family}{member}")));
-            let names = offered
-                .chain(aliases.map(String::as_str))
-                .chain(facts.codex_model.as_deref())
-                .map(str::to_ascii_lowercase)
-                .chain(family)
-                .collect();
+            let aliases = model["aliases"].as_object().into_iter();
+            let aliases = aliases.flat_map(|map| map.keys());
+            let mut names = model_names(facts);
+            names.extend(aliases.map(|alias| alias.to_ascii_lowercase()));
+            names.extend(model["default"].as_str().map(str::to_ascii_lowercase));
             known.push(("models", "there is no such model", names));
         }
         Self(known)

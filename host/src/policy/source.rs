@@ -8,13 +8,13 @@ use std::time::SystemTime;
 use serde_json::{Map, Value};
 
 use super::Slot;
-use super::candidate::Candidate;
+use super::candidate::{Candidate, Instances, Options};
 use super::facts::Facts;
 use super::fault::{Problem, Refusal, Refusals};
 use super::folder::{Folder, Signature};
 use super::given::{BUILT_IN, ENVIRONMENT, Files, Given, NONE, Named};
 use super::last_good::{LastGood, Past};
-use super::notice::{self, Notice};
+use super::notice::{self, Notice, Notices};
 use super::settings::object;
 
 /// Settings of the slots that have no settings file; each a JSON object, from the environment.
@@ -28,6 +28,9 @@ pub struct Defaults {
     pub rate_limit: Map<String, Value>,
     /// Of the tool-stop policy.
     pub tool_stop: Map<String, Value>,
+    /// Those of the auth policy hold for this run alone: a snapshot of them would be compiled at every start, and be of no
+    /// use to the next.
+    pub is_auth_passing: bool,
 }
 
 /// The built-in components, the environment's settings, and the folder over both.
@@ -43,7 +46,7 @@ pub struct Source {
 pub(super) struct Offer {
     pub(super) given: [Given; 4],
     pub(super) candidates: [Candidate; 4],
-    pub(super) notices: Vec<Notice>,
+    pub(super) notices: Notices,
 }
 
 /// A look at the folder, with all that is wrong there.
@@ -51,7 +54,7 @@ pub(super) struct Offer {
 pub(super) struct Look {
     pub(super) given: [Option<Given>; 4],
     pub(super) candidates: [Option<Candidate>; 4],
-    pub(super) notices: Vec<Notice>,
+    pub(super) notices: Notices,
     pub(super) refusals: Vec<Refusal>,
 }
 
@@ -86,7 +89,7 @@ impl Look {
 pub(super) struct Before {
     pub(super) files: [Files; 4],
     /// Why it is not known: the file, and what is wrong with it.
-    pub(super) unknown: Option<String>,
+    pub(super) unknown: Option<io::Error>,
 }
 
 impl Source {
@@ -151,15 +154,8 @@ impl Source {
     /// # Errors
     /// All files that cannot be read or make no sense.
     pub fn read(&self, facts: &Facts) -> Result<[Candidate; 4], Refusals> {
-        Ok(self.offer(facts, &Default::default())?.candidates)
-    }
-
-    /// As [`Source::read`], after these files served.
-    ///
-    /// # Errors
-    /// As [`Source::read`], and the files that vanished.
-    pub(super) fn offer(&self, facts: &Facts, before: &[Files; 4]) -> Result<Offer, Refusals> {
-        self.look(facts, before).complete()
+        let offer = self.look(facts, &Default::default()).complete()?;
+        Ok(offer.candidates)
     }
 
     /// Reads as much as can be read, after these files served.
@@ -184,9 +180,12 @@ impl Source {
             let candidate = self.candidate(slot, given[slot as usize].as_ref()?, facts);
             candidate.map_err(|refusal| refusals.push(refusal)).ok()
         });
-        let files = given.each_ref().map(Option::as_ref);
-        let files = files.map(|given| given.map(Given::files).unwrap_or_default());
-        let notices = notice::find(&self.folder.names(), &files, &candidates, facts);
+        let unread = self.folder.expected().map(|files| {
+            let names = self.folder.names();
+            notice::of_files(&names, &files)
+        });
+        let settings = notice::of_settings(&candidates, facts);
+        let notices = Notices::new(unread.unwrap_or_default(), settings);
         Look {
             given,
             candidates,
@@ -202,20 +201,19 @@ impl Source {
         let Some(why) = unknown else {
             return (look, None);
         };
-        if self.folder.is_empty() {
+        let file = "PROXY_STATE_DIR".to_owned();
+        let what =
+            format!("{why}: whether a file that served is gone from POLICY_DIR is not known");
+        // Keys that vanished must not turn into the environment's one.
+        if self.folder.has(Slot::Auth) == Some((false, false)) && !self.folder.may_lack(Slot::Auth)
+        {
             look.refusals.push(Refusal {
-                file: "PROXY_STATE_DIR".to_owned(),
+                file: file.clone(),
                 slot: None,
-                problem: Problem::Forgotten(why.clone()),
+                problem: Problem::of_io(&why, Problem::Forgotten),
             });
         }
-        let notice = Notice {
-            file: "PROXY_STATE_DIR".to_owned(),
-            what: format!(
-                "{why}: whether a file that served is gone from POLICY_DIR is not known; it is kept aside, as .damaged"
-            ),
-        };
-        (look, Some(notice))
+        (look, Some(Notice { file, what }))
     }
 
     /// The files that served last, as far as is known.
@@ -230,20 +228,20 @@ impl Source {
                 unknown: None,
             },
             Err(error) => Before {
-                unknown: Some(error.to_string()),
+                unknown: Some(error),
                 ..Before::default()
             },
         }
     }
 
-    /// Remembers what serves now, for the next start.
+    /// Remembers what serves now, for the next start. Answers where a damaged memory is kept aside.
     ///
     /// # Errors
     /// If the state folder cannot be written.
-    pub(super) fn keep(&self, given: &[Given; 4]) -> io::Result<()> {
+    pub(super) fn keep(&self, given: &[Given; 4]) -> io::Result<Option<PathBuf>> {
         match &self.last_good {
             Some(last_good) => last_good.keep(given),
-            None => Ok(()),
+            None => Ok(None),
         }
     }
 
@@ -302,9 +300,21 @@ impl Source {
             file,
             wasm,
             settings: Value::Object(settings).to_string(),
+            options: self.options(slot, given),
             settings_file,
-            options: given.options,
         })
+    }
+
+    fn options(&self, slot: Slot, given: &Given) -> Options {
+        let is_ours = given.component.is_none() && given.settings.is_none();
+        let instances = match slot {
+            Slot::Auth if is_ours && self.defaults.is_auth_passing => Instances::Warm,
+            _ => given.options.instances,
+        };
+        Options {
+            instances,
+            ..given.options
+        }
     }
 
     fn default_settings(&self, slot: Slot) -> &Map<String, Value> {

@@ -10,7 +10,7 @@ use super::fault::Refusals;
 use super::folder::Signature;
 use super::generation::Generation;
 use super::live::Live;
-use super::source::{Offer, Source};
+use super::source::{Look, Source};
 
 /// How often the folder is looked at. It is looked at rather than watched by the kernel: a symbolic link that is
 /// re-pointed, a bind mount and a network file system tell the kernel's watchers nothing.
@@ -89,13 +89,13 @@ impl Watch {
         let (reader, facts) = (self.source.clone(), self.facts.clone());
         let before = self.live.current();
         let files = before.files();
-        let read = tokio::task::spawn_blocking(move || reader.offer(&facts, &files)).await;
+        let read = tokio::task::spawn_blocking(move || reader.look(&facts, &files)).await;
         if !restless && look_at(&self.source).await.as_ref() != Some(seen) {
             return false;
         }
         let refused = self.live.refusals();
         match read {
-            Ok(offer) => self.serve(&before, offer).await,
+            Ok(look) => self.serve(&before, look).await,
             Err(error) => tracing::error!(%error, "reading the policy folder failed"),
         }
         let is_change = self.loaded.as_ref().is_some_and(|loaded| loaded != seen);
@@ -113,24 +113,21 @@ impl Watch {
         true
     }
 
-    async fn serve(&self, before: &Generation, offer: Result<Offer, Refusals>) {
-        let result = match offer {
-            Ok(offer) => {
-                let replaced = self.live.replace(&offer.candidates).await;
-                if replaced.is_ok() {
-                    self.live.notice(offer.notices);
-                }
-                if replaced
-                    .as_ref()
-                    .is_ok_and(|number| *number != before.number())
-                {
-                    self.live.keep(&self.source, offer.given).await;
-                }
-                replaced
-            }
-            Err(refusals) => Err(refusals),
-        };
-        report(&self.live, before, result);
+    /// Tells as much as a start does, whether the files serve or are refused.
+    async fn serve(&self, before: &Generation, look: Look) {
+        let replaced = self.live.take(&look).await;
+        let notices = look.notices.clone();
+        match &replaced {
+            Ok(_) => self.live.notice(Some(notices.settings), notices.unread),
+            Err(_) => self.live.notice(None, notices.all()),
+        }
+        let is_news = |number: &u64| *number != before.number();
+        if replaced.as_ref().is_ok_and(is_news)
+            && let Ok(offer) = look.complete()
+        {
+            self.live.keep(&self.source, offer.given).await;
+        }
+        report(&self.live, before, replaced);
     }
 }
 

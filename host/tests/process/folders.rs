@@ -211,6 +211,20 @@ fn a_second_start_finds_what_the_first_compiled() {
 }
 
 #[test]
+fn a_second_start_with_a_made_up_key_compiles_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_string_lossy().into_owned();
+    let start = || Running::of(gateway(&[("PROXY_CACHE_DIR", &path), ("PORT", "0")]));
+    drop(start());
+    let first = kept(folder.path());
+    assert!(!first.is_empty());
+    let running = start();
+    assert!(running.get("/v1/models", None).contains("200 OK"));
+    assert_eq!(status(&running, "sk-of-somebody"), 401);
+    assert_eq!(kept(folder.path()), first);
+}
+
+#[test]
 fn a_cache_that_others_could_write_is_not_used() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();

@@ -78,24 +78,85 @@ fn a_link_to_the_policy_folder_is_the_same_folder() {
 }
 
 #[test]
-fn with_an_empty_folder_a_damaged_memory_ends_the_start() {
+fn a_link_that_is_pointed_elsewhere_keeps_its_past() {
     let site = Site::new();
-    drop(site.start());
-    std::fs::remove_file(site.policies.path().join("auth.json")).unwrap();
-    let pointer = pointer(&site);
-    std::fs::write(&pointer, "garbage").unwrap();
-    for arguments in [&["config"][..], &[]] {
-        let (code, said) = said(&site, arguments);
-        assert_eq!(code, Some(78), "{said}");
-        let words = format!(
-            "codex-gateway: PROXY_STATE_DIR: {}: expected value",
-            pointer.display()
-        );
-        assert!(
-            said.contains(&words) && said.contains("remove this file"),
-            "{said}"
+    let (next, links) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::write(
+        next.path().join("auth.json"),
+        auth().replace("alice", "bob"),
+    )
+    .unwrap();
+    let (link, new) = (links.path().join("current"), links.path().join("new"));
+    std::os::unix::fs::symlink(site.policies.path(), &link).unwrap();
+    let [_, (state, folder)] = site.vars();
+    let start = |policies: &std::path::Path| {
+        Running::start(&[
+            ("POLICY_DIR", &policies.to_string_lossy()),
+            (state, folder.as_str()),
+        ])
+    };
+    let mut running = start(&link);
+    std::os::unix::fs::symlink(next.path(), &new).unwrap();
+    std::fs::rename(&new, &link).unwrap();
+    running.log_until("generation=2");
+    // It is kept a moment after it serves.
+    while kept(&site) < 2 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    drop(running);
+    std::fs::remove_file(next.path().join("auth.json")).unwrap();
+    for policies in [&link, next.path()] {
+        let mut running = start(policies);
+        running.log_until("it served and is gone");
+        assert_eq!(
+            (status(&running, KEY), status(&running, "sk-test")),
+            (200, 401)
         );
     }
+}
+
+/// The files that are kept of what served.
+fn kept(site: &Site) -> usize {
+    let blobs = site.state.path().join("policies/blobs");
+    std::fs::read_dir(blobs).unwrap().count()
+}
+
+#[test]
+fn with_a_damaged_memory_the_variables_key_is_not_let_in() {
+    let site = Site::new();
+    site.write("rate-limit.json", "{}");
+    drop(site.start());
+    let pointer = pointer(&site);
+    let newer = std::fs::read_to_string(&pointer).unwrap();
+    let newer = newer.replace("\"version\":1", "\"version\":2");
+    for (memory, found) in [
+        ("garbage", "expected value"),
+        (newer.as_str(), "expected version 1, found 2"),
+    ] {
+        for name in ["auth.json", "rate-limit.json"] {
+            site.write(name, "{}");
+        }
+        // First of all is gone that says who may call, then everything.
+        for gone in ["auth.json", "rate-limit.json"] {
+            std::fs::remove_file(site.policies.path().join(gone)).unwrap();
+            std::fs::write(&pointer, memory).unwrap();
+            for arguments in [&["config"][..], &[]] {
+                let (code, said) = said(&site, arguments);
+                assert_eq!(code, Some(78), "{said}");
+                let words = format!(
+                    "codex-gateway: PROXY_STATE_DIR: {}: {found}",
+                    pointer.display()
+                );
+                assert!(
+                    said.contains(&words) && said.contains("remove this file"),
+                    "{said}"
+                );
+                assert!(!said.contains("kept aside"), "{said}");
+            }
+        }
+    }
+    site.write("policies.toml", "[auth]\nbuilt_in = true\n");
+    assert_eq!(status(&site.start(), "sk-test"), 200);
 }
 
 #[test]
@@ -106,9 +167,10 @@ fn with_policies_there_a_damaged_memory_is_told_and_kept_aside() {
     std::fs::write(&pointer, "garbage").unwrap();
     let (code, warned) = said(&site, &["config"]);
     assert_eq!(code, Some(0));
+    let words = "whether a file that served is gone from POLICY_DIR is not known\n";
     assert!(
-        warned.contains("kept aside") && warned.contains(pointer.to_str().unwrap()),
-        "{warned}"
+        warned.contains(words) && warned.contains(pointer.to_str().unwrap()),
+        "`config` moves nothing: {warned}"
     );
     let mut running = site.start();
     running.log_until("is not known; it is kept aside");
@@ -119,6 +181,23 @@ fn with_policies_there_a_damaged_memory_is_told_and_kept_aside() {
         b"garbage"
     );
     assert_ne!(std::fs::read(&pointer).unwrap(), b"garbage");
+}
+
+#[test]
+fn a_damaged_blob_is_written_anew() {
+    let site = Site::new();
+    drop(site.start());
+    let blobs = site.state.path().join("policies/blobs");
+    for blob in std::fs::read_dir(&blobs).unwrap() {
+        std::fs::write(blob.unwrap().path(), "garbage").unwrap();
+    }
+    let mut running = site.start();
+    running.log_until("what was kept of a policy was damaged");
+    drop(running);
+    site.write("auth.json", "{");
+    let mut running = site.start();
+    running.log_until("the last good ones serve");
+    assert_eq!(status(&running, KEY), 200);
 }
 
 #[test]

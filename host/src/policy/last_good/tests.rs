@@ -62,18 +62,37 @@ fn the_same_files_keep_their_date_and_a_damaged_pointer_is_kept_aside() {
     let state = tempfile::tempdir().unwrap();
     let last = LastGood::new(state.path(), Path::new("/policies"));
     last.keep(&given("{}")).unwrap();
-    let text = fs::read_to_string(&last.pointer).unwrap();
+    let (pointer, _) = last.pointers().remove(0);
+    let text = fs::read_to_string(&pointer).unwrap();
     let long_ago = text.replace("\"since\":", "\"since\":1,\"x\":");
-    fs::write(&last.pointer, &long_ago).unwrap();
-    last.keep(&given("{}")).unwrap();
-    assert_eq!(fs::read_to_string(&last.pointer).unwrap(), long_ago);
-    fs::write(&last.pointer, "garbage").unwrap();
+    fs::write(&pointer, &long_ago).unwrap();
+    assert_eq!(last.keep(&given("{}")).unwrap(), None);
+    assert_eq!(fs::read_to_string(&pointer).unwrap(), long_ago);
+    fs::write(&pointer, "garbage").unwrap();
     let error = last.files().unwrap_err().to_string();
-    assert!(error.starts_with(last.pointer.to_str().unwrap()), "{error}");
-    last.keep(&given("{}")).unwrap();
+    assert!(error.starts_with(pointer.to_str().unwrap()), "{error}");
+    let aside = last.keep(&given("{}")).unwrap().unwrap();
     assert!(last.files().unwrap().is_some());
-    let aside = fs::read(last.pointer.with_extension("damaged")).unwrap();
-    assert_eq!(aside, b"garbage");
+    assert_eq!(fs::read(aside).unwrap(), b"garbage");
+}
+
+#[test]
+fn the_pointers_of_a_link_that_moves_on_are_bounded() {
+    let state = tempfile::tempdir().unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let link = place.path().join("current");
+    for release in 0..MOST_POINTERS + 8 {
+        let folder = place.path().join(release.to_string());
+        fs::create_dir(&folder).unwrap();
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(&folder, &link).unwrap();
+        let settings = given(&format!(r#"{{"realm":"{release}"}}"#));
+        LastGood::new(state.path(), &link).keep(&settings).unwrap();
+    }
+    let entries = fs::read_dir(state.path().join(FOLDER)).unwrap().count();
+    assert_eq!(entries, MOST_POINTERS + 1, "and the blobs");
+    let last = LastGood::new(state.path(), &link);
+    assert!(last.read().unwrap().is_some());
 }
 
 #[test]

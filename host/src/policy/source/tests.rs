@@ -1,6 +1,5 @@
 //! Files of the folder override what is built in, slot by slot, and every mistake is found.
 
-use super::super::candidate::Instances;
 use super::*;
 
 fn read(files: &[(&str, &str)]) -> Result<[Candidate; 4], Refusals> {
