@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{self, Bodies, Connections, Parts, Shared, Stage};
-use crate::codex::{self, Backend};
+use crate::codex::{self, Backend, Models};
 use crate::config::{Codex, Config};
 use crate::listen::{self, Handed, Sockets};
 use crate::policy::{self, Engine, Facts, FaultKind, Live, Refusals, Slot, Source};
@@ -60,18 +60,18 @@ impl StartError {
     }
 }
 
-/// Tries what a start would, and serves nothing: asks the Codex program what it is, and prepares the policies, without
-/// knowing its models. Nothing is written.
+/// Tries what a start would, and serves nothing: asks the Codex program what it is and which models it has, and prepares the
+/// policies. Nothing is written.
 ///
 /// # Errors
 /// Everything that would be refused, with what is hardly meant.
 pub async fn check(config: &Config) -> (Vec<policy::Notice>, Vec<StartError>) {
     let mut errors = Vec::new();
-    if let Codex::Program(codex, choice) = &config.codex
-        && let Err(error) = Backend::probe(codex, *choice).await
-    {
-        errors.push(error.into());
-    }
+    let models = match &config.codex {
+        Codex::Program(codex, choice) => Backend::probe(codex, *choice).await,
+        Codex::Demo => Ok(Backend::demo().models()),
+    };
+    let models = models.map_err(|error| errors.push(error.into())).ok();
     let cache = config.cache_dir.as_deref();
     let engine = match engine(config, cache.filter(|folder| policy::has_cache(folder))) {
         Ok(engine) => engine,
@@ -81,8 +81,7 @@ pub async fn check(config: &Config) -> (Vec<policy::Notice>, Vec<StartError>) {
         }
     };
     let source = source(config);
-    let demo = matches!(config.codex, Codex::Demo).then(Backend::demo);
-    let facts = facts(config, demo.as_ref());
+    let facts = facts(config, models);
     let (notices, refusals) = Live::check(engine, &source, &facts).await;
     if !refusals.is_empty() {
         errors.push(Refusals(refusals).into());
@@ -295,7 +294,7 @@ impl Start<'_> {
             () = stop.cancelled() => return Err(StartError::Stopped),
         };
         reach(Stage::Policies);
-        let facts = facts(&config, Some(&backend));
+        let facts = facts(&config, Some(backend.models()));
         let source = source(&config);
         let prepared = tokio::select! {
             prepared = prepare(engine, &config, &source, &facts) => prepared,
@@ -370,18 +369,16 @@ fn source(config: &Config) -> Source {
     Source::new(folder, defaults).remembering(config.state_dir.as_deref())
 }
 
-fn facts(config: &Config, backend: Option<&Backend>) -> Facts {
-    let models = backend.map(Backend::models).unwrap_or_default();
-    let models = models
-        .iter()
-        .filter_map(|model| serde_json::to_value(model).ok())
-        .collect();
+/// `models`: what Codex offers, as far as that is known.
+fn facts(config: &Config, models: Option<Models>) -> Facts {
+    let listed = models.iter().flat_map(|models| &models.listed);
+    let listed = listed.filter_map(|model| serde_json::to_value(model).ok());
     let codex_model = config.model.clone();
     Facts {
         environment: config.environment.name().to_owned(),
         cors: config.api.origins.is_some(),
-        codex_model: codex_model.or_else(|| backend?.default_model()),
-        models,
+        models: listed.collect(),
+        codex_model: codex_model.or_else(|| Some(models?.default)),
         endpoints: api::endpoints(&config.api),
     }
 }

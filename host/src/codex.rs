@@ -41,6 +41,15 @@ pub use plan::{Item, Part, Plan, Role, Tool};
 pub use start_error::{CatalogueError, StartError};
 pub use status::{Status, WorkerStatus};
 
+/// The models a backend offers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Models {
+    /// Those it lists, the default one first unless the operator chose another.
+    pub listed: Vec<Model>,
+    /// The one for requests that leave it open.
+    pub default: String,
+}
+
 /// Tokens the model provider counted for one turn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {

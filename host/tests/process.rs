@@ -22,6 +22,8 @@ mod handover;
 mod last_good;
 #[path = "process/mistakes.rs"]
 mod mistakes;
+#[path = "process/models.rs"]
+mod models;
 #[path = "process/refusals.rs"]
 mod refusals;
 #[path = "process/starts.rs"]

@@ -33,7 +33,7 @@ use super::login::Login;
 use super::start_error::StartError;
 use super::status::InFlight;
 use super::turnstile::{self, Full};
-use super::{Config, Error, Mode, Model, Plan, Status, version};
+use super::{Config, Error, Mode, Models, Plan, Status, version};
 use catalogue::Catalogue;
 use pool::{Lease, Pool};
 use supervise::Supervisor;
@@ -48,8 +48,7 @@ pub(super) struct AppServer {
     status: watch::Sender<Status>,
     /// As the last worker that became ready has it.
     login: watch::Receiver<Login>,
-    models: Vec<Model>,
-    default_model: String,
+    models: Models,
     config: Arc<Config>,
     /// Where agents work.
     site: Option<Site>,
@@ -61,22 +60,16 @@ pub(super) struct AppServer {
 }
 
 impl AppServer {
+    /// Asks the program for its models, and starts nothing.
+    pub(super) async fn offer(config: &Config, probe: &Probe) -> Result<Models, StartError> {
+        Ok(catalogue(config, probe).await?.models)
+    }
+
     /// Asks the program for its models and starts the supervisors. Does not wait for a worker.
     pub(super) async fn start(config: Config, probe: Probe) -> Result<Self, StartError> {
-        let Probe {
-            version,
-            app_server,
-            ..
-        } = probe;
-        if !app_server || version::is_too_old(&version) {
-            return Err(StartError::TooOld { version });
-        }
+        let catalogue = catalogue(&config, &probe).await?;
+        let version = probe.version;
         let is_tested = version::is_tested(&version, "app-server");
-        let home = command::read_home(&config);
-        let models = ["debug", "models", "--bundled"];
-        let printed = binary::print(command::command(&config, &home), &models).await?;
-        let operators = config.model.clone().or(home.model);
-        let catalogue = Catalogue::read(&printed, operators.as_deref(), config.mode)?;
         let folder = Folder::make()?;
         std::fs::write(launch::catalogue(&folder), &catalogue.written)?;
         command::make_workdir(&config)?;
@@ -92,7 +85,7 @@ impl AppServer {
         });
         // An agent's thread has a folder of its own: none can be prepared.
         let usual = site.is_none().then(|| Plan {
-            model: catalogue.default.clone(),
+            model: catalogue.models.default.clone(),
             ..Plan::default()
         });
         let (login, told) = watch::channel(Login::default());
@@ -113,7 +106,6 @@ impl AppServer {
             status,
             login: told,
             models: catalogue.models,
-            default_model: catalogue.default,
             config,
             site,
             tasks,
@@ -169,14 +161,9 @@ impl AppServer {
         self.status.borrow().reason.clone().unwrap_or_default()
     }
 
-    /// The models to choose from.
-    pub(super) fn models(&self) -> Vec<Model> {
+    /// The models to choose from, and the operator's or the program's default.
+    pub(super) fn models(&self) -> Models {
         self.models.clone()
-    }
-
-    /// The operator's model, or the program's default.
-    pub(super) fn default_model(&self) -> String {
-        self.default_model.clone()
     }
 
     /// The present state, and those to come.
@@ -193,6 +180,19 @@ impl AppServer {
             site.clear();
         }
     }
+}
+
+async fn catalogue(config: &Config, probe: &Probe) -> Result<Catalogue, StartError> {
+    if !probe.app_server || version::is_too_old(&probe.version) {
+        let version = probe.version.clone();
+        return Err(StartError::TooOld { version });
+    }
+    let home = command::read_home(config);
+    let models = ["debug", "models", "--bundled"];
+    let printed = binary::print(command::command(config, &home), &models).await?;
+    let operators = config.model.clone().or(home.model);
+    let catalogue = Catalogue::read(&printed, operators.as_deref(), config.mode)?;
+    Ok(catalogue)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::folder::Folder;
 use super::proto::Proto;
 use super::start_error::StartError;
 use super::status::Status;
-use super::{Config, Error, Event, Mode, Model, Plan, version};
+use super::{Config, Error, Event, Mode, Models, Plan, version};
 
 /// Which of Codex's protocols to speak.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,12 +58,16 @@ impl Backend {
         Ok(Self(Arc::new(kind)))
     }
 
-    /// Asks the program what [`Backend::connect`] asks it first, and runs nothing.
+    /// Asks the program all that [`Backend::connect`] asks it, and runs nothing.
     ///
     /// # Errors
-    /// If the program cannot be run, or does not speak what was chosen.
-    pub async fn probe(config: &Config, choice: Choice) -> Result<(), StartError> {
-        ask(config, choice).await.map(drop)
+    /// As [`Backend::connect`].
+    pub async fn probe(config: &Config, choice: Choice) -> Result<Models, StartError> {
+        let (kind, probe) = ask(config, choice).await?;
+        match kind {
+            Choice::Proto => Proto::offer(config, &probe),
+            Choice::Auto | Choice::AppServer => AppServer::offer(config, &probe).await,
+        }
     }
 
     /// Answers by a script: for a first look without Codex.
@@ -89,23 +93,13 @@ impl Backend {
         }
     }
 
-    /// The models it lists, the default one first unless the operator chose another.
+    /// What it offers.
     #[must_use]
-    pub fn models(&self) -> Vec<Model> {
+    pub fn models(&self) -> Models {
         match &*self.0 {
             Kind::AppServer(app_server) => app_server.models(),
             Kind::Proto(proto) => proto.models(),
             Kind::Demo(_) => demo::models(),
-        }
-    }
-
-    /// The model for requests that leave it open.
-    #[must_use]
-    pub fn default_model(&self) -> Option<String> {
-        match &*self.0 {
-            Kind::AppServer(app_server) => Some(app_server.default_model()),
-            Kind::Proto(proto) => Some(proto.default_model()),
-            Kind::Demo(_) => Some(demo::MODEL.to_owned()),
         }
     }
 

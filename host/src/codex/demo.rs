@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{Event, Item, Model, Outcome, Part, Plan, Role, Usage};
+use super::{Event, Item, Model, Models, Outcome, Part, Plan, Role, Usage};
 
 /// The only model there is.
 pub(super) const MODEL: &str = "demo";
@@ -76,12 +76,16 @@ enum Stage {
     Over,
 }
 
-/// What the demo backend lists.
-pub(super) fn models() -> Vec<Model> {
-    vec![Model {
+/// What the demo backend offers.
+pub(super) fn models() -> Models {
+    let model = Model {
         id: MODEL.to_owned(),
         efforts: Vec::new(),
-    }]
+    };
+    Models {
+        listed: vec![model],
+        default: MODEL.to_owned(),
+    }
 }
 
 impl Demo {

@@ -25,7 +25,7 @@ use super::stamp::Stamp;
 use super::start_error::StartError;
 use super::status::InFlight;
 use super::turnstile::{self, Turnstile};
-use super::{Cause, Config, Error, Model, Plan, Status};
+use super::{Cause, Config, Error, Model, Models, Plan, Status};
 use job::NotBegun;
 use launch::Wish;
 use process::{Setting, Spare};
@@ -66,15 +66,12 @@ pub(super) struct Proto {
 impl Proto {
     /// Starts the supervisor. Does not wait for a process.
     pub(super) fn start(config: Config, probe: Probe) -> Result<Self, StartError> {
-        let Probe { version, proto, .. } = probe;
-        if !proto {
-            return Err(StartError::NoProto { version });
-        }
+        check_version(&probe)?;
+        let version = probe.version;
         let folder = Folder::make()?;
         launch::prepare(&folder)?;
         command::make_workdir(&config)?;
-        let operators = config.model.clone().or(command::read_home(&config).model);
-        let default_model: Arc<str> = operators.as_deref().unwrap_or(DEFAULT_MODEL).into();
+        let default_model: Arc<str> = default_model(&config).into();
         let config = Arc::new(config);
         let shutdown = CancellationToken::new();
         let setting = Setting {
@@ -173,22 +170,16 @@ impl Proto {
         })
     }
 
-    /// The models to choose from, the operator's first.
-    pub(super) fn models(&self) -> Vec<Model> {
-        let model = |(id, efforts): (&str, &[&str])| Model {
-            id: id.to_owned(),
-            efforts: efforts.iter().map(|effort| (*effort).to_owned()).collect(),
-        };
-        let mut models: Vec<_> = MODELS.into_iter().map(model).collect();
-        if !models.iter().any(|model| *model.id == *self.default_model) {
-            models.insert(0, model((&self.default_model, &[])));
-        }
-        models
+    /// The models to choose from, the operator's first, if it is another one; the default is the operator's, or these
+    /// versions' own.
+    pub(super) fn models(&self) -> Models {
+        models(&self.default_model)
     }
 
-    /// The operator's model, or these versions' own.
-    pub(super) fn default_model(&self) -> String {
-        self.default_model.to_string()
+    /// The same of a program, without starting anything.
+    pub(super) fn offer(config: &Config, probe: &Probe) -> Result<Models, StartError> {
+        check_version(probe)?;
+        Ok(models(&default_model(config)))
     }
 
     /// The present state, and those to come.
@@ -200,6 +191,35 @@ impl Proto {
     pub(super) async fn shutdown(&self) {
         self.shutdown.cancel();
         self.supervisor.wait().await;
+    }
+}
+
+fn check_version(probe: &Probe) -> Result<(), StartError> {
+    if !probe.proto {
+        let version = probe.version.clone();
+        return Err(StartError::NoProto { version });
+    }
+    Ok(())
+}
+
+fn default_model(config: &Config) -> String {
+    let operators = config.model.clone();
+    let operators = operators.or_else(|| command::read_home(config).model);
+    operators.unwrap_or_else(|| DEFAULT_MODEL.to_owned())
+}
+
+fn models(default: &str) -> Models {
+    let model = |(id, efforts): (&str, &[&str])| Model {
+        id: id.to_owned(),
+        efforts: efforts.iter().map(|effort| (*effort).to_owned()).collect(),
+    };
+    let mut listed: Vec<_> = MODELS.into_iter().map(model).collect();
+    if !listed.iter().any(|model| model.id == default) {
+        listed.insert(0, model((default, &[])));
+    }
+    Models {
+        listed,
+        default: default.to_owned(),
     }
 }
 

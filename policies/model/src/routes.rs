@@ -11,7 +11,7 @@ use crate::settings::{Alias, Host};
 /// The rules for a host, the operator's aliases (by their names in lower case) and the name of the default model.
 ///
 /// # Errors
-/// If there cannot be such a default: one line that says what could be.
+/// If the default names nothing: one line that says what it could be.
 pub fn build(
     host: &Host,
     aliases: &BTreeMap<String, Alias>,
@@ -40,15 +40,16 @@ pub fn build(
 
     let default = default.unwrap_or(home);
     let key = default.to_ascii_lowercase();
-    if !routes.contains_key(&key) {
-        if !host.models.is_empty() || default.is_empty() {
-            let known = [home.to_owned()].into_iter();
-            let known = distinct(known.chain(aliases.keys().cloned()).chain(models)).join(", ");
-            return Err(format!(
-                "default: there is no {default:?}, choose one of {known}"
-            ));
-        }
-        // Without a list of Codex's models the operator's word has to do.
+    if default.is_empty() {
+        let known = [home.to_owned()].into_iter();
+        let known = distinct(known.chain(aliases.keys().cloned()).chain(models)).join(", ");
+        return Err(format!(
+            "default: there is no {default:?}, choose one of {known}"
+        ));
+    }
+    // A model that Codex does not list is the provider's business: an update of Codex that drops one must not end the next
+    // start. It is listed only where there is no other list.
+    if !routes.contains_key(&key) && host.models.is_empty() {
         models.push(default.to_owned());
     }
     let default_name = key.clone();

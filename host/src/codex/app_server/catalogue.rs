@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::codex::start_error::CatalogueError;
-use crate::codex::{Mode, Model};
+use crate::codex::{Mode, Model, Models};
 
 /// What is taken from every model: each of these wraps the client's functions in something else.
 const DROPPED: [&str; 3] = [
@@ -24,10 +24,9 @@ const DROPPED_FOR_CHAT: [&str; 3] = [
 pub(super) struct Catalogue {
     /// What the worker is given.
     pub(super) written: String,
-    /// What Codex shows, in its order; before that the operator's model, if it is not among them.
-    pub(super) models: Vec<Model>,
-    /// The operator's model, or Codex's default.
-    pub(super) default: String,
+    /// What Codex shows, in its order; before that the operator's model, if it is not among them. The default is the operator's
+    /// model, or Codex's.
+    pub(super) models: Models,
 }
 
 impl Catalogue {
@@ -59,8 +58,10 @@ impl Catalogue {
         }
         Ok(Self {
             written: catalogue.to_string(),
-            models,
-            default,
+            models: Models {
+                listed: models,
+                default,
+            },
         })
     }
 }
@@ -170,6 +171,7 @@ mod tests {
     fn ids(catalogue: &Catalogue) -> Vec<&str> {
         catalogue
             .models
+            .listed
             .iter()
             .map(|model| model.id.as_str())
             .collect()
@@ -183,22 +185,22 @@ mod tests {
     fn lists_what_codex_shows_with_its_default_first() {
         let catalogue = Catalogue::read(&printed(), None, Mode::Chat).unwrap();
         assert_eq!(ids(&catalogue), ["first", "second"]);
-        assert_eq!(catalogue.models[1].efforts, ["low", "high"]);
-        assert_eq!(catalogue.default, "first");
+        assert_eq!(catalogue.models.listed[1].efforts, ["low", "high"]);
+        assert_eq!(catalogue.models.default, "first");
     }
 
     #[test]
     fn the_operators_model_is_the_default_whether_codex_knows_it_or_not() {
         let known = Catalogue::read(&printed(), Some("second"), Mode::Chat).unwrap();
         assert_eq!(
-            (ids(&known), known.default.as_str()),
+            (ids(&known), known.models.default.as_str()),
             (vec!["first", "second"], "second")
         );
         let hidden = Catalogue::read(&printed(), Some("internal"), Mode::Chat).unwrap();
         assert_eq!(ids(&hidden), ["internal", "first", "second"]);
         let unknown = Catalogue::read(&printed(), Some("local"), Mode::Chat).unwrap();
         assert_eq!(
-            (ids(&unknown), unknown.default.as_str()),
+            (ids(&unknown), unknown.models.default.as_str()),
             (vec!["local", "first", "second"], "local")
         );
         let entry = &lean(&unknown)["models"][3];

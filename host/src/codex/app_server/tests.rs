@@ -315,13 +315,14 @@ async fn the_operators_model_comes_first_even_if_the_program_does_not_know_it() 
     let ids = |rig: &Rig| {
         rig.server
             .models()
+            .listed
             .into_iter()
             .map(|model| model.id)
             .collect::<Vec<_>>()
     };
     let plain = rig(|_| {}).await;
     assert_eq!(
-        (ids(&plain), plain.server.default_model()),
+        (ids(&plain), plain.server.models().default),
         (vec!["own".to_owned()], "own".to_owned())
     );
     let home = rig(|config| {
@@ -330,7 +331,7 @@ async fn the_operators_model_comes_first_even_if_the_program_does_not_know_it() 
     })
     .await;
     assert_eq!(ids(&home), ["local", "own"]);
-    assert_eq!(home.server.default_model(), "local");
+    assert_eq!(home.server.models().default, "local");
     let configured = rig(|config| config.model = Some("own".to_owned())).await;
     assert_eq!(ids(&configured), ["own"]);
     for rig in [plain, home, configured] {

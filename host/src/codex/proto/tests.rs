@@ -262,15 +262,15 @@ async fn what_these_versions_cannot_do_is_refused_with_the_remedy() {
 #[tokio::test]
 async fn the_operators_model_comes_first() {
     let ids = |rig: &Rig| -> Vec<String> {
-        let models = rig.server.models().into_iter();
+        let models = rig.server.models().listed.into_iter();
         models.map(|model| model.id).collect()
     };
     let plain = rig(|_| {}).await;
     assert_eq!(ids(&plain), ["gpt-5", "gpt-5-codex"]);
-    assert_eq!(plain.server.default_model(), "gpt-5");
+    assert_eq!(plain.server.models().default, "gpt-5");
     let own = rig(|config| config.model = Some("own".to_owned())).await;
     assert_eq!(ids(&own), ["own", "gpt-5", "gpt-5-codex"]);
-    assert_eq!(own.server.default_model(), "own");
+    assert_eq!(own.server.models().default, "own");
     for rig in [plain, own] {
         rig.down().await;
     }

@@ -98,20 +98,13 @@ fn a_fault_in_access_is_named() {
 }
 
 #[test]
-fn a_default_must_be_a_name_if_codex_told_its_models() {
-    let error = mistake(&json!({
-        "default": "fats", "aliases": {"fast": "m"}, "host": {"codex_model": "n", "models": [{"id": "m"}]},
-    }));
-    assert_eq!(
-        error,
-        "default: there is no \"fats\", choose one of codex-5, fast, m, n"
-    );
-
-    // What Codex runs by default is among its models.
-    let error = mistake(&json!({
-        "default": "fats", "host": {"codex_model": "m", "models": [{"id": "m"}]},
-    }));
-    assert!(error.ends_with("choose one of codex-5, m"), "{error}");
+fn a_default_that_codex_lists_no_more_is_tried_and_not_listed() {
+    let settings = json!({
+        "default": "Gone", "aliases": {"fast": "m"}, "host": {"codex_model": "n", "models": [{"id": "m"}]},
+    });
+    let rules = Settings::parse(&settings.to_string()).unwrap();
+    assert_eq!(rules.default.model.as_deref(), Some("Gone"));
+    assert!(!rules.listed.iter().any(|id| id == "Gone"));
 }
 
 #[test]
