@@ -20,8 +20,10 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 READY = "http://127.0.0.1:11435/readyz"
-# Folders that README's blocks make.
-MADE = [pathlib.Path("/tmp/codex-policies"), pathlib.Path("/tmp/open-auth")]
+# What README's blocks make.
+MADE = [pathlib.Path(path) for path in ("/tmp/codex-policies", "/tmp/codex-key", "/tmp/open-auth")]
+# What may be warned of when README is followed: a machine without a Codex that is signed in.
+MEANT = ("the built-in demo answers, no Codex", "Codex is not signed in")
 MINUTES = 60
 
 
@@ -46,7 +48,7 @@ class First:
     """The first terminal: a real one, since the gateway may speak to people otherwise than to files."""
 
     def __init__(self):
-        self.child, self.text = None, ""
+        self.child, self.text, self.before = None, "", ""
 
     def start(self, block):
         self.interrupt()
@@ -56,7 +58,7 @@ class First:
             cwd=ROOT, env=environment(), stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
         )
         os.close(terminal)
-        self.text = ""
+        self.before, self.text = self.before + self.text, ""
         threading.Thread(target=self._read, args=(controller,), daemon=True).start()
         self.wait("the gateway to be ready", 40 * MINUTES, ready)
 
@@ -91,6 +93,12 @@ class First:
             if self.child.poll() is None:
                 os.killpg(self.child.pid, signal.SIGKILL)
             self.child = None
+
+
+def no_warnings(log):
+    lines = [line for line in log.splitlines() if re.search(r"\b(WARN|ERROR)\b", line)]
+    found = [line for line in lines if not any(words in line for words in MEANT)]
+    assert not found, "a newcomer is warned:\n" + "\n".join(found)
 
 
 def ready():
@@ -203,10 +211,11 @@ def run(first, second):
             first.wait_for('policy serves generation=3 slot="auth"')
             refused(second.type("stranger"))
     assert next(known, None) is None, "README lacks a block that CHECKS knows"
+    no_warnings(first.before + first.text)
 
 
 def main():
-    there = [folder for folder in MADE if folder.exists()]
+    there = [path for path in MADE if path.exists()]
     assert not there, f"README's blocks would begin with what is left in {there}: remove it"
     assert not ready(), f"another gateway already answers at {READY}: end it"
     first, second = First(), Second()
@@ -217,8 +226,11 @@ def main():
             first.interrupt()
         finally:
             second.close()
-            for folder in MADE:
-                shutil.rmtree(folder, ignore_errors=True)
+            for path in MADE:
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
