@@ -8,28 +8,28 @@ mod binary;
 mod command;
 mod complaints;
 mod config;
+mod config_stamp;
 mod demo;
-mod exchange;
+mod event_queue;
 mod failure;
 mod folder;
 mod home;
 mod lines;
 mod login;
-mod mailbox;
 pub(crate) mod names;
 pub mod plan;
 mod proto;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod replay;
-mod stamp;
 mod start_error;
 mod status;
 mod stderr;
 #[cfg(test)]
 mod testing;
-mod turnstile;
+mod turn_channel;
 mod version;
+mod wait_queue;
 
 use std::fmt;
 

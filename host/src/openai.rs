@@ -10,23 +10,23 @@ pub mod responses;
 mod activity;
 mod content;
 mod conversation;
-mod draft;
 mod format;
 #[cfg(test)]
 mod golden;
 mod image;
 mod json;
 mod json_object;
-mod label;
-mod members;
+mod metadata;
 #[cfg(test)]
 mod nulls;
-mod strict;
+mod params;
+mod plan_builder;
+mod strict_schema;
 mod tools;
 mod usage;
 
 pub use error::ApiError;
-pub use label::Label;
+pub use metadata::Metadata;
 
 /// The last event of a stream of chunks that ended well. It is not JSON.
 const DONE: &str = "[DONE]";

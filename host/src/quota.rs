@@ -57,7 +57,7 @@ pub struct Standing {
 }
 
 /// What [`Store::take`] answers: a standing for each quota, in their order; and what was drawn, if all could pay.
-pub type Taken = (Vec<Standing>, Option<Hold>);
+pub type Taken = (Vec<Standing>, Option<Reservation>);
 
 /// See [`Store::take`].
 pub type Taking<'a> = Pin<Box<dyn Future<Output = Result<Taken, Unavailable>> + Send + 'a>>;
@@ -91,7 +91,7 @@ pub struct Counts {
 
 /// What one request drew. Dropping it releases what is held and settles what was estimated, exactly once.
 #[must_use = "what was drawn is given back when this is dropped"]
-pub struct Hold {
+pub struct Reservation {
     tokens: Option<u64>,
     give_back: Option<GiveBack>,
 }
@@ -107,7 +107,7 @@ pub enum End {
 
 type GiveBack = Box<dyn FnOnce(End) + Send>;
 
-impl Hold {
+impl Reservation {
     /// For stores: how to give back what was drawn. Must return at once; a store that does I/O begins it here.
     pub fn new(give_back: impl FnOnce(End) + Send + 'static) -> Self {
         Self {
@@ -129,7 +129,7 @@ impl Hold {
     }
 }
 
-impl Drop for Hold {
+impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(give_back) = self.give_back.take() {
             give_back(End::Over(self.tokens));

@@ -34,13 +34,13 @@ pub(super) async fn ask(shared: &Shared, record: &Record, ask: Ask) -> Result<()
     let generation = record.generation();
     let quotas = generation.quotas(ask.clone()).await?;
     let spent: Vec<Quota> = quotas.into_iter().map(quota).collect();
-    let (standings, mut hold) = shared.counters.take(&spent).await.map_err(|error| {
+    let (standings, mut reservation) = shared.counters.take(&spent).await.map_err(|error| {
         tracing::error!(%error, "rate limits");
         turn::Error::Policy(error.to_string())
     })?;
-    if let Some(hold) = &mut hold {
+    if let Some(reservation) = &mut reservation {
         // Who leaves while the policy is asked has used nothing.
-        hold.settle(0);
+        reservation.settle(0);
     }
     let standings = spent
         .iter()
@@ -55,15 +55,15 @@ pub(super) async fn ask(shared: &Shared, record: &Record, ask: Ask) -> Result<()
     let headers = match generation.admit(ask, standings).await {
         Ok(headers) => headers,
         Err(refused) => {
-            if let Some(hold) = hold {
-                hold.refuse();
+            if let Some(reservation) = reservation {
+                reservation.refuse();
             }
             return Err(refused.into());
         }
     };
-    // A policy may let pass what the buckets refused; then there is nothing to hold.
-    if let Some(hold) = hold {
-        record.hold(hold);
+    // A policy may let pass what the buckets refused; then there is nothing to reserve.
+    if let Some(reservation) = reservation {
+        record.reserve(reservation);
     }
     record.add_limits(&headers);
     Ok(())

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::tally::Tally;
-use crate::openai::Label;
+use crate::openai::Metadata;
 use crate::policy::{Caller, Generation};
-use crate::quota::Hold;
+use crate::quota::Reservation;
 use crate::telemetry::{Summary, Telemetry, Tokens, Turn};
 use crate::turn;
 
@@ -30,13 +30,13 @@ struct Inner {
 struct Known {
     caller: Option<Caller>,
     model: Option<Names>,
-    label: Label,
+    label: Metadata,
     stream: Option<bool>,
     failure: Option<&'static str>,
     turns: Vec<Turn>,
     answer: Answer,
     headers: HeaderMap,
-    holds: Vec<Hold>,
+    reservations: Vec<Reservation>,
 }
 
 /// A model, as the answer calls it and as Codex does.
@@ -101,7 +101,7 @@ impl Record {
         }
     }
 
-    pub(super) fn set_label(&self, label: Label) {
+    pub(super) fn set_label(&self, label: Metadata) {
         self.known().label = label;
     }
 
@@ -154,26 +154,28 @@ impl Record {
     }
 
     /// Keeps what was drawn until its turns are over.
-    pub(super) fn hold(&self, hold: Hold) {
-        self.known().holds.push(hold);
+    pub(super) fn reserve(&self, reservation: Reservation) {
+        self.known().reservations.push(reservation);
     }
 
     /// Its turns are over: gives back what was drawn, and settles what they cost.
     pub(super) fn settle(&self) {
         // Given back when the lock is.
-        let holds = self.known().take_settled();
-        drop(holds);
+        let reservations = self.known().take_settled();
+        drop(reservations);
     }
 }
 
 impl Known {
     /// What was drawn and is not given back yet, settled with what the turns cost.
-    fn take_settled(&mut self) -> Vec<Hold> {
+    fn take_settled(&mut self) -> Vec<Reservation> {
         // Without an exchange, nothing was used.
         let cost = total(&self.turns).map_or(0, |tokens| tokens.input + tokens.output);
-        let mut holds = std::mem::take(&mut self.holds);
-        holds.iter_mut().for_each(|hold| hold.settle(cost));
-        holds
+        let mut reservations = std::mem::take(&mut self.reservations);
+        reservations
+            .iter_mut()
+            .for_each(|reservation| reservation.settle(cost));
+        reservations
     }
 }
 

@@ -1,23 +1,23 @@
 //! The backend that runs turns on long-lived `codex app-server` processes: leases, and the way to a turn.
 
 mod account;
-mod calls;
 mod catalogue;
 mod decode;
 mod launch;
+mod pending_calls;
 mod pool;
 mod protocol;
+mod recycle;
 mod roots;
 mod route;
 mod rpc;
 mod sandbox;
-mod schema;
 mod supervise;
 mod task;
 mod threads;
-mod wear;
+mod tool_schema;
 mod worker;
-mod workplace;
+mod workspace;
 
 use std::sync::Arc;
 
@@ -27,19 +27,19 @@ use tokio_util::task::TaskTracker;
 
 use super::binary::{self, Probe};
 use super::command;
-use super::exchange::Exchange;
 use super::folder::Folder;
 use super::login::Login;
 use super::start_error::StartError;
 use super::status::InFlight;
-use super::turnstile::{self, Full};
+use super::turn_channel::TurnReceiver;
+use super::wait_queue::{self, Full};
 use super::{Config, Error, Mode, Models, Plan, Status, version};
 use catalogue::Catalogue;
 use pool::{Lease, Pool};
 use supervise::Supervisor;
 #[cfg(any(test, fuzzing))]
 pub use task::replay::replay;
-use workplace::Site;
+use workspace::WorkspaceRoot;
 
 /// The workers, the turns on them, and what starts them again.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(super) struct AppServer {
     models: Models,
     config: Arc<Config>,
     /// Where agents work.
-    site: Option<Site>,
+    site: Option<WorkspaceRoot>,
     /// The supervisors and every turn.
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -75,7 +75,7 @@ impl AppServer {
         command::make_workdir(&config)?;
         let site = match config.mode {
             Mode::Chat => None,
-            Mode::Agent(sandbox) => Some(Site::make(&config, sandbox, &folder)?),
+            Mode::Agent(sandbox) => Some(WorkspaceRoot::make(&config, sandbox, &folder)?),
         };
         let (status, _) = watch::channel(Status::starting("app-server", version));
         let pool = Pool::new(config.max_turns, config.queue_max, status.clone());
@@ -115,13 +115,13 @@ impl AppServer {
     }
 
     /// Starts a turn. Dropping the future gives back whatever it had taken.
-    pub(super) async fn start_turn(&self, plan: Plan) -> Result<Exchange, Error> {
+    pub(super) async fn start_turn(&self, plan: Plan) -> Result<TurnReceiver, Error> {
         let lease = self.lease().await?;
         // Not before there is a worker: it is what knows.
         self.login.borrow().check(plan.provider.as_deref())?;
         let in_flight = InFlight::new(self.status.clone());
-        let workplace = self.site.as_ref().map(|site| site.prepare(&plan));
-        let place = (&plan, workplace.transpose()?);
+        let workspace = self.site.as_ref().map(|site| site.prepare(&plan));
+        let place = (&plan, workspace.transpose()?);
         let (exchange, task) = task::prepare(lease, place, self.config.buffer_bytes);
         let (started, begun) = oneshot::channel();
         self.tasks.spawn(async move {
@@ -143,7 +143,7 @@ impl AppServer {
     async fn lease(&self) -> Result<Lease, Error> {
         let is_open = || self.pool.is_open();
         let waiting = async {
-            match turnstile::wait(&self.config, self.pool.lease(), is_open).await {
+            match wait_queue::wait(&self.config, self.pool.lease(), is_open).await {
                 Some(leased) => leased.map_err(|Full| Error::Busy),
                 None if is_open() => Err(Error::Busy),
                 None => Err(Error::Unavailable(self.reason())),

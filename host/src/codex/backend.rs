@@ -8,11 +8,11 @@ use super::app_server::AppServer;
 use super::binary::{self, Probe};
 use super::command;
 use super::demo::{self, Demo};
-use super::exchange::Exchange;
 use super::folder::Folder;
 use super::proto::Proto;
 use super::start_error::StartError;
 use super::status::Status;
+use super::turn_channel::TurnReceiver;
 use super::{Config, Error, Event, Mode, Models, Plan, version};
 
 /// Which of Codex's protocols to speak.
@@ -179,7 +179,7 @@ pub struct Turn(Source);
 
 #[derive(Debug)]
 enum Source {
-    Codex(Exchange),
+    Codex(TurnReceiver),
     Demo(Demo),
 }
 

@@ -18,13 +18,13 @@ use tokio_util::task::TaskTracker;
 
 use super::binary::Probe;
 use super::command;
-use super::exchange::Exchange;
+use super::config_stamp::ConfigStamp;
 use super::folder::Folder;
 use super::login::Login;
-use super::stamp::Stamp;
 use super::start_error::StartError;
 use super::status::InFlight;
-use super::turnstile::{self, Turnstile};
+use super::turn_channel::TurnReceiver;
+use super::wait_queue::{self, WaitQueue};
 use super::{Cause, Config, Error, Model, Models, Plan, Status};
 use job::NotBegun;
 use launch::Wish;
@@ -52,7 +52,7 @@ const GONE: &str = "the process was gone";
 #[derive(Debug)]
 pub(super) struct Proto {
     requests: mpsc::UnboundedSender<Request>,
-    leases: Turnstile,
+    leases: WaitQueue,
     status: watch::Sender<Status>,
     login: watch::Receiver<Login>,
     config: Arc<Config>,
@@ -78,7 +78,7 @@ impl Proto {
             config: Arc::clone(&config),
             default_model: Arc::clone(&default_model),
             workdir: launch::workdir(&config, &folder),
-            stamp: Stamp::now(&config),
+            stamp: ConfigStamp::now(&config),
             shutdown: shutdown.clone(),
         };
         let (status, _) = watch::channel(Status::starting("proto", version));
@@ -89,7 +89,7 @@ impl Proto {
         supervisor.close();
         Ok(Self {
             requests,
-            leases: Turnstile::new(config.max_turns.max(1), config.queue_max, status.clone()),
+            leases: WaitQueue::new(config.max_turns.max(1), config.queue_max, status.clone()),
             status,
             login: told,
             config,
@@ -101,7 +101,7 @@ impl Proto {
     }
 
     /// Starts a turn. Dropping the future gives back whatever it had taken.
-    pub(super) async fn start_turn(&self, plan: Plan) -> Result<Exchange, Error> {
+    pub(super) async fn start_turn(&self, plan: Plan) -> Result<TurnReceiver, Error> {
         check(&plan)?;
         // Where no process can start, a login is not what is missing.
         if self.status.borrow().ready {
@@ -119,7 +119,7 @@ impl Proto {
         self.try_turn(plan).await.map_err(|not| not.error)
     }
 
-    async fn try_turn(&self, plan: Plan) -> Result<Exchange, NotBegun> {
+    async fn try_turn(&self, plan: Plan) -> Result<TurnReceiver, NotBegun> {
         let wish = Wish::of(&plan, &self.config);
         let leased = self.lease(wish).await;
         let (spare, lease) = leased
@@ -154,7 +154,7 @@ impl Proto {
             // Without a supervisor there is a shutdown.
             let _ = self.requests.send(Request { wish, answer });
             let is_open = || self.status.borrow().ready;
-            match turnstile::wait(&self.config, answered, is_open).await {
+            match wait_queue::wait(&self.config, answered, is_open).await {
                 Some(Ok(spare)) => spare.map(|spare| (spare, lease)),
                 None if is_open() => Err(Error::Busy),
                 _ => Err(Error::Unavailable(

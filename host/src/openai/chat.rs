@@ -8,10 +8,10 @@ mod tools;
 pub use chunks::Chunks;
 pub use completion::Completion;
 
-use super::draft::Draft;
 use super::format::Format;
 use super::json_object::Object;
-use super::{ApiError, Label, Reading, Target, members};
+use super::plan_builder::PlanBuilder;
+use super::{ApiError, Metadata, Reading, Target, params};
 use crate::codex::{Item, Plan};
 use crate::turn::{Finish, Rules};
 
@@ -21,13 +21,13 @@ pub struct ChatRequest {
     /// The model by the client's name; absent leaves it to the model policy.
     pub model: Option<String>,
     /// For the operator's log.
-    pub label: Label,
+    pub label: Metadata,
     /// Reasoning effort in the client's word: the model policy knows which there are.
     pub effort: Option<String>,
     /// How the answer is to be written.
     pub form: Form,
     history: Vec<Item>,
-    draft: Draft,
+    draft: PlanBuilder,
 }
 
 /// How the client wants the answer.
@@ -64,24 +64,24 @@ impl ChatRequest {
     /// 400, naming the member at fault.
     pub fn parse(body: &[u8], reading: &Reading) -> Result<Self, ApiError> {
         let mut body = Object::from_body(body)?;
-        let label = Label::of(&body);
+        let label = Metadata::of(&body);
         refuse_unsupported(&mut body)?;
         let choices = read_choices(&mut body)?;
-        let model = members::read_model(&mut body)?;
+        let model = params::read_model(&mut body)?;
         let effort = read_effort(&mut body)?;
         let (offer, functions) = tools::read(&mut body)?;
         let parallel = body.boolean("parallel_tool_calls")?.unwrap_or(true);
-        let (stream, include_usage) = members::read_streaming(&mut body)?;
+        let (stream, include_usage) = params::read_streaming(&mut body)?;
         let format = Format::read(body.object("response_format")?, |mut format| {
             format.required_object("json_schema")
         })?;
-        let mut draft = Draft::new(offer, format);
-        draft.limit(members::read_stop(&mut body)?, read_max_tokens(&mut body)?);
+        let mut draft = PlanBuilder::new(offer, format);
+        draft.limit(params::read_stop(&mut body)?, read_max_tokens(&mut body)?);
         draft.tune(
-            members::read_verbosity(&mut body)?,
-            members::read_service_tier(&mut body)?,
+            params::read_verbosity(&mut body)?,
+            params::read_service_tier(&mut body)?,
         );
-        draft.heed(reading);
+        draft.apply(reading);
         Ok(Self {
             model,
             label,
@@ -107,24 +107,24 @@ impl ChatRequest {
 
 /// What an answer would silently lack, did we ignore the wish for it.
 fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
-    members::refuse_moderation(body)?;
+    params::refuse_moderation(body)?;
     if body.boolean("logprobs")? == Some(true) {
         let message = "Codex does not tell log probabilities: 'logprobs' must be false.";
-        return Err(members::unsupported("logprobs", message));
+        return Err(params::unsupported("logprobs", message));
     }
     if body.take("top_logprobs").and_then(|top| top.as_u64()) > Some(0) {
         let message = "Codex does not tell log probabilities: leave out 'top_logprobs'.";
-        return Err(members::unsupported("top_logprobs", message));
+        return Err(params::unsupported("top_logprobs", message));
     }
     let modalities = body.array("modalities")?.unwrap_or_default();
     if modalities.iter().any(|modality| modality == "audio") {
         let message = "Codex does not speak: 'modalities' must be [\"text\"].";
-        return Err(members::unsupported("modalities", message));
+        return Err(params::unsupported("modalities", message));
     }
     if body.take("web_search_options").is_some() {
         let message =
             "Codex does not search the web for this gateway: leave out 'web_search_options'.";
-        return Err(members::unsupported("web_search_options", message));
+        return Err(params::unsupported("web_search_options", message));
     }
     Ok(())
 }

@@ -9,12 +9,12 @@ pub use completion::Completion;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::draft::Draft;
 use super::format::Format;
 use super::json;
 use super::json_object::{self, Object};
+use super::plan_builder::PlanBuilder;
 use super::tools::Offer;
-use super::{ApiError, Head, Label, Target, conversation, members};
+use super::{ApiError, Head, Metadata, Target, conversation, params};
 use crate::codex::{Item, Part, Plan, Role};
 use crate::turn::{Finish, Rules};
 
@@ -24,11 +24,11 @@ pub struct CompletionRequest {
     /// The model by the client's name; absent leaves it to the model policy.
     pub model: Option<String>,
     /// For the operator's log.
-    pub label: Label,
+    pub label: Metadata,
     /// How the answer is to be written.
     pub form: Form,
     history: Vec<Item>,
-    draft: Draft,
+    draft: PlanBuilder,
 }
 
 /// How the client wants the answer.
@@ -51,13 +51,13 @@ impl CompletionRequest {
     /// 400, naming the member at fault.
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let mut body = Object::from_body(body)?;
-        let label = Label::of(&body);
-        members::refuse_several(&mut body)?;
+        let label = Metadata::of(&body);
+        params::refuse_several(&mut body)?;
         refuse_unsupported(&mut body)?;
-        let model = members::read_model(&mut body)?;
-        let (stream, include_usage) = members::read_streaming(&mut body)?;
-        let mut draft = Draft::new(Offer::default(), Format::Text);
-        draft.limit(members::read_stop(&mut body)?, body.positive("max_tokens")?);
+        let model = params::read_model(&mut body)?;
+        let (stream, include_usage) = params::read_streaming(&mut body)?;
+        let mut draft = PlanBuilder::new(Offer::default(), Format::Text);
+        draft.limit(params::read_stop(&mut body)?, body.positive("max_tokens")?);
         let prompt = Part::Text(read_prompt(&mut body)?);
         let history = conversation::message(Role::User, vec![prompt]);
         Ok(Self {
@@ -83,21 +83,21 @@ impl CompletionRequest {
 fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
     if body.boolean("echo")? == Some(true) {
         let message = "This gateway answers without the prompt: 'echo' must be false.";
-        return Err(members::unsupported("echo", message));
+        return Err(params::unsupported("echo", message));
     }
     if body.string("suffix")?.is_some_and(|text| !text.is_empty()) {
         let message = "Codex continues a text but does not fill a gap: leave out 'suffix'.";
-        return Err(members::unsupported("suffix", message));
+        return Err(params::unsupported("suffix", message));
     }
     if body.positive("best_of")?.is_some_and(|best_of| best_of > 1) {
         let message = "Codex gives one answer a request: 'best_of' must be 1.";
-        return Err(members::unsupported("best_of", message));
+        return Err(params::unsupported("best_of", message));
     }
     // `false` is what some clients take from chat; 0 already asks for some.
     let logprobs = body.take("logprobs");
     if logprobs.is_some_and(|logprobs| logprobs != Value::Bool(false)) {
         let message = "Codex does not tell log probabilities: leave out 'logprobs'.";
-        return Err(members::unsupported("logprobs", message));
+        return Err(params::unsupported("logprobs", message));
     }
     Ok(())
 }
@@ -119,7 +119,7 @@ fn read_prompt(body: &mut Object) -> Result<String, ApiError> {
     // One list of tokens, or one list of tokens a prompt.
     if let Some(Value::Number(_) | Value::Array(_)) = prompts.first() {
         let message = "This gateway takes prompts as text: 'prompt' must not be tokens.";
-        return Err(members::unsupported("prompt", message));
+        return Err(params::unsupported("prompt", message));
     }
     match (prompts.pop(), prompts.len()) {
         (Some(Value::String(prompt)), 0) => Ok(prompt),
@@ -131,7 +131,7 @@ fn read_prompt(body: &mut Object) -> Result<String, ApiError> {
         (Some(_), others) => {
             let count = others + 1;
             let message = format!("Codex answers one prompt a request, not {count}.");
-            Err(members::unsupported("prompt", message))
+            Err(params::unsupported("prompt", message))
         }
         (None, _) => {
             let message = "Invalid 'prompt': at least one prompt is needed.";

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::ApiError;
 use super::json_object::Object;
-use super::strict::{allows_object, is_strict};
+use super::strict_schema::{allows_object, is_strict};
 
 /// The form a client asks for.
 #[derive(Debug, Default)]

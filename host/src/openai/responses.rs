@@ -14,11 +14,11 @@ pub use object::ResponseObject;
 
 use self::echo::Echo;
 use self::input::Input;
-use super::draft::Draft;
 use super::format::Format;
 use super::json_object::Object;
+use super::plan_builder::PlanBuilder;
 use super::tools::{Offer, Shape, Spelling};
-use super::{ApiError, Label, Reading, Target, conversation, members};
+use super::{ApiError, Metadata, Reading, Target, conversation, params};
 use crate::codex::{Item, Plan};
 use crate::turn::Rules;
 
@@ -28,7 +28,7 @@ pub struct ResponsesRequest {
     /// The model by the client's name; absent leaves it to the model policy.
     pub model: Option<String>,
     /// For the operator's log.
-    pub label: Label,
+    pub label: Metadata,
     /// Reasoning effort in the client's word: the model policy knows which there are.
     pub effort: Option<String>,
     /// The answer is wanted as events, as it comes.
@@ -39,7 +39,7 @@ pub struct ResponsesRequest {
     pub previous_response_id: Option<String>,
     input: Input,
     echo: Echo,
-    draft: Draft,
+    draft: PlanBuilder,
 }
 
 /// What of a request its response repeats and continues.
@@ -70,26 +70,26 @@ impl ResponsesRequest {
     /// 400, naming the member at fault.
     pub fn parse(body: &[u8], reading: &Reading) -> Result<Self, ApiError> {
         let mut body = Object::from_body(body)?;
-        let label = Label::of(&body);
+        let label = Metadata::of(&body);
         refuse_unsupported(&mut body)?;
         let mut echo = Echo::read(&mut body)?;
-        let model = members::read_model(&mut body)?;
+        let model = params::read_model(&mut body)?;
         let effort = echo.reasoning.effort.take();
         let mut format = None;
         if let Some(mut text) = body.object("text")? {
-            echo.text.verbosity = members::read_verbosity(&mut text)?;
+            echo.text.verbosity = params::read_verbosity(&mut text)?;
             format = text.object("format")?;
         }
         let format = Format::read(format, |mut format| {
             format.required_string("name")?;
             Ok(format)
         })?;
-        let mut draft = Draft::new(read_tools(&mut body)?, format);
+        let mut draft = PlanBuilder::new(read_tools(&mut body)?, format);
         let most = echo.max_output_tokens.or(reading.response_max_tokens);
         draft.limit(Vec::new(), most);
-        draft.heed(reading);
+        draft.apply(reading);
         draft.tune(echo.text.verbosity, Some(echo.service_tier));
-        draft.tell_reasoning(echo.reasoning.summary);
+        draft.reasoning_summary(echo.reasoning.summary);
         Ok(Self {
             model,
             label,
@@ -140,18 +140,18 @@ impl ResponsesRequest {
 
 /// What an answer would silently lack, did we ignore the wish for it.
 fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
-    members::refuse_moderation(body)?;
+    params::refuse_moderation(body)?;
     if body.boolean("background")? == Some(true) {
         let message = "This gateway answers at once or not at all: 'background' must be false.";
-        return Err(members::unsupported("background", message));
+        return Err(params::unsupported("background", message));
     }
     if body.take("conversation").is_some() {
         let message = "This gateway keeps no conversations: use 'previous_response_id'.";
-        return Err(members::unsupported("conversation", message));
+        return Err(params::unsupported("conversation", message));
     }
     if body.take("prompt").is_some() {
         let message = "This gateway keeps no prompt templates: use 'instructions' and 'input'.";
-        return Err(members::unsupported("prompt", message));
+        return Err(params::unsupported("prompt", message));
     }
     let include = body.array("include")?.unwrap_or_default();
     let logprobs = include
@@ -161,7 +161,7 @@ fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
     if logprobs || top > Some(0) {
         let param = if logprobs { "include" } else { "top_logprobs" };
         let message = "Codex does not tell log probabilities: do not ask for them.";
-        return Err(members::unsupported(param, message));
+        return Err(params::unsupported(param, message));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::bucket::{Bucket, Id, Loss, Saved};
 use super::shelves::{Place, Shelves};
-use super::{Counts, End, Hold, Quota, Standing, Store, Taken, Taking};
+use super::{Counts, End, Quota, Reservation, Standing, Store, Taken, Taking};
 
 /// Buckets kept at most. Beyond it, a new key's bucket takes the place of one that nobody is short of.
 pub(super) const MAX_BUCKETS: usize = 100_000;
@@ -161,14 +161,14 @@ impl Memory {
         (standings, hold)
     }
 
-    fn hold(&self, quotas: &[Quota], ids: Vec<Option<Arc<Id>>>) -> Hold {
+    fn hold(&self, quotas: &[Quota], ids: Vec<Option<Arc<Id>>>) -> Reservation {
         let drawn: Vec<_> = ids
             .into_iter()
             .zip(quotas)
             .filter_map(|(id, quota)| Some((id?, quota.cost)))
             .collect();
         let memory = self.clone();
-        Hold::new(move |end| memory.give_back(&drawn, end))
+        Reservation::new(move |end| memory.give_back(&drawn, end))
     }
 
     fn give_back(&self, drawn: &[(Arc<Id>, u64)], end: End) {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Hold, Memory, Quota, Unit};
+use super::{Memory, Quota, Reservation, Unit};
 
 const UNITS: [Unit; 3] = [Unit::Requests, Unit::Tokens, Unit::Concurrent];
 const WINDOW_MS: u64 = 40;
@@ -117,7 +117,7 @@ struct Trial {
     memory: Memory,
     time: Arc<AtomicU64>,
     reference: Reference,
-    running: Vec<(Wanted, Hold)>,
+    running: Vec<(Wanted, Reservation)>,
 }
 
 impl Trial {

@@ -7,14 +7,14 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use super::threads::Threads;
 use crate::codex::Status;
 use crate::codex::status::WorkerStatus;
-use crate::codex::turnstile::{Full, Turnstile};
+use crate::codex::wait_queue::{Full, WaitQueue};
 
 /// All workers that may get a turn, and those who wait for one.
 #[derive(Debug)]
 pub(super) struct Pool {
     /// As many places as the open workers have together. It may have a few too many for the moment in which a
     /// worker leaves: whoever got one of those finds no worker, gives it up and waits again.
-    turnstile: Turnstile,
+    wait_queue: WaitQueue,
     /// Turns a worker runs at the same time.
     capacity: usize,
     members: Mutex<Members>,
@@ -44,7 +44,7 @@ impl Pool {
     /// No worker yet; each will run `capacity` turns, and `queue` more may wait.
     pub(super) fn new(capacity: usize, queue: usize, status: watch::Sender<Status>) -> Arc<Self> {
         Arc::new(Self {
-            turnstile: Turnstile::new(0, queue, status.clone()),
+            wait_queue: WaitQueue::new(0, queue, status.clone()),
             capacity: capacity.max(1),
             members: Mutex::default(),
             status,
@@ -54,7 +54,7 @@ impl Pool {
     /// Waits for a worker that is free to run a turn. Cancel-safe.
     pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease, Full> {
         loop {
-            let place = self.turnstile.enter().await?;
+            let place = self.wait_queue.enter().await?;
             if let Some(lease) = self.assign(place) {
                 return Ok(lease);
             }
@@ -119,7 +119,7 @@ impl Pool {
             idle: Arc::clone(&idle),
         });
         self.show(&members, true);
-        self.turnstile.add(self.capacity);
+        self.wait_queue.add(self.capacity);
         Seat {
             pool: Arc::clone(self),
             id,
@@ -198,7 +198,7 @@ impl Seat {
         };
         if std::mem::replace(&mut member.open, false) {
             self.pool
-                .turnstile
+                .wait_queue
                 .remove(capacity.saturating_sub(member.running));
         }
         if member.running == 0 {

@@ -4,28 +4,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use super::calls::Calls;
 use super::decode::Decoder;
+use super::pending_calls::PendingCalls;
 use super::protocol::Params;
-use crate::codex::exchange::Delivery;
+use crate::codex::turn_channel::TurnSender;
 use crate::codex::{Error, Event, Outcome};
 
 /// Where the connection delivers one turn's notifications.
 #[derive(Debug)]
 pub(super) struct Route {
     decoder: Mutex<Decoder>,
-    pub(super) delivery: Arc<Delivery>,
-    pub(super) calls: Calls,
+    pub(super) delivery: Arc<TurnSender>,
+    pub(super) calls: PendingCalls,
     /// Codex ended the turn, or can no longer.
     pub(super) ended: CancellationToken,
 }
 
 impl Route {
-    pub(super) fn new(decoder: Decoder, delivery: Arc<Delivery>) -> Self {
+    pub(super) fn new(decoder: Decoder, delivery: Arc<TurnSender>) -> Self {
         Self {
             decoder: Mutex::new(decoder),
             delivery,
-            calls: Calls::default(),
+            calls: PendingCalls::default(),
             ended: CancellationToken::new(),
         }
     }

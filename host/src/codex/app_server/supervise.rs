@@ -12,9 +12,9 @@ use tokio_util::task::TaskTracker;
 
 use super::account;
 use super::pool::{Pool, Seat};
+use super::recycle;
 use super::sandbox;
 use super::threads::Threads;
-use super::wear;
 use super::worker::{End, Worker};
 use crate::codex::backoff::Backoff;
 use crate::codex::folder::Folder;
@@ -204,8 +204,8 @@ impl Service {
                 self.threads.prepare_usual(usual).await;
             }
             tokio::select! {
-                () = wear::wears_out(config, &self.threads, &self.seat, &databases) => {}
-                () = wear::outdates(config, stamp) => {}
+                () = recycle::when_due(config, &self.threads, &self.seat, &databases) => {}
+                () = recycle::when_outdated(config, stamp) => {}
                 () = account::signs_in(config, &connection, (&home, &login)) => {}
             }
             // Without a supervisor there is a shutdown.
@@ -219,7 +219,7 @@ impl Service {
         };
         let end = tokio::select! {
             end = worker.end() => end,
-            () = wear::falls_silent(&connection) => End::Useless("the worker no longer answers".to_owned()),
+            () = recycle::when_silent(&connection) => End::Useless("the worker no longer answers".to_owned()),
             () = relieved => End::Relieved,
             () = self.supervisor.shutdown.cancelled() => End::Shutdown,
             never = wearing => match never {},

@@ -12,10 +12,10 @@ use super::pool::Lease;
 use super::protocol::{self, InjectItems, TurnInterrupt, TurnStart, TurnStarted};
 use super::route::Route;
 use super::rpc::Connection;
-use super::schema;
 use super::threads::{self, Opened, Threads};
-use super::workplace::{PROFILE, Workplace};
-use crate::codex::exchange::Exchange;
+use super::tool_schema;
+use super::workspace::{PROFILE, Workspace};
+use crate::codex::turn_channel::TurnReceiver;
 use crate::codex::{Error, Event, Outcome, Plan};
 
 /// How long an interrupted turn may take to end before it is interrupted again.
@@ -33,25 +33,25 @@ pub(super) struct Task {
     connection: Arc<Connection>,
     route: Arc<Route>,
     /// An agent's.
-    workplace: Option<Workplace>,
+    workspace: Option<Workspace>,
     lease: Lease,
 }
 
 /// A turn to be: its reader's end, and the task to spawn for it.
 pub(super) fn prepare(
     lease: Lease,
-    (plan, workplace): (&Plan, Option<Workplace>),
+    (plan, workspace): (&Plan, Option<Workspace>),
     buffer_bytes: usize,
-) -> (Exchange, Task) {
-    let decoder = match &workplace {
-        Some(workplace) => Decoder::agent(&plan.tools, workplace.cwd()),
+) -> (TurnReceiver, Task) {
+    let decoder = match &workspace {
+        Some(workspace) => Decoder::agent(&plan.tools, workspace.cwd()),
         None => Decoder::default(),
     };
-    let (exchange, delivery) = Exchange::new(buffer_bytes);
+    let (exchange, delivery) = TurnReceiver::new(buffer_bytes);
     let task = Task {
         connection: Arc::clone(&lease.threads.connection),
         route: Arc::new(Route::new(decoder, delivery)),
-        workplace,
+        workspace,
         lease,
     };
     (exchange, task)
@@ -79,7 +79,7 @@ impl Task {
         plan: Plan,
         started: oneshot::Sender<Result<(), Error>>,
     ) -> Option<Kind> {
-        let kind = match threads::describe(&plan, self.workplace.as_ref()) {
+        let kind = match threads::describe(&plan, self.workspace.as_ref()) {
             Ok(params) => self.work(params, plan, started).await,
             Err(error) => {
                 let _ = started.send(Err(error));
@@ -87,9 +87,9 @@ impl Task {
             }
         };
         // The thread is closed, and its commands with it.
-        match self.workplace.take() {
-            Some(workplace) => {
-                workplace.clear().await;
+        match self.workspace.take() {
+            Some(workspace) => {
+                workspace.clear().await;
                 None
             }
             None => kind,
@@ -106,7 +106,7 @@ impl Task {
         let (thread, begun) = match self.open(&params, &plan).await {
             Ok(opened) => opened,
             Err(error) => {
-                let _ = started.send(Err(schema::blame(error)));
+                let _ = started.send(Err(tool_schema::blame(error)));
                 return None;
             }
         };
@@ -140,13 +140,13 @@ impl Task {
 
     async fn open_thread(&self, params: &RawValue) -> Result<Opened, Error> {
         let threads = &self.lease.threads;
-        let Some(workplace) = &self.workplace else {
+        let Some(workspace) = &self.workspace else {
             return threads.open(params).await;
         };
         let started = threads.start(params).await?;
         let thread = started.thread.id;
         let profile = started.active_permission_profile;
-        if workplace.is_sandboxed() && profile.is_none_or(|profile| profile.id != PROFILE) {
+        if workspace.is_sandboxed() && profile.is_none_or(|profile| profile.id != PROFILE) {
             threads.close(&thread).await;
             return Err(Error::Unavailable(
                 "this version of Codex does not restrict an agent's commands as it is told"

@@ -9,8 +9,8 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::protocol::{self, Thread, ThreadStart, ThreadStarted};
 use super::rpc::{self, Connection};
-use super::workplace::Workplace;
-use crate::codex::stamp::Stamp;
+use super::workspace::Workspace;
+use crate::codex::config_stamp::ConfigStamp;
 use crate::codex::{Config, Error, Plan};
 
 /// How many kinds of threads are remembered: a client asks again for what it asked for before.
@@ -46,7 +46,7 @@ struct Kind {
 #[derive(Debug)]
 struct Ready {
     thread: String,
-    stamp: Stamp,
+    stamp: ConfigStamp,
     since: Instant,
 }
 
@@ -58,9 +58,9 @@ pub(super) struct Opened {
     pub(super) was_ready: bool,
 }
 
-/// What kind of thread a plan needs, for an agent in its workplace: two plans for which it is the same can use the same thread.
-pub(super) fn describe(plan: &Plan, workplace: Option<&Workplace>) -> Result<Box<RawValue>, Error> {
-    to_raw_value(&ThreadStart::new(plan, workplace))
+/// What kind of thread a plan needs, for an agent in its workspace: two plans for which it is the same can use the same thread.
+pub(super) fn describe(plan: &Plan, workspace: Option<&Workspace>) -> Result<Box<RawValue>, Error> {
+    to_raw_value(&ThreadStart::new(plan, workspace))
         .map_err(|error| rpc::malformed(protocol::THREAD_START, &error))
 }
 
@@ -118,7 +118,7 @@ impl Threads {
         if !self.reserve(params, again) {
             return;
         }
-        let stamp = Stamp::now(&self.config);
+        let stamp = ConfigStamp::now(&self.config);
         let opened = self.start(params).await.map(|started| started.thread.id);
         let unwanted = {
             let mut kinds = self.lock();
@@ -144,7 +144,7 @@ impl Threads {
 
     /// Closes what has waited too long.
     pub(super) fn tidy(&self) {
-        let stamp = Stamp::now(&self.config);
+        let stamp = ConfigStamp::now(&self.config);
         let mut kinds = self.lock();
         for kind in kinds.iter_mut() {
             let (keep, stale) = std::mem::take(&mut kind.ready)
@@ -157,7 +157,7 @@ impl Threads {
 
     /// A thread that is ready, if there is one.
     fn take(&self, params: &RawValue) -> Option<String> {
-        let stamp = Stamp::now(&self.config);
+        let stamp = ConfigStamp::now(&self.config);
         let mut kinds = self.lock();
         let kind = kinds.iter_mut().find(|kind| kind.is(params))?;
         while let Some(ready) = kind.ready.pop() {
@@ -215,7 +215,7 @@ impl Kind {
 }
 
 impl Ready {
-    fn is_good(&self, now: Stamp) -> bool {
+    fn is_good(&self, now: ConfigStamp) -> bool {
         self.stamp == now && self.since.elapsed() < FRESH
     }
 }

@@ -14,11 +14,11 @@ use super::account;
 use super::launch;
 use super::protocol;
 use super::rpc::{self, Connection};
+use crate::codex::config_stamp::ConfigStamp;
 use crate::codex::folder::Folder;
 use crate::codex::home::Home;
 use crate::codex::lines::ReadError;
 use crate::codex::login::Login;
-use crate::codex::stamp::Stamp;
 use crate::codex::stderr::LastWords;
 use crate::codex::{Config, Error, command};
 
@@ -31,7 +31,7 @@ pub(super) struct Worker {
     /// Where it writes; deleted when it leaves.
     pub(super) databases: PathBuf,
     /// The login and the settings it was started with.
-    pub(super) stamp: Stamp,
+    pub(super) stamp: ConfigStamp,
     /// What the operator's `config.toml` said.
     pub(super) home: Home,
     /// What Codex says of its login, once it is ready.
@@ -61,7 +61,7 @@ pub(super) enum End {
 impl Worker {
     /// Starts a process.
     pub(super) fn start(config: &Config, folder: &Folder) -> std::io::Result<Self> {
-        let stamp = Stamp::now(config);
+        let stamp = ConfigStamp::now(config);
         let home = command::read_home(config);
         let databases = launch::databases(folder)?;
         let mut child = launch::worker(config, &home, folder, databases.path()).spawn()?;

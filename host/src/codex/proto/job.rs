@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::codex::exchange::{Delivery, Exchange};
 use crate::codex::status::InFlight;
+use crate::codex::turn_channel::{TurnReceiver, TurnSender};
 use crate::codex::{Error, Event, Outcome, Plan};
 
 /// Why a turn did not begin.
@@ -20,7 +20,7 @@ pub(super) struct NotBegun {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) plan: Plan,
-    pub(super) delivery: Arc<Delivery>,
+    pub(super) delivery: Arc<TurnSender>,
     /// Hears whether Codex has begun.
     started: Option<oneshot::Sender<Result<(), NotBegun>>>,
     _lease: OwnedSemaphorePermit,
@@ -64,8 +64,12 @@ pub(super) fn prepare(
     lease: OwnedSemaphorePermit,
     in_flight: InFlight,
     buffer_bytes: usize,
-) -> (Exchange, Box<Job>, oneshot::Receiver<Result<(), NotBegun>>) {
-    let (exchange, delivery) = Exchange::new(buffer_bytes);
+) -> (
+    TurnReceiver,
+    Box<Job>,
+    oneshot::Receiver<Result<(), NotBegun>>,
+) {
+    let (exchange, delivery) = TurnReceiver::new(buffer_bytes);
     let (started, begun) = oneshot::channel();
     let job = Job {
         plan,

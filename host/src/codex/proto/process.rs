@@ -15,8 +15,8 @@ use super::job::Job;
 use super::protocol::{self, EventMsg, Incoming};
 use super::rollout;
 use crate::codex::complaints::Complaints;
+use crate::codex::config_stamp::ConfigStamp;
 use crate::codex::lines::Lines;
-use crate::codex::stamp::Stamp;
 use crate::codex::stderr::LastWords;
 use crate::codex::{Config, Error, command};
 
@@ -27,7 +27,7 @@ const DRAIN: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) struct Spare {
     begin: oneshot::Sender<Box<Job>>,
-    stamp: Stamp,
+    stamp: ConfigStamp,
 }
 
 impl Spare {
@@ -37,7 +37,7 @@ impl Spare {
     }
 
     /// Whether the process is still there, and was started with what it would be started with now.
-    pub(super) fn is_fit(&self, now: Stamp) -> bool {
+    pub(super) fn is_fit(&self, now: ConfigStamp) -> bool {
         !self.begin.is_closed() && self.stamp == now
     }
 }
@@ -68,7 +68,7 @@ pub(super) struct Setting {
     /// Where Codex works.
     pub(super) workdir: PathBuf,
     /// As of the process's start.
-    pub(super) stamp: Stamp,
+    pub(super) stamp: ConfigStamp,
     pub(super) shutdown: CancellationToken,
 }
 

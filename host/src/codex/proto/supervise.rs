@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use super::launch::{self, Wish};
 use super::process::{self, Announce, End, Setting, Spare};
 use crate::codex::backoff::Backoff;
+use crate::codex::config_stamp::ConfigStamp;
 use crate::codex::folder::Folder;
 use crate::codex::login::Login;
-use crate::codex::stamp::Stamp;
 use crate::codex::{Error, Status, command};
 
 /// How many processes may be starting at once: more would only make each other late.
@@ -37,7 +37,7 @@ pub(super) struct Supervisor {
     status: watch::Sender<Status>,
     /// What is known of Codex's login, and since when.
     login: watch::Sender<Login>,
-    known: Option<Stamp>,
+    known: Option<ConfigStamp>,
     spares: VecDeque<Spare>,
     /// Those for whom there was no spare, longest first.
     waiting: VecDeque<oneshot::Sender<Result<Spare, Error>>>,
@@ -114,7 +114,7 @@ impl Supervisor {
     /// Gives spares to those who wait. Who has gone and what has died or is out of date is forgotten.
     fn match_up(&mut self) {
         self.waiting.retain(|waiting| !waiting.is_closed());
-        let now = Stamp::now(&self.setting.config);
+        let now = ConfigStamp::now(&self.setting.config);
         self.look_for_login(now);
         self.spares.retain(|spare| spare.is_fit(now));
         while !self.waiting.is_empty()
@@ -128,7 +128,7 @@ impl Supervisor {
     }
 
     /// Reads again who has signed in, if that may have changed.
-    fn look_for_login(&mut self, now: Stamp) {
+    fn look_for_login(&mut self, now: ConfigStamp) {
         if self.known.replace(now) == Some(now) {
             return;
         }
@@ -157,7 +157,7 @@ impl Supervisor {
 
     fn start(&mut self, wish: &Wish, announce: Announce) {
         let setting = Setting {
-            stamp: Stamp::now(&self.setting.config),
+            stamp: ConfigStamp::now(&self.setting.config),
             ..self.setting.clone()
         };
         // Before the process is ready, and its turn needs it.

@@ -65,7 +65,7 @@ impl Rig {
     }
 
     /// A turn, and the process that has it.
-    async fn turn(&self) -> (Exchange, String) {
+    async fn turn(&self) -> (TurnReceiver, String) {
         let mut turn = self.server.start_turn(Plan::default()).await.unwrap();
         match turn.next().await {
             Some(Event::Text(pid)) => (turn, pid),

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Number, Value, json};
 
 use super::super::json_object::{self, Object};
-use super::super::{ApiError, members};
+use super::super::{ApiError, params};
 
 /// Members of the response object. What OpenAI has a default for that we do not know to be Codex's is `null`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -62,7 +62,7 @@ impl Echo {
             prompt_cache_key: body.string("prompt_cache_key")?,
             reasoning: read_reasoning(body)?,
             safety_identifier: body.string("safety_identifier")?,
-            service_tier: members::read_service_tier(body)?.unwrap_or("auto"),
+            service_tier: params::read_service_tier(body)?.unwrap_or("auto"),
             store: body.boolean("store")?.unwrap_or(true),
             temperature: body.number("temperature")?,
             text: Text {

@@ -1,6 +1,6 @@
 //! What a restart remembers, and what it makes of a file that makes no sense.
 
-use super::super::{Hold, Quota, Unit};
+use super::super::{Quota, Reservation, Unit};
 use super::*;
 
 /// A window so long that nothing refills while the test runs.
@@ -21,7 +21,7 @@ fn remaining(memory: &Memory, unit: Unit) -> u64 {
     memory.draw(&[quota(unit, 0)]).0[0].remaining
 }
 
-fn draw(memory: &Memory, unit: Unit, cost: u64) -> Hold {
+fn draw(memory: &Memory, unit: Unit, cost: u64) -> Reservation {
     memory.draw(&[quota(unit, cost)]).1.unwrap()
 }
 

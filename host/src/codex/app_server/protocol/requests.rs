@@ -6,8 +6,8 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::super::schema;
-use super::super::workplace::{PROFILE, Workplace};
+use super::super::tool_schema;
+use super::super::workspace::{PROFILE, Workspace};
 use crate::codex::names::for_codex;
 use crate::codex::{Item, Part, Plan, Role, Tool};
 
@@ -26,7 +26,7 @@ pub(in super::super) fn initialize() -> Value {
 }
 
 /// `thread/start`: a thread that leaves no trace. For chat it has no tools but the client's; for an agent, with a
-/// workplace, Codex's own as well.
+/// workspace, Codex's own as well.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(in super::super) struct ThreadStart<'a> {
@@ -75,13 +75,13 @@ struct DynamicTool<'a> {
 }
 
 impl<'a> ThreadStart<'a> {
-    pub(in super::super) fn new(plan: &'a Plan, workplace: Option<&'a Workplace>) -> Self {
-        let mut config = workplace.map(Workplace::settings).unwrap_or_default();
+    pub(in super::super) fn new(plan: &'a Plan, workspace: Option<&'a Workspace>) -> Self {
+        let mut config = workspace.map(Workspace::settings).unwrap_or_default();
         if let Some(verbosity) = &plan.verbosity {
             config.insert("model_verbosity".to_owned(), verbosity.as_str().into());
         }
-        let (sandbox, permissions) = match workplace {
-            Some(workplace) if workplace.is_sandboxed() => (None, Some(PROFILE)),
+        let (sandbox, permissions) = match workspace {
+            Some(workspace) if workspace.is_sandboxed() => (None, Some(PROFILE)),
             Some(_) => (Some("danger-full-access"), None),
             None => (Some("read-only"), None),
         };
@@ -94,9 +94,9 @@ impl<'a> ThreadStart<'a> {
             approval_policy: "never",
             sandbox,
             permissions,
-            cwd: workplace.map(Workplace::cwd),
+            cwd: workspace.map(Workspace::cwd),
             ephemeral: true,
-            bare: workplace.is_none().then(Bare::default),
+            bare: workspace.is_none().then(Bare::default),
             experimental_raw_events: true,
         }
     }
@@ -108,7 +108,7 @@ impl<'a> DynamicTool<'a> {
             r#type: "function",
             name: for_codex(&tool.name),
             description: tool.description.as_deref().unwrap_or_default(),
-            input_schema: schema::in_words(&tool.parameters),
+            input_schema: tool_schema::in_words(&tool.parameters),
         }
     }
 }

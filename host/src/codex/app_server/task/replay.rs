@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::io::AsyncReadExt;
 
-use super::{Decoder, Exchange, Route};
+use super::{Decoder, Route, TurnReceiver};
 use crate::codex::Event;
 use crate::codex::app_server::rpc::{self, Connection};
 
@@ -21,7 +21,7 @@ pub fn replay(pieces: [&[u8]; 3], agent: bool) -> Vec<Event> {
         false => Decoder::default(),
     };
     let (connection, _outbox) = Connection::new(Duration::ZERO);
-    let (mut exchange, delivery) = Exchange::new(BUFFER);
+    let (mut exchange, delivery) = TurnReceiver::new(BUFFER);
     let route = Arc::new(Route::new(decoder, delivery));
     let registered = connection.register(&first_thread(&pieces.concat()), route);
     debug_assert!(registered.is_ok(), "the connection is open");

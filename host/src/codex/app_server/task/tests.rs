@@ -15,7 +15,7 @@ use crate::codex::{Item, Part, Role, Tool};
 struct Rig {
     worker: Worker,
     connection: Arc<Connection>,
-    exchange: Option<Exchange>,
+    exchange: Option<TurnReceiver>,
     started: oneshot::Receiver<Result<(), Error>>,
     task: JoinHandle<()>,
     pool: Arc<Pool>,

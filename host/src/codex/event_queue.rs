@@ -15,7 +15,7 @@ const OVERHEAD: usize = size_of::<Event>();
 
 /// The queue between the connection's reader task and a turn's reader.
 #[derive(Debug)]
-pub(super) struct Mailbox {
+pub(super) struct EventQueue {
     limit: usize,
     state: Mutex<State>,
     arrived: Notify,
@@ -40,8 +40,8 @@ pub(super) enum Pushed {
     Overflowed,
 }
 
-impl Mailbox {
-    /// A mailbox that holds at most about `limit` bytes.
+impl EventQueue {
+    /// An event queue that holds at most about `limit` bytes.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -166,7 +166,7 @@ mod tests {
 
     #[tokio::test]
     async fn events_come_out_in_order_and_nothing_follows_the_end() {
-        let mailbox = Mailbox::new(1 << 20);
+        let event_queue = EventQueue::new(1 << 20);
         for event in [
             text("a"),
             Event::TextBreak,
@@ -174,35 +174,35 @@ mod tests {
             ended(),
             text("late"),
         ] {
-            mailbox.push(event);
+            event_queue.push(event);
         }
         let mut seen = Vec::new();
-        while let Some(event) = mailbox.next().await {
+        while let Some(event) = event_queue.next().await {
             seen.push(event);
         }
         assert_eq!(seen, [text("a"), Event::TextBreak, text("b"), ended()]);
-        assert_eq!(mailbox.next().await, None);
+        assert_eq!(event_queue.next().await, None);
     }
 
     #[tokio::test]
     async fn a_reader_that_keeps_up_gets_every_delta_as_it_was() {
-        let mailbox = Mailbox::new(1 << 20);
+        let event_queue = EventQueue::new(1 << 20);
         for n in 0..10_000 {
-            mailbox.push(text(&n.to_string()));
-            assert_eq!(mailbox.next().await, Some(text(&n.to_string())));
+            event_queue.push(text(&n.to_string()));
+            assert_eq!(event_queue.next().await, Some(text(&n.to_string())));
         }
     }
 
     #[tokio::test]
     async fn many_waiting_deltas_are_joined_and_none_is_lost() {
-        let mailbox = Mailbox::new(1 << 20);
+        let event_queue = EventQueue::new(1 << 20);
         for n in 0..10_000 {
-            mailbox.push(text(&format!("{n} ")));
+            event_queue.push(text(&format!("{n} ")));
         }
-        mailbox.push(ended());
+        event_queue.push(ended());
         let mut events = 0;
         let mut whole = String::new();
-        while let Some(event) = mailbox.next().await {
+        while let Some(event) = event_queue.next().await {
             events += 1;
             if let Event::Text(piece) = event {
                 whole.push_str(&piece);
@@ -215,14 +215,14 @@ mod tests {
 
     #[tokio::test]
     async fn text_and_reasoning_are_never_joined_with_each_other() {
-        let mailbox = Mailbox::new(1 << 20);
+        let event_queue = EventQueue::new(1 << 20);
         for _ in 0..400 {
-            mailbox.push(text("t"));
-            mailbox.push(Event::Reasoning("r".to_owned()));
+            event_queue.push(text("t"));
+            event_queue.push(Event::Reasoning("r".to_owned()));
         }
-        mailbox.push(ended());
+        event_queue.push(ended());
         let mut seen = Vec::new();
-        while let Some(event) = mailbox.next().await {
+        while let Some(event) = event_queue.next().await {
             seen.push(event);
         }
         assert_eq!(seen.len(), 801);
@@ -230,19 +230,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_reader_gets_what_fitted_and_then_the_reason() {
-        let mailbox = Mailbox::new(10_000);
+        let event_queue = EventQueue::new(10_000);
         let mut pushes = 0;
-        while mailbox.push(text(&"x".repeat(100))) == Pushed::Accepted {
+        while event_queue.push(text(&"x".repeat(100))) == Pushed::Accepted {
             pushes += 1;
         }
         assert_eq!(
-            mailbox.push(text("late")),
+            event_queue.push(text("late")),
             Pushed::Accepted,
             "after the end pushes are ignored"
         );
         let mut texts = 0;
         let mut last = None;
-        while let Some(event) = mailbox.next().await {
+        while let Some(event) = event_queue.next().await {
             texts += usize::from(matches!(event, Event::Text(_)));
             last = Some(event);
         }
@@ -258,31 +258,31 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_takes_makes_room() {
-        let mailbox = Mailbox::new(10_000);
+        let event_queue = EventQueue::new(10_000);
         for _ in 0..1_000 {
-            assert_eq!(mailbox.push(text(&"x".repeat(5_000))), Pushed::Accepted);
-            mailbox.next().await;
+            assert_eq!(event_queue.push(text(&"x".repeat(5_000))), Pushed::Accepted);
+            event_queue.next().await;
         }
     }
 
     #[tokio::test]
     async fn one_large_event_is_not_called_a_slow_reader() {
-        let mailbox = Mailbox::new(1_000);
-        assert_eq!(mailbox.push(text(&"x".repeat(5_000))), Pushed::Accepted);
-        assert_eq!(mailbox.push(text("more")), Pushed::Overflowed);
+        let event_queue = EventQueue::new(1_000);
+        assert_eq!(event_queue.push(text(&"x".repeat(5_000))), Pushed::Accepted);
+        assert_eq!(event_queue.push(text("more")), Pushed::Overflowed);
     }
 
     #[tokio::test]
     async fn a_waiting_reader_wakes_and_a_cancelled_one_loses_nothing() {
-        let mailbox = Arc::new(Mailbox::new(1 << 20));
+        let event_queue = Arc::new(EventQueue::new(1 << 20));
         let waiting = tokio::spawn({
-            let mailbox = Arc::clone(&mailbox);
-            async move { mailbox.next().await }
+            let event_queue = Arc::clone(&event_queue);
+            async move { event_queue.next().await }
         });
         tokio::task::yield_now().await;
         waiting.abort();
         let _ = waiting.await;
-        mailbox.push(text("kept"));
-        assert_eq!(mailbox.next().await, Some(text("kept")));
+        event_queue.push(text("kept"));
+        assert_eq!(event_queue.next().await, Some(text("kept")));
     }
 }

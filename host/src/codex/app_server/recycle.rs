@@ -10,7 +10,7 @@ use super::pool::Seat;
 use super::protocol::{self, Diagnostics};
 use super::rpc::Connection;
 use super::threads::Threads;
-use crate::codex::stamp::Stamp;
+use crate::codex::config_stamp::ConfigStamp;
 use crate::codex::{Config, Error, Recycling};
 
 /// How often the login and the settings are looked at. Codex reads a new login only when it starts; new settings it reads for
@@ -24,15 +24,15 @@ const MAX_ENTRIES: usize = 10_000;
 const PROOF_OF_LIFE: Duration = Duration::from_secs(5);
 
 /// Returns when the login or the settings are other ones than those a worker was started with.
-pub(super) async fn outdates(config: &Config, started_with: Stamp) {
-    while Stamp::now(config) == started_with {
+pub(super) async fn when_outdated(config: &Config, started_with: ConfigStamp) {
+    while ConfigStamp::now(config) == started_with {
         tokio::time::sleep(LOOK.min(config.probe_interval)).await;
     }
     tracing::info!("Codex's login or settings have changed: a worker is to be relieved");
 }
 
 /// Looks at a worker again and again, and returns when it should be relieved.
-pub(super) async fn wears_out(config: &Config, threads: &Threads, seat: &Seat, databases: &Path) {
+pub(super) async fn when_due(config: &Config, threads: &Threads, seat: &Seat, databases: &Path) {
     loop {
         tokio::time::sleep(config.probe_interval).await;
         threads.tidy();
@@ -110,7 +110,7 @@ fn size(folder: PathBuf) -> u64 {
 }
 
 /// Returns when a worker that let a request time out does not answer a simple question either.
-pub(super) async fn falls_silent(connection: &Connection) {
+pub(super) async fn when_silent(connection: &Connection) {
     loop {
         connection.doubted().await;
         let proof =

@@ -12,7 +12,7 @@ const CHARACTERS_PER_TOKEN: u64 = 4;
 
 /// All but the model and the conversation.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Draft {
+pub(super) struct PlanBuilder {
     plan: Plan,
     rules: Rules,
     /// What Codex can only be told in words, at the end of the conversation.
@@ -20,7 +20,7 @@ pub(super) struct Draft {
     ignore_instructions: bool,
 }
 
-impl Draft {
+impl PlanBuilder {
     pub(super) fn new(offer: Offer, format: Format) -> Self {
         let (tools, choice) = offer.split();
         let json_object = matches!(format, Format::JsonObject(_));
@@ -61,12 +61,12 @@ impl Draft {
     }
 
     /// How reasoning is to be told.
-    pub(super) fn tell_reasoning(&mut self, summary: Option<&str>) {
+    pub(super) fn reasoning_summary(&mut self, summary: Option<&str>) {
         self.plan.summary = summary.map(str::to_owned);
     }
 
     /// What the operator decided: about all that is asked but the closing words, which are ours.
-    pub(super) fn heed(&mut self, reading: &Reading) {
+    pub(super) fn apply(&mut self, reading: &Reading) {
         self.ignore_instructions = reading.ignore_instructions;
     }
 

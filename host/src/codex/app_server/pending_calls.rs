@@ -13,14 +13,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One turn's.
 #[derive(Debug, Default)]
-pub(super) struct Calls {
+pub(super) struct PendingCalls {
     /// The ids of the requests.
     open: Mutex<Vec<Value>>,
     made: Notify,
     heard: Notify,
 }
 
-impl Calls {
+impl PendingCalls {
     /// Codex asks for the outcome of a call.
     pub(super) fn add(&self, request: Value) {
         self.lock().push(request);
@@ -55,7 +55,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn calls_are_given_up_once_nothing_is_heard_any_more() {
-        let calls = Calls::default();
+        let calls = PendingCalls::default();
         calls.hear();
         let started = Instant::now();
         let quiet = tokio::time::timeout(PATIENCE * 10, calls.stalled()).await;

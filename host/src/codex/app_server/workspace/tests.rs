@@ -3,7 +3,7 @@
 use super::*;
 use crate::codex::Tool;
 
-fn site(sandbox: Sandbox, workdir: Option<PathBuf>) -> (Site, Folder, TempDir) {
+fn site(sandbox: Sandbox, workdir: Option<PathBuf>) -> (WorkspaceRoot, Folder, TempDir) {
     let home = tempfile::tempdir().unwrap();
     let worker = Folder::make().unwrap();
     let config = Config {
@@ -11,11 +11,15 @@ fn site(sandbox: Sandbox, workdir: Option<PathBuf>) -> (Site, Folder, TempDir) {
         workdir,
         ..Config::default()
     };
-    (Site::make(&config, sandbox, &worker).unwrap(), worker, home)
+    (
+        WorkspaceRoot::make(&config, sandbox, &worker).unwrap(),
+        worker,
+        home,
+    )
 }
 
-fn rules(workplace: &Workplace) -> Value {
-    workplace.settings()["permissions"][PROFILE]["filesystem"].clone()
+fn rules(workspace: &Workspace) -> Value {
+    workspace.settings()["permissions"][PROFILE]["filesystem"].clone()
 }
 
 #[test]

@@ -35,7 +35,7 @@ const DELETION_DELAY: Duration = Duration::from_millis(100);
 
 /// The place where workplaces are made.
 #[derive(Debug)]
-pub(super) struct Site {
+pub(super) struct WorkspaceRoot {
     sandbox: Sandbox,
     /// Holds the turns' folders.
     turns: Folder,
@@ -47,7 +47,7 @@ pub(super) struct Site {
 
 /// One turn's. Its folder is deleted with it.
 #[derive(Debug)]
-pub(super) struct Workplace {
+pub(super) struct Workspace {
     folder: TempDir,
     /// Where the turn works.
     cwd: PathBuf,
@@ -55,7 +55,7 @@ pub(super) struct Workplace {
     hidden: Vec<PathBuf>,
 }
 
-impl Site {
+impl WorkspaceRoot {
     /// `worker`: the worker's own folder.
     pub(super) fn make(
         config: &Config,
@@ -82,18 +82,18 @@ impl Site {
         })
     }
 
-    /// A workplace for a turn.
+    /// A workspace for a turn.
     ///
     /// # Errors
     /// If the plan has a tool that an agent has already, or there is no room on the disk.
-    pub(super) fn prepare(&self, plan: &Plan) -> Result<Workplace, Error> {
+    pub(super) fn prepare(&self, plan: &Plan) -> Result<Workspace, Error> {
         refuse_own_tools(plan)?;
         let make = || {
             let folder = tempfile::Builder::new().tempdir_in(self.turns.root().canonicalize()?)?;
             let cwd = folder.path().join("work");
             std::fs::create_dir(&cwd)?;
             std::fs::create_dir(temporary(&folder))?;
-            Ok(Workplace {
+            Ok(Workspace {
                 cwd: self.given.clone().unwrap_or(cwd),
                 folder,
                 sandbox: self.sandbox,
@@ -128,7 +128,7 @@ fn refuse_own_tools(plan: &Plan) -> Result<(), Error> {
     }
 }
 
-impl Workplace {
+impl Workspace {
     pub(super) fn cwd(&self) -> &Path {
         &self.cwd
     }

@@ -6,7 +6,7 @@ use super::json_object::{self, Object};
 
 /// Both are bounded in length and without control characters: a line of a log stays one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Label {
+pub struct Metadata {
     /// Its `user`, or what OpenAI calls so since: `safety_identifier`.
     pub user: Option<String>,
     /// Its `metadata`, as JSON; cut off where it is too long.
@@ -16,7 +16,7 @@ pub struct Label {
 /// OpenAI allows more, for what is kept; a log line shall stay one that can be read.
 const METADATA_BYTES: usize = 512;
 
-impl Label {
+impl Metadata {
     /// A look at a request. Nothing is refused for it: what is of another type than OpenAI's is left out.
     pub(super) fn of(body: &Object) -> Self {
         let user = ["user", "safety_identifier"]
@@ -49,14 +49,14 @@ mod tests {
 
     use super::*;
 
-    fn label(body: Value) -> Label {
-        Label::of(&Object::from_value(body, String::new()).expect("an object"))
+    fn label(body: Value) -> Metadata {
+        Metadata::of(&Object::from_value(body, String::new()).expect("an object"))
     }
 
     #[test]
     fn user_and_metadata_are_read_and_bounded() {
         let found = label(json!({"user": "u-1", "metadata": {"run": "7"}}));
-        let expected = Label {
+        let expected = Metadata {
             user: Some("u-1".to_owned()),
             metadata: Some(r#"{"run":"7"}"#.to_owned()),
         };
@@ -69,7 +69,7 @@ mod tests {
             json!({"user": 7, "metadata": "text"}),
             json!({"user": null, "metadata": null, "safety_identifier": null}),
         ] {
-            assert_eq!(label(none.clone()), Label::default(), "{none}");
+            assert_eq!(label(none.clone()), Metadata::default(), "{none}");
         }
         let forged = "u\n2026-01-01 INFO access: forged\u{1b}[2J";
         let found = label(json!({"user": forged, "metadata": {"note": forged}}));

@@ -8,9 +8,9 @@ use super::command::home_folder;
 /// When the files Codex reads at a start were written last: a login and settings may change while what was started
 /// ahead of need waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp([Option<SystemTime>; 2]);
+pub(super) struct ConfigStamp([Option<SystemTime>; 2]);
 
-impl Stamp {
+impl ConfigStamp {
     /// As of now.
     pub(super) fn now(config: &Config) -> Self {
         let folder = home_folder(config).unwrap_or_default();
@@ -32,14 +32,14 @@ mod tests {
             home: Some(home.path().to_owned()),
             ..Config::default()
         };
-        let mut last = Stamp::now(&config);
-        assert_eq!(last, Stamp::now(&config));
+        let mut last = ConfigStamp::now(&config);
+        assert_eq!(last, ConfigStamp::now(&config));
         for name in ["auth.json", "config.toml"] {
             let file = std::fs::File::create(home.path().join(name)).unwrap();
             for age in [10, 20] {
                 let written = SystemTime::now() - Duration::from_secs(age);
                 file.set_modified(written).unwrap();
-                let now = Stamp::now(&config);
+                let now = ConfigStamp::now(&config);
                 assert_ne!(now, last, "{name}");
                 last = now;
             }

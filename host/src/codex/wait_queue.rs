@@ -9,7 +9,7 @@ use super::{Config, Status};
 
 /// Places for turns, and those who wait for one.
 #[derive(Debug)]
-pub(super) struct Turnstile {
+pub(super) struct WaitQueue {
     places: Arc<Semaphore>,
     /// How many may wait.
     bound: usize,
@@ -21,7 +21,7 @@ pub(super) struct Turnstile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full;
 
-impl Turnstile {
+impl WaitQueue {
     /// `places` to begin with, and room for `bound` to wait.
     pub(super) fn new(places: usize, bound: usize, status: watch::Sender<Status>) -> Self {
         Self {
@@ -98,19 +98,19 @@ mod tests {
 
     use super::*;
 
-    fn turnstile(places: usize, bound: usize) -> Turnstile {
+    fn wait_queue(places: usize, bound: usize) -> WaitQueue {
         let (status, _) = watch::channel(Status::starting("test", String::new()));
-        Turnstile::new(places, bound, status)
+        WaitQueue::new(places, bound, status)
     }
 
     #[tokio::test]
     async fn places_go_to_those_who_came_first_and_nobody_overtakes() {
-        let turnstile = turnstile(1, 2);
-        let held = turnstile.enter().await.unwrap();
-        let (mut first, mut second) = (pin!(turnstile.enter()), pin!(turnstile.enter()));
+        let wait_queue = wait_queue(1, 2);
+        let held = wait_queue.enter().await.unwrap();
+        let (mut first, mut second) = (pin!(wait_queue.enter()), pin!(wait_queue.enter()));
         assert!(first.as_mut().now_or_never().is_none());
         assert!(second.as_mut().now_or_never().is_none());
-        assert_eq!(turnstile.enter().await.unwrap_err(), Full);
+        assert_eq!(wait_queue.enter().await.unwrap_err(), Full);
         drop(held);
         assert!(
             second.as_mut().now_or_never().is_none(),
@@ -123,33 +123,33 @@ mod tests {
 
     #[tokio::test]
     async fn who_stops_waiting_makes_room() {
-        let turnstile = turnstile(0, 1);
+        let wait_queue = wait_queue(0, 1);
         {
-            let mut waiting = pin!(turnstile.enter());
+            let mut waiting = pin!(wait_queue.enter());
             assert!(waiting.as_mut().now_or_never().is_none());
-            assert_eq!(turnstile.enter().await.unwrap_err(), Full);
+            assert_eq!(wait_queue.enter().await.unwrap_err(), Full);
         }
-        let mut waiting = pin!(turnstile.enter());
+        let mut waiting = pin!(wait_queue.enter());
         assert!(waiting.as_mut().now_or_never().is_none());
-        turnstile.add(1);
+        wait_queue.add(1);
         assert!(waiting.await.is_ok());
     }
 
     #[tokio::test]
     async fn without_room_to_wait_a_free_place_is_still_had() {
-        let turnstile = turnstile(1, 0);
-        let held = turnstile.enter().await.unwrap();
-        assert_eq!(turnstile.enter().await.unwrap_err(), Full);
+        let wait_queue = wait_queue(1, 0);
+        let held = wait_queue.enter().await.unwrap();
+        assert_eq!(wait_queue.enter().await.unwrap_err(), Full);
         drop(held);
-        assert!(turnstile.enter().await.is_ok());
+        assert!(wait_queue.enter().await.is_ok());
     }
 
     #[tokio::test]
     async fn removed_places_are_gone() {
-        let turnstile = turnstile(2, 4);
-        turnstile.remove(1);
-        let _held = turnstile.enter().await.unwrap();
-        let mut waiting = pin!(turnstile.enter());
+        let wait_queue = wait_queue(2, 4);
+        wait_queue.remove(1);
+        let _held = wait_queue.enter().await.unwrap();
+        let mut waiting = pin!(wait_queue.enter());
         assert!(waiting.as_mut().now_or_never().is_none());
     }
 }
