@@ -5,36 +5,24 @@ mod admission;
 mod arrival;
 mod authority;
 mod bodies;
-mod chat;
-mod client;
-mod completions;
+mod client_addr;
 mod connection;
 mod connections;
-mod cors;
+mod endpoints;
 mod entrance;
-mod envelope;
 mod error;
 mod forwarded;
-mod guard;
-mod head;
-mod health;
+mod generate;
 mod id;
-mod intake;
-mod linger;
-mod metrics;
-mod models;
-mod observed;
-mod openapi;
+mod middleware;
 mod output_mode;
 mod record;
-mod responses;
+mod response_store;
 mod serve;
 mod sse;
-mod store;
 mod tally;
-mod timers;
-mod usage;
-mod verify;
+mod timeouts;
+mod turn_stream;
 
 use std::sync::Arc;
 
@@ -46,15 +34,18 @@ use tokio_util::task::TaskTracker;
 
 pub use crate::openai::Reading;
 pub use bodies::Bodies;
-pub use client::TrustedProxies;
+pub use client_addr::TrustedProxies;
 pub use connections::Connections;
-pub use cors::Origins;
+pub use endpoints::metrics::MetricsAccess;
 pub use entrance::{Entrance, Stage};
-pub use metrics::MetricsAccess;
+pub use middleware::cors::Origins;
 pub use output_mode::OutputMode;
+pub use response_store::Responses;
 pub use serve::serve;
-pub use store::Responses;
-pub use timers::Timers;
+pub use timeouts::Timeouts;
+
+use endpoints::{chat, completions, health, metrics, models, openapi, responses, usage, verify};
+use middleware::{auth, cors, drain_body, head, request_context};
 
 use crate::codex::Backend;
 use crate::policy::Live;
@@ -67,7 +58,7 @@ pub struct Config {
     /// The largest request body, in bytes.
     pub max_body: usize,
     /// How long answers may take.
-    pub timers: Timers,
+    pub timers: Timeouts,
     /// A turn ends when its client has gone; otherwise it runs to its end.
     pub kill_on_disconnect: bool,
     /// Whose `X-Forwarded-For` and `Forwarded` are believed.
@@ -180,9 +171,9 @@ pub fn router(shared: Shared) -> Router {
         );
     }
     let guarded = guarded
-        .route_layer(from_fn_with_state(shared.clone(), guard::charge))
+        .route_layer(from_fn_with_state(shared.clone(), auth::rate_limit))
         .merge(generating)
-        .route_layer(from_fn_with_state(shared.clone(), guard::guard));
+        .route_layer(from_fn_with_state(shared.clone(), auth::authenticate));
     let open = Router::new()
         .route("/healthz", get(health::health))
         .route("/readyz", get(health::ready))
@@ -206,8 +197,8 @@ fn surface(routes: Router<Shared>, shared: Shared) -> Router {
         .layer(from_fn(cors::preflight))
         .layer(from_fn_with_state(shared.clone(), head::head))
         .merge(verify::routes())
-        .layer(from_fn_with_state(shared.clone(), envelope::envelope))
+        .layer(from_fn_with_state(shared.clone(), request_context::attach))
         .layer(from_fn_with_state(shared.clone(), cors::share))
-        .layer(from_fn_with_state(shared.clone(), linger::linger))
+        .layer(from_fn_with_state(shared.clone(), drain_body::drain))
         .with_state(shared)
 }

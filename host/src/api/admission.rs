@@ -1,7 +1,7 @@
 //! May they call now? The policy names buckets, the counters spend them, the policy decides.
 
 use super::record::Record;
-use super::{Shared, client};
+use super::{Shared, client_addr};
 use crate::openai::ApiError;
 use crate::policy::{Caller, rate_limit};
 use crate::quota::{Quota, Unit};
@@ -21,7 +21,7 @@ pub(super) struct Ask {
 
 /// Draws from the buckets until the request is over, or refuses. The policy's headers go with the answer.
 pub(super) async fn ask(shared: &Shared, record: &Record, ask: Ask) -> Result<(), ApiError> {
-    let now_ms = client::now_ms();
+    let now_ms = client_addr::now_ms();
     let ask = rate_limit::Ask {
         client: ask.client,
         caller: ask.caller,

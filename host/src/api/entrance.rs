@@ -16,7 +16,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tower::Service;
 
-use super::{head, health};
+use super::endpoints::health;
+use super::middleware::head;
 use crate::openai::ApiError;
 
 /// How long a request waits for a gateway that starts. With compiled policies in the cache a start takes a fraction of a

@@ -9,7 +9,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, stream};
 
-use super::observed::Deltas;
+use super::turn_stream::Deltas;
 use crate::openai::ApiError;
 use crate::turn::Delta;
 

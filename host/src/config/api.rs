@@ -92,9 +92,9 @@ fn origins(reader: &mut Reader<'_>) -> Option<api::Origins> {
     enabled.then_some(origins)
 }
 
-fn timers(reader: &mut Reader<'_>) -> api::Timers {
+fn timers(reader: &mut Reader<'_>) -> api::Timeouts {
     let first_token = reader.millis(env::PROXY_FIRST_TOKEN_TIMEOUT_MS, 0, 0);
-    api::Timers {
+    api::Timeouts {
         total: reader.millis(env::PROXY_TIMEOUT_MS, 1, 300_000),
         first_token: (!first_token.is_zero()).then_some(first_token),
         stream_idle: reader.millis(env::PROXY_STREAM_IDLE_TIMEOUT_MS, 1, 300_000),

@@ -1,12 +1,13 @@
 //! The document of the surface says what the surface is, and the surface does what the document says.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use codex_gateway_tests::gateway::{Gateway, KEY, Setup};
 use codex_gateway_tests::real::variable;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+
+use crate::layers::{all, root};
 
 async fn document(gateway: &Gateway) -> Value {
     let url = format!("{}/openapi.json", gateway.origin);
@@ -17,18 +18,10 @@ async fn document(gateway: &Gateway) -> Value {
 
 /// The paths of all `.route("…", …)` of the HTTP layer.
 fn routes() -> BTreeSet<String> {
-    let api = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/src/api");
-    let mut files = vec![api.with_extension("rs")];
-    files.extend(
-        std::fs::read_dir(api)
-            .unwrap()
-            .map(|entry| entry.unwrap().path()),
-    );
+    let mut files = all("host/src/api");
+    files.push(root().join("host/src/api.rs"));
     let mut routes = BTreeSet::new();
-    for file in files
-        .iter()
-        .filter(|file| file.extension().is_some_and(|end| end == "rs"))
-    {
+    for file in files {
         let source = std::fs::read_to_string(file).unwrap();
         for call in source.split(".route(").skip(1) {
             let path = call

@@ -21,7 +21,7 @@ const AHEAD: usize = 16;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// One exchange. Dropped early (the client left), it still tells what was spent.
-pub(super) struct Observed {
+pub(super) struct TurnStream {
     exchange: Exchange,
     record: Record,
     turn: Turn,
@@ -29,7 +29,7 @@ pub(super) struct Observed {
     tells_activity: bool,
 }
 
-impl Observed {
+impl TurnStream {
     /// `began` is when its worker was asked for.
     pub(super) fn new(
         exchange: Exchange,
@@ -78,7 +78,7 @@ impl Observed {
     }
 }
 
-impl Drop for Observed {
+impl Drop for TurnStream {
     fn drop(&mut self) {
         let (usage, estimated) = self.exchange.usage();
         self.turn.ended = self.record.elapsed();
@@ -103,7 +103,7 @@ impl Deltas {
     /// Begins them all, and goes on when the first has begun: the others may have to wait for the place it holds.
     pub(super) async fn begin<F>(starting: impl Iterator<Item = F>) -> Result<Self, turn::Error>
     where
-        F: Future<Output = Result<Observed, turn::Error>> + Send + 'static,
+        F: Future<Output = Result<TurnStream, turn::Error>> + Send + 'static,
     {
         let mut starting: FuturesUnordered<_> = (0..)
             .zip(starting)
@@ -173,7 +173,7 @@ impl Deltas {
 }
 
 /// What one exchange says, to its end.
-fn said(choice: u32, exchange: Observed) -> Said {
+fn said(choice: u32, exchange: TurnStream) -> Said {
     stream::unfold(exchange, move |mut exchange| async move {
         let delta = exchange.next().await?;
         Some(((choice, delta), exchange))

@@ -4,14 +4,14 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::response::sse::Event;
 
-use super::intake::{self, Intake};
-use super::{Shared, error, sse};
+use crate::api::generate::{self, Generate};
+use crate::api::{Shared, error, sse};
 use crate::openai::completions::{self, Chunks, Completion, CompletionRequest};
 use crate::openai::{ApiError, id};
 use crate::turn::Delta;
 
 /// `POST`
-pub(super) async fn complete(
+pub(in crate::api) async fn complete(
     State(shared): State<Shared>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -21,11 +21,11 @@ pub(super) async fn complete(
 
 async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> {
     let parse = |body: &[u8], _: &_| CompletionRequest::parse(body);
-    let (mut intake, request) = Intake::open(&shared, request, parse).await?;
+    let (mut intake, request) = Generate::open(&shared, request, parse).await?;
     intake.record.set_label(request.label.clone());
     let (model, target) = intake.resolve(request.model.clone(), None).await?;
     let form = request.form;
-    let head = intake::head(id::completion(), model.clone());
+    let head = generate::head(id::completion(), model.clone());
     let plan = intake.work(move || request.into_plan(target)).await?;
     let deltas = intake.begin(&model, form.stream, vec![plan]).await?;
     if form.stream {

@@ -4,9 +4,9 @@ use axum::http::request::Parts;
 use axum::http::uri::{PathAndQuery, Uri};
 use axum::http::{HeaderMap, Method};
 
-use super::super::authority::Authority;
-use super::super::client::{self, TrustedProxies};
 use super::{Dialect, EXT_AUTHZ};
+use crate::api::authority::Authority;
+use crate::api::client_addr::{self, TrustedProxies};
 use crate::openai::ApiError;
 use crate::policy::Request;
 
@@ -36,7 +36,7 @@ pub(super) fn read(
     dialect: Dialect,
     trusted: &TrustedProxies,
 ) -> Result<Request, ApiError> {
-    if !client::is_trusted(parts, trusted) {
+    if !client_addr::is_trusted(parts, trusted) {
         let message =
             "Only trusted proxies may ask; the gateway's operator names them in PROXY_TRUST_PROXY.";
         let kind = "permission_error";
@@ -47,7 +47,7 @@ pub(super) fn read(
         Dialect::AuthRequest => original(&parts.headers)?,
         Dialect::ExtAuthz => own(parts)?,
     };
-    let mut request = client::describe(parts, id, client::address(parts, trusted));
+    let mut request = client_addr::describe(parts, id, client_addr::address(parts, trusted));
     line.method.as_str().clone_into(&mut request.method);
     // As a closed route is asked about: without a trailing slash.
     let path = line.target.path().trim_end_matches('/');

@@ -5,8 +5,8 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::client::{self, TrustedProxies};
-use super::{Shared, authority};
+use crate::api::client_addr::{self, TrustedProxies};
+use crate::api::{Shared, authority};
 use crate::openai::ApiError;
 
 /// Headers of a request, and the bytes of their names and values.
@@ -14,7 +14,11 @@ const MAX_HEADERS: usize = 100;
 const MAX_BYTES: usize = 64 << 10;
 
 /// Lets only clear requests through.
-pub(super) async fn head(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+pub(in crate::api) async fn head(
+    State(shared): State<Shared>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (parts, body) = request.into_parts();
     match check(&parts, &shared.config.trusted) {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
@@ -26,10 +30,10 @@ pub(super) async fn head(State(shared): State<Shared>, request: Request, next: N
 ///
 /// # Errors
 /// What is not.
-pub(super) fn check(parts: &Parts, trusted: &TrustedProxies) -> Result<(), ApiError> {
+pub(in crate::api) fn check(parts: &Parts, trusted: &TrustedProxies) -> Result<(), ApiError> {
     bound(parts)?;
     host(parts)?;
-    if client::is_ambiguous(parts, trusted) {
+    if client_addr::is_ambiguous(parts, trusted) {
         let message = "`X-Forwarded-For` and `Forwarded` name different clients. Send neither; the proxy in front of the gateway \
                        should remove the one it does not write.";
         return Err(ApiError::invalid_request(
@@ -60,7 +64,7 @@ fn bound(parts: &Parts) -> Result<(), ApiError> {
 ///
 /// # Errors
 /// If it is nobody or several, or no host at all.
-pub(super) fn host(parts: &Parts) -> Result<(), ApiError> {
+pub(in crate::api) fn host(parts: &Parts) -> Result<(), ApiError> {
     let named = authority::named(parts.version, &parts.uri, &parts.headers);
     named
         .map(drop)

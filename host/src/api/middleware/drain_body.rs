@@ -1,4 +1,4 @@
-//! Request bodies that nobody wants: they are let in and dropped, so that the refusal reaches who is still sending.
+//! Drains request bodies that no endpoint read, so that the client sees its answer instead of a reset.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,21 +14,25 @@ use http_body_util::BodyExt;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::Shared;
+use crate::api::Shared;
 
 /// How long the rest of an unwanted body may take, as in nginx (`lingering_time`).
-const LINGER: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Reads what a handler leaves of a body: a connection that is closed over unread bytes is reset, and a client that was still
 /// sending sees that instead of its answer.
-pub(super) async fn linger(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+pub(in crate::api) async fn drain(
+    State(shared): State<Shared>,
+    request: Request,
+    next: Next,
+) -> Response {
     // One that is somewhat too large is let in too.
     let most = shared.config.max_body.saturating_mul(2);
     let (parts, body) = request.into_parts();
     let body = if body.is_end_stream() {
         body
     } else {
-        Body::new(Lingering {
+        Body::new(Draining {
             // A client that asked whether to send needs only the answer.
             wanted: !parts.headers.contains_key(EXPECT),
             body,
@@ -39,7 +43,7 @@ pub(super) async fn linger(State(shared): State<Shared>, request: Request, next:
 }
 
 /// A body whose rest is read when it is dropped.
-struct Lingering {
+struct Draining {
     body: Body,
     /// It is on its way.
     wanted: bool,
@@ -47,7 +51,7 @@ struct Lingering {
     most: usize,
 }
 
-impl HttpBody for Lingering {
+impl HttpBody for Draining {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -72,14 +76,14 @@ impl HttpBody for Lingering {
     }
 }
 
-impl Drop for Lingering {
+impl Drop for Draining {
     fn drop(&mut self) {
         let body = std::mem::take(&mut self.body);
         if self.wanted
             && !body.is_end_stream()
             && let Ok(runtime) = Handle::try_current()
         {
-            runtime.spawn(timeout(LINGER, discard(body, self.most)));
+            runtime.spawn(timeout(LIMIT, discard(body, self.most)));
         }
     }
 }

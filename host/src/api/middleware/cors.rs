@@ -1,4 +1,4 @@
-//! Which web pages may call: answers preflights, and tells browsers whom they may hand an answer to.
+//! Answers CORS preflights, and tells browsers which pages may read an answer.
 //!
 //! Not tower-http's layer: it takes every `OPTIONS`, also those an edge proxy asks about.
 
@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::Shared;
+use crate::api::Shared;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE, HEAD, OPTIONS");
 /// Seconds a browser may rely on a preflight.
@@ -105,7 +105,7 @@ impl Origin {
 }
 
 /// Answers every `OPTIONS`, of unknown paths too, and asks for no key: preflights cannot carry one.
-pub(super) async fn preflight(request: Request, next: Next) -> Response {
+pub(in crate::api) async fn preflight(request: Request, next: Next) -> Response {
     if request.method() == Method::OPTIONS {
         return StatusCode::NO_CONTENT.into_response();
     }
@@ -113,7 +113,11 @@ pub(super) async fn preflight(request: Request, next: Next) -> Response {
 }
 
 /// Adds to every answer, refusals and streams alike, who may see it.
-pub(super) async fn share(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+pub(in crate::api) async fn share(
+    State(shared): State<Shared>,
+    request: Request,
+    next: Next,
+) -> Response {
     let Some(origins) = &shared.config.origins else {
         return next.run(request).await;
     };

@@ -5,7 +5,7 @@ use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 
-use super::{Shared, client, error};
+use crate::api::{Shared, client_addr, error};
 use crate::openai::ApiError;
 use crate::secret::Secret;
 use crate::telemetry::{self, Format, Metrics, Present};
@@ -23,13 +23,13 @@ pub struct MetricsAccess {
 
 impl MetricsAccess {
     fn allows(&self, parts: &Parts) -> bool {
-        self.anybody || self.has_token(parts) || self.loopback && client::is_local(parts)
+        self.anybody || self.has_token(parts) || self.loopback && client_addr::is_local(parts)
     }
 
     /// Compares fingerprints: how long that takes says nothing of the token.
     fn has_token(&self, parts: &Parts) -> bool {
         let expected = self.token.as_ref().map(Secret::fingerprint);
-        let given = client::credential(parts)
+        let given = client_addr::credential(parts)
             .filter(|given| given.scheme.eq_ignore_ascii_case("bearer"))
             .map(|given| given.fingerprint);
         expected.is_some() && expected == given
@@ -37,7 +37,7 @@ impl MetricsAccess {
 }
 
 /// `GET`
-pub(super) async fn read(
+pub(in crate::api) async fn read(
     State(shared): State<Shared>,
     request: Request,
 ) -> Result<Response, ApiError> {

@@ -5,24 +5,24 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 
-use super::intake::{self, Intake};
-use super::output_mode::{HEADER, OutputMode};
-use super::{Shared, error, sse};
+use crate::api::generate::{self, Generate};
+use crate::api::output_mode::{HEADER, OutputMode};
+use crate::api::{Shared, error, sse};
 use crate::openai::chat::{ChatRequest, Chunks, Completion, bound_choices};
 use crate::openai::{ApiError, id};
 use crate::turn::Delta;
 
 /// `HEAD`: some clients ask whether the endpoint is there.
-pub(super) async fn probe() -> impl IntoResponse {
+pub(in crate::api) async fn probe() -> impl IntoResponse {
     [(CONTENT_TYPE, "application/json")]
 }
 
 /// `POST`
-pub(super) async fn complete(
+pub(in crate::api) async fn complete(
     State(shared): State<Shared>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (mut intake, chat) = Intake::open(&shared, request, ChatRequest::parse).await?;
+    let (mut intake, chat) = Generate::open(&shared, request, ChatRequest::parse).await?;
     intake.record.set_label(chat.label.clone());
     let form = chat.form;
     bound_choices(form, shared.config.max_choices)?;
@@ -30,7 +30,7 @@ pub(super) async fn complete(
         .resolve(chat.model.clone(), chat.effort.clone())
         .await?;
     let (plan, rules) = intake.work(move || chat.into_plan(target)).await?;
-    let head = intake::head(id::chat_completion(), model.clone());
+    let head = generate::head(id::chat_completion(), model.clone());
     let mode = OutputMode::of(intake.headers(), shared.config.output_mode);
     intake.record.add_header(HEADER, mode.name());
     // The last choice takes the plan itself: a long conversation asked once is not copied.

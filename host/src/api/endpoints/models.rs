@@ -2,9 +2,9 @@
 
 use axum::{Extension, Json};
 
-use super::client;
-use super::id::Id;
-use super::record::Record;
+use crate::api::client_addr;
+use crate::api::id::Id;
+use crate::api::record::Record;
 use crate::openai::ApiError;
 use crate::openai::models::{Model, ModelList};
 use crate::policy::Caller;
@@ -13,7 +13,7 @@ use crate::policy::model::{self, Card};
 async fn cards(record: &Record, caller: Caller) -> Result<Vec<Card>, ApiError> {
     Ok(record
         .generation()
-        .catalog(Some(caller), client::now_ms())
+        .catalog(Some(caller), client_addr::now_ms())
         .await?)
 }
 
@@ -22,7 +22,7 @@ fn entry(card: Card) -> Model {
 }
 
 /// All of them.
-pub(super) async fn list(
+pub(in crate::api) async fn list(
     Extension(record): Extension<Record>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<ModelList>, ApiError> {
@@ -31,7 +31,7 @@ pub(super) async fn list(
 }
 
 /// One of them, or one that is not listed but understood (another spelling of the family, say).
-pub(super) async fn show(
+pub(in crate::api) async fn show(
     Id(id): Id,
     Extension(record): Extension<Record>,
     Extension(caller): Extension<Caller>,
@@ -52,6 +52,9 @@ pub(super) async fn show(
         requested: Some(id),
         effort: None,
     };
-    let target = record.generation().resolve(ask, client::now_ms()).await?;
+    let target = record
+        .generation()
+        .resolve(ask, client_addr::now_ms())
+        .await?;
     Ok(Json(Model::new(target.id, 0, owner)))
 }

@@ -7,7 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::{Shared, client};
+use crate::api::{Shared, client_addr};
 use crate::policy::Slot;
 use crate::telemetry;
 
@@ -21,7 +21,7 @@ fn is_ready(shared: &Shared) -> bool {
 
 /// What may name files of this machine, for whoever is on it: others are told where it stands.
 fn detail(parts: &Parts, text: &str) -> Value {
-    if client::is_local(parts) {
+    if client_addr::is_local(parts) {
         text.into()
     } else {
         "in the log, and here for requests from the gateway's own machine".into()
@@ -46,7 +46,7 @@ fn backend(shared: &Shared, parts: &Parts) -> Value {
 }
 
 /// Everything an operator looks for first. Always 200 while the process serves; `ok` says how it is.
-pub(super) async fn health(State(shared): State<Shared>, parts: Parts) -> Response {
+pub(in crate::api) async fn health(State(shared): State<Shared>, parts: Parts) -> Response {
     let generation = shared.live.current();
     let refused: Vec<Value> = shared
         .live
@@ -78,7 +78,7 @@ pub(super) async fn health(State(shared): State<Shared>, parts: Parts) -> Respon
 }
 
 /// Whether requests should be sent here.
-pub(super) async fn ready(State(shared): State<Shared>, parts: Parts) -> Response {
+pub(in crate::api) async fn ready(State(shared): State<Shared>, parts: Parts) -> Response {
     let ready = is_ready(&shared);
     let status = if ready {
         StatusCode::OK
@@ -92,7 +92,7 @@ pub(super) async fn ready(State(shared): State<Shared>, parts: Parts) -> Respons
 }
 
 /// Readiness and health of a gateway that starts: what it is at.
-pub(super) fn starting(status: StatusCode, stage: &str) -> Response {
+pub(in crate::api) fn starting(status: StatusCode, stage: &str) -> Response {
     answer(
         status,
         json!({"ok": false, "draining": false, "starting": stage}),
@@ -100,6 +100,6 @@ pub(super) fn starting(status: StatusCode, stage: &str) -> Response {
 }
 
 /// Whether the process is alive: restarting it would not help anything this does not show.
-pub(super) async fn live() -> Response {
+pub(in crate::api) async fn live() -> Response {
     answer(StatusCode::OK, json!({"ok": true}))
 }

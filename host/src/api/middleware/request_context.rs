@@ -1,4 +1,4 @@
-//! What every answer carries: its id, its generation, its timing; and the record that outlives its body.
+//! Begins the record of a request, and puts its id, generation and timing into the answer's headers.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,9 +11,9 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http_body::Frame;
 
-use super::error::Code;
-use super::record::{Answer, Answering, Record};
-use super::{Shared, client};
+use crate::api::error::Code;
+use crate::api::record::{Answer, Answering, Record};
+use crate::api::{Shared, client_addr};
 
 /// OpenAI's ids, and anything else that cannot break a log line.
 fn acceptable(id: &str) -> bool {
@@ -41,7 +41,7 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(value).into_owned())
 }
 
-pub(super) async fn envelope(
+pub(in crate::api) async fn attach(
     State(shared): State<Shared>,
     request: Request,
     next: Next,
@@ -53,7 +53,7 @@ pub(super) async fn envelope(
         method: parts.method.clone(),
         route: route(&parts),
         path: parts.uri.path().to_owned(),
-        client: client::address(&parts, &shared.config.trusted),
+        client: client_addr::address(&parts, &shared.config.trusted),
         user_agent: text(&parts.headers, "user-agent"),
         trace: ["traceparent", "tracestate"].map(|name| text(&parts.headers, name)),
         status: 499,

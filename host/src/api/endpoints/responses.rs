@@ -7,17 +7,17 @@ use axum::response::Response;
 use axum::response::sse::Event;
 use serde_json::{Value, json};
 
-use super::id::Id;
-use super::intake::{self, Intake};
-use super::output_mode::{HEADER, OutputMode};
-use super::{Shared, error, sse};
+use crate::api::generate::{self, Generate};
+use crate::api::id::Id;
+use crate::api::output_mode::{HEADER, OutputMode};
+use crate::api::{Shared, error, sse};
 use crate::openai::responses::{self, Events, Memory, ResponseObject, ResponsesRequest};
 use crate::openai::{ApiError, id};
 use crate::policy::Caller;
 use crate::turn::Delta;
 
 /// `POST`
-pub(super) async fn create(
+pub(in crate::api) async fn create(
     State(shared): State<Shared>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -26,7 +26,7 @@ pub(super) async fn create(
 }
 
 async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> {
-    let (mut intake, request) = Intake::open(&shared, request, ResponsesRequest::parse).await?;
+    let (mut intake, request) = Generate::open(&shared, request, ResponsesRequest::parse).await?;
     intake.record.set_label(request.label.clone());
     let past = recall(&shared, &intake.caller, &request)?;
     let (model, target) = intake
@@ -35,7 +35,7 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
     let stream = request.stream;
     let plan = intake.work(move || request.into_plan(target, past));
     let (plan, mut rules, context) = plan.await??;
-    let head = intake::head(id::response(), model.clone());
+    let head = generate::head(id::response(), model.clone());
     let mode = OutputMode::of(intake.headers(), shared.config.responses_output_mode);
     intake.record.add_header(HEADER, mode.name());
     rules.textual_tools = mode.textual(&head.id, 0);
@@ -66,7 +66,7 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
 }
 
 /// `GET /v1/responses/{id}`
-pub(super) async fn show(
+pub(in crate::api) async fn show(
     State(shared): State<Shared>,
     Id(id): Id,
     Extension(caller): Extension<Caller>,
@@ -82,7 +82,7 @@ pub(super) async fn show(
 }
 
 /// `DELETE /v1/responses/{id}`
-pub(super) async fn delete(
+pub(in crate::api) async fn delete(
     State(shared): State<Shared>,
     Id(id): Id,
     Extension(caller): Extension<Caller>,

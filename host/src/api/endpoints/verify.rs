@@ -9,8 +9,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 
-use super::record::Record;
-use super::{Shared, error, head};
+use crate::api::middleware::head;
+use crate::api::record::Record;
+use crate::api::{Shared, error};
 use crate::openai::ApiError;
 use crate::policy::forward_auth::Grant;
 use crate::turn;
@@ -45,7 +46,7 @@ impl Dialect {
 ///
 /// They are outside the guard, as they are one. They charge no rate limit: proxies ask twice for one request when a
 /// connection breaks, and the request itself is charged when it arrives at a closed route.
-pub(super) fn routes() -> Router<Shared> {
+pub(in crate::api) fn routes() -> Router<Shared> {
     Router::new()
         .route("/verify", asked(Dialect::ForwardAuth))
         .route("/auth-request", asked(Dialect::AuthRequest))

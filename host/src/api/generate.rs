@@ -16,9 +16,9 @@ use super::activity;
 use super::admission::{self, Ask};
 use super::arrival::TooSlow;
 use super::bodies::{Room, UNANNOUNCED};
-use super::observed::{Deltas, Observed};
 use super::record::Record;
-use super::{Shared, client, error};
+use super::turn_stream::{Deltas, TurnStream};
+use super::{Shared, client_addr, error};
 use crate::codex::Plan;
 use crate::openai::{ApiError, Head, Reading, Target};
 use crate::policy::{Caller, model};
@@ -26,7 +26,7 @@ use crate::turn::drive::{Exchange, Judge};
 use crate::turn::{self, Rules};
 
 /// A request that may generate, on its way to an exchange.
-pub(super) struct Intake<'a> {
+pub(super) struct Generate<'a> {
     shared: &'a Shared,
     pub(super) record: Record,
     pub(super) caller: Caller,
@@ -37,7 +37,7 @@ pub(super) struct Intake<'a> {
     room: Room,
 }
 
-impl<'a> Intake<'a> {
+impl<'a> Generate<'a> {
     /// Reads the body of a request that passed the guard, and what it asks for.
     pub(super) async fn open<T: Send + 'static>(
         shared: &'a Shared,
@@ -97,7 +97,7 @@ impl<'a> Intake<'a> {
             effort,
         };
         let generation = self.record.generation();
-        let target = generation.resolve(ask, client::now_ms()).await?;
+        let target = generation.resolve(ask, client_addr::now_ms()).await?;
         self.record.set_model(&target.id, &target.model);
         let runs = Target {
             model: target.model,
@@ -121,7 +121,7 @@ impl<'a> Intake<'a> {
             rules.prompt_tokens_estimate.saturating_add(most)
         };
         let ask = Ask {
-            client: client::address(&self.parts, &self.shared.config.trusted),
+            client: client_addr::address(&self.parts, &self.shared.config.trusted),
             caller: Some(self.caller.clone()),
             endpoint: self.parts.uri.path().to_owned(),
             model: Some(model.to_owned()),
@@ -151,7 +151,7 @@ impl<'a> Intake<'a> {
         model: &str,
         streaming: bool,
         (plan, rules): (Plan, Rules),
-    ) -> impl Future<Output = Result<Observed, turn::Error>> + Send + use<> {
+    ) -> impl Future<Output = Result<TurnStream, turn::Error>> + Send + use<> {
         let generation = self.record.generation().clone();
         let judge = Judge::new(generation, self.caller.clone(), model.to_owned(), streaming);
         let (timers, ending) = (self.shared.config.timers, self.shared.ending.clone());
@@ -161,7 +161,7 @@ impl<'a> Intake<'a> {
         async move {
             let began = record.elapsed();
             match Exchange::start(&backend, plan, rules, judge, limits).await {
-                Ok(exchange) => Ok(Observed::new(exchange, record, began, tells_activity)),
+                Ok(exchange) => Ok(TurnStream::new(exchange, record, began, tells_activity)),
                 Err(error) => {
                     record.fail(&error);
                     Err(error)
@@ -175,7 +175,7 @@ impl<'a> Intake<'a> {
 pub(super) fn head(id: String, model: String) -> Head {
     Head {
         id,
-        created: client::now_ms() / 1_000,
+        created: client_addr::now_ms() / 1_000,
         model,
     }
 }

@@ -1,18 +1,22 @@
-//! The gate before every closed route: may this address call now, and who is calling?
+//! Authenticates requests, after the rate limit of their address; rate-limits those that start no turn.
 
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::admission::{self, Ask};
-use super::record::Record;
-use super::{Shared, client, error};
+use crate::api::admission::{self, Ask};
+use crate::api::record::Record;
+use crate::api::{Shared, client_addr, error};
 use crate::openai::ApiError;
 use crate::policy::Caller;
 
-/// Decides with the request's own generation, before a byte of the body is read.
-pub(super) async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+/// Asks the auth policy of the request's own generation who is calling, before a byte of the body is read.
+pub(in crate::api) async fn authenticate(
+    State(shared): State<Shared>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (mut parts, body) = request.into_parts();
     match admit(&shared, &parts).await {
         Ok(caller) => {
@@ -23,8 +27,12 @@ pub(super) async fn guard(State(shared): State<Shared>, request: Request, next: 
     }
 }
 
-/// Asks the second question about limits, of a request that asks for no answer of a model.
-pub(super) async fn charge(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+/// Rate-limits authenticated requests that start no turn.
+pub(in crate::api) async fn rate_limit(
+    State(shared): State<Shared>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (parts, body) = request.into_parts();
     match spend(&shared, &parts).await {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
@@ -39,7 +47,7 @@ async fn spend(shared: &Shared, parts: &Parts) -> Result<(), ApiError> {
         return Err(error::internal());
     };
     let ask = Ask {
-        client: client::address(parts, &shared.config.trusted),
+        client: client_addr::address(parts, &shared.config.trusted),
         caller: Some(caller.clone()),
         endpoint: parts.uri.path().to_owned(),
         ..Ask::default()
@@ -52,8 +60,8 @@ async fn admit(shared: &Shared, parts: &Parts) -> Result<Caller, ApiError> {
         .extensions
         .get::<Record>()
         .ok_or_else(error::internal)?;
-    let address = client::address(parts, &shared.config.trusted);
-    let request = client::describe(parts, record.id(), address.clone());
+    let address = client_addr::address(parts, &shared.config.trusted);
+    let request = client_addr::describe(parts, record.id(), address.clone());
     let ask = Ask {
         client: address,
         endpoint: request.path.clone(),

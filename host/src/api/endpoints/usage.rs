@@ -9,7 +9,7 @@ use axum::response::Response;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Shared, client, error};
+use crate::api::{Shared, client_addr, error};
 use crate::openai::ApiError;
 use crate::policy::Caller;
 use crate::telemetry::usage::{self, Group, Key, Sums, Totals, UsageLog};
@@ -34,7 +34,7 @@ struct Last {
 }
 
 /// `GET /v1/usage`
-pub(super) async fn sum(
+pub(in crate::api) async fn sum(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
     uri: Uri,
@@ -44,7 +44,7 @@ pub(super) async fn sum(
     let query = usage::Query {
         start: time("start", asked.start)?.unwrap_or(0),
         end: time("end", asked.end)?
-            .map_or_else(|| client::now_ms() + 1, |end| end.min(YEAR_10000)),
+            .map_or_else(|| client_addr::now_ms() + 1, |end| end.min(YEAR_10000)),
         group: asked.group.as_deref().map(group).transpose()?,
         caller: scope(caller),
     };
@@ -70,7 +70,7 @@ pub(super) async fn sum(
 }
 
 /// `GET /v1/usage/raw`
-pub(super) async fn raw(
+pub(in crate::api) async fn raw(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
     uri: Uri,

@@ -11,7 +11,7 @@ use crate::turn::{self, Timer};
 
 /// See [`Timer`].
 #[derive(Debug, Clone, Copy)]
-pub struct Timers {
+pub struct Timeouts {
     /// For a whole answer; also for a request's body to arrive.
     pub total: Duration,
     /// For an answer to begin; none is no limit.
@@ -26,7 +26,7 @@ pub struct Timers {
     pub keepalive: Duration,
 }
 
-impl Timers {
+impl Timeouts {
     /// For one turn. `backend`: its kind.
     pub(super) fn limits(
         &self,
@@ -83,7 +83,7 @@ impl Timers {
 mod tests {
     use super::*;
 
-    const TIMERS: Timers = Timers {
+    const TIMERS: Timeouts = Timeouts {
         total: Duration::from_secs(9),
         first_token: None,
         stream_idle: Duration::from_secs(1),
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn silence_has_a_limit_for_each_way_to_answer() {
-        let silence = |timers: Timers, streaming, backend| {
+        let silence = |timers: Timeouts, streaming, backend| {
             let ending = CancellationToken::new();
             timers.limits(streaming, backend, ending).silence.0
         };
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(silence(TIMERS, true, "proto"), Timer::StreamIdle);
         assert_eq!(silence(TIMERS, false, "app-server"), Timer::Idle);
         assert_eq!(silence(TIMERS, false, "proto"), Timer::ProtoIdle);
-        let short = Timers {
+        let short = Timeouts {
             idle: Duration::from_secs(1),
             ..TIMERS
         };
