@@ -26,9 +26,9 @@ use drain::Drain;
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// wasmtime cannot run here.
+    /// Components cannot run here.
     #[error("the policy engine cannot start: {0:#}")]
-    Engine(wasmtime::Error),
+    Engine(policy::EngineError),
     /// The first policies are not usable.
     #[error("the policies cannot serve: {0}")]
     Policies(#[from] Refusals),

@@ -50,6 +50,8 @@ pub use live::Live;
 pub use notice::Notice;
 pub use observer::{Decision, Observer, Outcome};
 pub use source::{Defaults, Source};
+/// Why components cannot run here at all.
+pub use wasmtime::Error as EngineError;
 pub use watch::watch;
 
 /// The four questions, each answered by one component.

@@ -1,5 +1,4 @@
-//! What operators see of the gateway: the log, a line a request, metrics, usage, traces. A leaf: it is told, and asks
-//! nobody.
+//! The log, a line for each request, metrics, usage and traces: for operators.
 
 mod log;
 mod metrics;

@@ -1,4 +1,4 @@
-//! Who is told what Codex does itself: the client that asks for it, and the operator, without what is in it.
+//! Reports an agent's own work: to the client that asks for it, and to the log without its content.
 
 use axum::http::{HeaderMap, HeaderName};
 

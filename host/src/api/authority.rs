@@ -1,4 +1,4 @@
-//! Which host a request is for: one, valid, and without a user.
+//! Reads which host a request is for: one, valid, and without a user.
 
 use std::net::Ipv6Addr;
 

@@ -1,4 +1,4 @@
-//! How many connections there may be, and which of them give way to new ones.
+//! Bounds the number of connections, and chooses those that give way to new ones.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! What every generating endpoint does, whatever its dialect: read the body, ask the policies, begin the exchange.
+//! The common path of generating endpoints: read the body, ask the policies, begin the turn.
 
 use std::error::Error;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What every request passes before and after its endpoint.
+//! The layers that every request passes before and after its endpoint.
 
 pub(super) mod auth;
 pub(super) mod cors;

@@ -1,4 +1,4 @@
-//! How tool calls that the model writes into its text reach the client: a setting, and a header that overrides it.
+//! Chooses how tool calls written into the text reach the client: by setting, or by a request's header.
 
 use axum::http::HeaderMap;
 

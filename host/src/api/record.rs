@@ -1,4 +1,4 @@
-//! What one request was: filled in on its way, told and settled when its last byte is out and its turns are over.
+//! The record of one request: filled in on its way, settled and logged when its answer and its turns are over.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};

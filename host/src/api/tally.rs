@@ -1,4 +1,4 @@
-//! What a request's policies took: told by the generation, on to whoever counts.
+//! Counts and times a request's policy decisions.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

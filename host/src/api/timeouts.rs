@@ -1,4 +1,4 @@
-//! How long answers may take: the operator's limits of time, and those of one request.
+//! The operator's timeouts for answers, and those of one request.
 
 use std::time::Duration;
 

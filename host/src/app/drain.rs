@@ -1,4 +1,4 @@
-//! How the gateway ends, step by step.
+//! Drains the gateway, step by step.
 
 use std::time::Duration;
 

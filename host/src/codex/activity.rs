@@ -1,4 +1,4 @@
-//! What Codex does with tools of its own: as much of it as a client may be told, in one shape whatever it was.
+//! An agent's own work (commands, searches, tools) as events, in one shape whatever it was.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What runs turns, whichever it is: one type for the rest of the gateway.
+//! One type for all backends: connects to the Codex program, and starts turns on it.
 
 use std::sync::Arc;
 

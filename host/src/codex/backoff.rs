@@ -1,4 +1,4 @@
-//! How long to wait before a worker is started again: not at all at first, then longer, never for ever.
+//! Delays the restart of a worker: not at all at first, then longer, with an upper bound.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

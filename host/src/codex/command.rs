@@ -1,4 +1,4 @@
-//! What every Codex process has in common: its environment, its folder, and how settings are written for it.
+//! Builds the command of every Codex process: environment, folder, settings on the command line.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

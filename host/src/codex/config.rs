@@ -1,4 +1,4 @@
-//! How Codex is started and bounded: plain data, read from the environment by somebody else.
+//! The configuration of Codex and its limits: plain data, read from the environment elsewhere.
 
 use std::collections::HashMap;
 use std::fmt;

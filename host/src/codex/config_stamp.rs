@@ -1,4 +1,4 @@
-//! Whether Codex's own files have changed since something was started from them.
+//! Notices when Codex's own files have changed since something was started from them.
 
 use std::time::SystemTime;
 

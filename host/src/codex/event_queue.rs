@@ -1,4 +1,4 @@
-//! What waits for the reader of one turn: in order, bounded in bytes, never blocking the writer.
+//! Queues the events of one turn for its reader: in order, bounded in bytes, never blocking the writer.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

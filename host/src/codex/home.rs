@@ -1,4 +1,4 @@
-//! What Codex's own `config.toml` says, as far as the gateway must know it before it starts a worker.
+//! Reads from Codex's own `config.toml` what the gateway must know before it starts a worker.
 
 use std::collections::BTreeMap;
 use std::path::Path;

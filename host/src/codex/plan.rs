@@ -1,4 +1,4 @@
-//! What we ask Codex, fully decided: one exchange as data, free of any wire format.
+//! A fully decided request to Codex, as data free of any wire format.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Why a backend cannot be started at all, and whether the operator must change something first.
+//! The reasons why a backend cannot start at all, and which of them are configuration mistakes.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! How a backend and its workers are doing, for health, metrics and whoever waits.
+//! The status of a backend and its workers, for health, metrics and waiting tasks.
 
 use tokio::sync::watch;
 

@@ -1,4 +1,4 @@
-//! What a worker says on stderr: logged, and the last of it kept for when it dies.
+//! Logs a worker's stderr, and keeps its last lines for the report of its death.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

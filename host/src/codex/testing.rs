@@ -1,4 +1,4 @@
-//! What the tests of both protocols share: a shell script for a Codex, and an answer as one line.
+//! Helpers for the tests of both protocols: a shell script as a Codex, an answer as one line.
 
 use std::fmt::Display;
 use std::time::Duration;

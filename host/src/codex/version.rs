@@ -1,4 +1,4 @@
-//! Which versions of Codex the gateway can use, and which it is tested with.
+//! The versions of Codex that the gateway can use, and those it is tested with.
 
 /// The versions the gateway is tested with, by backend.
 const TESTED: [(&str, &str); 2] = [("0.169.0", "app-server"), ("0.42.0", "proto")];

@@ -1,4 +1,4 @@
-//! What holds, and where each value comes from: for an operator who wonders.
+//! Lists the settings in force and where each value comes from, for `codex-gateway config`.
 
 use std::fmt;
 

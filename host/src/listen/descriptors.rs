@@ -1,4 +1,4 @@
-//! How many descriptors the process may have: as many as it may allow itself.
+//! Raises the limit of file descriptors as far as the process may.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

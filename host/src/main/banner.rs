@@ -1,4 +1,4 @@
-//! What a person at the terminal sees of a start: what serves, where, with which key, and what to do next.
+//! The banner of a start at a terminal: what serves, where, with which key, and what to do next.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

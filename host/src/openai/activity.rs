@@ -1,4 +1,4 @@
-//! What Codex did itself, beside an answer: a member that OpenAI's shapes do not have, and its clients pass on or ignore.
+//! Writes an agent's own work beside an answer, as a member that OpenAI's clients pass on or ignore.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! What form the answer's text is to have.
+//! Reads the form that the answer's text is to have (`response_format`, `text.format`).
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! What a client says of its request for the operator's log: never told to Codex.
+//! Reads a request's `user` and `metadata` for the operator's log; Codex never gets them.
 
 use serde_json::Value;
 

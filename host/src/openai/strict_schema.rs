@@ -1,4 +1,4 @@
-//! Whether a JSON Schema is one that OpenAI, and who keeps to its API, takes as strict.
+//! Judges whether a JSON Schema is within OpenAI's strict subset.
 //!
 //! The rules: <https://platform.openai.com/docs/guides/structured-outputs#supported-schemas>
 

@@ -1,4 +1,4 @@
-//! What the host takes for an answer: every decision is checked against the contract before anybody sees it.
+//! Checks every decision against the contract before the host uses it.
 
 use super::bindings::{
     Caller, Denial, Header, forward_auth, lifecycle, model, rate_limit, tool_stop,

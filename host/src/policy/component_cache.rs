@@ -1,4 +1,4 @@
-//! What was compiled lately, by digest: a policy that comes back serves at once, new settings cost half.
+//! Keeps what was compiled lately, by digest: a policy that comes back serves at once.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! What only the host knows of itself and of Codex, for the settings of policies.
+//! The host's own facts for the settings of policies: environment, models, endpoints.
 
 use serde::Serialize;
 use serde_json::Value;

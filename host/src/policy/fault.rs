@@ -1,4 +1,4 @@
-//! What can go wrong with a policy: a refusal when it is loaded, a fault when it is asked.
+//! The ways a policy fails: a refusal when it is loaded, a fault when it is asked.
 
 use std::io;
 

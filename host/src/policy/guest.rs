@@ -1,4 +1,4 @@
-//! What the host holds for one running guest: its limits, its deterministic WASI, and what it printed.
+//! The host's side of one running guest: its limits, its deterministic WASI, its output.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! What a component's type says before it runs: the right exports, and no import a policy may not have.
+//! Checks a component's type before it is compiled: its exports, and no import that a policy may not have.
 
 use wasmparser::{ComponentExternalKind, Parser, Payload};
 

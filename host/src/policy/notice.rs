@@ -1,4 +1,4 @@
-//! What is not wrong with the operator's files, but hardly meant: files that no slot reads, rules that never hold.
+//! Warnings about the operator's files: files that no slot reads, rules that never apply.
 
 mod unread;
 

@@ -1,4 +1,4 @@
-//! Who is told of decisions, for whatever is counted and timed.
+//! The interface by which decisions are counted and timed.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Where policies come from: the built-in components, and the operator's folder that overrides them slot by slot.
+//! Reads policies: the built-in components, and the operator's folder that overrides them slot by slot.
 
 use std::io;
 use std::path::{Path, PathBuf};

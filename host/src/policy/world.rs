@@ -1,4 +1,4 @@
-//! What each slot's component must be able to do: found by type, and tried before it may serve.
+//! The exports that each slot's component must have: found by type, and tried before it may serve.
 
 use std::future::Future;
 

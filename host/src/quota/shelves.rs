@@ -1,4 +1,4 @@
-//! Which bucket gives way where there is no room for another: one that nobody is short of, the least recently used first.
+//! Chooses the bucket that gives way where there is no room for another: the least recently used of the full ones.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a turn has cost so far: as the provider counted, and as we estimate where it has not.
+//! Meters the tokens of a turn: as the provider counted them, estimated where it has not.
 
 use super::BYTES_PER_TOKEN;
 use crate::codex::Usage;

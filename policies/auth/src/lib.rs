@@ -1,4 +1,4 @@
-//! Who is calling? Recognises API keys by their SHA-256; the default `auth` policy of codex-gateway.
+//! Recognises API keys by their SHA-256: the default `auth` policy of codex-gateway.
 
 pub mod decide;
 pub mod settings;

@@ -1,4 +1,4 @@
-//! Which model runs? Maps names to models and efforts; the default `model` policy of codex-gateway.
+//! Maps names to models and efforts: the default `model` policy of codex-gateway.
 
 pub mod decide;
 pub mod effort;

@@ -1,4 +1,4 @@
-//! May they call now? Names the buckets a request is paid from; the default `rate-limit` policy of codex-gateway.
+//! Names the buckets that a request is charged to: the default `rate-limit` policy of codex-gateway.
 
 pub mod decide;
 pub mod headers;

@@ -1,4 +1,4 @@
-//! Whom and what a rule is about.
+//! The scope of a rule: callers, models, endpoints.
 
 use codex_policy_settings::models;
 use codex_policy_settings::who::{self, Pattern};

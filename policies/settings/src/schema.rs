@@ -1,4 +1,4 @@
-//! Whether a settings schema says what the code does: for the tests of the policies.
+//! Compares a settings schema with the code that reads the settings, for the tests of the policies.
 
 use std::collections::BTreeSet;
 

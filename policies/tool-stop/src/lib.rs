@@ -1,4 +1,4 @@
-//! Should the turn stop after this tool call? The default `tool-stop` policy of codex-gateway.
+//! Decides whether a turn stops after a tool call: the default `tool-stop` policy of codex-gateway.
 
 pub mod decide;
 pub mod settings;

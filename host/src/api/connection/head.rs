@@ -1,4 +1,4 @@
-//! Where a head begins and ends among the bytes of a connection, for telling half a request from none.
+//! Finds where a request's head begins and ends among the bytes of a connection.
 
 /// What an HTTP/2 client says first (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

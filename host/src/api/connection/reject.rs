@@ -1,4 +1,4 @@
-//! What hyper answers by itself, to what is no request: a status without a word. It gets OpenAI's error object.
+//! Gives the bare refusals that hyper sends by itself OpenAI's error object.
 
 use std::io::IoSlice;
 

@@ -1,4 +1,4 @@
-//! How an app-server is started: its arguments, and the files that go with them.
+//! Starts an app-server: its arguments, and the files that go with them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

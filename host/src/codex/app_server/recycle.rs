@@ -1,5 +1,4 @@
-//! Whether a worker still does its work, and the right work: it is asked now and then, and relieved before it is worn out,
-//! or when the login and the settings it was started with are no longer the operator's.
+//! Recycles a worker that is worn, silent, or was started with other settings than the operator's present ones.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

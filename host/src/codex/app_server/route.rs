@@ -1,4 +1,4 @@
-//! Where a connection delivers the notifications about one turn's thread.
+//! Delivers the notifications about one turn's thread.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

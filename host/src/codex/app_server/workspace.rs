@@ -1,4 +1,4 @@
-//! Where an agent's turn works: a folder of its own, and what the sandbox lets the turn's commands do.
+//! Makes the workspace of an agent's turn: a folder of its own, and the sandbox's permissions.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

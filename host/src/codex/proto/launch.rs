@@ -1,4 +1,4 @@
-//! How `codex proto` is started: its arguments, and the instructions that go with them.
+//! Starts `codex proto`: its arguments, and the instructions that go with them.
 
 use std::path::PathBuf;
 use std::process::Stdio;

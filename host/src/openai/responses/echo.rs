@@ -1,4 +1,4 @@
-//! What a response repeats of its request, in the form OpenAI gives it.
+//! Repeats the request's parameters in a response, in the form OpenAI gives them.
 
 use serde::Serialize;
 use serde_json::{Map, Number, Value, json};

@@ -1,4 +1,4 @@
-//! What is remembered of responses, for requests that refer to them.
+//! The conversation that is kept of a response, for requests that refer to it.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What the metrics show as it is at the moment: it is looked up, not counted.
+//! Metrics that are looked up when they are read, not counted.
 
 /// What is looked up when somebody reads the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,4 @@
-//! What the client has been given of the answer, and how text gets there: past the stop sequences, the tail that a
-//! policy withholds, and the token limit.
+//! The answer as the client has it so far: text passes stop sequences, the withheld tail and the token limit.
 
 use serde::de::IgnoredAny;
 

@@ -1,4 +1,4 @@
-//! What an agent's turn has that a chat's has not: work of its own, and messages that are not all part of the answer.
+//! Decodes what only an agent's turn has: its own work, and messages that are no part of the answer.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
