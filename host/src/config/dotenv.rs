@@ -302,10 +302,7 @@ mod tests {
             assert_eq!(vars.problems.is_empty(), is_comment, "{value}: {vars:?}");
             for problem in vars.problems {
                 let told = problem.to_string();
-                assert!(
-                    told.contains("line 1, in the value of KEY") && !told.contains("def"),
-                    "{told}"
-                );
+                assert!(told.contains("line 1") && !told.contains("def"), "{told}");
             }
         }
         for value in [

@@ -1,6 +1,6 @@
 //! While files are refused, a running gateway tells as much of them as a start.
 
-use super::folders::{KEY, Site, status};
+use super::folders::{KEY, Site, auth, status};
 use super::*;
 
 #[test]
@@ -49,7 +49,7 @@ fn a_running_gateway_tells_of_every_refused_file_and_of_it_once() {
     running.log_until("policy refused, the old ones go on: auth.json");
     assert_eq!(refused(&running), ["auth.json"]);
     std::fs::remove_file(site.policies.path().join("rate_limit.json")).unwrap();
-    site.write("auth.json", &super::folders::auth());
+    site.write("auth.json", &auth().replace("alice", "bob"));
     running.log_until("generation=2");
     assert_eq!(status(&running, KEY), 200);
     assert!(!running.get("/healthz", None).contains("no slot reads it"));
