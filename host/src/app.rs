@@ -72,6 +72,7 @@ pub async fn check(config: &Config) -> (Vec<policy::Notice>, Vec<StartError>) {
         Codex::Demo => Ok(Backend::demo().models()),
     };
     let models = models.map_err(|error| errors.push(error.into())).ok();
+    errors.extend(listen::check(&config.listen).err().map(StartError::from));
     let cache = config.cache_dir.as_deref();
     let engine = match engine(config, cache.filter(|folder| policy::has_cache(folder))) {
         Ok(engine) => engine,

@@ -11,7 +11,6 @@ mod problem;
 mod read;
 mod report;
 pub mod retired;
-mod spelling;
 mod telemetry;
 
 use std::net::IpAddr;
@@ -21,6 +20,7 @@ use std::time::Duration;
 use crate::listen;
 use crate::policy;
 use crate::secret::Secret;
+use crate::spelling;
 pub use dotenv::DotEnv;
 use env::Vars;
 pub use key::PUBLISHED;
@@ -231,11 +231,20 @@ fn judge_other(name: &str, value: &str, vars: &dyn Vars) -> Option<String> {
         let (why, instead) = (retired.why, retired.instead);
         return Some(format!("has no effect any more. {why} Instead: {instead}."));
     }
-    if let Some(meant) = spelling::nearest(name, known()) {
+    let nearest = || spelling::nearest(name, known());
+    if let Some(meant) = nearest().or_else(|| meant_by_others(name, Usage::OfOurs)) {
         return Some(format!("there is no such variable; did you mean {meant}?"));
     }
-    if name.starts_with("PROXY_") {
-        return Some("there is no such variable; is it misspelt?".to_owned());
+    if let Some(bare) = name.strip_prefix("PROXY_") {
+        // The first word of most of ours, and not of all.
+        let meant = known().find(|known| *known == bare);
+        let meant = meant
+            .or_else(|| meant_by_others(bare, Usage::Common))
+            .or_else(|| spelling::nearest(bare, known()));
+        let meant = meant.map_or("is it misspelt?".to_owned(), |meant| {
+            format!("did you mean {meant}?")
+        });
+        return Some(format!("there is no such variable; {meant}"));
     }
     if vars.origin(name) != env::Origin::File {
         return None;
@@ -251,18 +260,34 @@ fn judge_other(name: &str, value: &str, vars: &dyn Vars) -> Option<String> {
     Some(format!("there is no such variable; did you mean {meant}?"))
 }
 
+/// Who else may use a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Usage {
+    /// Hardly anybody: in the process environment, too, it means ours.
+    OfOurs,
+    /// Many programs.
+    Common,
+}
+
+/// The variable that has another name elsewhere. A name that many use counts only where it is asked for.
+fn meant_by_others(name: &str, usage: Usage) -> Option<&'static str> {
+    const ELSEWHERE: [(&str, Usage, env::Variable); 7] = [
+        ("LOG_LEVEL", Usage::Common, env::PROXY_LOG),
+        ("RUST_LOG", Usage::Common, env::PROXY_LOG),
+        ("STATE_FOLDER", Usage::Common, env::PROXY_STATE_DIR),
+        ("POLICY_FOLDER", Usage::OfOurs, env::POLICY_DIR),
+        ("POLICY_DIRECTORY", Usage::OfOurs, env::POLICY_DIR),
+        ("POLICIES_DIR", Usage::OfOurs, env::POLICY_DIR),
+        ("POLICIES_FOLDER", Usage::OfOurs, env::POLICY_DIR),
+    ];
+    let found = ELSEWHERE.iter().find(|(other, ..)| *other == name);
+    let found = found.filter(|(_, of, _)| usage == Usage::Common || *of == usage);
+    found.map(|(.., variable)| variable.name)
+}
+
 /// The variable that a name in our own file means. Other programs read the process environment, but hardly that file: a name
 /// without its first word is one of ours, too, and so is a short one with a slip.
 fn meant_in_file(name: &str) -> Option<&'static str> {
-    /// What other programs call what we have under another name.
-    const ELSEWHERE: [(&str, env::Variable); 5] = [
-        ("LOG_LEVEL", env::PROXY_LOG),
-        ("RUST_LOG", env::PROXY_LOG),
-        ("POLICY_FOLDER", env::POLICY_DIR),
-        ("POLICIES_DIR", env::POLICY_DIR),
-        ("STATE_FOLDER", env::PROXY_STATE_DIR),
-    ];
-    let elsewhere = ELSEWHERE.iter().find(|(other, _)| *other == name);
     let known = || env::ALL.iter().map(|variable| variable.name);
     // `PATH`, `HOME` and the like are everybody's.
     let is_ours = name.contains('_') || ["HOST", "LOG"].contains(&name);
@@ -273,8 +298,7 @@ fn meant_in_file(name: &str) -> Option<&'static str> {
         let first = known.strip_suffix(name);
         first.is_some_and(|first| first.ends_with('_'))
     };
-    elsewhere
-        .map(|(_, variable)| variable.name)
+    meant_by_others(name, Usage::Common)
         .or_else(|| known().find(shortened))
         .or_else(|| spelling::near_short(name, known()))
 }

@@ -27,5 +27,6 @@ pub mod openai;
 pub mod policy;
 pub mod quota;
 pub mod secret;
+mod spelling;
 pub mod telemetry;
 pub mod turn;

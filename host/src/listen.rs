@@ -67,6 +67,22 @@ pub struct Wanted {
     pub reuse_port: bool,
 }
 
+/// Whether the address is one of this machine's. Listens nowhere: another gateway may have the ports.
+///
+/// # Errors
+/// If it is not.
+pub fn check(wanted: &Wanted) -> Result<(), Error> {
+    let address = SocketAddr::new(wanted.host, 0);
+    match std::net::UdpSocket::bind(address) {
+        Err(cause) if cause.kind() == io::ErrorKind::AddrNotAvailable => Err(Error::Bind {
+            variable: "PORT",
+            address: SocketAddr::new(wanted.host, wanted.port),
+            cause,
+        }),
+        _ => Ok(()),
+    }
+}
+
 impl Error {
     /// Whether trying again as it is cannot help.
     #[must_use]

@@ -6,6 +6,7 @@ mod banner;
 use std::io::{ErrorKind, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use banner::Banner;
 use clap::{Parser, Subcommand};
@@ -271,13 +272,21 @@ async fn serve(config: Config, sockets: Handed) -> anyhow::Result<()> {
     }
     let key = config.random_key.clone();
     let folder = config.policy_dir.clone();
+    let is_json = config.telemetry.log.json;
     let app = tokio::select! {
         app = App::build(config, sockets, &signals.first) => app?,
         () = signals.second.cancelled() => anyhow::bail!("ended at once by a second signal"),
     };
-    if key.is_some() || std::io::stdout().is_terminal() {
+    let is_terminal = std::io::stdout().is_terminal();
+    if key.is_some() || is_terminal {
+        let stopped = signals.first.clone();
+        stopped.run_until_cancelled(settled(&app)).await;
         let banner = Banner::of(&app, key.as_ref(), folder.as_deref());
-        telemetry::say(Stream::Out, &banner.to_string());
+        let text = match is_json && !is_terminal {
+            true => banner.line(),
+            false => banner.to_string(),
+        };
+        telemetry::say(Stream::Out, &text);
     }
     tokio::select! {
         served = app.serve(signals.first.cancelled_owned()) => served?,
@@ -285,6 +294,14 @@ async fn serve(config: Config, sockets: Handed) -> anyhow::Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits until it is known whether Codex can answer, but not for long: the banner is to say what holds.
+async fn settled(app: &App) {
+    const PATIENCE: Duration = Duration::from_secs(3);
+    let mut status = app.backend().watch();
+    let known = status.wait_for(|status| status.ready || status.signed_in == Some(false));
+    let _ = tokio::time::timeout(PATIENCE, known).await;
 }
 
 /// SIGTERM and SIGINT: the first asks to stop, the second insists.

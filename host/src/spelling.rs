@@ -10,7 +10,7 @@ const LONG: usize = 12;
 
 /// The candidate that a misspelt name means, if it is near to one: a letter too many, too few, another, in another order
 /// or case. A name that is a candidate is not misspelt.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
@@ -35,7 +35,7 @@ pub(super) fn nearest<'a>(
 }
 
 /// The short candidate that a name means, with one slip: where no other names are to be expected.
-pub(super) fn near_short<'a>(
+pub(crate) fn near_short<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

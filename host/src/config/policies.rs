@@ -103,11 +103,16 @@ pub(super) fn cache_dir(
         Some(word) if word.eq_ignore_ascii_case("none") => None,
         Some(path) => {
             let path = PathBuf::from(path);
-            if path.exists() && !path.is_dir() {
-                let found = format!("`{}`, which is a file", path.display());
+            let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
+            let nearest = absolute.ancestors().find(|path| path.exists());
+            if let Some(file) = nearest.filter(|nearest| !nearest.is_dir()) {
+                let found = match file == absolute {
+                    true => format!("`{}`, which is a file", path.display()),
+                    false => format!("`{}`, below the file {}", path.display(), file.display()),
+                };
                 reader.note(env::PROXY_CACHE_DIR, "a folder, or `none`", found);
             }
-            Some(std::path::absolute(&path).unwrap_or(path))
+            Some(absolute)
         }
         None => default_cache_dir(vars, state_dir),
     }

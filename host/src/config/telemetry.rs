@@ -1,7 +1,8 @@
 //! Reads what operators see of the gateway.
 
+use super::env;
 use super::read::Reader;
-use super::{env, spelling};
+use crate::spelling;
 use crate::telemetry::{Config, Filter, Log, TARGETS, traces, usage};
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Config {

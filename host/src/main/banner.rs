@@ -14,6 +14,8 @@ pub(crate) struct Banner<'a> {
     is_everywhere: bool,
     backend: &'static str,
     version: String,
+    /// Nobody is, and turns are refused.
+    is_signed_out: bool,
     /// The key, if it was made up for this run.
     key: Option<&'a Secret>,
     folder: Option<PathBuf>,
@@ -27,9 +29,26 @@ impl<'a> Banner<'a> {
             is_everywhere: app.address().ip().is_unspecified(),
             backend: status.kind,
             version: status.version,
+            is_signed_out: status.signed_in == Some(false),
             key,
             folder: folder.map(Path::to_owned),
         }
+    }
+
+    fn base(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    /// For programs that read what is printed, line by line.
+    pub(crate) fn line(&self) -> String {
+        let line = serde_json::json!({
+            "message": "codex-gateway serves",
+            "version": env!("CARGO_PKG_VERSION"),
+            "base_url": self.base(),
+            "backend": self.backend,
+            "key": self.key.map(Secret::reveal),
+        });
+        format!("{line}\n")
     }
 }
 
@@ -43,7 +62,7 @@ fn near(address: SocketAddr) -> SocketAddr {
 
 impl fmt::Display for Banner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let base = format!("http://{}/v1", self.address);
+        let base = self.base();
         writeln!(
             f,
             "\ncodex-gateway {} serves {base}{}\n",
@@ -66,6 +85,12 @@ impl fmt::Display for Banner<'_> {
             }
             backend => writeln!(f, "  answers   Codex {} ({backend})", self.version)?,
         }
+        if self.is_signed_out {
+            writeln!(
+                f,
+                "            it is not signed in, and refuses turns; as this user run: codex login"
+            )?;
+        }
         match &self.folder {
             Some(folder) => writeln!(f, "  policies  {} over the built-in ones", folder.display())?,
             None => writeln!(
@@ -85,7 +110,11 @@ impl fmt::Display for Banner<'_> {
             None => "YOUR_KEY",
         };
         let body = r#"{"messages":[{"role":"user","content":"Hello!"}],"stream":true}"#;
-        writeln!(f, "\nTry it in another terminal:\n")?;
+        let when = match self.is_signed_out {
+            true => "After that try it",
+            false => "Try it",
+        };
+        writeln!(f, "\n{when} in another terminal:\n")?;
         writeln!(f, "  curl -N '{base}/chat/completions' \\")?;
         writeln!(f, "    -H \"Authorization: Bearer {shown}\" \\")?;
         writeln!(f, "    -H 'Content-Type: application/json' -d '{body}'\n")?;
@@ -93,5 +122,40 @@ impl fmt::Display for Banner<'_> {
             f,
             "Then give any OpenAI client this base URL and key. `codex-gateway config` shows all settings.\n"
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn banner(is_signed_out: bool) -> Banner<'static> {
+        Banner {
+            address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            is_everywhere: false,
+            backend: "app-server",
+            version: "0.169.0".to_owned(),
+            is_signed_out,
+            key: None,
+            folder: None,
+        }
+    }
+
+    #[test]
+    fn a_codex_that_is_not_signed_in_is_told_before_anything_is_tried() {
+        let signed_in = banner(false).to_string();
+        assert!(signed_in.contains("\nTry it in another terminal"));
+        assert!(!signed_in.contains("codex login"), "{signed_in}");
+        let signed_out = banner(true).to_string();
+        let (before, after) = signed_out.split_once("run: codex login\n").unwrap();
+        assert!(before.contains("refuses turns") && after.contains("\nAfter that try it"));
+    }
+
+    #[test]
+    fn for_programs_the_banner_is_one_line_of_json() {
+        let line = banner(false).line();
+        let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(said["base_url"], "http://127.0.0.1:8080/v1");
+        assert_eq!(line.matches('\n').count(), 1);
     }
 }

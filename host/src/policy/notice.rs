@@ -13,6 +13,7 @@ use super::candidate::Candidate;
 use super::facts::Facts;
 use super::given::{BUILT_IN, ENVIRONMENT, Files};
 use super::words::{LINE, NAME, text_within};
+use crate::spelling::nearest;
 
 /// Notices of one kind of one look at the files; further ones are counted.
 const MOST: usize = 32;
@@ -149,30 +150,17 @@ fn hides_all(settings: &Value) -> Option<&'static str> {
         .then_some("`access` names no model: nobody can use any; without it everybody can use all")
 }
 
-/// Paths that need no key, and that there are not.
+/// Paths that need no key, and that are nearly one that there is. Other ones may be of what an edge proxy guards.
 fn unused(settings: &Value, facts: &Facts) -> Vec<String> {
-    let is_there = |path: &str| {
-        let covers = |endpoint: &&str| {
-            let endpoint = endpoint.trim_end_matches("/*");
-            let below = |whole: &str, part: &str| {
-                whole
-                    .strip_prefix(part)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            };
-            below(endpoint, path) || below(path, endpoint) && endpoint != path
-        };
-        facts.endpoints.iter().any(covers)
-    };
     let paths = settings["anonymous"].as_array().into_iter().flatten();
-    let missing = paths
-        .filter_map(Value::as_str)
-        .filter(|path| !facts.endpoints.is_empty() && !is_there(path.trim_end_matches('/')));
-    missing
-        .map(|path| {
-            let there = facts.endpoints.join(", ");
-            format!("anonymous `{path}`: there is no such path; there are {there}")
-        })
-        .collect()
+    let near = paths.filter_map(Value::as_str).filter_map(|path| {
+        let endpoints = facts.endpoints.iter().copied();
+        let meant = nearest(path.trim_end_matches('/'), endpoints)?;
+        Some(format!(
+            "anonymous `{path}`: there is no such path; did you mean {meant}?"
+        ))
+    });
+    near.collect()
 }
 
 /// Models that names lead to, and that Codex does not list: not any more, perhaps. Requests to them get the provider's word.

@@ -198,3 +198,22 @@ fn a_reader_that_leaves_is_no_mistake_and_a_full_disk_is_one() {
         );
     }
 }
+
+#[test]
+fn with_a_log_in_json_a_made_up_key_is_in_a_line_of_json() {
+    let vars = [("PORT", "0"), ("PROXY_LOG_FORMAT", "json")];
+    let mut child = gateway(&vars).spawn().unwrap();
+    let mut line = String::new();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    output.read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let said: Value = serde_json::from_str(&line).unwrap();
+    assert!(said["key"].as_str().unwrap().starts_with("sk-local-"));
+    assert!(
+        said["base_url"]
+            .as_str()
+            .unwrap()
+            .starts_with("http://127.0.0.1:")
+    );
+}

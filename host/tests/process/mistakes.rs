@@ -222,3 +222,42 @@ fn a_setting_of_the_wrong_form_is_told_with_its_remedy() {
     }
     assert!(!said.contains("sk-abc"), "{said}");
 }
+
+#[test]
+fn config_finds_an_address_of_another_machine_and_a_cache_below_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let cache = file.join("a/b").to_string_lossy().into_owned();
+    // For documents: no machine has it.
+    let host = ("PROXY_HOST", "192.0.2.1");
+    let key = ("PROXY_API_KEY", "sk-0123456789abcdef");
+    let (code, said) = config(&[host, key]);
+    let remedy = "cannot listen on 192.0.2.1:11435: ";
+    assert_eq!(code, Some(1), "as a start: {said}");
+    assert!(
+        said.contains(remedy) && said.contains("set PROXY_HOST to an address of this machine"),
+        "{said}"
+    );
+    let mut command = gateway(&[key, ("PROXY_CACHE_DIR", &cache)]);
+    command.arg("config");
+    let (code, said) = output(command);
+    assert_eq!(code, Some(78), "{said}");
+    let words = format!(
+        "PROXY_CACHE_DIR: expected a folder, or `none`, found `{cache}`, below the file {}\n",
+        file.display()
+    );
+    assert!(said.contains(&words), "{said}");
+}
+
+#[test]
+fn a_state_folder_that_is_the_policy_folder_draws_no_warning() {
+    let site = Site::new();
+    let [(name, folder), _] = site.vars();
+    let vars = [(name, folder.as_str()), ("PROXY_STATE_DIR", &folder)];
+    let mut running = Running::start(&vars);
+    running.signal("-TERM");
+    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+    assert!(site.policies.path().join("counters.json").exists());
+    assert_eq!(config(&vars), (Some(0), String::new()));
+}

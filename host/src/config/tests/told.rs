@@ -106,6 +106,12 @@ fn a_variable_that_is_nearly_one_is_told_with_the_name_that_was_meant() {
             Some("OTEL_EXPORTER_OTLP_ENDPOINT"),
         ),
         ("PROXY_HTTP_TIMEOUT", None),
+        ("PROXY_PORT", Some("PORT")),
+        ("PROXY_LOG_LEVEL", Some("PROXY_LOG")),
+        ("PROXY_POLICY_DIR", Some("POLICY_DIR")),
+        ("PROXY_CODEX_MODLE", Some("CODEX_MODEL")),
+        ("POLICY_FOLDER", Some("POLICY_DIR")),
+        ("POLICY_DIRECTORY", Some("POLICY_DIR")),
     ] {
         let warnings = read(&[(name, "x"), OWN_KEY]).unwrap().warnings;
         let told: Vec<_> = warnings.iter().map(ToString::to_string).collect();
@@ -333,7 +339,7 @@ fn names_in_our_own_file_that_mean_ours_are_told() {
         ("HOST", "PROXY_HOST"),
         ("LOG_LEVEL", "PROXY_LOG"),
         ("LOG_FORMAT", "PROXY_LOG_FORMAT"),
-        ("POLICY_FOLDER", "POLICY_DIR"),
+        ("STATE_FOLDER", "PROXY_STATE_DIR"),
         ("PORTT", "PORT"),
     ] {
         let expected = format!("{name}: there is no such variable; did you mean {meant}?");

@@ -72,3 +72,55 @@ fn a_limit_of_an_endpoint_that_there_is_not_is_told() {
         assert!(uncounted(&settings, &Facts::default()).is_empty());
     }
 }
+
+#[test]
+fn an_anonymous_path_that_is_nearly_one_is_told() {
+    let facts = Facts {
+        endpoints: vec!["/v1/chat/completions", "/v1/models", "/v1/models/*"],
+        ..Facts::default()
+    };
+    for (path, told) in [
+        ("/v1/models", false),
+        ("/v1/models/", false),
+        ("/v1/models/codex-5", false),
+        ("/v1", false),
+        ("/", false),
+        ("/v1/model", true),
+        ("/v1/chat/completion", true),
+        ("/of/another/service", false),
+    ] {
+        let settings = json!({"anonymous": [path]});
+        let found = unused(&settings, &facts);
+        assert_eq!(found.len(), usize::from(told), "{path}: {found:?}");
+        assert!(unused(&settings, &Facts::default()).is_empty());
+    }
+}
+
+#[test]
+fn a_name_that_leads_to_no_model_of_codex_is_told() {
+    let facts = Facts {
+        models: vec![json!({"id": "GPT-6"})],
+        codex_model: Some("own".to_owned()),
+        ..Facts::default()
+    };
+    let aliases = json!({
+        "a": "gpt-6", "b": {"model": "codex-5-low"}, "c": "own", "d": {"model": "x", "provider": "p"}, "e": "gone",
+    });
+    for (default, told) in [
+        (json!(null), 1),
+        (json!("gpt-6"), 1),
+        (json!("E"), 1),
+        (json!("codev-5"), 1),
+        (json!("gpt-5"), 2),
+    ] {
+        let settings = json!({"default": default, "aliases": aliases});
+        let found = unlisted(&settings, &facts);
+        assert_eq!(found.len(), told, "{default}: {found:?}");
+        assert!(
+            found
+                .iter()
+                .any(|what| what.starts_with("aliases.e `gone`: "))
+        );
+        assert!(unlisted(&settings, &Facts::default()).is_empty());
+    }
+}

@@ -4,11 +4,16 @@ use super::super::Slot;
 use super::super::given::Files;
 use super::super::manifest::MANIFEST;
 use super::Notice;
+use crate::spelling::{near_short, nearest};
 
 /// Endings of text that people write settings in, by mistake or by the way of an editor.
-const TEXTS: [&str; 10] = [
-    "", "txt", "toml", "yaml", "yml", "jsn", "json5", "jsonc", "conf", "wat",
+const TEXTS: [&str; 9] = [
+    "", "txt", "toml", "yaml", "yml", "jsn", "json5", "jsonc", "conf",
 ];
+/// Endings that slots read.
+const READ: [&str; 2] = ["wasm", "json"];
+/// What the gateway itself keeps in `PROXY_STATE_DIR`, which may be the same folder.
+const OURS: &str = "counters.json";
 
 /// What to do about each of the paths that is not read. They are relative to the folder.
 pub(super) fn find(paths: &[String], files: &[Files; 4]) -> Vec<Notice> {
@@ -29,7 +34,7 @@ pub(super) fn find(paths: &[String], files: &[Files; 4]) -> Vec<Notice> {
 fn beside(name: &str, files: &[Files; 4]) -> Option<String> {
     let is_read = |file: &Option<String>| file.as_deref() == Some(name);
     let is_used = |files: &Files| is_read(&files.component) || is_read(&files.settings);
-    if name == MANIFEST || name.starts_with('.') || files.iter().any(is_used) {
+    if [MANIFEST, OURS].contains(&name) || name.starts_with('.') || files.iter().any(is_used) {
         return None;
     }
     for slot in Slot::ALL {
@@ -51,34 +56,34 @@ fn beside(name: &str, files: &[Files; 4]) -> Option<String> {
             }
         }
     }
-    match Likeness::of(name)? {
-        Likeness::Manifest => Some(format!(
-            "nobody reads it; rename it to {MANIFEST}, and write it as TOML"
-        )),
-        Likeness::File(slot, extension) => Some(format!(
+    Some(match Likeness::of(name)? {
+        Likeness::Manifest => {
+            format!("nobody reads it; rename it to {MANIFEST}, and write it as TOML")
+        }
+        Likeness::File(slot, extension) => format!(
             "no slot reads it; rename it to {slot}.{extension}, or name it under [{slot}] in {MANIFEST}"
-        )),
-        Likeness::Text(slot) => Some(format!(
-            "no slot reads it; settings are JSON, in {slot}.json"
-        )),
+        ),
+        Likeness::Text(slot) => {
+            format!("no slot reads it; settings are JSON, in {slot}.json")
+        }
+        Likeness::Wat(slot) => format!(
+            "no slot reads it; components are binary: `wasm-tools parse` makes {slot}.wasm of it"
+        ),
         Likeness::Unknown(extension) => {
             let names = Slot::ALL.map(|slot| format!("{slot}.{extension}"));
             let names = names.join(", ");
-            Some(format!(
-                "no slot reads it; name it in {MANIFEST}, or call it one of {names}"
-            ))
+            format!("no slot reads it; name it in {MANIFEST}, or call it one of {names}")
         }
-    }
+    })
 }
 
-/// In a folder in it.
+/// In a folder in it: only what is clearly ours.
 fn below(name: &str) -> Option<String> {
-    let is_ours = name == MANIFEST
-        || Slot::ALL.iter().any(|slot| {
-            ["wasm", "json"]
-                .iter()
-                .any(|extension| name == format!("{slot}.{extension}"))
-        });
+    let is_ours = match Likeness::of(name)? {
+        Likeness::Manifest => true,
+        Likeness::File(slot, _) => slot_of(&plain(stem(name).0)) == Some(slot),
+        Likeness::Text(_) | Likeness::Wat(_) | Likeness::Unknown(_) => false,
+    };
     is_ours.then(|| "folders in POLICY_DIR are not read; move it one up".to_owned())
 }
 
@@ -89,35 +94,81 @@ enum Likeness {
     File(Slot, &'static str),
     /// A slot's, in another format.
     Text(Slot),
+    /// A slot's component, as text.
+    Wat(Slot),
     Unknown(&'static str),
 }
 
 impl Likeness {
     fn of(name: &str) -> Option<Self> {
         let lower = name.to_ascii_lowercase();
-        let (stem, ending) = lower.split_once('.').unwrap_or((&lower, ""));
-        let last = ending.rsplit('.').next().unwrap_or_default();
-        let plain = stem.replace(['_', ' '], "-");
-        if ["policy", "policies"].contains(&plain.as_str()) && TEXTS.contains(&last) {
+        let (stem, last) = stem(&lower);
+        let (stem, slot) = (plain(stem), slot_of(&plain(stem)));
+        let ends_like = |endings: &[&'static str]| {
+            let is_word = last.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            near_short(last, endings.iter().copied()).filter(|_| is_word)
+        };
+        let is_text = TEXTS.contains(&last) || last == "json" || ends_like(&["toml"]).is_some();
+        if is_manifest(&stem) && is_text {
             return Some(Self::Manifest);
         }
-        let extension = ["wasm", "json"].into_iter().find(|known| *known == last);
-        match extension {
-            // Schemas may lie beside the settings.
-            Some("json") if lower.ends_with(".schema.json") => None,
-            Some(extension) => {
-                let whole = lower.replace(['_', ' ', '.'], "-");
-                let meant = Slot::ALL
-                    .into_iter()
-                    .find(|slot| whole.contains(slot.name()));
-                Some(meant.map_or(Self::Unknown(extension), |slot| Self::File(slot, extension)))
-            }
-            None => {
-                let slot = Slot::ALL.into_iter().find(|slot| slot.name() == plain)?;
-                TEXTS.contains(&last).then_some(Self::Text(slot))
-            }
+        // Schemas may lie beside the settings.
+        if lower.ends_with(".schema.json") {
+            return None;
+        }
+        if let Some(extension) = READ.into_iter().find(|known| *known == last) {
+            let whole = plain(&lower.replace('.', ""));
+            let within = Slot::ALL
+                .into_iter()
+                .find(|slot| whole.contains(&plain(slot.name())));
+            let meant = slot.or(within);
+            return Some(
+                meant.map_or(Self::Unknown(extension), |slot| Self::File(slot, extension)),
+            );
+        }
+        let slot = slot?;
+        match last {
+            // A word alone is too often another one.
+            "" if stem != plain(slot.name()) => None,
+            "wat" => Some(Self::Wat(slot)),
+            _ if TEXTS.contains(&last) => Some(Self::Text(slot)),
+            _ => ends_like(&READ).map(|extension| Self::File(slot, extension)),
         }
     }
+}
+
+/// The name before its first dot, and what is after its last; `auth-json` lacks only the dot.
+fn stem(name: &str) -> (&str, &str) {
+    match name.split_once('.') {
+        Some((stem, endings)) => (stem, endings.rsplit('.').next().unwrap_or_default()),
+        None => match name.rsplit_once(['-', '_', ' ']) {
+            Some((stem, last)) if READ.contains(&last) => (stem, last),
+            _ => (name, ""),
+        },
+    }
+}
+
+/// Without what is written between words.
+fn plain(stem: &str) -> String {
+    stem.replace(['_', ' ', '-'], "").to_ascii_lowercase()
+}
+
+/// The slot that is called so, or nearly so.
+fn slot_of(plain_stem: &str) -> Option<Slot> {
+    let names = Slot::ALL.map(|slot| plain(slot.name()));
+    let names = || names.iter().map(String::as_str);
+    let meant = names()
+        .find(|name| *name == plain_stem)
+        .or_else(|| nearest(plain_stem, names()))
+        .or_else(|| near_short(plain_stem, names()))?;
+    Slot::ALL
+        .into_iter()
+        .find(|slot| plain(slot.name()) == meant)
+}
+
+fn is_manifest(plain_stem: &str) -> bool {
+    const NAMES: [&str; 2] = ["policies", "policy"];
+    NAMES.contains(&plain_stem) || nearest(plain_stem, NAMES).is_some()
 }
 
 #[cfg(test)]
@@ -142,6 +193,21 @@ mod tests {
             ("callers.json", "call it one of auth.json, "),
             ("old/auth.json", "move it one up"),
             ("old/policies.toml", "move it one up"),
+            ("a/rate_limit.json", "move it one up"),
+            ("a/auht.json", "move it one up"),
+            ("ratelimit.json", "rename it to rate-limit.json"),
+            ("toolstop.json", "rename it to tool-stop.json"),
+            ("tool_stpo.json", "rename it to tool-stop.json"),
+            ("auht.json", "rename it to auth.json"),
+            ("modle.wasm", "rename it to model.wasm"),
+            ("rate-limit.josn", "rename it to rate-limit.json"),
+            ("auth.jason", "rename it to auth.json"),
+            ("auth.wams", "rename it to auth.wasm"),
+            ("auth-json", "rename it to auth.json"),
+            ("auth.wat", "makes auth.wasm of it"),
+            ("policies.json", "rename it to policies.toml"),
+            ("policy.tml", "rename it to policies.toml"),
+            ("polices.toml", "rename it to policies.toml"),
         ] {
             let found = find(&[name.to_owned()], &Default::default());
             assert!(
@@ -164,6 +230,12 @@ mod tests {
             "auth.json",
             "notes/README.md",
             "notes/callers.json",
+            "notes/my-auth.json",
+            "counters.json",
+            "modal",
+            "LICENSE",
+            "auth.jsonc~",
+            "usage.jsonl",
         ] {
             let found = find(&[name.to_owned()], &Default::default());
             assert!(found.is_empty(), "{found:?}");
