@@ -241,10 +241,10 @@ fn judge_other(name: &str, value: &str, vars: &dyn Vars) -> Option<String> {
         let meant = meant
             .or_else(|| meant_by_others(bare, Usage::Common))
             .or_else(|| spelling::nearest(bare, known()));
-        let meant = meant.map_or("is it misspelt?".to_owned(), |meant| {
-            format!("did you mean {meant}?")
+        return Some(match meant {
+            Some(meant) => format!("there is no such variable; did you mean {meant}?"),
+            None => "there is no such variable; is it misspelt?".to_owned(),
         });
-        return Some(format!("there is no such variable; {meant}"));
     }
     if vars.origin(name) != env::Origin::File {
         return None;

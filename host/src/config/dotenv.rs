@@ -114,14 +114,14 @@ fn parse(text: &str) -> DotEnv {
             Ok((name, value)) => {
                 let is_known = |name: &str| Process.get(name).is_some() || file.contains_key(name);
                 let found = match vanishing(&written.collect::<String>(), is_known) {
-                    Some("") => "a `$` without a name",
-                    Some(_) => "no variable of that name",
-                    None => "",
+                    Some("") => Some(format!("a `$` without a name in line {last}")),
+                    Some(_) => Some(format!("no variable of that name in line {last}")),
+                    None => None,
                 };
-                if !found.is_empty() {
+                if let Some(found) = found {
                     problems.push(problem(
                         "each `$NAME` to name a variable, and values in which `$` is only a letter in single quotes",
-                        format!("{found} in line {last}, in the value of {name}"),
+                        format!("{found}, in the value of {name}"),
                     ));
                 }
                 file.insert(name, value);
