@@ -217,7 +217,7 @@ impl Preparation<'_> {
             Err(Trouble::Problem(problem)) => return Err(problem),
             Err(Trouble::Fault(words)) => return Err(Problem::Configure(words)),
         };
-        answer.map_err(Problem::Settings)?;
+        answer.map_err(|words| Problem::Settings(text(words)))?;
         Ok((store, instance))
     }
 
@@ -262,7 +262,7 @@ impl Preparation<'_> {
             Ok(Ok(()))
         });
         match explain(done.await, &mut store) {
-            Ok(answer) => answer.map_err(Problem::Settings),
+            Ok(answer) => answer.map_err(|words| Problem::Settings(text(words))),
             Err(Trouble::Problem(problem)) => Err(problem),
             Err(Trouble::Fault(words)) => Err(Problem::Trial(words)),
         }

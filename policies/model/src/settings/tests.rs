@@ -118,7 +118,8 @@ fn an_effort_only_codex_knows_may_be_an_aliass() {
 #[test]
 fn all_mistakes_are_told_at_once() {
     let error = mistake(&json!({
-        "default": "x", "aliases": {"a": "", "b c": "m"}, "owned_by": "", "host": {"models": [{"id": "m"}]},
+        "aliases": {"a": "", "b c": "m"}, "owned_by": "", "access": [{"callers": [""], "models": ["*"]}],
+        "host": {"models": [{"id": "m"}]},
     }));
     assert_eq!(
         error.split("; ").filter(|part| part.contains(": ")).count(),
