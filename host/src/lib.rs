@@ -11,7 +11,7 @@
 //! | [`quota`] | 1 | the counters behind rate limits |
 //! | [`telemetry`] | 0 | log, metrics, usage, traces |
 //! | [`config`] | | environment variables to settings, all mistakes at once |
-//! | [`listen`], [`file`], [`secret`], [`memory`] | 0 | sockets, bounded reading, secrets, memory given back |
+//! | [`listen`], [`file`](mod@file), [`secret`], [`memory`] | 0 | sockets, bounded reading, secrets, memory given back |
 //!
 //! A module names those of lower layers only; tests read the paths. The book (`docs/`) walks through a request, a delta and
 //! a swap.
