@@ -208,6 +208,24 @@ impl Gateway {
         self.home.path().to_owned()
     }
 
+    /// What `/healthz` says.
+    ///
+    /// # Panics
+    /// If it says no JSON.
+    pub async fn health(&self) -> Value {
+        let response = self.get("/healthz").send().await.expect("an answer");
+        response.json().await.expect("JSON")
+    }
+
+    /// What a chat that is not streamed is answered, whatever the status.
+    ///
+    /// # Panics
+    /// If that is no JSON.
+    pub async fn answer(&self, body: &Value) -> Value {
+        let response = self.chat(body).send().await.expect("an answer");
+        response.json().await.expect("JSON")
+    }
+
     /// A request with the test key.
     pub fn get(&self, path: &str) -> reqwest::RequestBuilder {
         self.client

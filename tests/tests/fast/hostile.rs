@@ -48,14 +48,7 @@ async fn each_hostile_act_is_one_refused_request() {
             "after {act}"
         );
     }
-    let health: Value = gateway
-        .get("/healthz")
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let health: Value = gateway.health().await;
     assert_eq!(health["policies"][0]["faults"], ACTS.len());
     gateway.stop().await;
 }

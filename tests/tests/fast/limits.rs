@@ -202,14 +202,7 @@ async fn tokens_are_counted_as_used_once_however_the_answer_ended() {
     // A request that could take much and takes little.
     let mut modest = say(QUICK);
     modest["max_tokens"] = 50_000.into();
-    let answer: Value = gateway
-        .chat(&modest)
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let answer: Value = gateway.answer(&modest).await;
     let used = answer["usage"]["total_tokens"].as_u64().unwrap();
     let after = tokens_left(&gateway).await;
     let spent = before - after;

@@ -32,14 +32,7 @@ async fn a_running_stream_keeps_its_generation_while_the_next_request_gets_the_n
     deploy(gateway.policies(), "model.json", br#"{"stamp": 1}"#);
     deploy(gateway.policies(), "auth.json", br#"{"stamp": 1}"#);
     gateway.generation(2).await;
-    let answer: Value = gateway
-        .chat(&say(QUICK))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let answer: Value = gateway.answer(&say(QUICK)).await;
     assert_eq!(answer["model"], "stamp-1", "{answer}");
 
     let rest = events.rest().await;
@@ -79,14 +72,7 @@ async fn a_folder_that_is_a_link_may_be_pointed_elsewhere() {
         .await;
     point(&link, &new);
     gateway.generation(2).await;
-    let answer: Value = gateway
-        .chat(&say(QUICK))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let answer: Value = gateway.answer(&say(QUICK)).await;
     assert_eq!(answer["model"], "stamp-2");
     gateway.stop().await;
 }
@@ -102,14 +88,7 @@ async fn a_refused_candidate_changes_nothing_and_shows_in_health_until_it_is_men
     gateway
         .until(|gateway| !gateway.live.refusals().is_empty(), "refusal")
         .await;
-    let health: Value = gateway
-        .get("/healthz")
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let health: Value = gateway.health().await;
     assert_eq!(
         (&health["ok"], &health["generation"]),
         (&json!(false), &json!(1))
@@ -127,14 +106,7 @@ async fn a_refused_candidate_changes_nothing_and_shows_in_health_until_it_is_men
             "mended folder",
         )
         .await;
-    let health: Value = gateway
-        .get("/healthz")
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let health: Value = gateway.health().await;
     assert_eq!(
         (&health["ok"], &health["generation"]),
         (&json!(true), &json!(1)),

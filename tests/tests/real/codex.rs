@@ -60,14 +60,7 @@ async fn the_effort_of_the_alias_or_of_the_request_reaches_the_model() {
         if let Some(effort) = effort {
             body["reasoning_effort"] = json!(effort);
         }
-        let answer: Value = gateway
-            .chat(&body)
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
+        let answer: Value = gateway.answer(&body).await;
         assert_eq!(answer["model"], model);
         let asked = provider.requests().pop().unwrap().body;
         assert_eq!(
@@ -105,14 +98,7 @@ async fn stop_and_max_tokens_end_the_turn_upstream_too() {
         false,
     );
     body["stop"] = json!(["STOP"]);
-    let answer: Value = gateway
-        .chat(&body)
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let answer: Value = gateway.answer(&body).await;
     assert_eq!(answer["choices"][0]["message"]["content"], "ab");
     assert_eq!(answer["choices"][0]["finish_reason"], "stop");
     provider.wait_for(|counts| counts.abandoned == 1).await;
@@ -122,14 +108,7 @@ async fn stop_and_max_tokens_end_the_turn_upstream_too() {
         false,
     );
     body["max_tokens"] = json!(2);
-    let answer: Value = gateway
-        .chat(&body)
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let answer: Value = gateway.answer(&body).await;
     assert_eq!(answer["choices"][0]["message"]["content"], "12345678");
     assert_eq!(answer["choices"][0]["finish_reason"], "length");
     provider.wait_for(|counts| counts.abandoned == 2).await;
