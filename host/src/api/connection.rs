@@ -161,7 +161,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<I> {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => self.poll_silence(cx),
+            Poll::Pending => {
+                self.requests.silent();
+                self.poll_silence(cx)
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,10 @@ const SHARE: u64 = 4;
 /// Beyond those that stay: each of these is closed after one answer, so that a full gateway can be asked how it is.
 const EXTRA: usize = 16;
 
+/// New connections that nobody has read from yet, at most, and at most that share of all; the next ones wait in the system's
+/// queue. On a busy machine one that has sent a request would otherwise be taken for silent.
+const UNREAD: usize = 64;
+
 /// Which share of all gives way at once: choosing costs a look at each.
 const BATCH: usize = 32;
 
@@ -38,6 +42,7 @@ pub struct Connections(Arc<Inner>);
 struct Inner {
     most: usize,
     places: Mutex<Places>,
+    unread: Arc<Semaphore>,
     /// One that gave way has closed.
     left: Notify,
     displaced: AtomicU64,
@@ -94,6 +99,7 @@ impl Connections {
         Self(Arc::new(Inner {
             most,
             places: Mutex::default(),
+            unread: Arc::new(Semaphore::new((most / SHARE as usize).clamp(1, UNREAD))),
             left: Notify::new(),
             displaced: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
@@ -104,16 +110,19 @@ impl Connections {
         self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until those that gave way have closed, but for some: they still have their descriptors.
-    pub(super) async fn ready(&self) {
+    /// Waits until those that gave way have closed, but for some: they still have their descriptors; and until those that came
+    /// were read from, but for some. What it returns is held until that was done with the next one, too.
+    pub(super) async fn ready(&self) -> Option<OwnedSemaphorePermit> {
         loop {
             let mut left = pin!(self.0.left.notified());
             left.as_mut().enable();
             if self.places().leaving < EXTRA {
-                return;
+                break;
             }
             left.await;
         }
+        // It is never closed.
+        Arc::clone(&self.0.unread).acquire_owned().await.ok()
     }
 
     /// A place for a new connection. Where there are too many, some of the idle ones give way; if none is idle, there are a few more
@@ -131,18 +140,12 @@ impl Connections {
             return None;
         }
         let is_extra = places.taken.len() >= self.0.most;
-        let leave = CancellationToken::new();
         places.last += 1;
         let number = places.last;
-        let taken = Taken {
-            peer: peer.clone(),
-            leave: leave.clone(),
-        };
-        places.taken.insert(number, taken);
         Some(Place {
             connections: self.clone(),
             number,
-            leave,
+            leave: places.take(number, peer),
             is_extra,
         })
     }
@@ -166,6 +169,16 @@ impl Connections {
 }
 
 impl Places {
+    fn take(&mut self, number: u64, peer: &Peer) -> CancellationToken {
+        let leave = CancellationToken::new();
+        let taken = Taken {
+            peer: peer.clone(),
+            leave: leave.clone(),
+        };
+        self.taken.insert(number, taken);
+        leave
+    }
+
     /// Those that never asked for anything first, then those of the address that has most, then the longest idle.
     fn displace(&mut self, most: usize) -> usize {
         let idle = self.taken.iter();
@@ -197,9 +210,18 @@ impl Places {
 }
 
 impl Place {
-    /// Ready when the connection is to give way.
-    pub(super) async fn displaced(&self) {
-        self.leave.cancelled().await;
+    /// Ready when the connection is to give way. One that has been asked for something meanwhile stays.
+    pub(super) async fn displaced(&mut self, peer: &Peer) {
+        loop {
+            self.leave.cancelled().await;
+            if peer.idle().is_some() {
+                return;
+            }
+            let mut places = self.connections.places();
+            places.leaving = places.leaving.saturating_sub(1);
+            self.leave = places.take(self.number, peer);
+            self.connections.0.left.notify_waiters();
+        }
     }
 }
 
@@ -272,6 +294,42 @@ mod tests {
         assert_eq!(connections.occupancy().open, 6);
         drop((silent, many));
         assert_eq!(connections.occupancy().open, 3);
+    }
+
+    #[tokio::test]
+    async fn who_was_not_read_from_or_asks_just_then_stays() {
+        let connections = Connections::of(3);
+        let unread = Peer::unread(SocketAddr::from(([192, 0, 2, 1], 1)));
+        let stays = connections.enter(&unread).unwrap();
+        let (asks, silent) = (peer(2), peer(3));
+        let mut asking = connections.enter(&asks).unwrap();
+        let mut gone = connections.enter(&silent).unwrap();
+        let busy = peer(4);
+        let _answers = busy.begin(Version::HTTP_11);
+        let _others = [(); 2].map(|()| connections.enter(&busy).unwrap());
+        assert!(!has_left(&stays) && has_left(&asking) && has_left(&gone));
+        gone.displaced(&silent).await;
+        let underway = asks.begin(Version::HTTP_11);
+        let displaced = tokio::time::timeout(FRESH, asking.displaced(&asks)).await;
+        assert!(displaced.is_err() && !has_left(&asking));
+        assert_eq!(connections.places().leaving, 1);
+        drop((underway, asking, gone));
+        assert_eq!(connections.occupancy().open, 3);
+    }
+
+    #[tokio::test]
+    async fn no_more_are_accepted_than_are_read_from() {
+        let connections = Connections::of(1_000);
+        let mut unread = Vec::new();
+        for _ in 0..UNREAD {
+            unread.push(connections.ready().await.unwrap());
+        }
+        let next = tokio::time::timeout(Duration::from_millis(1), connections.ready());
+        assert!(next.await.is_err());
+        let peer = Peer::unread(SocketAddr::from(([192, 0, 2, 1], 1)));
+        peer.awaits_its_turn(unread.pop().unwrap());
+        drop(peer.begin(Version::HTTP_11));
+        assert!(connections.ready().await.is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,10 +7,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, Request};
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Version};
-use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use http_body::{Frame, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -20,7 +19,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::normalize_path::NormalizePathLayer;
 
 use super::arrival::Arrival;
@@ -50,8 +49,11 @@ where
     // Outside the routes, so that it applies before one is chosen.
     let service = NormalizePathLayer::trim_trailing_slash().layer(routes);
     let connections = TaskTracker::new();
-    let take = |(stream, address)| {
+    let take = |(stream, address), turn| {
         let visit = Visit::new(stream, address, &closing);
+        if let Some(turn) = turn {
+            visit.peer.awaits_its_turn(turn);
+        }
         // One that is turned away is closed as it is dropped.
         if let Some(place) = all.enter(&visit.peer) {
             connections.spawn(visit.attend(place, service.clone()));
@@ -59,11 +61,8 @@ where
     };
     loop {
         tokio::select! {
-            accepted = async {
-                all.ready().await;
-                listener.accept().await
-            } => match accepted {
-                Ok(accepted) => take(accepted),
+            (turn, accepted) = async { (all.ready().await, listener.accept().await) } => match accepted {
+                Ok(accepted) => take(accepted, turn),
                 Err(error) => {
                     let remedy = listen::accept_remedy(&error);
                     tracing::error!(%error, remedy, "no connection can be accepted");
@@ -74,7 +73,8 @@ where
             () = closing.cancelled() => break,
         }
     }
-    listener.close().await.into_iter().for_each(take);
+    let last = listener.close().await;
+    last.into_iter().for_each(|accepted| take(accepted, None));
     connections.close();
     connections.wait().await;
 }
@@ -87,20 +87,32 @@ struct Line {
     is_extra: bool,
 }
 
-/// One request: under way until the last byte of its answer is out.
-async fn call(State(line): State<Line>, mut request: Request, next: Next) -> Response {
-    let version = request.version();
-    let mut underway = line.peer.begin(version);
-    request.extensions_mut().insert(ConnectInfo(line.peer));
-    let request = request.map(|body| Arrival::watch(body, &underway));
-    let mut response = next.run(request).await;
-    underway.offers(true);
-    // HTTP/2 has frames for that.
-    if version <= Version::HTTP_11 && (line.is_extra || line.closing.is_cancelled()) {
-        let headers = response.headers_mut();
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+impl Line {
+    /// One request: under way until the last byte of its answer is out. It begins before anything is awaited, so that no
+    /// connection is ever taken for idle that has just been read a request from.
+    fn call<S>(
+        self,
+        mut request: Request,
+        service: S,
+    ) -> impl Future<Output = Result<Response, Infallible>>
+    where
+        S: Service<Request, Response = Response, Error = Infallible>,
+    {
+        let version = request.version();
+        let mut underway = self.peer.begin(version);
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let request = request.map(|body| Arrival::watch(body, &underway));
+        async move {
+            let mut response = service.oneshot(request).await?;
+            underway.offers(true);
+            // HTTP/2 has frames for that.
+            if version <= Version::HTTP_11 && (self.is_extra || self.closing.is_cancelled()) {
+                let headers = response.headers_mut();
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response.map(|body| Body::new(Departure { body, underway })))
+        }
     }
-    response.map(|body| Body::new(Departure { body, underway }))
 }
 
 /// An answer on its way, with its request.
@@ -152,7 +164,7 @@ impl Visit {
     }
 
     /// To its end.
-    async fn attend<S>(self, place: Place, service: S)
+    async fn attend<S>(self, mut place: Place, service: S)
     where
         S: Service<Request, Response = Response, Error = Infallible>
             + Clone
@@ -173,22 +185,24 @@ impl Visit {
             closing: closing.clone(),
             is_extra: place.is_extra,
         };
-        let service = from_fn_with_state(line, call)
-            .layer(service)
-            .map_request(|request: axum::http::Request<_>| request.map(Body::new));
+        let service = service_fn(move |request: axum::http::Request<_>| {
+            line.clone().call(request.map(Body::new), service.clone())
+        });
         let mut builder = Builder::new(TokioExecutor::new());
         // A head beyond it is answered without a word.
         builder.http2().max_header_list_size(HTTP2_HEAD);
         let service = TowerToHyperService::new(service);
         let mut served = pin!(builder.serve_connection(TokioIo::new(connection), service));
         let result = tokio::select! {
+            // Whatever it is told, what its peer has sent comes first.
+            biased;
             result = served.as_mut() => result,
             // HTTP/1 has no word for it: such a connection ends with an answer that says so, or when it stays idle.
             () = async { tokio::join!(closing.cancelled(), multiplexed.cancelled()); } => {
                 served.as_mut().graceful_shutdown();
                 served.await
             }
-            () = place.displaced() => {
+            () = place.displaced(&reader) => {
                 tracing::debug!("an idle connection gave way to a new one");
                 return;
             }

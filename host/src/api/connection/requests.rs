@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::http::Version;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +39,7 @@ impl Peer {
         let mut state = self.requests.state();
         state.underway += 1;
         state.asked = true;
+        state.read();
         state.head_since = None;
         state.answering = false;
         state.version = version;
@@ -51,11 +53,17 @@ impl Peer {
         }
     }
 
+    /// Holds this until the connection has been read for the first time, and found to be silent or to ask for something.
+    pub(in crate::api) fn awaits_its_turn(&self, turn: OwnedSemaphorePermit) {
+        self.requests.state().turn = Some(turn);
+    }
+
     /// Since when nothing is asked, and whether anything ever was; nothing while something is that its peer waits for. One that
     /// takes none of its answers waits for none, and is as one that never asked.
     pub(in crate::api) fn idle(&self) -> Option<(bool, Instant)> {
         let state = self.requests.state();
         match state.underway {
+            0 if state.unread => None,
             0 => Some((state.asked, state.since)),
             _ => state
                 .stuck_since()
@@ -77,10 +85,20 @@ impl Peer {
 }
 
 #[cfg(test)]
-impl From<SocketAddr> for Peer {
-    fn from(address: SocketAddr) -> Self {
+impl Peer {
+    /// One that has just connected.
+    pub(in crate::api) fn unread(address: SocketAddr) -> Self {
         let requests = Requests::default();
         Self { address, requests }
+    }
+}
+
+#[cfg(test)]
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
+        let peer = Self::unread(address);
+        peer.requests.silent();
+        peer
     }
 }
 
@@ -91,6 +109,10 @@ pub(super) struct Requests(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     underway: usize,
+    /// It has just come: nobody has looked yet whether there is a request.
+    unread: bool,
+    /// Held as long.
+    turn: Option<OwnedSemaphorePermit>,
     /// There was a request.
     asked: bool,
     /// When the last one ended, or the connection began.
@@ -113,6 +135,14 @@ struct State {
 }
 
 impl State {
+    fn read(&mut self) {
+        if std::mem::take(&mut self.unread) {
+            self.turn = None;
+            // It could not have been heard before.
+            self.since = Instant::now();
+        }
+    }
+
     /// Since when all answers wait for the peer.
     fn stuck_since(&self) -> Option<Instant> {
         (self.underway > 0 && self.stuck == self.underway).then_some(self.taken)
@@ -123,6 +153,8 @@ impl Default for State {
     fn default() -> Self {
         Self {
             underway: 0,
+            unread: true,
+            turn: None,
             asked: false,
             since: Instant::now(),
             head_since: None,
@@ -150,6 +182,11 @@ impl Requests {
         }
         state.reader = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// There is nothing to read now.
+    pub(super) fn silent(&self) {
+        self.state().read();
     }
 
     /// Bytes have come, which end within a head or not. The rest of a body that nobody wants is none.
