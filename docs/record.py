@@ -22,13 +22,14 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs/src/images/first-minutes.svg"
 FOLDER = pathlib.Path("/tmp/codex-policies")
+API_KEY = pathlib.Path("/tmp/codex-key")
 POLICY = pathlib.Path("/tmp/open-auth/wasm32-wasip2/release/open_auth.wasm")
 COLUMNS = 100
 # Seconds: the longest wait that is drawn, a key that is typed, a look at what came, the end before it begins anew.
 WAIT, KEY, LOOK, REST = 1.2, 0.012, 1.6, 6.0
 LINE, LEFT, SIZE = 17, 14, 13
 
-START = "POLICY_DIR=/tmp/codex-policies PROXY_API_KEY=sk-choose-your-own cargo run --release"
+START = 'PROXY_API_KEY="$(cat /tmp/codex-key)" POLICY_DIR=/tmp/codex-policies cargo run --release'
 STRANGER = (
     "stranger() {\n"
     "  curl -si http://127.0.0.1:11435/v1/chat/completions -H 'Authorization: Bearer sk-stranger' \\\n"
@@ -188,6 +189,7 @@ def svg(shown):
 def main():
     assert POLICY.exists(), f"{POLICY} is not there: build it as README says"
     assert not FOLDER.exists(), f"{FOLDER} is there already: remove it"
+    assert API_KEY.exists(), f"{API_KEY} is not there: make it as README says"
     FOLDER.mkdir()
     try:
         shutil.copy(POLICY, FOLDER / "auth.part")

@@ -16,11 +16,11 @@ mod generate;
 mod id;
 mod middleware;
 mod output_mode;
-mod record;
+mod request;
+mod request_context;
 mod response_store;
 mod serve;
 mod sse;
-mod tally;
 mod timeouts;
 mod turn_stream;
 
@@ -45,7 +45,7 @@ pub use serve::serve;
 pub use timeouts::Timeouts;
 
 use endpoints::{chat, completions, health, metrics, models, openapi, responses, usage, verify};
-use middleware::{auth, cors, drain_body, head, request_context};
+use middleware::{auth, cors, drain_body, head};
 
 use crate::codex::Backend;
 use crate::policy::Live;
@@ -99,8 +99,8 @@ pub struct Parts {
     pub connections: Connections,
     /// What of requests is in memory.
     pub bodies: Bodies,
-    /// Turns that run, whether or not their clients are still there.
-    pub turns: TaskTracker,
+    /// Those that are not over, whether or not their clients are still there.
+    pub requests: TaskTracker,
     /// Responses that may be continued.
     pub responses: Responses,
     /// What operators see.
@@ -197,7 +197,10 @@ fn surface(routes: Router<Shared>, shared: Shared) -> Router {
         .layer(from_fn(cors::preflight))
         .layer(from_fn_with_state(shared.clone(), head::head))
         .merge(verify::routes())
-        .layer(from_fn_with_state(shared.clone(), request_context::attach))
+        .layer(from_fn_with_state(
+            shared.clone(),
+            middleware::request_context::attach,
+        ))
         .layer(from_fn_with_state(shared.clone(), cors::share))
         .layer(from_fn_with_state(shared.clone(), drain_body::drain))
         .with_state(shared)

@@ -112,7 +112,7 @@ struct Inside {
     live: Arc<Live>,
     backend: Backend,
     telemetry: Telemetry,
-    turns: TaskTracker,
+    requests: TaskTracker,
     counters: Memory,
     state: Option<State>,
     watcher: JoinHandle<()>,
@@ -232,7 +232,7 @@ impl App {
         let Inside {
             backend,
             telemetry,
-            turns,
+            requests,
             counters,
             state,
             watcher,
@@ -243,8 +243,8 @@ impl App {
         let serving = async {
             doors.closed().await?;
             // Those whose clients have gone have no connection to be waited for.
-            turns.close();
-            turns.wait().await;
+            requests.close();
+            requests.wait().await;
             Ok(())
         };
         let result = tokio::select! {
@@ -311,7 +311,7 @@ impl Start<'_> {
         let state = config.state_dir.map(State::new);
         let counters = state.as_ref().map(State::load).unwrap_or_default();
         let watching = policy::watch(Arc::clone(&live), source, facts, drain.closing.clone());
-        let turns = TaskTracker::new();
+        let requests = TaskTracker::new();
         let shared = Shared::new(Parts {
             connections,
             bodies: Bodies::new(config.api.max_body),
@@ -319,7 +319,7 @@ impl Start<'_> {
             live: Arc::clone(&live),
             backend: backend.clone(),
             telemetry: telemetry.clone(),
-            turns: turns.clone(),
+            requests: requests.clone(),
             responses: api::Responses::default(),
             counters: Arc::new(counters.clone()),
             draining: drain.draining.clone(),
@@ -329,7 +329,7 @@ impl Start<'_> {
             live,
             backend,
             telemetry,
-            turns,
+            requests,
             counters,
             state,
             watcher: tokio::spawn(watching),

@@ -1,6 +1,6 @@
 //! May they call now? The policy names buckets, the counters spend them, the policy decides.
 
-use super::record::Record;
+use super::request_context::{Fact, RequestContext};
 use super::{Shared, client_addr};
 use crate::openai::ApiError;
 use crate::policy::{Caller, rate_limit};
@@ -20,7 +20,11 @@ pub(super) struct Ask {
 }
 
 /// Draws from the buckets until the request is over, or refuses. The policy's headers go with the answer.
-pub(super) async fn ask(shared: &Shared, record: &Record, ask: Ask) -> Result<(), ApiError> {
+pub(super) async fn ask(
+    shared: &Shared,
+    context: &RequestContext,
+    ask: Ask,
+) -> Result<(), ApiError> {
     let now_ms = client_addr::now_ms();
     let ask = rate_limit::Ask {
         client: ask.client,
@@ -31,7 +35,7 @@ pub(super) async fn ask(shared: &Shared, record: &Record, ask: Ask) -> Result<()
         estimated_tokens: ask.estimated_tokens,
         now_ms,
     };
-    let generation = record.generation();
+    let generation = context.generation();
     let quotas = generation.quotas(ask.clone()).await?;
     let spent: Vec<Quota> = quotas.into_iter().map(quota).collect();
     let (standings, mut reservation) = shared.counters.take(&spent).await.map_err(|error| {
@@ -63,9 +67,9 @@ pub(super) async fn ask(shared: &Shared, record: &Record, ask: Ask) -> Result<()
     };
     // A policy may let pass what the buckets refused; then there is nothing to reserve.
     if let Some(reservation) = reservation {
-        record.reserve(reservation);
+        context.tell(Fact::Drawn(reservation));
     }
-    record.add_limits(&headers);
+    context.add_limits(&headers);
     Ok(())
 }
 

@@ -1,8 +1,10 @@
 //! The common path of generating endpoints: read the body, ask the policies, begin the turn.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::RequestPartsExt;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::HeaderMap;
@@ -16,9 +18,9 @@ use super::activity;
 use super::admission::{self, Ask};
 use super::arrival::TooSlow;
 use super::bodies::{Room, UNANNOUNCED};
-use super::record::Record;
+use super::request_context::{Authenticated, Fact, RequestContext};
 use super::turn_stream::{Deltas, TurnStream};
-use super::{Shared, client_addr, error};
+use super::{Shared, client_addr};
 use crate::codex::Plan;
 use crate::openai::{ApiError, Head, Reading, Target};
 use crate::policy::{Caller, model};
@@ -28,7 +30,7 @@ use crate::turn::{self, Rules};
 /// A request that may generate, on its way to an exchange.
 pub(super) struct Generate<'a> {
     shared: &'a Shared,
-    pub(super) record: Record,
+    pub(super) context: RequestContext,
     pub(super) caller: Caller,
     parts: Parts,
     /// Of the body.
@@ -45,18 +47,15 @@ impl<'a> Generate<'a> {
         parse: impl FnOnce(&[u8], &Reading) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<(Self, T), ApiError> {
         let (mut parts, body) = request.into_parts();
-        let record = parts.extensions.remove::<Record>();
-        let caller = parts.extensions.remove::<Caller>();
-        let (Some(record), Some(caller)) = (record, caller) else {
-            return Err(error::internal());
-        };
+        let context = parts.extract().await?;
+        let Authenticated(caller) = parts.extract().await?;
         let reading = read(body, &parts.headers, shared);
         let (body, room) = timeout(shared.config.timers.total, reading)
             .await
             .map_err(|_| stalled())??;
         let intake = Self {
             shared,
-            record,
+            context,
             caller,
             parts,
             bytes: body.len(),
@@ -96,9 +95,12 @@ impl<'a> Generate<'a> {
             requested,
             effort,
         };
-        let generation = self.record.generation();
+        let generation = self.context.generation();
         let target = generation.resolve(ask, client_addr::now_ms()).await?;
-        self.record.set_model(&target.id, &target.model);
+        self.context.tell(Fact::Model {
+            answer: target.id.clone(),
+            codex: target.model.clone(),
+        });
         let runs = Target {
             model: target.model,
             effort: target.effort,
@@ -128,14 +130,14 @@ impl<'a> Generate<'a> {
             streaming,
             estimated_tokens: turns.iter().map(estimate).fold(0, u64::saturating_add),
         };
-        admission::ask(self.shared, &self.record, ask).await?;
-        self.record.set_stream(streaming);
+        admission::ask(self.shared, &self.context, ask).await?;
+        self.context.tell(Fact::Stream(streaming));
         let starting = turns
             .into_iter()
             .map(|turn| self.start(model, streaming, turn));
-        let deltas = Deltas::begin(starting).await?;
+        let deltas = Deltas::begin(starting.collect(), &self.context, self.shared).await?;
         self.room = Room::default();
-        Ok(deltas.driven(self.record.clone(), self.shared))
+        Ok(deltas)
     }
 
     fn bound_prompt(&self, turns: &[(Plan, Rules)]) -> Result<(), ApiError> {
@@ -152,18 +154,18 @@ impl<'a> Generate<'a> {
         streaming: bool,
         (plan, rules): (Plan, Rules),
     ) -> impl Future<Output = Result<TurnStream, turn::Error>> + Send + use<> {
-        let generation = self.record.generation().clone();
+        let generation = Arc::clone(self.context.generation());
         let judge = Judge::new(generation, self.caller.clone(), model.to_owned(), streaming);
         let (timers, ending) = (self.shared.config.timers, self.shared.ending.clone());
         let limits = timers.limits(streaming, self.shared.backend.kind(), ending);
-        let (backend, record) = (self.shared.backend.clone(), self.record.clone());
+        let (backend, context) = (self.shared.backend.clone(), self.context.clone());
         let tells_activity = activity::is_wanted(self.headers());
         async move {
-            let began = record.elapsed();
+            let began = context.elapsed();
             match Exchange::start(&backend, plan, rules, judge, limits).await {
-                Ok(exchange) => Ok(TurnStream::new(exchange, record, began, tells_activity)),
+                Ok(exchange) => Ok(TurnStream::new(exchange, context, began, tells_activity)),
                 Err(error) => {
-                    record.fail(&error);
+                    context.fail(&error);
                     Err(error)
                 }
             }

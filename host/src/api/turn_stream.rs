@@ -1,13 +1,14 @@
-//! Exchanges whose request's record sees what happens in them, and what they cost however they ended.
+//! The turns of one answer: passes on what they say to whoever reads, and tells what each cost when it is over.
 
-use std::pin::Pin;
+use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::stream::FuturesUnordered;
-use futures_util::{Stream, StreamExt, stream};
-use tokio::sync::mpsc;
+use futures_util::stream::{self, FuturesUnordered};
+use futures_util::{FutureExt, Stream, StreamExt};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
-use super::record::Record;
+use super::request_context::{Fact, RequestContext};
 use super::{Shared, activity};
 use crate::openai::ApiError;
 use crate::telemetry::{Tokens, Turn};
@@ -20,10 +21,13 @@ const AHEAD: usize = 16;
 /// How long a reader may take to hear that the time is over.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// One exchange. Dropped early (the client left), it still tells what was spent.
+/// A delta, with the choice it belongs to.
+type Said = (u32, Delta);
+
+/// One turn that has begun.
 pub(super) struct TurnStream {
     exchange: Exchange,
-    record: Record,
+    context: RequestContext,
     turn: Turn,
     /// The client wants to know what Codex does itself.
     tells_activity: bool,
@@ -33,7 +37,7 @@ impl TurnStream {
     /// `began` is when its worker was asked for.
     pub(super) fn new(
         exchange: Exchange,
-        record: Record,
+        context: RequestContext,
         began: Duration,
         tells_activity: bool,
     ) -> Self {
@@ -43,7 +47,7 @@ impl TurnStream {
         };
         Self {
             exchange,
-            record,
+            context,
             turn,
             tells_activity,
         }
@@ -52,19 +56,23 @@ impl TurnStream {
     fn note(&mut self, delta: &Delta) {
         match delta {
             Delta::Text(_) | Delta::Reasoning(_) | Delta::Call { .. } => {
-                let record = &self.record;
+                let context = &self.context;
                 self.turn
                     .first_token
-                    .get_or_insert_with(|| record.elapsed());
+                    .get_or_insert_with(|| context.elapsed());
             }
-            Delta::Activity(activity) => activity::log(self.record.id(), activity),
+            Delta::Activity(activity) => activity::log(self.context.id(), activity),
             Delta::End { finish, .. } => self.turn.finish = Some(finish.code()),
             Delta::Failed(error) => {
                 self.turn.finish = Some(error.code());
-                self.record.fail(error);
+                self.context.fail(error);
             }
         }
     }
+}
+
+impl Source for TurnStream {
+    type Cost = Turn;
 
     /// See [`Exchange::next`]; without what the client does not want.
     async fn next(&mut self) -> Option<Delta> {
@@ -76,12 +84,10 @@ impl TurnStream {
             }
         }
     }
-}
 
-impl Drop for TurnStream {
-    fn drop(&mut self) {
+    fn end(mut self) -> Turn {
         let (usage, estimated) = self.exchange.usage();
-        self.turn.ended = self.record.elapsed();
+        self.turn.ended = self.context.elapsed();
         self.turn.tokens = Tokens {
             input: usage.input,
             cached_input: usage.cached_input,
@@ -89,75 +95,77 @@ impl Drop for TurnStream {
             reasoning: usage.reasoning,
             estimated,
         };
-        self.record.add_turn(self.turn);
+        self.turn
     }
 }
 
-/// What the exchanges of one answer say, each delta with the choice it belongs to. Ends with all of them, or with the
-/// first failure.
-pub(super) struct Deltas(Said);
+/// What says deltas, and has cost something at its end, whenever that comes.
+trait Source: Send {
+    type Cost: Send;
 
-type Said = Pin<Box<dyn Stream<Item = (u32, Delta)> + Send>>;
+    fn next(&mut self) -> impl Future<Output = Option<Delta>> + Send;
+
+    fn end(self) -> Self::Cost;
+}
+
+/// What the turns of one answer say. Ends with all of them, or with the first failure.
+pub(super) struct Deltas {
+    said: mpsc::Receiver<Said>,
+    /// Said when all else was.
+    overrun: oneshot::Receiver<turn::Error>,
+}
 
 impl Deltas {
-    /// Begins them all, and goes on when the first has begun: the others may have to wait for the place it holds.
-    pub(super) async fn begin<F>(starting: impl Iterator<Item = F>) -> Result<Self, turn::Error>
+    /// Begins the turns, and goes on when the first has begun: the others may have to wait for the place it holds. They are run by
+    /// the request's owner, so that every limit holds and what they drew is settled also when their reader neither reads nor goes.
+    /// They end when the reader goes, or only with the answer.
+    pub(super) async fn begin<F>(
+        starting: Vec<F>,
+        context: &RequestContext,
+        shared: &Shared,
+    ) -> Result<Self, turn::Error>
     where
         F: Future<Output = Result<TurnStream, turn::Error>> + Send + 'static,
     {
-        let mut starting: FuturesUnordered<_> = (0..)
-            .zip(starting)
-            .map(async |(choice, start)| (choice, start.await))
-            .collect();
-        let Some((choice, first)) = starting.next().await else {
-            return Ok(Self(stream::empty().boxed()));
+        let (sender, said) = mpsc::channel(AHEAD);
+        let (begun, has_begun) = oneshot::channel();
+        let (last_word, overrun) = oneshot::channel();
+        let relay = Relay {
+            sender,
+            stop: CancellationToken::new(),
         };
-        let first = said(choice, first?);
-        let others = starting.flat_map_unordered(None, |(choice, started)| match started {
-            Ok(exchange) => said(choice, exchange),
-            Err(error) => stream::once(async move { (choice, Delta::Failed(error)) }).boxed(),
-        });
-        Ok(Self(through_failure([first, others.boxed()]).boxed()))
-    }
-
-    /// The same by a task of their own, so that every limit holds and what the request drew is settled also when its reader
-    /// neither reads nor goes. It ends when the reader goes, or only with the answer: the gateway waits for it when it ends.
-    pub(super) fn driven(mut self, record: Record, shared: &Shared) -> Self {
-        let (timers, outlives) = (&shared.config.timers, !shared.config.kill_on_disconnect);
-        let (sender, receiver) = mpsc::channel(AHEAD);
-        let (late, overrun) = (timers.total + LINGER, timers.overrun());
-        let driver = async move {
-            let pass_on = async {
-                while let Some(delta) = self.0.next().await {
-                    // An error means that the client has gone.
-                    let _ = sender.send(delta).await;
+        let timers = &shared.config.timers;
+        let late = tokio::time::sleep(timers.total + LINGER);
+        let outlives = !shared.config.kill_on_disconnect;
+        let error = timers.overrun();
+        let over = {
+            let reader = relay.sender.clone();
+            async move {
+                tokio::select! {
+                    () = late => { let _ = last_word.send(error); }
+                    () = reader.closed(), if !outlives => {}
                 }
-                true
-            };
-            let whole = tokio::select! {
-                whole = pass_on => whole,
-                () = tokio::time::sleep(late) => false,
-                () = sender.closed(), if !outlives => false,
-            };
-            // Each exchange tells what it cost.
-            drop(self);
-            record.settle();
-            if !whole {
-                // Who reads on after all is told. Who does not may wait for that: nothing is held for it any more.
-                let _ = sender.send((0, Delta::Failed(overrun))).await;
             }
         };
-        shared.turns.spawn(driver);
-        let received = stream::unfold(receiver, async |mut receiver| {
-            let delta = receiver.recv().await?;
-            Some((delta, receiver))
-        });
-        Self(received.boxed())
+        context.tell(Fact::Turns(
+            relay.run(starting.into_iter(), begun, over).boxed(),
+        ));
+        // It says nothing if the request is over.
+        has_begun.await.unwrap_or(Err(turn::Error::Interrupted))?;
+        Ok(Self { said, overrun })
+    }
+
+    async fn next(&mut self) -> Option<Said> {
+        if let Some(said) = self.said.recv().await {
+            return Some(said);
+        }
+        let overrun = self.overrun.try_recv().ok()?;
+        Some((0, Delta::Failed(overrun)))
     }
 
     /// Gives every delta to `push`, up to the end.
     pub(super) async fn fold(mut self, mut push: impl FnMut(u32, Delta)) -> Result<(), ApiError> {
-        while let Some((choice, delta)) = self.0.next().await {
+        while let Some((choice, delta)) = self.next().await {
             if let Delta::Failed(error) = delta {
                 return Err(error.into());
             }
@@ -167,57 +175,186 @@ impl Deltas {
     }
 
     /// As a stream.
-    pub(super) fn into_stream(self) -> Said {
-        self.0
+    pub(super) fn into_stream(self) -> impl Stream<Item = Said> + Send + Unpin {
+        Box::pin(stream::unfold(self, async |mut deltas| {
+            let said = deltas.next().await?;
+            Some((said, deltas))
+        }))
     }
 }
 
-/// What one exchange says, to its end.
-fn said(choice: u32, exchange: TurnStream) -> Said {
-    stream::unfold(exchange, move |mut exchange| async move {
-        let delta = exchange.next().await?;
-        Some(((choice, delta), exchange))
-    })
-    .boxed()
+/// Passes on what several turns say, up to the first failure. The others end with it: nobody takes what is left for an answer.
+#[derive(Clone)]
+struct Relay {
+    sender: mpsc::Sender<Said>,
+    /// Nothing more is passed on.
+    stop: CancellationToken,
 }
 
-/// All that the choices say, up to the first failure. The others end with it: nobody takes what is left for an answer.
-fn through_failure<S>(choices: impl IntoIterator<Item = S>) -> impl Stream<Item = (u32, Delta)>
-where
-    S: Stream<Item = (u32, Delta)> + Unpin,
-{
-    stream::unfold(Some(stream::select_all(choices)), async |all| {
-        let mut all = all?;
-        let (choice, delta) = all.next().await?;
-        let go_on = !matches!(delta, Delta::Failed(_));
-        Some(((choice, delta), go_on.then_some(all)))
-    })
+impl Relay {
+    /// To the end of all, or until `over` is ready. Tells whether the first has begun, and returns what each has cost.
+    async fn run<S: Source>(
+        self,
+        starting: impl Iterator<Item = impl Future<Output = Result<S, turn::Error>>>,
+        mut begun: oneshot::Sender<Result<(), turn::Error>>,
+        over: impl Future<Output = ()>,
+    ) -> Vec<S::Cost> {
+        let mut starting: FuturesUnordered<_> = (0..)
+            .zip(starting)
+            .map(async |(choice, start)| (choice, start.await))
+            .collect();
+        let first = tokio::select! {
+            first = starting.next() => first,
+            () = begun.closed() => None,
+        };
+        let (choice, first) = match first {
+            Some((choice, Ok(first))) => (choice, first),
+            Some((_, Err(error))) => {
+                let _ = begun.send(Err(error));
+                return Vec::new();
+            }
+            None => return Vec::new(),
+        };
+        let _ = begun.send(Ok(()));
+        let mut all = pin!(async {
+            let (mut running, mut costs) = (FuturesUnordered::new(), Vec::new());
+            running.push(self.pass_on(choice, Ok(first)));
+            loop {
+                tokio::select! {
+                    biased;
+                    () = self.stop.cancelled(), if !starting.is_empty() => starting.clear(),
+                    Some(cost) = running.next() => costs.extend(cost),
+                    Some((choice, started)) = starting.next() => {
+                        running.push(self.pass_on(choice, started));
+                    }
+                    else => return costs,
+                }
+            }
+        });
+        tokio::select! {
+            costs = &mut all => return costs,
+            () = over => self.stop.cancel(),
+        }
+        all.await
+    }
+
+    /// One of them, and what it cost if it began.
+    async fn pass_on<S: Source>(
+        &self,
+        choice: u32,
+        started: Result<S, turn::Error>,
+    ) -> Option<S::Cost> {
+        let mut turn = match started {
+            Ok(turn) => turn,
+            Err(error) => {
+                self.say(choice, Delta::Failed(error)).await;
+                return None;
+            }
+        };
+        // Whatever waits for its reader, or is being decided on, ends with the rest.
+        let pass_on = async {
+            while !self.stop.is_cancelled()
+                && let Some(delta) = turn.next().await
+            {
+                self.say(choice, delta).await;
+            }
+        };
+        self.stop.run_until_cancelled(pass_on).await;
+        Some(turn.end())
+    }
+
+    async fn say(&self, choice: u32, delta: Delta) {
+        let is_last = matches!(delta, Delta::Failed(_));
+        // An error means that the reader has gone.
+        let _ = self.sender.send((choice, delta)).await;
+        if is_last {
+            self.stop.cancel();
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
+
+    /// Says so much, and then thinks for ever; costs what it has said.
+    struct Scripted(Vec<Delta>, usize);
+
+    impl Source for Scripted {
+        type Cost = usize;
+
+        async fn next(&mut self) -> Option<Delta> {
+            match self.0.get(self.1).cloned() {
+                Some(delta) => {
+                    self.1 += 1;
+                    Some(delta)
+                }
+                None => std::future::pending().await,
+            }
+        }
+
+        fn end(self) -> usize {
+            self.1
+        }
+    }
+
+    fn relay() -> (Relay, mpsc::Receiver<Said>) {
+        let (sender, said) = mpsc::channel(AHEAD);
+        let stop = CancellationToken::new();
+        (Relay { sender, stop }, said)
+    }
 
     #[tokio::test]
     async fn when_one_choice_fails_the_others_end_with_it() {
-        let alive = Arc::new(());
-        let held = Arc::clone(&alive);
-        let thinks_for_ever = stream::once(async move {
-            let _held = held;
-            std::future::pending().await
-        });
-        let fails = stream::iter([
-            (1, Delta::Text("a".to_owned())),
-            (1, Delta::Failed(turn::Error::Interrupted)),
-        ]);
-        let said = through_failure([thinks_for_ever.boxed(), fails.boxed()]);
-        let said: Vec<_> = said.collect().await;
+        let (relay, mut said) = relay();
+        let text = || Delta::Text("a".to_owned());
+        let fails = vec![text(), Delta::Failed(turn::Error::Interrupted), text()];
+        let turns = [vec![], fails].map(|script| async { Ok(Scripted(script, 0)) });
+        let (begun, has_begun) = oneshot::channel();
+        let run = relay.run(turns.into_iter(), begun, std::future::pending());
+        let mut costs = run.await;
+        costs.sort_unstable();
+        assert_eq!(costs, [0, 2], "each tells what it cost");
+        assert_eq!(has_begun.await, Ok(Ok(())));
+        let mut heard = Vec::new();
+        while let Some(delta) = said.recv().await {
+            heard.push(delta);
+        }
         assert!(matches!(
-            said[..],
+            heard[..],
             [(1, Delta::Text(_)), (1, Delta::Failed(_))]
         ));
-        assert_eq!(Arc::strong_count(&alive), 1, "nothing of it is left");
+    }
+
+    #[tokio::test]
+    async fn what_is_over_ends_and_says_what_it_cost() {
+        let (relay, _said) = relay();
+        let script = vec![Delta::Text("a".to_owned()); 2 * AHEAD];
+        let turns = [async { Ok(Scripted(script, 0)) }];
+        let (begun, has_begun) = oneshot::channel();
+        let over = async { assert_eq!(has_begun.await, Ok(Ok(()))) };
+        let costs = relay.run(turns.into_iter(), begun, over).await;
+        assert_eq!(costs.len(), 1, "its reader reads nothing");
+        assert!(costs[0] <= AHEAD + 1, "{costs:?}");
+    }
+
+    #[tokio::test]
+    async fn nothing_begins_for_one_who_has_left_and_an_error_is_told_before_it_begins() {
+        let (left, _said) = relay();
+        let (begun, has_begun) = oneshot::channel();
+        drop(has_begun);
+        let waits = [std::future::pending::<Result<Scripted, _>>()];
+        let over = std::future::pending::<()>;
+        assert!(left.run(waits.into_iter(), begun, over()).await.is_empty());
+        let (refused, _said) = relay();
+        let (begun, has_begun) = oneshot::channel();
+        let fails = [async { Err::<Scripted, _>(turn::Error::Draining) }];
+        assert!(
+            refused
+                .run(fails.into_iter(), begun, over())
+                .await
+                .is_empty()
+        );
+        assert_eq!(has_begun.await, Ok(Err(turn::Error::Draining)));
     }
 }

@@ -21,7 +21,7 @@ pub struct ChatRequest {
     /// The model by the client's name; absent leaves it to the model policy.
     pub model: Option<String>,
     /// For the operator's log.
-    pub label: Metadata,
+    pub metadata: Metadata,
     /// Reasoning effort in the client's word: the model policy knows which there are.
     pub effort: Option<String>,
     /// How the answer is to be written.
@@ -64,7 +64,7 @@ impl ChatRequest {
     /// 400, naming the member at fault.
     pub fn parse(body: &[u8], reading: &Reading) -> Result<Self, ApiError> {
         let mut body = Object::from_body(body)?;
-        let label = Metadata::of(&body);
+        let metadata = Metadata::of(&body);
         refuse_unsupported(&mut body)?;
         let choices = read_choices(&mut body)?;
         let model = params::read_model(&mut body)?;
@@ -84,7 +84,7 @@ impl ChatRequest {
         draft.apply(reading);
         Ok(Self {
             model,
-            label,
+            metadata,
             effort,
             form: Form {
                 stream: stream.unwrap_or(reading.stream),

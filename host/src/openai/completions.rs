@@ -24,7 +24,7 @@ pub struct CompletionRequest {
     /// The model by the client's name; absent leaves it to the model policy.
     pub model: Option<String>,
     /// For the operator's log.
-    pub label: Metadata,
+    pub metadata: Metadata,
     /// How the answer is to be written.
     pub form: Form,
     history: Vec<Item>,
@@ -51,7 +51,7 @@ impl CompletionRequest {
     /// 400, naming the member at fault.
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let mut body = Object::from_body(body)?;
-        let label = Metadata::of(&body);
+        let metadata = Metadata::of(&body);
         params::refuse_several(&mut body)?;
         refuse_unsupported(&mut body)?;
         let model = params::read_model(&mut body)?;
@@ -62,7 +62,7 @@ impl CompletionRequest {
         let history = conversation::message(Role::User, vec![prompt]);
         Ok(Self {
             model,
-            label,
+            metadata,
             form: Form {
                 stream: stream.unwrap_or(false),
                 include_usage,

@@ -49,19 +49,19 @@ mod tests {
 
     use super::*;
 
-    fn label(body: Value) -> Metadata {
+    fn metadata(body: Value) -> Metadata {
         Metadata::of(&Object::from_value(body, String::new()).expect("an object"))
     }
 
     #[test]
     fn user_and_metadata_are_read_and_bounded() {
-        let found = label(json!({"user": "u-1", "metadata": {"run": "7"}}));
+        let found = metadata(json!({"user": "u-1", "metadata": {"run": "7"}}));
         let expected = Metadata {
             user: Some("u-1".to_owned()),
             metadata: Some(r#"{"run":"7"}"#.to_owned()),
         };
         assert_eq!(found, expected);
-        let newer = label(json!({"safety_identifier": "s-1", "user": null}));
+        let newer = metadata(json!({"safety_identifier": "s-1", "user": null}));
         assert_eq!(newer.user.as_deref(), Some("s-1"));
         for none in [
             json!({}),
@@ -69,16 +69,16 @@ mod tests {
             json!({"user": 7, "metadata": "text"}),
             json!({"user": null, "metadata": null, "safety_identifier": null}),
         ] {
-            assert_eq!(label(none.clone()), Metadata::default(), "{none}");
+            assert_eq!(metadata(none.clone()), Metadata::default(), "{none}");
         }
         let forged = "u\n2026-01-01 INFO access: forged\u{1b}[2J";
-        let found = label(json!({"user": forged, "metadata": {"note": forged}}));
+        let found = metadata(json!({"user": forged, "metadata": {"note": forged}}));
         for text in [found.user, found.metadata].map(Option::unwrap) {
             assert!(!text.contains(char::is_control), "{text:?}");
             assert!(text.contains("forged"), "{text:?}");
         }
         let long = "é".repeat(10_000);
-        let found = label(json!({"user": long, "metadata": {"note": long}}));
+        let found = metadata(json!({"user": long, "metadata": {"note": long}}));
         assert!(found.user.expect("a user").len() < 80);
         assert!(found.metadata.expect("metadata").len() < 520);
     }

@@ -28,7 +28,7 @@ pub struct ResponsesRequest {
     /// The model by the client's name; absent leaves it to the model policy.
     pub model: Option<String>,
     /// For the operator's log.
-    pub label: Metadata,
+    pub metadata: Metadata,
     /// Reasoning effort in the client's word: the model policy knows which there are.
     pub effort: Option<String>,
     /// The answer is wanted as events, as it comes.
@@ -70,7 +70,7 @@ impl ResponsesRequest {
     /// 400, naming the member at fault.
     pub fn parse(body: &[u8], reading: &Reading) -> Result<Self, ApiError> {
         let mut body = Object::from_body(body)?;
-        let label = Metadata::of(&body);
+        let metadata = Metadata::of(&body);
         refuse_unsupported(&mut body)?;
         let mut echo = Echo::read(&mut body)?;
         let model = params::read_model(&mut body)?;
@@ -92,7 +92,7 @@ impl ResponsesRequest {
         draft.reasoning_summary(echo.reasoning.summary);
         Ok(Self {
             model,
-            label,
+            metadata,
             effort: effort.filter(|effort| !effort.is_empty()),
             stream: body.boolean("stream")?.unwrap_or(false),
             store: echo.store,

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::generate::{self, Generate};
 use crate::api::output_mode::{HEADER, OutputMode};
+use crate::api::request_context::Fact;
 use crate::api::{Shared, error, sse};
 use crate::openai::chat::{ChatRequest, Chunks, Completion, bound_choices};
 use crate::openai::{ApiError, id};
@@ -23,7 +24,7 @@ pub(in crate::api) async fn complete(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (mut intake, chat) = Generate::open(&shared, request, ChatRequest::parse).await?;
-    intake.record.set_label(chat.label.clone());
+    intake.context.tell(Fact::Metadata(chat.metadata.clone()));
     let form = chat.form;
     bound_choices(form, shared.config.max_choices)?;
     let (model, target) = intake
@@ -32,7 +33,7 @@ pub(in crate::api) async fn complete(
     let (plan, rules) = intake.work(move || chat.into_plan(target)).await?;
     let head = generate::head(id::chat_completion(), model.clone());
     let mode = OutputMode::of(intake.headers(), shared.config.output_mode);
-    intake.record.add_header(HEADER, mode.name());
+    intake.context.add_header(HEADER, mode.name());
     // The last choice takes the plan itself: a long conversation asked once is not copied.
     let plans = std::iter::repeat_n((plan, rules), form.choices as usize);
     let turns = (0..).zip(plans).map(|(choice, (plan, mut rules))| {

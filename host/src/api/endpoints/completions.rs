@@ -5,6 +5,7 @@ use axum::response::Response;
 use axum::response::sse::Event;
 
 use crate::api::generate::{self, Generate};
+use crate::api::request_context::Fact;
 use crate::api::{Shared, error, sse};
 use crate::openai::completions::{self, Chunks, Completion, CompletionRequest};
 use crate::openai::{ApiError, id};
@@ -22,7 +23,9 @@ pub(in crate::api) async fn complete(
 async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> {
     let parse = |body: &[u8], _: &_| CompletionRequest::parse(body);
     let (mut intake, request) = Generate::open(&shared, request, parse).await?;
-    intake.record.set_label(request.label.clone());
+    intake
+        .context
+        .tell(Fact::Metadata(request.metadata.clone()));
     let (model, target) = intake.resolve(request.model.clone(), None).await?;
     let form = request.form;
     let head = generate::head(id::completion(), model.clone());

@@ -1,17 +1,17 @@
 //! `/v1/models`: what this caller may use.
 
-use axum::{Extension, Json};
+use axum::Json;
 
 use crate::api::client_addr;
 use crate::api::id::Id;
-use crate::api::record::Record;
+use crate::api::request_context::{Authenticated, RequestContext};
 use crate::openai::ApiError;
 use crate::openai::models::{Model, ModelList};
 use crate::policy::Caller;
 use crate::policy::model::{self, Card};
 
-async fn cards(record: &Record, caller: Caller) -> Result<Vec<Card>, ApiError> {
-    Ok(record
+async fn cards(context: &RequestContext, caller: Caller) -> Result<Vec<Card>, ApiError> {
+    Ok(context
         .generation()
         .catalog(Some(caller), client_addr::now_ms())
         .await?)
@@ -23,20 +23,20 @@ fn entry(card: Card) -> Model {
 
 /// All of them.
 pub(in crate::api) async fn list(
-    Extension(record): Extension<Record>,
-    Extension(caller): Extension<Caller>,
+    context: RequestContext,
+    Authenticated(caller): Authenticated,
 ) -> Result<Json<ModelList>, ApiError> {
-    let cards = cards(&record, caller).await?;
+    let cards = cards(&context, caller).await?;
     Ok(Json(ModelList::new(cards.into_iter().map(entry).collect())))
 }
 
 /// One of them, or one that is not listed but understood (another spelling of the family, say).
 pub(in crate::api) async fn show(
     Id(id): Id,
-    Extension(record): Extension<Record>,
-    Extension(caller): Extension<Caller>,
+    context: RequestContext,
+    Authenticated(caller): Authenticated,
 ) -> Result<Json<Model>, ApiError> {
-    let cards = cards(&record, caller.clone()).await?;
+    let cards = cards(&context, caller.clone()).await?;
     let owner = cards
         .first()
         .map(|card| card.owned_by.clone())
@@ -52,7 +52,7 @@ pub(in crate::api) async fn show(
         requested: Some(id),
         effort: None,
     };
-    let target = record
+    let target = context
         .generation()
         .resolve(ask, client_addr::now_ms())
         .await?;

@@ -1,6 +1,5 @@
 //! `/v1/responses`: one request, one exchange, as events or one object; and what is kept of it.
 
-use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::response::Response;
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 use crate::api::generate::{self, Generate};
 use crate::api::id::Id;
 use crate::api::output_mode::{HEADER, OutputMode};
+use crate::api::request_context::{Authenticated, Fact};
 use crate::api::{Shared, error, sse};
 use crate::openai::responses::{self, Events, Memory, ResponseObject, ResponsesRequest};
 use crate::openai::{ApiError, id};
@@ -27,7 +27,9 @@ pub(in crate::api) async fn create(
 
 async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> {
     let (mut intake, request) = Generate::open(&shared, request, ResponsesRequest::parse).await?;
-    intake.record.set_label(request.label.clone());
+    intake
+        .context
+        .tell(Fact::Metadata(request.metadata.clone()));
     let past = recall(&shared, &intake.caller, &request)?;
     let (model, target) = intake
         .resolve(request.model.clone(), request.effort.clone())
@@ -37,7 +39,7 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
     let (plan, mut rules, context) = plan.await??;
     let head = generate::head(id::response(), model.clone());
     let mode = OutputMode::of(intake.headers(), shared.config.responses_output_mode);
-    intake.record.add_header(HEADER, mode.name());
+    intake.context.add_header(HEADER, mode.name());
     rules.textual_tools = mode.textual(&head.id, 0);
     rules
         .block_delimiter
@@ -69,7 +71,7 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
 pub(in crate::api) async fn show(
     State(shared): State<Shared>,
     Id(id): Id,
-    Extension(caller): Extension<Caller>,
+    Authenticated(caller): Authenticated,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let query = uri.query().unwrap_or_default();
@@ -85,7 +87,7 @@ pub(in crate::api) async fn show(
 pub(in crate::api) async fn delete(
     State(shared): State<Shared>,
     Id(id): Id,
-    Extension(caller): Extension<Caller>,
+    Authenticated(caller): Authenticated,
 ) -> Result<Response, ApiError> {
     if !shared.responses.delete(&caller.id, &id) {
         return Err(not_found(&id));

@@ -2,16 +2,16 @@
 
 mod original;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
+use axum::{RequestPartsExt, Router};
 
+use crate::api::Shared;
 use crate::api::middleware::head;
-use crate::api::record::Record;
-use crate::api::{Shared, error};
+use crate::api::request_context::{Fact, RequestContext};
 use crate::openai::ApiError;
 use crate::policy::forward_auth::Grant;
 use crate::turn;
@@ -58,26 +58,27 @@ fn asked(dialect: Dialect) -> MethodRouter<Shared> {
     any(
         move |State(shared): State<Shared>, request: Request| async move {
             // The body goes unread: it is the proxy's, or none.
-            let (parts, _) = request.into_parts();
-            answer(&shared, &parts, dialect).await
+            let (mut parts, _) = request.into_parts();
+            answer(&shared, &mut parts, dialect).await
         },
     )
 }
 
-async fn answer(shared: &Shared, parts: &Parts, dialect: Dialect) -> Response {
-    let Some(record) = parts.extensions.get::<Record>() else {
-        return error::internal().into_response();
+async fn answer(shared: &Shared, parts: &mut Parts, dialect: Dialect) -> Response {
+    let context: RequestContext = match parts.extract().await {
+        Ok(context) => context,
+        Err(error) => return error.into_response(),
     };
-    record.add_header("cache-control", "no-store");
-    record.add_header("x-policy-decision-id", record.id());
-    let version = record.generation().number().to_string();
-    record.add_header("x-policy-version", &version);
-    match decide(shared, record, parts, dialect).await {
+    context.add_header("cache-control", "no-store");
+    context.add_header("x-policy-decision-id", context.id());
+    let version = context.generation().number().to_string();
+    context.add_header("x-policy-version", &version);
+    match decide(shared, &context, parts, dialect).await {
         Ok(granted) => granted.into_response(),
         Err(refused) => {
             let refused = dialect.fold(refused);
             tracing::info!(
-                request = record.id(),
+                request = context.id(),
                 ?dialect,
                 status = refused.status,
                 code = %refused.code,
@@ -92,14 +93,14 @@ async fn answer(shared: &Shared, parts: &Parts, dialect: Dialect) -> Response {
 /// The headers the proxy copies to the request it lets through.
 async fn decide(
     shared: &Shared,
-    record: &Record,
+    context: &RequestContext,
     parts: &Parts,
     dialect: Dialect,
 ) -> Result<HeaderMap, ApiError> {
     head::check(parts, &shared.config.trusted)?;
-    let original = original::read(parts, record.id(), dialect, &shared.config.trusted)?;
-    let grant = record.generation().verify(original).await?;
-    record.set_caller(&grant.caller);
+    let original = original::read(parts, context.id(), dialect, &shared.config.trusted)?;
+    let grant = context.generation().verify(original).await?;
+    context.tell(Fact::Caller(grant.caller.clone()));
     headers(grant)
 }
 

@@ -1,13 +1,14 @@
 //! Authenticates requests, after the rate limit of their address; rate-limits those that start no turn.
 
+use axum::RequestPartsExt;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::api::admission::{self, Ask};
-use crate::api::record::Record;
-use crate::api::{Shared, client_addr, error};
+use crate::api::request_context::{Authenticated, Fact, RequestContext};
+use crate::api::{Shared, client_addr};
 use crate::openai::ApiError;
 use crate::policy::Caller;
 
@@ -18,7 +19,7 @@ pub(in crate::api) async fn authenticate(
     next: Next,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
-    match admit(&shared, &parts).await {
+    match admit(&shared, &mut parts).await {
         Ok(caller) => {
             parts.extensions.insert(caller);
             next.run(Request::from_parts(parts, body)).await
@@ -33,42 +34,36 @@ pub(in crate::api) async fn rate_limit(
     request: Request,
     next: Next,
 ) -> Response {
-    let (parts, body) = request.into_parts();
-    match spend(&shared, &parts).await {
+    let (mut parts, body) = request.into_parts();
+    match spend(&shared, &mut parts).await {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
         Err(error) => error.into_response(),
     }
 }
 
-async fn spend(shared: &Shared, parts: &Parts) -> Result<(), ApiError> {
-    let record = parts.extensions.get::<Record>();
-    let caller = parts.extensions.get::<Caller>();
-    let (Some(record), Some(caller)) = (record, caller) else {
-        return Err(error::internal());
-    };
+async fn spend(shared: &Shared, parts: &mut Parts) -> Result<(), ApiError> {
+    let context: RequestContext = parts.extract().await?;
+    let Authenticated(caller) = parts.extract().await?;
     let ask = Ask {
         client: client_addr::address(parts, &shared.config.trusted),
-        caller: Some(caller.clone()),
+        caller: Some(caller),
         endpoint: parts.uri.path().to_owned(),
         ..Ask::default()
     };
-    admission::ask(shared, record, ask).await
+    admission::ask(shared, &context, ask).await
 }
 
-async fn admit(shared: &Shared, parts: &Parts) -> Result<Caller, ApiError> {
-    let record = parts
-        .extensions
-        .get::<Record>()
-        .ok_or_else(error::internal)?;
+async fn admit(shared: &Shared, parts: &mut Parts) -> Result<Caller, ApiError> {
+    let context: RequestContext = parts.extract().await?;
     let address = client_addr::address(parts, &shared.config.trusted);
-    let request = client_addr::describe(parts, record.id(), address.clone());
+    let request = client_addr::describe(parts, context.id(), address.clone());
     let ask = Ask {
         client: address,
         endpoint: request.path.clone(),
         ..Ask::default()
     };
-    admission::ask(shared, record, ask).await?;
-    let caller = record.generation().authenticate(request).await?;
-    record.set_caller(&caller);
+    admission::ask(shared, &context, ask).await?;
+    let caller = context.generation().authenticate(request).await?;
+    context.tell(Fact::Caller(caller.clone()));
     Ok(caller)
 }

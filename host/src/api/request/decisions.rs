@@ -1,4 +1,4 @@
-//! Counts and times a request's policy decisions.
+//! Counts and times the policy decisions of one request.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,14 +11,14 @@ use crate::telemetry::{Decision, Telemetry};
 const MOST: usize = 256;
 
 /// The decisions of one request.
-pub(super) struct Tally {
+pub(super) struct Decisions {
     telemetry: Telemetry,
     started: Instant,
     nanos: AtomicU64,
     decisions: Mutex<Vec<Decision>>,
 }
 
-impl Tally {
+impl Decisions {
     /// For a request that came then.
     pub(super) fn new(telemetry: Telemetry, started: Instant) -> Self {
         Self {
@@ -44,7 +44,7 @@ impl Tally {
     }
 }
 
-impl Observer for Tally {
+impl Observer for Decisions {
     fn decided(&self, decision: &policy::Decision) {
         let nanos = u64::try_from(decision.elapsed.as_nanos()).unwrap_or(u64::MAX);
         self.nanos.fetch_add(nanos, Ordering::Relaxed);

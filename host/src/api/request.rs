@@ -1,0 +1,325 @@
+//! The owner of a request, from its first byte to the line that tells of it: runs its handler and its turns, settles what they drew.
+
+mod decisions;
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::Method;
+use axum::response::Response;
+use futures_util::future::BoxFuture;
+use http_body::{Frame, SizeHint};
+use tokio::sync::{mpsc, oneshot};
+
+use super::error::Code;
+use super::request_context::{Fact, RequestContext};
+use crate::openai::Metadata;
+use crate::policy::{Caller, Generation};
+use crate::quota::Reservation;
+use crate::telemetry::{Summary, Telemetry, Tokens, Turn};
+use decisions::Decisions;
+
+/// Who leaves before there is an answer, in the log: as nginx has it.
+const LEFT: u16 = 499;
+
+/// What was asked for, as far as HTTP says.
+pub(super) struct Asked {
+    pub(super) method: Method,
+    /// The template; absent where there is none.
+    pub(super) route: Option<String>,
+    pub(super) path: String,
+    pub(super) client: String,
+    pub(super) user_agent: Option<String>,
+    /// `traceparent` and `tracestate`.
+    pub(super) trace: [Option<String>; 2],
+}
+
+/// The one owner of a request. The application waits for its task before it ends.
+pub(super) struct Request {
+    context: RequestContext,
+    asked: Asked,
+    telemetry: Telemetry,
+    decisions: Arc<Decisions>,
+    facts: mpsc::UnboundedReceiver<Fact>,
+    began: SystemTime,
+    known: Known,
+    /// Under way.
+    turns: Option<BoxFuture<'static, Vec<Turn>>>,
+}
+
+/// What was learned of it.
+#[derive(Default)]
+struct Known {
+    caller: Option<Caller>,
+    /// As the answer calls it and as Codex does.
+    model: Option<(String, String)>,
+    metadata: Metadata,
+    stream: Option<bool>,
+    failure: Option<&'static str>,
+    drawn: Vec<Reservation>,
+    turns: Vec<Turn>,
+}
+
+impl Request {
+    /// Decided on by this generation, and told of here.
+    pub(super) fn new(
+        id: String,
+        asked: Asked,
+        generation: &Generation,
+        telemetry: &Telemetry,
+    ) -> Self {
+        telemetry.began();
+        let started = Instant::now();
+        let decisions = Arc::new(Decisions::new(telemetry.clone(), started));
+        let (owner, facts) = mpsc::unbounded_channel();
+        let generation = Arc::new(generation.observed(decisions.clone()));
+        Self {
+            context: RequestContext::new(id, generation, started, owner),
+            asked,
+            telemetry: telemetry.clone(),
+            decisions,
+            facts,
+            began: SystemTime::now(),
+            known: Known::default(),
+            turns: None,
+        }
+    }
+
+    /// For whoever has a part in it.
+    pub(super) fn context(&self) -> RequestContext {
+        self.context.clone()
+    }
+
+    /// Runs it to its end: the handler, which gives the answer to `client` or ends when that has gone, and the turns, which
+    /// decide for themselves whether they go on without anybody who reads.
+    pub(super) async fn run(
+        mut self,
+        handler: impl Future<Output = Response>,
+        mut client: oneshot::Sender<Response>,
+    ) {
+        let response = self.answer(handler, &mut client).await;
+        let (started, whole) = (self.context.clone(), self.asked.method == Method::HEAD);
+        let sent = async {
+            let sent = match response {
+                Some(response) => send(response, client, whole).await,
+                None => Sent::nothing(),
+            };
+            (sent, started.elapsed())
+        };
+        let settled = async {
+            self.learn_all();
+            let turns = running(&mut self.turns).await;
+            self.settle(turns.unwrap_or_default());
+        };
+        let ((sent, duration), ()) = tokio::join!(sent, settled);
+        self.learn_all();
+        self.tell(&sent, duration);
+    }
+
+    /// What the handler answers; nothing if the client leaves first. Meanwhile the turns go on.
+    async fn answer(
+        &mut self,
+        handler: impl Future<Output = Response>,
+        client: &mut oneshot::Sender<Response>,
+    ) -> Option<Response> {
+        let mut handler = pin!(handler);
+        loop {
+            tokio::select! {
+                biased;
+                response = &mut handler => return Some(response),
+                () = client.closed() => return None,
+                Some(fact) = self.facts.recv() => self.learn(fact),
+                Some(turns) = running(&mut self.turns) => self.settle(turns),
+            }
+        }
+    }
+
+    fn learn(&mut self, fact: Fact) {
+        let known = &mut self.known;
+        match fact {
+            Fact::Caller(caller) => known.caller = Some(caller),
+            Fact::Model { answer, codex } => known.model = Some((answer, codex)),
+            Fact::Metadata(metadata) => known.metadata = metadata,
+            Fact::Stream(stream) => {
+                known.stream = Some(stream);
+                if stream {
+                    self.telemetry.streams();
+                }
+            }
+            Fact::Failure(code) => known.failure = Some(code),
+            Fact::Drawn(reservation) => known.drawn.push(reservation),
+            Fact::Turns(turns) => self.turns = Some(turns),
+        }
+    }
+
+    fn learn_all(&mut self) {
+        while let Ok(fact) = self.facts.try_recv() {
+            self.learn(fact);
+        }
+    }
+
+    /// Gives back what was drawn, but for what the turns cost. Without a turn nothing was used.
+    fn settle(&mut self, turns: Vec<Turn>) {
+        // What was drawn for them came before them.
+        self.learn_all();
+        let cost = total(&turns).map_or(0, |tokens| tokens.input + tokens.output);
+        for mut reservation in self.known.drawn.drain(..) {
+            reservation.settle(cost);
+        }
+        self.known.turns.extend(turns);
+    }
+
+    /// Tells what the request was.
+    fn tell(&self, sent: &Sent, duration: Duration) {
+        let Self { known, asked, .. } = self;
+        let (caller, model) = (known.caller.as_ref(), known.model.as_ref());
+        let mut finishes = known.turns.iter().map(|turn| turn.finish);
+        let firsts = known.turns.iter().filter_map(|turn| turn.first_token);
+        let began = self.began.duration_since(SystemTime::UNIX_EPOCH);
+        self.telemetry.ended(&Summary {
+            id: self.context.id(),
+            method: asked.method.as_str(),
+            route: asked.route.as_deref().unwrap_or("other"),
+            path: &asked.path,
+            status: sent.status,
+            client: &asked.client,
+            user_agent: asked.user_agent.as_deref(),
+            caller: caller.map(|caller| caller.id.as_str()),
+            tenant: caller.and_then(|caller| caller.tenant.as_deref()),
+            model: model.map(|(answer, _)| answer.as_str()),
+            runs: model.map(|(_, codex)| codex.as_str()),
+            user: known.metadata.user.as_deref(),
+            metadata: known.metadata.metadata.as_deref(),
+            stream: known.stream,
+            generation: self.context.generation().number(),
+            trace: asked.trace.each_ref().map(Option::as_deref),
+            began: began.unwrap_or_default(),
+            duration,
+            first_token: firsts.min(),
+            policies: self.decisions.spent(),
+            decisions: &self.decisions.take(),
+            turns: &known.turns,
+            finish: known.failure.or_else(|| finishes.find_map(|finish| finish)),
+            error: sent.error.as_deref(),
+            tokens: total(&known.turns),
+            bytes: sent.bytes,
+            complete: sent.whole,
+        });
+    }
+}
+
+/// Their end; nothing where there are none.
+async fn running(turns: &mut Option<BoxFuture<'static, Vec<Turn>>>) -> Option<Vec<Turn>> {
+    let ended = turns.as_mut()?.await;
+    *turns = None;
+    Some(ended)
+}
+
+/// What all of them cost; absent if there were none.
+fn total(turns: &[Turn]) -> Option<Tokens> {
+    turns
+        .iter()
+        .map(|turn| turn.tokens)
+        .reduce(|sum, more| Tokens {
+            input: sum.input + more.input,
+            cached_input: sum.cached_input + more.cached_input,
+            output: sum.output + more.output,
+            reasoning: sum.reasoning + more.reasoning,
+            estimated: sum.estimated || more.estimated,
+        })
+}
+
+/// What of an answer was sent.
+struct Sent {
+    status: u16,
+    /// The code of the error that was answered.
+    error: Option<String>,
+    bytes: u64,
+    /// The last byte was handed over; otherwise the client left.
+    whole: bool,
+}
+
+impl Sent {
+    fn nothing() -> Self {
+        Self {
+            status: LEFT,
+            error: None,
+            bytes: 0,
+            whole: false,
+        }
+    }
+}
+
+/// Hands the answer over, and waits until its last byte is out, or its reader gone.
+async fn send(
+    mut response: Response,
+    client: oneshot::Sender<Response>,
+    is_whole_without_body: bool,
+) -> Sent {
+    let error = response.extensions_mut().remove::<Code>();
+    let status = response.status().as_u16();
+    let bytes = Arc::new(AtomicU64::new(0));
+    let (whole, ended) = oneshot::channel();
+    let is_empty = response.body().is_end_stream();
+    let counted = Arc::clone(&bytes);
+    // Who has left drops it at once.
+    let _ = client.send(response.map(|body| {
+        Body::new(Counted {
+            body,
+            bytes: counted,
+            whole: Some(whole),
+        })
+    }));
+    let is_whole = ended.await.is_ok();
+    Sent {
+        status,
+        error: error.map(|Code(code)| code),
+        bytes: bytes.load(Ordering::Relaxed),
+        whole: is_whole || is_empty || is_whole_without_body,
+    }
+}
+
+/// Tells how many bytes of an answer have been taken, and when it was whole.
+struct Counted {
+    body: Body,
+    bytes: Arc<AtomicU64>,
+    whole: Option<oneshot::Sender<()>>,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+        // A body of known length is not asked again after its last byte.
+        let is_whole = match &frame {
+            Some(Ok(_)) => self.body.is_end_stream(),
+            Some(Err(_)) => false,
+            None => true,
+        };
+        if is_whole && let Some(whole) = self.whole.take() {
+            let _ = whole.send(());
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

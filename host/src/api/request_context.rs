@@ -1,0 +1,163 @@
+//! The context that travels with a request: its id, its generation, and the way to tell its owner what was learned of it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+
+use super::error;
+use crate::openai::{ApiError, Metadata};
+use crate::policy::{Caller, Generation};
+use crate::quota::Reservation;
+use crate::telemetry::Turn;
+use crate::turn;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(super) struct RequestContext(Arc<Inner>);
+
+struct Inner {
+    id: String,
+    generation: Arc<Generation>,
+    started: Instant,
+    /// For the answer.
+    headers: Mutex<HeaderMap>,
+    owner: mpsc::UnboundedSender<Fact>,
+}
+
+/// What the owner of a request is told. There are a few of them at most for each choice.
+pub(super) enum Fact {
+    /// Who the auth policy says it is.
+    Caller(Caller),
+    /// The model, as the answer calls it and as Codex does.
+    Model { answer: String, codex: String },
+    /// What the client says of the request for its own ends.
+    Metadata(Metadata),
+    /// A turn is about to begin, and its answer is a stream or not.
+    Stream(bool),
+    /// The code of what broke a turn.
+    Failure(&'static str),
+    /// Something was drawn from a quota: to be settled when the turns are over.
+    Drawn(Reservation),
+    /// The turns, to be run to their end.
+    Turns(BoxFuture<'static, Vec<Turn>>),
+}
+
+impl RequestContext {
+    /// The request is decided on by this generation; `owner` is told of it.
+    pub(super) fn new(
+        id: String,
+        generation: Arc<Generation>,
+        started: Instant,
+        owner: mpsc::UnboundedSender<Fact>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            id,
+            generation,
+            started,
+            headers: Mutex::default(),
+            owner,
+        }))
+    }
+
+    /// As the client sees it in `x-request-id`.
+    pub(super) fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// The generation this request began with, and ends with.
+    pub(super) fn generation(&self) -> &Arc<Generation> {
+        &self.0.generation
+    }
+
+    /// Since the request came.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.0.started.elapsed()
+    }
+
+    /// Tells the owner.
+    pub(super) fn tell(&self, fact: Fact) {
+        // Whoever has lost the request's owner has nobody to tell.
+        let _ = self.0.owner.send(fact);
+    }
+
+    /// Tells and logs why a turn failed: the client is not told all of it.
+    pub(super) fn fail(&self, error: &turn::Error) {
+        self.tell(Fact::Failure(error.code()));
+        tracing::warn!(request = self.id(), code = error.code(), cause = %error, "the turn failed");
+        if let Some(remedy) = error.remedy() {
+            tracing::error!("{remedy}");
+        }
+    }
+
+    fn headers(&self) -> MutexGuard<'_, HeaderMap> {
+        self.0
+            .headers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A header for the answer, a policy's for example. What is no valid header is left out.
+    pub(super) fn add_header(&self, name: &str, value: &str) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            self.headers().insert(name, value);
+        }
+    }
+
+    /// What a question about limits says for the answer. Of two balances the tighter one is told.
+    pub(super) fn add_limits(&self, headers: &[(String, String)]) {
+        let left = |unit: &str| format!("x-ratelimit-remaining-{unit}");
+        let is_tighter_already = |unit: &&str| {
+            let name = left(unit);
+            let told: Option<u64> = self.headers().get(&name).and_then(number);
+            let new = headers.iter().find(|(new, _)| *new == name);
+            let new = new.and_then(|(_, value)| value.parse().ok());
+            told.zip(new)
+                .is_some_and(|(told, new): (u64, u64)| told < new)
+        };
+        let tighter: Vec<_> = ["requests", "tokens"]
+            .into_iter()
+            .filter(is_tighter_already)
+            .collect();
+        for (name, value) in headers {
+            let balance = name.strip_prefix("x-ratelimit-");
+            if !balance.is_some_and(|rest| tighter.iter().any(|unit| rest.ends_with(unit))) {
+                self.add_header(name, value);
+            }
+        }
+    }
+
+    pub(super) fn take_headers(&self) -> HeaderMap {
+        std::mem::take(&mut self.headers())
+    }
+}
+
+fn number(value: &HeaderValue) -> Option<u64> {
+    value.to_str().ok()?.parse().ok()
+}
+
+/// Every route has one: a miss is a mistake in the router.
+impl<S: Sync> FromRequestParts<S> for RequestContext {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let context = parts.extensions.get::<Self>().cloned();
+        context.ok_or_else(error::internal)
+    }
+}
+
+/// Whom the auth policy let in: on every route that is guarded.
+pub(super) struct Authenticated(pub(super) Caller);
+
+impl<S: Sync> FromRequestParts<S> for Authenticated {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let caller = parts.extensions.get::<Caller>().cloned();
+        caller.map(Self).ok_or_else(error::internal)
+    }
+}
