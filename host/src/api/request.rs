@@ -118,6 +118,8 @@ impl Request {
         let ((sent, duration), ()) = tokio::join!(sent, settled);
         self.learn_all();
         self.tell(&sent, duration);
+        // The end of the answer waits for this: a client that has it finds the request in the log, metrics and usage.
+        drop(sent.told);
     }
 
     /// What the handler answers; nothing if the client leaves first. Meanwhile the turns go on.
@@ -239,8 +241,10 @@ struct Sent {
     /// The code of the error that was answered.
     error: Option<String>,
     bytes: u64,
-    /// The last byte was handed over; otherwise the client left.
+    /// The last byte may be handed over; otherwise the client left.
     whole: bool,
+    /// Dropped when the request was told of.
+    told: Option<oneshot::Sender<()>>,
 }
 
 impl Sent {
@@ -250,11 +254,12 @@ impl Sent {
             error: None,
             bytes: 0,
             whole: false,
+            told: None,
         }
     }
 }
 
-/// Hands the answer over, and waits until its last byte is out, or its reader gone.
+/// Hands the answer over, and waits until its last byte is wanted, or its reader gone.
 async fn send(
     mut response: Response,
     client: oneshot::Sender<Response>,
@@ -264,6 +269,7 @@ async fn send(
     let status = response.status().as_u16();
     let bytes = Arc::new(AtomicU64::new(0));
     let (whole, ended) = oneshot::channel();
+    let (told, is_told) = oneshot::channel();
     let is_empty = response.body().is_end_stream();
     let counted = Arc::clone(&bytes);
     // Who has left drops it at once.
@@ -272,6 +278,8 @@ async fn send(
             body,
             bytes: counted,
             whole: Some(whole),
+            is_told,
+            last: None,
         })
     }));
     let is_whole = ended.await.is_ok();
@@ -280,46 +288,106 @@ async fn send(
         error: error.map(|Code(code)| code),
         bytes: bytes.load(Ordering::Relaxed),
         whole: is_whole || is_empty || is_whole_without_body,
+        told: Some(told),
     }
 }
 
-/// Tells how many bytes of an answer have been taken, and when it was whole.
+/// One frame, or the end.
+type Polled = Option<Result<Frame<Bytes>, axum::Error>>;
+
+/// Tells how many bytes of an answer have been taken, and when it is whole; holds its end back until the request was told of.
 struct Counted {
     body: Body,
     bytes: Arc<AtomicU64>,
     whole: Option<oneshot::Sender<()>>,
+    is_told: oneshot::Receiver<()>,
+    /// Held back.
+    last: Option<Polled>,
+}
+
+impl Counted {
+    fn count(&mut self, frame: &Polled) {
+        if let Some(Ok(frame)) = frame {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nothing follows. A body of known length is not asked again after its last byte.
+    fn is_last(&self, frame: &Polled) -> bool {
+        match frame {
+            Some(Ok(_)) => self.body.is_end_stream(),
+            Some(Err(_)) => false,
+            None => true,
+        }
+    }
 }
 
 impl HttpBody for Counted {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame {
-            let bytes = frame.data_ref().map_or(0, Bytes::len);
-            self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled> {
+        if self.last.is_none() {
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+            self.count(&frame);
+            if !self.is_last(&frame) {
+                return Poll::Ready(frame);
+            }
+            match self.whole.take().map(|whole| whole.send(())) {
+                Some(Ok(())) => self.last = Some(frame),
+                // The owner is gone, or was told before.
+                _ => return Poll::Ready(frame),
+            }
         }
-        // A body of known length is not asked again after its last byte.
-        let is_whole = match &frame {
-            Some(Ok(_)) => self.body.is_end_stream(),
-            Some(Err(_)) => false,
-            None => true,
-        };
-        if is_whole && let Some(whole) = self.whole.take() {
-            let _ = whole.send(());
-        }
-        Poll::Ready(frame)
+        let _ = ready!(Pin::new(&mut self.is_told).poll(cx));
+        Poll::Ready(self.last.take().flatten())
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.last.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.last {
+            Some(Some(Ok(frame))) => {
+                SizeHint::with_exact(frame.data_ref().map_or(0, Bytes::len) as u64)
+            }
+            _ => self.body.size_hint(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_ends_when_its_request_was_told_of() {
+        let pieces = [Ok::<_, axum::Error>("a"), Ok("b")];
+        let streamed = Body::from_stream(futures_util::stream::iter(pieces));
+        for (body, early) in [(Body::from("ab"), ""), (streamed, "ab")] {
+            let (client, answer) = oneshot::channel();
+            let sent = tokio::spawn(send(Response::new(body), client, false));
+            let mut body = answer.await.unwrap().into_body();
+            let mut read = String::new();
+            let mut read_on = async || {
+                while let Some(Some(frame)) = body.frame().now_or_never() {
+                    let data = frame.unwrap().into_data().unwrap();
+                    read.push_str(std::str::from_utf8(&data).unwrap());
+                }
+                read.clone()
+            };
+            assert_eq!(read_on().await, early);
+            let mut sent = sent.await.unwrap();
+            assert!(sent.whole && sent.bytes == 2);
+            assert_eq!(read_on().await, early, "it is not told of yet");
+            drop(sent.told.take());
+            assert_eq!(read_on().await, "ab");
+            assert!(body.frame().await.is_none());
+        }
     }
 }
