@@ -1,4 +1,4 @@
-//! The backend for CLIs up to 0.42, which have `codex proto`: one process a turn, a few of them started ahead.
+//! The backend for CLIs up to 0.42, which have `codex proto`: one process per turn, a few of them started ahead.
 
 mod decode;
 mod failure;
@@ -33,22 +33,22 @@ use process::{Setting, Spare};
 pub use replay::replay;
 use supervise::{Request, Supervisor};
 
-/// What these versions run unless told otherwise.
+/// The model these versions use by default.
 const DEFAULT_MODEL: &str = "gpt-5";
 
-/// What they can run: they cannot list it.
+/// The models these versions can run: the program itself cannot list them.
 const MODELS: [(&str, &[&str]); 2] = [
     (DEFAULT_MODEL, &protocol::EFFORTS),
     ("gpt-5-codex", &["low", "medium", "high"]),
 ];
 
-/// How many processes a turn is offered: a spare one may die in the very moment it is taken.
+/// How many processes a turn may try: a spare one may die at the moment it is taken.
 const ATTEMPTS: usize = 3;
 
-/// Why a turn has no process any more, where nothing else is known.
+/// The reason why a turn's process is gone, if nothing else is known.
 const GONE: &str = "the process was gone";
 
-/// A pool of processes, the turns on them, and what keeps it filled.
+/// A pool of processes, the turns on them, and the supervisor that keeps the pool filled.
 #[derive(Debug)]
 pub(super) struct Proto {
     requests: mpsc::UnboundedSender<Request>,
@@ -59,7 +59,7 @@ pub(super) struct Proto {
     default_model: Arc<str>,
     supervisor: TaskTracker,
     shutdown: CancellationToken,
-    /// A backend nobody holds any more ends its processes.
+    /// Ends the processes when the backend is dropped.
     _shutdown_on_drop: DropGuard,
 }
 
@@ -100,10 +100,10 @@ impl Proto {
         })
     }
 
-    /// Starts a turn. Dropping the future gives back whatever it had taken.
+    /// Starts a turn. Dropping the future releases all that it has taken.
     pub(super) async fn start_turn(&self, plan: Plan) -> Result<TurnReceiver, Error> {
         check(&plan)?;
-        // Where no process can start, a login is not what is missing.
+        // If no process can start, a missing login is not the reason to report.
         if self.status.borrow().ready {
             self.check_login(&plan)?;
         }
@@ -143,7 +143,7 @@ impl Proto {
         self.login.borrow().check(plan.provider.as_deref())
     }
 
-    /// Waits in order for a place, and then for a process, but not for long where there is none at all.
+    /// Waits in order of arrival for a place, then for a process; if none is ready, only up to `lease_wait`.
     async fn lease(&self, wish: Option<Wish>) -> Result<(Spare, OwnedSemaphorePermit), Error> {
         let waiting = async {
             let entering = tokio::time::timeout(self.config.queue_wait, self.leases.enter());
@@ -151,7 +151,7 @@ impl Proto {
                 return Err(Error::Busy);
             };
             let (answer, answered) = oneshot::channel();
-            // Without a supervisor there is a shutdown.
+            // The supervisor is gone only at shutdown, which ends this wait.
             let _ = self.requests.send(Request { wish, answer });
             let is_open = || self.status.borrow().ready;
             match wait_queue::wait(&self.config, answered, is_open).await {
@@ -170,24 +170,24 @@ impl Proto {
         })
     }
 
-    /// The models to choose from, the operator's first, if it is another one; the default is the operator's, or these
-    /// versions' own.
+    /// The listed models, the operator's first if these versions do not list it; the default is the operator's, or else
+    /// these versions' own.
     pub(super) fn models(&self) -> Models {
         models(&self.default_model)
     }
 
-    /// The same of a program, without starting anything.
+    /// The same models for a program, without starting anything.
     pub(super) fn offer(config: &Config, probe: &Probe) -> Result<Models, StartError> {
         check_version(probe)?;
         Ok(models(&default_model(config)))
     }
 
-    /// The present state, and those to come.
+    /// Follows the status from now on.
     pub(super) fn watch(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
     }
 
-    /// Ends every process, and with it every turn; returns when nothing of them is left.
+    /// Ends every process and every turn; returns when nothing of them is left.
     pub(super) async fn shutdown(&self) {
         self.shutdown.cancel();
         self.supervisor.wait().await;
@@ -223,7 +223,7 @@ fn models(default: &str) -> Models {
     }
 }
 
-/// Refuses what these versions cannot do.
+/// Refuses a plan that these versions cannot run.
 fn check(plan: &Plan) -> Result<(), Error> {
     let refused = |message: String| {
         Err(Error::Upstream {

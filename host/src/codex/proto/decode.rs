@@ -1,4 +1,4 @@
-//! Codex's events about the one turn of a process, turned into ours: pure.
+//! Turns Codex's events about the only turn of a process into the gateway's events: a pure decoder.
 
 use super::failure;
 use super::protocol::{EventMsg, TokenUsage};
@@ -8,19 +8,19 @@ use crate::codex::{Event, Outcome, Usage};
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     told: Told,
-    /// What had been told when the last upstream response was complete: a retry repeats only what came after.
+    /// The value of `told` when the last upstream response was complete: a retry repeats only later text.
     settled: Told,
-    /// Deltas of what is to come whole have come.
+    /// The kinds of text that arrived as deltas: the complete text that follows is not sent again.
     streamed: Streamed,
     /// The kind of the last piece of reasoning, until its part ends.
     part: Option<Reasoning>,
-    /// What was counted so far.
+    /// The token counts so far.
     counted: Usage,
-    /// The end was told: nothing may follow.
+    /// The end was sent: no further event may follow.
     over: bool,
 }
 
-/// Whether there is something to set the next message or part apart from.
+/// Whether text or reasoning was sent before, so that the next message or part needs a break.
 #[derive(Debug, Clone, Copy, Default)]
 struct Told {
     text: bool,
@@ -46,7 +46,7 @@ impl Decoder {
         self.over
     }
 
-    /// Takes one event; `emit` gets what it means.
+    /// Takes one event; `emit` gets the gateway's events for it.
     pub(super) fn accept(&mut self, message: EventMsg, emit: &mut dyn FnMut(Event)) {
         if self.over {
             return;
@@ -89,7 +89,7 @@ impl Decoder {
             }
             EventMsg::TaskComplete { last_agent_message } => {
                 if !self.told.text {
-                    // It repeats the last message: the last chance to tell it.
+                    // `last_agent_message` repeats the last message: the last chance to send it.
                     self.text(last_agent_message.unwrap_or_default(), true, emit);
                 }
                 self.end(Outcome::Completed, emit);
@@ -121,7 +121,7 @@ impl Decoder {
         emit(Event::Reasoning(text));
     }
 
-    /// The count comes twice a response, the first time at its beginning, as it was: only a growth is news.
+    /// Codex sends the count twice a response, first at its beginning, still unchanged: only a changed count is new.
     fn count(&mut self, total: TokenUsage, emit: &mut dyn FnMut(Event)) {
         let total = Usage::from(total);
         if total == self.counted {

@@ -1,20 +1,20 @@
-//! Codex's account of a failed turn where it is words alone, turned into which kind of failure it was.
+//! Turns Codex's message about a failed turn into the kind of failure: old versions send no error code.
 
 use crate::codex::failure::{
     INVALID_PROMPT, cause_of_code, cause_of_status, for_the_client, provider_error,
 };
 use crate::codex::{Cause, Error};
 
-/// How Codex says that the provider refused the request. The status and the answer follow.
+/// The beginning of Codex's message that the provider refused the request. The status and the answer follow.
 const REFUSED: &str = "unexpected status ";
 
-/// How Codex says that the provider refused every attempt. The status follows.
+/// The beginning of Codex's message that the provider refused every attempt. The status follows.
 const GIVEN_UP: &str = "exceeded retry limit, last status: ";
 
-/// How Codex says that the stream did not end well. Its reason follows, or the provider's.
+/// The beginning of Codex's message that the stream did not end well. Its reason follows, or the provider's.
 const BROKEN: &str = "stream disconnected before completion: ";
 
-/// Words that tell a cause, the more telling first.
+/// Texts that identify a cause, the more specific ones first.
 const WORDS: [(&str, Cause, Option<u16>); 12] = [
     ("context window", Cause::ContextLength, Some(400)),
     ("exceeded your current quota", Cause::Quota, Some(429)),
@@ -30,7 +30,7 @@ const WORDS: [(&str, Cause, Option<u16>); 12] = [
     ("timeout", Cause::Disconnected, None),
 ];
 
-/// The failure these words tell of.
+/// The failure that a message of Codex describes.
 pub(super) fn error(message: &str) -> Error {
     let words = message.strip_prefix(BROKEN).unwrap_or(message);
     let (cause, status) = if words.starts_with(INVALID_PROMPT) {
@@ -61,7 +61,7 @@ fn cause(message: &str) -> (Cause, Option<u16>) {
     {
         let body = answer.split_once(": ").map_or("", |(_, body)| body);
         let cause = match provider_error(body).as_ref().map(cause_of_code) {
-            // What every code means that is not one of the telling ones.
+            // `cause_of_code` gives `InvalidRequest` for every code that it does not know: the status is more specific.
             None | Some(Cause::InvalidRequest) => cause_of_status(status),
             Some(cause) => cause,
         };
@@ -73,7 +73,7 @@ fn cause(message: &str) -> (Cause, Option<u16>) {
     })
 }
 
-/// The status `text` begins with.
+/// The HTTP status at the beginning of `text`.
 fn leading_status(text: &str) -> Option<u16> {
     text.split_whitespace().next()?.parse().ok()
 }
@@ -90,7 +90,7 @@ mod tests {
         }
     }
 
-    /// Recorded from Codex 0.42.0, but for the three last.
+    /// Recorded from Codex 0.42.0, except the last three.
     const RECORDED: [(&str, Cause, Option<u16>); 15] = [
         (
             "exceeded retry limit, last status: 401 Unauthorized",

@@ -1,4 +1,4 @@
-//! One turn as its process has it: what was asked, where the answer goes, and what is given back.
+//! One turn as its process runs it: the plan, the channel for the events, and the lease that is released at the end.
 
 use std::sync::Arc;
 
@@ -12,38 +12,38 @@ use crate::codex::{Error, Event, Outcome, Plan};
 #[derive(Debug)]
 pub(super) struct NotBegun {
     pub(super) error: Error,
-    /// What was asked, if another process may be asked the same.
+    /// The plan, if another process may run it.
     pub(super) again: Option<Box<Plan>>,
 }
 
-/// The process's end of a turn, with what is given back when the process is gone.
+/// The process's end of a turn, with the lease and the count that are released when the process is gone.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) plan: Plan,
     pub(super) delivery: Arc<TurnSender>,
-    /// Hears whether Codex has begun.
+    /// Receives the result of the start: Codex has begun, or the reason why not.
     started: Option<oneshot::Sender<Result<(), NotBegun>>>,
     _lease: OwnedSemaphorePermit,
     _in_flight: InFlight,
 }
 
 impl Job {
-    /// Codex has begun, if it was not known.
+    /// Reports that Codex has begun, on the first call only.
     pub(super) fn begin(&mut self) {
         if let Some(started) = self.started.take() {
-            // What was said is not needed any more.
+            // The conversation is not needed any more.
             self.plan = Plan::default();
-            // Who has gone by now has cancelled the turn, too.
+            // A dropped receiver has cancelled the turn, too.
             let _ = started.send(Ok(()));
         }
     }
 
-    /// The turn cannot go on: whoever waits for its beginning or for its end hears why.
+    /// Ends the turn with an error: the receiver of the start gets it, or the reader if the turn has begun.
     pub(super) fn fail(&mut self, error: Error) {
         self.end(error, false);
     }
 
-    /// The process is gone. A turn that had not begun may begin elsewhere.
+    /// Ends the turn because the process is gone. A turn that had not begun may begin on another process.
     pub(super) fn lose(&mut self, why: &str) {
         self.end(Error::WorkerExited(why.to_owned()), true);
     }
@@ -53,12 +53,12 @@ impl Job {
             return self.delivery.deliver(Event::Ended(Outcome::Failed(error)));
         };
         let again = again.then(|| Box::new(std::mem::take(&mut self.plan)));
-        // As above.
+        // A dropped receiver has cancelled the turn, too.
         let _ = started.send(Err(NotBegun { error, again }));
     }
 }
 
-/// A turn to be: its reader's end, its process's end, and what hears of its start.
+/// A new turn: its reader's end, its process's end, and the receiver for the result of its start.
 pub(super) fn prepare(
     plan: Plan,
     lease: OwnedSemaphorePermit,

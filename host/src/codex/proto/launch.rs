@@ -25,16 +25,16 @@ const SETTINGS: [&str; 12] = [
     // Codex must not shorten the conversation on its own.
     "model_context_window=2000000000",
     "model_auto_compact_token_limit=1900000000",
-    // The shell tool cannot be removed, and commands that Codex takes for harmless (`cat auth.json` is one) run
-    // unasked and without a sandbox. They are looked up by name: without a PATH there are none.
+    // The shell tool cannot be removed, and commands that Codex considers harmless (`cat auth.json` is one) run
+    // without approval and without a sandbox. They are looked up by name: without a PATH none is found.
     "shell_environment_policy={inherit=\"none\",set={PATH=\"/nonexistent\"}}",
 ];
 
-/// In place of the 27 kB that tell the model how to be a coding agent.
+/// Instructions in place of Codex's own 27 kB for a coding agent.
 const INSTRUCTIONS: &str = "You are a helpful assistant. You answer the last message of the conversation you are given. \
     There are no tools: the shell does not work.\n";
 
-/// What can only be said when a process is started.
+/// Settings that can only be chosen when a process is started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Wish {
     provider: Option<String>,
@@ -42,7 +42,7 @@ pub(super) struct Wish {
 }
 
 impl Wish {
-    /// What a plan needs that a spare process does not have, if anything.
+    /// The settings that a plan needs and a spare process does not have, if any.
     pub(super) fn of(plan: &Plan, config: &Config) -> Option<Self> {
         let wish = Self {
             provider: plan
@@ -55,7 +55,7 @@ impl Wish {
     }
 }
 
-/// Writes what the processes will read.
+/// Makes the folder for temporary files, and writes the instructions that the processes will read.
 pub(super) fn prepare(folder: &Folder) -> std::io::Result<()> {
     std::fs::create_dir(temporary(folder))?;
     std::fs::write(instructions(folder), INSTRUCTIONS)
@@ -80,7 +80,7 @@ pub(super) fn process(config: &Config, home: &Home, folder: &Folder, wish: &Wish
     command
 }
 
-/// Where Codex works.
+/// The folder where Codex works.
 pub(super) fn workdir(config: &Config, folder: &Folder) -> PathBuf {
     config.workdir.clone().unwrap_or_else(|| folder.work())
 }
@@ -103,8 +103,8 @@ fn own_settings(config: &Config, home: &Home, folder: &Folder, wish: &Wish) -> V
             &instructions(folder).display().to_string(),
         ));
     }
-    // A retry repeats what the client has already seen. A table here replaces the whole provider, and a path
-    // is cut at its dots whatever is quoted: a provider with an unusual name keeps its retries.
+    // A retry would send text again that the client has already seen. A table here would replace the whole provider, and
+    // Codex cuts a path at its dots even if quoted: a provider with an unusual name keeps its retries.
     let plain = |name: &&String| {
         name.chars()
             .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
@@ -116,7 +116,7 @@ fn own_settings(config: &Config, home: &Home, folder: &Folder, wish: &Wish) -> V
     settings
 }
 
-/// Whether the provider takes instructions other than Codex's own: a ChatGPT login does not ("Instructions are
+/// Whether the provider takes instructions other than Codex's own: with a ChatGPT login it does not ("Instructions are
 /// not valid").
 fn takes_instructions(config: &Config, home: &Home, provider: Option<&str>) -> bool {
     let provider = provider.and_then(|name| home.model_providers.get(name));
@@ -124,7 +124,7 @@ fn takes_instructions(config: &Config, home: &Home, provider: Option<&str>) -> b
     provider.is_some_and(|provider| !provider.requires_openai_auth) || !is_chatgpt()
 }
 
-/// A process that is killed leaves a folder there.
+/// The folder for temporary files: a process that is killed leaves a folder there.
 fn temporary(folder: &Folder) -> PathBuf {
     folder.file("tmp")
 }

@@ -1,4 +1,4 @@
-//! One process, from its start to its end: it becomes ready, waits for its only turn, runs it, and leaves.
+//! One process, from its start to its end: it becomes ready, waits for its only turn, runs it, and exits.
 
 mod turn;
 
@@ -20,7 +20,7 @@ use crate::codex::lines::Lines;
 use crate::codex::stderr::LastWords;
 use crate::codex::{Config, Error, command};
 
-/// How long the pipes of a dead process may take to run dry: a process it left behind may hold them.
+/// How long to wait for the end of a dead process's pipes: a process that it left behind may hold them open.
 const DRAIN: Duration = Duration::from_millis(250);
 
 /// A process that is ready for its turn.
@@ -31,55 +31,55 @@ pub(super) struct Spare {
 }
 
 impl Spare {
-    /// Begins the turn, unless the process has died; then the turn comes back.
+    /// Begins the turn. If the process has died, the turn is returned.
     pub(super) fn begin(self, job: Box<Job>) -> Result<(), Box<Job>> {
         self.begin.send(job)
     }
 
-    /// Whether the process is still there, and was started with what it would be started with now.
+    /// Whether the process is alive, and was started with the present login and settings.
     pub(super) fn is_fit(&self, now: ConfigStamp) -> bool {
         !self.begin.is_closed() && self.stamp == now
     }
 }
 
-/// Who hears that a process is ready.
+/// The receiver of the news that a process is ready.
 #[derive(Debug)]
 pub(super) enum Announce {
-    /// Those who keep spare ones.
+    /// The pool, which keeps spare processes.
     Pool(mpsc::UnboundedSender<Spare>),
-    /// The turn it was started for, which also hears why it is not.
+    /// The turn it was started for, which also receives the reason if the start fails.
     Caller(oneshot::Sender<Result<Spare, Error>>),
 }
 
-/// How a process came to its end.
+/// How a process ended.
 #[derive(Debug)]
 pub(super) enum End {
-    /// It did what it was there for, or nobody wanted it.
+    /// The process ran its turn, or was not needed.
     Done,
-    /// It was lost: why, and how long it had been ready, if it was.
+    /// The process was lost: the reason, and how long it had been ready, if it was.
     Lost(String, Option<Duration>),
 }
 
-/// What every process is given.
+/// The settings that every process gets.
 #[derive(Debug, Clone)]
 pub(super) struct Setting {
     pub(super) config: Arc<Config>,
     pub(super) default_model: Arc<str>,
-    /// Where Codex works.
+    /// The folder where Codex works.
     pub(super) workdir: PathBuf,
-    /// As of the process's start.
+    /// The write times of Codex's own files at the process's start.
     pub(super) stamp: ConfigStamp,
     pub(super) shutdown: CancellationToken,
 }
 
-/// Why nothing more is expected of a process.
+/// Why a process is to end.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// Its turn is over, or none will come: it may leave by itself.
+    /// Its turn is over, or none will come: it may exit by itself.
     Done,
-    /// It was not ready yet, and is not wanted any more.
+    /// The process was not ready yet, and is not needed any more.
     Unwanted,
-    /// It is gone, or of no use: why.
+    /// The process is gone, or unusable: the reason.
     Lost(String),
 }
 
@@ -91,7 +91,7 @@ pub(super) struct Process {
     lines: Lines<ChildStdout>,
     last_words: LastWords,
     complaints: Complaints,
-    /// Where Codex records the conversation.
+    /// The file in which Codex records the conversation.
     record: Option<PathBuf>,
 }
 
@@ -100,7 +100,7 @@ pub(super) async fn run(command: Command, setting: Setting, announce: Announce) 
     let mut announce = Some(announce);
     let end = live(command, &setting, &mut announce).await;
     if let (Some(Announce::Caller(caller)), End::Lost(why, None)) = (announce, &end) {
-        // A caller who has gone needs no reason.
+        // A turn that was cancelled needs no reason.
         let _ = caller.send(Err(Error::Unavailable(why.clone())));
     }
     end
@@ -124,13 +124,13 @@ async fn live(command: Command, setting: &Setting, announce: &mut Option<Announc
         Err(stop) => stop,
     };
     let end = process.leave(stop, ready_since, &setting.config).await;
-    // Its lease comes back when nothing is left of the process.
+    // The lease is released only when nothing of the process is left.
     drop(job);
     end
 }
 
-/// When a process that is not ready yet is waited for no longer at shutdown. It gets a while: only a ready one
-/// has told where its record is.
+/// Returns when a process that is not ready yet is given up at shutdown. It gets `shutdown_grace`: only a ready
+/// process has reported the path of its record.
 async fn given_up(setting: &Setting) {
     setting.shutdown.cancelled().await;
     tokio::time::sleep(setting.config.shutdown_grace).await;
@@ -173,7 +173,7 @@ impl Process {
         }
     }
 
-    /// Tells that it is ready, and waits for the turn.
+    /// Announces that the process is ready, and waits for its turn.
     async fn wait_for_turn(
         &mut self,
         setting: &Setting,
@@ -185,7 +185,7 @@ impl Process {
             begin,
             stamp: setting.stamp,
         };
-        // Whoever does not want it any more drops it, which is noticed below.
+        // A receiver that no longer needs the process drops the spare, which closes `begun` below.
         match announce {
             Some(Announce::Pool(pool)) => drop(pool.send(spare)),
             Some(Announce::Caller(caller)) => drop(caller.send(Ok(spare))),
@@ -201,7 +201,7 @@ impl Process {
                 },
             }
         };
-        // A turn may have come in this very moment.
+        // A turn may have arrived at the same moment.
         begun.close();
         if let Ok(mut job) = begun.try_recv() {
             job.lose("the process was about to end");
@@ -209,8 +209,8 @@ impl Process {
         Err(stop)
     }
 
-    /// The next message, and whether it is about the turn. What cannot be read is passed over; the log says
-    /// where, but not what: it may be the client's words. Cancel-safe.
+    /// The next message, and whether it is about the turn. A line that cannot be read is skipped; the log names the
+    /// position, but not the text: it may be the client's. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<(bool, EventMsg), Stop> {
         loop {
             let line = match self.lines.next().await {
@@ -227,7 +227,7 @@ impl Process {
                 }
             }
         }
-        // Its pipes close a moment before it can be reaped.
+        // The pipes close a moment before the process can be reaped.
         Err(Stop::Lost(
             match tokio::time::timeout(DRAIN, self.child.wait()).await {
                 Ok(Ok(status)) => format!("the process ended ({status})"),
@@ -237,7 +237,7 @@ impl Process {
         ))
     }
 
-    /// Submits a line.
+    /// Writes a submission, one line, to the process.
     pub(super) async fn submit(&mut self, line: &[u8]) -> std::io::Result<()> {
         match &mut self.stdin {
             Some(stdin) => stdin.write_all(line).await,
@@ -245,7 +245,7 @@ impl Process {
         }
     }
 
-    /// Sees it off: politely if it did nothing wrong, at once otherwise; reaped in any case.
+    /// Ends the process: it is asked to exit if it did nothing wrong, else killed at once; it is reaped in any case.
     async fn leave(mut self, stop: Stop, ready_since: Option<Instant>, config: &Config) -> End {
         let polite = matches!(stop, Stop::Done)
             && tokio::time::timeout(config.shutdown_grace, self.say_goodbye())
@@ -261,16 +261,16 @@ impl Process {
             return End::Done;
         };
         let why = match self.last_words.hear_out(DRAIN).await {
-            // Later it only says what the log is for.
+            // Once it was ready, its stderr does not explain the loss: it belongs only in the log.
             Some(words) if ready_since.is_none() => format!("{why}: {words}"),
             _ => why,
         };
         End::Lost(why, ready_since.map(|since| since.elapsed()))
     }
 
-    /// Asks it to leave, which it does when its input ends too, and waits until it has.
+    /// Asks the process to exit, which it does once its input has ended as well, and waits until it has.
     async fn say_goodbye(&mut self) {
-        // One that has left already reads nothing.
+        // A process that has exited already reads nothing.
         let _ = self.submit(protocol::SHUTDOWN).await;
         self.stdin = None;
         let lines = &mut self.lines;

@@ -1,4 +1,4 @@
-//! A conversation as one message: `proto` knows no history but its own, so what was said is written down.
+//! Writes a conversation as one message: `proto` knows no history but its own, so the history becomes a transcript.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,9 +12,9 @@ use crate::codex::{Item, Part, Role};
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Input<'a> {
-    /// Words.
+    /// Text.
     Text {
-        /// These.
+        /// The text itself.
         text: Cow<'a, str>,
     },
     /// A picture.
@@ -30,8 +30,8 @@ impl<'a> Input<'a> {
     }
 }
 
-/// The message for a conversation: a single message of the user's as it is, anything else as a transcript, with the
-/// pictures after it, in the order of their places there.
+/// The message for a conversation: a single message of the user as it is, anything else as a transcript, followed by
+/// the pictures in the order of their places in it.
 pub(super) fn inputs(history: &[Item]) -> Vec<Input<'_>> {
     if let [
         Item::Message {
@@ -59,7 +59,7 @@ fn input(part: &Part) -> Input<'_> {
     }
 }
 
-/// `[who] what`, a line an item, and `[image 1]` where the first picture was.
+/// The transcript: one line per item, `[author] text`, with `[image 1]` in place of the first picture.
 fn transcript(history: &[Item]) -> String {
     let mut names = HashMap::new();
     let mut pictures = 0;
@@ -89,7 +89,7 @@ fn transcript(history: &[Item]) -> String {
     text
 }
 
-/// `pictures`: those before.
+/// The text of the parts. `pictures` is the number of pictures so far.
 fn said(parts: &[Part], pictures: &mut u32) -> String {
     let words = parts.iter().map(|part| match part {
         Part::Text(text) => Cow::from(text),

@@ -1,4 +1,4 @@
-//! The messages of `codex proto`: what we submit, and the events we read.
+//! The messages of `codex proto`: the submissions the gateway writes, and the events it reads.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::codex::{Plan, Usage};
 /// The id of the only turn of a process.
 pub(super) const TURN: &str = "turn";
 
-/// Efforts these versions can read. A submission with another is passed over in silence.
+/// Reasoning efforts these versions know. They silently skip a submission with any other.
 pub(super) const EFFORTS: [&str; 4] = ["minimal", "low", "medium", "high"];
 
 /// A submission, as a line.
@@ -37,7 +37,7 @@ struct UserTurn<'a> {
     final_output_json_schema: Option<&'a Value>,
 }
 
-/// The submission that is the turn.
+/// The submission that starts the turn.
 pub(super) fn user_turn(plan: &Plan, model: &str, cwd: &Path) -> serde_json::Result<Vec<u8>> {
     let op = UserTurn {
         r#type: "user_turn",
@@ -58,19 +58,19 @@ pub(super) fn user_turn(plan: &Plan, model: &str, cwd: &Path) -> serde_json::Res
 /// The submission that ends the running turn.
 pub(super) const INTERRUPT: &[u8] = b"{\"id\":\"interrupt\",\"op\":{\"type\":\"interrupt\"}}\n";
 
-/// The submission after which the process leaves, once its input ends.
+/// The submission after which the process exits, once its input has ended.
 pub(super) const SHUTDOWN: &[u8] = b"{\"id\":\"shutdown\",\"op\":{\"type\":\"shutdown\"}}\n";
 
-/// A line of the process.
+/// A line of the process's output.
 #[derive(Debug, Deserialize)]
 pub(super) struct Incoming<'a> {
-    /// The submission it is about; empty if none.
+    /// The id of the submission it is about; empty if none.
     #[serde(borrow)]
     pub(super) id: Cow<'a, str>,
     pub(super) msg: EventMsg,
 }
 
-/// What happened, as Codex calls it. Only what a turn without tools needs.
+/// The events, by Codex's names. Only those that a turn without tools needs.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum EventMsg {
@@ -114,10 +114,10 @@ pub(super) enum EventMsg {
     Other,
 }
 
-/// What the conversation has cost.
+/// The token counts of the conversation.
 #[derive(Debug, Deserialize)]
 pub(super) struct TokenInfo {
-    /// Since its beginning.
+    /// The counts since its beginning.
     pub(super) total_token_usage: TokenUsage,
 }
 

@@ -1,4 +1,4 @@
-//! A turn as an old Codex wrote it, read again from pieces of any size.
+//! Decodes a recorded turn of an old Codex from pieces of any size.
 
 use futures_util::FutureExt;
 use tokio::io::AsyncReadExt;
@@ -14,7 +14,7 @@ pub fn replay(pieces: [&[u8]; 3]) -> Vec<Event> {
     let [one, two, three] = pieces;
     let mut lines = Lines::new(one.chain(two).chain(three));
     let (mut decoder, mut events) = (Decoder::default(), Vec::new());
-    // All is there: nothing waits.
+    // All input is available: no read waits.
     while let Some(Ok(Some(line))) = lines.next().now_or_never() {
         if let Ok(Incoming { id, msg }) = serde_json::from_slice(line)
             && id == TURN

@@ -1,9 +1,9 @@
-//! The record Codex keeps of every conversation: nobody asked for it, so it goes with its process. (One that was killed
-//! before it was ready has left a record nobody knows of, but no conversation in it.)
+//! Deletes the record that Codex keeps of every conversation, together with its process. (A process that was killed before
+//! it was ready leaves a record whose path the gateway does not know, but that has no conversation in it.)
 
 use std::path::Path;
 
-/// Deletes a record, if it is one and lies in `home`, Codex's own folder.
+/// Deletes a record, if its name is that of a record and it lies in `home`, Codex's own folder.
 pub(super) async fn delete(record: &Path, home: &Path) {
     if !is_record(record, home).await {
         tracing::warn!(record = %record.display(), "Codex keeps a record where it is not expected: it stays");

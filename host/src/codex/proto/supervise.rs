@@ -1,4 +1,4 @@
-//! Keeps processes ready for the turns to come: starts them ahead, replaces those that are lost, never gives up.
+//! Keeps processes ready for the next turns: starts them ahead, replaces lost ones, never gives up.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,16 +15,16 @@ use crate::codex::folder::Folder;
 use crate::codex::login::Login;
 use crate::codex::{Error, Status, command};
 
-/// How many processes may be starting at once: more would only make each other late.
+/// How many processes may be starting at the same time: more would only slow each other down.
 const STARTING: usize = 8;
 
-/// How often it is looked whether somebody has signed in, as long as nobody has.
+/// The interval between two checks for a login, as long as there is none.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A turn asks for a process.
+/// A turn's request for a process.
 #[derive(Debug)]
 pub(super) struct Request {
-    /// What a spare process does not offer, if anything: then one is started for this turn.
+    /// Settings that a spare process does not have, if any: then a process is started for this turn.
     pub(super) wish: Option<Wish>,
     pub(super) answer: oneshot::Sender<Result<Spare, Error>>,
 }
@@ -35,26 +35,26 @@ pub(super) struct Supervisor {
     setting: Setting,
     folder: Folder,
     status: watch::Sender<Status>,
-    /// What is known of Codex's login, and since when.
+    /// Codex's login as far as it is known; `known` holds the write times of the files it was read from.
     login: watch::Sender<Login>,
     known: Option<ConfigStamp>,
     spares: VecDeque<Spare>,
-    /// Those for whom there was no spare, longest first.
+    /// Turns for which there was no spare process, the longest waiting first.
     waiting: VecDeque<oneshot::Sender<Result<Spare, Error>>>,
-    /// Every process, and whether it is of the pool.
+    /// Every process, and whether it belongs to the pool.
     processes: JoinSet<(bool, End)>,
     /// Processes of the pool that are not ready yet.
     starting: usize,
     backoff: Backoff,
-    /// A process of the pool was lost and none became ready since: one is tried at a time, not before then.
+    /// Set if a process of the pool was lost and none became ready since: then one is started at a time, not before this instant.
     failing: Option<Instant>,
-    /// Where processes of the pool tell that they are ready.
+    /// Where processes of the pool announce that they are ready.
     announce: mpsc::UnboundedSender<Spare>,
     announced: mpsc::UnboundedReceiver<Spare>,
 }
 
 impl Supervisor {
-    /// Nothing is started yet.
+    /// A supervisor that has started no process yet.
     pub(super) fn new(
         setting: Setting,
         folder: Folder,
@@ -78,7 +78,7 @@ impl Supervisor {
         }
     }
 
-    /// Serves requests until shutdown. Nothing of any process, nor the folder, is left at the end.
+    /// Serves requests until shutdown. At the end every process is gone, and the folder is deleted.
     pub(super) async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
         let shutdown = self.setting.shutdown.clone();
         loop {
@@ -111,7 +111,7 @@ impl Supervisor {
         }
     }
 
-    /// Gives spares to those who wait. Who has gone and what has died or is out of date is forgotten.
+    /// Gives spare processes to waiting turns. Drops turns that were cancelled, and spares that are dead or out of date.
     fn match_up(&mut self) {
         self.waiting.retain(|waiting| !waiting.is_closed());
         let now = ConfigStamp::now(&self.setting.config);
@@ -127,7 +127,7 @@ impl Supervisor {
         }
     }
 
-    /// Reads again who has signed in, if that may have changed.
+    /// Reads the login again, if its files have changed.
     fn look_for_login(&mut self, now: ConfigStamp) {
         if self.known.replace(now) == Some(now) {
             return;
@@ -138,8 +138,8 @@ impl Supervisor {
         self.login.send_replace(login);
     }
 
-    /// Starts what is missing: one for everybody who waits, and the spares. Says when to try again if it may
-    /// not do so yet.
+    /// Starts the missing processes: one for every waiting turn, and the spares. Returns when to try again if it may
+    /// not start one yet.
     fn start_missing(&mut self) -> Option<Instant> {
         let config = &self.setting.config;
         let wanted = config.spare.min(config.max_turns) + self.waiting.len();
@@ -160,7 +160,7 @@ impl Supervisor {
             stamp: ConfigStamp::now(&self.setting.config),
             ..self.setting.clone()
         };
-        // Before the process is ready, and its turn needs it.
+        // The login must be known before the process is ready, since its turn needs it.
         self.look_for_login(setting.stamp);
         let home = command::read_home(&setting.config);
         let command = launch::process(&setting.config, &home, &self.folder, wish);
@@ -169,7 +169,7 @@ impl Supervisor {
             .spawn(async move { (pool, process::run(command, setting, announce).await) });
     }
 
-    /// A process of the pool is ready.
+    /// Adds a process of the pool that has become ready.
     fn welcome(&mut self, spare: Spare) {
         self.starting = self.starting.saturating_sub(1);
         self.failing = None;
@@ -177,7 +177,7 @@ impl Supervisor {
         self.tell(true, None);
     }
 
-    /// A process is gone.
+    /// Handles the end of a process.
     fn bury(&mut self, ended: Result<(bool, End), tokio::task::JoinError>) {
         let (pool, end) = ended.unwrap_or_else(|error| (false, End::Lost(error.to_string(), None)));
         let End::Lost(why, ready_for) = end else {
@@ -190,7 +190,7 @@ impl Supervisor {
         if !pool {
             return;
         }
-        // What is lost along with others is no further reason to wait.
+        // A ready process that is lost along with others is no reason to wait longer.
         if self.failing.is_none() || ready_for.is_none() {
             self.failing = Some(Instant::now() + self.backoff.after(ready_for));
         }

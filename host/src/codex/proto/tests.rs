@@ -1,4 +1,4 @@
-//! The backend with a shell script for its Codex: start, turns, death, leaving.
+//! The backend with a shell script in place of Codex: start, turns, death, shutdown.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use crate::codex::binary::tests::script;
 use crate::codex::testing::{idle, kill, scripted, until};
 use crate::codex::{Backend, Choice, Event, Item, Outcome, Part, Role, Tool, binary};
 
-/// Speaks as much of the protocol as a turn that says one word and never ends needs. As the real one, it leaves
-/// only when asked to and its input ends. Its number is known once it has told where its record is: killed before
-/// then it leaves one that nobody knows of.
+/// Speaks as much of the protocol as is needed for a turn that says one word and never ends. Like the real Codex, it
+/// exits only when asked to and its input has ended. Its process id is listed once it has reported the path of its record:
+/// if it is killed before that, it leaves a record that the gateway does not know.
 const SCRIPT: &str = r#"#!/bin/sh
 case $1 in
 --version) echo codex-cli 0.42.0; exit;;
@@ -64,7 +64,7 @@ impl Rig {
         until(self.server.watch(), so).await
     }
 
-    /// A turn, and the process that has it.
+    /// A turn, and the id of the process that runs it.
     async fn turn(&self) -> (TurnReceiver, String) {
         let mut turn = self.server.start_turn(Plan::default()).await.unwrap();
         match turn.next().await {
@@ -78,7 +78,7 @@ impl Rig {
         idle(self.server.watch()).await;
     }
 
-    /// The processes that have told where their record is and are there, once there is one.
+    /// The live processes that have reported the path of their record; waits until there is one.
     async fn alive(&self) -> Vec<String> {
         loop {
             match self.known() {
@@ -94,7 +94,7 @@ impl Rig {
         alive.map(str::to_owned).collect()
     }
 
-    /// Shuts down; then neither a process nor a record is left.
+    /// Shuts down, and checks that neither a process nor a record is left.
     async fn down(self) {
         self.server.shutdown().await;
         assert_eq!(self.known(), [""; 0], "a process is left");

@@ -1,4 +1,4 @@
-//! What a process is told.
+//! The settings a process gets.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn home(text: &str) -> Home {
     Home::read(folder.path())
 }
 
-/// The settings as `config.toml` would have them.
+/// The settings as they would be in `config.toml`.
 fn settings(config: &Config, home: &Home, wish: &Wish) -> toml::Table {
     let folder = Folder::make().unwrap();
     let own = own_settings(config, home, &folder, wish);

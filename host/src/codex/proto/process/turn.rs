@@ -1,4 +1,4 @@
-//! The turn of a process: submitted, followed to its end, or ended because nobody wants it.
+//! The turn of a process: submitted, followed to its end, or interrupted if its reader stops it.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use crate::codex::proto::job::Job;
 use crate::codex::proto::protocol;
 use crate::codex::{Error, Event, Outcome};
 
-/// What the submission is called in errors.
+/// The name of the submission in errors.
 const METHOD: &str = "user_turn";
 
 /// How long an interrupted turn may take to end before its process is killed.
 const INTERRUPT_LIMIT: Duration = Duration::from_secs(1);
 
-/// What is waited for no longer than to a point in time.
+/// The event that must happen before a deadline.
 enum Awaited {
     Begin(Instant),
     Interrupt(Instant),
     Nothing,
 }
 
-/// Runs the turn. Says what is to become of the process.
+/// Runs the turn. Returns why the process is to end.
 pub(super) async fn run(process: &mut Process, job: &mut Job, setting: &Setting) -> Stop {
     let stop = match submit(process, job, setting).await {
         Ok(()) => follow(process, job, setting).await,
@@ -53,7 +53,7 @@ async fn submit(process: &mut Process, job: &mut Job, setting: &Setting) -> Resu
         }
     };
     match tokio::time::timeout(setting.config.rpc_timeout, process.submit(&line)).await {
-        // One that cannot be written to is gone, which reading tells better.
+        // If the process cannot be written to, it is gone: reading its output gives a better reason.
         Ok(_) => Ok(()),
         Err(_) => Err(no_answer(job, setting)),
     }
@@ -82,7 +82,7 @@ async fn follow(process: &mut Process, job: &mut Job, setting: &Setting) -> Stop
             },
             () = delivery.stop.cancelled(), if !stopping => {
                 awaited = Awaited::Interrupt(Instant::now() + INTERRUPT_LIMIT);
-                // As above.
+                // As above, reading gives a better reason than a failed write.
                 let _ = tokio::time::timeout(INTERRUPT_LIMIT, process.submit(protocol::INTERRUPT)).await;
             }
             () = setting.shutdown.cancelled() => {
@@ -100,7 +100,7 @@ async fn follow(process: &mut Process, job: &mut Job, setting: &Setting) -> Stop
     }
 }
 
-/// Codex passes over what it cannot read, in silence.
+/// Fails a turn that did not begin in time: Codex silently skips a submission that it cannot read.
 fn no_answer(job: &mut Job, setting: &Setting) -> Stop {
     let after_ms = u64::try_from(setting.config.rpc_timeout.as_millis()).unwrap_or(u64::MAX);
     job.fail(Error::RpcTimeout {
