@@ -1,4 +1,4 @@
-//! The backend that runs turns on long-lived `codex app-server` processes: leases, and the way to a turn.
+//! The backend that runs turns on long-lived `codex app-server` processes: waits for a lease, and starts the turn.
 
 mod account;
 mod catalogue;
@@ -41,26 +41,26 @@ use supervise::Supervisor;
 pub use task::replay::replay;
 use workspace::WorkspaceRoot;
 
-/// The workers, the turns on them, and what starts them again.
+/// The workers, the turns on them, and the supervisors that restart them.
 #[derive(Debug)]
 pub(super) struct AppServer {
     pool: Arc<Pool>,
     status: watch::Sender<Status>,
-    /// As the last worker that became ready has it.
+    /// The login, as the last worker that became ready reported it.
     login: watch::Receiver<Login>,
     models: Models,
     config: Arc<Config>,
-    /// Where agents work.
+    /// The root of the agents' workspaces; absent for chat.
     site: Option<WorkspaceRoot>,
     /// The supervisors and every turn.
     tasks: TaskTracker,
     shutdown: CancellationToken,
-    /// A backend nobody holds any more shuts its workers down.
+    /// Shuts the workers down when the backend is dropped.
     _shutdown_on_drop: DropGuard,
 }
 
 impl AppServer {
-    /// Asks the program for its models, and starts nothing.
+    /// Asks the program for its models, and starts no worker.
     pub(super) async fn offer(config: &Config, probe: &Probe) -> Result<Models, StartError> {
         Ok(catalogue(config, probe).await?.models)
     }
@@ -83,7 +83,7 @@ impl AppServer {
             quick_roots: config.quick_roots.or(Some(is_tested)),
             ..config
         });
-        // An agent's thread has a folder of its own: none can be prepared.
+        // An agent's thread has its own folder: no thread can be prepared ahead of its turn.
         let usual = site.is_none().then(|| Plan {
             model: catalogue.models.default.clone(),
             ..Plan::default()
@@ -114,10 +114,10 @@ impl AppServer {
         })
     }
 
-    /// Starts a turn. Dropping the future gives back whatever it had taken.
+    /// Starts a turn. Dropping the future releases all that it has taken.
     pub(super) async fn start_turn(&self, plan: Plan) -> Result<TurnReceiver, Error> {
         let lease = self.lease().await?;
-        // Not before there is a worker: it is what knows.
+        // The login is known only once there is a worker, since the worker reports it.
         self.login.borrow().check(plan.provider.as_deref())?;
         let in_flight = InFlight::new(self.status.clone());
         let workspace = self.site.as_ref().map(|site| site.prepare(&plan));
@@ -139,7 +139,7 @@ impl AppServer {
         }
     }
 
-    /// Waits for a worker that is free: in order, not in a crowd, and not for long where there is no worker at all.
+    /// Waits for a free worker: in order of arrival, in a bounded queue; if there is no worker, only up to `lease_wait`.
     async fn lease(&self) -> Result<Lease, Error> {
         let is_open = || self.pool.is_open();
         let waiting = async {
@@ -161,17 +161,17 @@ impl AppServer {
         self.status.borrow().reason.clone().unwrap_or_default()
     }
 
-    /// The models to choose from, and the operator's or the program's default.
+    /// The listed models, and the operator's or the program's default.
     pub(super) fn models(&self) -> Models {
         self.models.clone()
     }
 
-    /// The present state, and those to come.
+    /// Follows the status from now on.
     pub(super) fn watch(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
     }
 
-    /// Ends the worker, which ends every turn; returns when nothing of it is left.
+    /// Ends the workers and every turn; returns when nothing of them is left.
     pub(super) async fn shutdown(&self) {
         self.shutdown.cancel();
         self.tasks.close();

@@ -11,10 +11,10 @@ use crate::codex::Config;
 use crate::codex::home::Home;
 use crate::codex::login::Login;
 
-/// How long the answer may take. It is there within 20 ms, unless Codex tries to renew an expired login first.
+/// Timeout for the answer. It comes within 20 ms, unless Codex tries to renew an expired login first.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// The answer, as far as it is of use.
+/// The members of the answer that the gateway uses.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct AuthStatus {
@@ -23,10 +23,10 @@ struct AuthStatus {
     requires_openai_auth: Option<bool>,
 }
 
-/// What the worker knows of its login. Unknown where it cannot be asked, or not in time.
+/// The worker's login. It is unknown if the worker cannot be asked, or does not answer in time.
 ///
-/// `account/read` would say the same, but with a ChatGPT login it first asks OpenAI about the account: up to 15 s without a
-/// network.
+/// `account/read` would give the same answer, but with a ChatGPT login it first asks OpenAI about the account: up to 15 s
+/// without a network.
 pub(super) async fn login(config: &Config, connection: &Connection, home: &Home) -> Login {
     let asked = connection.call::<_, AuthStatus>(
         protocol::AUTH_STATUS,
@@ -44,7 +44,7 @@ pub(super) async fn login(config: &Config, connection: &Connection, home: &Home)
     Login::new(config, home, (signed_in, needed))
 }
 
-/// Returns when a worker without a login has got one: where Codex keeps it elsewhere than in a file, it has no date.
+/// Returns when a worker without a login has got one: a login that Codex keeps outside of files has no write time to check.
 pub(super) async fn signs_in(
     config: &Config,
     connection: &Connection,

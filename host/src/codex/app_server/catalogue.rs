@@ -1,18 +1,18 @@
-//! Codex's own list of models, and the form a worker is given: for chat without Codex's tools and prompts.
+//! Rewrites Codex's own list of models for a worker: for chat without Codex's tools and prompts.
 
 use serde_json::{Map, Value, json};
 
 use crate::codex::start_error::CatalogueError;
 use crate::codex::{Mode, Model, Models};
 
-/// What is taken from every model: each of these wraps the client's functions in something else.
+/// Members removed from every model: each of them wraps the client's functions in something else.
 const DROPPED: [&str; 3] = [
     "tool_mode",
     "multi_agent_version",
     "multi_agent_reasoning_effort",
 ];
 
-/// What is taken from a plain chat model, too: tools and prompts.
+/// Members also removed from a plain chat model: tools and prompts.
 const DROPPED_FOR_CHAT: [&str; 3] = [
     "model_messages",
     "apply_patch_tool_type",
@@ -22,15 +22,15 @@ const DROPPED_FOR_CHAT: [&str; 3] = [
 /// The models of one Codex binary.
 #[derive(Debug)]
 pub(super) struct Catalogue {
-    /// What the worker is given.
+    /// The list for the worker, as JSON.
     pub(super) written: String,
-    /// What Codex shows, in its order; before that the operator's model, if it is not among them. The default is the operator's
-    /// model, or Codex's.
+    /// The models that Codex shows, in its order; the operator's model comes first, if it is not among them. The default is
+    /// the operator's model, or Codex's.
     pub(super) models: Models,
 }
 
 impl Catalogue {
-    /// Reads what `codex debug models --bundled` prints. `operators` is the model the operator chose.
+    /// Reads the output of `codex debug models --bundled`. `operators` is the model the operator chose.
     pub(super) fn read(
         printed: &str,
         operators: Option<&str>,
@@ -66,7 +66,7 @@ impl Catalogue {
     }
 }
 
-/// The models Codex shows. Its default is the first.
+/// The models that Codex shows. Its default is the first.
 fn listed(entries: &[Value]) -> Vec<Model> {
     let shown = |entry: &&Value| text(entry, "visibility") != "hide";
     let mut shown: Vec<_> = entries.iter().filter(shown).collect();
@@ -86,7 +86,7 @@ fn model(entry: &Value) -> Model {
     }
 }
 
-/// An entry for a model Codex does not know. Without one, Codex assumes a window of its own, and shortens
+/// An entry for a model that Codex does not know. Without one, Codex assumes a context window of its own, and shortens
 /// conversations to it.
 fn make_stranger(pattern: &Value, id: &str) -> Value {
     let mut stranger = pattern.clone();
@@ -96,7 +96,7 @@ fn make_stranger(pattern: &Value, id: &str) -> Value {
         ("visibility", json!("list")),
         ("supported_reasoning_levels", json!([])),
         ("default_reasoning_level", Value::Null),
-        // Else Codex drops a client's wish in silence. Its tiers are the pattern's for the same reason.
+        // Otherwise Codex silently drops a client's verbosity. The service tiers are the pattern's for the same reason.
         ("support_verbosity", json!(true)),
         ("default_verbosity", Value::Null),
     ] {
@@ -111,7 +111,7 @@ fn set(entry: &mut Value, name: &str, value: Value) {
     }
 }
 
-/// Functions are plain functions then.
+/// Makes the model take the client's functions as plain functions.
 fn make_plain(model: &mut Map<String, Value>) {
     model.retain(|name, _| !DROPPED.contains(&name.as_str()));
     for (name, value) in [
@@ -134,13 +134,13 @@ fn make_lean(model: &mut Map<String, Value>) {
         ("shell_type", json!("disabled")),
         ("supports_search_tool", json!(false)),
         ("base_instructions", json!("You are a helpful assistant.")),
-        // Codex asks for short answers. Who asks an API for nothing gets the provider's default.
+        // Codex asks for short answers by default. A request without a verbosity gets the provider's default.
         ("default_verbosity", Value::Null),
         (
             "truncation_policy",
             json!({"mode": "bytes", "limit": 100_000_000}),
         ),
-        // Else it caps `model_context_window`, and Codex shortens conversations to it.
+        // Otherwise this member caps `model_context_window`, and Codex shortens conversations to it.
         ("max_context_window", Value::Null),
     ] {
         model.insert(name.to_owned(), value);

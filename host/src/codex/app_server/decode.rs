@@ -1,4 +1,4 @@
-//! Codex's notifications about one turn, turned into events: pure, and blind to every other turn.
+//! Turns Codex's notifications about one turn into events: a pure decoder, which ignores every other turn.
 
 mod agent;
 
@@ -13,7 +13,7 @@ use crate::codex::complaints::Complaints;
 use crate::codex::names::for_client;
 use crate::codex::{Cause, Error, Event, Outcome, Tool};
 
-/// The notifications this decoder reads. Others need not be parsed at all.
+/// Whether this decoder reads the notification. Others need not be parsed at all.
 pub(super) fn concerns(method: &str) -> bool {
     matches!(
         method,
@@ -32,26 +32,26 @@ pub(super) fn concerns(method: &str) -> bool {
     )
 }
 
-/// Follows one turn. A thread runs one turn only, but carries notifications of others:
+/// Follows one turn. A thread runs one turn only, but also carries notifications of others:
 /// injected history comes back as a turn of its own.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     turn: Option<String>,
     agent: Option<Agent>,
-    /// The message whose deltas are coming.
+    /// The id of the message whose deltas are arriving.
     message: Option<String>,
-    /// The part of the reasoning whose deltas are coming.
+    /// The part of the reasoning whose deltas are arriving.
     part: Option<ReasoningPart>,
     told: Told,
-    /// What had been told when the last upstream response was complete: a retry repeats only what came after.
+    /// The value of `told` when the last upstream response was complete: a retry repeats only later text.
     settled: Told,
-    /// The end was told: nothing may follow.
+    /// The end was sent: no further event may follow.
     ended: bool,
-    /// Codex is done with the turn.
+    /// Codex has finished the turn.
     over: bool,
 }
 
-/// Whether there is something to set the next message or part apart from.
+/// Whether text or reasoning was sent before, so that the next message or part needs a break.
 #[derive(Debug, Clone, Copy, Default)]
 struct Told {
     text: bool,
@@ -66,7 +66,7 @@ struct ReasoningPart {
 }
 
 impl Decoder {
-    /// For the turn of an agent that works there, and beside whose own tools the client offers these.
+    /// A decoder for an agent that works in `cwd`; `tools` are the client's, all others are Codex's own.
     pub(super) fn agent(tools: &[Tool], cwd: &Path) -> Self {
         Self {
             agent: Some(Agent::new(tools, cwd)),
@@ -79,17 +79,17 @@ impl Decoder {
         self.turn.as_deref()
     }
 
-    /// Whether Codex is done with the turn.
+    /// Whether Codex has finished the turn.
     pub(super) fn is_over(&self) -> bool {
         self.over
     }
 
-    /// Whether the turn has failed while Codex goes on with it: it is to be interrupted.
+    /// Whether the turn has failed while Codex still runs it: then it must be interrupted.
     pub(super) fn is_given_up(&self) -> bool {
         self.ended && !self.over
     }
 
-    /// Takes one notification; `emit` gets what it means.
+    /// Takes one notification; `emit` gets the events for it.
     pub(super) fn accept(&mut self, method: &str, params: Params<'_>, emit: &mut dyn FnMut(Event)) {
         match method {
             "turn/started" => self.start(&params),
@@ -195,8 +195,8 @@ impl Decoder {
 
     fn item_started(&mut self, item: Option<&RawValue>, emit: &mut dyn FnMut(Event)) {
         match parse(item) {
-            // A conversation beyond the model's window is one Codex would shorten, unasked, before it answers. Of an
-            // agent's work there may be more than fits.
+            // Codex would shorten a conversation that exceeds the model's context window, unasked, before it answers. Only for an
+            // agent is that allowed: its own work may exceed the window.
             Some(StartedItem::ContextCompaction) if self.agent.is_none() => {
                 let too_long = Error::Upstream {
                     cause: Cause::ContextLength,
@@ -217,7 +217,7 @@ impl Decoder {
         }
     }
 
-    /// An item that is none of the answer may tell of an agent's work.
+    /// Emits the agent's activity for an item that is not part of the answer.
     fn work(&mut self, item: Option<&RawValue>, over: bool, emit: &mut dyn FnMut(Event)) {
         if let Some(agent) = &mut self.agent
             && let Some(activity) = parse(item).and_then(|item| agent.work(item, over))
@@ -235,7 +235,7 @@ impl Decoder {
         }
     }
 
-    /// A finished item is news only if none of its text came before, as deltas.
+    /// Emits the text of a finished item only if none of it arrived before as deltas.
     fn item(&mut self, item: Option<&RawValue>, emit: &mut dyn FnMut(Event)) {
         match parse::<DoneItem>(item) {
             Some(DoneItem::AgentMessage { id, text, phase }) => {
@@ -324,7 +324,7 @@ impl Decoder {
         }
         self.over = true;
         if !self.told.text && !self.ended {
-            // It repeats the last message: the last chance to tell it.
+            // `turn.items` repeats the last message: the last chance to send it.
             turn.items
                 .into_iter()
                 .for_each(|item| self.item(Some(item), emit));
@@ -348,7 +348,7 @@ impl Decoder {
     }
 }
 
-/// What Codex puts in the place of a picture it cannot read, when it repeats the history it was given.
+/// The text that Codex puts in place of a picture it cannot read, when it repeats the injected history.
 const OMITTED: &str = "image content omitted because it could not be processed";
 
 fn omits(item: Option<&RawValue>) -> bool {
@@ -370,13 +370,13 @@ fn unreadable_image() -> Error {
     }
 }
 
-/// What is logged of a notification that another version may have changed.
+/// The log message for a notification whose shape another version may have changed.
 pub(super) const UNEXPECTED: &str = "a notification of Codex has an unexpected shape";
 
-/// Of all turns: each has a decoder of its own.
+/// Shared by all turns, since each has its own decoder.
 static COMPLAINTS: Complaints = Complaints::at_most(1);
 
-/// What does not have the expected shape is left out, and said in the log.
+/// Parses a part of a notification. A part with an unexpected shape is left out, with a warning in the log.
 fn parse<'a, T: serde::Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
     match serde_json::from_str(raw?.get()) {
         Ok(value) => Some(value),

@@ -13,7 +13,7 @@ use crate::codex::folder::Folder;
 use crate::codex::home::{Home, McpServer};
 use crate::codex::{Config, Mode};
 
-/// Settings for a Codex nobody sits before: it asks nobody, reports to nobody, and keeps nothing.
+/// Settings for a Codex that no person uses directly: it asks no questions, sends no reports, and keeps nothing.
 const SETTINGS: [&str; 13] = [
     "include_apps_instructions=false",
     "include_collaboration_mode_instructions=false",
@@ -46,8 +46,8 @@ const CHAT_SETTINGS: [&str; 8] = [
 /// An agent's own tools, which a chat model does not have.
 const CHAT_DISABLED: [&str; 3] = ["view_image", "shell_tool", "unified_exec"];
 
-/// Features that reach beyond a folder on this machine, add prompts, or never give up (`fast_mode` stays: it carries
-/// service tiers). Code mode would wrap the client's functions in a program of the model's.
+/// Features that reach beyond a folder on this machine, add prompts, or retry without end (`fast_mode` stays: it carries
+/// service tiers). Code mode would wrap the client's functions in a program that the model writes.
 const DISABLED: [&str; 26] = [
     "apps",
     "plugins",
@@ -91,7 +91,7 @@ pub(super) fn worker(config: &Config, home: &Home, folder: &Folder, databases: &
     for setting in own_settings(config, home, folder, databases) {
         command.args(["-c", &setting]);
     }
-    // As a setting and not by `--disable`, for which a feature another version lacks is fatal.
+    // A setting instead of `--disable`, for which a feature that another version lacks is fatal.
     let features = DISABLED.iter().chain(disabled);
     let features: Vec<_> = features.map(|name| format!("{name}=false")).collect();
     command.args(["-c", &format!("features={{{}}}", features.join(","))]);
@@ -119,7 +119,7 @@ fn own_settings(config: &Config, home: &Home, folder: &Folder, databases: &Path)
             .as_deref()
             .map(|provider| setting("model_provider", provider)),
     );
-    // A retry repeats what the client has already seen. Built-in providers cannot be told so:
+    // A retry would send text again that the client has already seen. For built-in providers it cannot be turned off:
     // naming one here ends the worker at once, as it would in `config.toml`.
     settings.extend(table(
         "model_providers",
@@ -144,7 +144,7 @@ fn own_settings(config: &Config, home: &Home, folder: &Folder, databases: &Path)
     settings
 }
 
-/// `name={"key"={…}}` with all keys, or nothing without any. Each entry must be valid on its own: where
+/// `name={"key"={…}}` with all keys, or `None` if there are none. Each entry must be valid on its own: if
 /// `config.toml` has a mistake, Codex first reads the settings without it, and would report the entry instead.
 fn table<T>(
     name: &str,
@@ -158,7 +158,7 @@ fn table<T>(
     (!entries.is_empty()).then(|| format!("{name}={{{entries}}}"))
 }
 
-/// Where the catalogue of models lies.
+/// The path of the catalogue of models.
 pub(super) fn catalogue(folder: &Folder) -> PathBuf {
     folder.file("catalogue.json")
 }
@@ -168,8 +168,8 @@ pub(super) fn databases(folder: &Folder) -> std::io::Result<TempDir> {
     let databases = tempfile::Builder::new()
         .prefix("databases-")
         .tempdir_in(folder.file(""))?;
-    // Codex logs some 50 kB a turn into a database it never empties, and has no setting against it.
-    // Where it finds a folder in the file's place, it goes without.
+    // Codex logs some 50 kB a turn into a database that it never empties, and no setting prevents that.
+    // If it finds a folder in the file's place, it works without the database.
     std::fs::create_dir(databases.path().join("logs_2.sqlite"))?;
     Ok(databases)
 }

@@ -1,4 +1,4 @@
-//! The calls of the client's functions that Codex waits for: the client answers them in its next request, and nobody here.
+//! Calls of the client's functions that Codex waits for: only the client can answer them, in its next request.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,33 +6,33 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::Notify;
 
-/// How long nothing may be heard of a turn whose calls Codex waits for. Codex keeps the end of a response that broke off,
-/// or was cut by the provider, to itself until each call in it is answered. A healthy one may be as silent, between two
+/// How long a turn with pending calls may be silent before they are answered. Codex holds back the end of a response that
+/// broke off, or was cut by the provider, until each call in it is answered. A healthy turn may be as silent, between two
 /// calls with long arguments: an answer that comes too early does it no harm.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// One turn's.
+/// The pending calls of one turn.
 #[derive(Debug, Default)]
 pub(super) struct PendingCalls {
-    /// The ids of the requests.
+    /// The ids of Codex's requests.
     open: Mutex<Vec<Value>>,
     made: Notify,
     heard: Notify,
 }
 
 impl PendingCalls {
-    /// Codex asks for the outcome of a call.
+    /// Adds a request of Codex for the output of a call.
     pub(super) fn add(&self, request: Value) {
         self.lock().push(request);
         self.made.notify_one();
     }
 
-    /// Codex said something about the turn.
+    /// Notes that Codex sent a notification about the turn.
     pub(super) fn hear(&self) {
         self.heard.notify_one();
     }
 
-    /// Waits until Codex seems to wait for nothing else, and gives the requests to answer.
+    /// Waits until Codex seems to wait for nothing but these calls, and returns the requests to answer.
     pub(super) async fn stalled(&self) -> Vec<Value> {
         self.made.notified().await;
         while tokio::time::timeout(PATIENCE, self.heard.notified())

@@ -9,11 +9,11 @@ use crate::codex::Status;
 use crate::codex::status::WorkerStatus;
 use crate::codex::wait_queue::{Full, WaitQueue};
 
-/// All workers that may get a turn, and those who wait for one.
+/// All workers that may get a turn, and the turns that wait for one.
 #[derive(Debug)]
 pub(super) struct Pool {
-    /// As many places as the open workers have together. It may have a few too many for the moment in which a
-    /// worker leaves: whoever got one of those finds no worker, gives it up and waits again.
+    /// As many places as the open workers have together. When a worker leaves, there may be a few too many for a moment: a
+    /// turn that gets one of those finds no worker, forgets the place and waits again.
     wait_queue: WaitQueue,
     /// Turns a worker runs at the same time.
     capacity: usize,
@@ -34,14 +34,14 @@ struct Member {
     threads: Arc<Threads>,
     running: usize,
     begun: u64,
-    /// It gets new turns.
+    /// Whether it gets new turns.
     open: bool,
-    /// Told when it is closed and runs nothing any more.
+    /// Notified when it is closed and its last turn is over.
     idle: Arc<Notify>,
 }
 
 impl Pool {
-    /// No worker yet; each will run `capacity` turns, and `queue` more may wait.
+    /// A pool without workers; each worker will run `capacity` turns, and `queue` more may wait.
     pub(super) fn new(capacity: usize, queue: usize, status: watch::Sender<Status>) -> Arc<Self> {
         Arc::new(Self {
             wait_queue: WaitQueue::new(0, queue, status.clone()),
@@ -86,7 +86,7 @@ impl Pool {
         Some(lease)
     }
 
-    /// A turn has ended.
+    /// Counts the end of a turn, and frees its place.
     fn give_back(&self, seat: u64, place: OwnedSemaphorePermit) {
         let mut members = self.lock();
         let member = members.all.iter_mut().find(|member| member.id == seat);
@@ -103,7 +103,7 @@ impl Pool {
         self.show(&members, false);
     }
 
-    /// A worker is ready.
+    /// Adds a worker that is ready.
     pub(super) fn join(self: &Arc<Self>, pid: Option<u32>, threads: Arc<Threads>) -> Seat {
         let mut members = self.lock();
         let id = members.next_id;
@@ -132,7 +132,7 @@ impl Pool {
         self.lock().all.iter().any(|member| member.open)
     }
 
-    /// Turns are no news for those who watch the state; workers are.
+    /// Shows the workers in the status. Only a change of the workers wakes its receivers (`news`), not one of their turns.
     fn show(&self, members: &Members, news: bool) {
         self.status.send_if_modified(|status| {
             let shown = members.all.iter().map(|member| WorkerStatus {
@@ -165,7 +165,7 @@ impl Pool {
 /// The right to run one turn on a worker, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Lease {
-    /// The worker's.
+    /// The threads of the worker.
     pub(super) threads: Arc<Threads>,
     pool: Arc<Pool>,
     seat: u64,
@@ -180,7 +180,7 @@ impl Drop for Lease {
     }
 }
 
-/// A worker's membership, until dropped.
+/// A worker's membership in the pool, until dropped.
 #[derive(Debug)]
 pub(super) struct Seat {
     pool: Arc<Pool>,
@@ -189,7 +189,7 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    /// No new turns: those that run go on.
+    /// Gives the worker no new turns; running ones go on.
     pub(super) fn close(&self) {
         let mut members = self.pool.lock();
         let capacity = self.pool.capacity;
@@ -207,12 +207,12 @@ impl Seat {
         self.pool.show(&members, true);
     }
 
-    /// Waits until a closed worker runs nothing any more.
+    /// Waits until the last turn of a closed worker is over.
     pub(super) async fn idle(&self) {
         self.idle.notified().await;
     }
 
-    /// How many turns it was given.
+    /// The number of turns it was given.
     pub(super) fn begun(&self) -> u64 {
         let members = self.pool.lock();
         let member = members.all.iter().find(|member| member.id == self.id);

@@ -1,4 +1,4 @@
-//! The part of the app-server's JSON-RPC we speak: what is sent, and what is read of what comes.
+//! The part of the app-server's JSON-RPC that the gateway uses: what it sends, and the parts it reads.
 
 mod notifications;
 mod requests;
@@ -14,7 +14,7 @@ pub(super) use notifications::{COMMENTARY, DoneItem, Params, RawItem, StartedIte
 pub(super) use requests::{InjectItems, Thread, ThreadStart, TurnInterrupt, TurnStart, initialize};
 pub(super) use work::{FileUpdate, WorkItem};
 
-/// A method we call. Named here once, because errors and logs name it too.
+/// A method that the gateway calls. Each is named here once, because errors and logs name it too.
 pub(super) type Method = &'static str;
 
 pub(super) const INITIALIZE: Method = "initialize";
@@ -28,10 +28,10 @@ pub(super) const TURN_START: Method = "turn/start";
 pub(super) const TURN_INTERRUPT: Method = "turn/interrupt";
 pub(super) const DIAGNOSTICS: Method = "server/diagnostics";
 
-/// What Codex answers to a method it does not know, among much else.
+/// Codex's error code for a method it does not know, and for many other mistakes.
 pub(super) const INVALID_REQUEST: i64 = -32600;
 
-/// A request of ours.
+/// A request of the gateway.
 #[derive(Debug, Serialize)]
 pub(super) struct Request<'a, P: ?Sized> {
     pub(super) id: u64,
@@ -39,11 +39,11 @@ pub(super) struct Request<'a, P: ?Sized> {
     pub(super) params: &'a P,
 }
 
-/// The parameters of a method that has none.
+/// The empty parameters of a method that has none.
 #[derive(Debug, Serialize)]
 pub(super) struct Nothing {}
 
-/// The parameters of [`AUTH_STATUS`]: no secret, and no renewal.
+/// The parameters of [`AUTH_STATUS`]: asks for no secret, and for no renewal.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AuthStatus {
@@ -66,7 +66,7 @@ pub(super) struct Incoming<'a> {
     pub(super) error: Option<RpcError>,
 }
 
-/// The part of a request of the worker's that says whom it is about.
+/// The part of a request from the worker that names its thread.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct OfThread<'a> {
@@ -74,14 +74,14 @@ pub(super) struct OfThread<'a> {
     pub(super) thread_id: Cow<'a, str>,
 }
 
-/// A refusal.
+/// A JSON-RPC error.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct RpcError {
     pub(super) code: i64,
     pub(super) message: String,
 }
 
-/// Our answer to a request of the worker's.
+/// The gateway's answer to a request from the worker.
 #[derive(Debug, Serialize)]
 pub(super) struct Declined {
     pub(super) id: Value,
@@ -89,7 +89,7 @@ pub(super) struct Declined {
     pub(super) reply: Reply,
 }
 
-/// A "no" in the request's own words, or an error where it has none.
+/// A refusal in the form of the request's own answer, or a JSON-RPC error if there is no such form.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Reply {
@@ -102,7 +102,7 @@ pub(super) enum Reply {
 #[serde(rename_all = "camelCase")]
 pub(super) struct ThreadStarted {
     pub(super) thread: Named,
-    /// By which its commands are restricted.
+    /// The permission profile that restricts its commands.
     #[serde(default)]
     pub(super) active_permission_profile: Option<Named>,
 }
@@ -113,7 +113,7 @@ pub(super) struct TurnStarted {
     pub(super) turn: Named,
 }
 
-/// The answer to `server/diagnostics`, as far as it is of use.
+/// The members of the answer to `server/diagnostics` that the gateway uses.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Diagnostics {

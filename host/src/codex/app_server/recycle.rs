@@ -1,4 +1,4 @@
-//! Recycles a worker that is worn, silent, or was started with other settings than the operator's present ones.
+//! Decides when a worker is recycled: at a limit, if it is silent, or if login or settings have changed since its start.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,17 +12,17 @@ use super::threads::Threads;
 use crate::codex::config_stamp::ConfigStamp;
 use crate::codex::{Config, Error, Recycling};
 
-/// How often the login and the settings are looked at. Codex reads a new login only when it starts; new settings it reads for
-/// each thread, but without what a worker is told beside them at its start.
+/// The interval between checks of login and settings. Codex reads a new login only when it starts; it reads new settings for
+/// each thread, but without those that the gateway adds to them at a worker's start.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Files and folders that are looked at: Codex has a dozen, and an agent in it could make any number.
+/// Limit of files and folders that are counted: Codex has a dozen, but an agent could make any number there.
 const MAX_ENTRIES: usize = 10_000;
 
-/// How long a worker that let a request time out may take to show that it lives.
+/// How long a worker that let a request time out may take to show that it is alive.
 const PROOF_OF_LIFE: Duration = Duration::from_secs(5);
 
-/// Returns when the login or the settings are other ones than those a worker was started with.
+/// Returns when login or settings differ from those the worker was started with.
 pub(super) async fn when_outdated(config: &Config, started_with: ConfigStamp) {
     while ConfigStamp::now(config) == started_with {
         tokio::time::sleep(LOOK.min(config.probe_interval)).await;
@@ -30,12 +30,12 @@ pub(super) async fn when_outdated(config: &Config, started_with: ConfigStamp) {
     tracing::info!("Codex's login or settings have changed: a worker is to be relieved");
 }
 
-/// Looks at a worker again and again, and returns when it should be relieved.
+/// Checks a worker at every `probe_interval`, and returns when it should be recycled.
 pub(super) async fn when_due(config: &Config, threads: &Threads, seat: &Seat, databases: &Path) {
     loop {
         tokio::time::sleep(config.probe_interval).await;
         threads.tidy();
-        // Whether it answers at all is not decided here: a request that times out raises doubt.
+        // A missing answer is not judged here: a request that times out wakes `when_silent`.
         let answer = threads
             .connection
             .call::<_, Diagnostics>(protocol::DIAGNOSTICS, &protocol::Nothing {})
@@ -54,18 +54,18 @@ pub(super) async fn when_due(config: &Config, threads: &Threads, seat: &Seat, da
     }
 }
 
-/// What a worker has come to.
+/// The figures of a worker that have limits.
 #[derive(Debug, Clone, Copy, Default)]
 struct Found {
     turns: u64,
-    /// Bytes, if it says.
+    /// Bytes; absent if the worker does not report them.
     memory: Option<u64>,
-    /// Bytes.
+    /// Bytes of its files.
     disk: u64,
 }
 
 impl Found {
-    /// Which limit it has reached, if any.
+    /// The limit it has reached, in words, if any.
     fn exceeds(self, limits: &Recycling) -> Option<String> {
         let reached = |value: u64, limit: u64| limit > 0 && value >= limit;
         if reached(self.turns, limits.turns) {
@@ -81,15 +81,15 @@ impl Found {
     }
 }
 
-/// As [`size`], away from the threads that serve.
+/// The same as [`size`], on a thread for blocking work.
 async fn size_of(folder: &Path) -> u64 {
     let folder = folder.to_owned();
     let looked = tokio::task::spawn_blocking(move || size(folder)).await;
     looked.unwrap_or_default()
 }
 
-/// The files in a folder, in bytes. What vanishes meanwhile counts nothing, and neither does what is beyond
-/// [`MAX_ENTRIES`].
+/// The size of all files in a folder, in bytes. A file that vanishes meanwhile counts nothing, and neither do files
+/// beyond [`MAX_ENTRIES`].
 fn size(folder: PathBuf) -> u64 {
     let mut folders = vec![folder];
     let mut left = MAX_ENTRIES;
@@ -108,7 +108,7 @@ fn size(folder: PathBuf) -> u64 {
     bytes
 }
 
-/// Returns when a worker that let a request time out does not answer a simple question either.
+/// Returns when a worker that let a request time out does not answer a simple request either.
 pub(super) async fn when_silent(connection: &Connection) {
     loop {
         connection.doubted().await;

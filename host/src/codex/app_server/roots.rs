@@ -1,4 +1,4 @@
-//! The root certificates, in the form Codex reads fastest.
+//! Lays out the root certificates in the form that Codex reads fastest.
 
 mod certificate;
 
@@ -15,7 +15,7 @@ use crate::codex::{Config, Mode};
 use crate::file;
 use certificate::Kind;
 
-/// Roots the operator chose for Codex alone. They come on top of the system's, which only Codex knows to do.
+/// Roots the operator chose for Codex alone. Only Codex itself can add them to the system's.
 const CHOSEN: &str = "CODEX_CA_CERTIFICATE";
 const FILE: &str = "SSL_CERT_FILE";
 const FOLDER: &str = "SSL_CERT_DIR";
@@ -23,32 +23,33 @@ const FOLDER: &str = "SSL_CERT_DIR";
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 
-/// Bundles have some hundred kilobytes.
+/// Limit in bytes for a file: bundles have some hundred kilobytes.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// Certificates with OpenSSL's own remarks, which not everyone can read.
+/// The mark of certificates with OpenSSL's own remarks, which not every program can read.
 const REMARKS: &str = "-----BEGIN TRUSTED CERTIFICATE-----";
 
-/// What is trusted today.
+/// The certificates that are trusted now.
 #[derive(Debug)]
 struct Roots {
-    /// Many certificates in one file.
+    /// The path of a file with many certificates.
     bundle: PathBuf,
-    /// The system's: by itself Codex would use OpenSSL for them, which also finds some in a folder, by the hash of their names.
+    /// Set if the bundle is the system's. Codex by default uses OpenSSL for it, which also finds certificates in this folder,
+    /// by the hash of their names.
     system: Option<Option<PathBuf>>,
 }
 
-/// The variables that give Codex the roots it has anyway, laid out in `folder`; none where they are better left alone.
+/// The variables that give Codex the roots it has anyway, laid out in `folder`; none if the roots are better left alone.
 ///
-/// Codex 0.169 reads all roots anew for every request. By itself it uses OpenSSL, which takes most of the time of a short
-/// turn to parse them. Given a `SSL_CERT_FILE` it uses rustls, but parses what is in that file by both. What is in
-/// `SSL_CERT_DIR` it parses by rustls alone, whatever the files there are called. So one root is the file, and a link to
-/// all of them lies in the folder, so that what the system adds is seen at once.
+/// Codex 0.169 reads all roots again for every request. By default it uses OpenSSL, which takes most of the time of a
+/// short turn to parse them. Given a `SSL_CERT_FILE` it uses rustls, but parses the certificates in that file with both.
+/// Those in `SSL_CERT_DIR` it parses with rustls alone, whatever the names of the files. So the file holds one root, and
+/// the folder holds a link to all of them, so that a root which the system adds is trusted at once.
 ///
-/// rustls takes every root for an authority and for nothing else. Where the system trusts a server's own certificate
-/// beside authorities, the roots are left alone: it would lose its trust, or, worse, win some.
+/// rustls takes every root for an authority and for nothing else. If the system trusts a server's own certificate
+/// beside authorities, the roots are left alone: that certificate would lose its trust, or, worse, be trusted for more.
 pub(super) fn lay_out(config: &Config, folder: &Path) -> Vec<(&'static str, PathBuf)> {
-    // The commands of an agent would see the variables, too, and not all of them look at both.
+    // The commands of an agent would get the variables, too, and not all programs read both.
     if config.quick_roots != Some(true) || config.mode != Mode::Chat {
         return Vec::new();
     }
@@ -72,7 +73,7 @@ fn find(config: &Config) -> Option<Roots> {
             system: None,
         });
     }
-    // Elsewhere the system has more than files to say what is trusted.
+    // On other systems files alone do not decide which certificates are trusted.
     if !cfg!(target_os = "linux") {
         return None;
     }
@@ -87,7 +88,7 @@ impl Roots {
     fn lay_out(&self, folder: &Path) -> io::Result<Vec<(&'static str, PathBuf)>> {
         let bundle = read(&self.bundle)?;
         let Some(first) = certificates(&bundle).next() else {
-            // Codex says best what is wrong.
+            // Codex itself reports best what is wrong.
             return Ok(Vec::new());
         };
         let Some(further) = self.further(&bundle) else {
@@ -107,13 +108,13 @@ impl Roots {
         Ok(vec![(FILE, file), (FOLDER, roots)])
     }
 
-    /// The files beside the bundle that are trusted, too; none if rustls would not trust the same as OpenSSL.
+    /// The trusted files in addition to the bundle; `None` if rustls would not trust the same certificates as OpenSSL.
     fn further(&self, bundle: &str) -> Option<Vec<PathBuf>> {
         if bundle.contains(REMARKS) {
             return None;
         }
         let Some(hashed) = &self.system else {
-            // Codex uses rustls anyway.
+            // Codex uses rustls anyway if `SSL_CERT_FILE` is set.
             return Some(Vec::new());
         };
         let known: HashSet<_> = certificates(bundle).map(plain).collect();
@@ -123,7 +124,7 @@ impl Roots {
         let mut further = Vec::new();
         for entry in hashed.iter().flat_map(fs::read_dir).flatten().flatten() {
             let is_hash = entry.file_name().to_str().is_some_and(is_hash);
-            // As OpenSSL does, past what cannot be read.
+            // Files that cannot be read are skipped, as OpenSSL does.
             let Some(text) = is_hash.then(|| read(&entry.path()).ok()).flatten() else {
                 continue;
             };
@@ -131,7 +132,7 @@ impl Roots {
             for certificate in unknown.filter(|one| !known.contains(one)) {
                 match kind(&certificate) {
                     Kind::Authority => further.push(entry.path()),
-                    // Debian's `ssl-cert` leaves this machine's own there. Nobody but this machine can show it.
+                    // Debian's `ssl-cert` leaves this machine's own certificate there. Only this machine can present it.
                     Kind::Server => {}
                     Kind::Unclear => return None,
                 }
@@ -146,23 +147,23 @@ fn kind(certificate: &str) -> Kind {
     der.map_or(Kind::Unclear, |der| Kind::of(&der))
 }
 
-/// Remarks between certificates may be in any encoding.
+/// Reads a file. Remarks between certificates may be in any encoding.
 fn read(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&file::read(path, MAX_BYTES)?).into_owned())
 }
 
-/// What is between the marks, certificate by certificate.
+/// The text between the marks, for each certificate.
 fn certificates(text: &str) -> impl Iterator<Item = &str> {
     let blocks = text.split(BEGIN).skip(1);
     blocks.filter_map(|block| Some(block.split_once(END)?.0))
 }
 
-/// The same certificate is the same text, but for its line breaks.
+/// The text without line breaks, by which equal certificates are recognized.
 fn plain(certificate: &str) -> String {
     certificate.split_ascii_whitespace().collect()
 }
 
-/// `1a2b3c4d.0`
+/// Whether a file is named like a hash: `1a2b3c4d.0`.
 fn is_hash(name: &str) -> bool {
     name.split_once('.').is_some_and(|(hash, number)| {
         hash.len() == 8

@@ -1,4 +1,4 @@
-//! Delivers the notifications about one turn's thread.
+//! Delivers the notifications about one turn's thread to its reader.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,13 +10,13 @@ use super::protocol::Params;
 use crate::codex::turn_channel::TurnSender;
 use crate::codex::{Error, Event, Outcome};
 
-/// Where the connection delivers one turn's notifications.
+/// The place where the connection delivers one turn's notifications.
 #[derive(Debug)]
 pub(super) struct Route {
     decoder: Mutex<Decoder>,
     pub(super) delivery: Arc<TurnSender>,
     pub(super) calls: PendingCalls,
-    /// Codex ended the turn, or can no longer.
+    /// Cancelled when Codex has ended the turn, or can no longer do so.
     pub(super) ended: CancellationToken,
 }
 
@@ -42,7 +42,7 @@ impl Route {
         }
     }
 
-    /// Ends the turn from outside.
+    /// Ends the turn with an error that is not Codex's.
     pub(super) fn fail(&self, error: Error) {
         self.delivery.deliver(Event::Ended(Outcome::Failed(error)));
         self.ended.cancel();

@@ -1,4 +1,4 @@
-//! One connection to a worker: requests with their answers, notifications to their turns, both by id.
+//! One connection to a worker: matches answers to requests, and delivers notifications to turns, both by id.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,22 +20,22 @@ use crate::codex::Error;
 use crate::codex::complaints::Complaints;
 use crate::codex::lines::{Lines, ReadError};
 
-/// Codex refuses or forgets requests when many more are outstanding.
+/// Limit of outstanding requests: Codex refuses or forgets requests if there are many more.
 const IN_FLIGHT: usize = 64;
 
-/// Lines that may wait for the writer: requests are bounded by [`IN_FLIGHT`], the rest are refusals.
+/// Lines that may wait for the writer: requests are bounded by [`IN_FLIGHT`], the other lines are refusals.
 const OUTBOX: usize = 256;
 
-/// The request by which Codex asks for the outcome of a call of one of the client's functions.
+/// The request by which Codex asks for the output of a call of one of the client's functions.
 const TOOL_CALL: &str = "item/tool/call";
 
-/// The JSON-RPC code for a method one does not have.
+/// The JSON-RPC code for an unknown method.
 const METHOD_NOT_FOUND: i64 = -32601;
 
-/// What Codex answers when its queues are full.
+/// Codex's error code for full queues.
 const OVERLOADED: i64 = -32001;
 
-/// Bytes of an error's message that are kept: an upstream's whole answer may be in it.
+/// Limit in bytes for an error's message: it may contain an upstream's whole answer.
 const MAX_MESSAGE: usize = 64 * 1024;
 
 type Answer = Result<Box<RawValue>, RpcError>;
@@ -47,18 +47,18 @@ pub(super) struct Connection {
     in_flight: Semaphore,
     next_id: AtomicU64,
     timeout: Duration,
-    /// A request timed out: is anybody there?
+    /// Notified when a request timed out: the worker may no longer answer.
     doubt: Notify,
     table: Mutex<Table>,
     complaints: Complaints,
 }
 
-/// Who waits for what.
+/// The requests that wait for answers, and the turns that wait for notifications.
 #[derive(Debug, Default)]
 struct Table {
     answers: HashMap<u64, Pending>,
     routes: HashMap<String, Arc<Route>>,
-    /// Why nothing will come any more.
+    /// The reason why the connection is closed; then no message comes any more.
     closed: Option<String>,
 }
 
@@ -69,7 +69,7 @@ struct Pending {
 }
 
 impl Connection {
-    /// A connection and what its writer is to send.
+    /// A connection, and the lines that its writer is to send.
     pub(super) fn new(timeout: Duration) -> (Arc<Self>, mpsc::Receiver<Vec<u8>>) {
         let (outbox, lines) = mpsc::channel(OUTBOX);
         let connection = Self {
@@ -84,8 +84,8 @@ impl Connection {
         (Arc::new(connection), lines)
     }
 
-    /// Asks the worker. An answer that comes after the time limit, or after the caller has gone, is not
-    /// forgotten: a thread it opened is given back.
+    /// Sends a request and waits for the answer. An answer that comes after the timeout, or after this future was dropped,
+    /// is not ignored: a thread it opened is closed.
     pub(super) async fn call<P: Serialize + ?Sized, R: DeserializeOwned>(
         &self,
         method: Method,
@@ -95,7 +95,7 @@ impl Connection {
             // The semaphore is never closed.
             let _permit = self.in_flight.acquire().await.ok();
             let (line, answered) = self.ask(method, params)?;
-            // Without a writer the connection is about to be closed, which ends the wait.
+            // If the writer is gone, the connection is about to be closed, which ends the wait.
             let _ = self.outbox.send(line).await;
             answered
                 .await
@@ -114,7 +114,7 @@ impl Connection {
         self.doubt.notified().await;
     }
 
-    /// Registers a request and writes it down.
+    /// Registers a request, and returns its line.
     fn ask<P: Serialize + ?Sized>(
         &self,
         method: Method,
@@ -134,22 +134,22 @@ impl Connection {
         }
     }
 
-    /// Asks without waiting: for giving back what nobody wants.
+    /// Sends a request without waiting for the answer: to end a thread or turn that is not needed any more.
     pub(super) fn ask_in_passing<P: Serialize>(&self, method: Method, params: &P) {
         if let Ok((line, _)) = self.ask(method, params) {
             self.send_or_drop(line);
         }
     }
 
-    /// Sends a notification of ours.
+    /// Sends a notification to the worker.
     pub(super) async fn notify(&self, method: Method) {
         if let Ok(line) = line(&serde_json::json!({"method": method})) {
-            // A closed outbox means a closed connection, which everybody learns by `close`.
+            // A closed outbox means a closed connection, which `close` reports to every waiting task.
             let _ = self.outbox.send(line).await;
         }
     }
 
-    /// From now on the thread's notifications go to `route`.
+    /// Delivers the thread's notifications to `route` from now on.
     pub(super) fn register(&self, thread: &str, route: Arc<Route>) -> Result<(), Error> {
         let mut table = self.lock();
         match &table.closed {
@@ -161,12 +161,12 @@ impl Connection {
         }
     }
 
-    /// The thread's notifications go nowhere from now on.
+    /// Drops the thread's notifications from now on.
     pub(super) fn unregister(&self, thread: &str) {
         self.lock().routes.remove(thread);
     }
 
-    /// Ends everything that waits: requests fail, turns end with `WorkerExited`.
+    /// Closes the connection: pending requests fail, turns end with `WorkerExited`.
     pub(super) fn close(&self, why: &str) {
         let table = {
             let mut table = self.lock();
@@ -181,8 +181,8 @@ impl Connection {
         }
     }
 
-    /// Takes one line of the worker's. What cannot be read is passed over; the log says where, but not
-    /// what: it may be the client's words.
+    /// Takes one line from the worker. A line that cannot be read is skipped; the log names the position, but not the
+    /// text: it may be the client's.
     pub(super) fn take(&self, line: &[u8]) {
         let incoming: Incoming<'_> = match serde_json::from_slice(line) {
             Ok(incoming) => incoming,
@@ -230,7 +230,7 @@ impl Connection {
         }
     }
 
-    /// A turn that started after its reader gave up would run, and cost, to its end.
+    /// Interrupts a turn that started after its reader gave up: it would run, and cost, to its end.
     fn stop_orphan(&self, params: &Params<'_>) {
         let turn = params
             .turn
@@ -272,21 +272,21 @@ impl Connection {
         }
     }
 
-    /// A call of one of the client's functions is meant to stop its turn, which is interrupted by those who know that the
-    /// client will run them.
+    /// Keeps a call of one of the client's functions open: such a call is meant to stop its turn. The code that knows that
+    /// the client will run it interrupts the turn.
     fn keep_call(&self, id: Value, params: Option<&RawValue>) {
         let thread = params.and_then(|params| serde_json::from_str(params.get()).ok());
         let Some(protocol::OfThread { thread_id }) = thread else {
             let what = "a call of Codex's has an unexpected shape";
             return self.complaints.warn(what, &id);
         };
-        // Of a turn that is being given up, Codex forgets the calls.
+        // If the turn is being given up, Codex forgets its calls.
         if let Some(route) = self.lock().routes.get(thread_id.as_ref()) {
             route.calls.add(id);
         }
     }
 
-    /// Ends Codex's wait for calls that it will hear nothing of.
+    /// Answers calls as failed, so that Codex no longer waits for their output.
     pub(super) fn give_up_calls(&self, requests: Vec<Value>) {
         for id in requests {
             let result = serde_json::json!({"contentItems": [], "success": false});
@@ -294,10 +294,10 @@ impl Connection {
         }
     }
 
-    /// An unanswered request would stop the turn it belongs to.
+    /// Declines a request from the worker: an unanswered one would stop the turn it belongs to.
     fn decline(&self, id: Value, method: &str) {
         let reply = match method {
-            // Nobody is there to approve.
+            // There is no person to approve.
             "item/commandExecution/requestApproval" | "item/fileChange/requestApproval" => {
                 Reply::Result(serde_json::json!({"decision": "decline"}))
             }
@@ -368,7 +368,7 @@ fn line<T: Serialize>(message: &T) -> Result<Vec<u8>, serde_json::Error> {
     Ok(line)
 }
 
-/// Reads the worker's lines until it ends or breaks off.
+/// Reads the worker's lines until its output ends or cannot be read.
 pub(super) async fn read<R: AsyncRead + Unpin>(
     connection: Arc<Connection>,
     stdout: R,
@@ -380,7 +380,7 @@ pub(super) async fn read<R: AsyncRead + Unpin>(
     Ok(())
 }
 
-/// Writes lines to the worker until told to hang up, which closes its stdin.
+/// Writes lines to the worker until `hang_up` is cancelled, then closes its stdin.
 pub(super) async fn write<W>(
     mut lines: mpsc::Receiver<Vec<u8>>,
     mut stdin: W,
@@ -391,7 +391,7 @@ pub(super) async fn write<W>(
     let writing = async {
         while let Some(line) = lines.recv().await {
             if stdin.write_all(&line).await.is_err() {
-                // The worker is gone or going: its exit is noticed elsewhere.
+                // The worker is gone or about to exit, which is noticed elsewhere.
                 break;
             }
         }

@@ -1,4 +1,4 @@
-//! Tries Codex's sandbox on this machine, before an agent gets a turn whose every command would fail.
+//! Tests Codex's sandbox on this machine, before an agent gets a turn in which every command would fail.
 
 use std::time::Duration;
 
@@ -9,27 +9,27 @@ use super::protocol;
 use super::rpc::Connection;
 use crate::codex::{Error, Sandbox};
 
-/// How long the trial may take; it takes a tenth of a second.
+/// Timeout of the test command; it takes a tenth of a second.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How much of its words is kept, in bytes.
+/// Limit in bytes for the command's output that is kept.
 const MAX_OUTPUT: usize = 1024;
 
-/// What allows Codex the namespaces that its sandbox (bubblewrap) is made of.
+/// The remedy for the operator: how to allow Codex the namespaces that its sandbox (bubblewrap) needs.
 const REMEDY: &str = "allow the gateway's user to make user namespaces: in a container by `security_opt` (seccomp, apparmor, \
     systempaths), under systemd by RestrictNamespaces, on the machine by the sysctls user.max_user_namespaces, \
     kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns. Without a sandbox agents work \
     only with PROXY_SANDBOX_MODE=danger-full-access, for a machine that is there for nothing else";
 
-/// Why there is no sandbox.
+/// The sandbox cannot be used on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the sandbox for an agent's commands cannot be had: {cause}; {REMEDY}")]
 pub(super) struct Forbidden {
-    /// The words of whoever refused.
+    /// The error message of the program that failed.
     cause: String,
 }
 
-/// What became of a command.
+/// The result of a command.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Ran {
@@ -37,10 +37,10 @@ struct Ran {
     stderr: String,
 }
 
-/// Has the worker run a command that does nothing, in the sandbox that it makes for an agent's.
+/// Has the worker run a command that does nothing, in the sandbox that it makes for an agent's commands.
 ///
 /// # Errors
-/// If that cannot be had. A worker that cannot be asked may have one.
+/// If the sandbox cannot be used. A version that does not know the request may have one, so it passes.
 pub(super) async fn attempt(connection: &Connection, sandbox: Sandbox) -> Result<(), Forbidden> {
     let Some(policy) = policy(sandbox) else {
         return Ok(());
@@ -55,7 +55,7 @@ pub(super) async fn attempt(connection: &Connection, sandbox: Sandbox) -> Result
     let cause = match tokio::time::timeout(LIMIT + LIMIT, asked).await {
         Ok(Ok(Ran { exit_code: 0, .. })) => return Ok(()),
         Ok(Ok(ran)) => ran.words(),
-        // Another version's way of saying that it does not know the request.
+        // The answer of other versions that do not know the request.
         Ok(Err(Error::Rpc {
             code: protocol::INVALID_REQUEST,
             ..
@@ -66,7 +66,7 @@ pub(super) async fn attempt(connection: &Connection, sandbox: Sandbox) -> Result
     Err(Forbidden { cause })
 }
 
-/// What Codex calls it: it has no name for the profile of a turn, but makes the same namespaces for both.
+/// Codex's name for the sandbox: it has none for the profile of a turn, but makes the same namespaces for both.
 fn policy(sandbox: Sandbox) -> Option<Value> {
     let name = match sandbox {
         Sandbox::ReadOnly => "readOnly",
@@ -77,7 +77,7 @@ fn policy(sandbox: Sandbox) -> Option<Value> {
 }
 
 impl Ran {
-    /// The last line it said, as plain text.
+    /// The last line of its stderr, as plain text.
     fn words(&self) -> String {
         let last = self.stderr.lines().rfind(|line| !line.trim().is_empty());
         let last = last.unwrap_or_default().trim();

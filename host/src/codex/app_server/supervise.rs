@@ -1,4 +1,4 @@
-//! A worker's place in the pool: always filled, with the next before the last goes where that can be chosen.
+//! Keeps each worker's place in the pool filled: restarts lost workers, and starts the next before it recycles one.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,31 +21,31 @@ use crate::codex::folder::Folder;
 use crate::codex::login::Login;
 use crate::codex::{Config, Mode, Plan, Status, command};
 
-/// What workers are started from, and where they go.
+/// The parts from which workers are started, and those they report to.
 #[derive(Debug, Clone)]
 pub(super) struct Supervisor {
     pub(super) config: Arc<Config>,
     pub(super) folder: Arc<Folder>,
     pub(super) pool: Arc<Pool>,
     pub(super) status: watch::Sender<Status>,
-    /// What is known of Codex's login.
+    /// The login, as the last worker that became ready reported it.
     pub(super) login: watch::Sender<Login>,
-    /// What most turns run: threads for it are ready from the beginning.
+    /// The plan of most turns: a thread for it is prepared when a worker is ready.
     pub(super) usual: Option<Arc<Plan>>,
     pub(super) shutdown: CancellationToken,
 }
 
-/// A worker that serves, in a task of its own.
+/// A worker that serves turns, in its own task.
 struct Serving {
-    /// Told when it should be relieved.
+    /// Fires when the worker should be recycled.
     worn: oneshot::Receiver<()>,
-    /// Tells it that it is.
+    /// Cancelled when its replacement is ready.
     relieved: CancellationToken,
-    /// How long it served.
+    /// The end of its task; the result is how long it served.
     ended: JoinHandle<Duration>,
 }
 
-/// Keeps all workers serving until shutdown. Nothing of them, nor the folder, is left at the end.
+/// Keeps all workers serving until shutdown. At the end every worker is gone, and the folder is deleted.
 pub(super) async fn run_all(supervisor: Supervisor) {
     let Supervisor {
         config,
@@ -66,7 +66,7 @@ pub(super) async fn run_all(supervisor: Supervisor) {
 }
 
 impl Supervisor {
-    /// Keeps one worker serving until shutdown, and returns when nothing of any is left.
+    /// Keeps one worker serving until shutdown, and returns when all its workers are gone.
     pub(super) async fn run(self) {
         let mut backoff = Backoff::new(self.config.backoff_initial, self.config.backoff_max);
         let tasks = TaskTracker::new();
@@ -100,7 +100,7 @@ impl Supervisor {
         tasks.wait().await;
     }
 
-    /// Starts a worker, and has it serve once it is ready. Says why if it never is.
+    /// Starts a worker, and lets it serve once it is ready. Returns the reason if it never is.
     async fn raise(&self, tasks: &TaskTracker) -> Result<Serving, String> {
         let mut worker = Worker::start(&self.config, &self.folder)
             .map_err(|error| format!("the worker cannot be started: {error}"))?;
@@ -112,7 +112,7 @@ impl Supervisor {
         let end = match self.shutdown.run_until_cancelled(ready).await {
             None => End::Shutdown,
             Some(Err(end)) => end,
-            // It may have read other providers than its environment was picked for.
+            // Codex may have read other providers than those its environment was selected for.
             Some(Ok(())) if command::read_home(&self.config) != worker.home => {
                 End::Useless("config.toml changed while the worker started".to_owned())
             }
@@ -121,7 +121,7 @@ impl Supervisor {
         Err(see_off(worker, end, self.config.shutdown_grace).await)
     }
 
-    /// Waits until a worker can restrict what an agent's commands do: the machine may be repaired meanwhile.
+    /// Waits until the worker's sandbox can restrict an agent's commands: the machine may be repaired meanwhile.
     async fn have_sandbox(&self, worker: &mut Worker) -> Result<(), End> {
         let Mode::Agent(sandbox) = self.config.mode else {
             return Ok(());
@@ -144,7 +144,7 @@ impl Supervisor {
         }
     }
 
-    /// Gives a ready worker its turns.
+    /// Adds a ready worker to the pool, and starts the task that serves it.
     fn seat(&self, worker: Worker, tasks: &TaskTracker) -> Serving {
         worker.login.show(&self.config, &self.status);
         self.login.send_replace(worker.login.clone());
@@ -173,7 +173,7 @@ impl Supervisor {
         self.excuse(why);
     }
 
-    /// Says why there is no worker, unless there is one.
+    /// Shows the reason why there is no worker, unless there is one.
     fn excuse(&self, why: &str) {
         self.status.send_modify(|status| {
             if !status.ready {
@@ -183,7 +183,7 @@ impl Supervisor {
     }
 }
 
-/// A worker's time in the pool.
+/// The service of one worker in the pool.
 struct Service {
     supervisor: Supervisor,
     seat: Seat,
@@ -192,7 +192,7 @@ struct Service {
 }
 
 impl Service {
-    /// Serves until the worker's end, and says how long.
+    /// Serves until the worker's end, and returns how long it served.
     async fn run(self, mut worker: Worker, worn: oneshot::Sender<()>) -> Duration {
         let since = Instant::now();
         let connection = Arc::clone(&worker.connection);
@@ -208,7 +208,7 @@ impl Service {
                 () = recycle::when_outdated(config, stamp) => {}
                 () = account::signs_in(config, &connection, (&home, &login)) => {}
             }
-            // Without a supervisor there is a shutdown.
+            // The receiver is gone only if the supervisor has ended, at shutdown.
             let _ = worn.send(());
             std::future::pending::<Infallible>().await
         };
@@ -235,8 +235,8 @@ impl Service {
     }
 }
 
-/// Sees a worker off, politely if it did nothing wrong, and reaped in any case; then ends what still waits for it.
-/// Says why it left.
+/// Ends a worker: it may exit by itself if it did nothing wrong, else it is killed; it is reaped in any case. Then fails
+/// all that still waits for it. Returns the reason of its end.
 async fn see_off(worker: Worker, end: End, grace: Duration) -> String {
     let connection = Arc::clone(&worker.connection);
     let why = match end {

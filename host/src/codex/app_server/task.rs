@@ -1,4 +1,4 @@
-//! One turn on a worker: a thread of its own, the history, the turn, and giving everything back.
+//! Runs one turn on a worker: opens a thread, injects the history, follows the turn, and gives thread and lease back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,23 +21,23 @@ use crate::codex::{Error, Event, Outcome, Plan};
 /// How long an interrupted turn may take to end before it is interrupted again.
 const INTERRUPT_PATIENCE: Duration = Duration::from_millis(200);
 
-/// How long a turn may resist before it is left to itself.
+/// How long to wait for the end of an interrupted turn before it is abandoned.
 const INTERRUPT_LIMIT: Duration = Duration::from_secs(3);
 
-/// The id of a turn that has begun; none of one that nobody wanted any more by then, or that could not begin.
+/// The id of a turn that has begun; `None` for one that was cancelled, or had failed, before it could begin.
 type Begun = Result<Option<String>, Error>;
 
-/// The worker's end of a turn: lives until thread and lease are given back, whoever drops what.
+/// The worker's end of a turn: it lives until thread and lease are given back, even if the reader is dropped before.
 #[derive(Debug)]
 pub(super) struct Task {
     connection: Arc<Connection>,
     route: Arc<Route>,
-    /// An agent's.
+    /// The workspace, if the turn is an agent's.
     workspace: Option<Workspace>,
     lease: Lease,
 }
 
-/// A turn to be: its reader's end, and the task to spawn for it.
+/// A new turn: its reader's end, and the task to spawn for it.
 pub(super) fn prepare(
     lease: Lease,
     (plan, workspace): (&Plan, Option<Workspace>),
@@ -57,7 +57,7 @@ pub(super) fn prepare(
     (exchange, task)
 }
 
-/// What kind of thread a turn used, and of which worker.
+/// The kind of thread that a turn used, and the threads of its worker.
 #[derive(Debug)]
 pub(super) struct Kind {
     threads: Arc<Threads>,
@@ -65,15 +65,15 @@ pub(super) struct Kind {
 }
 
 impl Kind {
-    /// Keeps such a thread ready for the next turn.
+    /// Prepares a thread of this kind for the next turn.
     pub(super) async fn prepare(self) {
         self.threads.prepare(&self.params, false).await;
     }
 }
 
 impl Task {
-    /// Runs the turn, from the birth of its thread to its end. `started` hears when Codex has begun. Says what kind of
-    /// thread it used, if the next turn may want the same: an agent's has a folder of its own.
+    /// Runs the turn, from the start of its thread to its end. `started` receives the result of the start. Returns the kind
+    /// of thread it used, if the next turn may need the same; not for an agent, whose thread has its own folder.
     pub(super) async fn run(
         mut self,
         plan: Plan,
@@ -86,7 +86,7 @@ impl Task {
                 None
             }
         };
-        // The thread is closed, and its commands with it.
+        // The thread is closed, and its commands have ended with it.
         match self.workspace.take() {
             Some(workspace) => {
                 workspace.clear().await;
@@ -122,14 +122,14 @@ impl Task {
         Some(Kind { threads, params })
     }
 
-    /// A thread with the turn begun on it, or the reason why it did not begin.
+    /// Opens a thread and begins the turn on it. Returns the thread, and why the turn did not begin if it did not.
     async fn open(&self, params: &RawValue, plan: &Plan) -> Result<(String, Begun), Error> {
         let Opened { thread, was_ready } = self.open_thread(params).await?;
         let begun = self.begin(&thread, plan).await;
         if !(was_ready && matches!(begun, Err(Error::Rpc { .. }))) {
             return Ok((thread, begun));
         }
-        // Nothing has been sent upstream yet: another thread may do what this one could not.
+        // Nothing has been sent upstream yet: a new thread may succeed where this one failed.
         let threads = &self.lease.threads;
         self.connection.unregister(&thread);
         threads.close(&thread).await;
@@ -159,7 +159,7 @@ impl Task {
         })
     }
 
-    /// Injects the history and starts the turn, whose id it returns.
+    /// Injects the history, starts the turn, and returns its id.
     async fn begin(&self, thread: &str, plan: &Plan) -> Begun {
         self.connection.register(thread, Arc::clone(&self.route))?;
         if !plan.history.is_empty() {
@@ -169,7 +169,7 @@ impl Task {
                 .await?;
         }
         if self.route.delivery.stop.is_cancelled() {
-            // Nobody wants it any more, or it has failed already, and its reader is told why.
+            // The turn was cancelled, or has failed already and its reader has the reason.
             return Ok(None);
         }
         let started: TurnStarted = self
@@ -179,7 +179,7 @@ impl Task {
         Ok(Some(started.turn.id))
     }
 
-    /// Waits for the turn's end; brings it about if the turn is unwanted.
+    /// Waits for the turn's end; interrupts it if it is to stop.
     async fn follow(&self, thread: &str, turn: Option<String>) {
         loop {
             tokio::select! {
@@ -202,7 +202,7 @@ impl Task {
             .deliver(Event::Ended(Outcome::Interrupted));
     }
 
-    /// Interrupts until the turn ends: Codex refuses while the turn is only about to begin.
+    /// Repeats the interrupt until the turn ends: Codex refuses it while the turn is only about to begin.
     async fn interrupt(&self, thread: &str, turn: &str) {
         let params = TurnInterrupt {
             thread_id: thread,

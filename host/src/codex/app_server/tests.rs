@@ -1,4 +1,4 @@
-//! The backend with a shell script for its Codex: start, death, leases, leaving.
+//! The backend with a shell script in place of Codex: start, death, leases, shutdown.
 
 use std::path::PathBuf;
 use std::pin::pin;
@@ -11,7 +11,7 @@ use crate::codex::binary::tests::script;
 use crate::codex::testing::{idle, kill, scripted, until};
 use crate::codex::{Event, Outcome, Recycling};
 
-/// Speaks as much of the protocol as a turn that never ends needs. Requests begin with their id.
+/// Speaks as much of the protocol as is needed for a turn that never ends. Requests begin with their id.
 const SCRIPT: &str = r#"#!/bin/sh
 case $1 in
 --version) echo codex-cli 1.2.3; exit;;
@@ -62,7 +62,7 @@ impl Rig {
         until(self.server.watch(), so).await
     }
 
-    /// The folder the worker was given, by what it was told of it.
+    /// The folder the worker was given, found by the path of the catalogue in its settings.
     fn folder(&self) -> PathBuf {
         let setting = std::fs::read_to_string(self.home.path().join("catalogue")).unwrap();
         let path = setting
@@ -74,7 +74,7 @@ impl Rig {
     }
 }
 
-/// Of the first worker.
+/// The process id of the first worker.
 fn pid(status: &Status) -> u32 {
     status
         .workers
@@ -150,7 +150,7 @@ async fn a_worker_that_cannot_start_says_why_and_is_tried_until_it_can() {
 #[tokio::test]
 async fn a_configuration_that_changes_under_the_start_is_read_again() {
     let rig = rig(|config| {
-        // The script mends the configuration the first time it starts, after it was read.
+        // The script repairs the configuration at its first start, after the gateway has read it.
         let mend =
             "case $1 in app-server) echo 'model = \"new\"' > \"$CODEX_HOME/config.toml\";; esac\n";
         let text = SCRIPT.replacen('\n', &format!("\n{mend}"), 1);
@@ -244,7 +244,7 @@ async fn a_full_house_is_waited_for_in_order_and_a_crowd_is_sent_away() {
     let rig = rig(|config| {
         config.max_turns = 1;
         config.queue_max = 1;
-        // No bound that matters but the queue's.
+        // Only the bound of the queue matters here.
         config.lease_wait = Duration::ZERO;
     })
     .await;

@@ -1,4 +1,4 @@
-//! The threads of one worker: opened when a turn needs one, or ahead of need, and given back.
+//! Opens the threads of one worker, when a turn needs one or ahead of need, and closes them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,16 +13,16 @@ use super::workspace::Workspace;
 use crate::codex::config_stamp::ConfigStamp;
 use crate::codex::{Config, Error, Plan};
 
-/// How many kinds of threads are remembered: a client asks again for what it asked for before.
+/// How many kinds of threads are remembered: a client's next request often needs the same kind again.
 const KINDS: usize = 16;
 
 /// How many threads of a kind are kept ready.
 const READY: usize = 4;
 
-/// A kind whose description is longer is not remembered, in bytes.
+/// Limit in bytes for the description of a kind: one with a longer description is not remembered.
 const LONGEST: usize = 128 * 1024;
 
-/// How long a thread may wait for its turn.
+/// How long a ready thread may wait for its turn.
 const FRESH: Duration = Duration::from_secs(300);
 
 /// Opens threads, and keeps some ready so that the next turn need not wait for `thread/start`.
@@ -30,16 +30,16 @@ const FRESH: Duration = Duration::from_secs(300);
 pub(super) struct Threads {
     pub(super) connection: Arc<Connection>,
     config: Arc<Config>,
-    /// The latest asked for last.
+    /// The kinds in the order of their last request, the most recent last.
     kinds: Mutex<VecDeque<Kind>>,
 }
 
-/// Threads that were asked for in the same words.
+/// Threads with the same description.
 #[derive(Debug)]
 struct Kind {
     params: Box<RawValue>,
     ready: Vec<Ready>,
-    /// How many are being opened.
+    /// The number of threads that are being opened.
     opening: usize,
 }
 
@@ -54,18 +54,18 @@ struct Ready {
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) thread: String,
-    /// It was kept ready: Codex may have lost it meanwhile.
+    /// The thread was prepared earlier, so Codex may have lost it meanwhile.
     pub(super) was_ready: bool,
 }
 
-/// What kind of thread a plan needs, for an agent in its workspace: two plans for which it is the same can use the same thread.
+/// The kind of thread a plan needs, for an agent in its workspace: plans with the same description can use the same thread.
 pub(super) fn describe(plan: &Plan, workspace: Option<&Workspace>) -> Result<Box<RawValue>, Error> {
     to_raw_value(&ThreadStart::new(plan, workspace))
         .map_err(|error| rpc::malformed(protocol::THREAD_START, &error))
 }
 
 impl Threads {
-    /// None is ready yet.
+    /// The threads of a new worker: none is ready yet.
     pub(super) fn new(connection: Arc<Connection>, config: Arc<Config>) -> Arc<Self> {
         Arc::new(Self {
             connection,
@@ -74,14 +74,14 @@ impl Threads {
         })
     }
 
-    /// Keeps a thread ready for what most turns run.
+    /// Prepares a thread for the plan of most turns.
     pub(super) async fn prepare_usual(&self, plan: &Plan) {
         if let Ok(params) = describe(plan, None) {
             self.prepare(&params, true).await;
         }
     }
 
-    /// A thread as described, ready or new.
+    /// Opens a thread with this description: a ready one, or a new one.
     pub(super) async fn open(&self, params: &RawValue) -> Result<Opened, Error> {
         match self.take(params) {
             Some(thread) => Ok(Opened {
@@ -95,12 +95,12 @@ impl Threads {
         }
     }
 
-    /// A new thread as described.
+    /// Starts a new thread with this description.
     pub(super) async fn start(&self, params: &RawValue) -> Result<ThreadStarted, Error> {
         self.connection.call(protocol::THREAD_START, params).await
     }
 
-    /// Gives a thread back.
+    /// Closes a thread.
     pub(super) async fn close(&self, thread: &str) {
         let params = Thread { thread_id: thread };
         if let Err(error) = self
@@ -112,7 +112,7 @@ impl Threads {
         }
     }
 
-    /// Keeps one more thread as described ready, if there are too few of a kind that was asked for before. `again`
+    /// Prepares one more thread with this description, if too few are ready and its kind was requested before. `again`
     /// says that it was.
     pub(super) async fn prepare(&self, params: &RawValue, again: bool) {
         if !self.reserve(params, again) {
@@ -142,7 +142,7 @@ impl Threads {
         }
     }
 
-    /// Closes what has waited too long.
+    /// Closes ready threads that are out of date or have waited too long.
     pub(super) fn tidy(&self) {
         let stamp = ConfigStamp::now(&self.config);
         let mut kinds = self.lock();
@@ -155,7 +155,7 @@ impl Threads {
         }
     }
 
-    /// A thread that is ready, if there is one.
+    /// Takes a ready thread, if there is one.
     fn take(&self, params: &RawValue) -> Option<String> {
         let stamp = ConfigStamp::now(&self.config);
         let mut kinds = self.lock();
@@ -169,7 +169,7 @@ impl Threads {
         None
     }
 
-    /// Whether one more thread of the kind should be opened. Remembers that the kind was asked for.
+    /// Whether one more thread of the kind should be opened. Remembers that the kind was requested.
     fn reserve(&self, params: &RawValue, again: bool) -> bool {
         if params.get().len() > LONGEST {
             return false;
@@ -194,7 +194,7 @@ impl Threads {
         wanted
     }
 
-    /// Closes threads in passing.
+    /// Closes threads without waiting for the answers.
     fn forget(&self, threads: Vec<Ready>) {
         for Ready { thread, .. } in threads {
             let params = Thread { thread_id: &thread };

@@ -1,13 +1,13 @@
-//! The schema of a function's arguments as Codex takes it: what Codex would drop without a word is put into words.
+//! Rewrites the schema of a function's arguments for Codex: members that Codex would silently drop are put into words.
 
 use serde_json::{Map, Value, json};
 
 use crate::codex::{Cause, Error};
 
-/// What is of no use to a model, or noise that generators write.
+/// Members that are of no use to a model, or that schema generators add.
 const NOISE: [&str; 6] = ["$schema", "$id", "$anchor", "$comment", "title", "readOnly"];
 
-/// Constraints that only make sense for one type, which Codex, too, takes for granted then.
+/// Constraints that only make sense for one type; Codex assumes that type then, too.
 const OF_NUMBERS: [&str; 5] = [
     "minimum",
     "maximum",
@@ -17,10 +17,10 @@ const OF_NUMBERS: [&str; 5] = [
 ];
 const OF_STRINGS: [&str; 4] = ["pattern", "format", "minLength", "maxLength"];
 
-/// How Codex says that it does not take a schema. The function's name follows, then a colon and the reason.
+/// Codex's message that it refuses a schema. The function's name follows, then a colon and the reason.
 const REFUSED: &str = "dynamic tool input schema is not supported for ";
 
-/// A schema that means the same. Codex 0.169.0 keeps `type`, `properties`, `required`, `items`, `enum`, `anyOf`, `oneOf`,
+/// A schema with the same meaning. Codex 0.169.0 keeps `type`, `properties`, `required`, `items`, `enum`, `anyOf`, `oneOf`,
 /// `allOf`, `$ref`, `$defs`, `additionalProperties`, `description` and `minItems`; other members become part of the
 /// description.
 pub(super) fn in_words(schema: &Value) -> Value {
@@ -30,7 +30,7 @@ pub(super) fn in_words(schema: &Value) -> Value {
     }
 }
 
-/// A schema within a schema. Codex takes `true`, which means anything, for a string.
+/// A schema within a schema. Codex takes `true`, which allows anything, for a string.
 fn inner(schema: &Value) -> Value {
     let members = match schema {
         Value::Object(members) => members,
@@ -67,7 +67,7 @@ fn is_typed(schema: &Map<String, Value>) -> bool {
     TYPING.iter().any(|member| schema.contains_key(*member))
 }
 
-/// The members as Codex keeps them, and the type that the others hint at.
+/// The members in the form that Codex keeps, and the type that the other members imply.
 fn rewrite(schema: &Map<String, Value>) -> (Map<String, Value>, Option<&'static str>) {
     let (mut written, mut words, mut hint) = (Map::new(), Vec::new(), None);
     for (name, value) in schema {
@@ -87,7 +87,7 @@ fn rewrite(schema: &Map<String, Value>) -> (Map<String, Value>, Option<&'static 
                 written.insert("enum".to_owned(), json!([value]));
                 continue;
             }
-            // One schema an element, as it was written before there was `prefixItems`: Codex refuses that.
+            // One schema per element, the form before there was `prefixItems`: Codex refuses that.
             ("items", Value::Array(_)) | ("default", _) if !value.is_null() => {
                 words.push(format!("{name}: {value}"));
                 continue;
@@ -143,7 +143,7 @@ fn describe(schema: &mut Map<String, Value>, words: &[String]) {
     schema.insert("description".to_owned(), Value::String(described));
 }
 
-/// The types of an enumeration's values. Codex takes all for strings.
+/// The types of an enumeration's values. Codex would take them all for strings.
 fn types_of(values: &Value) -> Option<Value> {
     let mut types: Vec<&str> = Vec::new();
     for value in values.as_array()? {
@@ -167,7 +167,7 @@ fn types_of(values: &Value) -> Option<Value> {
     }
 }
 
-/// Why a thread was not begun: a schema that is none is the client's mistake.
+/// The error for a thread that did not start: an invalid schema is the client's mistake.
 pub(super) fn blame(error: Error) -> Error {
     let Error::Rpc { message, .. } = &error else {
         return error;

@@ -22,39 +22,39 @@ use crate::codex::login::Login;
 use crate::codex::stderr::LastWords;
 use crate::codex::{Config, Error, command};
 
-/// How long the pipes of a dead worker may take to run dry: a process it left behind may hold them.
+/// How long to wait for the end of a dead worker's pipes: a process that it left behind may hold them open.
 const DRAIN: Duration = Duration::from_millis(250);
 
 /// A running child with the tasks that serve its pipes.
 pub(super) struct Worker {
     pub(super) connection: Arc<Connection>,
-    /// Where it writes; deleted when it leaves.
+    /// The folder where it writes its databases; deleted at its end.
     pub(super) databases: PathBuf,
-    /// The login and the settings it was started with.
+    /// The write times of the login and the settings it was started with.
     pub(super) stamp: ConfigStamp,
-    /// What the operator's `config.toml` said.
+    /// The operator's `config.toml` at its start.
     pub(super) home: Home,
-    /// What Codex says of its login, once it is ready.
+    /// Codex's login, as the worker reported it when it became ready.
     pub(super) login: Login,
     child: Child,
-    /// Until it was seen to end.
+    /// The task that reads its output, until that task was seen to end.
     reader: Option<AbortOnDropHandle<Result<(), ReadError>>>,
-    /// Closes the child's stdin, its sign to leave.
+    /// Closes the child's stdin, the signal for it to exit.
     hang_up: CancellationToken,
     last_words: LastWords,
     _writer: AbortOnDropHandle<()>,
 }
 
-/// How a worker came to its end.
+/// How a worker ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// We are shutting down.
+    /// The gateway is shutting down.
     Shutdown,
-    /// Another has taken its place, and its last turn is over.
+    /// Its replacement is ready, and its last turn is over.
     Relieved,
-    /// It left by itself: how.
+    /// The worker exited by itself: the exit status in words.
     Left(String),
-    /// It is of no use: why.
+    /// The worker is unusable: the reason.
     Useless(String),
 }
 
@@ -89,7 +89,7 @@ impl Worker {
         self.child.id()
     }
 
-    /// Shakes hands, and makes sure that Codex can read its configuration: it refuses every turn if not.
+    /// Does the handshake, and makes sure that Codex can read its configuration: otherwise it would refuse every turn.
     pub(super) async fn make_ready(&mut self, config: &Config) -> Result<(), End> {
         let limit = config.startup_timeout;
         let (connection, home) = (Arc::clone(&self.connection), self.home.clone());
@@ -103,7 +103,7 @@ impl Worker {
             let (configured, login) =
                 tokio::join!(configured, account::login(config, &connection, &home));
             match configured {
-                // Versions that do not know the question say so with this code.
+                // Versions that do not know the request answer with this code.
                 Ok(_)
                 | Err(Error::Rpc {
                     code: protocol::INVALID_REQUEST,
@@ -129,7 +129,7 @@ impl Worker {
         Err(End::Useless(why))
     }
 
-    /// Waits until the child has left, or can no longer be heard. Cancel-safe.
+    /// Waits until the child has exited, or its output can no longer be read. Cancel-safe.
     pub(super) async fn end(&mut self) -> End {
         if let Some(reader) = &mut self.reader {
             let read = tokio::select! {
@@ -141,14 +141,15 @@ impl Worker {
                 return End::Useless(error.to_string());
             }
         }
-        // Its pipes close a moment before it can be reaped.
+        // The pipes close a moment before the child can be reaped.
         match tokio::time::timeout(DRAIN, self.child.wait()).await {
             Ok(status) => left(status),
             Err(_) => End::Useless("the worker closed its output".to_owned()),
         }
     }
 
-    /// Closes the child's stdin, waits, kills, reaps; then hears out its pipes and deletes what it wrote.
+    /// Closes the child's stdin, waits up to `grace`, kills and reaps it; then reads its pipes to the end and deletes its
+    /// databases. Returns the last line of its stderr.
     pub(super) async fn leave(mut self, grace: Duration) -> Option<String> {
         self.hang_up.cancel();
         if tokio::time::timeout(grace, self.child.wait())
@@ -191,7 +192,7 @@ mod tests {
         while !worker.reader.as_ref().unwrap().is_finished() {
             tokio::task::yield_now().await;
         }
-        // Who waited had something better to do, just after the output had ended.
+        // The future of `end` was dropped just after the output had ended.
         assert_eq!(worker.end().now_or_never(), None);
         let end = End::Useless("the worker closed its output".to_owned());
         assert_eq!(worker.end().await, end);

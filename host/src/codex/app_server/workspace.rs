@@ -1,4 +1,4 @@
-//! Makes the workspace of an agent's turn: a folder of its own, and the sandbox's permissions.
+//! Makes the workspace of an agent's turn: its own folder, and the permissions of its commands.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::codex::command::home_folder;
 use crate::codex::folder::Folder;
 use crate::codex::{Cause, Config, Error, Plan, Sandbox};
 
-/// The permission profile of a turn, by which Codex names it.
+/// Codex's name for the permission profile of a turn.
 pub(super) const PROFILE: &str = "codex-gateway";
 
-/// Codex's own tools. It would keep its own if a client brought one of the same name, and tell nobody.
+/// Codex's own tools. If a client brought one of the same name, Codex would silently keep its own.
 const OWN_TOOLS: [&str; 10] = [
     "apply_patch",
     "exec_command",
@@ -27,47 +27,47 @@ const OWN_TOOLS: [&str; 10] = [
     "write_stdin",
 ];
 
-/// How often a folder's deletion is tried: a command that was killed may still be writing in it.
+/// How many times to try to delete a folder: a command that was killed may still be writing in it.
 const DELETIONS: u32 = 10;
 
-/// The wait before it is tried again.
+/// The wait before the next try.
 const DELETION_DELAY: Duration = Duration::from_millis(100);
 
-/// The place where workplaces are made.
+/// The place where workspaces are made.
 #[derive(Debug)]
 pub(super) struct WorkspaceRoot {
     sandbox: Sandbox,
-    /// Holds the turns' folders.
+    /// The folder that holds the turns' folders.
     turns: Folder,
-    /// Where the operator wants all turns to work.
+    /// The folder in which the operator wants all turns to work.
     given: Option<PathBuf>,
-    /// What no command may read.
+    /// Paths that no command may read.
     hidden: Vec<PathBuf>,
 }
 
-/// One turn's. Its folder is deleted with it.
+/// The workspace of one turn. Its folder is deleted with it.
 #[derive(Debug)]
 pub(super) struct Workspace {
     folder: TempDir,
-    /// Where the turn works.
+    /// The folder where the turn works.
     cwd: PathBuf,
     sandbox: Sandbox,
     hidden: Vec<PathBuf>,
 }
 
 impl WorkspaceRoot {
-    /// `worker`: the worker's own folder.
+    /// Prepares the root. `worker` is the worker's own folder.
     pub(super) fn make(
         config: &Config,
         sandbox: Sandbox,
         worker: &Folder,
     ) -> std::io::Result<Self> {
         let turns = Folder::make()?;
-        // Codex's login and the operator's own conversations; what the gateway wrote for the worker.
+        // Hidden: Codex's login and the operator's own conversations, and the files that the gateway wrote for the worker.
         let home = home_folder(config).filter(|home| home.exists());
         let mut hidden: Vec<_> = home.into_iter().chain([worker.root()]).collect();
         if sandbox == Sandbox::WorkspaceWrite {
-            // Other turns' folders. In the folder of a turn that cannot write is nothing to be read.
+            // Hidden as well: the folders of other turns. The folder of a turn that cannot write has nothing to be read.
             hidden.push(turns.root());
         }
         let given = config.workdir.as_deref().map(Path::canonicalize);
@@ -82,10 +82,10 @@ impl WorkspaceRoot {
         })
     }
 
-    /// A workspace for a turn.
+    /// Makes a workspace for a turn.
     ///
     /// # Errors
-    /// If the plan has a tool that an agent has already, or there is no room on the disk.
+    /// If the plan has a tool that an agent has already, or the folder cannot be made.
     pub(super) fn prepare(&self, plan: &Plan) -> Result<Workspace, Error> {
         refuse_own_tools(plan)?;
         let make = || {
@@ -105,7 +105,7 @@ impl WorkspaceRoot {
         })
     }
 
-    /// Deletes what is left of the turns' folders.
+    /// Deletes the remaining folders of the turns.
     pub(super) fn clear(&self) {
         if let Err(error) = delete(&self.turns.root()) {
             tracing::warn!(%error, "the turns' folders could not be deleted");
@@ -133,13 +133,13 @@ impl Workspace {
         &self.cwd
     }
 
-    /// Whether Codex is to restrict what commands do.
+    /// Whether Codex must restrict the commands.
     pub(super) fn is_sandboxed(&self) -> bool {
         self.sandbox != Sandbox::DangerFullAccess
     }
 
-    /// Codex's settings for the turn's thread: the commands' environment, which has neither a key nor anything else that
-    /// is not every program's business, and what they may read and write.
+    /// Codex's settings for the turn's thread: the environment of its commands, without keys and without anything else that
+    /// not every program needs, and the paths they may read and write.
     pub(super) fn settings(&self) -> Map<String, Value> {
         let environment = json!({
             "inherit": "core",
@@ -154,7 +154,7 @@ impl Workspace {
         settings
     }
 
-    /// Path to access. Of two rules for a path the one that names more of it holds.
+    /// Paths and their access. Of two rules for a path, the one that names more of it applies.
     fn rules(&self) -> Map<String, Value> {
         let rule = |path: &Path, access: &str| (path.to_string_lossy().into_owned(), json!(access));
         let mut rules: Map<_, _> = self.hidden.iter().map(|path| rule(path, "deny")).collect();
@@ -172,7 +172,7 @@ impl Workspace {
         let path = self.folder.keep();
         for _ in 1..DELETIONS {
             let path = path.clone();
-            // Thousands of files may be in it.
+            // The folder may contain thousands of files.
             if let Ok(Ok(())) = tokio::task::spawn_blocking(move || delete(&path)).await {
                 return;
             }
@@ -184,12 +184,12 @@ impl Workspace {
     }
 }
 
-/// For the temporary files of a turn's commands.
+/// The folder for temporary files of a turn's commands.
 fn temporary(folder: &TempDir) -> PathBuf {
     folder.path().join("tmp")
 }
 
-/// Deletes a folder, also where its owner may not write.
+/// Deletes a folder, even if its owner may not write in it.
 fn delete(path: &Path) -> std::io::Result<()> {
     if std::fs::remove_dir_all(path).is_ok() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Decodes what only an agent's turn has: its own work, and messages that are no part of the answer.
+//! Decodes what only an agent's turn has: its activities, and messages that are not part of the answer.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -12,22 +12,22 @@ use crate::codex::{Activity, Change, Deed, Progress, Step, Tool};
 /// Codex's tool that runs a command.
 const EXEC: &str = "exec_command";
 
-/// Codex's tool that changes files. Where it does, an item tells so.
+/// Codex's tool that changes files. If it changes any, an item reports that.
 const PATCH: &str = "apply_patch";
 
-/// Codex's tool for its plan, of which it tells in its own way.
+/// Codex's tool for its plan, which Codex reports with a notification of its own.
 const PLAN: &str = "update_plan";
 
 /// Follows one agent's turn.
 #[derive(Debug)]
 pub(super) struct Agent {
-    /// The functions the client runs, by the names Codex knows. All others are Codex's own.
+    /// The functions the client runs, by the names that Codex knows. All others are Codex's own.
     functions: HashSet<String>,
-    /// Where it works.
+    /// The folder where the agent works.
     cwd: PathBuf,
-    /// A message that says what comes next, not what came of it: part of the thinking, not of the answer.
+    /// The id of a message that says what the agent will do next, not what it found: reasoning, not part of the answer.
     pub(super) commentary: Option<String>,
-    /// The last of these: the answer, if there is no other.
+    /// The text of the last such message: it is the answer, if there is no other.
     pub(super) last_words: Option<String>,
     /// Calls of Codex's own tools that have not ended, by their ids.
     calls: HashMap<String, OwnCall>,
@@ -36,9 +36,9 @@ pub(super) struct Agent {
 #[derive(Debug)]
 struct OwnCall {
     name: String,
-    /// The arguments; of a command, the command.
+    /// The arguments; for a command, the command.
     text: String,
-    /// An item tells of it.
+    /// Whether an item reports this call.
     told: bool,
 }
 
@@ -60,12 +60,12 @@ impl Agent {
         self.commentary = (phase == Some(COMMENTARY)).then_some(id);
     }
 
-    /// Whether the client is to run it.
+    /// Whether the client runs the function.
     pub(super) fn is_clients(&self, name: &str, namespace: Option<&str>) -> bool {
         namespace.is_none() && self.functions.contains(name)
     }
 
-    /// The model called a tool of Codex's own.
+    /// Keeps a call that the model made to a tool of Codex's own.
     pub(super) fn called(&mut self, id: String, name: String, arguments: String) {
         let command = |arguments: &str| {
             let arguments: Value = serde_json::from_str(arguments).ok()?;
@@ -79,7 +79,7 @@ impl Agent {
         self.calls.insert(id, OwnCall { name, text, told });
     }
 
-    /// The tool returned. Of what was refused, or failed in the sandbox, Codex tells in no other way.
+    /// The activity of a tool that returned. Codex reports a call that was refused or failed in the sandbox in no other way.
     pub(super) fn returned(&mut self, id: &str, output: String) -> Option<Activity> {
         if self.calls.get(id)?.told {
             return None;
@@ -118,7 +118,7 @@ impl Agent {
         Some(Activity::new(id.to_owned(), status, deed))
     }
 
-    /// An item has begun, or is over.
+    /// The activity of an item that has begun, or is over.
     pub(super) fn work(&mut self, item: WorkItem, over: bool) -> Option<Activity> {
         match item {
             WorkItem::CommandExecution {
@@ -175,13 +175,13 @@ impl Agent {
         }
     }
 
-    /// The plan has changed. There is one.
+    /// The activity of a changed plan. A turn has only one plan, so the id is always the same.
     pub(super) fn planned(explanation: Option<String>, steps: Vec<Step>) -> Activity {
         let deed = Deed::Plan { explanation, steps };
         Activity::new(PLAN.to_owned(), Progress::Completed, deed)
     }
 
-    /// An item tells of a call: what the model wrote.
+    /// Marks a call as reported by an item; returns the text that the model wrote.
     fn tell(&mut self, id: &str, over: bool) -> Option<String> {
         if over {
             return self.calls.remove(id).map(|call| call.text);

@@ -251,7 +251,7 @@ fn a_picture_that_codex_left_out_fails_the_turn_before_it_begins() {
         assert_eq!(feed(&mut decoder, &[&echo(list, OMITTED)]), failure);
         assert!(decoder.is_given_up());
     }
-    // Who writes about it has not left out a picture, and an answer may say anything.
+    // A text that only mentions the mark is no left-out picture, and an answer may contain any text.
     let mention = echo("content", &format!("Codex says: {OMITTED}"));
     assert_eq!(feed(&mut Decoder::default(), &[&mention, STARTED]), []);
     let late = echo("content", OMITTED);

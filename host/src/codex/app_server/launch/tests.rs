@@ -1,4 +1,4 @@
-//! What an app-server is told, and where it writes.
+//! The settings an app-server gets, and where it writes.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Who gets the next turn, and what becomes of turns when workers come and go.
+//! Which worker gets the next turn, and what happens to turns when workers come and go.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -15,13 +15,13 @@ fn pool(capacity: usize, queue: usize) -> Arc<Pool> {
     Pool::new(capacity, queue, watch::channel(status).0)
 }
 
-/// A worker that is never asked anything.
+/// A worker that gets no requests.
 fn join(pool: &Arc<Pool>, pid: u32) -> Seat {
     let (connection, _) = Connection::new(Duration::from_secs(1));
     pool.join(Some(pid), Threads::new(connection, Arc::default()))
 }
 
-/// A pool with one worker, which the test plays, and with room for one turn.
+/// A pool with one worker, which the test plays, and room for one turn.
 pub(in super::super) fn pool_of_one() -> (Arc<Pool>, Arc<Connection>, Worker, Seat) {
     let pool = pool(1, 0);
     let (connection, worker) = connect(Duration::from_secs(1));
@@ -110,7 +110,7 @@ async fn places_are_right_after_any_coming_and_going() {
         let held = pool.lease().await.unwrap();
         let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(pool.lease())).collect();
         for lease in &mut waiting {
-            // One gets the second place, which it may lose with the worker before it is looked at.
+            // One gets the second place, which it may lose with the worker before it is polled again.
             let _ = lease.as_mut().now_or_never();
         }
         seat.close();

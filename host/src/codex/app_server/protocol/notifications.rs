@@ -1,4 +1,4 @@
-//! The notifications we read, and the parts of them we look at.
+//! The notifications that the gateway reads, with the members it uses.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use super::work::ToolOutput;
 use crate::codex::Usage;
 use crate::codex::failure::Failure;
 
-/// The parameters of every notification we read, in one shape: each uses some of them.
+/// The parameters of all these notifications, in one type: each notification uses some of them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(in super::super) struct Params<'a> {
@@ -34,10 +34,10 @@ pub(in super::super) struct Params<'a> {
     pub(in super::super) will_retry: bool,
 }
 
-/// The phase of a message that says what comes next.
+/// The phase of a message that says what the agent will do next.
 pub(in super::super) const COMMENTARY: &str = "commentary";
 
-/// An item that begins. Only the kinds that matter are told apart.
+/// An item that begins. Only the kinds that the gateway needs are distinguished.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type")]
 pub(in super::super) enum StartedItem {
@@ -55,7 +55,7 @@ pub(in super::super) enum StartedItem {
     Other,
 }
 
-/// A finished item. Only the kinds that matter are told apart.
+/// A finished item. Only the kinds that the gateway needs are distinguished.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type")]
 pub(in super::super) enum DoneItem {
@@ -67,7 +67,7 @@ pub(in super::super) enum DoneItem {
         #[serde(default)]
         phase: Option<String>,
     },
-    /// A reasoning item; its parts.
+    /// A reasoning item with its parts.
     #[serde(rename = "reasoning")]
     Reasoning {
         id: String,
@@ -89,7 +89,7 @@ pub(in super::super) enum RawItem {
     FunctionCall {
         call_id: String,
         name: String,
-        /// A tool of Codex's own, if there is one.
+        /// If present, the function is a tool of Codex's own.
         #[serde(default)]
         namespace: Option<String>,
         arguments: String,
@@ -101,7 +101,7 @@ pub(in super::super) enum RawItem {
         name: String,
         input: String,
     },
-    /// What a tool returned.
+    /// The output of a tool.
     #[serde(rename = "function_call_output", alias = "custom_tool_call_output")]
     CallOutput { call_id: String, output: ToolOutput },
     #[serde(other)]
@@ -121,7 +121,7 @@ pub(in super::super) struct TurnState<'a> {
     pub(in super::super) items: Vec<&'a RawValue>,
 }
 
-/// What one upstream response cost.
+/// The token counts of one upstream response.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(in super::super) struct TokenUsage {

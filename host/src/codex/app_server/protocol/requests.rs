@@ -1,4 +1,4 @@
-//! The parameters of the requests we send.
+//! The parameters of the requests that the gateway sends.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::super::workspace::{PROFILE, Workspace};
 use crate::codex::names::for_codex;
 use crate::codex::{Item, Part, Plan, Role, Tool};
 
-/// The handshake. Without `experimentalApi` most of what we use is refused.
+/// The handshake. Without `experimentalApi` Codex refuses most of what the gateway uses.
 pub(in super::super) fn initialize() -> Value {
     serde_json::json!({
         "clientInfo": {"name": "codex_gateway", "title": "codex-gateway", "version": env!("CARGO_PKG_VERSION")},
@@ -25,7 +25,7 @@ pub(in super::super) fn initialize() -> Value {
     })
 }
 
-/// `thread/start`: a thread that leaves no trace. For chat it has no tools but the client's; for an agent, with a
+/// `thread/start`: a thread that leaves no trace. For chat it has only the client's tools; for an agent, with a
 /// workspace, Codex's own as well.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -43,7 +43,7 @@ pub(in super::super) struct ThreadStart<'a> {
     approval_policy: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     sandbox: Option<&'static str>,
-    /// The profile that stands for a sandbox: the two exclude each other.
+    /// The permission profile in place of a sandbox mode: the two exclude each other.
     #[serde(skip_serializing_if = "Option::is_none")]
     permissions: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,13 +54,13 @@ pub(in super::super) struct ThreadStart<'a> {
     experimental_raw_events: bool,
 }
 
-/// What takes an agent's tools and prompts away.
+/// The parameters that take an agent's tools and prompts away.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Bare {
-    /// Empty: nowhere to run commands.
+    /// Empty: there is no place to run commands.
     environments: [Value; 0],
-    /// Empty, as the next: no prompt before the client's, neither Codex's nor the operator's.
+    /// Empty, like the next: no prompt comes before the client's, neither Codex's nor the operator's.
     base_instructions: &'static str,
     developer_instructions: &'static str,
 }
@@ -137,7 +137,7 @@ impl<'a> InjectItems<'a> {
     }
 }
 
-/// `turn/start`: answer what was injected.
+/// `turn/start`: has Codex answer the injected conversation.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(in super::super) struct TurnStart<'a> {

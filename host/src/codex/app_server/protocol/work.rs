@@ -1,9 +1,9 @@
-//! The items by which Codex tells of its own work, and the parts of them we look at.
+//! The items that report Codex's own work, with the members the gateway uses.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Something done by a tool of Codex's own, begun or finished.
+/// One use of a tool of Codex's own, begun or finished.
 #[derive(Debug, Deserialize)]
 #[serde(
     tag = "type",
@@ -13,7 +13,7 @@ use serde_json::Value;
 pub(in super::super) enum WorkItem {
     CommandExecution {
         id: String,
-        /// With the shell before it, and quoted for it.
+        /// The command with the shell before it, and quoted for that shell.
         command: String,
         status: String,
         #[serde(default)]
@@ -54,13 +54,13 @@ pub(in super::super) struct FileUpdate {
     pub(in super::super) diff: String,
 }
 
-/// What became of it.
+/// The kind of change of one file.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct UpdateKind {
     pub(in super::super) r#type: String,
 }
 
-/// What a tool returned to the model.
+/// The output of a tool for the model.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(in super::super) enum ToolOutput {
@@ -68,7 +68,7 @@ pub(in super::super) enum ToolOutput {
     Parts(Vec<OutputPart>),
 }
 
-/// A text, or a picture.
+/// One part of an output: a text, or a picture, for which the text is empty.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct OutputPart {
     #[serde(default)]

@@ -1,6 +1,6 @@
-//! The two things about a certificate that tell whether OpenSSL and rustls would trust the same for its sake.
+//! Reads the two extensions of a certificate that decide whether OpenSSL and rustls would trust the same because of it.
 
-/// The last byte of the identifiers of these extensions, 2.5.29.x (RFC 5280, 4.2.1).
+/// The last byte of the identifiers of the two extensions, 2.5.29.x (RFC 5280, 4.2.1).
 const ALTERNATIVE_NAMES: u8 = 17;
 const BASIC_CONSTRAINTS: u8 = 19;
 
@@ -11,19 +11,19 @@ const SEQUENCE: u8 = 0x30;
 const DNS_NAME: u8 = 0x82;
 const ADDRESS: u8 = 0x87;
 
-/// What kind of certificate it is.
+/// The kind of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It vouches for others, and is nobody's own: both trust the same.
+    /// The certificate vouches for others, and is not a server's own: both libraries trust the same.
     Authority,
-    /// It vouches for nobody. To OpenSSL it is its server's own; to rustls it would be an authority.
+    /// The certificate vouches for no other. To OpenSSL it is a server's own certificate; to rustls it would be an authority.
     Server,
-    /// It vouches for others and is a server's own, or says neither: OpenSSL takes it as both, rustls only as an authority.
+    /// The certificate does both, or says neither: OpenSSL takes it as both, rustls only as an authority.
     Unclear,
 }
 
 impl Kind {
-    /// Of a certificate in DER.
+    /// The kind of a certificate in DER.
     pub(super) fn of(der: &[u8]) -> Self {
         let vouches = extension(der, BASIC_CONSTRAINTS).map(|constraints| {
             let first = within(constraints).and_then(element);
@@ -53,7 +53,7 @@ fn extension(der: &[u8], id: u8) -> Option<&[u8]> {
     let at = der.windows(mark.len()).position(|bytes| bytes == mark)?;
     let (tag, content, rest) = element(der.get(at + mark.len()..)?)?;
     match tag {
-        // Whether it is critical.
+        // The optional flag that the extension is critical comes first.
         BOOLEAN => element(rest)
             .filter(|(tag, ..)| *tag == OCTETS)
             .map(|(_, content, _)| content),
@@ -68,7 +68,7 @@ fn within(content: &[u8]) -> Option<&[u8]> {
         .map(|(_, content, _)| content)
 }
 
-/// Tag and content of the first element, and what follows it.
+/// Tag and content of the first element, and the bytes after it.
 fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = der.split_first()?;
     let (length, rest) = rest.split_first()?;
@@ -88,7 +88,7 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 pub(super) mod tests {
     use super::*;
 
-    /// As much of a certificate as is looked at. `vouches`: absent without the extension.
+    /// As much of a certificate as `Kind::of` reads. `vouches`: `None` leaves the extension out.
     pub(in super::super) fn certificate(vouches: Option<bool>, names: &[(u8, &str)]) -> Vec<u8> {
         let wrap = |tag: u8, content: &[u8]| {
             let mut element = vec![tag, 0x81, u8::try_from(content.len()).unwrap()];
@@ -132,7 +132,7 @@ pub(super) mod tests {
             let der = certificate(vouches, names);
             assert_eq!(Kind::of(&der), expected, "{vouches:?} {names:?}");
             for end in 0..der.len() {
-                // Whatever is cut off, it is no reason to trust more.
+                // A certificate that is cut off must not be trusted for more.
                 let cut = Kind::of(&der[..end]);
                 assert!(cut != Kind::Authority || expected != Kind::Server);
             }

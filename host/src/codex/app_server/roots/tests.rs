@@ -1,4 +1,4 @@
-//! Nothing more is trusted than before, and nothing less.
+//! The laid out roots are trusted exactly as before: no certificate more, and none less.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +7,9 @@ use tempfile::TempDir;
 use super::certificate::tests::certificate;
 use super::*;
 
-/// An authority of this name.
+/// An authority with this name.
 fn authority(name: &str) -> String {
-    // The name of a mailbox.
+    // The tag is that of a mail address.
     BASE64_STANDARD.encode(certificate(Some(true), &[(0x81, name)]))
 }
 
@@ -64,7 +64,7 @@ fn what_the_system_adds_is_seen_at_once() {
     let (a, b) = (authority("a"), authority("b"));
     let (folder, roots) = system(&pem(&a));
     let variables = roots.lay_out(folder.path()).unwrap();
-    // As update-ca-certificates does.
+    // The way in which `update-ca-certificates` replaces the bundle.
     let new = folder.path().join("new");
     fs::write(&new, pem(&a) + &pem(&b)).unwrap();
     fs::rename(&new, &roots.bundle).unwrap();

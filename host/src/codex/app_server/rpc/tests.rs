@@ -1,4 +1,4 @@
-//! A connection with the test as its worker.
+//! A connection with the test in place of the worker.
 
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
@@ -12,14 +12,14 @@ use crate::codex::app_server::protocol::{Nothing, THREAD_START, UNSUBSCRIBE};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The other end of the pipes.
+/// The worker's end of the pipes.
 pub(in super::super) struct Worker {
     asked: Input<BufReader<ReadHalf<DuplexStream>>>,
     answers: WriteHalf<DuplexStream>,
 }
 
 impl Worker {
-    /// Waits for a request of this method, answers it, and returns what it asked.
+    /// Waits for a request of this method, answers it, and returns its parameters.
     pub(in super::super) async fn answer(&mut self, method: Method, result: Value) -> Value {
         let request = self.next().await;
         assert_eq!(request["method"], method);

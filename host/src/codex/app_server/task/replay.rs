@@ -1,4 +1,4 @@
-//! A turn as an app-server wrote it, read again from pieces of any size.
+//! Decodes a recorded turn of an app-server from pieces of any size.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::{Decoder, Route, TurnReceiver};
 use crate::codex::Event;
 use crate::codex::app_server::rpc::{self, Connection};
 
-/// What may wait for the turn's reader, in bytes.
+/// The size of the turn's event queue, in bytes.
 const BUFFER: usize = 1 << 20;
 
-/// The events of the turn on the thread that is named first, of a chat or of an agent.
+/// The events of the turn on the thread that is named first, for a chat or for an agent.
 #[must_use]
 pub fn replay(pieces: [&[u8]; 3], agent: bool) -> Vec<Event> {
     let decoder = match agent {
@@ -26,7 +26,7 @@ pub fn replay(pieces: [&[u8]; 3], agent: bool) -> Vec<Event> {
     let registered = connection.register(&first_thread(&pieces.concat()), route);
     debug_assert!(registered.is_ok(), "the connection is open");
     let [one, two, three] = pieces;
-    // All is there: nothing waits.
+    // All input is available: no read waits.
     let _ = rpc::read(connection, one.chain(two).chain(three)).now_or_never();
     std::iter::from_fn(|| exchange.next().now_or_never().flatten()).collect()
 }

@@ -1,4 +1,4 @@
-//! One turn with the test as its worker: what is asked in which order, and what is given back.
+//! One turn with the test in place of the worker: the order of its requests, and what it gives back.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::codex::app_server::pool::{Pool, Seat};
 use crate::codex::app_server::rpc::tests::Worker;
 use crate::codex::{Item, Part, Role, Tool};
 
-/// A turn that was asked for.
+/// A turn that was started.
 struct Rig {
     worker: Worker,
     connection: Arc<Connection>,
@@ -93,7 +93,7 @@ impl Rig {
         self.exchange.as_mut().unwrap().next().await
     }
 
-    /// The thread and the lease have come back, and the task is over.
+    /// Checks that the thread is closed, the task has ended, and the lease is given back.
     async fn cleaned_up(mut self) {
         let asked = self.worker.answer(protocol::UNSUBSCRIBE, json!({})).await;
         assert_eq!(asked, json!({"threadId": "t"}));
@@ -234,7 +234,7 @@ async fn a_turn_that_resists_is_interrupted_again_and_in_the_end_given_up() {
     assert_eq!(ended.unwrap(), Some(Event::Ended(Outcome::Interrupted)));
 }
 
-/// Drops the reader's end after so many answered requests; checks what is asked after that.
+/// Drops the reader's end after so many answered requests, and checks the requests after that.
 async fn dropped_after(answered: usize) {
     let mut rig = begin(plan()).await;
     if answered > 0 {

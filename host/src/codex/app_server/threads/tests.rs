@@ -1,4 +1,4 @@
-//! Which threads are kept ready, and what becomes of them, with the test as the worker.
+//! Which threads are kept ready, and when they are used or closed, with the test in place of the worker.
 
 use std::time::SystemTime;
 
@@ -35,7 +35,7 @@ fn kind(name: &str) -> Box<RawValue> {
 }
 
 impl Rig {
-    /// Prepares, with the worker opening what it is asked for.
+    /// Prepares a thread, which the test opens as the worker.
     async fn prepare(&mut self, params: &RawValue, again: bool, thread: &str) {
         let answer = self
             .worker

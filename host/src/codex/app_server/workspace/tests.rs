@@ -1,4 +1,4 @@
-//! What a turn's commands are let do, and what is left of it.
+//! The permissions of a turn's commands, and the deletion of its folder.
 
 use super::*;
 use crate::codex::Tool;
