@@ -1,4 +1,4 @@
-//! Codex as the gateway uses it: a plan goes in, events come out, whichever program answers.
+//! Codex as the gateway uses it: a plan goes in, events come out, the same for every backend.
 
 mod activity;
 mod app_server;
@@ -44,9 +44,9 @@ pub use status::{Status, WorkerStatus};
 /// The models a backend offers.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Models {
-    /// Those it lists, the default one first unless the operator chose another.
+    /// The listed models, the default one first unless the operator chose another.
     pub listed: Vec<Model>,
-    /// The one for requests that leave it open.
+    /// The model for requests that name none.
     pub default: String,
 }
 
@@ -73,7 +73,7 @@ impl Usage {
 
 impl std::ops::AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
-        // The provider says what it likes.
+        // The counts come from the provider and may be absurdly large: the sums must not overflow.
         self.input = self.input.saturating_add(other.input);
         self.cached_input = self.cached_input.saturating_add(other.cached_input);
         self.output = self.output.saturating_add(other.output);
@@ -81,7 +81,7 @@ impl std::ops::AddAssign for Usage {
     }
 }
 
-/// One thing that happened in a turn, in Codex's order, whatever protocol it came by.
+/// One event of a turn, in Codex's order, the same for both protocols.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A piece of the answer.
@@ -101,13 +101,13 @@ pub enum Event {
         /// JSON, usually; not guaranteed.
         arguments: String,
     },
-    /// Codex does something by a tool of its own, or has done it.
+    /// An activity of Codex itself, with one of its own tools, began or ended.
     Activity(Activity),
-    /// One upstream response ended: its usage, and all calls it made have been told.
+    /// One upstream response ended, with its usage. All calls of that response were sent before.
     Sampled(Usage),
-    /// Codex samples again after a transport error: what was sent as text will be repeated.
+    /// Codex samples again after a transport error: text that was already sent will be repeated.
     Retrying(String),
-    /// The turn is over. Nothing follows.
+    /// The turn is over. No event follows.
     Ended(Outcome),
 }
 
@@ -116,17 +116,17 @@ pub enum Event {
 pub enum Outcome {
     /// The model finished.
     Completed,
-    /// Ended because we asked for it.
+    /// The turn ended because the gateway interrupted it.
     Interrupted,
     /// The provider cut the answer at its output limit.
     MaxOutputTokens,
     /// The provider's content filter cut the answer.
     ContentFilter,
-    /// It went wrong.
+    /// The turn failed.
     Failed(Error),
 }
 
-/// Why a turn could not be had or failed.
+/// Why a turn could not start, or failed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
     /// No worker is ready.
@@ -149,14 +149,14 @@ pub enum Error {
         /// The limit.
         after_ms: u64,
     },
-    /// The worker refused a request of ours.
+    /// The worker refused a request of the gateway.
     #[error("the Codex worker refused {method}: {message} ({code})")]
     Rpc {
         /// The JSON-RPC method.
         method: &'static str,
         /// The JSON-RPC error code.
         code: i64,
-        /// The worker's words.
+        /// The worker's error message.
         message: String,
     },
     /// The client reads more slowly than Codex writes, and the turn's buffer is full.
@@ -168,16 +168,16 @@ pub enum Error {
     /// The model provider refused or failed.
     #[error("upstream {cause}: {message}")]
     Upstream {
-        /// What kind of failure.
+        /// The kind of failure.
         cause: Cause,
         /// The HTTP status the provider answered with, where known.
         status: Option<u16>,
-        /// The provider's or Codex's words. May name addresses: for the log unless the cause says otherwise.
+        /// The provider's or Codex's message. May contain addresses: for the log only, unless the cause says otherwise.
         message: String,
     },
 }
 
-/// The kinds of upstream failure that are told apart.
+/// The kinds of upstream failure that the gateway distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// The prompt does not fit.
@@ -186,7 +186,7 @@ pub enum Cause {
     ModelNotFound,
     /// Too many requests.
     RateLimited,
-    /// Our account has used up its quota.
+    /// The gateway's account has used up its quota.
     Quota,
     /// The provider is at capacity.
     Overloaded,
@@ -222,7 +222,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// A model the Codex child lists.
+/// A model that Codex lists.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Model {
     /// For example `gpt-6-sol`.

@@ -1,70 +1,70 @@
-//! An agent's own work (commands, searches, tools) as events, in one shape whatever it was.
+//! An agent's own work (commands, searches, tools) as events, in one shape for every kind of work.
 
 use serde::{Deserialize, Serialize};
 
-/// Bytes of a command, or of a tool's arguments.
+/// Limit in bytes for a command, and for the arguments of a tool.
 const COMMAND_BYTES: usize = 4 * 1024;
 
-/// Bytes of what a command or tool printed.
+/// Limit in bytes for the output of a command or tool.
 const OUTPUT_BYTES: usize = 16 * 1024;
 
-/// Bytes of the differences of all files in one change.
+/// Limit in bytes for the diffs of all files in one change.
 const DIFF_BYTES: usize = 64 * 1024;
 
-/// Bytes of a path, a query, a step, and everything else that is short by its nature.
+/// Limit in bytes for a path, a query, a step, and every other text that is normally short.
 const WORD_BYTES: usize = 1024;
 
-/// Files of one change, and steps of one plan.
+/// Limit of files in one change, and of steps in one plan.
 const ENTRIES: usize = 100;
 
-/// Bytes of a name in the log.
+/// Limit in bytes for a name in the log.
 const NAME_BYTES: usize = 64;
 
-/// One deed, begun or ended. Its texts are bounded: of longer ones the middle is missing.
+/// One activity of the agent, begun or ended. Its texts are bounded: the middle of a longer text is left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Activity {
-    /// The same for the begin and the end of a deed.
+    /// The id; the same at the begin and the end of an activity.
     pub id: String,
-    /// How far it has come.
+    /// How far the activity has come.
     pub status: Progress,
-    /// What it is.
+    /// The kind of activity, with its details.
     #[serde(flatten)]
     pub deed: Deed,
 }
 
-/// How far a deed has come.
+/// How far an activity has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Progress {
-    /// It has begun.
+    /// The activity has begun.
     InProgress,
-    /// It was done; of a command: with exit code 0.
+    /// The activity succeeded; for a command: exit code 0.
     Completed,
-    /// It was not done, or not well.
+    /// The activity did not take place, or failed.
     Failed,
 }
 
-/// What Codex does.
+/// The kinds of activity, with their details.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Deed {
     /// A command.
     Command {
-        /// As the model wrote it.
+        /// The command as the model wrote it.
         command: String,
-        /// Absent while it runs, and if it never ran.
+        /// The exit code; absent while the command runs, and if it never ran.
         #[serde(skip_serializing_if = "Option::is_none")]
         exit_code: Option<i64>,
         /// How long it ran, in milliseconds.
         #[serde(skip_serializing_if = "Option::is_none")]
         duration_ms: Option<u64>,
-        /// Standard output and standard error, or why it never ran.
+        /// Standard output and standard error, or the reason why the command never ran.
         #[serde(skip_serializing_if = "Option::is_none")]
         output: Option<String>,
     },
     /// Files that were written without a command.
     FileChange {
-        /// One a file.
+        /// The changes, one for each file.
         changes: Vec<Change>,
     },
     /// A tool of an MCP server.
@@ -73,71 +73,71 @@ pub enum Deed {
         server: String,
         /// The tool.
         tool: String,
-        /// JSON.
+        /// The arguments, as JSON.
         arguments: String,
-        /// How long it took, in milliseconds.
+        /// Duration of the call, in milliseconds.
         #[serde(skip_serializing_if = "Option::is_none")]
         duration_ms: Option<u64>,
     },
     /// A search of the web.
     WebSearch {
-        /// What was looked for.
+        /// The search text.
         query: String,
     },
-    /// The plan has changed.
+    /// The agent's plan has changed.
     Plan {
-        /// Why.
+        /// The reason for the change.
         #[serde(skip_serializing_if = "Option::is_none")]
         explanation: Option<String>,
-        /// All of it.
+        /// All steps of the plan.
         steps: Vec<Step>,
     },
     /// Another tool.
     Tool {
-        /// Its name.
+        /// The tool's name.
         name: String,
-        /// As the model wrote them.
+        /// The arguments as the model wrote them.
         arguments: String,
-        /// What it returned.
+        /// The tool's output.
         output: String,
     },
 }
 
-/// What became of one file.
+/// The change of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// Where it is; relative to the turn's folder, if it is in it.
+    /// The file's path; relative to the turn's folder, if the file is in it.
     pub path: String,
     /// `add`, `delete` or `update`.
     pub kind: String,
-    /// A new file's text, or a unified diff.
+    /// The text of a new file, or a unified diff.
     pub diff: String,
 }
 
 /// One step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// In words.
+    /// The step in words.
     pub step: String,
     /// `pending`, `inProgress` or `completed`.
     pub status: String,
 }
 
 impl Activity {
-    /// Of such a deed, its texts cut to what may be told.
+    /// An activity with its texts cut to their limits.
     pub(super) fn new(mut id: String, status: Progress, deed: Deed) -> Self {
         shorten(&mut id, WORD_BYTES);
         let deed = deed.bounded();
         Self { id, status, deed }
     }
 
-    /// It has come to its end.
+    /// Whether the activity has ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.status != Progress::InProgress
     }
 
-    /// How long its texts are.
+    /// The length of all its texts, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let option = |text: &Option<String>| text.as_deref().map_or(0, str::len);
@@ -172,7 +172,7 @@ impl Activity {
 }
 
 impl Deed {
-    /// Its texts, cut to what may be told.
+    /// The same details, with the texts cut to their limits.
     fn bounded(mut self) -> Self {
         match &mut self {
             Self::Command {
@@ -218,7 +218,7 @@ impl Deed {
         self
     }
 
-    /// Its `type`.
+    /// The value of the JSON member `type`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -231,8 +231,8 @@ impl Deed {
         }
     }
 
-    /// The program a command runs first, or the tool, by its mere name: all of a deed that is no business of its writer
-    /// alone.
+    /// The name of the program that a command runs first, or of the tool, without path and arguments: the only text of an
+    /// activity that may go to the log, since the rest can be private.
     #[must_use]
     pub fn program(&self) -> Option<&str> {
         let name = match self {
@@ -250,7 +250,7 @@ impl Deed {
     }
 }
 
-/// Whether it sets a variable, and is all of what does: quotes and the like may go on in the next word.
+/// Whether the word is a complete variable assignment: one with quotes or the like may continue in the next word.
 fn is_assignment(word: &str) -> bool {
     word.contains('=') && word.chars().all(|c| is_plain(c, "._+-=/:,@%"))
 }
@@ -270,7 +270,7 @@ fn bound_changes(changes: &mut Vec<Change>) {
     }
 }
 
-/// Leaves the middle out of what is longer than about so many bytes: the beginning says what it is, the end how it ended.
+/// Cuts the middle out of a text longer than about `bytes`: the beginning says what it is, the end how it ended.
 fn shorten(text: &mut String, bytes: usize) {
     if text.len() <= bytes {
         return;

@@ -15,19 +15,19 @@ use super::status::Status;
 use super::turn_channel::TurnReceiver;
 use super::{Config, Error, Event, Mode, Models, Plan, version};
 
-/// Which of Codex's protocols to speak.
+/// The choice of Codex's protocol.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Choice {
     /// `app-server` if the program has it, else `proto`.
     #[default]
     Auto,
-    /// `app-server`: one long-lived process.
+    /// `app-server`: long-lived processes that run many turns.
     AppServer,
     /// `proto`: one process a turn; for programs up to 0.42.
     Proto,
 }
 
-/// What runs turns. Clones are the same backend.
+/// The backend that runs turns. Clones are the same backend.
 #[derive(Debug, Clone)]
 pub struct Backend(Arc<Kind>);
 
@@ -39,10 +39,10 @@ enum Kind {
 }
 
 impl Backend {
-    /// Asks the program what it speaks, and runs turns by that. Returns before a worker is ready.
+    /// Asks the program for its protocols, and runs turns with the chosen one. Returns before a worker is ready.
     ///
     /// # Errors
-    /// If the program cannot be run, does not speak what was chosen, or its models cannot be had.
+    /// If the program cannot be run, lacks the chosen protocol, or its list of models cannot be read.
     pub async fn connect(config: Config, choice: Choice) -> Result<Self, StartError> {
         if config.mode == Mode::Chat {
             command::warn_of_instructions(&config);
@@ -58,10 +58,10 @@ impl Backend {
         Ok(Self(Arc::new(kind)))
     }
 
-    /// Asks the program all that [`Backend::connect`] asks it, and runs nothing.
+    /// Asks the program the same questions as [`Backend::connect`], but starts no worker.
     ///
     /// # Errors
-    /// As [`Backend::connect`].
+    /// The same as for [`Backend::connect`].
     pub async fn probe(config: &Config, choice: Choice) -> Result<Models, StartError> {
         let (kind, probe) = ask(config, choice).await?;
         match kind {
@@ -70,16 +70,16 @@ impl Backend {
         }
     }
 
-    /// Answers by a script: for a first look without Codex.
+    /// A backend that answers from a script: for a first look without Codex.
     #[must_use]
     pub fn demo() -> Self {
         Self(Arc::new(Kind::Demo(watch::Sender::new(Status::demo()))))
     }
 
-    /// Starts a turn. Dropping the future gives back whatever it had taken.
+    /// Starts a turn. Dropping the future releases all that it has taken.
     ///
     /// # Errors
-    /// If no worker or lease is to be had in time, or the worker refuses the turn.
+    /// If no worker or lease is free in time, or the worker refuses the turn.
     pub async fn start(&self, plan: Plan) -> Result<Turn, Error> {
         match &*self.0 {
             Kind::AppServer(app_server) => {
@@ -93,7 +93,7 @@ impl Backend {
         }
     }
 
-    /// What it offers.
+    /// The models the backend offers.
     #[must_use]
     pub fn models(&self) -> Models {
         match &*self.0 {
@@ -109,14 +109,14 @@ impl Backend {
         self.watch().borrow().kind
     }
 
-    /// How it is doing.
+    /// The current status.
     #[must_use]
     pub fn status(&self) -> Status {
         self.watch().borrow().clone()
     }
 
-    /// How it is doing, from now on. `turns` and `waiting` are current whenever looked at, but
-    /// their changes are not announced.
+    /// Follows the status from now on. `turns` and `waiting` are current whenever the status is read, but
+    /// their changes wake no receiver.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Status> {
         match &*self.0 {
@@ -126,13 +126,13 @@ impl Backend {
         }
     }
 
-    /// Waits until it takes turns. For ever, if it never does.
+    /// Waits until the backend takes turns; for ever, if it never does.
     pub async fn ready(&self) {
         // The sender lives as long as `self`.
         let _ = self.watch().wait_for(|status| status.ready).await;
     }
 
-    /// Ends it, and with it every turn that still runs. Returns when nothing of it is left.
+    /// Ends the backend and every turn that still runs. Returns when no process and no file of it is left.
     pub async fn shutdown(&self) {
         match &*self.0 {
             Kind::AppServer(app_server) => app_server.shutdown().await,
@@ -145,10 +145,10 @@ impl Backend {
     }
 }
 
-/// What the program is, and which of its protocols is to be spoken.
+/// Asks the program for its version and protocols, and decides which protocol to speak.
 async fn ask(config: &Config, choice: Choice) -> Result<(Choice, Probe), StartError> {
     let home = command::read_home(config);
-    // Old versions leave something behind even then.
+    // Old versions of Codex leave something in TMPDIR even when they only print their version or help.
     let folder = Folder::make()?;
     let command = || {
         let mut command = command::command(config, &home);
@@ -173,7 +173,7 @@ async fn ask(config: &Config, choice: Choice) -> Result<(Choice, Probe), StartEr
     Ok((kind, probe))
 }
 
-/// One turn. Dropping it stops the turn and gives back all it had taken.
+/// One turn. Dropping it stops the turn and releases all that it has taken.
 #[derive(Debug)]
 pub struct Turn(Source);
 

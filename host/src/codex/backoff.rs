@@ -1,12 +1,12 @@
-//! Delays the restart of a worker: not at all at first, then longer, with an upper bound.
+//! Delays the restart of a worker: the first restart is immediate, the next ones wait longer and longer, up to a limit.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// A worker that was ready for so long had no trouble: the count begins anew.
+/// A worker that was ready for at least this long was healthy: the count of restarts in a row starts again.
 const STABLE: Duration = Duration::from_secs(5);
 
-/// The longest wait after a worker that had been ready: the next will be too, and callers are waiting.
+/// The longest wait after a worker that had been ready: the next will be ready too, and clients are waiting.
 const AFTER_READY: Duration = Duration::from_secs(1);
 
 /// The waits between restarts.
@@ -18,7 +18,7 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Waits between `initial` and `max`, give or take a fifth.
+    /// Waits between `initial` and `max`, plus or minus a fifth.
     pub(super) fn new(initial: Duration, max: Duration) -> Self {
         Self {
             initial,
@@ -27,7 +27,7 @@ impl Backoff {
         }
     }
 
-    /// How long to wait after a worker that was ready for `lifetime`, if it was at all.
+    /// The wait before the next restart, after a worker that was ready for `lifetime` (`None`: it never was).
     pub(super) fn after(&mut self, lifetime: Option<Duration>) -> Duration {
         if lifetime.is_some_and(|lifetime| lifetime >= STABLE) {
             self.in_a_row = 0;
@@ -47,9 +47,9 @@ impl Backoff {
     }
 }
 
-/// Something within a fifth of `delay`, so that many gateways do not start workers in step.
+/// A random wait within a fifth of `delay`, so that many gateways do not start workers at the same moment.
 fn spread(delay: Duration) -> Duration {
-    // Every RandomState has keys of its own.
+    // Every `RandomState` has its own random keys.
     let percent = 80 + RandomState::new().hash_one(delay) % 41;
     delay.mul_f64(percent as f64 / 100.0)
 }

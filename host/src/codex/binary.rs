@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-/// How long a command that only prints something may take. The program is 300 MB: a cold disk needs a while.
+/// Time limit for a command that only prints something. The program is 300 MB: a cold disk takes some time to read it.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// The program's npm packages end in these, after `codex-`; the second is where it lies within.
+/// By operating system and architecture: the end of the npm package's name after `codex-`, and the program's folder in it.
 const PLATFORMS: [(&str, &str, &str, &str); 4] = [
     ("linux", "x86_64", "linux-x64", "x86_64-unknown-linux-musl"),
     (
@@ -24,29 +24,29 @@ const PLATFORMS: [(&str, &str, &str, &str); 4] = [
     ("macos", "aarch64", "darwin-arm64", "aarch64-apple-darwin"),
 ];
 
-/// What a Codex program says of itself.
+/// The properties a Codex program reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
     /// For example `0.169.0`.
     pub version: String,
-    /// It has `codex app-server`.
+    /// Whether it has `codex app-server`.
     pub app_server: bool,
-    /// It has `codex proto` (up to 0.42).
+    /// Whether it has `codex proto` (up to 0.42).
     pub proto: bool,
 }
 
-/// Why a program could not be asked.
+/// Why the properties of a program could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// It cannot be started.
+    /// The program cannot be started.
     #[error("{bin} cannot be run: {source}", bin = .bin.display())]
     Run {
         /// The program.
         bin: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// It did not end in time.
+    /// The program did not end in time.
     #[error("{bin} did not answer within {after_ms} ms", bin = .bin.display())]
     Timeout {
         /// The program.
@@ -54,31 +54,31 @@ pub enum ProbeError {
         /// The limit.
         after_ms: u128,
     },
-    /// It failed.
+    /// The program failed.
     #[error("{bin} failed ({status}): {stderr}", bin = .bin.display())]
     Failed {
         /// The program.
         bin: PathBuf,
-        /// How it ended.
+        /// The exit status.
         status: std::process::ExitStatus,
-        /// Its last words.
+        /// The last line of its stderr.
         stderr: String,
     },
-    /// It answered, but not as Codex does.
+    /// The program answered, but not in the way Codex does.
     #[error("{bin} does not look like Codex: --version says {said:?}", bin = .bin.display())]
     NotCodex {
         /// The program.
         bin: PathBuf,
-        /// What it said.
+        /// The output of the program.
         said: String,
     },
 }
 
 impl ProbeError {
-    /// Whether another try would end the same: the program is not one that can run here, is not Codex, or refuses what
-    /// it is asked. Not one that is just being replaced, was killed, or was slow.
+    /// Whether another try would end the same way: the program cannot run on this machine, is not Codex, or refuses the
+    /// command. False for a program that is being replaced at the moment, was killed, or was slow.
     pub(super) fn is_configuration(&self) -> bool {
-        /// What a file that is no program of this machine is called (ENOEXEC).
+        /// The system's error code for a file that is not a program for this machine (ENOEXEC).
         const NO_PROGRAM: i32 = 8;
         match self {
             Self::Run { source, .. } => {
@@ -95,7 +95,7 @@ impl ProbeError {
 }
 
 /// Finds the Codex program: an absolute path, a path with a slash, or a name looked up in `path_var`
-/// (the value of `PATH`). Behind npm's launcher script it finds the native program, if it is there.
+/// (the value of `PATH`). If the result is npm's launcher script, finds the native program that it starts, if there is one.
 #[must_use]
 pub fn locate(bin: impl AsRef<Path>, path_var: Option<&str>) -> Option<PathBuf> {
     let bin = bin.as_ref();
@@ -110,7 +110,7 @@ pub fn locate(bin: impl AsRef<Path>, path_var: Option<&str>) -> Option<PathBuf> 
             .map(|folder| Path::new(folder).join(bin))
             .find(|path| is_executable(path))
     }?;
-    // The worker runs in another folder: a relative path would lead elsewhere from there.
+    // The worker runs in another folder, where a relative path would point to another file.
     behind_launcher(&found).or_else(|| std::path::absolute(&found).ok())
 }
 
@@ -126,7 +126,7 @@ fn is_executable(path: &Path) -> bool {
     path.is_file()
 }
 
-/// The native program npm's `codex.js` would start: one process less, and signals reach it.
+/// The native program that npm's `codex.js` would start: one process less, and signals reach it directly.
 fn behind_launcher(found: &Path) -> Option<PathBuf> {
     let script = found.canonicalize().ok()?;
     if script.file_name()? != "codex.js" || !starts_with_shebang(&script) {
@@ -159,8 +159,8 @@ fn starts_with_shebang(path: &Path) -> bool {
         && &start == b"#!"
 }
 
-/// Asks a program what it is, by `--version` and `--help`. It sees nothing of our environment but a
-/// usual `PATH`, in case it is a script.
+/// Asks a program for its properties, with `--version` and `--help`. The program gets nothing of the gateway's environment
+/// but a usual `PATH`, in case it is a script.
 ///
 /// # Errors
 /// If it cannot be run, fails, hangs, or is not Codex.
@@ -179,7 +179,7 @@ pub async fn probe(bin: &Path) -> Result<Probe, ProbeError> {
     ask(command).await
 }
 
-/// As [`probe`], with commands that have their environment already.
+/// The same as [`probe`], with commands that already have their environment.
 pub(super) async fn ask(command: impl Fn() -> Command) -> Result<Probe, ProbeError> {
     let (version, help) = tokio::try_join!(
         print(command(), &["--version"]),
@@ -207,7 +207,7 @@ pub(super) async fn ask(command: impl Fn() -> Command) -> Result<Probe, ProbeErr
     })
 }
 
-/// What a command prints.
+/// Runs a command and returns its standard output.
 pub(super) async fn print(mut command: Command, arguments: &[&str]) -> Result<String, ProbeError> {
     let bin = program(&command);
     let run = command.args(arguments).output();

@@ -1,4 +1,4 @@
-//! Builds the command of every Codex process: environment, folder, settings on the command line.
+//! Builds the command of every Codex process: environment, process group, settings on the command line.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::Config;
 use super::home::Home;
 use super::start_error::StartError;
 
-/// Variables Codex always gets, if we have them. `LC_*` too.
+/// Variables that Codex always gets, if the gateway has them; also all `LC_*`.
 const ENVIRONMENT: [&str; 18] = [
     "PATH",
     "HOME",
@@ -33,10 +33,10 @@ const ENVIRONMENT: [&str; 18] = [
     "all_proxy",
 ];
 
-/// The gateway's own settings, keys among them, begin so.
+/// The prefix of the gateway's own settings, some of which are keys: Codex never gets them.
 const OURS: &str = "PROXY_";
 
-/// The operator's `config.toml`, from wherever Codex will read it.
+/// The operator's `config.toml`, from the folder where Codex will read it.
 pub(super) fn read_home(config: &Config) -> Home {
     home_folder(config).map_or_else(Home::default, |folder| Home::read(&folder))
 }
@@ -47,7 +47,7 @@ pub(super) fn home_folder(config: &Config) -> Option<PathBuf> {
     config.home.clone().or_else(default)
 }
 
-/// Codex with the environment it may see and nothing else, killed when forgotten.
+/// A Codex command with only the allowed environment; the child is killed when its handle is dropped.
 pub(super) fn command(config: &Config, home: &Home) -> Command {
     let mut command = Command::new(&config.bin);
     command
@@ -55,7 +55,7 @@ pub(super) fn command(config: &Config, home: &Home) -> Command {
         .envs(environment(config, home))
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    // A Ctrl-C in the terminal is for the gateway, which lets running turns finish.
+    // A Ctrl-C in the terminal must reach only the gateway, which lets running turns finish.
     #[cfg(unix)]
     command.process_group(0);
     command
@@ -80,7 +80,7 @@ fn environment(config: &Config, home: &Home) -> BTreeMap<String, String> {
     environment
 }
 
-/// The three ends of a child that was started with all of them.
+/// Takes stdin, stdout and stderr of a child that was started with all three as pipes.
 pub(super) fn pipes(child: &mut Child) -> std::io::Result<(ChildStdin, ChildStdout, ChildStderr)> {
     match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
         (Some(stdin), Some(stdout), Some(stderr)) => Ok((stdin, stdout, stderr)),
@@ -88,7 +88,7 @@ pub(super) fn pipes(child: &mut Child) -> std::io::Result<(ChildStdin, ChildStdo
     }
 }
 
-/// Codex adds the instructions in its own folder to every conversation, and has no setting against it.
+/// Warns that Codex adds the instructions in its own folder to every conversation; no setting prevents it.
 pub(super) fn warn_of_instructions(config: &Config) {
     let folder = home_folder(config).unwrap_or_default();
     for file in ["AGENTS.override.md", "AGENTS.md"].map(|name| folder.join(name)) {
@@ -98,17 +98,17 @@ pub(super) fn warn_of_instructions(config: &Config) {
     }
 }
 
-/// `name="value"`, as `-c` takes it.
+/// `name="value"`, the form that `-c` takes.
 pub(super) fn setting(name: &str, value: &str) -> String {
     format!("{name}={}", quoted(value))
 }
 
-/// A TOML basic string. JSON's escapes are TOML's, but for one character.
+/// A TOML basic string. JSON's escapes are valid in TOML, but TOML also requires one for U+007F.
 pub(super) fn quoted(text: &str) -> String {
     Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
-/// Makes the folder the operator wants Codex to work in.
+/// Makes the folder that the operator chose for Codex to work in.
 pub(super) fn make_workdir(config: &Config) -> Result<(), StartError> {
     let Some(path) = &config.workdir else {
         return Ok(());

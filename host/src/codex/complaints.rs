@@ -1,20 +1,21 @@
-//! Bounds what is logged of a child that writes nonsense: the first of each kind at once, then one in a while with a count.
+//! Limits the warnings about a child that writes nonsense: the first of each kind at once, then a few in ten seconds,
+//! with the number of those left out.
 
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A kind is logged so often at most.
+/// The period in which warnings of one kind are counted.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Bytes of a child's own words in a complaint.
+/// Limit in bytes for the child's own text in a warning.
 const BRIEF: usize = 200;
 
-/// What one child was complained of.
+/// The warnings about one child, counted by kind.
 #[derive(Debug)]
 pub(super) struct Complaints {
     kinds: Mutex<Vec<Kind>>,
-    /// Complaints of a kind that are logged within [`EVERY`].
+    /// Warnings of one kind that are logged within [`EVERY`].
     most: u32,
 }
 
@@ -33,7 +34,7 @@ impl Default for Complaints {
 }
 
 impl Complaints {
-    /// So many of a kind are logged in a while.
+    /// Logs at most `most` warnings of a kind within [`EVERY`].
     pub(super) const fn at_most(most: u32) -> Self {
         Self {
             kinds: Mutex::new(Vec::new()),
@@ -41,7 +42,7 @@ impl Complaints {
         }
     }
 
-    /// Warns of what the child did, unless that was done a moment ago; `about` may have its words.
+    /// Logs a warning, unless enough of that kind were logged within [`EVERY`]; `about` may contain the child's text.
     pub(super) fn warn(&self, what: &'static str, about: &dyn Display) {
         if let Some(left_out) = self.admit(what) {
             let about = about.to_string();
@@ -50,7 +51,7 @@ impl Complaints {
         }
     }
 
-    /// Whether this one is logged: if it is, how many of its kind were not, since the last that was.
+    /// Whether to log one more of this kind: if so, the number of those left out since the last logged one.
     pub(super) fn admit(&self, name: &'static str) -> Option<u64> {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -75,7 +76,7 @@ impl Complaints {
         }
     }
 
-    /// How many of each kind were left out and not told of.
+    /// For each kind, the number of those left out and not yet reported.
     fn rest(&mut self) -> Vec<(&'static str, u64)> {
         let kinds = self.kinds.get_mut().unwrap_or_else(PoisonError::into_inner);
         let left_out = kinds.iter().filter(|kind| kind.left_out > 0);
@@ -83,7 +84,7 @@ impl Complaints {
     }
 }
 
-/// The child has gone: the count is not lost.
+/// Reports the remaining counts when the child has ended.
 impl Drop for Complaints {
     fn drop(&mut self) {
         for (name, left_out) in self.rest() {

@@ -5,17 +5,17 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What Codex is to the gateway's clients.
+/// How Codex serves the gateway's clients.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// A plain chat model: no tools but the client's, no prompts of its own.
+    /// A plain chat model: only the client's tools, and none of Codex's own prompts.
     #[default]
     Chat,
-    /// Codex as it is: with its own tools and prompts, at work in a folder. Only the app-server can.
+    /// Codex with its own tools and prompts, at work in a folder. Only with the app-server.
     Agent(Sandbox),
 }
 
-/// What the commands of an agent may do. Nobody is asked for more.
+/// The permissions of an agent's commands. Codex never asks for approval of more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Sandbox {
     /// Read files.
@@ -23,42 +23,42 @@ pub enum Sandbox {
     ReadOnly,
     /// Also write in the turn's own folder.
     WorkspaceWrite,
-    /// Whatever the gateway's user may do.
+    /// Everything that the gateway's user may do.
     DangerFullAccess,
 }
 
-/// What a backend needs to know. `Default` is a sensible start for everything but `parent_env`.
+/// The configuration of a backend. `Default` is a sensible start for everything but `parent_env`.
 #[derive(Clone)]
 pub struct Config {
-    /// What Codex is used as.
+    /// How Codex is used.
     pub mode: Mode,
     /// The native Codex program (see [`locate`](super::locate)).
     pub bin: PathBuf,
     /// Codex's own folder (`CODEX_HOME`); absent means the program's default, and the variable stays unset.
     pub home: Option<PathBuf>,
-    /// The model asked for when nothing else names one.
+    /// The model to use when nothing else names one.
     pub model: Option<String>,
     /// The provider used for every turn whose plan names none, whatever `config.toml` says.
     pub force_provider: Option<String>,
-    /// Where the worker runs, and agents work; absent means an empty folder of ours, for agents one a turn. Made if
-    /// missing.
+    /// The folder where the worker runs and agents work; absent means an empty folder of the gateway, for agents one per
+    /// turn. Made if missing.
     pub workdir: Option<PathBuf>,
-    /// Variables the operator lets through to Codex, beside those it always gets.
+    /// Variables that the operator passes on to Codex, in addition to those it always gets.
     pub pass_env: Vec<String>,
-    /// The environment the worker's is picked from. Holds secrets: never logged.
+    /// The environment from which the worker's is selected. Holds secrets: never logged.
     pub parent_env: HashMap<String, String>,
-    /// Whether the worker gets its root certificates in the form it reads fastest (`app-server`); absent means where that
-    /// was tested with its version.
+    /// Whether the worker gets its root certificates in the form it reads fastest (`app-server`); absent means only with
+    /// versions for which this was tested.
     pub quick_roots: Option<bool>,
-    /// How long one request to the worker may take.
+    /// Timeout of one request to the worker.
     pub rpc_timeout: Duration,
-    /// How long a worker may take from its start to being ready.
+    /// Timeout for a worker from its start until it is ready.
     pub startup_timeout: Duration,
     /// The wait before the second restart in a row (the first is immediate); doubles from there.
     pub backoff_initial: Duration,
     /// The longest wait between two restarts.
     pub backoff_max: Duration,
-    /// How long a worker may take to leave before it is killed.
+    /// How long a worker may take to exit before it is killed.
     pub shutdown_grace: Duration,
     /// Long-lived processes that share the turns (`app-server`).
     pub workers: usize,
@@ -66,28 +66,28 @@ pub struct Config {
     pub max_turns: usize,
     /// Turns that may wait for a free worker.
     pub queue_max: usize,
-    /// How long one of them may wait.
+    /// How long a turn may wait for a free worker.
     pub queue_wait: Duration,
-    /// How often a worker is looked at.
+    /// The interval between two checks of a worker.
     pub probe_interval: Duration,
-    /// When a worker is replaced by a fresh one.
+    /// When a worker is recycled.
     pub recycling: Recycling,
     /// Processes kept ready for the next turns, where each turn has its own (`proto`).
     pub spare: usize,
-    /// How long a turn waits where no worker is ready.
+    /// How long a turn waits if no worker is ready.
     pub lease_wait: Duration,
-    /// How much of one turn may wait for a slow reader, in bytes.
+    /// How many bytes of one turn may wait for a slow reader.
     pub buffer_bytes: usize,
 }
 
-/// When a worker is relieved: it gets no new turns once a fresh one is ready, and leaves after its last. Zero is never.
+/// When a worker is recycled: it gets no new turns once a fresh one is ready, and exits after its last. Zero means never.
 #[derive(Debug, Clone)]
 pub struct Recycling {
-    /// After so many turns.
+    /// After this many turns.
     pub turns: u64,
-    /// At so many bytes of memory.
+    /// At this many bytes of memory.
     pub memory_bytes: u64,
-    /// At so many bytes of files of its own.
+    /// At this many bytes of its own files.
     pub disk_bytes: u64,
 }
 

@@ -1,17 +1,17 @@
-//! Notices when Codex's own files have changed since something was started from them.
+//! Notices changes of Codex's own files after a process was started from them.
 
 use std::time::SystemTime;
 
 use super::Config;
 use super::command::home_folder;
 
-/// When the files Codex reads at a start were written last: a login and settings may change while what was started
-/// ahead of need waits.
+/// The last write times of the files Codex reads at its start: login and settings may change while a process that was
+/// started ahead of need waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ConfigStamp([Option<SystemTime>; 2]);
 
 impl ConfigStamp {
-    /// As of now.
+    /// The write times now.
     pub(super) fn now(config: &Config) -> Self {
         let folder = home_folder(config).unwrap_or_default();
         let written = |name: &str| folder.join(name).metadata()?.modified();

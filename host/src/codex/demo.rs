@@ -1,4 +1,4 @@
-//! The backend of a machine without Codex: it answers by a script, and says so.
+//! The backend for a machine without Codex: it answers from a script, and says so.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,27 +9,27 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Event, Item, Model, Models, Outcome, Part, Plan, Role, Usage};
 
-/// The only model there is.
+/// The only model of the demo.
 pub(super) const MODEL: &str = "demo";
 
-/// What every answer begins with.
+/// The first words of every answer.
 const NOTICE: &str = "This is the built-in demo backend of codex-gateway: it answers because no `codex` was found \
     on this machine. To talk to a real model, install Codex with `npm install -g @openai/codex`, sign in with \
     `codex login`, and start the gateway again.";
 
-/// Between two words of the answer, so that a stream looks like one.
+/// The pause between two words of the answer, so that the client sees a stream.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How much of the question is repeated, in characters.
+/// The length of the question repeated in the answer, in characters.
 const ECHO: usize = 200;
 
 /// The most deltas a request may ask for.
 const MAX_DELTAS: u64 = 1_000_000;
 
-/// Longer pauses are no benchmark.
+/// The longest pause a request may ask for; a benchmark needs none longer.
 const MAX_PAUSE_MS: u64 = 60_000;
 
-/// What a benchmark may ask for: the last message is `{"demo": {…}}`.
+/// The request of a benchmark: the last message is `{"demo": {…}}`.
 #[derive(Debug, Deserialize)]
 struct Request {
     demo: Wish,
@@ -53,7 +53,7 @@ fn word() -> String {
     "demo ".to_owned()
 }
 
-/// One scripted turn. Nothing runs but while somebody asks for the next event.
+/// One scripted turn. It has no task of its own: it advances only while `next` is awaited.
 #[derive(Debug)]
 pub(super) struct Demo {
     script: Script,
@@ -76,7 +76,7 @@ enum Stage {
     Over,
 }
 
-/// What the demo backend offers.
+/// The models of the demo backend.
 pub(super) fn models() -> Models {
     let model = Model {
         id: MODEL.to_owned(),
@@ -94,7 +94,7 @@ impl Demo {
         let question = last_words_of_user(plan);
         let prompt: usize = plan.history.iter().map(length).sum();
         let (script, pause) = Script::answering(&question, plan.json);
-        // About four characters a token, as everybody estimates; a delta is one.
+        // About four characters a token, the usual estimate; each delta counts as one token.
         let usage = Usage {
             input: (prompt as u64).div_ceil(4),
             output: script.deltas(),
@@ -139,14 +139,14 @@ impl Demo {
         Some(Event::Ended(Outcome::Completed))
     }
 
-    /// The next event is the last.
+    /// Makes the next event the last.
     pub(super) fn interrupt(&self) {
         self.interrupted.cancel();
     }
 }
 
 impl Script {
-    /// What to say, in a JSON object or not, and how long to wait between its deltas.
+    /// The script of the answer, as a JSON object if `json`, and the pause between its deltas.
     fn answering(question: &str, json: bool) -> (Self, Duration) {
         let Ok(Request { demo }) = serde_json::from_str(question) else {
             let mut words = answer(question);
@@ -167,7 +167,7 @@ impl Script {
         )
     }
 
-    /// How many deltas are left.
+    /// The number of deltas left.
     fn deltas(&self) -> u64 {
         match self {
             Self::Words(words) => words.len() as u64,

@@ -7,10 +7,10 @@ use tokio::sync::Notify;
 
 use super::{Error, Event, Outcome};
 
-/// Adjacent pieces of text are joined only when more events than this wait.
+/// Adjacent pieces of text are joined only if more events than this are in the queue.
 const JOIN_ABOVE: usize = 256;
 
-/// What an event costs beside its text.
+/// The memory an event takes in addition to its text.
 const OVERHEAD: usize = size_of::<Event>();
 
 /// The queue between the connection's reader task and a turn's reader.
@@ -25,18 +25,18 @@ pub(super) struct EventQueue {
 struct State {
     events: VecDeque<Event>,
     bytes: usize,
-    /// `Ended` is in the queue or was taken: nothing more is accepted.
+    /// `Ended` is in the queue or was taken: no further event is accepted.
     ended: bool,
-    /// Nobody will read again.
+    /// The reader is gone.
     closed: bool,
 }
 
-/// What became of a pushed event.
+/// The result of pushing an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pushed {
-    /// It waits for the reader, or nobody wants it any more.
+    /// The event is in the queue, or was dropped because the turn has ended or the reader is gone.
     Accepted,
-    /// It did not fit: the queue now ends with `SlowReader`.
+    /// The event did not fit: the queue now ends with `SlowReader`.
     Overflowed,
 }
 
@@ -73,7 +73,7 @@ impl EventQueue {
         }
     }
 
-    /// Frees what waits and ignores what comes: the reader has gone.
+    /// Frees the queued events and ignores further ones: the reader is gone.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         *state = State {
@@ -93,7 +93,7 @@ impl State {
             return Pushed::Accepted;
         }
         let ends = matches!(event, Event::Ended(_));
-        // One event larger than the limit is no slow reader's fault: it passes when nothing else waits.
+        // An event larger than the limit is not the fault of a slow reader: it is accepted if the queue is empty.
         if !ends && !self.events.is_empty() && self.bytes + cost(&event) > limit {
             self.ended = true;
             self.events
@@ -113,7 +113,7 @@ impl State {
         Pushed::Accepted
     }
 
-    /// Appends to the last event if both are text of a kind and many wait. Says how many bytes it added.
+    /// Appends to the last event if both are of the same kind of text and many wait. Returns the number of bytes added.
     fn join(&mut self, event: Event) -> Result<usize, Event> {
         if self.events.len() <= JOIN_ABOVE {
             return Err(event);
@@ -135,7 +135,7 @@ impl State {
     }
 }
 
-/// What an event costs to keep, in bytes.
+/// The memory an event takes in the queue, in bytes.
 fn cost(event: &Event) -> usize {
     OVERHEAD
         + match event {

@@ -1,27 +1,27 @@
-//! Codex's account of a failed turn, turned into how it ended: which kind of failure, and what to say.
+//! Turns Codex's error report of a failed turn into an outcome: the kind of failure, and the message.
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Cause, Error, Outcome};
 
-/// Codex's account, as `turn/completed` and `error` carry it.
+/// Codex's error report, as `turn/completed` and `error` carry it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Failure {
-    /// For people; sometimes the provider's raw answer.
+    /// A message for people; sometimes the provider's raw answer.
     #[serde(default)]
     pub(super) message: String,
-    /// A word, or an object of one word and its details. Codex adds new ones freely.
+    /// A word, or an object of one word and its details. New versions of Codex add words.
     #[serde(default)]
     pub(super) codex_error_info: Value,
 }
 
-/// How Codex says that the provider ended the answer early. The reason follows.
+/// The beginning of Codex's message that the provider ended the answer early. The reason follows.
 const INCOMPLETE: &str = "Incomplete response returned, reason: ";
 
 impl Failure {
-    /// How the turn ended. Some failures are none: an answer cut at its limit is an answer.
+    /// How the turn ended. Some failures count as answers: an answer cut at its limit is an answer.
     pub(super) fn into_outcome(self) -> Outcome {
         if let Some((_, reason)) = self.message.split_once(INCOMPLETE) {
             match reason.trim() {
@@ -70,7 +70,7 @@ impl Failure {
         }
     }
 
-    /// The word, and the HTTP status that came with it.
+    /// Codex's word for the failure, and the HTTP status that came with it.
     fn kind(&self) -> (&str, Option<u16>) {
         match &self.codex_error_info {
             Value::String(word) => (word, None),
@@ -88,7 +88,7 @@ impl Failure {
 pub(super) fn cause_of_status(status: u16) -> Cause {
     match status {
         401 | 403 | 407 => Cause::Credential,
-        // How several providers say that the account has nothing left.
+        // Several providers answer 402 if the account has no credit left.
         402 => Cause::Quota,
         429 => Cause::RateLimited,
         502..=504 | 529 => Cause::Overloaded,
@@ -97,22 +97,22 @@ pub(super) fn cause_of_status(status: u16) -> Cause {
     }
 }
 
-/// For what Codex calls "other": only its words tell.
+/// The cause if Codex calls the failure "other": only the message shows it.
 fn cause_of_words(message: &str) -> (Cause, Option<u16>) {
     if let Some(error) = provider_error(message) {
         return (cause_of_code(&error), Some(400));
     }
     match own_cause(message).filter(|_| !message.starts_with(INVALID_PROMPT)) {
         Some(cause) => (cause, None),
-        // What is left are the provider's words about the request, whatever they mention.
+        // Every other message is the provider's about the request, even if it mentions such things.
         None => (Cause::InvalidRequest, Some(400)),
     }
 }
 
-/// How the provider's own words begin for its code `invalid_prompt`, which Codex leaves out.
+/// The beginning of the provider's message for its code `invalid_prompt`; Codex leaves out the code.
 pub(super) const INVALID_PROMPT: &str = "Invalid prompt";
 
-/// The cause of one of Codex's own troubles; none of the client's business.
+/// The cause of a failure of Codex itself, which the client's request did not cause.
 fn own_cause(message: &str) -> Option<Cause> {
     let begins = OWN_BEGINNINGS
         .iter()
@@ -123,7 +123,7 @@ fn own_cause(message: &str) -> Option<Cause> {
         .or_else(|| is_own().then_some(Cause::Internal))
 }
 
-/// How Codex's sentences about its own troubles begin: those of 0.169.0.
+/// The beginnings of Codex's messages about its own failures, as of 0.169.0.
 const OWN_BEGINNINGS: [(&str, Cause); 22] = [
     ("stream disconnected before completion", Cause::Disconnected),
     ("Missing environment variable: ", Cause::Credential),
@@ -152,7 +152,7 @@ const OWN_BEGINNINGS: [(&str, Cause); 22] = [
     ("session configured event was not", Cause::Internal),
 ];
 
-/// What only Codex's sentences have in them, wherever: an address it asked, an error of its machine, a way to complain.
+/// Texts that only Codex's own messages contain: an address it asked, an error of the system, a way to give feedback.
 const OWN_PARTS: [&str; 4] = [" for url (", ", url: ", "(os error ", "Hit `/feedback` to"];
 
 pub(super) fn cause_of_code(error: &Value) -> Cause {
@@ -176,7 +176,7 @@ pub(super) fn provider_error(message: &str) -> Option<Value> {
     }
 }
 
-/// The provider's words without what wraps them: a JSON body, a status line, our address, ids.
+/// The provider's message without its wrapping: a JSON body, a status line, the provider's address, ids.
 pub(super) fn for_the_client(message: &str) -> String {
     if let Some(words) = provider_error(message)
         .as_ref()
@@ -231,7 +231,7 @@ mod tests {
         json!({"httpConnectionFailed": {"httpStatusCode": status.into()}})
     }
 
-    // The words below were recorded from Codex 0.169.0.
+    // The messages below were recorded from Codex 0.169.0.
 
     #[test]
     fn codexs_word_for_a_failure_gives_its_cause() {

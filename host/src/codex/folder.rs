@@ -1,4 +1,4 @@
-//! A folder of the gateway's own, for what workers read and write, gone with the backend.
+//! A folder of the gateway for files that workers read and write, deleted with the backend.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -9,20 +9,21 @@ use tempfile::TempDir;
 
 const PREFIX: &str = "codex-gateway-";
 
-/// Locked as long as the folder is in use. The system lets go of it however the process ends.
+/// The name of a file that is locked while the folder is in use. The system releases the lock however the process ends.
 const LOCK: &str = "lock";
 
-/// What a worker writes goes here, and goes away with it. Readable by us alone.
+/// The folder for the files of workers, deleted when dropped. Only the gateway's user can read it.
 #[derive(Debug)]
 pub(super) struct Folder {
     dir: TempDir,
     _lock: File,
-    /// Systems that delete what has lain in their temporary folder for days leave locked folders alone, and only those.
+    /// A lock on the folder itself: systems that delete files left in their temporary folder for days skip locked folders,
+    /// and only those.
     _whole: File,
 }
 
 impl Folder {
-    /// Makes the folder, with an empty one to work in, and sweeps up those that killed gateways left behind.
+    /// Makes the folder, with an empty one in it to work in, and deletes folders left by killed gateways.
     pub(super) fn make() -> io::Result<Self> {
         Self::make_in(&std::env::temp_dir())
     }
@@ -48,23 +49,23 @@ impl Folder {
         self.file("work")
     }
 
-    /// The folder itself.
+    /// The path of the folder itself.
     pub(super) fn root(&self) -> PathBuf {
         self.dir.path().to_owned()
     }
 
-    /// A place for something in it.
+    /// The path of a file in the folder.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// Deletes it with all that is in it.
+    /// Deletes the folder with all its files.
     pub(super) fn delete(self) -> io::Result<()> {
         self.dir.close()
     }
 }
 
-/// Locks a new file, and only then gives it its name: a folder in use is never seen with a lock that is free.
+/// Locks a new file before it gets its final name, so that no other gateway sees a folder in use with a free lock.
 fn lock(folder: &Path) -> io::Result<File> {
     let part = folder.join("lock.part");
     let file = File::create(&part)?;
@@ -73,7 +74,7 @@ fn lock(folder: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Deletes the folders of ours whose lock nobody holds: their gateways were killed.
+/// Deletes folders of gateways whose lock is free: those gateways were killed.
 fn sweep(parent: &Path, owner: u32) {
     let Ok(entries) = fs::read_dir(parent) else {
         return;
@@ -111,7 +112,7 @@ mod tests {
         let living = Folder::make_in(parent.path()).unwrap();
         let killed = Folder::make_in(parent.path()).unwrap();
         fs::write(killed.file("catalogue.json"), "{}").unwrap();
-        // As a killed process does: the lock goes, the folder stays.
+        // The state after a kill: the lock is released, the folder stays.
         let Folder {
             dir, _lock: lock, ..
         } = killed;

@@ -1,4 +1,4 @@
-//! Reads from Codex's own `config.toml` what the gateway must know before it starts a worker.
+//! Reads from Codex's own `config.toml` the settings the gateway must know before it starts a worker.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::file;
 
-/// Codex's own `config.toml` and `auth.json` are not larger.
+/// Limit in bytes for Codex's own `config.toml` and `auth.json`.
 pub(super) const MAX_FILE: u64 = 4 << 20;
 
 /// The few entries of `config.toml` that decide how a worker is started.
@@ -24,56 +24,56 @@ pub(super) struct Home {
     /// MCP servers, by name. The gateway turns them off.
     #[serde(default)]
     pub(super) mcp_servers: BTreeMap<String, McpServer>,
-    /// A profile is chosen, which may change any of these.
+    /// Whether a profile is chosen; it may change any of these entries.
     #[serde(default, rename = "profile", deserialize_with = "is_there")]
     pub(super) has_profile: bool,
-    /// The built-in provider is another server, which may ask for no login.
+    /// Whether the built-in provider points to another server, which may need no login.
     #[serde(default, rename = "openai_base_url", deserialize_with = "is_there")]
     pub(super) is_openai_elsewhere: bool,
 }
 
-/// A provider of the operator's.
+/// A provider that the operator defined.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Provider {
-    /// Its name for people.
+    /// Its display name.
     pub(super) name: Option<String>,
-    /// It is paid by Codex's own login.
+    /// Whether Codex's own login pays for it.
     #[serde(default)]
     pub(super) requires_openai_auth: bool,
     /// The variable that holds its key.
     env_key: Option<String>,
-    /// Its key.
+    /// Whether its key is in the file.
     #[serde(
         default,
         rename = "experimental_bearer_token",
         deserialize_with = "is_there"
     )]
     has_token: bool,
-    /// Headers with their values; one may hold its key.
+    /// Whether headers with values are set; one may hold its key.
     #[serde(default, rename = "http_headers", deserialize_with = "is_there")]
     has_headers: bool,
-    /// A command that prints its key.
+    /// Whether a command prints its key.
     #[serde(default, rename = "auth", deserialize_with = "is_there")]
     has_command: bool,
-    /// Header name to the variable that holds its value.
+    /// Header names, each with the variable that holds its value.
     #[serde(default)]
     env_http_headers: BTreeMap<String, String>,
 }
 
-/// An MCP server of the operator's.
+/// An MCP server that the operator defined.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct McpServer {
-    /// Where it is, if it is not started as a command.
+    /// Its URL, if it is not started as a command.
     pub(super) url: Option<String>,
 }
 
-/// For entries of which nothing else matters.
+/// True for an entry that is present, with any value.
 fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 impl Provider {
-    /// Whether nothing but Codex's own login pays for it.
+    /// Whether Codex's own login is the only way to pay for it.
     pub(super) fn needs_login(&self) -> bool {
         let has_key = self.env_key.is_some() || self.has_token || self.has_command;
         let has_headers = self.has_headers || !self.env_http_headers.is_empty();
@@ -99,7 +99,7 @@ impl Home {
         toml::from_str(text)
     }
 
-    /// The variables the providers take their secrets from.
+    /// The variables that hold the providers' secrets.
     pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
         self.model_providers.values().flat_map(|provider| {
             let headers = provider.env_http_headers.values();

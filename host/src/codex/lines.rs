@@ -1,20 +1,20 @@
-//! Lines of a child's output, bounded in length.
+//! Reads lines of a child's output, bounded in length.
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
-/// The longest line a worker may write. Injected history comes back as one line an item.
+/// The longest line a worker may write. Injected history comes back as one line per item.
 const MAX_LINE: u64 = 64 * 1024 * 1024;
 
-/// What a buffer may keep once a long line has passed.
+/// The capacity a buffer may keep after a long line.
 const KEPT: usize = 1024 * 1024;
 
-/// Why a worker's output cannot be read on.
+/// Why a worker's output cannot be read any further.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadError {
-    /// A line longer than any message.
+    /// A line is longer than any message may be.
     #[error("a line of the worker's output is longer than {MAX_LINE} bytes")]
     TooLong,
-    /// The pipe broke.
+    /// Reading the pipe failed.
     #[error("the worker's output cannot be read: {0}")]
     Io(#[from] std::io::Error),
 }
@@ -24,7 +24,7 @@ pub(super) enum ReadError {
 pub(super) struct Lines<R> {
     input: BufReader<R>,
     line: Vec<u8>,
-    /// The line was given out: the next begins.
+    /// The line was returned: the next call starts a new one.
     given: bool,
     limit: u64,
 }
@@ -40,16 +40,16 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         }
     }
 
-    /// The next line without its end, or `None` at the end of the output. A last line that was not
-    /// finished is no line. Cancel-safe.
+    /// The next line without its line end, or `None` at the end of the output. An unfinished last line is
+    /// dropped. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Option<&[u8]>, ReadError> {
         if std::mem::take(&mut self.given) {
             self.line.clear();
             self.line.shrink_to(KEPT);
         }
-        // Whole lines may be in the buffer without end, and reading them is no reason to hold the thread.
+        // Many whole lines may be in the buffer: reading them must not block the thread for other tasks.
         tokio::task::coop::consume_budget().await;
-        // What a cancelled call has read of the line is there already.
+        // A cancelled call may have left the first part of the line in the buffer.
         let left = self.limit.saturating_sub(self.line.len() as u64);
         (&mut self.input)
             .take(left)

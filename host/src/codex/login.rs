@@ -11,31 +11,31 @@ use super::home::{Home, MAX_FILE};
 use super::{Config, Error, Status};
 use crate::file;
 
-/// The built-in provider that is paid by the login.
+/// The built-in provider, which the login pays for.
 const OPENAI: &str = "openai";
 
-/// A variable that has Codex find that provider elsewhere.
+/// A variable that points that provider to another server.
 const OPENAI_ELSEWHERE: &str = "OPENAI_BASE_URL";
 
-/// What is known of the login.
+/// The login, as far as it is known, and the providers that need it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Login {
-    /// There is one; absent if that is not known.
+    /// Whether Codex is signed in; absent if that is not known.
     signed_in: Option<bool>,
-    /// A turn that names no provider needs it.
+    /// Whether a turn that names no provider needs the login.
     by_default: bool,
-    /// The providers that need it.
+    /// The providers that need the login.
     takers: Vec<String>,
 }
 
 impl Login {
-    /// As Codex says it: whether there is one, if it says so, and whether the default provider needs it.
+    /// From Codex's answer: whether it is signed in, if it says so, and whether the default provider needs a login.
     pub(super) fn new(config: &Config, home: &Home, told: (Option<bool>, bool)) -> Self {
         let (signed_in, by_default) = told;
         let providers = home.model_providers.iter();
         let own = providers.filter(|(_, provider)| provider.needs_login());
         let mut takers: Vec<_> = own.map(|(name, _)| name.clone()).collect();
-        // Another server in its place may ask for no login.
+        // Another server in place of the built-in provider may need no login.
         let is_elsewhere =
             home.is_openai_elsewhere || config.pass_env.iter().any(|name| name == OPENAI_ELSEWHERE);
         if !is_elsewhere {
@@ -53,23 +53,23 @@ impl Login {
         }
     }
 
-    /// As far as Codex's files tell it: for versions that cannot be asked.
+    /// From Codex's files: for versions that cannot be asked.
     pub(super) fn of_files(config: &Config, home: &Home) -> Self {
         let signed_in = AuthFile::signed_in(config).filter(|_| !home.has_profile);
         Self::new(config, home, (signed_in, true))
     }
 
-    /// A turn on the default provider will fail for want of it.
+    /// Whether a turn on the default provider will fail because the login is missing.
     pub(super) fn is_missing(&self) -> bool {
         self.told() == Some(false)
     }
 
-    /// A turn on the default provider has it.
+    /// Whether a turn on the default provider needs the login and has it.
     pub(super) fn is_present(&self) -> bool {
         self.told() == Some(true)
     }
 
-    /// Refuses a turn that would need it and has none. By itself Codex tries for half a minute.
+    /// Refuses a turn that needs a login if there is none. Without this check, Codex retries for half a minute.
     pub(super) fn check(&self, provider: Option<&str>) -> Result<(), Error> {
         let needed = match provider {
             Some(name) => self.takers.iter().any(|taker| taker == name),
@@ -81,7 +81,7 @@ impl Login {
         Ok(())
     }
 
-    /// Shows it in the backend's state, and logs what has changed.
+    /// Writes the login to the backend's status, and logs a change.
     pub(super) fn show(&self, config: &Config, status: &watch::Sender<Status>) {
         let told = self.told();
         let mut before = None;
@@ -101,13 +101,13 @@ impl Login {
         }
     }
 
-    /// What concerns the operator: nothing where the default provider does without.
+    /// The state of the login if it concerns the operator: `None` if the default provider needs no login.
     fn told(&self) -> Option<bool> {
         self.signed_in.filter(|_| self.by_default)
     }
 }
 
-/// `auth.json`, as far as it says who pays.
+/// `auth.json`, as far as it shows who pays.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct AuthFile {
     #[serde(rename = "OPENAI_API_KEY")]
@@ -116,7 +116,7 @@ pub(super) struct AuthFile {
 }
 
 impl AuthFile {
-    /// Reads it. To Codex a broken file is as good as none.
+    /// Reads the file. A broken file counts as a missing one, as it does for Codex.
     pub(super) fn read(config: &Config) -> std::io::Result<Self> {
         let folder = home_folder(config).unwrap_or_default();
         match file::read(&folder.join("auth.json"), MAX_FILE) {
@@ -126,7 +126,7 @@ impl AuthFile {
         }
     }
 
-    /// Somebody signed in by ChatGPT.
+    /// Whether the login is one by ChatGPT.
     pub(super) fn is_chatgpt(&self) -> bool {
         self.tokens.is_some()
     }

@@ -1,9 +1,9 @@
-//! Names of functions as Codex takes them: its own are kept apart from the client's, both ways.
+//! Translates function names between client and Codex, so that a client's name never meets one of Codex's own.
 
 use std::borrow::Cow;
 
-/// Names of Codex's own tools, in whatever mode it runs. A client's function of such a name is refused, dropped without
-/// a word, or never called, since Codex takes the call for one of its own. Measured with 0.169.0.
+/// Names of Codex's own tools, in all its modes. A client's function with such a name is refused, dropped silently, or
+/// never called, since Codex takes the call for one to its own tool. Measured with 0.169.0.
 const OWN: [&str; 15] = [
     "apply_patch",
     "create_goal",
@@ -22,13 +22,13 @@ const OWN: [&str; 15] = [
     "write_stdin",
 ];
 
-/// Sets a client's function apart from Codex's tool of the same name. Repeated where a client uses it itself.
+/// The prefix for a client's function named like a tool of Codex. It is repeated if the client's name already has it.
 const CLIENTS: &str = "client_";
 
-/// Codex keeps what begins so to itself. As long as what stands for it, since providers allow 64 characters.
+/// The prefix that Codex reserves, and its replacement: of the same length, since providers allow 64 characters.
 const MCP: (&str, &str) = ("mcp__", "mcp-_");
 
-/// The client's function as Codex, and so the model, is told of it.
+/// The name of a client's function for Codex, and so for the model.
 pub(crate) fn for_codex(name: &str) -> Cow<'_, str> {
     if OWN.contains(&name.trim_start_matches(CLIENTS)) {
         return Cow::Owned(format!("{CLIENTS}{name}"));
@@ -37,13 +37,13 @@ pub(crate) fn for_codex(name: &str) -> Cow<'_, str> {
         return Cow::Owned(format!("{}{rest}", MCP.1));
     }
     match dashes(name) {
-        // What stands for another name has to make room.
+        // A name that looks like a replacement itself gets one more dash, so that the way back is unambiguous.
         Some(rest) => Cow::Owned(format!("mcp-{rest}")),
         None => Cow::Borrowed(name),
     }
 }
 
-/// The client's own name of a function that the model calls by this.
+/// The client's name of a function, from the name by which the model calls it.
 pub(crate) fn for_client(name: &str) -> Cow<'_, str> {
     if let Some(rest) = name.strip_prefix(CLIENTS)
         && OWN.contains(&rest.trim_start_matches(CLIENTS))
@@ -59,7 +59,7 @@ pub(crate) fn for_client(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// What follows `mcp` in a name of that, dashes, and a low line.
+/// The rest of a name after `mcp`, if that rest is one or more dashes, then an underscore and anything.
 fn dashes(name: &str) -> Option<&str> {
     let rest = name
         .strip_prefix("mcp")

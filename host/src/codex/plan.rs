@@ -9,7 +9,7 @@ pub struct Plan {
     pub model: String,
     /// Reasoning effort; absent means the model's default.
     pub effort: Option<String>,
-    /// How reasoning is told: `auto`, `concise` or `detailed`; absent means `auto`.
+    /// The form of the reasoning summary: `auto`, `concise` or `detailed`; absent means `auto`.
     pub summary: Option<String>,
     /// A provider of Codex's configuration; absent means its default.
     pub provider: Option<String>,
@@ -23,19 +23,20 @@ pub struct Plan {
     pub tools: Vec<Tool>,
     /// A JSON Schema the answer must follow.
     pub output_schema: Option<Value>,
-    /// The answer is to be one JSON object, with a schema or without, which the history then says in words.
+    /// Whether the answer must be one JSON object; without a schema, the history asks for it in words.
     pub json: bool,
 }
 
 impl Plan {
-    /// How reasoning is told, in Codex's word: without one it would be the model's default, which is not to tell.
+    /// The form of the reasoning summary, as Codex names it. It is always sent: without it Codex uses the model's default,
+    /// which is no summary.
     #[must_use]
     pub fn summary(&self) -> &str {
         self.summary.as_deref().unwrap_or("auto")
     }
 }
 
-/// Who said it. OpenAI's `system` is a developer message to Codex.
+/// The author of a message. OpenAI's `system` is a developer message to Codex.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Instructions.
@@ -49,27 +50,27 @@ pub enum Role {
 /// One entry of the conversation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Item {
-    /// Something said.
+    /// A message.
     Message {
-        /// By whom.
+        /// Its author.
         role: Role,
-        /// In order.
+        /// Its content, in order.
         parts: Vec<Part>,
     },
     /// A call the model made earlier.
     Call {
-        /// Ties the output to the call.
+        /// The id that ties the output to the call.
         id: String,
         /// The function.
         name: String,
-        /// As the model wrote them.
+        /// The arguments as the model wrote them.
         arguments: String,
     },
-    /// What the client's function returned.
+    /// The output of the client's function.
     CallOutput {
         /// The call's id.
         id: String,
-        /// In order.
+        /// The content, in order.
         parts: Vec<Part>,
     },
 }
@@ -93,7 +94,7 @@ pub enum Part {
 pub struct Tool {
     /// Its name, as the client wrote it.
     pub name: String,
-    /// What it does, for the model.
+    /// Its description, for the model.
     pub description: Option<String>,
     /// JSON Schema of its arguments.
     pub parameters: Value,

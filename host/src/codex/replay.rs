@@ -1,5 +1,5 @@
-//! Turns as workers wrote them, read again from pieces of any size: tests cut recorded ones at every byte, and the
-//! fuzzer (`fuzz/`) whatever it thinks of.
+//! Decodes recorded turns of workers from pieces of any size: tests cut recordings at every byte, and the fuzzer
+//! (`fuzz/`) wherever it chooses.
 
 pub use super::app_server::replay as app_server;
 pub use super::proto::replay as proto;
@@ -11,7 +11,7 @@ mod tests {
     use super::super::Event;
     use super::*;
 
-    /// The recordings, by whether their names begin so.
+    /// The recordings of `proto` if `old`, else all others, chosen by the beginning of their names.
     fn recordings(old: bool) -> Vec<(String, Vec<u8>)> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/turns");
         let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
@@ -31,7 +31,7 @@ mod tests {
             let whole = replay([&lines, b"", b""]);
             assert!(matches!(whole.last(), Some(Event::Ended(_))), "{name}");
             for at in 0..lines.len() {
-                // Two cuts: a byte comes alone.
+                // Two cuts, so that one byte comes alone.
                 let pieces = [&lines[..at], &lines[at..=at], &lines[at + 1..]];
                 assert_eq!(replay(pieces), whole, "{name}, cut around byte {at}");
             }

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use super::binary::ProbeError;
 use super::version;
 
-/// Why the backend cannot be started at all. A worker that fails to start is no such reason: it is tried again.
+/// Why the backend cannot start at all. A worker that fails to start is no such error: it is started again.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The program cannot be asked what it is.
+    /// The program cannot be asked for its version and protocols.
     #[error(transparent)]
     Probe(#[from] ProbeError),
-    /// The program's `app-server` is not the one the gateway speaks to, or it has none.
+    /// The program has no `app-server`, or one that the gateway cannot use.
     #[error(
         "Codex {version} has no `app-server` that the gateway can use; it needs {needed} or newer: \
          `npm install -g @openai/codex`", needed = version::oldest()
@@ -21,7 +21,7 @@ pub enum StartError {
         /// The program's version.
         version: String,
     },
-    /// The program's `proto` is gone, or it never had one.
+    /// The program's version no longer has `proto`, or never had it.
     #[error(
         "Codex {version} has no `proto`, which ended with 0.42: leave CODEX_BACKEND unset, or install that with \
          `npm install -g @openai/codex@0.42.0`"
@@ -30,7 +30,7 @@ pub enum StartError {
         /// The program's version.
         version: String,
     },
-    /// The program has nothing the gateway can speak to.
+    /// The program has no protocol that the gateway speaks.
     #[error(
         "Codex {version} has neither `app-server` nor `proto`: install a newer one with \
          `npm install -g @openai/codex`"
@@ -48,7 +48,7 @@ pub enum StartError {
         /// The program's version.
         version: String,
     },
-    /// The program's models cannot be had.
+    /// The program's list of models cannot be used.
     #[error("Codex is of no use: {0}")]
     Catalogue(#[from] CatalogueError),
     /// The working folder cannot be made.
@@ -56,7 +56,7 @@ pub enum StartError {
     Workdir {
         /// The folder.
         path: PathBuf,
-        /// The system's words.
+        /// The error of the system.
         cause: std::io::Error,
     },
     /// The gateway's own folder cannot be made.
@@ -65,7 +65,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// Whether trying again as it is cannot help: the operator must install another program, or change a setting.
+    /// Whether another try without a change cannot help: the operator must install another program, or change a setting.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
@@ -84,13 +84,13 @@ impl StartError {
     }
 }
 
-/// What a catalogue cannot be used for.
+/// Why a list of models cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
-    /// Not what `codex debug models` prints.
+    /// The list is not in the form that `codex debug models` prints.
     #[error("its list of models cannot be read: {0}")]
     Json(#[from] serde_json::Error),
-    /// No models in it.
+    /// The list has no models.
     #[error("its list of models is empty")]
     Empty,
 }

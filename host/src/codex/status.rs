@@ -2,46 +2,46 @@
 
 use tokio::sync::watch;
 
-/// How a backend is doing.
+/// The status of a backend.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Status {
     /// `app-server`, `proto` or `demo`.
     pub kind: &'static str,
-    /// It takes turns.
+    /// Whether it takes turns.
     pub ready: bool,
-    /// Why it does not. May name files: for the operator.
+    /// The reason why it takes none. May contain file names: for the operator.
     pub reason: Option<String>,
-    /// Whether Codex is signed in; absent if the default provider needs no login of Codex's, or that cannot be known.
+    /// Whether Codex is signed in; absent if the default provider needs no login of Codex, or if that is not known.
     pub signed_in: Option<bool>,
     /// Codex's version.
     pub version: String,
-    /// How often a worker had to be replaced.
+    /// The number of times a worker was lost and had to be replaced.
     pub restarts: u64,
-    /// How often a worker was relieved by a fresh one, as planned.
+    /// The number of workers that were recycled.
     pub recycled: u64,
     /// Turns that hold a lease.
     pub turns: usize,
-    /// Turns that wait for one.
+    /// Turns that wait for a lease.
     pub waiting: usize,
-    /// The long-lived workers that are ready, or still end their turns.
+    /// The long-lived workers that are ready, or still finish their turns.
     pub workers: Vec<WorkerStatus>,
 }
 
-/// How one worker is doing.
+/// The status of one worker.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct WorkerStatus {
     /// Its process id.
     pub pid: Option<u32>,
-    /// Turns it runs now.
+    /// The number of turns it runs now.
     pub turns: usize,
-    /// Turns it was ever given.
+    /// The number of turns it was given since its start.
     pub begun: u64,
-    /// It gets no new turns.
+    /// Whether it drains: it gets no new turns.
     pub leaving: bool,
 }
 
 impl Status {
-    /// A backend whose first worker is to come.
+    /// The status of a backend whose first worker is not ready yet.
     pub(super) fn starting(kind: &'static str, version: String) -> Self {
         Self {
             kind,
@@ -57,7 +57,7 @@ impl Status {
         }
     }
 
-    /// The demo, which is always ready.
+    /// The status of the demo, which is always ready.
     pub(super) fn demo() -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         Self {
@@ -75,12 +75,12 @@ impl Status {
     }
 }
 
-/// One turn in the count of those that run, silently: it is no news for those who watch the state.
+/// Counts one running turn in the status, without waking the receivers that watch it.
 #[derive(Debug)]
 pub(super) struct InFlight(watch::Sender<Status>);
 
 impl InFlight {
-    /// Counts it until dropped.
+    /// Counts the turn until dropped.
     pub(super) fn new(status: watch::Sender<Status>) -> Self {
         status.send_if_modified(|status| {
             status.turns += 1;

@@ -1,4 +1,4 @@
-//! Logs a worker's stderr, and keeps its last lines for the report of its death.
+//! Logs a worker's stderr, and keeps its last line as the reason for its death.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,13 +11,13 @@ use super::complaints::Complaints;
 /// The longest line that is kept in one piece.
 const MAX_LINE: u64 = 4096;
 
-/// Lines that are logged in ten seconds.
+/// The number of lines that are logged in ten seconds.
 const MAX_LOGGED: u32 = 1_000;
 
-/// The longest reason, in characters.
+/// The longest kept text, in characters.
 const MAX_REASON: usize = 300;
 
-/// The last words of a worker.
+/// Reads a worker's stderr, and keeps the last line of it.
 #[derive(Debug)]
 pub(super) struct LastWords {
     said: Arc<Mutex<Option<String>>>,
@@ -25,19 +25,19 @@ pub(super) struct LastWords {
 }
 
 impl LastWords {
-    /// Logs what comes, from now to the end.
+    /// Logs every line from now to the end of the pipe.
     pub(super) fn listen<R: AsyncRead + Unpin + Send + 'static>(stderr: R) -> Self {
         let said = Arc::default();
         let listener = AbortOnDropHandle::new(tokio::spawn(listen(stderr, Arc::clone(&said))));
         Self { said, listener }
     }
 
-    /// What was said so far explains nothing any more: the worker has started well.
+    /// Forgets the line kept so far: the worker has started well, so it explains no later failure.
     pub(super) fn forget(&self) {
         *self.said.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// The last line, once the pipe has run dry; `patience` is the limit for that.
+    /// The kept line, once the pipe has reached its end; `patience` is the timeout for that.
     pub(super) async fn hear_out(mut self, patience: Duration) -> Option<String> {
         let _ = tokio::time::timeout(patience, &mut self.listener).await;
         self.said
@@ -53,7 +53,7 @@ async fn listen<R: AsyncRead + Unpin>(stderr: R, said: Arc<Mutex<Option<String>>
     let logged = Complaints::at_most(MAX_LOGGED);
     loop {
         line.clear();
-        // A child that never stops talking shares the thread.
+        // A child that never stops writing must not block the thread for other tasks.
         tokio::task::coop::consume_budget().await;
         match (&mut input)
             .take(MAX_LINE)
@@ -72,7 +72,7 @@ async fn listen<R: AsyncRead + Unpin>(stderr: R, said: Arc<Mutex<Option<String>>
             tracing::debug!(target: "codex::stderr", left_out, "{text}");
         }
         let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-        // What follows an error only says where it was.
+        // The lines after an error only say where it happened.
         if !said
             .as_deref()
             .is_some_and(|last| last.starts_with("Error: "))

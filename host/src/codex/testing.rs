@@ -1,4 +1,4 @@
-//! Helpers for the tests of both protocols: a shell script as a Codex, an answer as one line.
+//! Helpers for the tests of both protocols: a shell script in place of Codex, the events of a turn as one line.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::binary::tests::script;
 use super::{Config, Event, Outcome, Status};
 
-/// A Codex that is this shell script, with the folder as its home.
+/// The configuration for a shell script in place of Codex, with the folder as `CODEX_HOME`.
 pub(super) fn scripted(home: &TempDir, text: &str) -> Config {
     let bin = home.path().join("codex");
     script(&bin, text);
@@ -22,7 +22,7 @@ pub(super) fn scripted(home: &TempDir, text: &str) -> Config {
     }
 }
 
-/// Waits until a backend's state is so.
+/// Waits until a backend's status fulfils `so`.
 pub(super) async fn until(
     mut status: watch::Receiver<Status>,
     so: impl Fn(&Status) -> bool,
@@ -32,7 +32,7 @@ pub(super) async fn until(
     reached.expect("it comes to that").unwrap().clone()
 }
 
-/// Waits until no turn runs, which is not announced.
+/// Waits until no turn runs. It polls, since a change of that count wakes no receiver.
 pub(super) async fn idle(status: watch::Receiver<Status>) {
     let idle = async {
         while status.borrow().turns > 0 {
@@ -51,8 +51,8 @@ pub(super) fn kill(pid: impl Display) {
     assert!(killed.unwrap().success());
 }
 
-/// The answer as one line: `|` for a break, reasoning in parentheses, `[name arguments]` for a call, `<id>` for work, `$`
-/// for usage, `^` for a retry.
+/// The events as one line: `|` for a break, reasoning in parentheses, `[name arguments]` for a call, `<id>` for an
+/// activity, `$` for usage, `^` for a retry, `.` for the end.
 pub(super) fn told(events: &[Event]) -> String {
     let mut line = String::new();
     for event in events {

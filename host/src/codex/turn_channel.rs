@@ -1,4 +1,4 @@
-//! The two ends of one turn: what Codex's side delivers, what the reader takes and no longer wants.
+//! The two ends of one turn's channel: Codex's side delivers events, the reader takes them or stops the turn.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use tokio_util::sync::CancellationToken;
 use super::Event;
 use super::event_queue::{EventQueue, Pushed};
 
-/// Codex's end: where a turn's events go, and whether they are still wanted.
+/// Codex's end: delivers the turn's events, and learns when the turn is to stop.
 #[derive(Debug)]
 pub(super) struct TurnSender {
     event_queue: EventQueue,
-    /// The turn is unwanted: its reader asked for the end, has gone, or is too slow.
+    /// Cancelled when the turn is to stop: its reader asked for the end, is gone, or is too slow.
     pub(super) stop: CancellationToken,
 }
 
 impl TurnSender {
-    /// Passes an event on. Never waits.
+    /// Delivers an event. Never waits.
     pub(super) fn deliver(&self, event: Event) {
         if self.event_queue.push(event) == Pushed::Overflowed {
             self.stop.cancel();
@@ -25,11 +25,11 @@ impl TurnSender {
     }
 }
 
-/// The reader's end. Dropping it stops the turn; whoever runs the turn then cleans up.
+/// The reader's end. Dropping it stops the turn; the task that runs the turn then cleans up.
 pub(super) struct TurnReceiver(Arc<TurnSender>);
 
 impl TurnReceiver {
-    /// The two ends of a turn to be, with at most about `buffer_bytes` between them.
+    /// The two ends for a new turn, with at most about `buffer_bytes` between them.
     pub(super) fn new(buffer_bytes: usize) -> (Self, Arc<TurnSender>) {
         let delivery = Arc::new(TurnSender {
             event_queue: EventQueue::new(buffer_bytes),
@@ -50,7 +50,7 @@ impl TurnReceiver {
 }
 
 impl fmt::Debug for TurnReceiver {
-    /// Without what was said.
+    /// Leaves out the events, which contain the conversation.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TurnReceiver").finish_non_exhaustive()
     }

@@ -3,7 +3,7 @@
 /// The versions the gateway is tested with, by backend.
 const TESTED: [(&str, &str); 2] = [("0.169.0", "app-server"), ("0.42.0", "proto")];
 
-/// The first version with all that the gateway asks of an app-server.
+/// The first version whose app-server has everything that the gateway uses.
 const OLDEST: (u32, u32) = (0, 157);
 
 /// See [`OLDEST`].
@@ -12,7 +12,7 @@ pub(super) fn oldest() -> String {
     format!("{major}.{minor}")
 }
 
-/// Whether all that is tested with the real Codex was tested with this version.
+/// Whether the tests with the real Codex were run with this version.
 pub(super) fn is_tested(version: &str, backend: &'static str) -> bool {
     TESTED.contains(&(version, backend))
 }
@@ -26,7 +26,7 @@ pub(super) fn is_too_old(version: &str) -> bool {
     (major, minor) != (0, 0) && (major, minor) < OLDEST
 }
 
-/// Codex changes its protocols without notice: who runs another version shall know.
+/// Warns of a version that was not tested: Codex changes its protocols without notice.
 pub(super) fn warn(version: &str, backend: &'static str) {
     let [app_server, proto] = TESTED;
     if !is_tested(version, backend) {

@@ -1,4 +1,4 @@
-//! The wait for a place to run a turn: in order of arrival, bounded in number.
+//! Queues turns for a place to run: in order of arrival, bounded in number.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -7,22 +7,22 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{Config, Status};
 
-/// Places for turns, and those who wait for one.
+/// The places for turns, and the queue of turns that wait for one.
 #[derive(Debug)]
 pub(super) struct WaitQueue {
     places: Arc<Semaphore>,
-    /// How many may wait.
+    /// How many turns may wait.
     bound: usize,
-    /// Where it is told how many do. Silently, as that is no news.
+    /// Shows the number of waiting turns. Its change wakes no receiver.
     status: watch::Sender<Status>,
 }
 
-/// No place is free, and as many wait as may.
+/// No place is free, and the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full;
 
 impl WaitQueue {
-    /// `places` to begin with, and room for `bound` to wait.
+    /// A queue with `places` places at first, in which `bound` turns may wait.
     pub(super) fn new(places: usize, bound: usize, status: watch::Sender<Status>) -> Self {
         Self {
             places: Arc::new(Semaphore::new(places)),
@@ -31,14 +31,14 @@ impl WaitQueue {
         }
     }
 
-    /// Waits for a place, behind all who came earlier. Cancel-safe: who stops waiting makes room.
+    /// Waits for a place, in order of arrival. Cancel-safe: dropping the future leaves the queue.
     pub(super) async fn enter(&self) -> Result<OwnedSemaphorePermit, Full> {
-        // Never succeeds past somebody who waits: a place that comes back goes to the first of them.
+        // This never overtakes a waiting turn: a free place goes to the first in the queue.
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Ok(place);
         }
         let _waiting = self.queue()?;
-        // Never closed.
+        // The semaphore is never closed.
         let place = Arc::clone(&self.places).acquire_owned().await;
         place.map_err(|_| Full)
     }
@@ -53,18 +53,19 @@ impl WaitQueue {
         has_room.then(|| Waiting(&self.status)).ok_or(Full)
     }
 
-    /// More places.
+    /// Adds places.
     pub(super) fn add(&self, places: usize) {
         self.places.add_permits(places);
     }
 
-    /// Fewer places: those that are free. What is taken is the business of those who hold it.
+    /// Removes places that are free. Places in use are the concern of their holders.
     pub(super) fn remove(&self, places: usize) {
         self.places.forget_permits(places);
     }
 }
 
-/// Waits for what lets a turn begin: as long as one may queue where there is a worker, and not for long where there is none.
+/// Waits until a turn may begin: up to `queue_wait` if `is_open` says that a worker is there, else only up to
+/// `lease_wait`.
 pub(super) async fn wait<T>(
     config: &Config,
     waiting: impl Future<Output = T>,
@@ -80,7 +81,7 @@ pub(super) async fn wait<T>(
     }
 }
 
-/// One who waits, until dropped.
+/// One waiting turn, until dropped.
 struct Waiting<'a>(&'a watch::Sender<Status>);
 
 impl Drop for Waiting<'_> {

@@ -1,11 +1,11 @@
-//! Tests of finding and asking the program, with small scripts in its place.
+//! Tests of finding and probing the program, with small scripts in place of Codex.
 
 use std::os::unix::fs::symlink;
 
 use super::*;
 
-/// Makes a program of a shell script. Another process writes it: a file that is open for writing anywhere
-/// cannot be run, and a process that starts at the same moment would inherit ours.
+/// Makes an executable shell script. Another process writes the file: a file that any process has open for writing
+/// cannot be run, and a process that starts at the same moment would inherit our open file.
 pub(in crate::codex) fn script(path: &Path, text: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let write = r#"printf %s "$2" > "$1" && chmod 755 "$1""#;

@@ -1,4 +1,4 @@
-//! What a worker is given, and what it must never see.
+//! The environment a worker gets, and the variables it must never get.
 
 use super::*;
 
