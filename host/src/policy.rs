@@ -1,4 +1,4 @@
-//! The decisions: WASI components prepared, frozen, swapped and asked. The only module that says wasmtime.
+//! Policy decisions: WASI components are prepared, frozen, swapped and called. The only module that uses wasmtime.
 
 mod answer;
 mod bindings;
@@ -50,28 +50,28 @@ pub use live::Live;
 pub use notice::Notice;
 pub use observer::{Decision, Observer, Outcome};
 pub use source::{Defaults, Source};
-/// Why components cannot run here at all.
+/// The error of an engine that cannot start: components cannot run on this machine at all.
 pub use wasmtime::Error as EngineError;
 pub use watch::watch;
 
-/// The four questions, each answered by one component.
+/// The four questions that policies decide, each answered by one component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Slot {
-    /// Who is calling?
+    /// Decides who is calling.
     Auth,
-    /// Which model runs?
+    /// Decides which model runs.
     Model,
-    /// May they call now?
+    /// Decides whether the caller may call now.
     RateLimit,
-    /// Does the turn stop after this tool call?
+    /// Decides whether the turn stops after this tool call.
     ToolStop,
 }
 
 impl Slot {
-    /// In the order a request meets them.
+    /// All slots, in the order in which a request meets them.
     pub const ALL: [Self; 4] = [Self::Auth, Self::Model, Self::RateLimit, Self::ToolStop];
 
-    /// The slot's name: of its files (`auth.wasm`, `auth.json`), in logs, metrics and `policies.toml`.
+    /// The slot's name in its files (`auth.wasm`, `auth.json`), in logs, in metrics and in `policies.toml`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -6,14 +6,14 @@ use super::bindings::{
 use super::headers::{self, Purpose};
 use super::words::{self, TEXT};
 
-/// Groups of one caller, and bytes of their names: they are one header for an edge proxy.
+/// The most groups of one caller, and the most bytes of their names: they become one header for an edge proxy.
 const GROUPS: usize = 256;
 const GROUP_BYTES: usize = 4096;
 
-/// Buckets one request is paid from.
+/// The most buckets that one request draws from.
 const QUOTAS: usize = 64;
 
-/// Bytes of a bucket's key: several names of a caller, its address and a model.
+/// The most bytes of a bucket's key: several names of a caller, its address and a model.
 const KEY: usize = 2048;
 
 /// An answer that breaks the contract.
@@ -21,12 +21,12 @@ const KEY: usize = 2048;
 #[error("{0}")]
 pub(super) struct Nonsense(pub(super) String);
 
-/// Something a guest answered.
+/// A value that a guest answered.
 pub(super) trait Answer: Sized {
-    /// With names that are fit to be names, texts that are cut and escaped, and headers that may be set.
+    /// The same answer, with names checked, texts cut and escaped, and headers checked to be ones that a policy may set.
     ///
     /// # Errors
-    /// What breaks the contract.
+    /// A description of the part that breaks the contract.
     fn checked(self) -> Result<Self, String>;
 }
 
@@ -47,7 +47,7 @@ impl Answer for Denial {
         words::name_within(words::NAME, "a denial's kind", &self.kind)?;
         words::name_within(words::NAME, "a denial's code", &self.code)?;
         headers::check(Purpose::Answer, &mut self.headers)?;
-        // They may repeat what a client sent.
+        // The message may repeat text that a client sent.
         self.message = words::text_within(TEXT, self.message);
         self.param = self
             .param
@@ -125,7 +125,7 @@ impl Answer for Vec<rate_limit::Quota> {
         }
         for quota in &self {
             words::name_within(words::NAME, "a quota's name", &quota.name)?;
-            // A policy may join names with a character that is in none of them; NUL is the host's.
+            // A policy may join names with a character that occurs in none of them; NUL is reserved for the host.
             if quota.key.len() > KEY || quota.key.contains('\0') {
                 let bytes = quota.key.len();
                 return Err(format!(
@@ -137,7 +137,7 @@ impl Answer for Vec<rate_limit::Quota> {
     }
 }
 
-/// The host knows all reactions, and keeps the memo unread.
+/// Nothing to check: the host knows all reactions, and never reads the memo.
 impl Answer for (tool_stop::Reaction, Vec<u8>) {
     fn checked(self) -> Result<Self, String> {
         Ok(self)

@@ -1,4 +1,4 @@
-//! The contract as Rust: everything wasmtime generates from `wit/`, and the one place that does.
+//! The contract as Rust: the code that wasmtime generates from `wit/`, generated in this module only.
 
 // Generated code is documented in the WIT files.
 #![allow(
@@ -28,7 +28,8 @@ wasmtime::component::bindgen!({
 pub use codex::policy::types::{Caller, Credential, Denial, Header, Request};
 pub use exports::codex::policy::{auth, forward_auth, lifecycle, model, rate_limit, tool_stop};
 
-/// The package, and the version of it, this host speaks. Versions agree within a minor version (0.x).
+/// The name of the WIT package; [`VERSION`] is the version this host supports. Versions within one minor version (0.x) are
+/// compatible.
 pub const PACKAGE: &str = "codex:policy";
-/// See [`PACKAGE`].
+/// The supported version of [`PACKAGE`].
 pub const VERSION: &str = "0.1.0";

@@ -1,4 +1,5 @@
-//! The folder where compiled components outlive the process, so that a start or a way back does not compile them again.
+//! The compile cache: a folder that keeps compiled components after the process ends, so that a restart does not compile them
+//! again.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -7,24 +8,24 @@ use std::path::Path;
 
 use wasmtime::{Cache, CacheConfig};
 
-/// Bytes that are kept; beyond them wasmtime deletes what was not used for longest, about once an hour.
+/// The size limit in bytes; beyond it wasmtime deletes the least recently used files, about once an hour.
 const MAX_BYTES: u64 = 1 << 30;
-/// Files that are kept: some 8 a generation.
+/// The limit of files; a generation has some 8.
 const MAX_FILES: u64 = 4_096;
 
-/// A folder in the folder, for us alone: frozen settings are in compiled components.
+/// A subfolder for this user alone: compiled components contain frozen settings, which may be secret.
 const OURS: &str = "compiled";
 
-/// Whether a gateway has made the cache in this folder.
+/// Whether a gateway has created its cache in this folder.
 #[must_use]
 pub fn is_there(folder: &Path) -> bool {
     folder.join(OURS).is_dir()
 }
 
-/// Opens the folder, which is made if it is not there.
+/// Opens the cache folder, and creates it if it is missing.
 ///
 /// # Errors
-/// One line for the operator: the folder cannot be made or written, or others could put machine code into it, which the
+/// One line for the operator: the folder cannot be created or written, or other users could put machine code into it, which the
 /// gateway would run.
 pub(super) fn open(folder: &Path) -> Result<Cache, String> {
     let ours = folder.join(OURS);
@@ -37,7 +38,7 @@ pub(super) fn open(folder: &Path) -> Result<Cache, String> {
         .with_directory(ours)
         .with_files_total_size_soft_limit(MAX_BYTES)
         .with_file_count_soft_limit(MAX_FILES)
-        // Compressing better what is read often costs seconds of a core, for some kilobytes.
+        // Recompressing files that are read often would cost seconds of a core and save some kilobytes.
         .with_optimized_compression_usage_counter_threshold(u64::MAX);
     Cache::new(config).map_err(|error| format!("{error:#}"))
 }
@@ -46,7 +47,7 @@ fn make(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// The folder is the gateway's user's, and these permissions are nobody's.
+/// Checks that the folder belongs to the gateway's user and that its mode has none of the bits in `nobodys`.
 fn check(folder: &Path, nobodys: u32) -> Result<(), String> {
     let ours = tempfile::tempfile_in(folder)
         .and_then(|file| file.metadata())

@@ -1,4 +1,4 @@
-//! A component with its settings and options, as it is offered for a slot; and what is known of it afterwards.
+//! A candidate for a slot (component, settings and options), and the description of a prepared policy.
 
 use std::sync::Arc;
 
@@ -8,22 +8,22 @@ use super::Slot;
 use super::fault::{Problem, Refusal};
 use super::guest::Limits;
 
-/// Where settings come from that there are none of: the operator's component has no settings file, and the environment's
-/// are those of the built-in one.
+/// The name of the settings source if there are no settings: the operator's component has no settings file, and the settings of
+/// the environment belong to the built-in component.
 pub(super) const NONE: &str = "none";
 
-/// How decisions get their instance.
+/// How a decision gets its instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Instances {
-    /// A fresh one each, from the snapshot of the configured component.
+    /// A fresh instance for each decision, from the snapshot of the configured component.
     Frozen,
-    /// A configured one, used again.
+    /// A configured instance that is reused.
     Warm,
 }
 
 impl Instances {
-    /// As `policies.toml` spells it.
+    /// The word for it in `policies.toml`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -33,14 +33,14 @@ impl Instances {
     }
 }
 
-/// What the host, not the guest, must know of a slot.
+/// The options of a slot that the host, not the guest, must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Options {
-    /// Frozen unless the component cannot be, or the operator prefers warm.
+    /// Frozen, unless the component cannot be frozen or the operator chose warm.
     pub instances: Instances,
-    /// The auth policy may see the secret itself.
+    /// Whether the auth policy gets the credential's secret itself.
     pub credential: bool,
-    /// What a call may use.
+    /// The limits of one call.
     pub limits: Limits,
 }
 
@@ -54,7 +54,7 @@ impl Default for Options {
     }
 }
 
-/// What is to be prepared for one slot.
+/// The input of one slot's preparation.
 #[derive(Debug, Clone)]
 pub struct Candidate {
     /// The slot.
@@ -65,14 +65,14 @@ pub struct Candidate {
     pub wasm: Arc<[u8]>,
     /// Where the settings come from: a file name, or "environment".
     pub settings_file: String,
-    /// A JSON object, the host's member included.
+    /// A JSON object, with the member `host`.
     pub settings: String,
-    /// The host's part.
+    /// The host's options for the slot.
     pub options: Options,
 }
 
 impl Candidate {
-    /// Equal for candidates that prepare to the same policy.
+    /// The candidate's digest: equal for candidates that prepare to the same policy.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
@@ -99,27 +99,27 @@ impl Candidate {
     }
 }
 
-/// What is known of a policy, for logs and health.
+/// The description of a policy, for logs and health.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct About {
     /// The component's own name.
     pub name: String,
     /// The component's own version.
     pub version: String,
-    /// The file it came from, or "built-in".
+    /// The component's file, or "built-in".
     pub file: String,
-    /// Where its settings came from.
+    /// The source of its settings.
     pub settings: String,
     /// SHA-256 of the component, hexadecimal.
     pub sha256: String,
-    /// How it runs.
+    /// How decisions get their instances.
     pub instances: Instances,
-    /// Why it runs warm, if it was to be frozen.
+    /// Why it runs warm although it was to be frozen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warm_because: Option<String>,
 }
 
-/// In lower case.
+/// Hexadecimal digits, in lower case.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,4 +1,4 @@
-//! A prepared component, and how it is asked: every decision in a fresh or a warm instance, bounded.
+//! A prepared policy: runs every decision in a fresh or a warm instance, within limits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,15 +19,15 @@ use super::warm::{Pool, Warm};
 use super::words::text;
 use super::world::World;
 
-/// A policy that may serve.
+/// A policy that passed preparation and may serve.
 pub(super) struct Policy<W> {
     runtime: Runtime,
     world: W,
     pre: InstancePre<Guest>,
-    /// Only for warm instances.
+    /// Present only if the policy runs in warm instances.
     warm: Option<WarmParts>,
     options: Options,
-    /// Of the candidate; guests' randomness starts from it.
+    /// The candidate's digest; it seeds the guests' random numbers.
     digest: [u8; 32],
     about: About,
     faults: AtomicU64,
@@ -42,8 +42,8 @@ struct WarmParts {
 type Failed = (FaultKind, String);
 
 impl<W: World> Policy<W> {
-    /// Prepares a candidate. Takes some hundred milliseconds of computing, on a blocking thread, unless the same was
-    /// prepared lately.
+    /// Prepares a candidate. Takes some hundred milliseconds of computing, on a blocking thread, unless the same candidate was
+    /// prepared recently.
     pub(super) async fn prepare(
         engine: &Engine,
         candidate: &Candidate,
@@ -100,7 +100,7 @@ impl<W: World> Policy<W> {
         self.faults.load(Ordering::Relaxed)
     }
 
-    /// Runs one decision, and checks what is answered. `now_ms` is what the guest's clocks show.
+    /// Runs one decision, and checks its answer. `now_ms` is the time that the guest's clocks show.
     pub(super) async fn decide<R, F>(&self, now_ms: u64, call: F) -> Result<R, Fault>
     where
         R: Answer,
@@ -121,7 +121,7 @@ impl<W: World> Policy<W> {
 
     /// Counts and logs a fault.
     fn fault(&self, kind: FaultKind, cause: String) -> Fault {
-        // The names of its functions are in it.
+        // The error text contains names of functions, which the component's author chose.
         let cause = text(cause);
         self.faults.fetch_add(1, Ordering::Relaxed);
         let (slot, policy) = (W::SLOT, self.about.name.clone());
@@ -163,7 +163,7 @@ impl<W: World> Policy<W> {
         Ok(answer)
     }
 
-    /// A fresh instance, or a configured one: idle, or made now.
+    /// A fresh instance, or a warm one: taken from the idle ones, or made and configured now.
     async fn instance(&self, now_ms: u64) -> Result<Warm, Failed> {
         if let Some(warm) = self.warm.as_ref().and_then(|parts| parts.pool.take()) {
             return Ok(warm);
@@ -197,7 +197,7 @@ impl<W: World> Policy<W> {
     }
 }
 
-/// Names what went wrong, if it did.
+/// Translates a failed call into the kind of fault and its cause.
 fn settle<R>(
     result: Result<wasmtime::Result<R>, tokio::time::error::Elapsed>,
     store: &Store<Guest>,

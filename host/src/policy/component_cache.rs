@@ -1,9 +1,9 @@
-//! Keeps what was compiled lately, by digest: a policy that comes back serves at once.
+//! Keeps recently prepared or compiled components in memory, by digest: a policy that is put back serves at once.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-/// Enough for two complete generations to go back and forth.
+/// Entries kept: two complete generations, so that switching between them compiles nothing.
 const KEPT: usize = 8;
 
 type Digest = [u8; 32];

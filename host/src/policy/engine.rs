@@ -1,4 +1,4 @@
-//! The two wasmtime engines (one serves decisions, one runs `configure` before freezing) and their clock.
+//! The two wasmtime engines (one runs decisions, one runs `configure` before freezing) and their clock.
 
 pub(super) mod compile;
 
@@ -24,36 +24,36 @@ use super::per_slot::PerSlot;
 use super::slices::{Slices, TICK};
 use compile::Compiler;
 
-/// Decisions of one slot that may run at once: however long those of a policy take, the other slots' have their places.
+/// The most decisions of one slot that run at once: long decisions of one slot take no capacity from the other slots.
 const PER_SLOT: u32 = 128;
-/// Instances for trials, and warm ones between decisions.
+/// Instances for trials, and for warm instances between decisions.
 const RESERVED: u32 = 64;
-/// Instances that may exist at once.
+/// The most instances that exist at once.
 const INSTANCES: u32 = 4 * PER_SLOT + RESERVED;
-/// The most memory a policy can be given.
+/// The highest memory limit that a policy can be given.
 pub const MAX_MEMORY: usize = 128 << 20;
 /// Ticks without a decision after which the clock stops until the next one.
 const IDLE_TICKS: u32 = 500;
 
-/// Runs policies, and remembers what it prepared lately. Cheap to clone.
+/// Runs policies, and caches the ones that it prepared recently. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
     pub(super) runtime: Runtime,
     pub(super) policies: Arc<ComponentCache<Arc<dyn Any + Send + Sync>>>,
-    /// Compiled for freezing; by the digest of the component alone.
+    /// Components compiled for freezing, by the digest of the component alone.
     pub(super) instrumented: Arc<ComponentCache<Component>>,
-    /// Compiled as they are, for warm instances; by the digest of the component alone.
+    /// Components compiled unchanged, for warm instances, by the digest of the component alone.
     pub(super) compiled: Arc<ComponentCache<Component>>,
-    /// Compiles what is heavy; absent: it is compiled in this process.
+    /// Compiles heavy components; if absent, they are compiled in this process.
     pub(super) compiler: Option<Compiler>,
-    /// A cache folder that is deleted with the last engine.
+    /// A temporary cache folder, deleted with the last engine.
     _passing: Option<Arc<TempDir>>,
 }
 
-/// What a component is compiled for, which decides how.
+/// The use a component is compiled for; it decides the compiler's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// With small memory reservations, where there is little address space.
+    /// Runs decisions; with small memory reservations if the address space is small.
     Serving {
         small: bool,
     },
@@ -61,7 +61,7 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
-    /// All that compiled code depends on, and nothing that instances do.
+    /// The settings on which compiled code depends, without those that concern only instances.
     pub(super) fn config(self, cache: &Option<Cache>) -> Config {
         let mut config = Config::new();
         config
@@ -84,7 +84,7 @@ impl Purpose {
         config
     }
 
-    /// For a command line; see [`Purpose::parse`].
+    /// The purpose as an argument of the command line, read by [`Purpose::parse`].
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Serving { small: false } => "serving",
@@ -101,12 +101,12 @@ impl Purpose {
     }
 }
 
-/// What a prepared policy needs to run.
+/// The shared state that a prepared policy needs to run.
 #[derive(Clone)]
 pub(super) struct Runtime(Arc<Inner>);
 
 struct Inner {
-    /// What components that serve are compiled for.
+    /// The purpose that serving components are compiled for.
     purpose: Purpose,
     serving: wasmtime::Engine,
     freezing: wasmtime::Engine,
@@ -118,8 +118,8 @@ struct Inner {
 }
 
 impl Engine {
-    /// Builds both engines and starts the clock's thread. Components that were compiled before are found again in the
-    /// cache folder; one that cannot be used is warned of.
+    /// Builds both engines and starts the clock's thread. The cache folder keeps compiled components between starts; a folder
+    /// that cannot be used is logged as a warning.
     ///
     /// # Errors
     /// If the machine has not enough address space even for the small configuration.
@@ -160,11 +160,11 @@ impl Engine {
         })
     }
 
-    /// As [`Engine::new`], with a program (this one, called again) that compiles what is heavy: in a process of its own, which
-    /// leaves what it made in the cache folder. Without one there is a folder that goes with the engine.
+    /// As [`Engine::new`], with a program (this one, run again) that compiles heavy components in a child process, which leaves
+    /// the result in the cache folder. Without a cache folder, a temporary one is made and deleted with the engine.
     ///
     /// # Errors
-    /// As [`Engine::new`], and if there can be no folder.
+    /// As [`Engine::new`], and if no temporary folder can be made.
     pub fn compiling_with(
         program: &Path,
         cache_folder: Option<&Path>,
@@ -197,12 +197,12 @@ impl Runtime {
         self.0.purpose
     }
 
-    /// The turns of calls that run for long.
+    /// The turns to run of calls that take longer than a tick.
     pub(super) fn slices(&self) -> &Slices {
         &self.0.slices
     }
 
-    /// The one that runs what was compiled for this purpose.
+    /// The engine that runs components compiled for this purpose.
     pub(super) fn engine(&self, purpose: Purpose) -> &wasmtime::Engine {
         match purpose {
             Purpose::Freezing => &self.0.freezing,
@@ -214,7 +214,7 @@ impl Runtime {
         &self.0.freezing_linker
     }
 
-    /// A place to run one decision of a slot in. Waits while all are taken; the caller bounds the wait.
+    /// A permit to run one decision of a slot. Waits while all are taken; the caller of the function limits the wait.
     pub(super) async fn admit(&self, slot: Slot) -> Option<SemaphorePermit<'_>> {
         self.0.admission.of(slot).acquire().await.ok()
     }
@@ -237,15 +237,15 @@ fn open_cache(folder: &Path) -> Option<Cache> {
 
 fn serving_config(purpose: Purpose, cache: &Option<Cache>) -> Config {
     let mut pool = PoolingAllocationConfig::new();
-    // Where the kernel can tell which pages were touched, resetting a slot costs what was used of it;
-    // elsewhere a large resident part would be copied on every decision.
+    // If the kernel can report the touched pages, resetting an instance costs only as much as it touched; otherwise a large
+    // resident part would be copied on every decision.
     let resident = if PoolingAllocationConfig::is_pagemap_scan_available() {
         2 << 20
     } else {
         64 << 10
     };
     pool.total_component_instances(INSTANCES)
-        // Only counted. A component in Python has some 40.
+        // wasmtime only counts these. A component in Python has some 40.
         .total_core_instances(64 * INSTANCES)
         .total_memories(INSTANCES)
         .total_tables(4 * INSTANCES)
@@ -315,13 +315,13 @@ impl Clock {
                 }
                 clock.asleep.store(true, Ordering::SeqCst);
                 if clock.running.load(Ordering::SeqCst) == 0 {
-                    // Bounded, so that the thread notices when the engines are gone. It sleeps on if nothing runs.
+                    // The timeout lets the thread notice that the engines are gone. Without running guests it goes back to sleep.
                     std::thread::park_timeout(Duration::from_secs(5));
                 }
                 clock.asleep.store(false, Ordering::SeqCst);
             }
         });
-        // Set once: nobody else starts this clock.
+        // Set once: a clock is started once.
         let _ = self.thread.set(handle.thread().clone());
     }
 }

@@ -1,4 +1,4 @@
-//! The ways a policy fails: a refusal when it is loaded, a fault when it is asked.
+//! The ways a policy fails: a refusal while it is loaded, a fault while it decides.
 
 use std::io;
 
@@ -10,40 +10,40 @@ use super::bindings::{Denial, PACKAGE, VERSION};
 use super::words::{LINE, NAME, text_within};
 use crate::file::is_shortage;
 
-/// Why a candidate may not serve. Shown to the operator in the log and in `/healthz`.
+/// A candidate that may not serve, and the reason. Shown to the operator in the log and in `/healthz`.
 ///
-/// The words of guests and files are in it: they are cut and escaped wherever it is shown.
+/// It contains text of guests and files, which is cut and escaped wherever it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{}: {}", self.file(), .slot.map(|slot| format!(" ({slot} policy)")).unwrap_or_default(), self.problem())]
 pub struct Refusal {
-    /// The file's name, or what stands in for it.
+    /// The file's name, or the word that stands in for it.
     pub(super) file: String,
-    /// The slot it was meant for, if it is about one.
+    /// The slot the file was meant for, if the problem belongs to one.
     pub slot: Option<Slot>,
     pub(super) problem: Problem,
 }
 
 impl Refusal {
-    /// The file's name, or what stands in for it.
+    /// The file's name, or the word that stands in for it, cut and escaped.
     #[must_use]
     pub fn file(&self) -> String {
         text_within(NAME, self.file.clone())
     }
 
-    /// What was expected, and what was found.
+    /// The expectation and the finding, as one line.
     #[must_use]
     pub fn problem(&self) -> String {
         text_within(LINE, self.problem.to_string())
     }
 }
 
-/// See [`Refusal`].
+/// The reason of a [`Refusal`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// The file (or folder) could not be read.
     #[error("cannot be read: {0}")]
     Unreadable(String),
-    /// The machine is short of something that reading or preparing takes.
+    /// The machine lacks a resource that reading or preparing needs.
     #[error("the machine is short of open files or memory now: {0}")]
     Shortage(String),
     /// Neither a module nor a component.
@@ -54,86 +54,86 @@ pub enum Problem {
         "expected a component, found a core module; build it for wasm32-wasip2, or wrap it with `wasm-tools component new`"
     )]
     CoreModule,
-    /// Starts like a component, but is not valid.
+    /// It starts like a component, but is not valid.
     #[error("expected a valid component, found a broken one (copied only in part?): {0}")]
     Invalid(String),
-    /// A component of another world.
+    /// A component whose exports do not fit the slot.
     #[error("expected exports {}, found {found}{}", .expected.join(", "), fitting(.fits))]
     WrongWorld {
         /// Names with versions.
         expected: Vec<String>,
-        /// Names, or "none".
+        /// The exported names, or "none".
         found: String,
-        /// The slots whose exports it has.
+        /// The slots that its exports fit.
         fits: Vec<Slot>,
     },
-    /// Built for a contract this host does not speak.
+    /// Built for a version of the contract that this host does not support.
     #[error(
         "expected {PACKAGE}@{VERSION} (or another 0.1.x), found {PACKAGE}@{0}; rebuild it against this gateway's wit/ folder"
     )]
     Version(String),
-    /// Wants something a policy may not have.
+    /// It imports an interface that a policy may not have.
     #[error(
         "expected imports from wasi:cli, wasi:io, wasi:clocks and wasi:random only, found {0}; policies have no files, sockets or network"
     )]
     Import(String),
-    /// The right names with the wrong types.
+    /// The right export names with the wrong types.
     #[error("expected the functions of {PACKAGE}@{VERSION}, found other types: {0}")]
     Types(String),
-    /// Heavier than a policy may be, by this limit.
+    /// It exceeds this limit of a component's size or of its compilation.
     #[error(
         "expected a component with at most {0}, found more: build it smaller (for release, without debug code), or split \
          what it does"
     )]
     TooHeavy(String),
-    /// The manifest's settings schema is wrong.
+    /// The settings schema of the policy's manifest is wrong.
     #[error("expected a JSON Schema in the policy's manifest (settings-schema), found {0}")]
     Schema(String),
-    /// The settings are not what the schema says.
+    /// The settings violate the policy's schema.
     #[error("expected settings as the policy's schema describes them, found {}", .0.join("; "))]
     SettingsMistakes(Vec<String>),
-    /// It cannot decide without this.
+    /// The policy cannot decide without this grant.
     #[error("the policy needs a grant: write `grants = [\"{0}\"]` under its slot in policies.toml")]
     Grant(&'static str),
-    /// The settings are no JSON object, or use the host's member.
+    /// The settings are no JSON object, or use the member `host`.
     #[error("expected settings that are a JSON object, found {0}")]
     SettingsShape(String),
-    /// `configure` said no.
+    /// `configure` returned an error.
     #[error("the policy refuses these settings: {0}")]
     Settings(String),
-    /// `configure` failed.
+    /// `configure` did not complete.
     #[error("a fault while configuring: {0}")]
     Configure(String),
-    /// The first calls failed.
+    /// The trial calls failed.
     #[error("a fault in the trial call: {0}")]
     Trial(String),
-    /// The first calls were answered, but not as the contract has it.
+    /// The trial calls were answered, but the answers break the contract.
     #[error("expected answers as the contract has them, found {0}")]
     Nonsense(String),
     /// `policies.toml` is wrong.
     #[error("{0}")]
     Manifest(String),
-    /// A file that served is gone.
+    /// A file of a serving policy is gone.
     #[error(
         "it served and is gone (a volume that is not mounted?): put it back or, if it shall serve no more, write \
          `built_in = true` under `[{0}]` in policies.toml"
     )]
     Vanished(Slot),
-    /// Nothing of the auth slot is in the folder, and it is not known whether something was.
+    /// The folder has no file of the auth slot, and it is not known whether it had one before.
     #[error(
         "{0}: the files that served last are not known, and POLICY_DIR has none that says who may call: put auth.json (or \
          auth.wasm) there or, if the key of the variables shall do, remove this file"
     )]
     Forgotten(String),
-    /// A component, and `built_in = true`.
+    /// The folder has a component, and `policies.toml` says `built_in = true`.
     #[error("there is a component, and policies.toml says `built_in = true`: remove one of them")]
     NotBuiltIn,
-    /// A defect of ours.
+    /// A defect of the gateway.
     #[error("internal error while preparing: {0}")]
     Internal(String),
 }
 
-/// Where a component that is wrong here would be right.
+/// The slots that a component would fit, as advice to the operator.
 fn fitting(slots: &[Slot]) -> String {
     let places = slots.iter().map(|slot| {
         format!("the {slot} slot: name it {slot}.wasm, or name it as `component` of [{slot}] in policies.toml")
@@ -146,7 +146,7 @@ fn fitting(slots: &[Slot]) -> String {
 }
 
 impl Problem {
-    /// Whether the same files may be all right at another time: they could not be read, or there was no time or place.
+    /// Whether the same files may be accepted later: they could not be read, or time or resources were short.
     pub(super) fn may_pass(&self) -> bool {
         matches!(
             self,
@@ -158,7 +158,7 @@ impl Problem {
         )
     }
 
-    /// For a failed call of the system: a shortage if that is the reason, otherwise what it means at that step.
+    /// The problem of a failed system call: a shortage if the error is one, otherwise the problem of that step.
     pub(super) fn of_io(error: &io::Error, otherwise: impl FnOnce(String) -> Self) -> Self {
         match is_shortage(error) {
             true => Self::Shortage(error.to_string()),
@@ -166,7 +166,7 @@ impl Problem {
         }
     }
 
-    /// As [`Problem::of_io`], for a failed step of wasmtime's.
+    /// As [`Problem::of_io`], for a failed step of wasmtime.
     pub(super) fn of(error: &wasmtime::Error, otherwise: impl FnOnce(String) -> Self) -> Self {
         let short = error.chain().any(|cause| {
             let errno = cause.downcast_ref::<Errno>();
@@ -181,13 +181,13 @@ impl Problem {
     }
 }
 
-/// All that is wrong with a set of candidates.
+/// All problems of a set of candidates.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct Refusals(pub Vec<Refusal>);
 
 impl Refusals {
-    /// Whether trying again as it is cannot help.
+    /// Whether the configuration must change: a retry with the same files cannot help.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         let Self(refusals) = self;
@@ -200,13 +200,13 @@ impl Refusals {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{slot} policy {policy}: {kind}: {cause}")]
 pub struct Fault {
-    /// Whose fault.
+    /// The policy's slot.
     pub slot: Slot,
     /// The component's own name.
     pub policy: String,
-    /// For metrics and logs.
+    /// The kind, for metrics and logs.
     pub kind: FaultKind,
-    /// The runtime's words; never for the client.
+    /// The runtime's error text; never shown to the client.
     pub cause: String,
 }
 
@@ -215,22 +215,22 @@ pub struct Fault {
 pub enum FaultKind {
     /// The guest panicked or did something undefined.
     Trap,
-    /// It used up its computing time, or its time on the clock.
+    /// The guest used up its computing time, or its wall-clock time.
     Deadline,
-    /// It wanted more memory than it may have.
+    /// The guest wanted more memory than its limit.
     Memory,
-    /// Its answer is larger than the host copies.
+    /// The answer is larger than the limit of bytes that the host copies.
     AnswerTooLarge,
-    /// It called `exit`.
+    /// The guest called `exit`.
     Exit,
-    /// Its answer breaks the contract.
+    /// The answer breaks the contract.
     Nonsense,
-    /// No place was free to run it in.
+    /// No permit to run became free in time.
     Busy,
 }
 
 impl FaultKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 7] = [
         Self::Trap,
         Self::Deadline,
@@ -255,7 +255,7 @@ impl FaultKind {
         }
     }
 
-    /// What kind of fault a failed call was.
+    /// The kind of fault of a failed call.
     pub(super) fn of(error: &wasmtime::Error, memory_refused: bool) -> Self {
         if memory_refused {
             return Self::Memory;
@@ -272,7 +272,7 @@ impl FaultKind {
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => Self::Deadline,
             Some(_) => Self::Trap,
-            // wasmtime has no type for it; the words are checked by a test with a real guest.
+            // wasmtime has no type for this error; a test with a real guest checks the text.
             None if error
                 .root_cause()
                 .to_string()
@@ -291,13 +291,13 @@ impl std::fmt::Display for FaultKind {
     }
 }
 
-/// Why a request does not go on: the policy decided so, or could not decide.
+/// Why a request does not go on: the policy denied it, or could not decide.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refused {
-    /// A decision.
+    /// The policy denied the request.
     #[error("denied: {} {}", .0.status, .0.code)]
     Denied(Box<Denial>),
-    /// An inability.
+    /// The policy could not decide.
     #[error(transparent)]
     Fault(#[from] Fault),
 }

@@ -1,4 +1,4 @@
-//! The operator's folder: its files read, slot by slot, and how it looks from outside.
+//! The operator's folder: reads its files slot by slot, and detects changes without reading them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,35 +10,35 @@ use super::given::{Files, Given, Named};
 use super::manifest::{Entry, MANIFEST, Manifest, Name};
 use crate::file;
 
-/// No component is larger (JavaScript and Python ones have some ten million bytes).
+/// The most bytes of a component (JavaScript and Python ones have some ten million).
 const MAX_COMPONENT: u64 = 64 << 20;
-/// No settings are larger: 100,000 keys have 14 million bytes.
+/// The most bytes of a settings file: 100,000 keys have 14 million bytes.
 const MAX_SETTINGS: u64 = 16 << 20;
 
-/// What the folder looks like from outside; equal as long as no file was touched that is read, and none came or went.
+/// The state of the folder from its metadata; equal as long as no file that is read was touched, added or removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Signature {
-    /// The real folder: a symbolic link may be pointed elsewhere.
+    /// The real folder: a symbolic link may be changed to point elsewhere.
     folder: PathBuf,
-    /// Itself, and the files that are read, however many others lie there.
+    /// The folder itself and the files that are read, however many other files the folder has.
     files: Vec<Option<File>>,
 }
 
-/// What is known of a file without reading it.
+/// The metadata of a file, known without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct File {
     length: u64,
     modified: Option<SystemTime>,
-    /// Its number, and when its owner or its permissions changed last, where there are such.
+    /// The inode number, and the time its owner or permissions last changed (ctime); zeros where the system has none.
     node: (u64, i64, i64),
 }
 
-/// `POLICY_DIR`; or none, in which there is nothing.
+/// `POLICY_DIR`; `None` is treated as an empty folder.
 #[derive(Debug, Clone)]
 pub(super) struct Folder(pub(super) Option<PathBuf>);
 
 impl Folder {
-    /// Reads what there is for every slot, as far as it can be read, and all files and lines that cannot.
+    /// Reads the files of every slot, as far as they can be read, and collects a refusal for every file and line that cannot.
     pub(super) fn read(&self) -> ([Option<Given>; 4], Vec<Refusal>) {
         let mut manifest = match Manifest::read(self.0.as_deref()) {
             Ok(manifest) => manifest,
@@ -49,7 +49,7 @@ impl Folder {
         (given, refusals)
     }
 
-    /// Whether a slot has a component here, and whether it has settings; nothing if that cannot be known.
+    /// Whether a slot has a component here, and whether it has settings; `None` if that cannot be known.
     pub(super) fn has(&self, slot: Slot) -> Option<(bool, bool)> {
         let mut manifest = Manifest::read(self.0.as_deref()).ok()?;
         let entry = manifest.take(slot);
@@ -66,7 +66,7 @@ impl Folder {
         })
     }
 
-    /// The names under which each slot's files are read, whether they are there or not; nothing if that cannot be known.
+    /// The names under which each slot's files are read, whether the files exist or not; `None` if that cannot be known.
     pub(super) fn expected(&self) -> Option<[Files; 4]> {
         let mut manifest = Manifest::read(self.0.as_deref()).ok()?;
         let files = Slot::ALL.map(|slot| {
@@ -79,7 +79,7 @@ impl Folder {
         manifest.mistakes.is_empty().then_some(files)
     }
 
-    /// All that lies here, and in the folders here, by its path from here; at most some hundreds.
+    /// The paths, relative to the folder, of its files and of the files in its subfolders; at most some hundreds.
     pub(super) fn names(&self) -> Vec<String> {
         const MOST: usize = 512;
         let list = |folder: &Path| {
@@ -89,7 +89,7 @@ impl Folder {
         };
         let mut names = Vec::new();
         for (path, name) in self.0.iter().flat_map(|folder| list(folder)) {
-            // Hidden on purpose, as the folders of a ConfigMap's versions are.
+            // Skips hidden names, such as the folders of a ConfigMap's versions.
             if name.starts_with('.') || names.len() >= MOST {
                 continue;
             }
@@ -104,7 +104,7 @@ impl Folder {
         names
     }
 
-    /// Whether there is no file of any slot, and no manifest. One that cannot be read is not empty.
+    /// Whether there is no file of any slot, and no manifest. A folder that cannot be read does not count as empty.
     pub(super) fn is_empty(&self) -> bool {
         let is_there = |name: &str| {
             let folder = self.0.as_deref();
@@ -114,14 +114,14 @@ impl Folder {
         self.0.is_some() && !is_there(MANIFEST) && !Slot::ALL.into_iter().any(has_any)
     }
 
-    /// Whether the operator said that nothing need be here for a slot.
+    /// Whether the operator allowed the slot to have no files here.
     pub(super) fn may_lack(&self, slot: Slot) -> bool {
         let manifest = Manifest::read(self.0.as_deref());
         manifest.is_ok_and(|mut manifest| manifest.take(slot).built_in)
     }
 
-    /// Looks at the folder without reading any file but the manifest. A folder that cannot be looked at has no signature
-    /// of its own: reading it then says why.
+    /// Looks at the folder without reading any file but the manifest. A folder that cannot be looked at has the default
+    /// signature: reading it then reports the reason.
     pub(super) fn signature(&self) -> Signature {
         let folder = self.0.as_deref();
         let Some(folder) = folder.and_then(|folder| folder.canonicalize().ok()) else {
@@ -176,7 +176,7 @@ impl Folder {
         }
     }
 
-    /// Reads a slot's file. One that is named in the manifest must be there; one with the usual name may be absent.
+    /// Reads a slot's file. A file that the manifest names must exist; one with the default name may be absent.
     fn file(
         &self,
         slot: Slot,
@@ -211,13 +211,13 @@ impl Folder {
     }
 }
 
-/// A slot's file: the one that is named in the manifest, or the one with the usual name.
+/// The name of a slot's file: the one in the manifest, or the default one.
 fn name(slot: Slot, named: Option<Name>, extension: &str) -> String {
     named.map_or_else(|| format!("{slot}.{extension}"), |name| name.text)
 }
 
 impl File {
-    /// Through symbolic links: what counts is the file that would be read.
+    /// Follows symbolic links: the relevant file is the one that would be read.
     fn at(path: &Path) -> Option<Self> {
         let found = std::fs::metadata(path).ok()?;
         Some(Self {

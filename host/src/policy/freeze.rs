@@ -1,4 +1,4 @@
-//! Freezing: what a configured instance holds in memory becomes the component's initial state.
+//! Freezing: the memory of a configured instance becomes the component's initial state.
 
 use std::pin::pin;
 
@@ -8,7 +8,7 @@ use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
 
 use super::guest::Guest;
 
-/// A component made ready to be frozen. It exports all its memory: never let it serve.
+/// A component instrumented for freezing. It exports all its memory, so it must never serve.
 pub(super) struct Instrumented<'a> {
     wizer: Wizer,
     context: ComponentContext<'a>,
@@ -19,7 +19,7 @@ pub(super) struct Instrumented<'a> {
 /// If the component is not valid, or uses something that cannot be frozen (see wasmtime-wizer).
 pub(super) fn instrument(wasm: &[u8]) -> wasmtime::Result<Instrumented<'_>> {
     let mut wizer = Wizer::new();
-    // Otherwise a component that exports something called `wizer-initialize` comes out broken.
+    // Without this, a component that exports something called `wizer-initialize` would come out broken.
     wizer.keep_init_func(true);
     let (context, wasm) = wizer.instrument_component(wasm)?;
     Ok(Instrumented {
@@ -30,13 +30,13 @@ pub(super) fn instrument(wasm: &[u8]) -> wasmtime::Result<Instrumented<'_>> {
 }
 
 impl Instrumented<'_> {
-    /// Takes the snapshot of a configured instance of [`Instrumented::wasm`]: a component again.
+    /// Takes the snapshot of a configured instance of [`Instrumented::wasm`]; the snapshot is again a component.
     pub(super) async fn snapshot(
         &self,
         store: &mut Store<Guest>,
         instance: Instance,
     ) -> wasmtime::Result<Vec<u8>> {
-        // The snapshot reads whole memories through host calls, however small the guest's own allowance is.
+        // The snapshot reads whole memories through host calls, more than the guest's own limit of answer bytes allows.
         store.set_hostcall_fuel(usize::MAX);
         let mut access = Access {
             store,
@@ -51,11 +51,11 @@ impl Instrumented<'_> {
     }
 }
 
-/// Reads an instance's memories and globals through what instrumentation made it export.
+/// Reads an instance's memories and globals through the exports that instrumentation added.
 struct Access<'a> {
     store: &'a mut Store<Guest>,
     instance: Instance,
-    /// The trait has no way to fail: the first failure is kept here, and the snapshot thrown away.
+    /// The trait cannot return an error: the first one is kept here, and the snapshot is discarded.
     failure: Option<wasmtime::Error>,
 }
 

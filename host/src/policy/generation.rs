@@ -1,4 +1,4 @@
-//! A generation: the four prepared policies a request holds from its first byte to its last.
+//! A generation: the four prepared policies that a request holds from its first byte to its last.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,7 +19,7 @@ pub struct Generation {
     pub(super) model: Arc<Policy<Model>>,
     pub(super) rate_limit: Arc<Policy<RateLimit>>,
     pub(super) tool_stop: Arc<Policy<ToolStop>>,
-    /// Told of every decision.
+    /// Receives every decision.
     pub(super) observer: Option<Arc<dyn Observer>>,
 }
 
@@ -31,7 +31,7 @@ pub struct SlotStatus {
     /// The component in it.
     #[serde(flatten)]
     pub about: About,
-    /// Decisions it could not make since it was prepared.
+    /// The number of faults since the policy was prepared.
     pub faults: u64,
 }
 
@@ -43,12 +43,12 @@ fn status<W: World>(policy: &Policy<W>) -> SlotStatus {
     }
 }
 
-/// Turns a contract type's decision into ours.
+/// Turns a denial of the contract's type into [`Refused`].
 fn decided<T>(answer: Result<T, super::Denial>) -> Result<T, Refused> {
     answer.map_err(|denial| Refused::Denied(Box::new(denial)))
 }
 
-/// Calls a function of a policy, in an instance of its own: `ask!(policy, now, interface.function(arguments))`.
+/// Calls a function of a policy in one instance of it: `ask!(policy, now, interface.function(arguments))`.
 macro_rules! ask {
     ($policy:expr, $now:expr, $interface:tt.$function:ident($($argument:expr),*)) => {
         $policy
@@ -63,13 +63,13 @@ macro_rules! ask {
 }
 
 impl Generation {
-    /// Counts up from 1 with every swap; sent to clients as `x-codex-generation`.
+    /// The number, which counts up from 1 with every swap; sent to clients as `x-codex-generation`.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// The same policies, asked by one request: the observer is told of each of its decisions.
+    /// The same policies for one request: the observer receives each of its decisions.
     #[must_use]
     pub fn observed(&self, observer: Arc<dyn Observer>) -> Self {
         Self {
@@ -82,7 +82,7 @@ impl Generation {
         }
     }
 
-    /// What serves, slot by slot.
+    /// The policies that serve, slot by slot.
     #[must_use]
     pub fn slots(&self) -> [SlotStatus; 4] {
         [
@@ -93,7 +93,7 @@ impl Generation {
         ]
     }
 
-    /// Who is calling?
+    /// Asks the auth policy who is calling.
     ///
     /// # Errors
     /// The policy's denial, or its fault.
@@ -107,7 +107,7 @@ impl Generation {
         .await
     }
 
-    /// May an edge proxy let this request through?
+    /// Asks the auth policy whether an edge proxy may let this request through.
     ///
     /// # Errors
     /// The policy's denial, or its fault.
@@ -121,10 +121,10 @@ impl Generation {
         .await
     }
 
-    /// The models this caller may see.
+    /// Asks the model policy which models this caller may see.
     ///
     /// # Errors
-    /// Only a fault: a policy that shows nothing answers an empty list.
+    /// Only a fault: a policy that shows no models returns an empty list.
     pub async fn catalog(
         &self,
         caller: Option<Caller>,
@@ -136,7 +136,7 @@ impl Generation {
         .await
     }
 
-    /// Which model runs?
+    /// Asks the model policy which model runs.
     ///
     /// # Errors
     /// The policy's denial, or its fault.
@@ -148,7 +148,7 @@ impl Generation {
         .await
     }
 
-    /// Which buckets does this request draw from?
+    /// Asks the rate-limit policy which buckets this request draws from.
     ///
     /// # Errors
     /// Only a fault.
@@ -159,7 +159,7 @@ impl Generation {
         .await
     }
 
-    /// May they call now, given what the buckets said?
+    /// Asks the rate-limit policy whether the request may go on, given the status of its buckets.
     ///
     /// # Errors
     /// The policy's denial, or its fault.
@@ -175,7 +175,7 @@ impl Generation {
         .await
     }
 
-    /// Does the turn go on after this?
+    /// Asks the tool-stop policy whether the turn goes on after this event.
     ///
     /// # Errors
     /// Only a fault.
@@ -191,7 +191,7 @@ impl Generation {
         .await
     }
 
-    /// Makes a decision, and tells the observer what came of it.
+    /// Makes a decision, and passes its outcome to the observer.
     async fn told<T, E: Failure>(
         &self,
         slot: Slot,
@@ -226,7 +226,7 @@ impl Generation {
 }
 
 impl Generation {
-    /// Logs what serves from now on, where it differs from before. The built-in policies are worth no line each.
+    /// Logs the policies that serve from now on, if they differ from before. Built-in policies get no line each at the start.
     pub(super) fn announce(&self, before: Option<&Self>) {
         let files = self.files();
         if before.is_none() {
@@ -262,7 +262,7 @@ impl Generation {
         );
     }
 
-    /// The operator's files it was made of.
+    /// The operator's files that this generation was made of.
     pub(super) fn files(&self) -> [Files; 4] {
         self.slots()
             .map(|SlotStatus { about, .. }| Files::named(&about.file, &about.settings))

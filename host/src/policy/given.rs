@@ -7,9 +7,9 @@ pub(super) use super::candidate::NONE;
 use super::candidate::Options;
 use super::fault::{Problem, Refusal};
 
-/// Where a component comes from that is not the operator's.
+/// The name of a component's source if it is not the operator's.
 pub(super) const BUILT_IN: &str = "built-in";
-/// Where settings come from that are not in a file.
+/// The name of the settings' source if they are not in a file.
 pub(super) const ENVIRONMENT: &str = "environment";
 
 /// A file's name and its bytes.
@@ -19,15 +19,15 @@ pub(super) struct Named {
     pub(super) bytes: Arc<[u8]>,
 }
 
-/// What there is for a slot.
+/// The files and options of one slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Given {
-    /// Absent: the built-in component.
+    /// If absent, the built-in component serves.
     pub(super) component: Option<Named>,
-    /// Absent: what the environment says to the built-in component, nothing to another one.
+    /// If absent, the built-in component gets the environment's settings, and another component gets none.
     pub(super) settings: Option<Named>,
     pub(super) options: Options,
-    /// The operator said that nothing need be there for this slot.
+    /// The operator allowed the slot to have no files here.
     pub(super) built_in: bool,
 }
 
@@ -41,7 +41,7 @@ impl Given {
     }
 }
 
-/// The names of a slot's files; absent where there is none.
+/// The names of a slot's files; `None` for a file that does not exist.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Files {
     pub(super) component: Option<String>,
@@ -49,8 +49,8 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// What was there before and is gone. Rules that vanish with a volume that is not mounted must not turn into the
-    /// built-in ones: without a word of the operator's it is a refusal like any other.
+    /// The files that were there before and are gone. Rules that vanish with a volume that is not mounted must not turn into the
+    /// built-in ones: unless the operator allowed it, each missing file is a refusal like any other.
     pub(super) fn vanished(&self, slot: Slot, given: &Given) -> Vec<Refusal> {
         if given.built_in {
             return Vec::new();
@@ -72,7 +72,7 @@ impl Files {
             .collect()
     }
 
-    /// From the names that logs and health use.
+    /// Reads the names back from the sources that logs and health show.
     pub(super) fn named(component: &str, settings: &str) -> Self {
         let unless = |name: &str, words: &[&str]| (!words.contains(&name)).then(|| name.to_owned());
         Self {

@@ -1,4 +1,4 @@
-//! The host's side of one running guest: its limits, its deterministic WASI, its output.
+//! One running guest on the host's side: its limits, its deterministic WASI, its captured output.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,15 +16,15 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use super::slices::{Slices, TICK};
 use super::words::text;
 
-/// Bytes of stdout and stderr kept of one call; the rest is dropped.
+/// The bytes of stdout and stderr that are kept of one call; the rest is dropped.
 const LOG_BYTES: usize = 4096;
 
-/// Computing time of `configure`: some hundred times what 10,000 keys take in Python.
+/// Computing time of `configure`: some hundred times as much as 10,000 keys take in Python.
 const CONFIGURING: Duration = Duration::from_secs(2);
-/// Its time on the clock, sleeping included.
+/// Wall-clock time of `configure`, sleeping included.
 const CONFIGURING_WALL: Duration = Duration::from_secs(5);
 
-/// What a guest may use.
+/// The limits of one call of a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Linear memory, in bytes, over all memories of the component.
@@ -32,9 +32,9 @@ pub struct Limits {
     /// Computing time of one call. Counted in expired clock ticks, so that a guest that was not running
     /// (a busy machine) is not blamed for the time that passed.
     pub deadline: Duration,
-    /// Time one call may take on the clock, waiting included.
+    /// Wall-clock time of one call, waiting included.
     pub wall: Duration,
-    /// Bytes the host copies out of the guest in one call.
+    /// The most bytes that the host copies out of the guest in one call.
     pub answer: usize,
 }
 
@@ -50,8 +50,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Configuring may take longer than deciding, and has more to copy. The bounds are its own: a policy that may decide
-    /// for seconds is configured no longer.
+    /// The limits of `configure`: it may take longer than a decision, and copies more. Its times are constants: a policy whose
+    /// decisions may take seconds gets no more time to configure.
     pub(super) fn to_configure(self) -> Self {
         Self {
             deadline: CONFIGURING,
@@ -65,26 +65,26 @@ impl Limits {
 /// The store's data.
 pub(super) struct Guest {
     memory_limit: usize,
-    /// Ticks this call may still use up.
+    /// Ticks that this call may still use.
     ticks_left: u32,
-    /// A tick of this call has passed.
+    /// Whether a tick of this call has passed.
     is_long: bool,
     slices: Slices,
     memory_used: usize,
-    /// Set when a growth was refused: the trap that follows is then called by its real name.
+    /// Set when a growth of memory was refused: the trap that follows is then reported as a memory fault.
     pub(super) memory_refused: bool,
-    /// Deterministic: what WASI clocks show.
+    /// The time that WASI clocks show; it does not advance during a call, so that decisions are deterministic.
     now_ms: Arc<AtomicU64>,
-    /// What WASI randomness starts from.
+    /// The seed of WASI's random numbers.
     seed: [u8; 32],
-    /// Built when the guest first asks for it: most decisions never do.
+    /// Built when the guest first uses WASI: most decisions never do.
     wasi: Option<WasiCtx>,
     table: ResourceTable,
     log: Log,
 }
 
 impl Guest {
-    /// A store ready for one call (see [`Guest::rearm`] for the next).
+    /// Makes a store; [`Guest::rearm`] prepares it for each call.
     pub(super) fn store(
         engine: &wasmtime::Engine,
         slices: &Slices,
@@ -112,7 +112,7 @@ impl Guest {
                 return Ok(UpdateDeadline::Interrupt);
             }
             guest.ticks_left -= 1;
-            // A short call meets a tick by chance: it is not made to wait behind long ones.
+            // A short call meets a tick by chance, so its first tick does not make it wait behind long calls.
             if !std::mem::replace(&mut guest.is_long, true) {
                 return Ok(UpdateDeadline::Continue(1));
             }
@@ -134,17 +134,17 @@ impl Guest {
         store.set_epoch_deadline(1);
     }
 
-    /// Its call is over: others may run.
+    /// Ends the call: its turn to run is free for other guests.
     pub(super) fn rest(&mut self) {
         self.slices.release();
     }
 
-    /// Whether the guest holds host resources (open streams, mostly): those cannot be frozen.
+    /// Whether the guest holds host resources (mostly open streams), which cannot be frozen.
     pub(super) fn holds_resources(&self) -> bool {
         !self.table.is_empty()
     }
 
-    /// What the guest printed since the last time, if anything.
+    /// The output that the guest printed since it was last taken, if any.
     pub(super) fn take_log(&mut self) -> Option<String> {
         self.log.take().map(text)
     }
@@ -211,7 +211,7 @@ impl WasiView for Guest {
     }
 }
 
-/// Shows the decision's own time, so that the same input gives the same decision.
+/// A clock that shows the decision's own time, so that the same input gives the same decision.
 #[derive(Clone)]
 struct Clock(Arc<AtomicU64>);
 
@@ -235,7 +235,7 @@ impl HostMonotonicClock for Clock {
     }
 }
 
-/// Where a guest's stdout and stderr go: a small buffer that forgets what does not fit.
+/// The guest's stdout and stderr: a small buffer that drops the bytes that do not fit.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<BytesMut>>);
 
@@ -267,7 +267,7 @@ impl IsTerminal for Log {
 
 impl StdoutStream for Log {
     fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
-        // Only WASI 0.3 asks for this form, and its imports are refused at load.
+        // Only WASI 0.3 uses this form, and its imports are refused at load.
         Box::new(tokio::io::sink())
     }
 

@@ -1,24 +1,26 @@
-//! The headers a policy may set: an allow-list by kind, since all others frame, encode or guard the host's own answer.
+//! The headers a policy may set: an allow-list by destination, since all others frame, encode or guard the host's own response.
 
 use super::bindings::Header;
 use super::words;
 
-/// Headers of one decision.
+/// The most headers of one decision.
 const MOST: usize = 32;
 
-/// Bytes of their names and values: with the host's own they fit the 4 KiB that nginx has for the head of an answer.
+/// The most bytes of their names and values: with the host's own they fit the 4 KiB that nginx reserves for the head of a
+/// response.
 const MOST_BYTES: usize = 3 * 1024;
 
-/// Where headers go.
+/// The destination of a policy's headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To the client, with a refusal or an answer.
+    /// To the client, with a denial or an answer.
     Answer,
     /// To an edge proxy, which copies them to the request it lets through.
     Grant,
 }
 
-/// What begins so is the host's, an edge proxy's, or an order to one (`x-accel-redirect` makes nginx serve a file of its own).
+/// Prefixes of headers that the host or an edge proxy sets, or that a proxy obeys (`x-accel-redirect` makes nginx serve a file of
+/// its own).
 const TAKEN: [&str; 8] = [
     "x-codex-",
     "x-policy-",
@@ -30,10 +32,10 @@ const TAKEN: [&str; 8] = [
     "x-forwarded-",
 ];
 
-/// Orders to a server on the way to send a file.
+/// Headers that make a server on the way send a file.
 const ORDERS: [&str; 3] = ["x-sendfile", "x-send-file", "x-lighttpd-send-file"];
 
-/// Who is calling, as upstreams of oauth2-proxy are told.
+/// Headers by which oauth2-proxy passes the identity of the caller to upstreams.
 const FORWARDED_IDENTITY: [&str; 5] = [
     "x-forwarded-user",
     "x-forwarded-email",
@@ -53,7 +55,7 @@ impl Purpose {
             Self::Grant => &["authorization"],
         };
         match self {
-            // Who is calling is for upstreams, and told by the host.
+            // `x-auth-` headers pass the caller's identity to upstreams, and the host sets them.
             Self::Answer if name.starts_with("x-auth-") => false,
             Self::Grant if FORWARDED_IDENTITY.contains(&name) => true,
             Self::Grant if name.starts_with("remote-") => true,
@@ -62,10 +64,10 @@ impl Purpose {
     }
 }
 
-/// Names in lower case, of headers that may be set and sent.
+/// Lowercases the names, and checks that a policy may set each header and that it can be sent.
 ///
 /// # Errors
-/// The header that may not, by name.
+/// The first header that is not allowed, by name.
 pub(super) fn check(purpose: Purpose, headers: &mut [Header]) -> Result<(), String> {
     if headers.len() > MOST {
         return Err(format!("{} headers (at most {MOST})", headers.len()));

@@ -1,4 +1,4 @@
-//! Checks a component's type before it is compiled: its exports, and no import that a policy may not have.
+//! Checks a component's type before it is compiled: its exports, and that it imports only allowed interfaces.
 
 use wasmparser::{ComponentExternalKind, Parser, Payload};
 
@@ -6,7 +6,7 @@ use super::Slot;
 use super::bindings::{PACKAGE, VERSION};
 use super::fault::Problem;
 
-/// Interfaces a language's runtime may import. Everything else is refused by name.
+/// Interfaces that a language's runtime may import. Every other import is refused, and the refusal names it.
 const ALLOWED: [&str; 5] = [
     "wasi:cli/",
     "wasi:io/",
@@ -15,7 +15,7 @@ const ALLOWED: [&str; 5] = [
     "codex:policy/types@",
 ];
 
-/// Tells components from the other things people put into the folder.
+/// Checks the first bytes, to tell components from other kinds of files that are put into the folder.
 pub(super) fn magic(bytes: &[u8]) -> Result<(), Problem> {
     match bytes {
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
@@ -32,7 +32,7 @@ pub(super) fn magic(bytes: &[u8]) -> Result<(), Problem> {
     }
 }
 
-/// Checks names and versions, before anything is compiled; the types are checked by wasmtime when functions are loaded.
+/// Checks names and versions before anything is compiled; wasmtime checks the types when functions are loaded.
 pub(super) fn exports_and_imports(wasm: &[u8], slot: Slot) -> Result<(), Problem> {
     let names = Names::read(wasm).map_err(|error| Problem::Invalid(error.to_string()))?;
     if !fits(slot, &names.exports) {
@@ -45,7 +45,7 @@ pub(super) fn exports_and_imports(wasm: &[u8], slot: Slot) -> Result<(), Problem
     }
 }
 
-/// The component's own imports and exported instances, without those of what is nested in it.
+/// The component's own imports and exported instances, without those of components nested in it.
 #[derive(Default)]
 struct Names {
     imports: Vec<String>,
@@ -80,7 +80,7 @@ impl Names {
     }
 }
 
-/// Whether the exports are all that a slot asks for.
+/// Whether the exports include every interface that the slot needs.
 fn fits(slot: Slot, exports: &[String]) -> bool {
     let mut interfaces = slot.interfaces().iter();
     interfaces.all(|interface| exports.iter().any(|export| speaks(export, interface)))
@@ -118,7 +118,7 @@ fn wrong_exports(slot: Slot, exports: &[String]) -> Problem {
     }
 }
 
-/// Whether an export is this interface of the contract, in a version the host speaks.
+/// Whether an export is this interface of the contract, in a version that the host supports.
 fn speaks(export: &str, interface: &str) -> bool {
     let name = export
         .strip_prefix(PACKAGE)
@@ -127,7 +127,7 @@ fn speaks(export: &str, interface: &str) -> bool {
         .is_some_and(|(found, version)| found == interface && compatible(version))
 }
 
-/// Versions agree within a minor version while the major one is 0.
+/// Versions are compatible within a minor version while the major one is 0.
 fn compatible(version: &str) -> bool {
     let minor = |version: &str| version.rsplit_once('.').map(|(minor, _)| minor.to_owned());
     minor(version) == minor(VERSION)

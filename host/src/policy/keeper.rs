@@ -1,4 +1,4 @@
-//! Remembers what serves, for the next start, and tells as long as it cannot.
+//! Saves the serving policies for the next start, and reports as long as they cannot be saved.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,17 +9,17 @@ use super::given::Given;
 use super::notice::Notice;
 use super::source::Source;
 
-/// How long until what could not be kept is tried again.
+/// The delay before a failed save is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// What is to be kept, and what is to be said of it.
+/// The pending save, if any, and the notices about saving.
 #[derive(Debug, Default)]
 pub(super) struct Keeper(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     waiting: Option<Waiting>,
-    /// Of what was kept before this process began.
+    /// The notice about files that were saved before this process began.
     past: Option<Notice>,
 }
 
@@ -31,8 +31,8 @@ struct Waiting {
 }
 
 impl Keeper {
-    /// Keeps what serves now. A state folder that cannot be written is no reason not to serve. Answers where a damaged memory
-    /// is kept aside.
+    /// Saves the serving files. A state folder that cannot be written does not stop the gateway from serving. Returns the path to
+    /// which a damaged pointer was moved, if there was one.
     pub(super) async fn keep(&self, source: &Source, given: [Given; 4]) -> Option<PathBuf> {
         let (keeping, files) = (source.clone(), given.clone());
         let kept = tokio::task::spawn_blocking(move || {
@@ -75,7 +75,7 @@ impl Keeper {
         }
     }
 
-    /// Tries again, if something waits to be kept.
+    /// Tries a failed save again, when its delay is over.
     pub(super) async fn keep_again(&self, source: &Source) {
         let due = {
             let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -88,7 +88,8 @@ impl Keeper {
         }
     }
 
-    /// Tells of what was kept before this process began, and where it is now, if it was moved.
+    /// Reports a problem with files that were saved before this process began, and the path to which they were moved, if they
+    /// were.
     pub(super) fn tell_of_past(&self, mut notice: Notice, aside: Option<PathBuf>) {
         if let Some(aside) = aside {
             let aside = format!("; it is kept aside, as {}", aside.display());
@@ -99,7 +100,7 @@ impl Keeper {
         state.past = Some(notice);
     }
 
-    /// What is to be said of it now.
+    /// The notices to show now.
     pub(super) fn notices(&self) -> Vec<Notice> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = state.waiting.as_ref().map(|waiting| &waiting.notice);

@@ -17,39 +17,39 @@ use super::given::{Files, Given, Named};
 use super::guest::Limits;
 use crate::file::{self, at};
 
-/// In the state folder.
+/// The subfolder of the state folder.
 const FOLDER: &str = "policies";
-/// How a pointer is called, before the digest of its policy folder: it names the blobs that served last, and is replaced
-/// by rename, so that it is never half.
+/// The first part of a pointer's file name; the digest of its policy folder follows. A pointer names the blobs that served last,
+/// and is replaced by rename, so that it is never incomplete.
 const POINTER: &str = "last-good-";
-/// Files by their SHA-256.
+/// The subfolder of copied files, each named by its SHA-256.
 const BLOBS: &str = "blobs";
-/// The only layout there was.
+/// The version of the pointer's layout; there was no other yet.
 const VERSION: u32 = 1;
-/// No file of an operator's is larger.
+/// The most bytes of a pointer or a blob; no file of the operator's is larger.
 const MAX_BYTES: u64 = 64 << 20;
 /// Blobs that no pointer names are removed when they are older: another gateway may have written them and be about to
 /// replace its pointer.
 const ORPHANED: Duration = Duration::from_secs(60);
 
-/// Pointers that are kept. Each folder a symbolic link led to has one.
+/// The most pointers that are kept. Each folder that a symbolic link led to has one.
 const MOST_POINTERS: usize = 64;
 
-/// Symbolic links that are followed one after the other, as by Linux.
+/// The most symbolic links that are followed one after the other; Linux has the same limit.
 const MOST_LINKS: u32 = 40;
 
-/// Where the last good files are kept, for one policy folder: gateways with other policy folders may share the state folder.
+/// The place of the last good files of one policy folder: gateways with other policy folders may share the state folder.
 #[derive(Debug, Clone)]
 pub(super) struct LastGood {
     folder: PathBuf,
-    /// `POLICY_DIR` as it is written, from the root.
+    /// `POLICY_DIR` as the operator wrote it, made absolute.
     of: PathBuf,
 }
 
 /// The files that served last.
 #[derive(Debug, PartialEq)]
 pub(super) struct Past {
-    /// When they began to.
+    /// The time when they began to serve.
     pub(super) since: SystemTime,
     pub(super) given: [Given; 4],
 }
@@ -57,7 +57,7 @@ pub(super) struct Past {
 #[derive(Serialize, Deserialize)]
 struct Pointer {
     version: u32,
-    /// For people.
+    /// The policy folder, for people who read the file.
     of: PathBuf,
     /// Seconds since 1970.
     since: u64,
@@ -84,7 +84,7 @@ struct Blob {
 }
 
 impl LastGood {
-    /// In the gateway's state folder, for this policy folder.
+    /// The last good files of this policy folder, in the gateway's state folder.
     pub(super) fn new(state: &Path, of: &Path) -> Self {
         let absolute = std::path::absolute(of).unwrap_or_else(|_| of.to_owned());
         Self {
@@ -93,8 +93,9 @@ impl LastGood {
         }
     }
 
-    /// The names of the policy folder, each with its pointer. The first is the one as it is written: a symbolic link that is
-    /// pointed elsewhere keeps its past. The other is the folder itself, which may be named without the link next time.
+    /// The policy folder's names, each with its pointer. The first is the configured name: if a symbolic link is changed to point
+    /// elsewhere, the past stays with the link. The second is the resolved folder, which may be configured without the link next
+    /// time.
     fn pointers(&self) -> Vec<(PathBuf, PathBuf)> {
         let mut names = vec![self.of.clone(), resolve(&self.of, MOST_LINKS)];
         names.dedup();
@@ -106,10 +107,10 @@ impl LastGood {
         names.into_iter().map(pointer).collect()
     }
 
-    /// The names of the files that served last; none if nothing was kept.
+    /// The names of the files that served last; `None` if nothing was saved.
     ///
     /// # Errors
-    /// If something was kept and cannot be read: with its path.
+    /// If something was saved and cannot be read; the error names the path.
     pub(super) fn files(&self) -> io::Result<Option<[Files; 4]>> {
         let name = |blob: Option<Blob>| blob.map(|blob| blob.name);
         let files = |kept: Kept| Files {
@@ -120,10 +121,10 @@ impl LastGood {
         Ok(pointer.map(|pointer| pointer.slots.map(files)))
     }
 
-    /// What served last.
+    /// The files that served last; `None` if nothing was saved.
     ///
     /// # Errors
-    /// If something was kept and cannot be read, or is not what was kept.
+    /// If something was saved and cannot be read, or differs from its digest.
     pub(super) fn read(&self) -> io::Result<Option<Past>> {
         let Some(pointer) = self.pointer()? else {
             return Ok(None);
@@ -134,8 +135,8 @@ impl LastGood {
         Ok(Some(Past { since, given }))
     }
 
-    /// Keeps what serves now instead of what served before, whole or not at all. A pointer that cannot be read is kept aside:
-    /// the answer says where.
+    /// Saves the serving files in place of the ones before, completely or not at all. A pointer that cannot be read is moved
+    /// aside, and its new path is returned.
     ///
     /// # Errors
     /// If the folder cannot be written.
@@ -203,7 +204,7 @@ impl LastGood {
     }
 
     fn named(&self, Blob { name, sha256 }: Blob) -> io::Result<Named> {
-        // The name of a blob is part of a path.
+        // The digest becomes part of a path, so it must be hexadecimal digits only.
         let is_digest = sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
         let path = self.folder.join(BLOBS).join(&sha256);
         let bytes = match is_digest {
@@ -219,7 +220,7 @@ impl LastGood {
     }
 }
 
-/// The folder itself, also while it, or what a symbolic link leads to, is not there: not mounted, say.
+/// The resolved folder, also while it or the target of a symbolic link does not exist, for example because it is not mounted.
 fn resolve(path: &Path, links: u32) -> PathBuf {
     let absolute = || std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     if let Ok(found) = path.canonicalize() {
@@ -238,7 +239,7 @@ fn resolve(path: &Path, links: u32) -> PathBuf {
     }
 }
 
-/// A pointer of another version, say: it may be of use to somebody.
+/// Keeps a pointer that cannot be read, which may be of another version and still useful.
 fn move_aside(pointer: &Path) -> io::Result<PathBuf> {
     let aside = pointer.with_extension("damaged");
     match fs::rename(pointer, &aside) {
@@ -293,7 +294,7 @@ fn kept(blobs: &Path, given: &Given) -> io::Result<Kept> {
     })
 }
 
-/// Under its name at once, and readable by us alone: settings may hold secrets.
+/// Writes a file atomically, and readable for this user alone: settings may hold secrets.
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     let written = || -> io::Result<()> {
@@ -306,8 +307,8 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written().map_err(|error| at(path, error))
 }
 
-/// Removes the oldest pointers, but these, and the blobs that no pointer names any more, so that the folder does not grow;
-/// none while a pointer cannot be read.
+/// Removes the oldest pointers, except `ours`, and the blobs that no pointer names any more, so that the folder does not grow.
+/// Removes nothing while a pointer cannot be read.
 fn sweep(folder: &Path, ours: &[(PathBuf, PathBuf)]) -> io::Result<()> {
     let mut pointers = Vec::new();
     for entry in fs::read_dir(folder)? {

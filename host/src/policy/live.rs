@@ -1,4 +1,4 @@
-//! The generation that serves, and how the next one replaces it.
+//! The generation that serves, and its replacement by the next one.
 
 use std::iter;
 use std::pin::pin;
@@ -20,26 +20,26 @@ use super::notice::Notice;
 use super::source::{Look, Source};
 use super::world::World;
 
-/// Preparing a policy that takes longer is logged: it is compiled, and not found in the cache.
+/// Preparing a policy that takes longer than this is logged: it is compiled, because it is not in the cache.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// The generation that serves now, and how it is replaced.
+/// The generation that serves now, and the means to replace it.
 pub struct Live {
     engine: Engine,
     current: ArcSwap<Generation>,
-    /// Held while a replacement is prepared: each builds on what serves then.
+    /// Held while a replacement is prepared: each replacement builds on the generation that serves then.
     replacing: tokio::sync::Mutex<()>,
     refusals: Mutex<Vec<Refusal>>,
     noted: Mutex<Noted>,
     keeper: Keeper,
 }
 
-/// What is to be said that is no refusal.
+/// Notices that are no refusals.
 #[derive(Debug, Default, PartialEq)]
 struct Noted {
-    /// Of what serves.
+    /// Notices about the serving files.
     serving: Vec<Notice>,
-    /// Of what lies in the folder beside it.
+    /// Notices about other files in the folder.
     folder: Vec<Notice>,
 }
 
@@ -53,7 +53,7 @@ impl Live {
     /// Prepares the first generation.
     ///
     /// # Errors
-    /// Everything that is wrong with the candidates: without a first generation nothing can serve.
+    /// All problems of the candidates: without a first generation nothing can serve.
     pub async fn start(engine: Engine, candidates: &[Candidate; 4]) -> Result<Self, Refusals> {
         let generation = prepare(&engine, candidates, None).await?;
         Ok(Self::of(engine, generation))
@@ -71,7 +71,7 @@ impl Live {
         }
     }
 
-    /// Prepares what lies in the folder, and throws it away: all that is hardly meant, and all that is wrong.
+    /// Prepares the folder's policies and discards them: returns all warnings and all refusals.
     pub async fn check(
         engine: Engine,
         source: &Source,
@@ -92,11 +92,11 @@ impl Live {
         (notices, refusals)
     }
 
-    /// Prepares the first generation: of what lies in the folder or, where that is refused, of what served last. A
-    /// gateway that went on while somebody broke the folder must not fail at its next start.
+    /// Prepares the first generation from the folder or, if the folder is refused, from the files that served last. A gateway
+    /// that kept serving after the folder was broken must not fail at its next start.
     ///
     /// # Errors
-    /// Everything that is wrong with the folder, if nothing served before.
+    /// All problems of the folder, if no files that served before can serve.
     pub async fn resume(engine: Engine, source: &Source, facts: &Facts) -> Result<Self, Refusals> {
         let (look, unknown) = first_look(source, facts).await.map_err(Refusals)?;
         let (prepared, refusals) = try_all(&engine, &look, None).await;
@@ -130,14 +130,14 @@ impl Live {
         }
     }
 
-    /// Pins the generation for one request.
+    /// Returns the generation that a request holds until it ends.
     #[must_use]
     pub fn current(&self) -> Arc<Generation> {
         self.current.load_full()
     }
 
-    /// Prepares what changed and swaps it in; on refusal everything stays as it was. Answers the number that serves
-    /// afterwards.
+    /// Prepares the candidates that changed and swaps them in; on refusal nothing changes. Returns the number of the generation
+    /// that serves afterwards.
     ///
     /// # Errors
     /// All refusals.
@@ -154,7 +154,7 @@ impl Live {
         Ok(self.current().number())
     }
 
-    /// As [`Live::replace`], with what a look found: of that what is wrong is found to the last mistake.
+    /// As [`Live::replace`], with the result of a look at the folder: all its mistakes are reported.
     pub(super) async fn take(&self, look: &Look) -> Result<u64, Refusals> {
         let _one_at_a_time = self.replacing.lock().await;
         let current = self.current();
@@ -170,7 +170,7 @@ impl Live {
         Ok(self.current().number())
     }
 
-    /// What was wrong with the last candidates; empty when what lies in the folder is what serves.
+    /// The refusals of the last candidates; empty if the folder's files are the ones that serve.
     #[must_use]
     pub fn refusals(&self) -> Vec<Refusal> {
         self.refusals
@@ -179,7 +179,7 @@ impl Live {
             .clone()
     }
 
-    /// What is not wrong with the files that serve, but hardly meant; and what cannot be remembered of them.
+    /// Warnings about the serving files, and about serving files that cannot be saved for the next start.
     #[must_use]
     pub fn notices(&self) -> Vec<Notice> {
         let noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -188,18 +188,18 @@ impl Live {
         notices
     }
 
-    /// Remembers what serves now, so that the next start has something to fall back on.
+    /// Saves the serving files, so that the next start can fall back on them.
     pub(super) async fn keep(&self, source: &Source, given: [Given; 4]) {
         self.keeper.keep(source, given).await;
     }
 
-    /// Tries that again, if it failed.
+    /// Tries the save again, if it failed.
     pub(super) async fn keep_again(&self, source: &Source) {
         self.keeper.keep_again(source).await;
     }
 
-    /// Logs notices that are news, and keeps them for health: those of what serves, unless it serves on, and those of what
-    /// lies in the folder beside it.
+    /// Logs new notices, and keeps all for health. `serving` replaces the notices about the serving files, `None` leaves them;
+    /// `folder` has those about other files in the folder.
     pub(super) fn notice(&self, serving: Option<Vec<Notice>>, mut folder: Vec<Notice>) {
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         let serving = serving.unwrap_or_else(|| noted.serving.clone());
@@ -212,7 +212,7 @@ impl Live {
         *noted = next;
     }
 
-    /// Notes what is wrong with the candidates, for health. Answers whether that is news.
+    /// Keeps the refusals of the candidates, for health. Returns whether they changed.
     pub(super) fn note(&self, refusals: Vec<Refusal>) -> bool {
         let mut noted = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         let news = *noted != refusals;
@@ -221,7 +221,7 @@ impl Live {
     }
 }
 
-/// The files that served before this start and were refused since, or are still to be replaced.
+/// The notice that files of an earlier run serve, since the folder is refused.
 fn going_on(since: SystemTime) -> Notice {
     let since = humantime::format_rfc3339_seconds(since);
     Notice {
@@ -245,7 +245,7 @@ async fn first_look(
 ) -> Result<(Look, Option<Notice>), Vec<Refusal>> {
     let (source, facts) = (source.clone(), facts.clone());
     let looked = tokio::task::spawn_blocking(move || source.first_look(&facts)).await;
-    // Only a defect of ours, or the end of the runtime, keeps it from ending.
+    // Only a defect of the gateway, or the end of the runtime, keeps it from completing.
     looked.map_err(|error| {
         vec![Refusal {
             file: "POLICY_DIR".to_owned(),
@@ -255,7 +255,8 @@ async fn first_look(
     })
 }
 
-/// Reads and prepares what served last: since when it did, and what is to be said of it. Nothing, if nothing is remembered.
+/// Reads and prepares the files that served last: since when they served, the generation, and the notices about it. `None` if
+/// nothing was saved.
 async fn prepare_last_good(
     engine: &Engine,
     source: &Source,
@@ -271,7 +272,7 @@ async fn prepare_last_good(
     Ok(Some((since, generation, offer.notices.settings)))
 }
 
-/// Prepares what a look found, to the last mistake: one slot's does not hide another's.
+/// Prepares the candidates of a look at the folder, and collects all refusals: one slot's refusal does not hide another's.
 async fn try_all(
     engine: &Engine,
     look: &Look,
@@ -297,7 +298,7 @@ async fn prepare(
     prepared.ok_or_else(|| Refusals(Vec::new()))
 }
 
-/// Prepares what there is; a generation, if there is all of it.
+/// Prepares the candidates; returns a generation if all four slots have one.
 async fn prepare_each(
     engine: &Engine,
     candidates: [Option<&Candidate>; 4],
@@ -333,7 +334,7 @@ async fn prepare_each(
     }
 }
 
-/// Keeps the old policy where nothing about it changed.
+/// Prepares one slot's policy, or keeps the old one if its digest is unchanged.
 async fn one<W: World>(
     engine: &Engine,
     candidate: Option<&Candidate>,

@@ -1,4 +1,4 @@
-//! `policies.toml`: what the host must know of a slot, beside the operator's components.
+//! `policies.toml`: the host's options of each slot, read from the file beside the operator's components.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -17,12 +17,12 @@ use super::guest::Limits;
 use super::settings::is_utf16;
 use crate::file::read_if_there;
 
-/// Beside the components; optional.
+/// The file's name; the file is optional.
 pub(super) const MANIFEST: &str = "policies.toml";
-/// It has some tens of lines.
+/// The most bytes of the file, which has some tens of lines.
 const MAX_BYTES: u64 = 256 << 10;
 
-/// Mistakes of a text that is no TOML; the rest follows from them.
+/// The most mistakes reported of a text that is not TOML; later ones follow from the first.
 const MOST: usize = 8;
 
 /// The members of a slot's table.
@@ -36,29 +36,29 @@ const MEMBERS: [&str; 7] = [
     "deadline_ms",
 ];
 
-/// What the manifest says, slot by slot.
+/// The contents of the manifest, slot by slot.
 #[derive(Debug, Default)]
 pub(super) struct Manifest {
     entries: [Entry; 4],
-    /// What it says that makes no sense: each with its line, table and member.
+    /// Its mistakes, each with line, table and member.
     pub(super) mistakes: Vec<Refusal>,
 }
 
-/// What is said about one slot.
+/// The entry of one slot.
 #[derive(Debug, Default)]
 pub(super) struct Entry {
     pub(super) component: Option<Name>,
     pub(super) settings: Option<Name>,
-    /// Nothing need be there for this slot.
+    /// The operator allows the slot to have no files in the folder.
     pub(super) built_in: bool,
     pub(super) options: Options,
 }
 
-/// A file that is named.
+/// A file name in the manifest.
 #[derive(Debug)]
 pub(super) struct Name {
     pub(super) text: String,
-    /// Where: its line, table and member.
+    /// Its place in the manifest: line, table and member.
     pub(super) place: String,
 }
 
@@ -99,7 +99,7 @@ impl Manifest {
         })
     }
 
-    /// What is said about a slot.
+    /// Takes the entry of a slot.
     pub(super) fn take(&mut self, slot: Slot) -> Entry {
         std::mem::take(&mut self.entries[slot as usize])
     }
@@ -158,7 +158,7 @@ fn parse(text: &str) -> ([Entry; 4], Vec<String>) {
     (entries, reading.mistakes)
 }
 
-/// Reads the values, and notes what is wrong with them.
+/// Reads the values, and collects their mistakes.
 struct Reading<'t> {
     text: &'t str,
     mistakes: Vec<String>,
@@ -241,7 +241,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Whether the credential is granted, which is all there is to grant.
+    /// Whether the credential is granted; there is no other grant.
     fn grants(&mut self, member: &Member<'_>) -> bool {
         let grants = member.value.as_array();
         let known = |grant: &Spanned<DeValue<'_>>| grant.get_ref().as_str() == Some("credential");
@@ -280,7 +280,7 @@ impl Reading<'_> {
         format!("line {line}, [{slot}] {}", name.get_ref())
     }
 
-    /// The line, table and member of what is no TOML, as far as they can be seen.
+    /// The line, table and member of text that is not TOML, as far as they can be recognised.
     fn guess(&self, number: usize) -> String {
         let is_table = |line: &&str| line.trim_start().starts_with('[');
         let table = self.text.lines().take(number).filter(is_table).last();
@@ -302,7 +302,7 @@ impl Reading<'_> {
     }
 }
 
-/// As they are written.
+/// The members of a table in the order of the text.
 fn in_order<'t, 'i>(
     table: &'t DeTable<'i>,
 ) -> Vec<(&'t Spanned<Cow<'i, str>>, &'t Spanned<DeValue<'i>>)> {
@@ -311,7 +311,7 @@ fn in_order<'t, 'i>(
     members
 }
 
-/// What a value is, in an operator's words.
+/// A value, described for an operator.
 fn kind(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) if text.chars().count() <= 80 => format!("{text:?}"),

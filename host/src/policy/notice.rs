@@ -15,11 +15,11 @@ use super::given::{BUILT_IN, ENVIRONMENT, Files};
 use super::words::{LINE, NAME, text_within};
 use crate::spelling::nearest;
 
-/// Notices of one kind of one look at the files; further ones are counted.
+/// The most notices of one kind of one look at the files; the last notice gives the number of further ones.
 const MOST: usize = 32;
 
-/// Something worth a word to the operator: in the log, in `/healthz` and by `codex-gateway config`.
-/// The words of files are in it: they are cut and escaped wherever it is shown.
+/// A warning for the operator: in the log, in `/healthz` and in the output of `codex-gateway config`. It contains text of files,
+/// which is cut and escaped wherever it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {}", self.file(), self.what())]
 pub struct Notice {
@@ -28,30 +28,30 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// The file's name, or what stands in for it.
+    /// The file's name, or the word that stands in for it, cut and escaped.
     #[must_use]
     pub fn file(&self) -> String {
         text_within(NAME, self.file.clone())
     }
 
-    /// What is to be known of it, and done about it.
+    /// The warning, and its remedy where there is one.
     #[must_use]
     pub fn what(&self) -> String {
         text_within(LINE, self.what.clone())
     }
 }
 
-/// What one look finds.
+/// The notices of one look at the folder.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Notices {
-    /// Of the folder's files that no slot reads.
+    /// About files in the folder that no slot reads.
     pub(super) unread: Vec<Notice>,
-    /// Of the settings.
+    /// About the settings.
     pub(super) settings: Vec<Notice>,
 }
 
 impl Notices {
-    /// As many as a person reads of each kind.
+    /// Cuts each kind to a number that a person would read.
     pub(super) fn new(unread: Vec<Notice>, settings: Vec<Notice>) -> Self {
         Self {
             unread: bounded(unread),
@@ -76,12 +76,12 @@ fn bounded(mut notices: Vec<Notice>) -> Vec<Notice> {
     notices
 }
 
-/// Looks at the paths in the folder, and at the names under which slots read their files.
+/// Checks the paths in the folder against the names under which slots read their files.
 pub(super) fn of_files(paths: &[String], files: &[Files; 4]) -> Vec<Notice> {
     unread::find(paths, files)
 }
 
-/// Looks at the settings of the built-in policies: those of others are theirs.
+/// Checks the settings of the built-in policies: the settings of other policies have meanings that the host does not know.
 pub(super) fn of_settings(candidates: &[Option<Candidate>; 4], facts: &Facts) -> Vec<Notice> {
     let mut notices = Vec::new();
     let settings = candidates.each_ref().map(|candidate| {
@@ -121,7 +121,7 @@ pub(super) fn of_settings(candidates: &[Option<Candidate>; 4], facts: &Facts) ->
     notices
 }
 
-/// Whether these settings of the auth policy let nobody in who has a key.
+/// Whether these settings of the auth policy leave no key that is valid.
 fn locks_out(settings: &Value, now: SystemTime) -> Option<&'static str> {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let keys = settings["keys"].as_array().map_or(&[][..], Vec::as_slice);
@@ -140,7 +140,7 @@ fn locks_out(settings: &Value, now: SystemTime) -> Option<&'static str> {
     )
 }
 
-/// Whether these settings of the model policy let nobody use any model.
+/// Whether these settings of the model policy let no caller use any model.
 fn hides_all(settings: &Value) -> Option<&'static str> {
     let access = settings["access"].as_array()?;
     let hides = |entry: &Value| entry["models"].as_array().is_some_and(Vec::is_empty);
@@ -150,7 +150,7 @@ fn hides_all(settings: &Value) -> Option<&'static str> {
         .then_some("`access` names no model: nobody can use any; without it everybody can use all")
 }
 
-/// Paths that need no key, and that are nearly one that there is. Other ones may be of what an edge proxy guards.
+/// `anonymous` paths that almost match one of the gateway's. Other unknown paths may belong to a service behind an edge proxy.
 fn unused(settings: &Value, facts: &Facts) -> Vec<String> {
     let paths = settings["anonymous"].as_array().into_iter().flatten();
     let near = paths.filter_map(Value::as_str).filter_map(|path| {
@@ -163,9 +163,9 @@ fn unused(settings: &Value, facts: &Facts) -> Vec<String> {
     near.collect()
 }
 
-/// Models that names lead to, and that Codex does not list: not any more, perhaps. Requests to them get the provider's word.
+/// Models that names refer to and that Codex does not list (any more). Requests to them get the provider's answer.
 fn unlisted(settings: &Value, facts: &Facts) -> Vec<String> {
-    // Without a Codex to ask, what it offers is not known.
+    // Without the models of a Codex child, the offered models are not known.
     if facts.models.is_empty() {
         return Vec::new();
     }
@@ -186,7 +186,7 @@ fn unlisted(settings: &Value, facts: &Facts) -> Vec<String> {
         ));
     }
     for (alias, target) in aliases.into_iter().flatten() {
-        // Another provider has models of its own.
+        // Another provider has its own models.
         let named = match target["provider"].as_str() {
             Some(_) => None,
             None => target.as_str().or_else(|| target["model"].as_str()),
@@ -200,7 +200,7 @@ fn unlisted(settings: &Value, facts: &Facts) -> Vec<String> {
     missing
 }
 
-/// What Codex offers and the members of the families, in lower case.
+/// The models that Codex offers and the members of the families, in lower case.
 fn model_names(facts: &Facts) -> Vec<String> {
     let offered = facts.models.iter().filter_map(|model| model["id"].as_str());
     let family = FAMILIES
@@ -210,7 +210,7 @@ fn model_names(facts: &Facts) -> Vec<String> {
     offered.map(str::to_ascii_lowercase).chain(family).collect()
 }
 
-/// Endpoints that rules name, and that there are not.
+/// Endpoints that rules name and that do not exist.
 fn uncounted(settings: &Value, facts: &Facts) -> Vec<String> {
     let is_there = |named: &str| {
         let counts = |endpoint: &&str| match (named.strip_suffix("/*"), endpoint.strip_suffix('*'))
@@ -237,7 +237,7 @@ fn uncounted(settings: &Value, facts: &Facts) -> Vec<String> {
         .collect()
 }
 
-/// The entries of a slot's settings that say whom or what they are about, each with where it is.
+/// The entries of a slot's settings that name callers, groups, tenants or models, each with its place.
 fn entries(slot: Slot, settings: &Value) -> Vec<(String, &Value)> {
     let list = |member: &'static str| {
         let items = settings[member].as_array().into_iter().flatten();
@@ -257,7 +257,7 @@ fn entries(slot: Slot, settings: &Value) -> Vec<(String, &Value)> {
     }
 }
 
-/// The names that there are, by the member that refers to them; a member that is left out may name anything.
+/// The known names, by the member that refers to them; a member that is not listed may name anything.
 struct Known(Vec<(&'static str, &'static str, Vec<String>)>);
 
 impl Known {
@@ -287,7 +287,7 @@ impl Known {
                 texts("tenant"),
             ));
         }
-        // Without a Codex to ask, what it offers is not known.
+        // Without the models of a Codex child, the offered models are not known.
         if let Some(model) = model.filter(|_| !facts.models.is_empty()) {
             let aliases = model["aliases"].as_object().into_iter();
             let aliases = aliases.flat_map(|map| map.keys());

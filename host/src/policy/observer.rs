@@ -1,37 +1,37 @@
-//! The interface by which decisions are counted and timed.
+//! The interface through which decisions are counted and timed.
 
 use std::time::Duration;
 
 use super::Slot;
 use super::fault::{Fault, FaultKind, Refused};
 
-/// Told of every decision that came to an end, on the task that asked for it: it must be quick.
+/// Receives every decision that ended, on the task that asked for it: implementations must be quick.
 pub trait Observer: Send + Sync {
-    /// One decision.
+    /// Called with one decision.
     fn decided(&self, decision: &Decision);
 }
 
 /// One decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decision {
-    /// Who was asked.
+    /// The slot of the policy.
     pub slot: Slot,
-    /// What was asked: the contract's function.
+    /// The function of the contract that was called.
     pub question: &'static str,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
-    /// What it took, the wait for a place to run in included.
+    /// The elapsed time, including the wait for a permit to run.
     pub elapsed: Duration,
 }
 
-/// What came of a decision.
+/// The outcome of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The request goes on.
     Answered,
-    /// The policy said no.
+    /// The policy denied the request.
     Denied,
-    /// It could not decide.
+    /// The policy could not decide.
     Fault(FaultKind),
 }
 
@@ -47,7 +47,7 @@ impl Outcome {
     }
 }
 
-/// Why a decision did not let the request go on.
+/// The reason why a decision did not let the request go on.
 pub(super) trait Failure {
     fn outcome(&self) -> Outcome;
 }

@@ -1,4 +1,4 @@
-//! One of something for each slot.
+//! A container with one value for each slot.
 
 use super::Slot;
 
@@ -12,7 +12,7 @@ pub(super) struct PerSlot<T> {
 }
 
 impl<T> PerSlot<T> {
-    /// Makes each value of its slot.
+    /// Makes the value of each slot.
     pub(super) fn from_fn(mut make: impl FnMut(Slot) -> T) -> Self {
         Self {
             auth: make(Slot::Auth),
@@ -22,7 +22,7 @@ impl<T> PerSlot<T> {
         }
     }
 
-    /// That of a slot.
+    /// The value of a slot.
     pub(super) fn of(&self, slot: Slot) -> &T {
         match slot {
             Slot::Auth => &self.auth,

@@ -1,4 +1,4 @@
-//! Preparing a component, step by step: checked, configured, frozen, compiled, tried. Every step may refuse.
+//! Prepares a component step by step: check, configure, freeze, compile, trial calls. Every step may refuse.
 
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
@@ -16,7 +16,7 @@ use super::words::text;
 use super::world::{Trial, World};
 use super::{freeze, inspect, schema};
 
-/// What is left when every step went well.
+/// A policy that passed every step of preparation.
 pub(super) struct Prepared<W> {
     pub(super) world: W,
     pub(super) pre: InstancePre<Guest>,
@@ -24,7 +24,7 @@ pub(super) struct Prepared<W> {
     pub(super) about: About,
 }
 
-/// Prepares a candidate; computes for some hundred milliseconds, so not on a thread that serves.
+/// Prepares a candidate. Computes for some hundred milliseconds, so it must not run on a thread that serves.
 pub(super) async fn prepare<W: World>(
     engine: &Engine,
     candidate: &Candidate,
@@ -32,7 +32,7 @@ pub(super) async fn prepare<W: World>(
     Preparation { engine, candidate }.run().await
 }
 
-/// Calls `configure` of an instance; the inner error is the policy's own.
+/// Calls `configure` in an instance; the inner error is the policy's own.
 pub(super) async fn configure(
     lifecycle: &lifecycle::GuestIndices,
     store: &mut Store<Guest>,
@@ -43,7 +43,7 @@ pub(super) async fn configure(
     guest.call_configure(&mut *store, settings).await
 }
 
-/// One preparation; no step changes anything outside.
+/// One preparation; no step changes anything outside of it.
 struct Preparation<'a> {
     engine: &'a Engine,
     candidate: &'a Candidate,
@@ -87,14 +87,14 @@ impl Preparation<'_> {
         })
     }
 
-    /// Freezes the component, or leaves it as it is where that cannot be.
+    /// Freezes the component, or keeps it unfrozen if it cannot be frozen.
     async fn configure(&self, weight: Weight) -> Result<Configured, Problem> {
         if self.candidate.options.instances == Instances::Warm {
             return self.as_it_is(weight, None).await;
         }
         let instrumented = match freeze::instrument(&self.candidate.wasm) {
             Ok(instrumented) => instrumented,
-            // Not valid at all, or valid but with something wizer does not know: compiling tells which.
+            // The component is invalid, or valid with a feature that wizer does not support: compiling shows which.
             Err(error) => return self.as_it_is(weight, Some(format!("{error:#}"))).await,
         };
         let runtime = &self.engine.runtime;
@@ -136,7 +136,7 @@ impl Preparation<'_> {
         })
     }
 
-    /// Compiles what depends on the component alone, unless it was compiled lately: new settings cost no compiling.
+    /// Compiles code that depends on the component alone, unless it was compiled recently: new settings need no compilation.
     async fn recent(
         &self,
         weight: Weight,
@@ -156,7 +156,7 @@ impl Preparation<'_> {
         Ok(component)
     }
 
-    /// Compiles here what is light, and has a child compile what is not: then it is in the cache.
+    /// Compiles light components here, and heavy ones first in a child, which leaves the result in the cache.
     async fn compile(
         &self,
         weight: Weight,
@@ -171,7 +171,8 @@ impl Preparation<'_> {
         component.map_err(|error| Problem::of(&error, Problem::Invalid))
     }
 
-    /// Asks an instance of its own what it is, and checks what the operator gave it before it is configured.
+    /// Reads the manifest from a separate instance, and checks the operator's settings and options against it before the policy
+    /// is configured.
     async fn describe(
         &self,
         purpose: Purpose,
@@ -198,7 +199,7 @@ impl Preparation<'_> {
         Ok(manifest)
     }
 
-    /// Runs `configure` in an instance of the instrumented component, and gives both back to be frozen.
+    /// Runs `configure` in an instance of the instrumented component, and returns store and instance to be frozen.
     async fn run_configure(
         &self,
         pre: &InstancePre<Guest>,
@@ -221,8 +222,8 @@ impl Preparation<'_> {
         Ok((store, instance))
     }
 
-    /// The first calls are ours, so that no request meets a policy that cannot answer. A second round leaves the
-    /// image mapped and its code touched: the first request is not slower than the next.
+    /// Makes trial calls, so that no request meets a policy that cannot answer. The second round leaves the image mapped and its
+    /// code touched, so that the first request is not slower than the next.
     async fn attempt<W: World>(
         &self,
         pre: &InstancePre<Guest>,
@@ -280,13 +281,13 @@ impl Preparation<'_> {
     }
 }
 
-/// Why running a candidate failed.
+/// The reason why running a candidate failed.
 enum Trouble {
     Problem(Problem),
     Fault(String),
 }
 
-/// Puts a failure into words: what kind, why, and what the guest said of it.
+/// Explains a failure: its kind, its cause and the guest's output.
 fn explain<T>(
     result: Result<wasmtime::Result<T>, tokio::time::error::Elapsed>,
     store: &mut Store<Guest>,
@@ -329,7 +330,7 @@ fn link(linker: &Linker<Guest>, component: &Component) -> Result<InstancePre<Gue
     pre.map_err(|error| Problem::Import(format!("{error:#}")))
 }
 
-/// Function types are only compared when a live instance is loaded; wasmtime has no type for that error.
+/// Function types are compared only when a live instance is loaded; wasmtime has no type for that error.
 fn is_type_error(error: &wasmtime::Error) -> bool {
     error.chain().any(|cause| {
         let words = cause.to_string();

@@ -1,4 +1,4 @@
-//! Checks settings against the JSON Schema of a policy's manifest, and reads what the manifest asks for.
+//! Checks settings and grants against the JSON Schema of a policy's manifest.
 
 use jsonschema::PatternOptions;
 use serde_json::Value;
@@ -7,25 +7,25 @@ use super::candidate::Options;
 use super::fault::Problem;
 use super::words::{NAME, is_control, text_within};
 
-/// Bytes of a schema.
+/// The most bytes of a schema.
 const MAX_SCHEMA: usize = 256 << 10;
-/// Subschemas of a schema whose references are written out: they double with each level of a bomb.
+/// The most subschemas with all references expanded: a malicious schema doubles them with each level.
 const MAX_SUBSCHEMAS: u64 = 20_000;
-/// Bytes of settings times subschemas: what checking may cost.
+/// The most work of a check: bytes of settings times subschemas.
 const MAX_WORK: u64 = 4_000_000_000;
-/// Bytes of a compiled pattern, and of its cache. The patterns run in linear time.
+/// The most bytes of a compiled pattern, and of its cache. Patterns run in linear time.
 const MAX_PATTERN: usize = 1 << 20;
-/// Mistakes that are shown at once.
+/// The most mistakes that are shown at once.
 const MAX_MISTAKES: usize = 32;
-/// Bytes of one mistake.
+/// The most bytes of one mistake's text.
 const MAX_WORDS: usize = 300;
-/// A schema's own member: the grants of `policies.toml` without which the policy cannot decide.
+/// A member of the schema that the gateway defines: the grants of `policies.toml` without which the policy cannot decide.
 const GRANTS: &str = "x-grants";
 
 /// Checks the settings, which are a JSON object with the host's member, and the grants.
 ///
 /// # Errors
-/// If the schema is none, a grant is missing, or the settings are not what the schema says: all mistakes.
+/// If the schema is not valid, a grant is missing, or the settings violate the schema: all mistakes.
 pub(super) fn check(schema: &str, settings: &str, options: Options) -> Result<(), Problem> {
     if schema.trim().is_empty() {
         return Ok(());
@@ -67,7 +67,7 @@ pub(super) fn check(schema: &str, settings: &str, options: Options) -> Result<()
     let mistakes: Vec<String> = validator
         .iter_errors(&settings)
         .take(MAX_MISTAKES)
-        // Masked: a value may be a secret.
+        // Values are masked: one may be a secret.
         .map(|error| {
             let what = error.masked().to_string();
             let what = match remedy(&schema, error.schema_path().as_str()) {
@@ -83,7 +83,7 @@ pub(super) fn check(schema: &str, settings: &str, options: Options) -> Result<()
     }
 }
 
-/// Where, as a JSON pointer, and what.
+/// One mistake: its place as a JSON pointer, and its description.
 fn words(pointer: &str, what: &str) -> String {
     let pointer = if pointer.is_empty() { "/" } else { pointer };
     let mut words = format!("{pointer}: {what}").replace(is_control, " ");
@@ -94,9 +94,9 @@ fn words(pointer: &str, what: &str) -> String {
     words
 }
 
-/// What the schema's author says of the value that a keyword refuses: of itself, or of the list that it is in.
+/// The schema's description of the refused value, or of the list that contains it.
 fn remedy<'a>(schema: &'a Value, keyword: &str) -> Option<&'a str> {
-    /// These refuse an object for its members: what is said of it is no help.
+    /// These keywords refuse an object because of its members, so the object's own description does not help.
     const OF_MEMBERS: [&str; 4] = [
         "additionalProperties",
         "unevaluatedProperties",
@@ -132,10 +132,10 @@ fn grants(schema: &Value, options: Options) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Subschemas within each other, references written out: the library that checks goes down as deep.
+/// The most levels of subschemas, with references expanded: the library that checks descends as deep.
 const MAX_DEPTH: u32 = 100;
 
-/// Counts what checking goes through if every reference is written out. A schema that refers to itself never ends.
+/// Counts the subschemas of a check with every reference expanded. A schema that refers to itself exceeds the limit.
 fn subschemas(root: &Value) -> Result<u64, String> {
     let (mut counted, mut left) = (0, vec![(root, 0)]);
     while let Some((schema, depth)) = left.pop() {

@@ -1,4 +1,4 @@
-//! Settings files: a JSON object, read strictly, so that what an operator reads there is what holds.
+//! Settings files: a JSON object, read strictly, so that there is only one way to read it.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 
 use super::fault::Problem;
 
-/// Editors of some systems put it before a text in UTF-8.
+/// The mark that some editors put before UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Whether a text is in UTF-16, as some editors save it: by its byte-order mark, or since each of its first characters has a
-/// zero beside it.
+/// Whether a text is in UTF-16, as some editors save it: it has a byte-order mark, or each of its first characters has a zero
+/// byte beside it.
 pub(super) fn is_utf16(bytes: &[u8]) -> bool {
     match bytes {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
@@ -24,7 +24,7 @@ pub(super) fn is_utf16(bytes: &[u8]) -> bool {
 /// Reads the text of a settings file.
 ///
 /// # Errors
-/// If it is no JSON object, or one of its objects has a member twice.
+/// If the text is no JSON object, or an object in it has a member twice.
 pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
     let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let found = match serde_json::from_slice(text) {
@@ -41,7 +41,7 @@ pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
     Err(Problem::SettingsShape(found))
 }
 
-/// JSON in which no object has a member twice: readers of JSON differ in which of the two they take.
+/// JSON in which no object has a member twice: parsers differ in which of the two they use.
 struct Unambiguous(Value);
 
 impl<'de> Deserialize<'de> for Unambiguous {

@@ -1,4 +1,5 @@
-//! Bounds how many long calls run at once: the others wait in line, a tick each, and leave a core to short ones.
+//! Limits the long calls that run at once: the others wait in order, each runs for a tick, and one core stays free for short
+//! calls.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,19 +7,19 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How often a running guest is interrupted to be counted and to let others run.
+/// The interval at which a running guest is interrupted, to count its time and to let others run.
 pub(super) const TICK: Duration = Duration::from_millis(2);
 
-/// Turns to run for a tick, taken by the calls of all slots that ran for longer than one.
+/// Turns to run for one tick, which the calls of all slots take once they ran for longer than a tick.
 #[derive(Clone)]
 pub(super) struct Slices {
     turns: Arc<Semaphore>,
-    /// The turn of one guest.
+    /// The turn that this guest holds.
     held: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
 }
 
 impl Slices {
-    /// As many at once as there are cores, but one.
+    /// As many turns as cores, less one; at least one.
     pub(super) fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
@@ -27,14 +28,14 @@ impl Slices {
         }
     }
 
-    /// The same turns, of which another guest holds one.
+    /// The same turns, for another guest.
     pub(super) fn for_a_guest(&self) -> Self {
         let turns = Arc::clone(&self.turns);
         let held = Arc::default();
         Self { turns, held }
     }
 
-    /// Gives the turn back, and is ready when the next one has come: after all who wait already.
+    /// Releases the turn, and completes with the next one: after all guests that already wait.
     pub(super) fn next(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         self.release();
         let Self { turns, held } = self.clone();
@@ -45,7 +46,7 @@ impl Slices {
         })
     }
 
-    /// Gives the turn back, if there is one.
+    /// Releases the turn, if the guest holds one.
     pub(super) fn release(&self) {
         self.held
             .lock()

@@ -1,4 +1,4 @@
-//! Reads policies: the built-in components, and the operator's folder that overrides them slot by slot.
+//! The sources of policies: the built-in components, and the operator's folder that overrides them slot by slot.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use super::last_good::{LastGood, Past};
 use super::notice::{self, Notice, Notices};
 use super::settings::object;
 
-/// Settings of the slots that have no settings file; each a JSON object, from the environment.
+/// The settings of slots without a settings file; each is a JSON object, from the environment.
 #[derive(Debug, Clone, Default)]
 pub struct Defaults {
     /// Of the auth policy.
@@ -28,12 +28,12 @@ pub struct Defaults {
     pub rate_limit: Map<String, Value>,
     /// Of the tool-stop policy.
     pub tool_stop: Map<String, Value>,
-    /// Those of the auth policy hold for this run alone: a snapshot of them would be compiled at every start, and be of no
-    /// use to the next.
+    /// The auth policy's settings are for this run alone: a snapshot of them would be compiled at every start, and be useless to
+    /// the next run.
     pub is_auth_passing: bool,
 }
 
-/// The built-in components, the environment's settings, and the folder over both.
+/// The built-in components, the environment's settings, and the operator's folder, which overrides both.
 #[derive(Debug, Clone)]
 pub struct Source {
     folder: Folder,
@@ -41,7 +41,7 @@ pub struct Source {
     last_good: Option<LastGood>,
 }
 
-/// What may serve next: the operator's files, and the candidates they make.
+/// A complete set of files and the candidates made of them.
 #[derive(Debug, Clone)]
 pub(super) struct Offer {
     pub(super) given: [Given; 4],
@@ -49,7 +49,7 @@ pub(super) struct Offer {
     pub(super) notices: Notices,
 }
 
-/// A look at the folder, with all that is wrong there.
+/// The result of a look at the folder, with all its refusals.
 #[derive(Debug)]
 pub(super) struct Look {
     pub(super) given: [Option<Given>; 4],
@@ -59,10 +59,10 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// What was offered, if nothing was wrong.
+    /// The complete set, if nothing was refused.
     ///
     /// # Errors
-    /// All that was wrong.
+    /// All refusals.
     pub(super) fn complete(self) -> Result<Offer, Refusals> {
         let Self {
             given,
@@ -84,16 +84,16 @@ impl Look {
     }
 }
 
-/// What served last, as far as is known.
+/// The names of the files that served last, as far as they are known.
 #[derive(Debug, Default)]
 pub(super) struct Before {
     pub(super) files: [Files; 4],
-    /// Why it is not known: the file, and what is wrong with it.
+    /// The reason if they are not known: the file, and its problem.
     pub(super) unknown: Option<io::Error>,
 }
 
 impl Source {
-    /// `folder` is the operator's, if any.
+    /// Reads from the operator's `folder`, if there is one.
     #[must_use]
     pub fn new(folder: Option<PathBuf>, defaults: Defaults) -> Self {
         Self {
@@ -103,7 +103,7 @@ impl Source {
         }
     }
 
-    /// Remembers what served last in the gateway's state folder, if there is one.
+    /// Saves the serving files in the gateway's state folder, if there is one.
     #[must_use]
     pub fn remembering(self, state: Option<&Path>) -> Self {
         let last_good = |folder: &PathBuf| Some(LastGood::new(state?, folder));
@@ -119,8 +119,8 @@ impl Source {
         self.folder.0.as_deref()
     }
 
-    /// Whether a slot has a component in the folder, and whether it has settings there; nothing if that cannot be known.
-    /// What served last counts, too: if it vanished, it goes on.
+    /// Whether a slot has a component in the folder, and whether it has settings there; `None` if that cannot be known. Files
+    /// that served last count too: if they vanished, the last good policies go on serving.
     #[must_use]
     pub fn overridden(&self, slot: Slot) -> Option<(bool, bool)> {
         let (component, settings) = self.folder.has(slot)?;
@@ -135,30 +135,30 @@ impl Source {
         ))
     }
 
-    /// Whether there is no file of any slot in the folder, and none that served last.
+    /// Whether the folder has no file of any slot, and no file served last.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let Before { files, unknown } = self.before();
         unknown.is_none() && files == <[Files; 4]>::default() && self.folder.is_empty()
     }
 
-    /// Whether something served last: it goes on, also where there is no folder any more.
+    /// Whether files were saved as last good: they can serve even if the folder is gone.
     #[must_use]
     pub fn has_last_good(&self) -> bool {
         let past = self.last_good.as_ref().map(LastGood::files);
         matches!(past, Some(Ok(Some(_))))
     }
 
-    /// Reads everything there is to prepare.
+    /// Reads the files of all slots.
     ///
     /// # Errors
-    /// All files that cannot be read or make no sense.
+    /// All files that cannot be read or are invalid.
     pub fn read(&self, facts: &Facts) -> Result<[Candidate; 4], Refusals> {
         let offer = self.look(facts, &Default::default()).complete()?;
         Ok(offer.candidates)
     }
 
-    /// Reads as much as can be read, after these files served.
+    /// Reads as much as can be read; `before` names the files that served before.
     pub(super) fn look(&self, facts: &Facts, before: &[Files; 4]) -> Look {
         let (mut given, mut refusals) = self.folder.read();
         for slot in Slot::ALL {
@@ -174,7 +174,7 @@ impl Source {
         self.judge(given, refusals, facts)
     }
 
-    /// Makes candidates of files, as far as it can.
+    /// Makes candidates of the files, as far as possible, and collects refusals and notices.
     fn judge(&self, given: [Option<Given>; 4], mut refusals: Vec<Refusal>, facts: &Facts) -> Look {
         let candidates = Slot::ALL.map(|slot| {
             let candidate = self.candidate(slot, given[slot as usize].as_ref()?, facts);
@@ -194,7 +194,7 @@ impl Source {
         }
     }
 
-    /// The look of a start: after what served last, as far as is known.
+    /// The look at a start: compares the folder with the files that served last, as far as those are known.
     pub(super) fn first_look(&self, facts: &Facts) -> (Look, Option<Notice>) {
         let Before { files, unknown } = self.before();
         let mut look = self.look(facts, &files);
@@ -204,7 +204,7 @@ impl Source {
         let file = "PROXY_STATE_DIR".to_owned();
         let what =
             format!("{why}: whether a file that served is gone from POLICY_DIR is not known");
-        // Keys that vanished must not turn into the environment's one.
+        // Keys that vanished must not turn into the single key of the environment.
         if self.folder.has(Slot::Auth) == Some((false, false)) && !self.folder.may_lack(Slot::Auth)
         {
             look.refusals.push(Refusal {
@@ -216,7 +216,7 @@ impl Source {
         (look, Some(Notice { file, what }))
     }
 
-    /// The files that served last, as far as is known.
+    /// The names of the files that served last, as far as they are known.
     pub(super) fn before(&self) -> Before {
         let files = match &self.last_good {
             Some(last_good) => last_good.files(),
@@ -234,7 +234,7 @@ impl Source {
         }
     }
 
-    /// Remembers what serves now, for the next start. Answers where a damaged memory is kept aside.
+    /// Saves the serving files for the next start. Returns the path to which a damaged pointer was moved, if there was one.
     ///
     /// # Errors
     /// If the state folder cannot be written.
@@ -245,16 +245,16 @@ impl Source {
         }
     }
 
-    /// Since when what was kept last serves, for people.
+    /// The time since which the last good files served, as text for people.
     pub(super) fn last_since(&self) -> Option<String> {
         let past = self.last_good.as_ref()?.read().ok().flatten()?;
         Some(humantime::format_rfc3339_seconds(past.since).to_string())
     }
 
-    /// What served last, and since when; nothing if nothing was kept.
+    /// The last good files, and the time since which they served; `None` if nothing was saved.
     ///
     /// # Errors
-    /// If it cannot serve: why.
+    /// The reason why they cannot serve.
     pub(super) fn last_good(&self, facts: &Facts) -> Result<Option<(SystemTime, Offer)>, String> {
         let past = self.last_good.as_ref().map_or(Ok(None), LastGood::read);
         let Some(Past { since, given }) = past.map_err(|error| error.to_string())? else {
@@ -265,7 +265,7 @@ impl Source {
         Ok(Some((since, offer)))
     }
 
-    /// Looks at the folder without reading its files.
+    /// The state of the folder, taken without reading any file but the manifest.
     pub(super) fn signature(&self) -> Signature {
         self.folder.signature()
     }

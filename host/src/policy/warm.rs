@@ -1,4 +1,4 @@
-//! Warm instances: configured once, used for many decisions, for components that cannot be frozen.
+//! Warm instances, for components that cannot be frozen: each is configured once and makes many decisions.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,9 +7,9 @@ use wasmtime::component::Instance;
 
 use super::guest::Guest;
 
-/// Instances kept between decisions.
+/// The most idle instances that are kept.
 const KEPT: usize = 8;
-/// Decisions after which an instance is thrown away, so that what it hoards is bounded.
+/// Decisions after which an instance is discarded, which limits the memory that it accumulates.
 const CALLS: u32 = 1_000;
 
 pub(super) struct Warm {
@@ -28,7 +28,7 @@ impl Warm {
     }
 }
 
-/// The idle ones. One that is in use is owned by its call, so a fault retires it by dropping it.
+/// The idle instances. An instance in use is owned by its call, so a fault discards it.
 #[derive(Default)]
 pub(super) struct Pool(Mutex<Vec<Warm>>);
 

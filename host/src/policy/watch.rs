@@ -1,4 +1,4 @@
-//! Watching the operator's folder: what changed there, and settled, becomes the next generation.
+//! Watches the operator's folder: a change that has settled becomes the next generation.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,21 +12,21 @@ use super::generation::Generation;
 use super::live::Live;
 use super::source::{Look, Source};
 
-/// How often the folder is looked at. It is looked at rather than watched by the kernel: a symbolic link that is
-/// re-pointed, a bind mount and a network file system tell the kernel's watchers nothing.
+/// The interval of looks at the folder. The folder is polled, because a symbolic link that is re-pointed, a bind mount and a
+/// network file system do not notify the kernel's watchers.
 const LOOK: Duration = Duration::from_millis(500);
-/// How often once it changed, until it has settled.
+/// The interval after a change, until the folder has settled.
 const LOOK_CLOSER: Duration = Duration::from_millis(100);
-/// Looks that must agree before the folder counts as settled: files copied together become one generation.
+/// Equal looks after which the folder counts as settled: files copied together become one generation.
 const SETTLED: u32 = 2;
-/// How long a folder that changes without pause is waited for: then it is loaded as it is.
+/// The longest wait for a folder that changes without pause; then it is loaded as it is.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long until what may have been refused for a passing reason is tried again: at first, and at most. It doubles.
+/// The delay before a refusal that may be temporary is tried again: at first, and at most. It doubles each time.
 const AGAIN: Duration = Duration::from_secs(5);
 const AGAIN_AT_MOST: Duration = Duration::from_secs(300);
 
-/// Serves the folder's changes until stopped. A read that hangs, as on a network mount, is left behind.
+/// Applies the folder's changes until stopped. A read that hangs, for example on a network mount, is not waited for at the end.
 pub async fn watch(live: Arc<Live>, source: Source, facts: Facts, stop: CancellationToken) {
     if source.folder().is_none() {
         return;
@@ -46,9 +46,10 @@ struct Watch {
     live: Arc<Live>,
     source: Source,
     facts: Facts,
-    /// What was read last. Files may have changed between the first generation and now: the first look always reads.
+    /// The state that was read last; `None` before the first read, since files may have changed after the first generation was
+    /// read.
     loaded: Option<Signature>,
-    /// When to read the same again.
+    /// The time to read the same state again.
     again: Option<Instant>,
     pause: Duration,
 }
@@ -83,8 +84,8 @@ impl Watch {
         }
     }
 
-    /// Reads and replaces. Answers false if the folder changed meanwhile, so that what was read may be half of two
-    /// states; a restless folder always does.
+    /// Reads the folder and replaces the policies. Returns false if the folder changed meanwhile, so that the read may mix two
+    /// states; a folder that changes without pause is not checked for that.
     async fn load(&mut self, seen: &Signature, restless: bool) -> bool {
         let (reader, facts) = (self.source.clone(), self.facts.clone());
         let before = self.live.current();
@@ -113,7 +114,7 @@ impl Watch {
         true
     }
 
-    /// Tells as much as a start does, whether the files serve or are refused.
+    /// Replaces the policies, and reports as much as a start does, whether the files serve or are refused.
     async fn serve(&self, before: &Generation, look: Look) {
         let replaced = self.live.take(&look).await;
         let notices = look.notices.clone();

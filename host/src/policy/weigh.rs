@@ -1,11 +1,12 @@
-//! Bounds a component's parts before anything compiles or freezes it.
+//! Limits the size of a component's parts before it is compiled or frozen.
 
 use wasmparser::{Parser, Payload};
 
 use super::fault::Problem;
 
-/// No component has more. Of what is built by usual tools, one in JavaScript comes nearest in data segments (10,000) and code
-/// (9 MB), one in Python in modules (38), in other items (10,800), and in the size (427 kB) and the locals (271) of a function.
+/// The limits of a component. Of components built with common tools, those in JavaScript have the most data segments (10,000) and
+/// code (9 MB), those in Python the most modules (38), other items (10,800), and the largest function by size (427 kB) and locals
+/// (271).
 const MOST: Weight = Weight {
     modules: 64,
     memories: 4,
@@ -18,8 +19,8 @@ const MOST: Weight = Weight {
     locals: 5_000,
 };
 
-/// Up to here the process itself compiles: that takes seconds at most and less than 100 MiB, whatever the code is. Components in
-/// Rust are lighter.
+/// Up to these limits a component is compiled in this process, which takes seconds at most and less than 100 MiB, whatever the
+/// code is. Components in Rust are lighter.
 const LIGHT: Weight = Weight {
     modules: 64,
     memories: 4,
@@ -32,32 +33,32 @@ const LIGHT: Weight = Weight {
     locals: 150,
 };
 
-/// What compiling depends on. All but the last two are counted over all modules.
+/// The counts on which the cost of compiling depends. All but the last two are totals of all modules.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Weight {
     modules: u64,
     memories: u64,
     functions: u64,
-    /// Of data and of elements.
+    /// Data segments and element segments.
     segments: u64,
-    /// What else sections list: each imported function is a piece of code for the compiler, and so is each that is lifted
-    /// or lowered between components.
+    /// Other items that sections list: the compiler generates code for each imported function, and for each function that is
+    /// lifted or lowered between components.
     items: u64,
-    /// Bytes of all types of components: passing a value takes code for each of its parts.
+    /// Bytes of all component types: passing a value needs code for each of its parts.
     types: u64,
     /// Bytes of all function bodies.
     code: u64,
-    /// Bytes of the largest one.
+    /// Bytes of the largest function body.
     function: u64,
-    /// Of the function that has most.
+    /// Locals of the function with the most locals.
     locals: u64,
 }
 
 impl Weight {
-    /// Weighs a component.
+    /// Counts a component's parts.
     ///
     /// # Errors
-    /// If it is heavier than any is, or cannot be read.
+    /// If it exceeds a limit, or cannot be read.
     pub(super) fn of(wasm: &[u8]) -> Result<Self, Problem> {
         let mut weight = Self::default();
         for payload in Parser::new(0).parse_all(wasm) {
@@ -69,7 +70,7 @@ impl Weight {
         Ok(weight)
     }
 
-    /// Compiling it needs no bounds of its own.
+    /// Whether it can be compiled in this process, without limits on compiling.
     pub(super) fn is_light(&self) -> bool {
         self.pairs(&LIGHT)
             .iter()
@@ -169,7 +170,7 @@ mod tests {
         [&[id], &leb(content.len())[..], content].concat()
     }
 
-    /// A component of one module that has these sections.
+    /// A component with one module that has these sections.
     fn component(sections: &[Vec<u8>]) -> Vec<u8> {
         let module = [b"\0asm\x01\0\0\0".to_vec(), sections.concat()].concat();
         [b"\0asm\x0d\0\x01\0".to_vec(), section(1, &module)].concat()
@@ -188,7 +189,7 @@ mod tests {
         ]
     }
 
-    /// So many functions that a core module imports and the component lowers for it: a piece of code each.
+    /// A component whose module imports `count` functions, each of which the component lowers: a piece of code for each.
     fn lowered(count: usize) -> Vec<u8> {
         let import = b"\0\0\0\0";
         let module = [

@@ -1,32 +1,33 @@
-//! Words of guests and of files: a name is fit to be one or refused, a text is cut and escaped.
+//! Names and texts of guests and files: a name is valid or refused, a text is cut and escaped.
 
-/// Bytes of a name: of a caller, a group, a model, a rule, a policy. Each is a label, a field of a log line or a header.
+/// The most bytes of a name: of a caller, a group, a model, a rule, a policy. Names become labels, fields of a log line or
+/// headers.
 pub(super) const NAME: usize = 256;
 
-/// Bytes of a text for a person: an error, a denial's message, what a guest printed.
+/// The most bytes of a text for a person: an error, a denial's message, output that a guest printed.
 pub(super) const TEXT: usize = 4096;
 
-/// Bytes of a line for an operator, with several texts in it.
+/// The most bytes of a line for an operator, which contains several texts.
 pub(super) const LINE: usize = 16 << 10;
 
-/// Stands for what was cut off.
+/// The mark at the end of a text that was cut.
 const CUT: &str = "…";
 
-/// Whether a character could break a line or a terminal, or make text look like other text.
+/// Whether a character could break a line or a terminal, or make a text look like another one.
 pub(super) fn is_control(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// Whether there is a control character in it.
+/// Whether a text contains such a character.
 pub(super) fn has_control(words: &str) -> bool {
     words.contains(is_control)
 }
 
-/// Checks a name of at most so many bytes.
+/// Checks a name, which may be empty, of at most `most` bytes.
 ///
 /// # Errors
-/// What is wrong with it. The name itself is not repeated.
+/// The problem of the name, without the name itself.
 pub(super) fn name_within(most: usize, what: &str, name: &str) -> Result<(), String> {
     if name.len() > most {
         return Err(format!("{what} of {} bytes (at most {most})", name.len()));
@@ -37,7 +38,7 @@ pub(super) fn name_within(most: usize, what: &str, name: &str) -> Result<(), Str
     Ok(())
 }
 
-/// The same, of a name that there must be.
+/// Checks a name that must not be empty, of at most [`NAME`] bytes.
 pub(super) fn name(what: &str, name: &str) -> Result<(), String> {
     if name.is_empty() {
         return Err(format!("{what} that is empty"));
@@ -45,7 +46,7 @@ pub(super) fn name(what: &str, name: &str) -> Result<(), String> {
     name_within(NAME, what, name)
 }
 
-/// At most so many bytes, and no control characters: `\n`, `\u{1b}`.
+/// Cuts a text to `most` bytes, and escapes control characters: `\n`, `\u{1b}`.
 pub(super) fn text_within(most: usize, words: String) -> String {
     if words.len() <= most && !has_control(&words) {
         return words;
@@ -67,7 +68,7 @@ pub(super) fn text_within(most: usize, words: String) -> String {
     text
 }
 
-/// The same, of any text.
+/// Cuts a text to [`TEXT`] bytes, and escapes control characters.
 pub(super) fn text(words: impl Into<String>) -> String {
     text_within(TEXT, words.into())
 }

@@ -1,4 +1,4 @@
-//! The exports that each slot's component must have: found by type, and tried before it may serve.
+//! The exports that each slot's component must have: found by name, and called in a trial before the policy may serve.
 
 use std::future::Future;
 
@@ -15,11 +15,11 @@ use super::candidate::Options;
 use super::candidate::hex;
 use super::guest::Guest;
 
-/// What the guests' clocks show meanwhile.
+/// The time that the guests' clocks show in a trial.
 const NOW_MS: u64 = 1_700_000_000_000;
 const MODEL: &str = "gpt-5";
 
-/// The exports of one slot's world.
+/// The exports of one slot's policy.
 pub(super) trait World: Sized + Send + Sync + 'static {
     /// The slot.
     const SLOT: Slot;
@@ -27,19 +27,19 @@ pub(super) trait World: Sized + Send + Sync + 'static {
     /// Finds the exports by name.
     fn find(pre: &InstancePre<Guest>) -> wasmtime::Result<Self>;
 
-    /// Type-checks every function and calls each as requests do, with as little and with as much as they know. Denials are
-    /// fine, faults are not.
+    /// Type-checks every function and calls each as requests do, with the least and with the most data that a request has.
+    /// Denials pass, faults do not.
     fn attempt(&self, trial: &mut Trial<'_>) -> impl Future<Output = wasmtime::Result<()>> + Send;
 }
 
-/// What serving would make a fault is found here where it can be.
+/// Checks a trial's answer as a decision's is checked, so that a breach of the contract is found before the policy serves.
 fn sound<A: Answer>(answer: A) -> wasmtime::Result<A> {
     answer
         .checked()
         .map_err(|found| wasmtime::Error::new(Nonsense(found)))
 }
 
-/// An instance that is tried.
+/// An instance in a trial.
 pub(super) struct Trial<'a> {
     pub(super) store: &'a mut Store<Guest>,
     pub(super) instance: Instance,
@@ -47,7 +47,7 @@ pub(super) struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    /// A store with the budget of one decision.
+    /// The store, with the limits of one decision renewed.
     fn rearmed(&mut self) -> &mut Store<Guest> {
         Guest::rearm(self.store, self.options.limits, NOW_MS);
         self.store
@@ -91,7 +91,7 @@ fn caller() -> Caller {
     }
 }
 
-/// Of the auth policy.
+/// The exports of the auth policy.
 pub(super) struct Auth {
     pub(super) auth: auth::GuestIndices,
     pub(super) forward_auth: forward_auth::GuestIndices,
@@ -119,7 +119,7 @@ impl World for Auth {
     }
 }
 
-/// Of the model policy.
+/// The exports of the model policy.
 pub(super) struct Model(pub(super) model::GuestIndices);
 
 impl World for Model {
@@ -147,7 +147,7 @@ impl World for Model {
     }
 }
 
-/// Of the rate-limit policy.
+/// The exports of the rate-limit policy.
 pub(super) struct RateLimit(pub(super) rate_limit::GuestIndices);
 
 impl World for RateLimit {
@@ -160,7 +160,7 @@ impl World for RateLimit {
     async fn attempt(&self, trial: &mut Trial<'_>) -> wasmtime::Result<()> {
         let instance = trial.instance;
         let guest = self.0.load(trial.rearmed(), &instance)?;
-        // By address and by caller, as every request is asked about.
+        // By address and by caller, as for every request.
         for (caller, granted) in [
             (None, true),
             (Some(caller()), true),
@@ -189,7 +189,7 @@ impl World for RateLimit {
     }
 }
 
-/// Of the tool-stop policy.
+/// The exports of the tool-stop policy.
 pub(super) struct ToolStop(pub(super) tool_stop::GuestIndices);
 
 impl World for ToolStop {

@@ -1,4 +1,4 @@
-//! Compiles heavy components in a child process with bounds of its own, which leaves the result in the compile cache.
+//! Compiles heavy components in a child process with limits of its own, which leaves the result in the compile cache.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -16,23 +16,23 @@ use super::Purpose;
 use crate::policy::cache;
 use crate::policy::fault::Problem;
 
-/// Of the child. Components in JavaScript and Python take 0.4 GiB, and some 10 s of a release build.
+/// The child's limits. Components in JavaScript and Python take 0.4 GiB, and some 10 s of a release build.
 const MEMORY: u64 = 2 << 30;
 const CPU_SECONDS: u64 = 60;
-/// On the clock: the child runs at low priority.
+/// Wall-clock time: the child runs at low priority.
 const DEADLINE: Duration = Duration::from_secs(300);
-/// The child's answers, as exit codes.
+/// The child's results, as exit codes.
 const INVALID: u8 = 65;
 const NOT_KEPT: u8 = 74;
-/// What it says of a mistake.
+/// The most bytes of the child's error text.
 const MAX_WORDS: u64 = 4096;
-/// A component that was instrumented is larger than the file it was.
+/// The most bytes of a component on standard input: an instrumented one is larger than its file.
 const MAX_COMPONENT: u64 = 256 << 20;
 
 /// The program's own subcommand that does the compiling.
 pub const SUBCOMMAND: &str = "compile-component";
 
-/// Starts children that compile, one at a time.
+/// Starts the compiling children, one at a time.
 #[derive(Clone)]
 pub(in crate::policy) struct Compiler {
     program: PathBuf,
@@ -41,7 +41,7 @@ pub(in crate::policy) struct Compiler {
 }
 
 impl Compiler {
-    /// `program` is this one, `cache` the folder it shares with its children.
+    /// `program` is the running executable, `cache` the folder that it shares with its children.
     pub(super) fn new(program: PathBuf, cache: PathBuf) -> Self {
         let turn = Arc::new(Semaphore::new(1));
         Self {
@@ -51,7 +51,7 @@ impl Compiler {
         }
     }
 
-    /// Returns when the component is in the cache.
+    /// Compiles the component in a child, and returns when it is in the cache.
     pub(in crate::policy) async fn compile(
         &self,
         purpose: Purpose,
@@ -92,7 +92,7 @@ async fn finish(child: &mut Child, wasm: &[u8]) -> Result<(), Problem> {
         return Err(internal("a child without pipes"));
     };
     let write = async {
-        // A child that ends early says why by how it ends.
+        // If the child ends early, its exit status tells the reason.
         let _ = input.write_all(wasm).await;
         drop(input);
     };
@@ -109,7 +109,7 @@ async fn finish(child: &mut Child, wasm: &[u8]) -> Result<(), Problem> {
         (_, Some(Signal::XCPU | Signal::KILL)) => Err(Problem::TooHeavy(format!(
             "{CPU_SECONDS} s of processor time to compile"
         ))),
-        // What Rust does when memory is refused.
+        // Rust aborts when an allocation is refused.
         (_, Some(Signal::ABORT)) => Err(Problem::TooHeavy(format!(
             "{} GiB of memory to compile",
             MEMORY >> 30
@@ -124,7 +124,7 @@ fn internal(error: impl ToString) -> Problem {
     Problem::Internal(error.to_string())
 }
 
-/// The child's part: compiles standard input into the cache. Answers the exit code.
+/// The child's part: compiles the component from standard input into the cache. Returns the exit code.
 #[must_use]
 pub fn compile_component(cache: &Path, purpose: &str) -> u8 {
     match Purpose::parse(purpose) {
@@ -148,7 +148,7 @@ fn try_compile(folder: &Path, purpose: Purpose) -> Result<u8, (u8, String)> {
     let engine = wasmtime::Engine::new(&purpose.config(&Some(cache.clone())));
     let engine = engine.map_err(|error| not_kept(error.to_string()))?;
     Component::new(&engine, &wasm).map_err(|error| (INVALID, format!("{error:#}")))?;
-    // Found again, or the gateway would compile it itself.
+    // Compiles again to check that the cache has it; otherwise the gateway would compile it itself.
     let hits = cache.cache_hits();
     Component::new(&engine, &wasm).map_err(|error| (INVALID, format!("{error:#}")))?;
     match cache.cache_hits() > hits {
@@ -157,7 +157,7 @@ fn try_compile(folder: &Path, purpose: Purpose) -> Result<u8, (u8, String)> {
     }
 }
 
-/// Bounds this process, which gives way to the one that serves, and ends with it.
+/// Limits this process: memory, processor time and priority; on Linux it is killed when its parent ends.
 fn confine() -> std::io::Result<()> {
     let limit = |most: u64| Rlimit {
         current: Some(most),
@@ -168,7 +168,7 @@ fn confine() -> std::io::Result<()> {
     setrlimit(Resource::Core, limit(0))?;
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    // Where that is forbidden, it competes.
+    // If lowering the priority is forbidden, the child runs at normal priority.
     let _ = rustix::process::nice(10);
     Ok(())
 }

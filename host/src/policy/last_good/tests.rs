@@ -1,4 +1,4 @@
-//! What served last comes back as it was, of the right folder, and nobody else can read it.
+//! The last good files are restored unchanged, for the right folder, and no other user can read them.
 
 use std::os::unix::fs::MetadataExt;
 

@@ -1,4 +1,4 @@
-//! Settings that lock everybody out, and limits that never hold.
+//! Settings that leave no caller access, and limits that never apply.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Files that look like ours, and that no slot reads: somebody believes that what is in them holds.
+//! Files that look like a slot's file and that no slot reads, although their author probably expects them to apply.
 
 use super::super::Slot;
 use super::super::given::Files;
@@ -6,16 +6,16 @@ use super::super::manifest::MANIFEST;
 use super::Notice;
 use crate::spelling::{near_short, nearest};
 
-/// Endings of text that people write settings in, by mistake or by the way of an editor.
+/// Extensions of text files that people use for settings by mistake, or that an editor adds.
 const TEXTS: [&str; 9] = [
     "", "txt", "toml", "yaml", "yml", "jsn", "json5", "jsonc", "conf",
 ];
-/// Endings that slots read.
+/// Extensions of the files that slots read.
 const READ: [&str; 2] = ["wasm", "json"];
-/// What the gateway itself keeps in `PROXY_STATE_DIR`, which may be the same folder.
+/// The counters file, which the gateway keeps in `PROXY_STATE_DIR`; that may be the same folder.
 const OURS: &str = "counters.json";
 
-/// What to do about each of the paths that is not read. They are relative to the folder.
+/// A notice with a remedy for each path that looks like a slot's file and is not read. Paths are relative to the folder.
 pub(super) fn find(paths: &[String], files: &[Files; 4]) -> Vec<Notice> {
     let notice = |path: &String| {
         let what = match path.rsplit_once('/') {
@@ -30,7 +30,7 @@ pub(super) fn find(paths: &[String], files: &[Files; 4]) -> Vec<Notice> {
     paths.iter().filter_map(notice).collect()
 }
 
-/// In the folder itself.
+/// The remedy for a file in the folder itself.
 fn beside(name: &str, files: &[Files; 4]) -> Option<String> {
     let is_read = |file: &Option<String>| file.as_deref() == Some(name);
     let is_used = |files: &Files| is_read(&files.component) || is_read(&files.settings);
@@ -48,7 +48,7 @@ fn beside(name: &str, files: &[Files; 4]) -> Option<String> {
         ];
         for (extension, member, instead) in by_name {
             if name == format!("{slot}.{extension}") {
-                // Without another one the slot reads it, or refuses to.
+                // If the manifest names no other file, the slot reads this one, or refuses it.
                 let instead = instead.as_ref()?;
                 return Some(format!(
                     "no slot reads it: {MANIFEST} names `{instead}` as the `{member}` of [{slot}]"
@@ -77,7 +77,7 @@ fn beside(name: &str, files: &[Files; 4]) -> Option<String> {
     })
 }
 
-/// In a folder in it: only what is clearly ours.
+/// The remedy for a file in a subfolder: only if its name clearly is that of a slot or the manifest.
 fn below(name: &str) -> Option<String> {
     let is_ours = match Likeness::of(name)? {
         Likeness::Manifest => true,
@@ -87,14 +87,14 @@ fn below(name: &str) -> Option<String> {
     is_ours.then(|| "folders in POLICY_DIR are not read; move it one up".to_owned())
 }
 
-/// What a name that is not read looks like.
+/// The kind of file that the name of an unread file resembles.
 #[derive(Debug, PartialEq, Eq)]
 enum Likeness {
     Manifest,
     File(Slot, &'static str),
-    /// A slot's, in another format.
+    /// A slot's settings in another format.
     Text(Slot),
-    /// A slot's component, as text.
+    /// A slot's component in text format.
     Wat(Slot),
     Unknown(&'static str),
 }
@@ -112,7 +112,7 @@ impl Likeness {
         if is_manifest(&stem) && is_text {
             return Some(Self::Manifest);
         }
-        // Schemas may lie beside the settings.
+        // Schemas may be kept beside the settings.
         if lower.ends_with(".schema.json") {
             return None;
         }
@@ -128,7 +128,7 @@ impl Likeness {
         }
         let slot = slot?;
         match last {
-            // A word alone is too often another one.
+            // A name without extension must match exactly: a similar word often means something else.
             "" if stem != plain(slot.name()) => None,
             "wat" => Some(Self::Wat(slot)),
             _ if TEXTS.contains(&last) => Some(Self::Text(slot)),
@@ -137,7 +137,7 @@ impl Likeness {
     }
 }
 
-/// The name before its first dot, and what is after its last; `auth-json` lacks only the dot.
+/// The name before its first dot, and the part after its last dot; in `auth-json` only the dot is missing.
 fn stem(name: &str) -> (&str, &str) {
     match name.split_once('.') {
         Some((stem, endings)) => (stem, endings.rsplit('.').next().unwrap_or_default()),
@@ -148,12 +148,12 @@ fn stem(name: &str) -> (&str, &str) {
     }
 }
 
-/// Without what is written between words.
+/// The name without separators between words, in lower case.
 fn plain(stem: &str) -> String {
     stem.replace(['_', ' ', '-'], "").to_ascii_lowercase()
 }
 
-/// The slot that is called so, or nearly so.
+/// The slot with this name, or with a similar one.
 fn slot_of(plain_stem: &str) -> Option<Slot> {
     let names = Slot::ALL.map(|slot| plain(slot.name()));
     let names = || names.iter().map(String::as_str);
