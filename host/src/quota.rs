@@ -1,4 +1,4 @@
-//! The counters behind rate limits: buckets the host spends, named and sized by the policy.
+//! The counters behind rate limits: buckets that requests draw from, named and sized by the policy.
 
 mod bucket;
 mod memory;
@@ -16,99 +16,99 @@ use serde::{Deserialize, Serialize};
 pub use memory::Memory;
 pub use state::State;
 
-/// What a bucket counts.
+/// The unit that a bucket counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
-    /// Spent at once, refilled evenly over the window.
+    /// Spent when drawn, refilled evenly over the window.
     Requests,
-    /// The cost is an estimate, held until the answer's end; what it really cost is spent then, as requests are.
+    /// The cost is an estimate, reserved until the end of the answer; then the real cost is spent, and refilled as requests are.
     Tokens,
-    /// Held until released.
+    /// Reserved until released.
     Concurrent,
 }
 
 /// One bucket to draw from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quota {
-    /// The rule.
+    /// The name of the rule.
     pub name: String,
-    /// The bucket within the rule.
+    /// The key of the bucket within the rule.
     pub key: String,
-    /// What it counts.
+    /// The unit it counts.
     pub unit: Unit,
     /// Its size.
     pub limit: u64,
-    /// Milliseconds in which an empty bucket fills; not used by [`Unit::Concurrent`].
+    /// Milliseconds in which an empty bucket refills; not used by [`Unit::Concurrent`].
     pub window_ms: u64,
-    /// What this request costs.
+    /// The cost of this request.
     pub cost: u64,
 }
 
-/// What a bucket said.
+/// The status of a bucket after a draw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    /// Whether it could pay.
+    /// Whether it had room for the cost.
     pub granted: bool,
-    /// What is left, in whole units.
+    /// The remaining amount, in whole units.
     pub remaining: u64,
-    /// Milliseconds until it is full again; if not granted, until it can pay.
+    /// Milliseconds until it is full again; if not granted, until it has room for the cost.
     pub reset_ms: u64,
 }
 
-/// What [`Store::take`] answers: a standing for each quota, in their order; and what was drawn, if all could pay.
+/// The result of [`Store::take`]: a bucket status for each quota, in the same order; and the reservation, if all were granted.
 pub type Taken = (Vec<Standing>, Option<Reservation>);
 
-/// See [`Store::take`].
+/// The future of [`Store::take`].
 pub type Taking<'a> = Pin<Box<dyn Future<Output = Result<Taken, Unavailable>> + Send + 'a>>;
 
-/// The counters cannot be asked. Nothing was drawn.
+/// The counters are unavailable. Nothing was drawn.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the counters cannot be asked: {0}")]
 pub struct Unavailable(pub String);
 
-/// Where buckets are kept. They outlive policy swaps. [`Memory`] keeps this process's; a store that several gateways
-/// share would do I/O here.
+/// The storage of buckets, which outlive policy swaps. [`Memory`] holds the buckets of this process; a store that several
+/// gateways share would do I/O here.
 pub trait Store: Send + Sync {
-    /// Draws from all buckets or from none. A future that is dropped before it is ready leaves nothing drawn: whoever
-    /// asked is gone, and nobody else would give it back.
+    /// Draws from all buckets or from none. A future that is dropped before it is ready leaves nothing drawn: its caller is gone,
+    /// and nothing else would give the amounts back.
     fn take<'a>(&'a self, quotas: &'a [Quota]) -> Taking<'a>;
 
-    /// How full it is.
+    /// The numbers of buckets and evictions.
     fn counts(&self) -> Counts;
 }
 
-/// See [`Store::counts`].
+/// The numbers of [`Store::counts`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Buckets that are kept.
+    /// Buckets in the store.
     pub buckets: usize,
-    /// Buckets that gave way to others before they were full again.
+    /// Buckets that were evicted for others before they were full again.
     pub evicted: u64,
-    /// Requests that were paid from a bucket all new keys of a rule share, since no other gave way.
+    /// Requests that drew from a bucket shared by all new keys of a rule, since no other bucket could be evicted.
     pub shared: u64,
 }
 
-/// What one request drew. Dropping it releases what is held and settles what was estimated, exactly once.
+/// The amounts that one request drew. Dropping it releases reserved units and settles estimated tokens, exactly once.
 #[must_use = "what was drawn is given back when this is dropped"]
 pub struct Reservation {
     tokens: Option<u64>,
     give_back: Option<GiveBack>,
 }
 
-/// How what was drawn is done with.
+/// The way a reservation ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The request is over; the tokens it really cost, if that is known.
+    /// The request is over; with the tokens of its real cost, if known.
     Over(Option<u64>),
-    /// It was refused after all: as if nothing had been drawn.
+    /// The request was refused after all: everything drawn is returned.
     Refused,
 }
 
 type GiveBack = Box<dyn FnOnce(End) + Send>;
 
 impl Reservation {
-    /// For stores: how to give back what was drawn. Must return at once; a store that does I/O begins it here.
+    /// For stores: `give_back` returns the drawn amounts. It must return at once; a store that does I/O begins it there.
     pub fn new(give_back: impl FnOnce(End) + Send + 'static) -> Self {
         Self {
             tokens: None,
@@ -116,12 +116,12 @@ impl Reservation {
         }
     }
 
-    /// Says what the answer really cost, in tokens; without it the estimate stands.
+    /// Sets the real cost of the answer, in tokens; without it the estimate is charged.
     pub fn settle(&mut self, tokens: u64) {
         self.tokens = Some(tokens);
     }
 
-    /// Takes everything back: the request is refused.
+    /// Returns everything that was drawn: the request is refused.
     pub fn refuse(mut self) {
         if let Some(give_back) = self.give_back.take() {
             give_back(End::Refused);

@@ -1,32 +1,32 @@
-//! One bucket: exact in whole numbers, whatever a policy asks for.
+//! One bucket: exact integer arithmetic, whatever limit, window and cost a policy gives.
 
 use serde::{Deserialize, Serialize};
 
 use super::{End, Quota, Standing, Unit};
 use crate::secret::fingerprint;
 
-/// How much a bucket would be missed, as of its last use.
+/// How much of a bucket is used, as of its last use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
-    /// At least half of it is left, and nothing of it is held.
+    /// At least half of it is left, and nothing is reserved.
     Ample,
-    /// Somebody may soon be short of it, or is.
+    /// More than half of it is used, or units are reserved.
     Short,
 }
 
-/// Longer names and keys are kept by their fingerprint: some are the client's words.
+/// The most bytes of a name or a key; a longer one is replaced by its fingerprint: some contain text of the client.
 const MAX_NAME: usize = 128;
 
 /// The key of a shared bucket; no policy's key has a NUL.
 const THE_REST: &str = "\0everyone else";
 
-/// A place is free when somebody's answer ends; nobody knows when.
+/// The wait reported for a concurrency limit: it ends with another answer, at an unknown time.
 const GUESS_MS: u64 = 1_000;
 
-/// How long somebody who was refused is taken to be still waiting for a bucket.
+/// How long after a refusal a bucket counts as waited for.
 const WAITS_MS: u64 = 60_000;
 
-/// Which bucket. A rule that counts something else from now on has other buckets.
+/// The identity of a bucket. If a rule changes its unit, it gets other buckets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Id {
     pub(super) unit: Unit,
@@ -43,7 +43,7 @@ impl Id {
         }
     }
 
-    /// The bucket of a rule's new keys where there is no room for more buckets.
+    /// The shared bucket for new keys of a rule, used when there is no room for more buckets.
     pub(super) fn of_the_rest(&self) -> Self {
         Self {
             key: THE_REST.to_owned(),
@@ -64,33 +64,33 @@ fn short(text: &str) -> String {
     }
 }
 
-/// Amounts are units times the window, so that every millisecond refills `limit` of them: no rounding, ever. They
-/// saturate, so that absurd limits and costs stay limits.
+/// Amounts are units times the window, so that every millisecond refills `limit` of them, without rounding. They saturate, so
+/// that extreme limits and costs stay limits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bucket {
     unit: Unit,
     limit: u64,
     window_ms: u64,
-    /// Spent and not yet refilled.
+    /// The amount spent and not yet refilled.
     debt: u128,
-    /// Units that are held: they are not refilled, but come back when they are released.
+    /// Reserved units: they are not refilled, but returned when they are released.
     held: u64,
-    /// When `debt` was true.
+    /// The time for which `debt` is correct.
     at_ms: u64,
-    /// When it last could not pay, if that was its last answer.
+    /// The time of its last draw, if that was refused.
     refused_ms: Option<u64>,
 }
 
-/// How much would be lost with a bucket that is forgotten.
+/// How much would be lost by evicting a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Loss {
-    /// Nothing: it is as if it had never been drawn from.
+    /// Nothing: it is full, as a new bucket would be.
     None,
-    /// At most half of its size, to somebody who was not short of it.
+    /// At most half of its size is spent, and nothing is reserved.
     Little,
-    /// What was spent; nobody waits for it to refill.
+    /// More than half of its size is spent, but no recent draw was refused.
     Spent,
-    /// A limit that somebody meets just now, or a place that is held.
+    /// A limit that refused a draw recently, or reserved units.
     Limit,
 }
 
@@ -107,7 +107,7 @@ impl Bucket {
         }
     }
 
-    /// As it was saved, so many milliseconds later.
+    /// The saved bucket, refilled for the elapsed milliseconds.
     pub(super) fn restored(unit: Unit, saved: Saved, elapsed_ms: u64) -> Self {
         let mut bucket = Self {
             unit,
@@ -123,8 +123,8 @@ impl Bucket {
         bucket
     }
 
-    /// What is to be remembered of it when this process is gone, if anything: what it holds for answers that then will
-    /// never be settled counts as spent, and their places as free.
+    /// The state to save, if any. Units reserved for answers count as spent, since those are never settled after this process is
+    /// gone; concurrency is not saved.
     pub(super) fn saved(&mut self, now_ms: u64) -> Option<Saved> {
         self.refill(now_ms);
         (self.unit != Unit::Concurrent && self.used() > 0).then(|| Saved {
@@ -134,7 +134,7 @@ impl Bucket {
         })
     }
 
-    /// Brings the bucket to the present, and to the rule as it is now: a swapped policy may have resized it.
+    /// Refills the bucket up to now, and adopts the rule's current size and window: a swapped policy may have changed them.
     pub(super) fn refresh(&mut self, quota: &Quota, now_ms: u64) {
         self.refill(now_ms);
         let window = quota.window_ms.max(1);
@@ -160,7 +160,7 @@ impl Bucket {
         self.debt.saturating_add(self.amount(self.held))
     }
 
-    /// Draws, if it can pay.
+    /// Draws, if there is room for the cost.
     pub(super) fn draw(&mut self, cost: u64) -> bool {
         let used = self.used().saturating_add(self.amount(cost));
         let pays = used <= self.amount(self.limit);
@@ -173,7 +173,7 @@ impl Bucket {
         pays
     }
 
-    /// Takes back a draw.
+    /// Returns a draw.
     pub(super) fn undo(&mut self, cost: u64) {
         if self.unit == Unit::Requests {
             self.debt = self.debt.saturating_sub(self.amount(cost));
@@ -182,7 +182,7 @@ impl Bucket {
         }
     }
 
-    /// The answer is over: what was held is free, what it cost is spent.
+    /// Ends a draw: reserved units are released, and the real cost is spent.
     pub(super) fn give_back(&mut self, cost: u64, end: End, now_ms: u64) {
         let End::Over(tokens) = end else {
             return self.undo(cost);
@@ -201,7 +201,7 @@ impl Bucket {
     pub(super) fn standing(&self, cost: u64, granted: bool) -> Standing {
         let size = self.amount(self.limit);
         let left = size.saturating_sub(self.used()) / u128::from(self.window_ms);
-        // Full again, or with room for the cost.
+        // The used amount to wait for: none, or little enough to leave room for the cost.
         let room = if granted {
             0
         } else {
@@ -214,7 +214,7 @@ impl Bucket {
         }
     }
 
-    /// Milliseconds until no more than `room` is used, as if what is held were refilled as the rest is.
+    /// Milliseconds until no more than `room` is used, computed as if reserved units were refilled like spent ones.
     fn wait(&self, room: u128) -> u64 {
         let excess = self.used().saturating_sub(room);
         match (self.unit, self.limit) {
@@ -224,13 +224,13 @@ impl Bucket {
         }
     }
 
-    /// How much it would be missed, as things are.
+    /// How much of it is used, as of its last use.
     pub(super) fn need(&self) -> Need {
         let is_ample = self.held == 0 && self.debt.saturating_mul(2) <= self.amount(self.limit);
         if is_ample { Need::Ample } else { Need::Short }
     }
 
-    /// What would be lost with it.
+    /// How much would be lost by evicting it.
     pub(super) fn loss(&mut self, now_ms: u64) -> Loss {
         self.refill(now_ms);
         let waits = |refused_ms| now_ms.saturating_sub(refused_ms) < WAITS_MS;
@@ -243,7 +243,7 @@ impl Bucket {
     }
 }
 
-/// What is remembered of a bucket.
+/// The saved state of a bucket.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Saved {
     limit: u64,

@@ -1,4 +1,4 @@
-//! The buckets of this process, in its memory.
+//! The buckets of this process, in memory.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,23 +8,24 @@ use super::bucket::{Bucket, Id, Loss, Saved};
 use super::shelves::{Place, Shelves};
 use super::{Counts, End, Quota, Reservation, Standing, Store, Taken, Taking};
 
-/// Buckets kept at most. Beyond it, a new key's bucket takes the place of one that nobody is short of.
+/// The most private buckets. Beyond it, a new key's bucket replaces one that refused no draw recently and has no reserved units.
 pub(super) const MAX_BUCKETS: usize = 100_000;
 
-/// Where none gives way, new keys of a rule share a bucket. So many of those; a policy that names rules without end is refused.
+/// The most shared buckets. If no bucket can be evicted, new keys of a rule share one; beyond this number of rules, draws are
+/// refused.
 const MAX_SHARED: usize = 1_000;
 
-/// What is said of a bucket there is no room for.
+/// The status of a bucket for which there is no room.
 const NO_ROOM: Standing = Standing {
     granted: false,
     remaining: 0,
     reset_ms: SWEEP_EVERY_MS,
 };
 
-/// When there is no room for shared buckets, how long to wait before idle ones are looked for again: that visits all of them.
+/// The wait before idle shared buckets are searched again when there is no room for another: the search visits all of them.
 const SWEEP_EVERY_MS: u64 = 1_000;
 
-/// How long after the last shared bucket was used sharing counts as having begun anew.
+/// Time without use of a shared bucket after which sharing is logged again.
 const QUIET_MS: u64 = 60_000;
 
 /// The default [`Store`]. Cheap to clone; the clones share their buckets.
@@ -32,7 +33,7 @@ const QUIET_MS: u64 = 60_000;
 pub struct Memory(Arc<Shared>);
 
 struct Shared {
-    /// Milliseconds since some moment; never goes backwards, whatever the machine's clock does.
+    /// Milliseconds since an arbitrary moment; never goes backwards, whatever the machine's clock does.
     clock: Clock,
     table: Mutex<Table>,
 }
@@ -40,19 +41,19 @@ struct Shared {
 type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
 
 struct Table {
-    /// Private ones with their place.
+    /// Private buckets have a place in the order, shared ones have none.
     buckets: HashMap<Arc<Id>, (Bucket, Option<Place>)>,
-    /// The order of the private ones.
+    /// The order of the private buckets.
     shelves: Shelves,
-    /// The others.
+    /// The shared buckets.
     shared: HashSet<Arc<Id>>,
-    /// How many private ones there may be.
+    /// The most private buckets.
     room: usize,
-    /// When idle shared buckets may be looked for again.
+    /// The time from which idle shared buckets may be searched again.
     sweep_ms: u64,
-    /// When a shared bucket was last drawn from.
+    /// The time of the last draw from a shared bucket.
     shared_ms: Option<u64>,
-    /// Something was drawn or given back since it was last saved.
+    /// Whether anything was drawn or given back since the last save.
     changed: bool,
     evicted: u64,
     sharing: u64,
@@ -80,7 +81,7 @@ impl Store for Memory {
 }
 
 impl Memory {
-    /// Goes on from what was saved so many milliseconds ago.
+    /// Continues from buckets that were saved `elapsed_ms` milliseconds ago.
     pub(super) fn restore(saved: Vec<(Id, Saved)>, elapsed_ms: u64) -> Self {
         let origin = Instant::now();
         let clock = move || u64::try_from(origin.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -106,7 +107,7 @@ impl Memory {
         }))
     }
 
-    /// What is to be remembered.
+    /// The private buckets to save.
     pub(super) fn save(&self) -> Vec<(Arc<Id>, Saved)> {
         let mut table = self.lock();
         let now_ms = (self.0.clock)();
@@ -118,12 +119,12 @@ impl Memory {
             .collect()
     }
 
-    /// Whether anything was drawn or given back since it was last saved.
+    /// Whether anything was drawn or given back since the last save.
     pub(super) fn has_changed(&self) -> bool {
         self.lock().changed
     }
 
-    /// How many buckets there are: however many keys come, about 100,000 at most.
+    /// The number of buckets; however many keys come, about 100,000 at most.
     #[must_use]
     pub fn buckets(&self) -> usize {
         self.lock().buckets.len()
@@ -133,7 +134,7 @@ impl Memory {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// See [`Store::take`].
+    /// Draws from all buckets or from none, as [`Store::take`].
     pub(super) fn draw(&self, quotas: &[Quota]) -> Taken {
         let mut table = self.lock();
         let now_ms = (self.0.clock)();
@@ -199,14 +200,14 @@ impl Table {
         }
     }
 
-    /// A private bucket.
+    /// Inserts or replaces a private bucket.
     fn put(&mut self, id: Arc<Id>, bucket: Bucket) {
         let before = self.buckets.get(&id).and_then(|(_, place)| *place);
         let place = self.shelves.put(&id, before, bucket.need());
         self.buckets.insert(id, (bucket, Some(place)));
     }
 
-    /// Finds or makes the bucket, as it is now; none if there are too many. Those of the same request stay.
+    /// Finds or creates the bucket, and refreshes it; `None` if there are too many. Buckets of the same request are not evicted.
     fn place(&mut self, quota: &Quota, placed: &[Option<Arc<Id>>], now_ms: u64) -> Option<Arc<Id>> {
         let id = Id::of(quota);
         let new = || Bucket::new(quota, now_ms);
@@ -237,8 +238,8 @@ impl Table {
         Some(id)
     }
 
-    /// Forgets one of the least recently used: a full one, or the one that is missed least of the rule with the most. False if
-    /// all of them are limits just now.
+    /// Evicts one of the least recently used buckets: a full one, or else the one with the least loss of the rule with the most
+    /// buckets. Returns false if none of them can be evicted.
     fn make_room(&mut self, placed: &[Option<Arc<Id>>], now_ms: u64) -> bool {
         let mut least: Option<((usize, Loss), Arc<Id>)> = None;
         for (rank, id) in self.shelves.least_used() {
@@ -248,7 +249,7 @@ impl Table {
             let loss = bucket.loss(now_ms);
             let rank = if loss == Loss::None { 0 } else { rank };
             if loss == Loss::Limit || is_among(placed, &id) {
-                // Others are looked at next time.
+                // Marks it as used, so that the next search examines other buckets.
                 self.used(&id);
             } else if least
                 .as_ref()
@@ -267,7 +268,7 @@ impl Table {
         true
     }
 
-    /// Forgets idle shared buckets, if there is no room for another.
+    /// Removes idle shared buckets, if there is no room for another.
     fn sweep(&mut self, placed: &[Option<Arc<Id>>], now_ms: u64) {
         if self.shared.len() < MAX_SHARED || now_ms < self.sweep_ms {
             return;
@@ -284,14 +285,14 @@ impl Table {
         });
     }
 
-    /// A bucket was drawn from, or given back to.
+    /// Moves a bucket to the end of the order, after a draw or a return.
     fn used(&mut self, id: &Arc<Id>) {
         if let Some((bucket, Some(place))) = self.buckets.get_mut(id) {
             *place = self.shelves.put(id, Some(*place), bucket.need());
         }
     }
 
-    /// Counts a request that is paid from shared buckets. Answers whether that begins now.
+    /// Counts a request that draws from shared buckets. Returns whether sharing begins now.
     fn shares(&mut self, ids: &[Option<Arc<Id>>], now_ms: u64) -> bool {
         let is_shared =
             |id: &Option<Arc<Id>>| id.as_ref().is_none_or(|id| self.shared.contains(id));
@@ -303,8 +304,8 @@ impl Table {
         last.is_none_or(|last| now_ms.saturating_sub(last) >= QUIET_MS)
     }
 
-    /// Draws from all or from none, and says which could pay. One after the other, so that two quotas of one bucket
-    /// are both paid from it.
+    /// Draws from all or from none, and returns which were granted. It draws one after the other, so that two quotas of one
+    /// bucket both draw from it.
     fn draw_all(&mut self, quotas: &[Quota], ids: &[Option<Arc<Id>>]) -> Vec<bool> {
         let mut granted = Vec::with_capacity(quotas.len());
         for (quota, id) in quotas.iter().zip(ids) {

@@ -1,5 +1,5 @@
-//! No order of draws, settlements, swaps and pauses grants too much or loses anything: against a reference that moves
-//! millisecond by millisecond, and from many threads at once.
+//! No order of draws, settlements, swaps and pauses grants too much or loses anything: compared with a reference that advances
+//! millisecond by millisecond, and tested from many threads at once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use super::{Memory, Quota, Reservation, Unit};
 const UNITS: [Unit; 3] = [Unit::Requests, Unit::Tokens, Unit::Concurrent];
 const WINDOW_MS: u64 = 40;
 
-/// One thing that happens.
+/// One event of a test.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A request.
+    /// A request draws.
     Draw(Wanted),
-    /// The answer of one of the requests that run is over; its cost, if it is known.
+    /// A running request ends, with its cost if that is known.
     End(usize, Option<u64>),
     /// Milliseconds pass.
     Pass(u64),
-    /// The policy is swapped for one with this limit.
+    /// The policy is replaced by one with this limit.
     Swap(u64),
 }
 
@@ -37,13 +37,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     vec(step, 1..80)
 }
 
-/// Unit, key and cost of what a request is paid from.
+/// Unit, key and cost of each bucket that a request draws from.
 type Wanted = Vec<(usize, u8, u64)>;
 
-/// A bucket as one would explain it: so much is spent, so much is lent.
+/// A simple bucket: an amount spent and an amount reserved.
 #[derive(Debug, Default, Clone, Copy)]
 struct Simple {
-    /// In units, forty times.
+    /// Units times the window, which is 40 ms.
     spent: u64,
     lent: u64,
 }
@@ -172,7 +172,7 @@ impl Trial {
         Ok(())
     }
 
-    /// Every bucket says what the reference says, and a wait that is enough but not longer than needed.
+    /// Every bucket has the status of the reference's bucket, and a wait that is enough and not longer than needed.
     fn look(&mut self) -> Result<(), TestCaseError> {
         for ((unit, key), simple) in &self.reference.buckets {
             let limit = self.reference.limit;
@@ -202,7 +202,7 @@ proptest! {
         for step in steps {
             trial.step(step)?;
         }
-        // Once everything is over and refilled, it is as if nothing had been.
+        // Once everything has ended and is refilled, all buckets are full again.
         while !trial.running.is_empty() {
             trial.step(Step::End(0, None))?;
         }
@@ -227,7 +227,7 @@ fn many_threads_are_granted_no_more_than_one_would_be() {
     let work = |thread: u64| {
         for turn in 0..2_000_u64 {
             let key = u8::try_from(turn % 2).unwrap();
-            // Two of the buckets are everybody's, in an order that differs; the third is one of two.
+            // Two of the buckets are shared by all threads, in an order that differs; the third is one of two.
             let mut quotas = vec![
                 quota(LIMIT, 0, 9, 1),
                 quota(4, 2, 9, 1),

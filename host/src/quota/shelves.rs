@@ -1,4 +1,4 @@
-//! Chooses the bucket that gives way where there is no room for another: the least recently used of the full ones.
+//! Orders buckets by their last use, to choose the one that is evicted when there is no room for another.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -6,25 +6,25 @@ use std::sync::Arc;
 use super::Unit;
 use super::bucket::{Id, Need};
 
-/// Buckets looked at, of each kind and rule, before one is chosen: what a decision costs has a bound.
+/// The buckets examined of each kind and rule before one is chosen, which bounds the cost of a decision.
 const LOOK: usize = 4;
 
-/// Rules looked at, those with the most buckets first: a flood of keys makes room among its own.
+/// The rules examined, those with the most buckets first: a flood of keys evicts buckets of its own rule.
 const RULES: usize = 4;
 
-/// Where a bucket stands.
+/// The place of a bucket in the order.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     need: Need,
-    /// Grows with every use.
+    /// A number that grows with every use.
     used: u64,
 }
 
-/// All buckets of private keys, by rule, in the order of their use.
+/// All private buckets, by rule, in the order of their use.
 #[derive(Debug, Default)]
 pub(super) struct Shelves {
     rules: HashMap<Rule, Shelf>,
-    /// How many buckets a rule has.
+    /// The number of buckets of each rule.
     sizes: BTreeSet<(usize, Rule)>,
     uses: u64,
 }
@@ -55,7 +55,7 @@ fn rule(id: &Id) -> Rule {
 }
 
 impl Shelves {
-    /// A new bucket, or one that was used: it is the most recently used of its kind.
+    /// Puts a new or used bucket in its place: the most recently used of its kind.
     pub(super) fn put(&mut self, id: &Arc<Id>, before: Option<Place>, need: Need) -> Place {
         self.uses += 1;
         let place = Place {
@@ -98,7 +98,7 @@ impl Shelves {
         }
     }
 
-    /// The least recently used of each kind, of the rules with the most buckets; each with its rule's place among those.
+    /// The least recently used buckets of each kind, of the rules with the most buckets; each with its rule's rank among those.
     pub(super) fn least_used(&self) -> Vec<(usize, Arc<Id>)> {
         let largest = self.sizes.iter().rev().take(RULES);
         let shelves = largest.filter_map(|(_, rule)| self.rules.get(rule));

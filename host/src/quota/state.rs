@@ -1,4 +1,4 @@
-//! Counters that outlive the process: saved every few seconds and at the end, read at the start.
+//! Saves the counters every few seconds and at the end, and reads them at the start, so that they outlive the process.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write};
@@ -13,27 +13,27 @@ use super::bucket::{Id, Saved};
 use super::memory::Memory;
 use crate::file;
 
-/// What a crash may forget at most.
+/// The interval of saves: the most that a crash can lose.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// All buckets there may be, with the longest names, fit in it.
+/// The most bytes of the file; all buckets at their maximum number, with the longest names, fit in it.
 const MAX_BYTES: u64 = 64 << 20;
 
 const FILE: &str = "counters.json";
 
-/// Complete, but not yet in its place.
+/// The file while it is written; renamed to [`FILE`] when complete.
 const PART: &str = "counters.json.part";
 
-/// A file that could not be read, so that nothing is lost by the one that replaces it. There is one at most.
+/// A file that could not be read, moved aside so that the next save does not overwrite it. At most one is kept.
 const ASIDE: &str = "counters.json.unreadable";
 
-/// Locked by the process that saves here, whose name is in it. While a restart overlaps, the older one does.
+/// Locked by the process that saves here, and contains its name. While a restart overlaps, the older process holds it.
 const LOCK: &str = "counters.lock";
 
-/// Bytes of that name.
+/// The most bytes of that name.
 const MAX_NAME: u64 = 256;
 
-/// The only layout there was.
+/// The version of the file's layout; there was no other yet.
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
@@ -44,25 +44,25 @@ struct Snapshot<I> {
     buckets: Vec<(I, Saved)>,
 }
 
-/// A folder where counters are kept between two runs.
+/// The folder that keeps the counters between two runs.
 #[derive(Debug)]
 pub struct State {
     folder: PathBuf,
     lock: Option<File>,
-    /// Why the last attempt to save failed, so that it is said once.
+    /// The reason why the last save failed, so that it is logged once.
     trouble: Option<Trouble>,
 }
 
-/// Why counters are not saved.
+/// The reason why counters are not saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
-    /// Another gateway does it, as while a restart overlaps.
+    /// Another gateway saves them, for example while a restart overlaps.
     Held,
-    /// They cannot be.
+    /// They cannot be saved.
     Failed,
 }
 
-/// See [`Trouble`].
+/// The error of a save, with its cause; see [`Trouble`].
 #[derive(Debug, thiserror::Error)]
 enum SaveError {
     #[error("kept by {0}")]
@@ -72,7 +72,7 @@ enum SaveError {
 }
 
 impl State {
-    /// In this folder, which exists.
+    /// Uses this folder, which must exist.
     #[must_use]
     pub fn new(folder: PathBuf) -> Self {
         Self {
@@ -82,14 +82,14 @@ impl State {
         }
     }
 
-    /// What was saved; empty counters if nothing was, or nothing that makes sense: that is worth a warning and a copy, but
-    /// no reason not to serve.
+    /// The saved counters; empty ones if nothing was saved, or if the file is invalid: then a warning is logged and the file is
+    /// moved aside, but the gateway still serves.
     #[must_use]
     pub fn load(&self) -> Memory {
         let path = self.folder.join(FILE);
         match read(&path) {
             Ok(Some(snapshot)) => {
-                // A clock that was set back since makes it as if it had been saved just now.
+                // If the clock was set back since, the file counts as saved just now.
                 let elapsed_ms = wall_ms().saturating_sub(snapshot.saved_ms);
                 let memory = Memory::restore(snapshot.buckets, elapsed_ms);
                 tracing::info!(path = %path.display(), buckets = memory.buckets(), elapsed_ms, "counters read");
@@ -108,7 +108,7 @@ impl State {
         }
     }
 
-    /// Saves every few seconds what changed, and everything once more when `stop` is cancelled.
+    /// Saves changed counters every few seconds, and all once more when `stop` is cancelled.
     pub async fn keep(mut self, memory: Memory, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -160,7 +160,7 @@ impl State {
         self.trouble = trouble;
     }
 
-    /// Replaces what was saved, whole or not at all.
+    /// Replaces the saved file, completely or not at all.
     fn save(&mut self, memory: &Memory) -> Result<(), SaveError> {
         self.lock()?;
         let buckets = memory.save();
@@ -197,7 +197,7 @@ impl State {
     }
 }
 
-/// How a process is called by one that may be in another container.
+/// The name of this process for one that may be in another container.
 fn own_name() -> String {
     let process = format!("process {}", std::process::id());
     match fs::read_to_string("/proc/sys/kernel/hostname") {
@@ -206,7 +206,7 @@ fn own_name() -> String {
     }
 }
 
-/// The process that holds the lock, as it says.
+/// The name of the process that holds the lock, read from the lock file.
 fn holder(lock: &Path) -> String {
     let read = file::read_text(lock, MAX_NAME);
     match read.as_deref().map(str::trim) {

@@ -1,11 +1,11 @@
-//! What buckets grant, what comes back, and what a flood of keys costs.
+//! Draws and their results, returned reservations, and the cost of a flood of keys.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::quota::Unit;
 
-/// Buckets whose time stands still until the test moves it.
+/// Buckets whose clock stands still until the test moves it.
 fn at_rest() -> (Memory, Arc<AtomicU64>) {
     let time = Arc::new(AtomicU64::new(0));
     let clock = Arc::clone(&time);
@@ -107,7 +107,7 @@ fn an_answer_that_cost_more_leaves_a_debt() {
     drop(hold);
     let (standings, refused) = memory.draw(&[quota(Unit::Tokens, 1_000, 1)]);
     assert!(refused.is_none());
-    // 1,501 tokens too many, of a thousand a minute.
+    // 1,501 tokens too many, at a rate of a thousand a minute.
     assert_eq!((standings[0].remaining, standings[0].reset_ms), (0, 90_060));
     time.store(90_060, Ordering::Relaxed);
     assert!(memory.draw(&[quota(Unit::Tokens, 1_000, 1)]).1.is_some());
@@ -176,7 +176,7 @@ fn a_flood_of_keys_is_a_bounded_number_of_buckets_and_takes_nobodys_limit_away()
     assert_eq!((shared, evicted), (0, 900_001));
 }
 
-/// A rule of one request in a time that never passes here.
+/// A rule of one request in a window that never passes here.
 fn slow(key: &str) -> [Quota; 1] {
     [Quota {
         name: "slow".to_owned(),

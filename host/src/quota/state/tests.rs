@@ -1,4 +1,4 @@
-//! What a restart remembers, and what it makes of a file that makes no sense.
+//! Counters after a restart, and after a start with an invalid file.
 
 use super::super::{Quota, Reservation, Unit};
 use super::*;
@@ -39,7 +39,7 @@ fn a_restart_remembers_what_was_spent_and_frees_what_was_held() {
     let mut settled = draw(&memory, Unit::Tokens, 8);
     settled.settle(1);
     drop(settled);
-    // A crash: nobody says what these two cost, or that they are over.
+    // A crash: these two reservations are never settled or released.
     let (_tokens, _place) = (
         draw(&memory, Unit::Tokens, 3),
         draw(&memory, Unit::Concurrent, 7),
