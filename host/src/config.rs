@@ -1,4 +1,4 @@
-//! The configuration: read from the environment and a `.env` file once, every mistake reported together.
+//! The configuration: read once from the environment and a `.env` file; all mistakes are reported together.
 
 mod agent;
 mod api;
@@ -29,7 +29,7 @@ pub use problem::{Problem, Warning};
 use read::Reader;
 pub use report::Setting;
 
-/// Which model names are listed, and how strict the start is.
+/// The environment the gateway runs in: decides which model names are listed, and how strict the start is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Environment {
     /// `dev`
@@ -39,7 +39,7 @@ pub enum Environment {
 }
 
 impl Environment {
-    /// What `PROXY_ENV` may say.
+    /// The words that `PROXY_ENV` may have.
     const WORDS: [(&str, Self); 4] = [
         ("dev", Self::Dev),
         ("development", Self::Dev),
@@ -47,7 +47,7 @@ impl Environment {
         ("production", Self::Prod),
     ];
 
-    /// As policies and health know it.
+    /// The name for policies and health.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -57,25 +57,25 @@ impl Environment {
     }
 }
 
-/// Who answers.
+/// The program that answers turns.
 #[derive(Debug, Clone)]
 pub enum Codex {
     /// A Codex program.
     Program(Box<crate::codex::Config>, crate::codex::Choice),
-    /// The built-in demo: asked for, or because there is no Codex on this machine.
+    /// The built-in demo: configured, or used because this machine has no Codex.
     Demo,
 }
 
-/// Everything the gateway needs to start.
+/// Everything that the gateway needs to start.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `PROXY_ENV`
     pub environment: Environment,
-    /// Where to listen.
+    /// The addresses to listen on.
     pub listen: listen::Wanted,
-    /// The random key of this run, where the operator gave none.
+    /// The random key of this run, if the operator set none.
     pub random_key: Option<Secret>,
-    /// Who answers.
+    /// The program that answers turns.
     pub codex: Codex,
     /// `CODEX_MODEL`
     pub model: Option<String>,
@@ -85,27 +85,27 @@ pub struct Config {
     pub policy_defaults: policy::Defaults,
     /// `PROXY_STATE_DIR`
     pub state_dir: Option<PathBuf>,
-    /// `PROXY_CACHE_DIR`, or where there is room for it.
+    /// `PROXY_CACHE_DIR`, or the default folder, if there is one.
     pub cache_dir: Option<PathBuf>,
-    /// This program, which compiles heavy policies in a process of its own; absent: in this process.
+    /// This executable, which compiles heavy policies in a child process; if absent, they are compiled in this process.
     pub program: Option<PathBuf>,
-    /// The HTTP surface.
+    /// The settings of the HTTP API.
     pub api: crate::api::Config,
-    /// How long requests are still taken when it is told to stop.
+    /// How long requests are still accepted after the signal to stop.
     pub drain_delay: Duration,
-    /// How long streams may finish after that.
+    /// How long streams may take to finish after that.
     pub shutdown_grace: Duration,
-    /// What operators see.
+    /// The settings of log, usage and traces.
     pub telemetry: crate::telemetry::Config,
-    /// What is not wrong, but hardly meant.
+    /// Warnings about values that are valid but probably not intended.
     pub warnings: Vec<Warning>,
 }
 
 impl Config {
-    /// Reads everything.
+    /// Reads the whole configuration.
     ///
     /// # Errors
-    /// All mistakes at once.
+    /// All mistakes.
     pub fn read(vars: &dyn Vars) -> Result<Self, Vec<Problem>> {
         let (config, problems) = Self::read_all(vars);
         match problems.is_empty() {
@@ -114,7 +114,7 @@ impl Config {
         }
     }
 
-    /// Reads everything, with a default in the place of each mistake: what does not depend on it can be judged, too.
+    /// Reads the whole configuration, with a default in place of each mistake, so that everything else can be checked, too.
     pub fn read_all(vars: &dyn Vars) -> (Self, Vec<Problem>) {
         let mut reader = Reader::new(vars);
         reader.problems.extend(vars.problems());
@@ -153,7 +153,7 @@ impl Config {
     }
 }
 
-/// One that cannot be written is no reason not to serve.
+/// Reads the state folder. A folder that cannot be written is only a warning, and the gateway serves.
 fn state_dir(reader: &mut Reader<'_>) -> Option<PathBuf> {
     let folder = reader.folder(env::PROXY_STATE_DIR)?;
     if folder.is_dir() && !read::is_writable(&folder) {
@@ -198,7 +198,7 @@ fn host(reader: &mut Reader<'_>) -> IpAddr {
     })
 }
 
-/// Notes what cannot be read. `PATH` is where Codex is looked for.
+/// Notes variables that are not UTF-8. `PATH` is checked because Codex is looked up there.
 fn note_garbled(reader: &mut Reader<'_>, vars: &dyn Vars) {
     let names = env::ALL.iter().map(|variable| variable.name);
     let garbled = names.chain(["PATH"]).filter(|name| vars.is_garbled(name));
@@ -209,7 +209,7 @@ fn note_garbled(reader: &mut Reader<'_>, vars: &dyn Vars) {
     }));
 }
 
-/// Warns of variables that look like ours and are not, in the order of their names.
+/// Warns about variables that look like the gateway's and are not, in the order of their names.
 fn warn_of_others(reader: &mut Reader<'_>, vars: &dyn Vars) {
     reader.warnings.extend(vars.warning());
     let mut all = vars.all();
@@ -221,7 +221,7 @@ fn warn_of_others(reader: &mut Reader<'_>, vars: &dyn Vars) {
     }
 }
 
-/// What is to be said of a variable that is not ours, if anything.
+/// The warning about a variable that is not the gateway's, if there is one.
 fn judge_other(name: &str, value: &str, vars: &dyn Vars) -> Option<String> {
     let known = || env::ALL.iter().map(|variable| variable.name);
     if known().any(|known| known == name) || is_of_a_service(name, value) {
@@ -236,7 +236,7 @@ fn judge_other(name: &str, value: &str, vars: &dyn Vars) -> Option<String> {
         return Some(format!("there is no such variable; did you mean {meant}?"));
     }
     if let Some(bare) = name.strip_prefix("PROXY_") {
-        // The first word of most of ours, and not of all.
+        // Most of the gateway's names begin with `PROXY_`, but not all.
         let meant = known().find(|known| *known == bare);
         let meant = meant
             .or_else(|| meant_by_others(bare, Usage::Common))
@@ -260,16 +260,16 @@ fn judge_other(name: &str, value: &str, vars: &dyn Vars) -> Option<String> {
     Some(format!("there is no such variable; did you mean {meant}?"))
 }
 
-/// Who else may use a name.
+/// Whether other programs use a name, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Usage {
-    /// Hardly anybody: in the process environment, too, it means ours.
+    /// Hardly any do: the name means the gateway's variable in the process environment, too.
     OfOurs,
-    /// Many programs.
+    /// Many programs use it.
     Common,
 }
 
-/// The variable that has another name elsewhere. A name that many use counts only where it is asked for.
+/// The gateway's variable for a name from elsewhere. A name that many programs use counts only with [`Usage::Common`].
 fn meant_by_others(name: &str, usage: Usage) -> Option<&'static str> {
     const ELSEWHERE: [(&str, Usage, env::Variable); 7] = [
         ("LOG_LEVEL", Usage::Common, env::PROXY_LOG),
@@ -285,11 +285,11 @@ fn meant_by_others(name: &str, usage: Usage) -> Option<&'static str> {
     found.map(|(.., variable)| variable.name)
 }
 
-/// The variable that a name in our own file means. Other programs read the process environment, but hardly that file: a name
-/// without its first word is one of ours, too, and so is a short one with a slip.
+/// The variable that a name in the `.env` file means. Hardly any other program reads that file, so a name without its first word,
+/// or a short name with one typing error, means the gateway's variable, too.
 fn meant_in_file(name: &str) -> Option<&'static str> {
     let known = || env::ALL.iter().map(|variable| variable.name);
-    // `PATH`, `HOME` and the like are everybody's.
+    // `PATH`, `HOME` and the like belong to all programs.
     let is_ours = name.contains('_') || ["HOST", "LOG"].contains(&name);
     let shortened = |known: &&str| {
         if !is_ours {
@@ -303,8 +303,8 @@ fn meant_in_file(name: &str) -> Option<&'static str> {
         .or_else(|| spelling::near_short(name, known()))
 }
 
-/// Kubernetes and Docker tell a container of its neighbours by variables that begin with their names: `PROXY_PORT` is an
-/// address of a neighbour called `proxy`.
+/// Whether Kubernetes or Docker set the variable. They describe a container's neighbours in variables that begin with the
+/// neighbours' names: `PROXY_PORT` is an address of a neighbour called `proxy`.
 fn is_of_a_service(name: &str, value: &str) -> bool {
     let is_address = ["tcp://", "udp://", "sctp://"]
         .iter()

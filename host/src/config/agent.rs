@@ -1,4 +1,4 @@
-//! Judges whether an agent's commands could write the gateway's own files: its policies, its state, its settings.
+//! Checks that the commands of agents cannot write the gateway's own files: its policies, its state, its settings.
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
@@ -11,17 +11,17 @@ use super::read::Reader;
 use super::{Codex, Config};
 use crate::codex::{Mode, Sandbox};
 
-/// The file of settings.
+/// The settings file.
 const SETTINGS: &str = ".env";
 
-/// Entries of a folder that are looked at: more than a policy folder has.
+/// The most entries of a folder that are checked: more than a policy folder has.
 const MAX_ENTRIES: usize = 1_000;
 
-/// What a start reads, and so must not be an agent's to write, by the names of their settings.
+/// Paths that a start reads, so that agents must not be able to write them, with the names of their settings.
 type Guarded<'a> = [(&'static str, Option<&'a Path>); 4];
 
-/// Notes what an agent could write; `settings` is the `.env` file that was read. Where agents may write all that the
-/// gateway may, machine code is not kept unless a folder was named.
+/// Notes paths that an agent could write; `settings` is the `.env` file that was read. If agents may write everything that the
+/// gateway may write, compiled code is cached only in a folder that the operator named.
 pub(super) fn judge(reader: &mut Reader<'_>, config: &mut Config, settings: Option<&Path>) {
     let Codex::Program(codex, _) = &config.codex else {
         return;
@@ -50,13 +50,13 @@ pub(super) fn judge(reader: &mut Reader<'_>, config: &mut Config, settings: Opti
     }
 }
 
-/// Those that there are.
+/// The guarded paths that are configured.
 fn there<'a>(guarded: &Guarded<'a>) -> impl Iterator<Item = (&'static str, &'a Path)> {
     let guarded = guarded.iter();
     guarded.filter_map(|(name, path)| Some((*name, (*path)?)))
 }
 
-/// Without a sandbox only the permissions of files are left.
+/// Checks the paths under `danger-full-access`: without a sandbox only file permissions protect them.
 fn judge_full_access(reader: &mut Reader<'_>, guarded: &Guarded<'_>) {
     for (name, path) in there(guarded) {
         let Some(writable) = writable(path) else {
@@ -82,7 +82,7 @@ fn judge_full_access(reader: &mut Reader<'_>, guarded: &Guarded<'_>) {
     warn_of_planted(reader, guarded, may_write);
 }
 
-/// A file that is not there yet can be made.
+/// Warns if there is no `.env` yet and agents could create one.
 fn warn_of_planted(
     reader: &mut Reader<'_>,
     guarded: &Guarded<'_>,
@@ -101,7 +101,7 @@ fn warn_of_planted(
     }
 }
 
-/// In the sandbox all agents write in one folder.
+/// Checks the paths under `workspace-write`: the sandbox lets all agents write in one folder.
 fn judge_workspace(reader: &mut Reader<'_>, workdir: &Path, guarded: &Guarded<'_>) {
     for (name, path) in guarded {
         apart(reader, workdir, name, *path);
@@ -110,7 +110,7 @@ fn judge_workspace(reader: &mut Reader<'_>, workdir: &Path, guarded: &Guarded<'_
     warn_of_planted(reader, guarded, |folder| folder.starts_with(&workdir));
 }
 
-/// Notes a path that an agent's folder is, holds, or lies in.
+/// Notes a path that equals the agents' folder, contains it, or lies in it.
 fn apart(reader: &mut Reader<'_>, workdir: &Path, name: &str, path: Option<&Path>) {
     let (workdir, path) = (resolved(workdir), path.map(resolved));
     if let Some(path) = path
@@ -122,7 +122,7 @@ fn apart(reader: &mut Reader<'_>, workdir: &Path, name: &str, path: Option<&Path
     }
 }
 
-/// Without links, as far as it is there.
+/// The path with its links resolved, as far as it exists.
 fn resolved(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let there = path.ancestors().find_map(|there| {
@@ -132,15 +132,15 @@ fn resolved(path: &Path) -> PathBuf {
     there.unwrap_or(path)
 }
 
-/// The place by which our user could change a file or folder: itself, what is in it, or a folder above in which it could
-/// be replaced.
+/// The place where the gateway's user could change a file or folder: itself, a file in it, or a folder above in which it could be
+/// replaced.
 fn writable(path: &Path) -> Option<PathBuf> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let real = resolved(&path);
     let mounts = mounts();
     inside(&real)
         .or_else(|| above(&real, &mounts))
-        // A link on the way, which could be made to lead elsewhere.
+        // A symbolic link on the path could be changed to point elsewhere.
         .or_else(|| above(&path, &mounts))
 }
 
@@ -159,7 +159,7 @@ fn inside(path: &Path) -> Option<PathBuf> {
 
 fn above(path: &Path, mounts: &HashSet<PathBuf>) -> Option<PathBuf> {
     for (entry, folder) in path.ancestors().zip(path.ancestors().skip(1)) {
-        // A mount stays where it is.
+        // A mount point cannot be replaced.
         if mounts.contains(entry) {
             return None;
         }
@@ -170,7 +170,7 @@ fn above(path: &Path, mounts: &HashSet<PathBuf>) -> Option<PathBuf> {
     None
 }
 
-/// In a folder as `/tmp` is, entries are their owners'.
+/// In a sticky folder such as `/tmp` only their owners, the folder's owner and root can replace entries.
 fn is_kept(entry: &Path, folder: &Path) -> bool {
     const STICKY: u32 = 0o1000;
     let me = rustix::process::geteuid().as_raw();
@@ -181,11 +181,11 @@ fn is_kept(entry: &Path, folder: &Path) -> bool {
     sticky && me != 0 && owner(entry) != me && owner(folder) != me
 }
 
-/// Where something is mounted; nothing where there is no `/proc`.
+/// The mount points; none if there is no `/proc`.
 fn mounts() -> HashSet<PathBuf> {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let places = table.lines().filter_map(|line| line.split(' ').nth(4));
-    // A blank in a name.
+    // Mountinfo writes a blank in a name as `\040`.
     places
         .map(|place| place.replace("\\040", " ").into())
         .collect()

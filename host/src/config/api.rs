@@ -1,11 +1,12 @@
-//! Reads how the HTTP surface behaves.
+//! Reads the settings of the HTTP API.
 
 use super::read::{Reader, switch_word};
 use super::{Environment, env};
 use crate::api;
 use crate::secret::{Secret, is_sendable};
 
-/// Codex repeats every message in a line of its own, and one of more than 64 MiB costs the child, with everybody's turns.
+/// The largest body limit. Codex repeats every message in a line, and a line of more than 64 MiB loses the child, with
+/// everybody's turns.
 const LARGEST_BODY: u64 = 60 << 20;
 
 pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> api::Config {
@@ -40,7 +41,7 @@ pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> api::Co
     }
 }
 
-/// Counts of hops and `true` of the predecessor believe whoever connects: they have no equal here.
+/// Reads the trusted proxies. The predecessor's hop counts and `true` would trust every peer, so they are refused.
 fn trusted(reader: &mut Reader<'_>) -> api::TrustedProxies {
     const NAMES: &str =
         "`loopback`, `linklocal`, `uniquelocal`, `none`, or addresses and CIDRs, comma-separated";
@@ -76,7 +77,7 @@ fn block_delimiter(reader: &mut Reader<'_>) -> Option<String> {
     }
 }
 
-/// Also what is switched off is checked: a mistake in it would be found when it is switched on.
+/// Reads the allowed origins. They are checked even if CORS is off, so that a mistake is found before it is switched on.
 fn origins(reader: &mut Reader<'_>) -> Option<api::Origins> {
     let enabled = reader.switch_on(env::PROXY_ENABLE_CORS);
     let listed = reader.list(env::PROXY_CORS_ALLOWED_ORIGINS);
@@ -113,7 +114,7 @@ fn metrics_token(reader: &mut Reader<'_>) -> Option<Secret> {
     Some(Secret::new(token))
 }
 
-/// Who may read `/metrics`, if it is there.
+/// The access rules of `/metrics`, if it is enabled.
 fn metrics(reader: &mut Reader<'_>, environment: Environment) -> Option<api::MetricsAccess> {
     let enabled = reader.switch(env::PROXY_ENABLE_METRICS);
     let access = api::MetricsAccess {

@@ -1,4 +1,4 @@
-//! Reads how Codex is found, spoken to and bounded.
+//! Reads where Codex is, how to speak to it, and its limits.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -60,7 +60,7 @@ pub(super) fn read(
     Codex::Demo
 }
 
-/// The setting with which the demo cannot stand in for a program that is not there.
+/// The setting that requires a Codex program, so that the demo cannot stand in for it.
 fn needs_program(
     environment: Environment,
     mode: codex::Mode,
@@ -77,7 +77,7 @@ fn needs_program(
     (mode != codex::Mode::Chat).then_some("CODEX_MODE is agent")
 }
 
-/// A folder, or where one can be made.
+/// A folder that exists or can be created.
 fn workdir(reader: &mut Reader<'_>) -> Option<PathBuf> {
     let path = PathBuf::from(reader.text(env::PROXY_CODEX_WORKDIR)?);
     let there = path.ancestors().find(|folder| folder.exists());
@@ -92,7 +92,7 @@ fn workdir(reader: &mut Reader<'_>) -> Option<PathBuf> {
     Some(path)
 }
 
-/// How many children there are, what they run and wait for.
+/// The number of children, the limits of their turns, and their timeouts.
 fn bounds(reader: &mut Reader<'_>) -> codex::Config {
     codex::Config {
         rpc_timeout: reader.millis(env::WORKER_REQUEST_TIMEOUT_MS, 100, 30_000),
@@ -146,11 +146,11 @@ fn recycling(reader: &mut Reader<'_>) -> codex::Recycling {
     }
 }
 
-/// What `CODEX_QUICK_ROOTS` may say; none is for the backend to decide.
+/// The words of `CODEX_QUICK_ROOTS`; with `None` the backend decides.
 const QUICK_ROOTS: [(&str, Option<bool>); 3] =
     [("auto", None), ("true", Some(true)), ("false", Some(false))];
 
-/// What `CODEX_BACKEND` may say; none is the demo.
+/// The words of `CODEX_BACKEND`; `None` is the demo.
 const BACKENDS: [(&str, Option<codex::Choice>); 4] = [
     ("auto", Some(codex::Choice::Auto)),
     ("app-server", Some(codex::Choice::AppServer)),

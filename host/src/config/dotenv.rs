@@ -1,4 +1,4 @@
-//! The `.env` file: variables for those who start the gateway by hand. The process environment has the last word.
+//! The `.env` file: variables for a gateway that is started by hand. The process environment overrides it.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -14,10 +14,10 @@ use crate::file;
 const NAME: &str = ".env";
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Mistakes of one file; there is a reason that they have in common if there are more.
+/// The most mistakes reported of one file; more have a common reason.
 const MOST: usize = 16;
 
-/// The process environment over what a `.env` file says.
+/// The process environment, and below it the variables of a `.env` file.
 #[derive(Debug, Clone, Default)]
 pub struct DotEnv {
     file: HashMap<String, String>,
@@ -27,8 +27,8 @@ pub struct DotEnv {
 }
 
 impl DotEnv {
-    /// Reads the `.env` of the working directory or, if there is none, of the folder the program lies in. There may be
-    /// neither. Lines that make no sense are among the mistakes of the configuration.
+    /// Reads the `.env` of the working directory or, if there is none, of the program's folder. Neither need exist. Invalid lines
+    /// are mistakes of the configuration.
     #[must_use]
     pub fn load() -> Self {
         let beside = std::env::current_exe()
@@ -92,7 +92,7 @@ impl Vars for DotEnv {
     }
 }
 
-/// Names and values; of several with one name the last, as a shell has it.
+/// The names and values; if a name occurs more than once, the last one counts, as in a shell.
 fn parse(text: &str) -> DotEnv {
     let text = text.trim_start_matches('\u{feff}');
     let number = Rc::new(Cell::new(0));
@@ -126,7 +126,7 @@ fn parse(text: &str) -> DotEnv {
                 }
                 file.insert(name, value);
             }
-            // The error itself quotes the line, which may hold a secret.
+            // The error itself quotes the line, which may contain a secret.
             Err(_) => problems.push(problem(
                 "NAME=value in each line, values with blanks in quotes",
                 format!("something else in line {last}"),
@@ -141,7 +141,7 @@ fn parse(text: &str) -> DotEnv {
     }
 }
 
-/// The name in an entry as it is written that is replaced by nothing: no variable is called so, or nothing follows the `$`.
+/// The first `$NAME` of an entry that expands to nothing: no variable has that name, or the name after `$` is empty.
 fn vanishing(written: &str, is_known: impl Fn(&str) -> bool) -> Option<&str> {
     let value = written.split_once('=').map_or("", |(_, value)| value);
     let mut letters = value.char_indices();
@@ -154,7 +154,7 @@ fn vanishing(written: &str, is_known: impl Fn(&str) -> bool) -> Option<&str> {
             ('\\', _) => {
                 letters.next();
             }
-            // A comment.
+            // The rest is a comment.
             ('#', None) if before.is_whitespace() => return None,
             ('$', _) => {
                 let rest = &value[at + 1..];
@@ -180,7 +180,7 @@ fn problem(expected: &str, found: impl Into<String>) -> Problem {
     }
 }
 
-/// The file holds secrets.
+/// Warns if other users may read the file, which holds secrets.
 fn exposure(path: &Path) -> Option<Warning> {
     const OTHERS: u32 = 0o007;
     let mode = std::fs::metadata(path).ok()?.permissions().mode();
@@ -194,7 +194,7 @@ fn exposure(path: &Path) -> Option<Warning> {
     })
 }
 
-/// Gives one line a read, so that it is known which one was the last.
+/// A reader that returns at most one line per call, and counts the lines read.
 struct Lines<'a> {
     text: &'a str,
     number: Rc<Cell<usize>>,

@@ -1,22 +1,22 @@
-//! The environment variables: their names and documentation, and the one place that reads them.
+//! The environment variables: their names and documentation, and the only place that reads them.
 
 use std::path::Path;
 
 use super::problem::{Problem, Warning};
 
-/// One variable the gateway understands.
+/// A variable that the gateway reads.
 #[derive(Debug, Clone, Copy)]
 pub struct Variable {
     /// Its name.
     pub name: &'static str,
-    /// What holds if it is not set, for people.
+    /// The value that applies if it is not set, as text for people.
     pub default: &'static str,
-    /// What it does, one sentence.
+    /// Its effect, in one sentence.
     pub what: &'static str,
 }
 
 impl Variable {
-    /// Its value must not be shown.
+    /// Whether its value must not be shown.
     #[must_use]
     pub fn is_secret(&self) -> bool {
         let endings = ["_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_HEADERS"];
@@ -27,7 +27,7 @@ impl Variable {
 macro_rules! variables {
     ($($name:ident, $default:literal, $what:literal;)*) => {
         $(#[doc = $what] pub const $name: Variable = Variable { name: stringify!($name), default: $default, what: $what };)*
-        /// All of them, in the order of docs/src/settings.md.
+        /// All variables, in the order of docs/src/settings.md.
         pub const ALL: &[Variable] = &[$($name),*];
     };
 }
@@ -112,21 +112,21 @@ variables! {
     WORKER_RECYCLE_DISK_MB, "512", "Size of a child's own files at which it does, in MiB.";
 }
 
-/// Where a value comes from.
+/// The source of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The process environment.
     Environment,
     /// The `.env` file.
     File,
-    /// Nobody set it.
+    /// Not set by the operator: the default.
     Default,
-    /// Nobody set it; it was made from other values, or found on this machine.
+    /// Not set by the operator: derived from other values, or found on this machine.
     Derived,
 }
 
 impl Origin {
-    /// One word for it.
+    /// The name of the source.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -138,35 +138,35 @@ impl Origin {
     }
 }
 
-/// Where values come from: the process environment, or a map in a test.
+/// A source of variables: the process environment, with or without a `.env` file, or a map in a test.
 pub trait Vars {
     /// The value, if set and valid Unicode.
     fn get(&self, name: &str) -> Option<String>;
 
-    /// Whether it is set to what is no Unicode, so that there is no value to get.
+    /// Whether it is set to a value that is not Unicode, so that [`Vars::get`] has none.
     fn is_garbled(&self, _name: &str) -> bool {
         false
     }
 
-    /// Everything, for the child whose environment is chosen from it.
+    /// All variables, from which the environment of the Codex child is chosen.
     fn all(&self) -> Vec<(String, String)>;
 
-    /// Where a value that is set comes from.
+    /// The source of a value that is set.
     fn origin(&self, _name: &str) -> Origin {
         Origin::Environment
     }
 
-    /// The file some of it was read from.
+    /// The file that some values were read from.
     fn file(&self) -> Option<&Path> {
         None
     }
 
-    /// What is wrong with the place itself.
+    /// The mistakes of the source itself.
     fn problems(&self) -> Vec<Problem> {
         Vec::new()
     }
 
-    /// What the operator should know of the place itself.
+    /// A warning about the source itself.
     fn warning(&self) -> Option<Warning> {
         None
     }

@@ -1,11 +1,11 @@
-//! Judges the operator's key: whether everybody knows it, or could guess it.
+//! Checks the operator's key: whether it is published in documents, or could be guessed.
 
 use super::Environment;
 use super::env::PROXY_API_KEY;
 use super::read::Reader;
 use crate::secret::{Secret, is_sendable};
 
-/// Keys that are printed in this project's documents or its predecessor's. The auth policy knows the same ones.
+/// Keys that are printed in this project's documents or its predecessor's. The auth policy has the same list.
 pub const PUBLISHED: [&str; 5] = [
     "codex-local-secret",
     "your-dev-key",
@@ -14,11 +14,10 @@ pub const PUBLISHED: [&str; 5] = [
     "sk-mine",
 ];
 
-/// Shorter ones can be guessed, other than the random 32 characters of `codex-gateway key new`.
+/// The minimum length: shorter keys can be guessed, unlike the 32 random characters of `codex-gateway key new`.
 const SHORTEST: usize = 16;
 
-/// Notes what is wrong with the key: in production a mistake, else a warning. One that can never match is a mistake
-/// anywhere.
+/// Notes the key's problem: a mistake in production, otherwise a warning. A key that can never match is always a mistake.
 pub(super) fn judge(reader: &mut Reader<'_>, key: &Secret, environment: Environment) {
     if !is_sendable(key.reveal()) {
         let expected =

@@ -1,4 +1,4 @@
-//! Reads where policies come from, and the settings variables stand for where a slot has no settings file.
+//! Reads the policy folder, and the variables that serve as settings of slots without a settings file.
 
 use std::path::{Path, PathBuf};
 
@@ -11,13 +11,13 @@ use crate::policy::{self, Slot};
 use crate::secret::Secret;
 use crate::telemetry::usage::OWNER;
 
-/// What the four policies begin with.
+/// The policy part of the configuration.
 pub(super) struct Policies {
     /// `POLICY_DIR`
     pub(super) dir: Option<PathBuf>,
     /// Settings of the slots without a settings file.
     pub(super) defaults: policy::Defaults,
-    /// The key of this run, where the operator gave none.
+    /// The random key of this run, if the operator set none.
     pub(super) random_key: Option<Secret>,
 }
 
@@ -30,7 +30,7 @@ pub(super) fn read(
     let source =
         policy::Source::new(dir.clone(), policy::Defaults::default()).remembering(state_dir);
     let may_read = judge_dir(reader, &source, state_dir, environment);
-    // Of a folder that makes no sense it is told when it is read: who may call is its business, whatever it says.
+    // An invalid folder is reported when it is read; until then it is assumed to define the keys.
     let overridden = source.overridden(Slot::Auth).filter(|_| may_read);
     let (component, settings) = overridden.unwrap_or((true, true));
     let has_auth = component || settings;
@@ -60,8 +60,8 @@ pub(super) fn read(
     }
 }
 
-/// Judges the folder as such; answers false if there is none to read. One that is away (not mounted, say) is no mistake where
-/// the last good policies serve.
+/// Checks the folder itself; returns false if there is none to read. A missing folder (for example not mounted) is not a mistake
+/// if the last good policies can serve.
 fn judge_dir(
     reader: &mut Reader<'_>,
     source: &policy::Source,
@@ -93,7 +93,7 @@ fn judge_dir(
     true
 }
 
-/// Where compiled policies are kept.
+/// The folder of compiled policies.
 pub(super) fn cache_dir(
     reader: &mut Reader<'_>,
     vars: &dyn Vars,
@@ -118,7 +118,7 @@ pub(super) fn cache_dir(
     }
 }
 
-/// As the XDG Base Directory Specification says: a variable that is no absolute path does not count.
+/// The default folder by the XDG Base Directory Specification: a variable that is not an absolute path is ignored.
 fn default_cache_dir(vars: &dyn Vars, state_dir: Option<&Path>) -> Option<PathBuf> {
     let absolute = |name: &str| {
         let path = PathBuf::from(vars.get(name)?);
@@ -130,7 +130,7 @@ fn default_cache_dir(vars: &dyn Vars, state_dir: Option<&Path>) -> Option<PathBu
     })
 }
 
-/// The variables that stand for a slot's settings, as long as it has no settings file.
+/// The variables that serve as a slot's settings as long as it has no settings file.
 const STANDING_IN: [(Slot, &[Variable]); 3] = [
     (
         Slot::Auth,

@@ -1,25 +1,25 @@
-//! A mistake in the configuration, and a warning about it.
+//! The mistakes and the warnings of a configuration.
 
-/// One thing that is wrong with the configuration.
+/// A mistake in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}: expected {expected}, found {found}")]
 pub struct Problem {
     /// The variable.
     pub variable: &'static str,
-    /// What would be right.
+    /// A description of the right value.
     pub expected: String,
     /// The value; never that of a secret.
     pub found: String,
 }
 
-/// Something that is not wrong, but hardly meant.
+/// A value that is valid but probably not intended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: {what}")]
 pub struct Warning {
     /// The variable, or the file.
     pub name: String,
-    /// What is to be known of it, and done about it.
+    /// The warning, and its remedy where there is one.
     pub what: String,
-    /// It is what a first look begins with, and worth a word only.
+    /// Whether it is normal for a first start, and worth an info line only.
     pub is_remark: bool,
 }

@@ -1,4 +1,4 @@
-//! Reading values: every mistake is noted, none stops the reading, so that one start reports them all.
+//! Reads values: a mistake is noted and does not stop the reading, so that one start reports all mistakes.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -55,13 +55,13 @@ impl<'a> Reader<'a> {
         self.vars.get(variable.name).is_some()
     }
 
-    /// A set value, blanks trimmed. One that is set but empty is a mistake: it is rarely meant.
+    /// The value of a variable, with blanks trimmed. An empty value is a mistake: it is rarely intended.
     pub(super) fn text(&mut self, variable: Variable) -> Option<String> {
         let value = self.vars.get(variable.name)?;
         self.unless_empty(variable, value.trim())
     }
 
-    /// A set value with the blanks in and around it.
+    /// The value of a variable, with all blanks kept.
     pub(super) fn verbatim(&mut self, variable: Variable) -> Option<String> {
         let value = self.vars.get(variable.name)?;
         self.unless_empty(variable, &value)
@@ -79,13 +79,13 @@ impl<'a> Reader<'a> {
         Some(value.to_owned())
     }
 
-    /// An absolute path.
+    /// The value as an absolute path.
     pub(super) fn path(&mut self, variable: Variable) -> Option<PathBuf> {
         let path = PathBuf::from(self.text(variable)?);
         Some(std::path::absolute(&path).unwrap_or(path))
     }
 
-    /// A folder that is there, as an absolute path.
+    /// An existing folder, as an absolute path.
     pub(super) fn folder(&mut self, variable: Variable) -> Option<PathBuf> {
         let path = self.path(variable)?;
         if !path.is_dir() {
@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
         Some(path)
     }
 
-    /// A file that can be written, or created: its folder is there.
+    /// A file that can be written, or created in an existing folder.
     pub(super) fn file(&mut self, variable: Variable) -> Option<PathBuf> {
         let path = PathBuf::from(self.text(variable)?);
         let whole = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
         self.set_number(variable, range).unwrap_or(default)
     }
 
-    /// A port, if one is set.
+    /// A port, if it is set.
     pub(super) fn port(&mut self, variable: Variable) -> Option<u16> {
         let number = self.set_number(variable, 0..=u64::from(u16::MAX))?;
         u16::try_from(number).ok()
@@ -149,12 +149,12 @@ impl<'a> Reader<'a> {
         Duration::from_millis(self.number(variable, least..=DAY, default))
     }
 
-    /// Off unless it says otherwise.
+    /// A switch that is off by default.
     pub(super) fn switch(&mut self, variable: Variable) -> bool {
         self.set_switch(variable).unwrap_or(false)
     }
 
-    /// On unless it says otherwise.
+    /// A switch that is on by default.
     pub(super) fn switch_on(&mut self, variable: Variable) -> bool {
         self.set_switch(variable).unwrap_or(true)
     }
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
         word
     }
 
-    /// One of some words, in any case; the first is the default.
+    /// One of `words`, in upper or lower case.
     pub(super) fn choice<T: Copy>(
         &mut self,
         variable: Variable,
@@ -191,7 +191,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What is between commas; nothing if it is not set. A list that is set but names nothing is a mistake.
+    /// The items between commas; empty if the variable is not set. A list that is set but has no items is a mistake.
     pub(super) fn list(&mut self, variable: Variable) -> Vec<String> {
         let Some(text) = self.text(variable) else {
             return Vec::new();
@@ -210,12 +210,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether this user could write there, by the permissions and the mount. Nothing is written.
+/// Whether this user can write there, by permissions and mount. Nothing is written.
 pub(super) fn is_writable(path: &Path) -> bool {
     rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
-/// The words for yes and no.
+/// The value of a word for yes or no.
 pub(super) fn switch_word(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Some(true),

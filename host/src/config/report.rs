@@ -1,22 +1,22 @@
-//! Lists the settings in force and where each value comes from, for `codex-gateway config`.
+//! Lists the effective settings and the source of each value, for `codex-gateway config`.
 
 use std::fmt;
 
 use super::env::{ALL, Origin, Variable, Vars};
 use super::{Codex, Config, env};
 
-/// One variable as it holds.
+/// A variable with its effective value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
     /// The variable.
     pub name: &'static str,
-    /// Where its value comes from.
+    /// The source of its value.
     pub origin: Origin,
-    /// The value, a secret masked; without one the words of [`Variable::default`].
+    /// The value, with a secret masked; if none is set, the text of [`Variable::default`].
     pub value: String,
 }
 
-/// A line: name, origin and value in columns.
+/// One line: name, origin and value in columns.
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widest = ALL.iter().map(|variable| variable.name.len()).max();
@@ -31,14 +31,14 @@ impl fmt::Display for Setting {
     }
 }
 
-/// A value that can be shown as it is.
+/// The value, if it can be shown unchanged in one line.
 fn in_a_line(value: &str) -> Option<String> {
     let plain = !value.is_empty() && !value.contains(char::is_control);
     plain.then(|| value.to_owned())
 }
 
 impl Config {
-    /// All variables, in the order of docs/src/settings.md, as they hold in this configuration, which was read from `vars`.
+    /// The effective settings of all variables, in the order of docs/src/settings.md; this configuration was read from `vars`.
     #[must_use]
     pub fn settings(&self, vars: &dyn Vars) -> Vec<Setting> {
         let setting = |variable: &Variable| {
@@ -62,7 +62,7 @@ impl Config {
         ALL.iter().map(setting).collect()
     }
 
-    /// What was made of other values, or found on this machine.
+    /// A value that was derived from other values, or found on this machine.
     fn derived(&self, variable: &Variable, origin: Origin) -> Option<(Origin, String)> {
         let derived = |value: String| Some((Origin::Derived, value));
         match (&self.codex, variable.name) {

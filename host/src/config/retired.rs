@@ -1,13 +1,13 @@
-//! Variables of the gateway's predecessor that have no effect here: why, and what there is instead.
+//! Variables of the gateway's predecessor that have no effect here: the reason, and the replacement.
 
-/// Some such variables, for one reason.
+/// One or more such variables with the same reason.
 #[derive(Debug, Clone, Copy)]
 pub struct Retired {
-    /// Their names; one with a `*` at its end stands for all names that begin so.
+    /// Their names; a name with `*` at its end stands for all names with that beginning.
     pub names: &'static [&'static str],
-    /// Why it is gone, for people.
+    /// The reason why they are gone, for people.
     pub why: &'static str,
-    /// What to use, for people.
+    /// The replacement, for people.
     pub instead: &'static str,
 }
 
@@ -21,13 +21,13 @@ impl Retired {
     }
 }
 
-/// What is to be said of the variable of this name, if it is retired.
+/// The entry of the variable with this name, if it is retired.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Retired> {
     ALL.iter().find(|retired| retired.is(name))
 }
 
-/// All of them, in the order of docs/src/settings.md.
+/// All retired variables, in the order of docs/src/settings.md.
 pub const ALL: &[Retired] = &[
     Retired {
         names: &["NODE_ENV"],

@@ -1,4 +1,4 @@
-//! Reads what operators see of the gateway.
+//! Reads the settings of log, usage records and traces.
 
 use super::env;
 use super::read::Reader;
@@ -72,7 +72,7 @@ fn traces(reader: &mut Reader<'_>) -> Option<traces::Config> {
     })
 }
 
-/// OpenTelemetry's own variables come in two kinds, with the path of the signal and without.
+/// The endpoint without the signal's path: OpenTelemetry has variables with that path and variables without it.
 fn base(endpoint: &str) -> &str {
     let endpoint = endpoint.trim_end_matches('/');
     let base = endpoint.strip_suffix("/v1/traces").unwrap_or(endpoint);

@@ -1,4 +1,4 @@
-//! What an environment becomes, and which mistakes are told.
+//! The configuration that an environment gives, and the mistakes that are reported.
 
 mod told;
 
@@ -39,7 +39,7 @@ fn every_mistake_is_reported_at_once() {
         ("POLICY_DIR", "/nowhere"),
         ("CODEX_BIN", "/no/codex"),
         ("PROXY_STOP_AFTER_TOOLS", "maybe"),
-        // More than Codex may repeat in a line.
+        // A larger body than Codex can repeat in a line.
         ("PROXY_MAX_BODY_BYTES", "62914561"),
     ])
     .unwrap_err();
@@ -319,7 +319,7 @@ fn an_agent_needs_a_codex_that_can_work() {
     );
 }
 
-/// The variables of a mistaken agent, or none.
+/// The variables with mistakes in an agent's configuration.
 fn mistakes(pairs: &[(&str, &str)]) -> Vec<&'static str> {
     let agent = [("CODEX_BIN", "/bin/true"), ("CODEX_MODE", "agent")];
     let read = read(&[&agent, pairs].concat());
@@ -339,7 +339,7 @@ fn an_agent_with_full_access_must_not_write_what_a_start_reads() {
     let mode = ["PROXY_SANDBOX_MODE"];
     assert_eq!(mistakes(&[full, ("POLICY_DIR", folder)]), mode);
     assert_eq!(mistakes(&[full, ("PROXY_CACHE_DIR", folder)]), mode);
-    // The default cache is in it, but goes unused.
+    // The default cache folder is in it, but is not used.
     assert_eq!(mistakes(&[full, ("PROXY_STATE_DIR", folder)]), mode);
     assert!(mistakes(&[full, ("PROXY_CACHE_DIR", "none")]).is_empty());
     let agent = [("CODEX_BIN", "/bin/true"), ("CODEX_MODE", "agent")];

@@ -1,8 +1,8 @@
-//! What an operator is told: of variables that mean nothing, of keys, of defaults, and of what holds.
+//! The reports to an operator: unknown variables, weak keys, defaults, and effective values.
 
 use super::*;
 
-/// Every name of the predecessor's documentation. What is missing belongs to nobody.
+/// Every variable name in the predecessor's documentation; the test does not check a name that is missing here.
 const PREDECESSOR: &str = "
     PORT PROXY_HOST PROXY_API_KEY PROXY_ENV NODE_ENV PROXY_PROTECT_MODELS PROXY_TRUST_PROXY CODEX_MODEL CODEX_BIN CODEX_HOME
     CODEX_FORCE_PROVIDER PROXY_SANDBOX_MODE PROXY_CODEX_WORKDIR PROXY_APPROVAL_POLICY CODEX_APPROVAL_POLICY
@@ -26,10 +26,10 @@ const PREDECESSOR: &str = "
     WORKER_SHUTDOWN_GRACE_MS WORKER_MAX_CONCURRENCY WORKER_REQUEST_TIMEOUT_MS PROXY_STREAM_MODE STREAM_RELEASE_FILE
     CHILD_PID_FILE STREAM_READY_FILE FAKE_CODEX_MODE AUTH_REALM";
 
-/// Draws no warning by itself.
+/// A key that draws no warning by itself.
 const OWN_KEY: (&str, &str) = ("PROXY_API_KEY", "sk-0123456789abcdef");
 
-/// What shells, systemd, containers, clouds and build systems set, and other programs read.
+/// Variables that shells, systemd, containers, clouds and build systems set, and that other programs read.
 const USUAL: &str = "
     PATH HOME USER LOGNAME SHELL PWD OLDPWD SHLVL TERM COLORTERM LANG LC_ALL LC_CTYPE TZ EDITOR VISUAL PAGER MAIL DISPLAY _
     TMPDIR TEMP TMP HOSTNAME HOSTTYPE OSTYPE LINES COLUMNS PS1 DEBIAN_FRONTEND SSH_AUTH_SOCK SSH_CONNECTION SSH_TTY SUDO_USER
@@ -235,10 +235,10 @@ fn what_a_settings_file_replaces_is_told() {
     );
 }
 
-/// What the documentation says holds if a variable is not set.
+/// The documented default of each variable is the value that applies if it is not set.
 #[test]
 fn every_documented_default_is_the_true_one() {
-    // Words that describe the default; a program that need not be there.
+    // Skips words that describe a default, and a program that need not exist.
     let is_value = |variable: &&env::Variable| {
         let words = ["none", "Codex's default", "CODEX_HOME", "CODEX_BIN"];
         !variable.default.contains(' ')
