@@ -4,7 +4,7 @@
 mod guests;
 
 fn main() -> std::io::Result<()> {
-    // Not all of ../policies: who builds an example there must not compile the gateway again.
+    // Not all of ../policies: building an example there must not compile the gateway again.
     for input in [
         "build",
         "../wit",

@@ -11,7 +11,7 @@ use std::{env, fs, io};
 
 const TARGET: &str = "wasm32-wasip2";
 
-/// Sees to the target: the build's own compiler wrapper does, whether or not Cargo was run with it.
+/// Makes sure that the target is installed: the build's own compiler wrapper does that, whether or not Cargo was run with it.
 fn ensure_target() -> io::Result<()> {
     let rustc = env::var("RUSTC").map_err(io::Error::other)?;
     let mut wrapper = Command::new("../.cargo/rustc");
@@ -22,7 +22,7 @@ fn ensure_target() -> io::Result<()> {
     }
 }
 
-/// Compiles `packages` and copies each to `OUT_DIR/NAME.wasm`. `names` pairs a package with that name.
+/// Compiles the packages and copies each to `OUT_DIR/NAME.wasm`. `names` pairs a package with that name.
 pub(crate) fn build(names: &[(&str, &str)]) -> io::Result<()> {
     ensure_target()?;
     let out = PathBuf::from(env::var("OUT_DIR").map_err(io::Error::other)?);
@@ -41,7 +41,7 @@ pub(crate) fn build(names: &[(&str, &str)]) -> io::Result<()> {
     for (package, _) in names {
         command.arg("--package").arg(package);
     }
-    // What was set for the host's own build (flags, wrappers, coverage) does not fit a wasm guest.
+    // Variables of the host's own build (flags, wrappers, coverage) do not fit a wasm guest.
     for (name, _) in env::vars().filter(|(name, _)| is_foreign(name)) {
         command.env_remove(name);
     }

@@ -1,4 +1,4 @@
-//! Builds the gateway from its configuration, serves, and drains it.
+//! Builds the gateway from its configuration, serves requests, and drains it.
 
 mod door;
 mod drain;
@@ -23,31 +23,31 @@ use crate::telemetry::{self, Metrics, Telemetry};
 use door::Doors;
 use drain::Drain;
 
-/// Why the gateway did not start.
+/// The reason why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Components cannot run here.
+    /// Components cannot run on this machine.
     #[error("the policy engine cannot start: {0:#}")]
     Engine(policy::EngineError),
-    /// The first policies are not usable.
+    /// The first generation of policies is refused.
     #[error("the policies cannot serve: {0}")]
     Policies(#[from] Refusals),
-    /// It was told to stop before it could serve.
+    /// The signal to stop came before it could serve.
     #[error("stopped before it could serve")]
     Stopped,
     /// Codex cannot be used.
     #[error(transparent)]
     Codex(#[from] codex::StartError),
-    /// What operators are to see cannot be recorded or sent.
+    /// Usage records cannot be written, or traces cannot be sent.
     #[error(transparent)]
     Telemetry(#[from] telemetry::StartError),
-    /// There is nothing to listen on.
+    /// A listener cannot be opened.
     #[error(transparent)]
     Listen(#[from] listen::Error),
 }
 
 impl StartError {
-    /// Whether trying again as it is cannot help: the operator must change a file or a setting.
+    /// Whether a retry without changes cannot help: the operator must change a file or a setting.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
@@ -60,11 +60,11 @@ impl StartError {
     }
 }
 
-/// Tries what a start would, and serves nothing: asks the Codex program what it is and which models it has, and prepares the
-/// policies. Nothing is written.
+/// Tries a start without serving: asks the Codex program for its version and models, and prepares the policies. Nothing is
+/// written.
 ///
 /// # Errors
-/// Everything that would be refused, with what is hardly meant.
+/// Everything that a start would refuse; beside it, the warnings.
 pub async fn check(config: &Config) -> (Vec<policy::Notice>, Vec<StartError>) {
     let mut errors = Vec::new();
     let models = match &config.codex {
@@ -90,8 +90,8 @@ pub async fn check(config: &Config) -> (Vec<policy::Notice>, Vec<StartError>) {
     (notices, errors)
 }
 
-/// Beyond a limit of the size of files (`ulimit -f`) a write fails from now on, instead of ending the process. The signal
-/// is caught, and not ignored: that way children have the default again, as they have of SIGPIPE.
+/// Makes a write beyond the limit of file sizes (`ulimit -f`) fail instead of ending the process. The signal (SIGXFSZ) is caught
+/// and not ignored, so that children start with its default, as they do with that of SIGPIPE.
 ///
 /// # Errors
 /// If signals cannot be caught.
@@ -100,14 +100,14 @@ pub fn outlive_file_limit() -> std::io::Result<()> {
     signal(kind).map(drop)
 }
 
-/// A gateway that can answer, and does.
+/// A gateway that is ready to serve.
 pub struct App {
     doors: Doors,
     inside: Inside,
     drain: Drain,
 }
 
-/// All that is behind the listeners.
+/// Everything behind the listeners.
 struct Inside {
     live: Arc<Live>,
     backend: Backend,
@@ -119,12 +119,12 @@ struct Inside {
 }
 
 impl App {
-    /// Listens, and starts everything else. Alive at once; other requests wait for the rest. Where another gateway may have the
-    /// port or the socket, too, that one serves meanwhile, or the system keeps the connections: this one takes none before it can
-    /// answer.
+    /// Listens, and starts everything else. `/healthz` answers at once; other requests wait until the start is complete. If
+    /// another gateway may share the port or the socket, this one accepts no connections before it can answer: meanwhile the
+    /// other gateway serves, or the system queues the connections.
     ///
     /// # Errors
-    /// What keeps it from starting, with the remedy where there is one; [`StartError::Stopped`] if `stop` came first.
+    /// The reason why it cannot start, with a remedy where there is one; [`StartError::Stopped`] if `stop` came first.
     pub async fn build(
         config: Config,
         sockets: Handed,
@@ -134,7 +134,7 @@ impl App {
         Self::build_on(config, open, None, stop).await
     }
 
-    /// As [`App::build`], with an engine that is already there: several gateways in one process can share it.
+    /// As [`App::build`], with an existing engine, which several gateways in one process can share.
     ///
     /// # Errors
     /// As [`App::build`].
@@ -191,35 +191,35 @@ impl App {
         })
     }
 
-    /// Where it listens; the real port if 0 was configured.
+    /// The address it listens on; with the real port if 0 was configured.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.doors.main.address
     }
 
-    /// Where it listens for edge proxies only, with `AUTH_PORT`.
+    /// The address of the listener for edge proxies only, with `AUTH_PORT`.
     #[must_use]
     pub fn auth_address(&self) -> Option<SocketAddr> {
         self.doors.auth.as_ref().map(|door| door.address)
     }
 
-    /// The policies that serve, and how they are replaced.
+    /// The serving policies, and the means to replace them.
     #[must_use]
     pub fn live(&self) -> Arc<Live> {
         Arc::clone(&self.inside.live)
     }
 
-    /// Who answers.
+    /// The backend that answers turns.
     #[must_use]
     pub fn backend(&self) -> Backend {
         self.inside.backend.clone()
     }
 
-    /// Serves until `stop` is ready, then drains: `/readyz` says no, intake closes after the delay, streams finish
-    /// within the grace, those that do not end with an error, the Codex child is reaped.
+    /// Serves until `stop` completes, then drains: `/readyz` fails, no new requests are accepted after the delay, streams may
+    /// finish within the grace, later ones end with an error, and the Codex child is reaped.
     ///
     /// # Errors
-    /// If a listener breaks.
+    /// If a task of a listener fails.
     pub async fn serve(
         self,
         stop: impl Future<Output = ()> + Send + 'static,
@@ -242,7 +242,7 @@ impl App {
         let keeper = state.map(|state| tokio::spawn(state.keep(counters, settled.clone())));
         let serving = async {
             doors.closed().await?;
-            // Those whose clients have gone have no connection to be waited for.
+            // Requests whose clients have gone have no connection, so closed connections do not mean that they have ended.
             requests.close();
             requests.wait().await;
             Ok(())
@@ -251,12 +251,12 @@ impl App {
             result = serving => result,
             () = drain.after(stop) => Ok(()),
         };
-        // Also when the listener broke: nothing of ours outlives this call.
+        // Also after a listener failed: nothing of the gateway outlives this call.
         drain.end();
         drop(doors);
         backend.shutdown().await;
         drain::finish("the policy watcher", watcher).await;
-        // Last: what was answered until now counts.
+        // The counters are saved last, so that they include every answer.
         settled.cancel();
         if let Some(keeper) = keeper {
             drain::finish("saving the counters", keeper).await;
@@ -267,7 +267,7 @@ impl App {
     }
 }
 
-/// What a start is made of.
+/// The parts of a start.
 struct Start<'a> {
     config: Config,
     engine: Option<Engine>,
@@ -277,7 +277,7 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    /// Starts what is behind the listeners.
+    /// Starts everything behind the listeners.
     async fn run(self, reach: impl Fn(Stage)) -> Result<(Inside, Shared), StartError> {
         let Self {
             config,
@@ -291,7 +291,7 @@ impl Start<'_> {
         reach(Stage::Codex);
         let backend = tokio::select! {
             backend = connect(&config.codex) => backend?,
-            // What is asked just then is killed.
+            // Dropping the future kills a Codex program that is being asked.
             () = stop.cancelled() => return Err(StartError::Stopped),
         };
         reach(Stage::Policies);
@@ -356,7 +356,7 @@ async fn connect(codex: &Codex) -> Result<Backend, codex::StartError> {
     }
 }
 
-/// `cache`: where compiled components are kept.
+/// `cache` is the folder of compiled components.
 fn engine(config: &Config, cache: Option<&Path>) -> Result<Engine, StartError> {
     let engine = match &config.program {
         Some(program) => Engine::compiling_with(program, cache),
@@ -370,7 +370,7 @@ fn source(config: &Config) -> Source {
     Source::new(folder, defaults).remembering(config.state_dir.as_deref())
 }
 
-/// `models`: what Codex offers, as far as that is known.
+/// `models` are the models that Codex offers, if they are known.
 fn facts(config: &Config, models: Option<Models>) -> Facts {
     let listed = models.iter().flat_map(|models| &models.listed);
     let listed = listed.filter_map(|model| serde_json::to_value(model).ok());
@@ -384,7 +384,7 @@ fn facts(config: &Config, models: Option<Models>) -> Facts {
     }
 }
 
-/// Policies' counters exist from the start, under the names that logs and health use.
+/// The counters of policies exist from the start, under the names that logs and health use.
 fn metrics() -> Metrics {
     let slots = Slot::ALL.map(Slot::name);
     let kinds = FaultKind::ALL.map(FaultKind::code);

@@ -1,4 +1,4 @@
-//! Opens and reads files that others wrote: regular ones only, at most so many bytes, never waiting for a writer.
+//! Opens and reads files of other writers safely: regular files only, a limited number of bytes, never waiting for a writer.
 
 use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-/// Whether an error says that the machine is short of something now (open files, memory), whatever was asked of it.
+/// Whether an error means that the machine lacks a resource now (open files, memory), whatever the operation was.
 #[must_use]
 pub fn is_shortage(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
@@ -18,7 +18,7 @@ pub fn is_shortage(error: &io::Error) -> bool {
     errno.is_some_and(|errno| short.contains(&errno)) || cause.is_some_and(is_shortage)
 }
 
-/// An error with the file it is about, which the system's words do not name.
+/// An error with its file's path, which the system's message does not contain.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {error}", .path.display())]
 struct At {
@@ -27,7 +27,7 @@ struct At {
     error: io::Error,
 }
 
-/// The error with the file it is about; of the same kind, and a shortage if it was one.
+/// The error with its file's path; it keeps its kind, and stays a shortage if it was one.
 #[must_use]
 pub fn at(path: &Path, error: io::Error) -> io::Error {
     let path = path.to_owned();
@@ -42,7 +42,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     open_with(OpenOptions::new().read(true), path)
 }
 
-/// Opens a file for writing, which is made for its owner alone if it is not there.
+/// Opens a file for writing; a missing one is created, for its owner alone.
 ///
 /// # Errors
 /// If it is not a regular file, or cannot be opened.
@@ -53,7 +53,7 @@ pub fn create(path: &Path) -> io::Result<File> {
     )
 }
 
-/// Reads a file whole.
+/// Reads a whole file.
 ///
 /// # Errors
 /// If it is not a regular file, cannot be read, or holds more than `most` bytes.
@@ -61,7 +61,7 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_from(open(path)?, most)
 }
 
-/// As [`read`], of a file that is UTF-8.
+/// As [`read`], for a UTF-8 file.
 ///
 /// # Errors
 /// As [`read`], and if it is not UTF-8.
@@ -70,8 +70,8 @@ pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
     text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
-/// As [`read`], of a file in a folder. Its links may lead to where they like within the folder, as those of a Kubernetes
-/// volume do, and not out of it.
+/// As [`read`], for a file in a folder. Links may lead anywhere within the folder, as those of a Kubernetes volume do, but not
+/// out of it.
 ///
 /// # Errors
 /// As [`read`], and if the file is not in the folder.
@@ -86,7 +86,7 @@ pub fn read_within(folder: &Path, name: &str, most: u64) -> io::Result<Vec<u8>> 
     read_from(file, most)
 }
 
-/// As [`read_within`], of a file that need not be there. A symbolic link is there, also if what it leads to is not.
+/// As [`read_within`], for an optional file. A symbolic link counts as existing even if its target does not exist.
 ///
 /// # Errors
 /// As [`read_within`].
@@ -109,8 +109,8 @@ pub fn read_if_there(folder: &Path, name: &str, most: u64) -> io::Result<Option<
     }
 }
 
-/// Refuses before it opens: opening a device may already do something. What was opened is looked at again, and opening
-/// a pipe waits for nobody: the name may have been given to another file in between.
+/// Checks the kind of file before opening, since opening a device may already have effects, and again after, since the name may
+/// have been given to another file in between. Opening a pipe does not block.
 fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     match std::fs::metadata(path) {
         Ok(found) => regular(found.file_type())?,
@@ -135,7 +135,7 @@ fn regular(kind: FileType) -> io::Result<()> {
     Err(io::Error::other(message))
 }
 
-/// Reads at most one byte more than it may, whatever the metadata says of the size.
+/// Reads at most one byte more than allowed, whatever size the metadata has.
 fn read_from(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes)?;
@@ -150,7 +150,7 @@ fn read_from(file: File, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Where an open file lies, past all links. Linux knows; elsewhere the links are followed once more.
+/// The path of an open file with all links resolved. Linux reports it; elsewhere the links are followed again.
 fn real(file: &File, path: &Path) -> io::Result<std::path::PathBuf> {
     use std::os::fd::AsRawFd;
     let link = format!("/proc/self/fd/{}", file.as_raw_fd());
@@ -197,7 +197,7 @@ mod tests {
         std::fs::write(&path, vec![b'x'; 2048]).unwrap();
         assert_eq!(read(&path, 2048).unwrap().len(), 2048);
         assert_eq!(said(read(&path, 2047)), "it is larger than 1 KiB");
-        // Its metadata says that it is empty.
+        // Its metadata has size 0.
         let endless = Path::new("/proc/self/environ");
         assert_eq!(std::fs::metadata(endless).unwrap().len(), 0);
         assert_eq!(said(read(endless, 1)), "it is larger than 0 KiB");

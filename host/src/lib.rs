@@ -1,19 +1,19 @@
-//! The codex-gateway host: one OpenAI request becomes one Codex turn, decided by WASI policies.
+//! The codex-gateway host: one OpenAI request becomes one Codex turn, as WASI policies decide.
 //!
 //! | module | layer | does |
 //! |---|---|---|
 //! | [`app`] | 5 | builds everything, serves, drains |
-//! | [`api`] | 4 | HTTP: middleware, endpoints, connections, bodies; the only module that says axum |
-//! | [`openai`] | 3 | OpenAI's words to ours and back; pure |
-//! | [`turn`] | 2 | one exchange with Codex: a pure machine, and what drives it |
+//! | [`api`] | 4 | HTTP: middleware, endpoints, connections, bodies; the only module that uses axum |
+//! | [`openai`] | 3 | translates OpenAI's format to ours and back; pure |
+//! | [`turn`] | 2 | one exchange with Codex: a pure state machine and its driver |
 //! | [`codex`] | 1 | Codex child processes: backends, workers, events |
-//! | [`policy`] | 1 | WASI components: prepared, frozen, swapped, asked; the only module that says wasmtime |
+//! | [`policy`] | 1 | WASI components: prepared, frozen, swapped, called; the only module that uses wasmtime |
 //! | [`quota`] | 1 | the counters behind rate limits |
 //! | [`telemetry`] | 0 | log, metrics, usage, traces |
-//! | [`config`] | | environment variables to settings, all mistakes at once |
-//! | [`listen`], [`file`](mod@file), [`secret`], [`memory`] | 0 | sockets, bounded reading, secrets, memory given back |
+//! | [`config`] | | reads environment variables into settings, and reports all mistakes at once |
+//! | [`listen`], [`file`](mod@file), [`secret`], [`memory`] | 0 | sockets, limited file reads, secrets, return of freed memory |
 //!
-//! A module names those of lower layers only; tests read the paths. The book (`docs/`) walks through a request, a delta and
+//! A module uses only modules of lower layers, which a test checks. The book (`docs/`) walks through a request, a delta and
 //! a swap.
 
 pub mod api;

@@ -1,4 +1,4 @@
-//! Opens the sockets the gateway listens on: bound here, or handed over by a supervisor (`LISTEN_FDS`).
+//! Opens the sockets the gateway listens on: bound here, or passed by a supervisor (`LISTEN_FDS`).
 
 mod activation;
 mod descriptors;
@@ -12,30 +12,30 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 pub use descriptors::descriptors;
 
-/// Connections that the kernel completes for a busy process; more are dropped, and tried again by the client.
+/// Connections that the kernel completes while the process is busy; further ones are dropped, and the client tries again.
 const BACKLOG: u32 = 1024;
-/// A handshake that has begun may end within this; it is a round trip of the local network.
+/// The time in which a handshake that has begun can end: a round trip of the local network.
 const HANDSHAKE: Duration = Duration::from_millis(10);
 
-/// Why there is nothing to listen on.
+/// The reason why no listener can be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address cannot be had.
+    /// The address cannot be bound.
     #[error("cannot listen on {address}: {cause}{}", remedy(.variable, .address, .cause))]
     Bind {
         /// The variable with the port.
         variable: &'static str,
         /// The address.
         address: SocketAddr,
-        /// The system's words.
+        /// The system's error.
         cause: io::Error,
     },
-    /// A supervisor handed over something else than the gateway's listening sockets.
+    /// A supervisor passed descriptors other than the gateway's listening sockets.
     #[error("cannot use the sockets of LISTEN_FDS: {0}")]
     Activation(String),
 }
 
-/// What to do about an address that cannot be had.
+/// The remedy for an address that cannot be bound.
 fn remedy(variable: &str, address: &SocketAddr, cause: &io::Error) -> String {
     let port = address.port();
     match cause.kind() {
@@ -54,7 +54,7 @@ fn remedy(variable: &str, address: &SocketAddr, cause: &io::Error) -> String {
     }
 }
 
-/// Where to listen, unless a supervisor hands over the sockets.
+/// The addresses to listen on, unless a supervisor passes the sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted {
     /// `PROXY_HOST`
@@ -67,10 +67,10 @@ pub struct Wanted {
     pub reuse_port: bool,
 }
 
-/// Whether the address is one of this machine's. Listens nowhere: another gateway may have the ports.
+/// Checks that the address is one of this machine. Does not listen: another gateway may have the ports.
 ///
 /// # Errors
-/// If it is not.
+/// If it is not one.
 pub fn check(wanted: &Wanted) -> Result<(), Error> {
     let address = SocketAddr::new(wanted.host, 0);
     match std::net::UdpSocket::bind(address) {
@@ -84,21 +84,21 @@ pub fn check(wanted: &Wanted) -> Result<(), Error> {
 }
 
 impl Error {
-    /// Whether trying again as it is cannot help.
+    /// Whether a retry without changes cannot help.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         matches!(self, Self::Activation(_))
     }
 }
 
-/// The gateway's sockets, which have their addresses, and may not listen yet.
+/// The gateway's sockets, bound to their addresses, which may not listen yet.
 #[derive(Debug)]
 pub struct Sockets {
     main: Socket,
     auth: Option<Socket>,
 }
 
-/// The gateway's sockets, listening.
+/// The gateway's listeners.
 #[derive(Debug)]
 pub struct Listeners {
     /// For clients.
@@ -108,10 +108,10 @@ pub struct Listeners {
 }
 
 impl Sockets {
-    /// Takes what a supervisor handed over, and binds what it did not.
+    /// Takes the sockets that a supervisor passed, and binds the others.
     ///
     /// # Errors
-    /// An address that cannot be had, or descriptors that are of no use.
+    /// An address that cannot be bound, or descriptors that cannot be used.
     pub fn open(wanted: &Wanted, handed: Handed) -> Result<Self, Error> {
         let bind = |variable, port| {
             let address = SocketAddr::new(wanted.host, port);
@@ -129,13 +129,13 @@ impl Sockets {
         Ok(Self { main, auth })
     }
 
-    /// Whether connections come already: the supervisor listens.
+    /// Whether connections arrive already, because the supervisor's socket listens.
     #[must_use]
     pub fn is_listening(&self) -> bool {
         matches!(self.main, Socket::Listening(_))
     }
 
-    /// Listens: from now on connections come.
+    /// Starts listening: connections arrive from now on.
     ///
     /// # Errors
     /// If the system refuses.
@@ -164,7 +164,7 @@ impl Socket {
                 SocketAddr::V4(_) => TcpSocket::new_v4()?,
                 SocketAddr::V6(_) => TcpSocket::new_v6()?,
             };
-            // Connections of the last process that still end do not keep the port.
+            // Closing connections of the last process do not keep the port in use.
             socket.set_reuseaddr(true)?;
             socket.set_reuseport(reuse_port)?;
             socket.bind(address)?;
@@ -214,7 +214,7 @@ impl Socket {
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
-    /// The supervisor and other processes have it, too: it stays open when this process closes it.
+    /// Whether the supervisor and other processes have the socket, too: it stays open when this process closes it.
     shared: bool,
 }
 
@@ -234,16 +234,16 @@ impl Listener {
         })
     }
 
-    /// Where it listens; the real port if 0 was wanted.
+    /// The address it listens on; with the real port if 0 was configured.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The next connection. Cancelling this loses none.
+    /// Accepts the next connection. Cancelling the future loses none.
     ///
     /// # Errors
-    /// What other connections would meet as well: no descriptors are left, say.
+    /// An error that other connections would meet as well, for example that no descriptors are left.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
             match self.socket.accept().await {
@@ -253,8 +253,8 @@ impl Listener {
         }
     }
 
-    /// Closes it, and returns the connections that were established and not accepted: the kernel would reset them. Of a shared
-    /// socket there are none: the next process accepts them.
+    /// Closes the socket, and returns its established connections that were not accepted, which the kernel would reset. A shared
+    /// socket returns none: the next process accepts them.
     pub async fn close(self) -> Vec<(TcpStream, SocketAddr)> {
         if self.shared {
             return Vec::new();
@@ -272,7 +272,7 @@ impl Listener {
     }
 }
 
-/// What to do when there are no descriptors any more.
+/// The remedy if no descriptors are left.
 #[must_use]
 pub fn accept_remedy(error: &io::Error) -> Option<&'static str> {
     const NO_DESCRIPTORS: [i32; 2] = [24, 23];
@@ -291,14 +291,14 @@ fn ends_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Drops what opens a connection, unanswered: the client sends it again after a second, and then reaches the socket that listens
-/// here by then, or is refused. A connection that was established in the last moment would be reset instead, with its request.
+/// Drops packets that open a connection, without an answer: the client sends them again after a second, and by then reaches the
+/// next listener here, or is refused. A connection established at the last moment would be reset instead, with its request.
 #[cfg(target_os = "linux")]
 fn hold_back_new_ones(socket: &TcpListener) -> io::Result<()> {
     use socket2::SockFilter;
     const FLAGS: u32 = 13;
     const SYN: u32 = 0x02;
-    // Classic BPF; the packet begins with its TCP header.
+    // Classic BPF; the packet data begins with the TCP header.
     let program = [
         SockFilter::new(0x30, 0, 0, FLAGS),    // ldb [13]
         SockFilter::new(0x45, 0, 1, SYN),      // jset #2, next, over the next
@@ -313,11 +313,11 @@ fn hold_back_new_ones(_: &TcpListener) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// What is in the queue. The system is asked itself: that the runtime has heard of no connection does not mean there is none.
+/// The connections in the accept queue. It calls the system directly, because the runtime may not know of all of them yet.
 async fn rest(socket: &std::net::TcpListener) -> Vec<(TcpStream, SocketAddr)> {
     let mut rest = Vec::new();
     for last in [false, true] {
-        // Bounded where new ones cannot be held back.
+        // The loop is limited, for systems where new connections cannot be held back.
         while rest.len() < BACKLOG as usize {
             let accepted = socket.accept().and_then(|(stream, address)| {
                 stream.set_nonblocking(true)?;

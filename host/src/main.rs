@@ -1,4 +1,4 @@
-//! The `codex-gateway` program: reads the configuration, builds the app, serves until told to stop.
+//! The `codex-gateway` program: reads the configuration, builds the app, serves until a signal stops it.
 
 #[path = "main/banner.rs"]
 mod banner;
@@ -43,7 +43,7 @@ enum Command {
     Compile {
         /// The compile cache.
         cache: PathBuf,
-        /// What it is compiled for.
+        /// The use it is compiled for.
         purpose: String,
     },
     /// Make keys, and entries for an `auth.json`.
@@ -57,7 +57,7 @@ enum Command {
 enum Key {
     /// Make a key, and print it with its entry.
     New {
-        /// Whose key it is: the caller's name in logs and limits.
+        /// The caller that the key belongs to: its name in logs and limits.
         #[arg(default_value = "caller")]
         id: String,
     },
@@ -65,15 +65,15 @@ enum Key {
     Hash,
 }
 
-/// Bytes of a key that is hashed.
+/// The most bytes of a key to hash.
 const MAX_KEY: u64 = 64 << 10;
 
-/// The configuration is wrong (EX_CONFIG of sysexits.h).
+/// The exit code for a wrong configuration (EX_CONFIG of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
-    // The words of a panic are in the log, whose last lines are still to be written.
+    // The panic's message is in the log, whose last lines are still to be written.
     let code = std::panic::catch_unwind(|| run(command)).unwrap_or(ExitCode::FAILURE);
     telemetry::flush_log();
     code
@@ -93,12 +93,12 @@ fn run(command: Option<Command>) -> ExitCode {
     }
 }
 
-/// One line on stderr.
+/// Writes one line to stderr.
 fn complain(what: &dyn std::fmt::Display) {
     telemetry::say(Stream::Err, &format!("codex-gateway: {what:#}\n"));
 }
 
-/// Text on stdout. A reader that has gone has read what it wanted.
+/// Writes text to stdout. A reader that closed the pipe early is not an error.
 fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -155,7 +155,7 @@ fn runtime() -> Result<Runtime, ExitCode> {
     runtime.map_err(|error| fail(&anyhow::anyhow!("the runtime cannot start: {error}")))
 }
 
-/// All that is to be said at once: what can be judged in spite of a mistake is judged.
+/// Reports everything at once: a mistake does not stop the checks that do not depend on it.
 fn show_config() -> ExitCode {
     let vars = DotEnv::load();
     let (mut config, problems) = Config::read_all(&vars);
@@ -193,7 +193,7 @@ fn show_config() -> ExitCode {
 }
 
 fn start() -> ExitCode {
-    // Before anything opens descriptors.
+    // The sockets are taken before any other descriptor is opened.
     let sockets = Handed::take(|name| Process.get(name));
     if let Err(error) = telemetry::open_streams() {
         return fail(&anyhow::anyhow!("the log cannot start: {error}"));
@@ -216,7 +216,7 @@ fn start() -> ExitCode {
         Err(failed) => return failed,
     };
     let served = runtime.block_on(serve(config, sockets));
-    // Policies may still be compiled for a start that was given up.
+    // A start that was given up may still be compiling policies.
     runtime.shutdown_background();
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -228,7 +228,7 @@ fn start() -> ExitCode {
     }
 }
 
-/// One line for each thing that is wrong.
+/// Writes one line for each problem.
 fn tell(error: &StartError) {
     match error {
         StartError::Policies(refusals) => {
@@ -248,7 +248,7 @@ fn refuse(error: &StartError) -> ExitCode {
     }
 }
 
-/// In the log or, if its filter would swallow them, on stderr all the same: the filter itself may be what is warned of.
+/// Logs warnings. If the log's filter would drop them, they go to stderr: the filter itself may be their subject.
 fn warn(warnings: &[Warning]) {
     for warning in warnings {
         if warning.is_remark {
@@ -296,7 +296,7 @@ async fn serve(config: Config, sockets: Handed) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until it is known whether Codex can answer, but not for long: the banner is to say what holds.
+/// Waits, for a limited time, until it is known whether Codex can answer, so that the banner says so.
 async fn settled(app: &App) {
     const PATIENCE: Duration = Duration::from_secs(3);
     let mut status = app.backend().watch();
@@ -304,7 +304,7 @@ async fn settled(app: &App) {
     let _ = tokio::time::timeout(PATIENCE, known).await;
 }
 
-/// SIGTERM and SIGINT: the first asks to stop, the second insists.
+/// SIGTERM and SIGINT: the first signal drains, the second ends the process at once.
 struct Signals {
     first: CancellationToken,
     second: CancellationToken,

@@ -1,16 +1,16 @@
-//! Memory that was freed and that the allocator keeps: given back to the system, beside the threads that serve.
+//! Returns freed memory, which the allocator keeps, to the system, outside of the threads that serve.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-/// Who frees much is often followed by others.
+/// The delay: one large release of memory is often followed by others.
 const DELAY: Duration = Duration::from_secs(2);
 
 static DUE: AtomicBool = AtomicBool::new(false);
 
-/// It is due until this is dropped.
+/// A pending return of memory; it is no longer pending when this is dropped.
 struct Due;
 
 impl Drop for Due {
@@ -19,10 +19,10 @@ impl Drop for Due {
     }
 }
 
-/// Gives back what is free in a moment: glibc keeps what lies between pieces that are in use, for good.
+/// Returns free memory after a short delay: glibc keeps free memory that lies between used pieces, for good.
 ///
-/// Not another allocator: after twenty large requests mimalloc 3 was back where it was, but idle it had 110 MiB for glibc's 33
-/// (`benches/bodies.rs`), and jemalloc needs make to be built.
+/// Other allocators are no better: after twenty large requests mimalloc 3 returned to its earlier size, but when idle it had 110
+/// MiB for glibc's 33 (`benches/bodies.rs`), and jemalloc needs make to be built.
 pub fn give_back_soon() {
     let Ok(runtime) = Handle::try_current() else {
         return;
@@ -47,6 +47,6 @@ fn give_back() {
     }
 }
 
-/// Other allocators give back by themselves.
+/// Other allocators return memory by themselves.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn give_back() {}

@@ -1,12 +1,12 @@
-//! A secret that does not print itself.
+//! A secret that is never printed by accident.
 
 use sha2::{Digest, Sha256};
 
-/// Shows as `***` wherever it is printed.
+/// A secret string, printed as `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
-/// Keys people copy: no characters that wrap or need quoting.
+/// The characters of keys, chosen for copying: none wraps or needs quoting.
 const ALPHANUMERIC: [char; 62] = {
     let letters = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut characters = ['0'; 62];
@@ -19,7 +19,7 @@ const ALPHANUMERIC: [char; 62] = {
 };
 
 impl Secret {
-    /// A new key that begins so, with 32 random characters (190 bits) from the system's generator.
+    /// A new key with this prefix and 32 random characters (190 bits) from the system's generator.
     #[must_use]
     pub fn random(prefix: &str) -> Self {
         Self(format!("{prefix}{}", nanoid::nanoid!(32, &ALPHANUMERIC)))
@@ -31,20 +31,20 @@ impl Secret {
         Self(secret)
     }
 
-    /// The secret itself: for the one place that must show or send it.
+    /// The secret itself, for code that must show or send it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Lower-case hexadecimal SHA-256: what policies know a key by.
+    /// The SHA-256 in lower-case hexadecimal, by which policies know a key.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         fingerprint(self.0.as_bytes())
     }
 }
 
-/// Lower-case hexadecimal SHA-256, 64 characters.
+/// The SHA-256 in lower-case hexadecimal, 64 characters.
 #[must_use]
 pub fn fingerprint(secret: &[u8]) -> String {
     Sha256::digest(secret)
@@ -53,8 +53,8 @@ pub fn fingerprint(secret: &[u8]) -> String {
         .collect()
 }
 
-/// Whether a key can come as `Authorization: Bearer KEY`: printable ASCII, without blanks at its ends. Another one would
-/// never match.
+/// Whether a key can be sent as `Authorization: Bearer KEY`: printable ASCII, without blanks at its ends. A key that cannot be
+/// sent would never match.
 #[must_use]
 pub fn is_sendable(key: &str) -> bool {
     let is_printable = |byte| matches!(byte, b' '..=b'~' | b'\t');

@@ -1,15 +1,15 @@
-//! Names that are nearly the right ones: which one was meant?
+//! Finds the known name that a misspelt name probably means.
 
 use std::iter::once;
 
-/// Shorter names are near to too many others.
+/// The shortest known name that is considered: shorter ones resemble too many other names.
 const SHORTEST: usize = 6;
 
-/// From here on two slips are forgiven, before that one.
+/// From this length on two errors are allowed, below it one.
 const LONG: usize = 12;
 
-/// The candidate that a misspelt name means, if it is near to one: a letter too many, too few, another, in another order
-/// or case. A name that is a candidate is not misspelt.
+/// The candidate that a misspelt name means, if it is close to one: with a letter added, missing, replaced, swapped or in another
+/// case. A name that equals a candidate is not misspelt.
 pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -25,7 +25,7 @@ pub(crate) fn nearest<'a>(
         let Some(distance) = near.then(|| distance(name, candidate)) else {
             continue;
         };
-        // Of two as near the one of the same length: two letters swapped are a commoner slip than one left out.
+        // If two are equally close, the one of the same length: swapping two letters is commoner than leaving one out.
         let is_better = |(least, other, _)| (distance, longer) < (least, other);
         if distance <= slips && best.is_none_or(is_better) {
             best = Some((distance, longer, candidate));
@@ -34,7 +34,7 @@ pub(crate) fn nearest<'a>(
     best.map(|(_, _, candidate)| candidate)
 }
 
-/// The short candidate that a name means, with one slip: where no other names are to be expected.
+/// The short candidate that a name means with one error, for places where few other names are expected.
 pub(crate) fn near_short<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -47,7 +47,7 @@ pub(crate) fn near_short<'a>(
     })
 }
 
-/// Hardly anybody mistypes the first letter, and `OAUTH_PORT` is not `AUTH_PORT`.
+/// Whether the first letters are equal: people rarely mistype the first one, and `OAUTH_PORT` is not `AUTH_PORT`.
 fn begin_alike(name: &str, candidate: &str) -> bool {
     let first = |text: &str| {
         text.chars()
@@ -57,7 +57,7 @@ fn begin_alike(name: &str, candidate: &str) -> bool {
     first(name) == first(candidate)
 }
 
-/// How many slips are between two names, in any case of their letters: the optimal string alignment distance.
+/// The number of errors between two names, in any case of letters: the optimal string alignment distance.
 fn distance(left: &str, right: &str) -> usize {
     let [left, right] = [left, right].map(|text| text.to_ascii_uppercase().into_bytes());
     let mut before = Vec::new();

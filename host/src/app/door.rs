@@ -1,4 +1,4 @@
-//! The listeners, and the tasks that serve what comes in by them.
+//! The listeners, and the tasks that serve their connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Connections, Entrance, Shared, Stage};
 use crate::listen::{self, Listener, Sockets};
 
-/// The gateway's doors: for clients and, with `AUTH_PORT`, for edge proxies.
+/// The gateway's listeners: for clients and, with `AUTH_PORT`, for edge proxies.
 #[derive(Debug)]
 pub(super) struct Doors {
     pub(super) main: Door,
@@ -17,7 +17,7 @@ pub(super) struct Doors {
 }
 
 impl Doors {
-    /// Listens, and serves by the [`Entrance`] alone.
+    /// Listens; until [`Doors::serve`] only the [`Entrance`] answers.
     pub(super) fn open(
         sockets: Sockets,
         closing: &CancellationToken,
@@ -33,7 +33,7 @@ impl Doors {
         Ok(Self { main, auth })
     }
 
-    /// Tells what the start is at.
+    /// Sets the stage of the start that the entrance reports.
     pub(super) fn reach(&self, stage: Stage) {
         for door in [Some(&self.main), self.auth.as_ref()].into_iter().flatten() {
             door.entrance.reach(stage);
@@ -48,7 +48,7 @@ impl Doors {
         self.main.entrance.open(api::router(shared));
     }
 
-    /// Waits until nothing is served any more.
+    /// Waits until all listeners and their connections are closed.
     pub(super) async fn closed(&mut self) -> io::Result<()> {
         let auth = async {
             match &mut self.auth {
@@ -60,7 +60,7 @@ impl Doors {
     }
 }
 
-/// A listener that is served: until its routes are there, by [`Entrance`] alone.
+/// A listener with its task; until its routes exist, only the [`Entrance`] answers.
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) address: SocketAddr,
@@ -69,7 +69,7 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// Serves until intake closes and what was taken in is answered.
+    /// Serves until intake closes and all accepted requests are answered.
     fn open(listener: Listener, closing: &CancellationToken, connections: &Connections) -> Self {
         let (address, entrance) = (listener.address(), Entrance::default());
         let serving = api::serve(
@@ -90,7 +90,7 @@ impl Door {
     }
 }
 
-/// What still is served when a door is given up is cut.
+/// Dropping a door cuts the connections that it still serves.
 impl Drop for Door {
     fn drop(&mut self) {
         self.serving.abort();

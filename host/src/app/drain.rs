@@ -1,17 +1,17 @@
-//! Drains the gateway, step by step.
+//! Drains the gateway in steps.
 
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// After the grace, how long streams that were told to end may take to say so.
+/// How long streams may take to send their error after the grace.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// How long a task may take to end. A file system that hangs does not keep the process.
+/// How long a task may take to end. A file system that hangs does not keep the process alive.
 const LAST_WRITES: Duration = Duration::from_secs(10);
 
-/// Waits for a task that ends by itself, but not for ever.
+/// Waits for a task that ends by itself, for a limited time.
 pub(super) async fn finish(what: &str, task: JoinHandle<()>) {
     match tokio::time::timeout(LAST_WRITES, task).await {
         Ok(Ok(())) => {}
@@ -20,18 +20,18 @@ pub(super) async fn finish(what: &str, task: JoinHandle<()>) {
     }
 }
 
-/// The steps of the end, each a token that is cancelled when it is reached.
+/// The steps of draining, each a token that is cancelled when the step is reached.
 #[derive(Debug)]
 pub(super) struct Drain {
-    /// Load balancers are told to turn away.
+    /// `/readyz` fails, so that load balancers turn away.
     pub(super) draining: CancellationToken,
-    /// Nothing new is taken in.
+    /// No new requests are accepted.
     pub(super) closing: CancellationToken,
-    /// What still streams is cut.
+    /// Streams that still run are cut.
     pub(super) ending: CancellationToken,
-    /// From the first to the second.
+    /// The time from `draining` to `closing`.
     delay: Duration,
-    /// From the second to the third.
+    /// The time from `closing` to `ending`.
     grace: Duration,
 }
 
@@ -46,7 +46,7 @@ impl Drain {
         }
     }
 
-    /// Takes the steps once `stop` is ready, and returns when nobody is waited for any more.
+    /// Takes the steps once `stop` completes, and returns when the time for the last errors is over.
     pub(super) async fn after(&self, stop: impl Future<Output = ()>) {
         stop.await;
         self.draining.cancel();
@@ -64,15 +64,15 @@ impl Drain {
         tokio::time::sleep(LAST_WORDS).await;
     }
 
-    /// Ends a start that was given up: nothing new is taken in, and those that wait for it are answered.
+    /// Ends a start that failed: no new requests are accepted, and waiting ones are answered.
     pub(super) async fn give_up(&self, answered: impl Future) {
         self.closing.cancel();
-        // One that does not take its answer is not waited for.
+        // A client that does not read its answer is not waited for.
         let _ = tokio::time::timeout(LAST_WORDS, answered).await;
         self.end();
     }
 
-    /// Takes all of them at once.
+    /// Takes all steps at once.
     pub(super) fn end(&self) {
         for step in [&self.draining, &self.closing, &self.ending] {
             step.cancel();
@@ -80,7 +80,7 @@ impl Drain {
     }
 }
 
-/// A gateway that is given up before it serves leaves no listener behind.
+/// A gateway that is dropped before it serves leaves no listener behind.
 impl Drop for Drain {
     fn drop(&mut self) {
         self.end();

@@ -1,4 +1,4 @@
-//! The sockets that a supervisor opened before the gateway and hands over: systemd's `LISTEN_FDS`, `LISTEN_PID`, `LISTEN_FDNAMES`.
+//! Sockets that a supervisor opened before the gateway and passes to it: systemd's `LISTEN_FDS`, `LISTEN_PID`, `LISTEN_FDNAMES`.
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -8,30 +8,31 @@ use socket2::{Domain, Socket, Type};
 
 use super::Error;
 
-/// What the sockets are called (`FileDescriptorName=`).
+/// The names of the sockets (`FileDescriptorName=`).
 const MAIN: &str = "http";
 const AUTH: &str = "auth";
 
-/// Descriptors have one owner: those that were taken are not there any more.
+/// Whether the descriptors were taken: they have one owner, and can be taken once.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// The sockets, as far as there are any.
+/// The passed sockets, if any.
 #[derive(Debug, Default)]
 pub struct Handed {
     pub(super) main: Option<TcpListener>,
     pub(super) auth: Option<TcpListener>,
 }
 
-/// There are two sockets; a few more are told by their names, and a number beyond that is none of a supervisor's.
+/// The most descriptors that are examined. Two are expected; a few more are reported by name, and a larger number is no
+/// supervisor's.
 const MOST: u32 = 16;
 
 impl Handed {
-    /// Takes them, once in a process, and before anything else in it opens descriptors: a number that is too large would take
-    /// those for sockets. They are not for children: neither is what the environment says of them, which Codex's own is not made
-    /// from. `variable` reads that environment.
+    /// Takes the sockets, once in a process, and before anything else in it opens descriptors: too large a number would take
+    /// those for sockets. Children get neither the sockets nor these variables: Codex's environment is not made from them.
+    /// `variable` reads the process environment.
     ///
     /// # Errors
-    /// If a descriptor is not what it should be.
+    /// If a descriptor is not a listening TCP socket.
     pub fn take(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         if TAKEN.swap(true, Ordering::SeqCst) {
             return Ok(Self::default());
@@ -50,7 +51,7 @@ impl Handed {
     }
 }
 
-/// Whether there are as many descriptors as it says.
+/// Checks that as many descriptors are open as `LISTEN_FDS` says.
 fn check(variable: impl Fn(&str) -> Option<String>) -> Result<(), String> {
     let [process, number] = ["LISTEN_PID", "LISTEN_FDS"].map(|name| variable(name)?.parse().ok());
     let (Some(process), Some(number)): (Option<u32>, Option<u32>) = (process, number) else {
@@ -76,7 +77,7 @@ fn check(variable: impl Fn(&str) -> Option<String>) -> Result<(), String> {
     Ok(())
 }
 
-/// By name where one is ours, or else by position.
+/// Assigns the sockets by name if one of them has a known name, otherwise by position.
 fn assign(descriptors: Vec<(String, OwnedFd)>) -> Result<Handed, String> {
     let named = descriptors
         .iter()
@@ -122,7 +123,7 @@ fn assign(descriptors: Vec<(String, OwnedFd)>) -> Result<Handed, String> {
     Ok(handed)
 }
 
-/// A listening TCP socket, which children do not inherit; or what it is instead, and what to do.
+/// A listening TCP socket, which children do not inherit; or a description of the descriptor, with the remedy.
 fn listening(descriptor: OwnedFd) -> Result<TcpListener, String> {
     let socket = Socket::from(descriptor);
     let unusable = |error: std::io::Error| format!("unusable ({error})");

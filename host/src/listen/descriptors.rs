@@ -2,11 +2,11 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What a process may have everywhere (POSIX, `_POSIX_OPEN_MAX` and Linux's default).
+/// The usual limit of a process (POSIX, `_POSIX_OPEN_MAX` and Linux's default).
 const USUAL: u64 = 1_024;
 
-/// Raises the soft limit to the hard one, and says what holds. Soft limits are low for programs that use `select`, which breaks
-/// beyond 1,024; the gateway does not, and neither do Codex and Node.
+/// Raises the soft limit to the hard one, and returns the limit in force. Soft limits are low for programs that use `select`,
+/// which breaks beyond 1,024; the gateway does not use it, and neither do Codex and Node.
 #[must_use]
 pub fn descriptors() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);

@@ -1,4 +1,4 @@
-//! The banner of a start at a terminal: what serves, where, with which key, and what to do next.
+//! The banner of a start at a terminal: the backend, the address, the key, and the next steps.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use codex_gateway::app::App;
 use codex_gateway::secret::Secret;
 
-/// Not through the log: this is for a person, and may hold a secret.
+/// It bypasses the log: it is for a person, and may contain a secret.
 pub(crate) struct Banner<'a> {
-    /// Where a client on this machine finds it.
+    /// The address for a client on this machine.
     address: SocketAddr,
     is_everywhere: bool,
     backend: &'static str,
     version: String,
-    /// Nobody is, and turns are refused.
+    /// Codex is not signed in, and refuses turns.
     is_signed_out: bool,
-    /// The key, if it was made up for this run.
+    /// The key, if it was made for this run.
     key: Option<&'a Secret>,
     folder: Option<PathBuf>,
 }
@@ -39,7 +39,7 @@ impl<'a> Banner<'a> {
         format!("http://{}/v1", self.address)
     }
 
-    /// For programs that read what is printed, line by line.
+    /// The banner as one JSON line, for programs that read the output line by line.
     pub(crate) fn line(&self) -> String {
         let line = serde_json::json!({
             "message": "codex-gateway serves",
@@ -52,7 +52,7 @@ impl<'a> Banner<'a> {
     }
 }
 
-/// All addresses are none to connect to.
+/// Replaces an unspecified address, to which no client can connect, by the loopback one.
 fn near(address: SocketAddr) -> SocketAddr {
     match address.ip().is_unspecified() {
         true => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()),
