@@ -1,4 +1,4 @@
-//! The WIT face of the policy: keeps the configured rules and translates questions and answers.
+//! The WIT exports of the auth policy: keeps the configured rules and converts requests and results.
 
 use std::sync::OnceLock;
 
@@ -21,7 +21,7 @@ mod bindings {
 
 struct Policy;
 
-/// Set by `configure`, then frozen with the instance.
+/// The rules. `configure` sets them once, then the instance is frozen with them.
 static RULES: OnceLock<decide::Rules> = OnceLock::new();
 
 impl Lifecycle for Policy {

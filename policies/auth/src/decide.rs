@@ -1,16 +1,16 @@
-//! Decides who is calling, from the fingerprint of the key that was presented.
+//! Identifies the caller by the fingerprint of the API key that was presented.
 
 use std::collections::HashMap;
 
-/// The id of a caller that presented nothing where nothing is needed.
+/// The caller id of a request without a key on a path that needs none.
 pub const ANONYMOUS: &str = "anonymous";
 
-/// The SHA-256 of a key: all this policy ever knows of it.
+/// The SHA-256 of a key. The policy never holds the key itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// Reads 64 hexadecimal digits, of any case.
+    /// Reads 64 hexadecimal digits, in upper or lower case.
     #[must_use]
     pub fn parse(hex: &str) -> Option<Self> {
         if hex.len() != 64 {
@@ -29,92 +29,92 @@ fn nibble(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16)?.try_into().ok()
 }
 
-/// Whom a key belongs to. All texts are printable ASCII, so they can be header values.
+/// The identity behind a key. All texts are printable ASCII, so they can be header values.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Caller {
     /// A stable name.
     pub id: String,
     /// The customer or team the caller belongs to.
     pub tenant: Option<String>,
-    /// Without commas, as they are joined with one.
+    /// Names without commas: the header `x-auth-groups` joins them with commas.
     pub groups: Vec<String>,
 }
 
 /// One key the operator issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
-    /// Who presents it.
+    /// The identity given to requests with this key.
     pub caller: Caller,
-    /// Refused while this is set, as if it did not exist.
+    /// The key is refused like an unknown one.
     pub disabled: bool,
-    /// Seconds since 1970-01-01 UTC from which on it is refused.
+    /// The time from which the key is refused, in seconds since 1970-01-01 UTC.
     pub expires_at: Option<u64>,
 }
 
-/// What the client sent in `authorization`.
+/// The content of the `authorization` header.
 #[derive(Debug, Clone, Copy)]
 pub struct Credential<'a> {
-    /// As the client wrote it, for example "Bearer".
+    /// The scheme as the client wrote it, for example "Bearer".
     pub scheme: &'a str,
-    /// Hexadecimal SHA-256 of the secret.
+    /// The SHA-256 of the secret, in hexadecimal.
     pub fingerprint: &'a str,
 }
 
-/// The parts of a request this policy looks at.
+/// The parts of a request that this policy reads.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// A browser asks whether a page may send the request that will follow. It never sends a key with that.
+    /// The request is a CORS preflight: a browser asks if a page may send the real request. Preflights never carry a key.
     pub preflight: bool,
-    /// Percent-encoded, as sent, without the query.
+    /// The path, percent-encoded, as sent, without the query.
     pub path: &'a str,
-    /// Absent if the client sent none.
+    /// The credential; absent if the client sent none.
     pub credential: Option<Credential<'a>>,
-    /// Milliseconds since 1970-01-01 UTC.
+    /// The time of the request, in milliseconds since 1970-01-01 UTC.
     pub now_ms: u64,
 }
 
-/// A permission for an edge proxy.
+/// Permission for an edge proxy to let a request through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// Who is calling.
+    /// The identity of the request.
     pub caller: Caller,
-    /// Always the same three names, so that a proxy that copies them overwrites what the client made up.
+    /// Always the same three headers, so that a proxy that copies them overwrites values a client made up.
     pub headers: Vec<(String, String)>,
 }
 
-/// A refusal, in the words of the contract.
+/// A refusal, as the contract's `denial`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
-    /// An HTTP status.
+    /// The HTTP status.
     pub status: u16,
     /// OpenAI's `error.type`.
     pub kind: &'static str,
     /// OpenAI's `error.code`.
     pub code: &'static str,
-    /// What to do, for the person who reads it.
+    /// The text for a person: what to do.
     pub message: &'static str,
-    /// Names are lower-case.
+    /// Response headers, their names in lower case.
     pub headers: Vec<(String, String)>,
 }
 
-/// The settings, checked and ready to be asked.
+/// The checked settings, ready for decisions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
-    /// Every key that was issued.
+    /// All keys that were issued.
     pub keys: HashMap<Fingerprint, Key>,
-    /// Paths that need no key, without trailing slashes; an empty one stands for all.
+    /// Paths that need no key, without trailing slashes; an empty one stands for all paths.
     pub anonymous: Vec<String>,
-    /// Named in the challenge; free of quotes and backslashes.
+    /// The realm named in the challenge; free of quotes and backslashes.
     pub realm: String,
-    /// Pages of other origins may call: preflights pass an edge proxy.
+    /// Pages of other origins may call: an edge proxy lets preflights pass.
     pub cors: bool,
 }
 
 impl Rules {
-    /// The caller who sent `request`.
+    /// The caller of `request`.
     ///
     /// # Errors
-    /// If the credential is wrong, or missing where one is needed.
+    /// If the credential is wrong, or if it is missing on a path that needs one.
     pub fn authenticate(&self, request: &Request<'_>) -> Result<Caller, Denial> {
         match request.credential {
             Some(credential) => self.identify(credential, request.now_ms),
@@ -126,12 +126,12 @@ impl Rules {
         }
     }
 
-    /// Whether an edge proxy may let `original` through, and what it should tell the service behind it.
+    /// Whether an edge proxy may let `original` through, and the headers it passes to the service behind it.
     ///
     /// # Errors
     /// As [`Rules::authenticate`].
     pub fn verify(&self, original: &Request<'_>) -> Result<Grant, Denial> {
-        // Browsers give up on anything but a success.
+        // Browsers treat any status but a success as a failed preflight.
         let caller = if original.preflight && self.cors {
             anonymous()
         } else {
@@ -153,7 +153,7 @@ impl Rules {
                 "This authorization scheme is not supported. Send the API key as 'Authorization: Bearer KEY'.",
             ));
         }
-        // A disabled key is answered as an unknown one: whoever holds it learns nothing.
+        // A disabled key gets the same answer as an unknown one, so its holder cannot learn that it exists.
         let key = Fingerprint::parse(credential.fingerprint)
             .and_then(|fingerprint| self.keys.get(&fingerprint))
             .filter(|key| !key.disabled)
@@ -195,8 +195,8 @@ fn anonymous() -> Caller {
     }
 }
 
-/// Whether every server reads the same place out of `path`. Some resolve `..`, some decode `%2F` first: a
-/// path that looks open here must not turn out to be another one behind the proxy.
+/// Whether every server reads `path` as the same place. Some servers resolve `..`, some decode `%2F` first: a path that is
+/// open here must not become another path behind the proxy.
 #[must_use]
 pub fn is_unambiguous(path: &str) -> bool {
     let path = path.to_ascii_lowercase().replace("%2e", ".");

@@ -1,4 +1,4 @@
-//! Reads the operator's settings, and says what is wrong with them.
+//! Parses and checks the operator's settings of the auth policy.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,10 @@ use serde::Deserialize;
 
 use crate::decide::{ANONYMOUS, Caller, Fingerprint, Key, Rules, is_unambiguous};
 
-/// The SHA-256 of nothing: what a shell prints for the hash of an unset variable.
+/// The SHA-256 of empty input, which a shell prints when it hashes an unset variable.
 const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Keys that are printed in this project's documents or its predecessor's, and their SHA-256. The host knows the same ones.
+/// Keys printed in the documents of this project or its predecessor, and their SHA-256. The host has the same list.
 const PUBLISHED: [(&str, &str); 5] = [
     (
         "codex-local-secret",
@@ -34,7 +34,7 @@ const PUBLISHED: [(&str, &str); 5] = [
     ),
 ];
 
-/// The latest `expires_at` that can be meant as seconds; milliseconds of today are above it.
+/// The largest `expires_at` accepted as seconds; a present-day time in milliseconds is larger.
 const LATEST_SECONDS: u64 = 99_999_999_999;
 
 /// The settings as they are written; `settings.schema.json` describes the members.
@@ -47,7 +47,7 @@ pub struct Settings {
     host: Host,
 }
 
-/// What the host knows, as far as this policy needs it.
+/// The facts from the host that this policy needs.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Host {
@@ -83,7 +83,7 @@ impl Settings {
     /// Reads and checks settings.
     ///
     /// # Errors
-    /// One line that names every member with a mistake, and what would be right.
+    /// One line that names every wrong member and the values it may have.
     pub fn parse(text: &str) -> Result<Rules, String> {
         let settings: Self = read(text)?;
         let mut mistakes = Vec::new();
@@ -158,7 +158,7 @@ fn refuse_published(keys: &[KeySettings], mistakes: &mut Vec<String>) {
     }
 }
 
-/// The entries without their trailing slashes.
+/// The paths without their trailing slashes.
 fn check_anonymous(entries: &[String], mistakes: &mut Vec<String>) -> Vec<String> {
     let mut paths = Vec::with_capacity(entries.len());
     for (index, entry) in entries.iter().enumerate() {
@@ -176,7 +176,7 @@ fn check_anonymous(entries: &[String], mistakes: &mut Vec<String>) -> Vec<String
     paths
 }
 
-/// Refuses names that cannot be sent in `x-auth-…` headers, or would mean something else there.
+/// Refuses names that cannot be sent in the `x-auth-…` headers, or would be read as something else there.
 fn check_names(key: &KeySettings, complain: &mut impl FnMut(String)) {
     if key.id == ANONYMOUS {
         complain(format!(
@@ -197,7 +197,7 @@ fn check_names(key: &KeySettings, complain: &mut impl FnMut(String)) {
     }
 }
 
-/// Whether `text` can be a header value as it is: not empty, no control characters, no blanks at its ends.
+/// Whether `text` can be a header value as it is: not empty, no control characters, no blanks at either end.
 fn is_printable(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.all(|byte| byte == b' ' || byte.is_ascii_graphic())

@@ -1,4 +1,4 @@
-//! The WIT face of the policy: keeps the configured rules and translates questions and answers.
+//! The WIT exports of the model policy: keeps the configured rules and converts questions and results.
 
 use std::sync::OnceLock;
 
@@ -20,7 +20,7 @@ mod bindings {
 
 struct Policy;
 
-/// Set by `configure`, then frozen with the instance.
+/// The rules. `configure` sets them once, then the instance is frozen with them.
 static RULES: OnceLock<decide::Rules> = OnceLock::new();
 
 impl Lifecycle for Policy {
@@ -45,7 +45,7 @@ impl Model for Policy {
         let card = |id: &String| Card {
             id: id.clone(),
             owned_by: rules.owned_by.clone(),
-            // Nobody knows: what is listed are names, not releases.
+            // The list holds names, not releases, so there is no date of creation.
             created: 0,
         };
         rules.list(caller.as_ref().map(view)).map(card).collect()

@@ -7,79 +7,78 @@ use codex_policy_settings::who::{Caller, Pattern, Who};
 
 use crate::effort;
 
-/// Longest piece of a client's text that an answer repeats, in characters.
+/// The most characters of a client's text that an answer repeats.
 const QUOTED: usize = 100;
 
-/// Where a name leads.
+/// The model, effort and provider behind an accepted name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// What Codex is asked to run; absent if the host named no model.
+    /// The model that Codex runs; absent if the host named none.
     pub model: Option<String>,
-    /// Unless the request says otherwise.
+    /// The effort, unless the request names one.
     pub effort: Option<String>,
-    /// Absent: Codex's own default.
+    /// The provider; absent: Codex's own default.
     pub provider: Option<String>,
 }
 
-/// What a request runs with.
+/// The model, effort and provider that a request runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// What the answer calls the model.
+    /// The model's name in the answer.
     pub id: String,
-    /// What Codex is asked to run.
+    /// The model that Codex runs.
     pub model: String,
-    /// Absent: the model's own default.
+    /// The effort; absent: the model's own default.
     pub effort: Option<String>,
-    /// Absent: Codex's own default.
+    /// The provider; absent: Codex's own default.
     pub provider: Option<String>,
 }
 
-/// A refusal, in the words of the contract.
+/// A refusal, as the contract's `denial`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
-    /// An HTTP status.
+    /// The HTTP status.
     pub status: u16,
     /// OpenAI's `error.type`.
     pub kind: &'static str,
     /// OpenAI's `error.code`.
     pub code: &'static str,
-    /// What is wrong, for the person who reads it.
+    /// The text for a person: what is wrong.
     pub message: String,
-    /// The request field that is to blame.
+    /// The request field that caused the denial.
     pub param: Option<&'static str>,
 }
 
-/// What some callers may use.
+/// The models that some callers may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
-    /// The callers.
+    /// The callers the entry applies to.
     pub who: Who,
     /// Names of models, in lower case.
     pub models: Vec<Pattern>,
 }
 
-/// The settings, checked and ready to be asked.
+/// The checked settings, ready for decisions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
-    /// Every accepted name, in lower case.
+    /// Every accepted name, in lower case, and its route.
     pub routes: BTreeMap<String, Route>,
-    /// For a request that names no model.
+    /// The route of a request that names no model.
     pub default: Route,
-    /// What it is called, in lower case.
+    /// The name of the default model, in lower case.
     pub default_name: String,
-    /// The names to list, in their order.
+    /// The names to list, in the order of the list.
     pub listed: Vec<String>,
-    /// A caller may use what one of these allows it; without any list everybody may use everything.
+    /// A caller may use a model that at least one entry allows. Without entries, every caller may use every model.
     pub access: Option<Vec<Access>>,
-    /// The owner to list them with.
+    /// The `owned_by` of listed models.
     pub owned_by: String,
-    /// What the host knows of its models' efforts.
+    /// The efforts the host's models support, as far as the host knows them.
     pub efforts: effort::Support,
 }
 
 impl Rules {
-    /// What a request of `caller` for the model `requested` with the effort `effort` runs with, both as the client wrote
-    /// them.
+    /// The target of a request of `caller`, with `requested` and `effort` as the client wrote them.
     ///
     /// # Errors
     /// If there is no such model, the caller may not use it, or it does not take that effort.
@@ -95,7 +94,7 @@ impl Rules {
             Some(id) => self.routes.get(id),
             None => Some(&self.default),
         };
-        // What a caller may not use is answered as what does not exist: nobody learns which names there are.
+        // A forbidden model gets the same answer as one that does not exist, so that a caller cannot probe for names.
         let route = route
             .filter(|_| self.allows(Some(caller), id.as_ref().unwrap_or(&self.default_name)))
             .ok_or_else(|| unknown(name.unwrap_or(&self.default_name)))?;
@@ -113,7 +112,7 @@ impl Rules {
         })
     }
 
-    /// The names `caller` may use, in their order.
+    /// The names `caller` may use, in the order of the list.
     pub fn list(&self, caller: Option<Caller<'_>>) -> impl Iterator<Item = &String> {
         self.listed
             .iter()
@@ -130,7 +129,7 @@ impl Rules {
     }
 }
 
-/// The beginning of what a client wrote, short enough to repeat.
+/// The first [`QUOTED`] characters of a client's text, short enough to repeat in an answer.
 pub(crate) fn quote(text: &str) -> String {
     text.chars().take(QUOTED).collect()
 }

@@ -1,18 +1,18 @@
-//! Reasoning efforts: the words, their order, and what each model takes.
+//! Reasoning efforts: their names, their order, and which ones each model supports.
 
 use std::collections::BTreeMap;
 
 use crate::decide::{Denial, Route, quote};
 
-/// The efforts every client may name, weakest first. A model may offer others.
+/// The efforts that any client may name, weakest first. A model may support others.
 pub const KNOWN: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
 
-/// The efforts of the host's models.
+/// The efforts that each of the host's models supports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Support(BTreeMap<String, Vec<String>>);
 
 impl Support {
-    /// Notes that `model` takes these efforts, in any order.
+    /// Records the efforts that `model` supports, given in any order.
     pub fn insert(&mut self, model: &str, efforts: &[String]) {
         let mut efforts: Vec<_> = efforts.iter().map(|word| normalise(word)).collect();
         efforts.sort_by_key(|word| rank(word));
@@ -20,29 +20,29 @@ impl Support {
         self.0.insert(model.to_ascii_lowercase(), efforts);
     }
 
-    /// What the model behind `route` takes, weakest first; empty if that is not known.
+    /// The efforts that the model behind `route` supports, weakest first; empty if they are not known.
     #[must_use]
     pub fn of(&self, route: &Route) -> &[String] {
-        // The host knows the models of Codex's own provider; another's may share a name.
+        // The host knows only models of Codex's own provider; another provider's model may have the same name.
         let model = route.model.as_ref().filter(|_| route.provider.is_none());
         let efforts = model.and_then(|model| self.0.get(&model.to_ascii_lowercase()));
         efforts.map_or(&[], Vec::as_slice)
     }
 
-    /// Whether `word` is an effort at all, or one of any model.
+    /// Whether `word` is one of [`KNOWN`], or an effort of any model.
     #[must_use]
     pub fn knows(&self, word: &str) -> bool {
         KNOWN.contains(&word) || self.0.values().flatten().any(|effort| effort == word)
     }
 }
 
-/// The form in which efforts are compared and passed on.
+/// An effort's name in lower case and without blanks, as efforts are compared and passed on.
 #[must_use]
 pub fn normalise(word: &str) -> String {
     word.trim().to_ascii_lowercase()
 }
 
-/// Strength; words we do not know are the strongest.
+/// The place in the order of strength; unknown efforts count as the strongest.
 fn rank(word: &str) -> usize {
     KNOWN
         .iter()
@@ -50,10 +50,10 @@ fn rank(word: &str) -> usize {
         .unwrap_or(KNOWN.len())
 }
 
-/// The effort to run with when the client asked for `word` and the model takes `supported` (empty: not known).
+/// The effort to run with if the client asked for `word` and the model supports `supported` (empty: not known).
 ///
 /// # Errors
-/// If there is no such effort, or the model does not take it.
+/// If there is no such effort, or the model does not support it.
 pub fn choose(word: &str, supported: &[String]) -> Result<String, Denial> {
     let effort = normalise(word);
     if supported.contains(&effort) {
@@ -67,7 +67,7 @@ pub fn choose(word: &str, supported: &[String]) -> Result<String, Denial> {
             Err(invalid(word, supported))
         };
     };
-    // Apps ask for the least there is, for chat titles say, of every model alike.
+    // Apps ask every model for the least effort, for chat titles for example, so they get the lowest the model supports.
     if matches!(effort.as_str(), "none" | "minimal") {
         return Ok(lowest.clone());
     }
@@ -81,7 +81,7 @@ pub fn choose(word: &str, supported: &[String]) -> Result<String, Denial> {
     })
 }
 
-/// Of `supported`, weakest first, the closest to `effort`, the weaker of two; `effort` itself if nothing is known.
+/// The effort of `supported` (weakest first) closest to `effort`, the weaker of two; `effort` itself if that list is empty.
 #[must_use]
 pub fn nearest(effort: &str, supported: &[String]) -> String {
     let distance = |word: &&String| rank(word).abs_diff(rank(effort));

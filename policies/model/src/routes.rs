@@ -1,4 +1,4 @@
-//! Builds the table of model names once, from what the operator and the host said.
+//! Builds the table of model names once, from the operator's settings and the host's list of models.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,10 @@ use crate::decide::{Route, Rules};
 use crate::effort::{Support, nearest};
 use crate::settings::{Alias, Host};
 
-/// The rules for a host, the operator's aliases (by their names in lower case) and the name of the default model.
+/// Builds the rules from the host's models, the operator's aliases (by name in lower case) and the name of the default model.
 ///
 /// # Errors
-/// If the default names nothing: one line that says what it could be.
+/// If the default is an empty name: one line with the names it could be.
 pub fn build(
     host: &Host,
     aliases: &BTreeMap<String, Alias>,
@@ -28,7 +28,7 @@ pub fn build(
     let families = route_families(host.base_model(), &efforts);
     let mut models = host.model_names();
 
-    // Later entries replace earlier ones: the operator has the last word.
+    // Later entries replace earlier ones, so the operator's aliases win.
     let mut routes: BTreeMap<_, _> = models
         .iter()
         .map(|id| (id.to_ascii_lowercase(), route(id)))
@@ -47,8 +47,8 @@ pub fn build(
             "default: there is no {default:?}, choose one of {known}"
         ));
     }
-    // A model that Codex does not list is the provider's business: an update of Codex that drops one must not end the next
-    // start. It is listed only where there is no other list.
+    // A default that Codex does not list is left to the provider: an update of Codex that drops a model must not stop the next
+    // start. The default is listed only if Codex lists no models.
     if !routes.contains_key(&key) && host.models.is_empty() {
         models.push(default.to_owned());
     }
@@ -92,7 +92,7 @@ fn route_families(base: Option<&str>, efforts: &Support) -> BTreeMap<String, Rou
     routes
 }
 
-/// An alias leads to a model, or to a member of a family; not to another alias, so that none can go in circles.
+/// An alias leads to a model or to a member of a family, not to another alias, so that there are no loops.
 fn route_alias(alias: &Alias, families: &BTreeMap<String, Route>, efforts: &Support) -> Route {
     let member = families.get(&alias.model.to_ascii_lowercase()).cloned();
     let target = member.unwrap_or_else(|| route(&alias.model));
@@ -104,7 +104,7 @@ fn route_alias(alias: &Alias, families: &BTreeMap<String, Route>, efforts: &Supp
     supported(route, efforts)
 }
 
-/// The route with an effort its model takes: a name must work even where its very effort does not exist.
+/// The route with the nearest effort its model supports: a name must work even if its own effort does not exist.
 fn supported(route: Route, efforts: &Support) -> Route {
     let effort = route
         .effort
@@ -113,7 +113,7 @@ fn supported(route: Route, efforts: &Support) -> Route {
     Route { effort, ..route }
 }
 
-/// Each name once, whatever its case, where it came first.
+/// Each name once, ignoring case, at its first position.
 fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
     let mut seen = BTreeSet::new();
     names

@@ -1,4 +1,4 @@
-//! Reads the operator's settings and what the host adds, and says what is wrong with them.
+//! Parses and checks the operator's settings of the model policy, with the facts the host adds.
 
 use std::collections::BTreeMap;
 
@@ -43,19 +43,19 @@ enum AliasSettings {
     Full(Alias),
 }
 
-/// A name the operator gave to a model.
+/// A name that the operator gave to a model.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Alias {
-    /// What Codex calls the model, or a member of a built-in family.
+    /// Codex's name of the model, or a member of a built-in family.
     pub model: String,
-    /// Unless the request says otherwise.
+    /// The effort, unless the request names one.
     pub effort: Option<String>,
-    /// Absent: Codex's own default.
+    /// The provider; absent: Codex's own default.
     pub provider: Option<String>,
 }
 
-/// Which models some callers may use.
+/// The models that some callers may use.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct AccessSettings {
@@ -65,44 +65,44 @@ struct AccessSettings {
     models: Vec<Pattern>,
 }
 
-/// What only the host knows. It may come to say more, so unknown members are fine.
+/// The facts from the host. A later host may add members, so unknown ones are accepted.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Host {
     /// "dev" or "prod".
     pub environment: String,
-    /// What the built-in families run, if the operator said so.
+    /// The model behind the built-in families, if the operator set one.
     pub codex_model: Option<String>,
-    /// What Codex offers, the preferred one first.
+    /// The models Codex offers, the preferred one first.
     pub models: Vec<HostModel>,
 }
 
-/// A model Codex offers.
+/// A model that Codex offers.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct HostModel {
-    /// Codex's name for it.
+    /// Codex's name of the model.
     pub id: String,
-    /// The efforts it takes; empty if that is not known.
+    /// The efforts the model supports; empty if they are not known.
     pub efforts: Vec<String>,
 }
 
 impl Host {
-    /// What the built-in families run.
+    /// The model behind the built-in families.
     #[must_use]
     pub fn base_model(&self) -> Option<&str> {
         let first = || self.models.first().map(|model| model.id.as_str());
         self.codex_model.as_deref().or_else(first)
     }
 
-    /// Every model the host names, in its order.
+    /// Every model the host names, in the host's order.
     #[must_use]
     pub fn model_names(&self) -> Vec<String> {
         let offered = self.models.iter().map(|model| &model.id);
         offered.chain(&self.codex_model).cloned().collect()
     }
 
-    /// What is known of the models' efforts.
+    /// The efforts of the host's models, as far as they are known.
     #[must_use]
     pub fn support(&self) -> Support {
         let mut support = Support::default();
@@ -117,7 +117,7 @@ impl Settings {
     /// Reads and checks settings.
     ///
     /// # Errors
-    /// One line that names every member with a mistake, and what would be right.
+    /// One line that names every wrong member and the values it may have.
     pub fn parse(text: &str) -> Result<Rules, String> {
         let settings: Self = read(text)?;
         let mut mistakes = Vec::new();
@@ -140,7 +140,7 @@ impl Settings {
     }
 }
 
-/// The aliases by their names in lower case.
+/// The aliases, by name in lower case.
 fn check_aliases(
     settings: BTreeMap<String, AliasSettings>,
     support: &Support,

@@ -1,4 +1,4 @@
-//! The WIT face of the policy: keeps the configured rules and translates questions and answers.
+//! The WIT exports of the rate-limit policy: keeps the configured rules and converts questions and results.
 
 use std::sync::OnceLock;
 
@@ -22,7 +22,7 @@ mod bindings {
 
 struct Policy;
 
-/// Set by `configure`, then frozen with the instance.
+/// The rules. `configure` sets them once, then the instance is frozen with them.
 static RULES: OnceLock<decide::Rules> = OnceLock::new();
 
 impl Lifecycle for Policy {
@@ -55,7 +55,7 @@ impl RateLimit for Policy {
     }
 }
 
-/// What the rules look at.
+/// The parts of a question that the rules read.
 fn known(ask: &Ask) -> decide::Ask<'_> {
     decide::Ask {
         client: &ask.client,

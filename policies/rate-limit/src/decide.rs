@@ -1,4 +1,4 @@
-//! Decides which buckets a request is paid from, and whether the balance lets it pass.
+//! Decides which buckets a request is charged to, and whether their statuses let it pass.
 
 use core::cmp::Reverse;
 use core::net::{IpAddr, Ipv6Addr};
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::headers;
 use crate::scope::{Per, Scope};
 
-/// What a rule counts.
+/// The unit a rule counts in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
@@ -17,34 +17,34 @@ pub enum Unit {
     Requests,
     /// Tokens of prompts and answers in a window of time.
     Tokens,
-    /// Requests that are being answered.
+    /// Requests whose answer has not ended.
     Concurrent,
 }
 
 /// One limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// Unlike any other rule's.
+    /// The rule's name, unique among the rules.
     pub name: String,
-    /// What is counted.
+    /// The unit the rule counts in.
     pub unit: Unit,
     /// The size of a bucket, at least 1.
     pub limit: u64,
-    /// Milliseconds in which an empty bucket fills; 0 for [`Unit::Concurrent`].
+    /// The milliseconds in which an empty bucket fills; 0 for [`Unit::Concurrent`].
     pub window_ms: u64,
-    /// Who shares a bucket: those of whom all of this is the same.
+    /// Requests that agree in all of these properties share a bucket.
     pub per: Vec<Per>,
-    /// The requests that count.
+    /// The requests that the rule counts.
     pub only: Scope,
-    /// Of these, the requests that do not.
+    /// Requests of `only` that the rule does not count.
     pub except: Scope,
-    /// Only streamed answers count.
+    /// The rule counts only streamed answers.
     pub streaming_only: bool,
-    /// The paths that count, without trailing slashes; `/x/*` stands for all below `/x`.
+    /// The paths that the rule counts, without trailing slashes; `/x/*` stands for all below `/x`.
     pub endpoints: Vec<String>,
 }
 
-/// Who calls, as far as that is known.
+/// The identity of the request, after authentication.
 #[derive(Debug, Clone, Copy)]
 pub struct Caller<'a> {
     /// A stable name.
@@ -55,77 +55,77 @@ pub struct Caller<'a> {
     pub groups: &'a [String],
 }
 
-/// The parts of a question this policy looks at.
+/// The parts of a question that this policy reads.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask<'a> {
     /// The client's address.
     pub client: &'a str,
-    /// Absent before authentication.
+    /// The identity of the request; absent before authentication.
     pub caller: Option<Caller<'a>>,
     /// The request's path.
     pub endpoint: &'a str,
-    /// As the client names it; absent before the request is read, and where none is asked for.
+    /// The model by the client's name; absent until the request body is read, and if the request asks for no model.
     pub model: Option<&'a str>,
-    /// The answer is streamed.
+    /// The answer will be streamed.
     pub streaming: bool,
-    /// Prompt and answer; 0 if not known.
+    /// The estimate for prompt and answer; 0 if not known.
     pub estimated_tokens: u64,
 }
 
-/// A bucket to pay from.
+/// A charge to a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quota<'a> {
-    /// The rule it belongs to.
+    /// The rule that the bucket belongs to.
     pub rule: &'a Rule,
-    /// Names the bucket within the rule.
+    /// The name of the bucket within the rule.
     pub key: String,
-    /// What to take out.
+    /// The units to take from the bucket.
     pub cost: u64,
 }
 
-/// What became of a quota.
+/// The status of a bucket after a quota was charged or refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    /// The rule's name.
+    /// The name of the rule.
     pub name: String,
-    /// The bucket could pay.
+    /// The bucket had enough for the charge.
     pub granted: bool,
-    /// Left in the bucket.
+    /// Units left in the bucket.
     pub remaining: u64,
-    /// Milliseconds until the bucket is full, or until it can pay if it could not.
+    /// Milliseconds until the bucket is full or, if the charge was refused, until the bucket has enough for it.
     pub reset_ms: u64,
 }
 
-/// A refusal, in the words of the contract.
+/// A refusal, as the contract's `denial`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
-    /// An HTTP status.
+    /// The HTTP status.
     pub status: u16,
     /// OpenAI's `error.type`.
     pub kind: &'static str,
     /// OpenAI's `error.code`.
     pub code: &'static str,
-    /// What to do, for the person who reads it.
+    /// The text for a person: what to do.
     pub message: String,
-    /// Names are lower-case.
+    /// Response headers, their names in lower case.
     pub headers: Vec<(String, String)>,
 }
 
-/// The settings, checked and ready to be asked. No rules: nothing is limited.
+/// The checked settings, ready for decisions. Without rules there is no limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules(pub Vec<Rule>);
 
 impl Rules {
-    /// The buckets `ask` is paid from. A rule applies to one of the two questions about a request, never to both.
+    /// The buckets to charge for `ask`. A rule applies either before or after authentication, never both.
     #[must_use]
     pub fn quotas(&self, ask: &Ask<'_>) -> Vec<Quota<'_>> {
         self.0.iter().filter_map(|rule| rule.quota(ask)).collect()
     }
 
-    /// Headers for the answer, if all quotas were granted.
+    /// The headers of the answer, if all quotas were granted.
     ///
     /// # Errors
-    /// If one was not; of several, one that never will be is named, or the one that takes longest.
+    /// If a quota was refused. Of several, a charge larger than its limit is reported first, then the longest wait.
     pub fn decide(
         &self,
         ask: &Ask<'_>,
@@ -147,7 +147,7 @@ impl Rules {
         let Some(standing) = refused().min_by_key(|standing| Reverse(standing.reset_ms)) else {
             return Ok(headers);
         };
-        // A place becomes free when somebody's answer ends, nobody knows when: a second is a fair guess.
+        // The bucket has room again when another answer ends, at an unknown time: one second is a fair guess.
         let wait_ms = if standing.reset_ms == 0 {
             1000
         } else {
@@ -197,7 +197,7 @@ impl Rules {
 }
 
 impl Rule {
-    /// What `ask` costs, if this rule counts it.
+    /// The charge for `ask`, if this rule counts it.
     fn quota(&self, ask: &Ask<'_>) -> Option<Quota<'_>> {
         let counts = ask.streaming || !self.streaming_only;
         if !counts || !self.covers(ask.endpoint) {
@@ -214,12 +214,12 @@ impl Rule {
     fn cost(&self, ask: &Ask<'_>) -> u64 {
         match self.unit {
             Unit::Requests | Unit::Concurrent => 1,
-            // An unknown prompt still needs something to be left.
+            // A prompt of unknown size still needs at least one token in the bucket.
             Unit::Tokens => ask.estimated_tokens.max(1),
         }
     }
 
-    /// What can be told from the address alone is counted before authentication, which is what it protects.
+    /// A rule that needs only the address is applied before authentication, to protect authentication itself.
     fn is_early(&self) -> bool {
         self.per == [Per::Address]
             && self.unit != Unit::Tokens
@@ -228,7 +228,7 @@ impl Rule {
             && self.except.is_empty()
     }
 
-    /// The bucket within the rule, if this is the question the rule applies to.
+    /// The name of the bucket within the rule, if the rule applies to this question and this request.
     fn key(&self, ask: &Ask<'_>) -> Option<String> {
         let Some(caller) = ask.caller else {
             return self.is_early().then(|| network(ask.client));
@@ -244,7 +244,7 @@ impl Rule {
                 (Per::Tenant, Some(tenant)) => format!("tenant:{tenant}"),
                 (Per::Tenant, None) => format!("caller:{}", caller.id),
                 (Per::Address, _) => network(ask.client),
-                // By whichever of its names.
+                // All spellings of a model share the bucket of the first one.
                 (Per::Model, _) => models::spellings(ask.model?).into_iter().next()?,
                 (Per::All, _) => "all".to_owned(),
             })
@@ -253,7 +253,7 @@ impl Rule {
         Some(parts?.join("\n"))
     }
 
-    /// " for this caller and model", for the end of a sentence.
+    /// The end of a sentence, for example " for this caller and model".
     fn whose(&self) -> String {
         let words: Vec<_> = self.per.iter().filter_map(|per| per.word()).collect();
         if words.is_empty() {
@@ -276,7 +276,7 @@ impl Rule {
     }
 }
 
-/// A refusal for good: to wait would not help, so nothing says how long.
+/// A permanent refusal: waiting would not help, so there is no `retry-after`.
 fn too_large(rule: &Rule, cost: u64, headers: Vec<(String, String)>) -> Denial {
     let (limit, whose) = (rule.limit, rule.whose());
     let window = headers::duration(rule.window_ms);
@@ -292,7 +292,7 @@ fn too_large(rule: &Rule, cost: u64, headers: Vec<(String, String)>) -> Denial {
     }
 }
 
-/// The address, of IPv6 the network: one customer is given 2^64 addresses, and could use each once.
+/// The address or, for IPv6, its network: one customer gets 2^64 addresses and could use each once.
 fn network(client: &str) -> String {
     match client
         .parse::<IpAddr>()

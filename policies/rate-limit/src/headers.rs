@@ -1,4 +1,4 @@
-//! The headers by which OpenAI's clients pace themselves.
+//! The rate limit headers, by which OpenAI's clients pace themselves.
 
 use core::cmp::Reverse;
 
@@ -12,7 +12,7 @@ pub fn balance<'a>(unit: Unit, buckets: impl Iterator<Item = (u64, &'a Standing)
     let suffix = match unit {
         Unit::Requests => "requests",
         Unit::Tokens => "tokens",
-        // OpenAI has no words for these.
+        // OpenAI defines no headers for these.
         Unit::Concurrent => return Vec::new(),
     };
     let tightness = |(_, standing): &(u64, &Standing)| {
@@ -33,7 +33,7 @@ pub fn balance<'a>(unit: Unit, buckets: impl Iterator<Item = (u64, &'a Standing)
     ]
 }
 
-/// When to try again, for clients that read seconds and for those that read milliseconds.
+/// The delay until the next try, for clients that read seconds and for clients that read milliseconds.
 #[must_use]
 pub fn retry(wait_ms: u64) -> [Header; 2] {
     [

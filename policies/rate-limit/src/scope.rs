@@ -1,4 +1,4 @@
-//! The scope of a rule: callers, models, endpoints.
+//! The scope of a rule: which callers, tenants, groups and models it counts, and which requests share a bucket.
 
 use codex_policy_settings::models;
 use codex_policy_settings::who::{self, Pattern};
@@ -6,25 +6,25 @@ use serde::Deserialize;
 
 use crate::decide::{Ask, Caller};
 
-/// Who shares a bucket.
+/// The property by which requests share a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Per {
     #[default]
-    /// Nobody: one for each caller.
+    /// Each caller has its own bucket.
     Caller,
-    /// A tenant's callers; a caller without a tenant has one of its own.
+    /// The callers of a tenant share a bucket; a caller without a tenant has its own.
     Tenant,
-    /// Those who come from one address.
+    /// Requests from one address share a bucket.
     Address,
-    /// Those who ask for one model.
+    /// Requests for one model share a bucket.
     Model,
-    /// Everybody.
+    /// All requests share a bucket.
     All,
 }
 
 impl Per {
-    /// As people say it.
+    /// The property's name in a message.
     #[must_use]
     pub const fn word(self) -> Option<&'static str> {
         match self {
@@ -37,22 +37,22 @@ impl Per {
     }
 }
 
-/// Requests by who sends them and what they ask for. Of each list that is not empty, one entry must fit.
+/// A choice of requests, by caller and model. Of each list that is not empty, one entry must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scope {
-    /// Ids of callers.
+    /// The ids of callers.
     pub callers: Vec<Pattern>,
-    /// Names of tenants.
+    /// The names of tenants.
     pub tenants: Vec<Pattern>,
-    /// The caller is in one of these.
+    /// The caller is in one of these groups.
     pub groups: Vec<Pattern>,
-    /// As clients name them. In lower case when asked.
+    /// Names as clients write them, in lower case after [`Scope::checked`].
     pub models: Vec<Pattern>,
 }
 
 impl Scope {
-    /// Whether nothing is said.
+    /// Whether all lists are empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let Self {
@@ -66,7 +66,7 @@ impl Scope {
             .all(|list| list.is_empty())
     }
 
-    /// As its models are to be compared, and what is wrong with the lists.
+    /// The scope with its models in lower case, and the first mistake in the lists.
     #[must_use]
     pub fn checked(self) -> (Self, Option<&'static str>) {
         let Self {
@@ -82,7 +82,7 @@ impl Scope {
         (Self { models, ..self }, mistake)
     }
 
-    /// Whether `ask` is one of those. What is not known of it fits no entry.
+    /// Whether `ask` is in the scope. A property that is not known matches no entry.
     #[must_use]
     pub fn fits(&self, ask: &Ask<'_>, caller: &Caller<'_>) -> bool {
         let lists = |list: &[Pattern], name| list.is_empty() || who::any(list, name);

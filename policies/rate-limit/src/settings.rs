@@ -1,4 +1,4 @@
-//! Reads the operator's settings, and says what is wrong with them.
+//! Parses and checks the operator's settings of the rate-limit policy.
 
 use codex_policy_settings::read;
 use serde::Deserialize;
@@ -7,13 +7,13 @@ use serde::de::IgnoredAny;
 use crate::decide::{Rule, Rules, Unit};
 use crate::scope::{Per, Scope};
 
-/// What is counted unless a rule says otherwise: the endpoints that make Codex work.
+/// The endpoints a rule counts if it names none: those that start a turn.
 const GENERATING: [&str; 3] = ["/v1/chat/completions", "/v1/responses", "/v1/completions"];
 
 /// The largest limit; with the longest window it keeps the host's arithmetic within 64 bits.
 const LARGEST_LIMIT: u64 = 1_000_000_000;
 
-/// 31 days.
+/// The longest window, 31 days.
 const LONGEST_WINDOW_MS: u64 = 31 * 24 * 3_600_000;
 
 const MINUTE_MS: u64 = 60_000;
@@ -23,7 +23,7 @@ const MINUTE_MS: u64 = 60_000;
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     rules: Vec<RuleSettings>,
-    /// What the host knows; this policy needs none of it.
+    /// The facts from the host; this policy needs none of them.
     #[serde(rename = "host")]
     _host: IgnoredAny,
 }
@@ -42,7 +42,7 @@ struct RuleSettings {
     endpoints: Option<Vec<String>>,
 }
 
-/// One word, or several.
+/// One property, or several.
 #[derive(Debug, Deserialize)]
 #[serde(
     untagged,
@@ -63,7 +63,7 @@ impl Settings {
     /// Reads and checks settings.
     ///
     /// # Errors
-    /// One line that names every member with a mistake, and what would be right.
+    /// One line that names every wrong member and the values it may have.
     pub fn parse(text: &str) -> Result<Rules, String> {
         let settings: Self = read(text)?;
         let mut mistakes = Vec::new();
@@ -83,7 +83,7 @@ impl Settings {
     }
 }
 
-/// The rule, which is only to be used if there is nothing to complain about.
+/// The rule, which may only be used if there was no complaint.
 fn check(settings: RuleSettings, complain: &mut impl FnMut(&str)) -> Rule {
     let name = settings.name;
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {

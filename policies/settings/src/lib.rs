@@ -1,4 +1,4 @@
-//! Reads the settings of the four default policies, tells every mistake at once, and keeps what came of them.
+//! Parses the settings of the four default policies, reports all mistakes at once, and keeps the result.
 
 pub mod models;
 pub mod schema;
@@ -9,10 +9,10 @@ use std::sync::OnceLock;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// Reads a JSON object into `T`, all of whose members must have defaults, as each is tried alone to find the faulty ones.
+/// Reads a JSON object into `T`. All members of `T` need defaults, as each is tried alone to find the faulty ones.
 ///
 /// # Errors
-/// One line that names every value `T` refuses. It does not repeat a text where none belongs: that may be a key.
+/// One line that names every value `T` refuses. A string in the place of another type is not repeated: it may be a key.
 pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_str(text).map_err(|error| {
         let mut mistakes = Vec::new();
@@ -26,28 +26,28 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     })
 }
 
-/// Keeps what `configure` made of the settings, for every decision to come.
+/// Keeps the rules that `configure` built from the settings, for all later decisions.
 ///
 /// # Errors
-/// If `place` is taken: an instance is configured once.
+/// If `place` is set already: an instance is configured once.
 pub fn keep<T>(place: &OnceLock<T>, rules: T) -> Result<(), String> {
     place
         .set(rules)
         .map_err(|_| "this instance is configured already".to_owned())
 }
 
-/// Collects the innermost values that `T` refuses, each put in its place by `wrap`, without its neighbours.
+/// Collects the innermost values that `T` refuses. `wrap` puts each in its place in the document, without its neighbours.
 fn blame<T: DeserializeOwned>(
     path: &str,
     value: Value,
     wrap: &dyn Fn(Value) -> Value,
     mistakes: &mut Vec<String>,
 ) {
-    // A text where none belongs may be a key, and mistakes are logged.
+    // A string in the place of another type may be a key, and mistakes are logged.
     let quoted = value
         .as_str()
         .map(|text| format!("invalid type: string {text:?}"));
-    // A container is tried empty first: where none belongs, it is one mistake, and not one for everything in it.
+    // A container is first tried empty: one of the wrong type is one mistake, not one for each value in it.
     let (alone, content) = match value {
         Value::Object(_) => (json!({}), value),
         Value::Array(_) => (json!([]), value),

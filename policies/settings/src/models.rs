@@ -1,11 +1,11 @@
-//! The names that are always a model's, and which names mean the same.
+//! The built-in model families, and which names mean the same model.
 
 use crate::who::{self, Pattern};
 
-/// Names that are always accepted, whatever Codex runs: the one that is listed in production, and in development.
+/// Families that are accepted whatever Codex runs: the first is listed in production, the second in development.
 pub const FAMILIES: [&str; 2] = ["codex-5", "codev-5"];
 
-/// A family's members, and the effort each stands for.
+/// The members of a family, and the effort of each.
 pub const MEMBERS: [(&str, Option<&str>); 5] = [
     ("", None),
     ("-low", Some("low")),
@@ -14,7 +14,7 @@ pub const MEMBERS: [(&str, Option<&str>); 5] = [
     ("-minimal", Some("minimal")),
 ];
 
-/// The names of a model, in lower case: a member of a family has one in each, whichever was asked for.
+/// The names of a model, in lower case. A member of a family has a name in each family; all of them are returned.
 #[must_use]
 pub fn spellings(name: &str) -> Vec<String> {
     let name = name.to_ascii_lowercase();
@@ -28,7 +28,7 @@ pub fn spellings(name: &str) -> Vec<String> {
     }
 }
 
-/// Whether one of `patterns`, which are in lower case, means the model, by whichever of its names.
+/// Whether one of `patterns`, which are in lower case, matches any of the model's names.
 #[must_use]
 pub fn any(patterns: &[Pattern], name: &str) -> bool {
     let spellings = spellings(name);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// Whether `schema` names the members that `T` accepts, and no others.
 ///
 /// # Errors
-/// What only one of them knows, or that one of them takes any name.
+/// The names that only one of them has, or that one of them accepts any name.
 pub fn agree<T: DeserializeOwned>(schema: &Value) -> Result<(), String> {
     let (described, accepted) = (described(schema)?, accepted::<T>()?);
     let differing: Vec<_> = described.symmetric_difference(&accepted).collect();
@@ -26,7 +26,7 @@ fn described(schema: &Value) -> Result<BTreeSet<String>, String> {
     }
 }
 
-/// The member names of `T`, from what it says about one it does not know.
+/// The member names of `T`, read from its error about an unknown member.
 fn accepted<T: DeserializeOwned>() -> Result<BTreeSet<String>, String> {
     let Err(error) = T::deserialize(json!({ "?": 0 })) else {
         return Err("the code takes any name".to_owned());

@@ -1,32 +1,32 @@
-//! Says which callers an entry of the settings is about, and matches names against patterns with `*`.
+//! Selects the callers that an entry of the settings applies to, and matches names against patterns with `*`.
 
 use serde::Deserialize;
 
-/// A name; `*` stands for any characters, also none.
+/// A pattern for names; `*` stands for any number of characters, also none.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Pattern(String);
 
 impl Pattern {
-    /// A pattern as it is written.
+    /// A pattern as it is written in the settings.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// As it was written.
+    /// The pattern as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The same in lower case, for names whose case does not count.
+    /// The pattern in lower case, for names whose case does not count.
     #[must_use]
     pub fn to_lower_case(&self) -> Self {
         Self(self.0.to_ascii_lowercase())
     }
 
-    /// Whether the whole of `name` is meant. The work is at most the product of the two lengths.
+    /// Whether the pattern matches the whole of `name`. The work is at most the product of the two lengths.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         let Some((head, rest)) = self.0.split_once('*') else {
@@ -47,7 +47,7 @@ impl Pattern {
     }
 }
 
-/// Who is calling, as a policy is told.
+/// The identity of a request, as a policy receives it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Caller<'a> {
     /// A stable name.
@@ -58,8 +58,8 @@ pub struct Caller<'a> {
     pub groups: &'a [String],
 }
 
-/// The callers an entry is about: those it names, those in a group it names and those of a tenant it names. An entry that
-/// names nobody is about everybody.
+/// The callers an entry applies to: those it names, those in a group it names and those of a tenant it names. An entry with
+/// no names applies to all callers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Who {
     callers: Vec<Pattern>,
@@ -68,7 +68,7 @@ pub struct Who {
 }
 
 impl Who {
-    /// From the three members `callers`, `groups` and `tenants` of an entry.
+    /// Built from the members `callers`, `groups` and `tenants` of an entry.
     #[must_use]
     pub fn new(callers: Vec<Pattern>, groups: Vec<Pattern>, tenants: Vec<Pattern>) -> Self {
         Self {
@@ -78,13 +78,13 @@ impl Who {
         }
     }
 
-    /// Whether the entry is about everybody.
+    /// Whether the entry applies to all callers.
     #[must_use]
     pub fn is_everybody(&self) -> bool {
         self.callers.is_empty() && self.groups.is_empty() && self.tenants.is_empty()
     }
 
-    /// Whether the entry is about `caller`. Nobody in particular is only meant by an entry about everybody.
+    /// Whether the entry applies to `caller`. Without a caller, only an entry for all callers applies.
     #[must_use]
     pub fn is(&self, caller: Option<Caller<'_>>) -> bool {
         let names = |patterns: &[Pattern], name: &str| any(patterns, name);
@@ -99,13 +99,13 @@ impl Who {
     }
 }
 
-/// Whether one of `patterns` means `name`.
+/// Whether one of `patterns` matches `name`.
 #[must_use]
 pub fn any(patterns: &[Pattern], name: &str) -> bool {
     patterns.iter().any(|pattern| pattern.matches(name))
 }
 
-/// What is wrong with a list of patterns that was written: one may not be empty, or nobody would be meant by it.
+/// The mistake in a list of patterns, if it has one: an empty pattern, which matches no name.
 #[must_use]
 pub fn mistake(patterns: &[Pattern]) -> Option<&'static str> {
     let empty = patterns.iter().any(|pattern| pattern.as_str().is_empty());

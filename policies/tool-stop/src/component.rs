@@ -1,4 +1,4 @@
-//! The WIT face of the policy: keeps the configured rules and translates questions and answers.
+//! The WIT exports of the tool-stop policy: keeps the configured rules and converts events and reactions.
 
 use std::sync::OnceLock;
 
@@ -19,7 +19,7 @@ mod bindings {
 
 struct Policy;
 
-/// Set by `configure`, then frozen with the instance.
+/// The rules. `configure` sets them once, then the instance is frozen with them.
 static RULES: OnceLock<decide::Rules> = OnceLock::new();
 
 impl Lifecycle for Policy {
@@ -55,7 +55,7 @@ impl ToolStop for Policy {
             model: &progress.model,
             calls: progress.calls,
         };
-        // This interface knows no refusal: unconfigured, the policy does not interfere.
+        // This interface has no denial: without configuration, the policy lets the turn go on.
         let Some(rules) = RULES.get() else {
             return (Reaction::GoOn, memo);
         };

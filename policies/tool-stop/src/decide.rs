@@ -1,4 +1,4 @@
-//! Decides whether a turn ends after a tool call, and what becomes of repeated calls and of text that follows one.
+//! Decides whether a turn ends after a tool call, and what happens to repeated calls and to text after a call.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -6,27 +6,27 @@ use codex_policy_settings::models;
 use codex_policy_settings::who::{Caller, Pattern, Who};
 use serde::Deserialize;
 
-/// When calls end a turn.
+/// The condition on which tool calls end a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Never: the model ends it.
+    /// Tool calls never end the turn: the model does.
     #[default]
     Off,
-    /// At the first call.
+    /// The first call ends the turn.
     First,
-    /// When no further call follows for a while.
+    /// The turn ends when no further call follows within the grace.
     Burst,
 }
 
-/// What happened.
+/// An event of a turn that the host asks about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
     /// The model made a call.
     Called {
-        /// Of the function.
+        /// The name of the function.
         name: &'a str,
-        /// As the model wrote them.
+        /// The arguments as the model wrote them.
         arguments: &'a str,
     },
     /// Text followed the last call.
@@ -35,14 +35,14 @@ pub enum Event<'a> {
     Quiet,
 }
 
-/// What is to be done.
+/// The reaction to an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reaction {
-    /// Nothing.
+    /// Go on.
     GoOn,
-    /// Go on, and ask with [`Event::Quiet`] after so many milliseconds.
+    /// Go on, and ask again with [`Event::Quiet`] after this many milliseconds.
     Wait(u32),
-    /// Leave this call out.
+    /// Leave this call out of the answer.
     Drop,
     /// Go on, but withhold text until the next call.
     HideTail,
@@ -50,54 +50,54 @@ pub enum Reaction {
     Stop,
 }
 
-/// The turn that is asked about.
+/// The turn that the event belongs to.
 #[derive(Debug, Clone, Copy)]
 pub struct Turn<'a> {
-    /// Whose it is.
+    /// The caller whose turn it is.
     pub caller: Caller<'a>,
-    /// What the answer calls the model.
+    /// The model's name in the answer.
     pub model: &'a str,
-    /// The calls it made, the one that is asked about included, dropped ones not.
+    /// The number of calls in the turn, including the current one, without dropped ones.
     pub calls: u32,
 }
 
-/// How turns are treated.
+/// The treatment of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Treatment {
-    /// When calls end a turn.
+    /// The condition on which calls end the turn.
     pub mode: Mode,
-    /// How long a burst waits for a further call, in milliseconds.
+    /// The grace: milliseconds that a burst waits for a further call.
     pub grace_ms: u32,
-    /// The call that ends a turn in any mode; 0: none does.
+    /// The number of the call that ends a turn in any mode; 0: no call does.
     pub max_calls: u32,
     /// Withhold text that follows a call, unless another call follows it.
     pub suppress_tail: bool,
-    /// Leave out a call that the turn made before, with the same arguments.
+    /// Leave out a call that repeats an earlier one of the turn, with the same arguments.
     pub dedup: bool,
 }
 
-/// How the turns of some callers, or with some models, are treated.
+/// The treatment of turns of some callers, or with some models.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// The callers.
+    /// The callers the rule applies to.
     pub who: Who,
-    /// Names of models, in lower case; empty: all.
+    /// Names of models, in lower case; empty: all models.
     pub models: Vec<Pattern>,
-    /// How their turns are treated.
+    /// The treatment of their turns.
     pub treatment: Treatment,
 }
 
-/// The settings, checked and ready to be asked.
+/// The checked settings, ready for decisions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
-    /// The first that is about a turn applies.
+    /// The rules, of which the first that matches a turn applies.
     pub rules: Vec<Rule>,
-    /// How all other turns are treated.
+    /// The treatment of all other turns.
     pub usual: Treatment,
 }
 
 impl Rules {
-    /// What to do about `event`, and what to remember. `memo` is what was to be remembered last time, empty at first.
+    /// The reaction to `event`, and the new memo. `memo` is the one returned for the last event, empty at first.
     #[must_use]
     pub fn observe(&self, turn: Turn<'_>, event: Event<'_>, memo: Vec<u8>) -> (Reaction, Vec<u8>) {
         let treatment = self.treatment(&turn);
@@ -125,9 +125,9 @@ impl Rules {
 }
 
 impl Treatment {
-    /// In a burst a call is answered with `Wait`, which cannot be `HideTail` at the same time. Nothing is lost by that: there
-    /// is no text to withhold before its first piece comes, and that is asked about. The answer to it is never a new `Wait`:
-    /// the one of the last call stands, so that only another call starts the grace anew.
+    /// In a burst a call is answered with `Wait`, which cannot be `HideTail` at the same time. No text gets through by that:
+    /// the first piece of text is an event of its own. It is never answered with a new `Wait`: the `Wait` of the last call
+    /// stays in force, so that only another call restarts the grace.
     fn react(&self, calls: u32, event: Event<'_>) -> Reaction {
         if self.max_calls > 0 && calls >= self.max_calls {
             return Reaction::Stop;
@@ -141,14 +141,14 @@ impl Treatment {
     }
 }
 
-/// The calls of a turn so far: eight bytes each, the hash of name and arguments.
+/// The hashes of the calls so far in a turn: eight bytes each, over name and arguments.
 struct Seen(Vec<u8>);
 
-/// No turn makes more calls that matter; what is remembered is copied at each.
+/// The most calls remembered in a turn: the memo is copied at each call, and no turn that matters makes more.
 const MOST_SEEN: usize = 1024;
 
 impl Seen {
-    /// Whether this call was there before; from now on it was.
+    /// Whether this call was remembered already; remembers it.
     fn again(&mut self, name: &str, arguments: &str) -> bool {
         let mut hasher = DefaultHasher::new();
         (name, arguments).hash(&mut hasher);

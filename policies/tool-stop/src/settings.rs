@@ -1,4 +1,4 @@
-//! Reads the operator's settings, and says what is wrong with them.
+//! Parses and checks the operator's settings of the tool-stop policy.
 
 use codex_policy_settings::read;
 use codex_policy_settings::who::{Pattern, Who, mistake};
@@ -7,10 +7,10 @@ use serde::de::IgnoredAny;
 
 use crate::decide::{Mode, Rule, Rules, Treatment};
 
-/// Longer pauses are the business of the host's timeouts.
+/// The longest grace; longer pauses are a matter for the host's timeouts.
 const LONGEST_GRACE_MS: u32 = 60_000;
 
-/// How a turn is treated if nothing is said.
+/// The treatment of a turn if the settings are empty.
 const USUAL: Treatment = Treatment {
     mode: Mode::Off,
     grace_ms: 300,
@@ -29,12 +29,12 @@ pub struct Settings {
     suppress_tail: Option<bool>,
     dedup: Option<bool>,
     rules: Vec<RuleSettings>,
-    /// What the host knows; this policy needs none of it.
+    /// The facts from the host; this policy needs none of them.
     #[serde(rename = "host")]
     _host: IgnoredAny,
 }
 
-/// What differs for some callers or models.
+/// The treatment of some callers or models, where it differs from the usual one.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct RuleSettings {
@@ -53,7 +53,7 @@ impl Settings {
     /// Reads and checks settings.
     ///
     /// # Errors
-    /// One line that names every member with a mistake, and what would be right.
+    /// One line that names every wrong member and the values it may have.
     pub fn parse(text: &str) -> Result<Rules, String> {
         let settings: Self = read(text)?;
         let mut mistakes = Vec::new();
@@ -81,7 +81,7 @@ impl Settings {
 }
 
 impl RuleSettings {
-    /// The rule; what it does not say is as `usual`.
+    /// The rule; members that it does not set are taken from `usual`.
     fn check(self, usual: Treatment, place: &str, mistakes: &mut Vec<String>) -> Rule {
         let lists = [
             ("callers", &self.callers),

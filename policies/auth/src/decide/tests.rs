@@ -1,4 +1,4 @@
-//! Who is let in, who is not, and what each is told.
+//! Tests which requests are authenticated, and the denials of the others.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn ann() -> Caller {
     }
 }
 
-/// One known key, `/v1/models` open.
+/// Rules with one known key; `/v1/models` needs none.
 fn rules() -> Rules {
     let key = Key {
         caller: ann(),
@@ -102,7 +102,7 @@ fn a_missing_key_is_401_and_says_how_to_send_one() {
         denial.message,
         "No API key was presented. Send it as 'Authorization: Bearer KEY'."
     );
-    // No error attribute: RFC 6750, 3.1, for a request without a credential.
+    // A request without a credential gets no `error` attribute: RFC 6750, 3.1.
     assert_eq!(
         denial.headers,
         [(

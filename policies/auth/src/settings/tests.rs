@@ -1,4 +1,4 @@
-//! Which settings are accepted, and what is said about the others.
+//! Tests which settings are accepted, and the errors for the others.
 
 use codex_policy_settings::schema::agree;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::decide::{Credential, Request};
 
 const SHA: &str = "AA11111111111111111111111111111111111111111111111111111111111111";
 
-/// What is said about a key with these members.
+/// The error for a key with these members.
 fn mistake(key: Value) -> String {
     Settings::parse(&json!({ "keys": [key] }).to_string()).unwrap_err()
 }
@@ -76,7 +76,7 @@ fn in_production_a_key_that_everybody_knows_is_refused() {
     }
 }
 
-/// What the host makes of `PROXY_API_KEY`, whose hash it writes in lower case.
+/// The host writes these settings when `PROXY_API_KEY` is set, with the hash in lower case.
 #[test]
 fn the_environments_key_is_the_only_one_and_models_are_open() {
     let sha256 = SHA.to_lowercase();
@@ -109,7 +109,7 @@ fn the_environments_key_is_the_only_one_and_models_are_open() {
     assert_eq!(caller("/v1/models", right), Ok("default".to_owned()));
 }
 
-/// The error is in the log and in `/healthz`.
+/// The error is written to the log and to `/healthz`, so it must not contain a key.
 #[test]
 fn a_key_that_was_written_where_its_hash_belongs_is_not_repeated() {
     for settings in [

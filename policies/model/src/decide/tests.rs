@@ -1,4 +1,4 @@
-//! What names lead to, for whom, and in which words a request is refused.
+//! Tests which model a name leads to, for which callers, and the denials.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ fn rules(settings: &Value) -> Rules {
     Settings::parse(&settings.to_string()).unwrap()
 }
 
-/// Codex runs gpt-6-sol, which takes low, medium and high; gpt-6-mini, which takes none to low; and more.
+/// Codex runs gpt-6-sol, which supports low, medium and high; gpt-6-mini, which supports none to low; and others.
 fn usual() -> Rules {
     rules(&json!({
         "aliases": {
@@ -51,7 +51,7 @@ fn resolve(requested: &str, effort: Option<&str>) -> Result<Target, Denial> {
     usual().resolve(ANYBODY, Some(requested), effort)
 }
 
-/// The effort that is run when `requested` is asked with `effort`.
+/// The effort that a request for `requested` with `effort` runs with.
 fn effort_of(requested: &str, effort: &str) -> Option<String> {
     resolve(requested, Some(effort)).unwrap().effort
 }
@@ -98,7 +98,7 @@ fn an_alias_may_lead_to_a_family_or_to_another_provider() {
     assert_eq!(resolve("gpt-4o-mini", None), Ok(mini));
     let other = resolve("other", None).unwrap();
     assert_eq!(other.provider.as_deref(), Some("azure"));
-    // What Codex says of its own model of that name does not bind another provider's.
+    // The efforts of Codex's own model do not limit another provider's model of the same name.
     assert_eq!(other.effort.as_deref(), Some("max"));
 }
 
@@ -192,7 +192,7 @@ fn a_word_that_is_no_effort_is_refused_with_the_right_ones() {
         param: Some("reasoning_effort"),
     };
     assert_eq!(denial, expected);
-    // Another model's own word is none of this one's.
+    // An effort that only another model supports is invalid for this one.
     assert_eq!(
         resolve("codex-5", Some("ultra")).unwrap_err().code,
         "invalid_value"
@@ -238,11 +238,11 @@ fn an_alias_runs_with_the_nearest_effort_there_is() {
         rules.resolve(ANYBODY, Some("x"), None).unwrap().effort
     };
     assert_eq!(alias("max").as_deref(), Some("high"));
-    // Of two that are as near, the weaker.
+    // Of two efforts equally near, the weaker is chosen.
     assert_eq!(alias("medium").as_deref(), Some("low"));
 }
 
-/// Staff may use everything, CI the weak ones, everybody the fast one.
+/// Staff may use all models, CI the weak ones, every other caller the fast one.
 fn restricted() -> Rules {
     rules(&json!({
         "aliases": {"Fast": "gpt-6-mini", "smart": "gpt-6-sol"},
@@ -289,7 +289,7 @@ fn what_a_caller_may_not_use_does_not_exist_for_it() {
         ..ANYBODY
     };
     let ask = |name| rules.resolve(robot, name, None);
-    // Either spelling of a family, as everywhere.
+    // Both spellings of a family mean the same models.
     for name in ["codex-5-low", "codev-5-LOW", "Fast", "gpt-6-mini"] {
         assert!(ask(Some(name)).is_ok(), "{name}");
     }

@@ -1,4 +1,4 @@
-//! Which settings are accepted, and what is said about the others.
+//! Tests which settings are accepted, and the errors for the others.
 
 use codex_policy_settings::schema::agree;
 use serde_json::{Value, json};

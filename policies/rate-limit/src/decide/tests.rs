@@ -1,4 +1,4 @@
-//! What is counted, and for whom.
+//! Tests which requests a rule counts, and in which bucket.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ fn rules(rules: &Value) -> Rules {
     Settings::parse(&json!({ "rules": rules }).to_string()).unwrap()
 }
 
-/// The first question: nobody is known, nothing is read.
+/// The question before authentication: no caller, no body.
 fn early() -> Ask<'static> {
     Ask {
         client: "192.0.2.1",
@@ -25,7 +25,7 @@ fn early() -> Ask<'static> {
     }
 }
 
-/// The second question.
+/// The question after authentication.
 fn late() -> Ask<'static> {
     let caller = Caller {
         id: "ann",
@@ -41,7 +41,7 @@ fn late() -> Ask<'static> {
     }
 }
 
-/// The names, buckets and costs of what `ask` is paid from.
+/// The names, buckets and costs of the charges for `ask`.
 fn paid<'a>(rules: &'a Rules, ask: &Ask<'_>) -> Vec<(&'a str, String, u64)> {
     let quotas = rules.quotas(ask).into_iter();
     quotas
@@ -49,7 +49,7 @@ fn paid<'a>(rules: &'a Rules, ask: &Ask<'_>) -> Vec<(&'a str, String, u64)> {
         .collect()
 }
 
-/// The bucket of one rule, "" if it does not count.
+/// The bucket that one rule charges for `ask`, "" if it does not count it.
 fn bucket(rule: &Value, ask: &Ask<'_>) -> String {
     let rules = rules(&json!([rule]));
     paid(&rules, ask)
@@ -203,7 +203,7 @@ fn a_streams_rule_leaves_other_requests_alone() {
     );
 }
 
-/// What the host makes of `PROXY_RATE_LIMIT_…` and `PROXY_SSE_MAX_CONCURRENCY`.
+/// The host writes these rules for `PROXY_RATE_LIMIT_…` and `PROXY_SSE_MAX_CONCURRENCY`.
 #[test]
 fn the_environments_rules_count_requests_and_streams_of_each_caller() {
     let rules = rules(&json!([

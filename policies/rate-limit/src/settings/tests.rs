@@ -1,4 +1,4 @@
-//! Which settings are accepted, and what is said about the others.
+//! Tests which settings are accepted, and the errors for the others.
 
 use codex_policy_settings::schema::agree;
 use codex_policy_settings::who::Pattern;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// What is said about a rule that is right but for these members.
+/// The error for a rule that is correct except for these members.
 fn mistake(change: Value) -> String {
     let mut rule = json!({"name": "r", "unit": "requests", "limit": 9});
     for (name, value) in change.as_object().unwrap() {

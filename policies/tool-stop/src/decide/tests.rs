@@ -1,4 +1,4 @@
-//! What is answered to the events of a turn.
+//! Tests the reactions to the events of a turn.
 
 use super::*;
 
@@ -10,7 +10,7 @@ const OFF: Treatment = Treatment {
     dedup: false,
 };
 
-/// What is answered to events in turn, calls being counted as the host does.
+/// The reactions to these events in their order, with calls counted as the host counts them.
 fn play(usual: Treatment, events: &[Event<'_>]) -> Vec<Reaction> {
     let rules = Rules {
         rules: Vec::new(),

@@ -1,4 +1,4 @@
-//! Which settings are accepted, and what is said about the others.
+//! Tests which settings are accepted, and the errors for the others.
 
 use codex_policy_settings::schema::agree;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ fn nothing_is_required() {
     }
 }
 
-/// What the host makes of an environment that sets none of the policy's variables.
+/// The host writes these settings for an environment that sets none of the policy's variables.
 #[test]
 fn the_environments_settings_are_the_defaults() {
     let text = r#"{"mode": "off", "grace_ms": 300, "max_calls": 0, "suppress_tail": false, "dedup": false}"#;

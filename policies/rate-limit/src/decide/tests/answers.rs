@@ -1,4 +1,4 @@
-//! What a refusal says, and what the answer's headers say.
+//! Tests the message and headers of a denial, and the headers of an answer.
 
 use serde_json::json;
 
@@ -61,7 +61,7 @@ fn too_many_requests_are_429_with_the_time_to_wait() {
     );
     assert_eq!(value(&denial.headers, "retry-after"), "12");
     assert_eq!(value(&denial.headers, "retry-after-ms"), "11001");
-    // The bucket that refused, not the other that is as empty.
+    // The headers show the bucket that refused, not the other one that is as empty.
     assert_eq!(value(&denial.headers, "x-ratelimit-limit-requests"), "60");
     assert_eq!(
         value(&denial.headers, "x-ratelimit-reset-requests"),
