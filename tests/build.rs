@@ -1,4 +1,4 @@
-//! Compiles the guests that only tests use: one that does anything it is told, one that wants files.
+//! Compiles the guests that only tests use: one that obeys a script, one that tries to read files.
 
 #[path = "../host/build/guests.rs"]
 mod guests;

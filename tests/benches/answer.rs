@@ -1,6 +1,6 @@
-//! How the cost of an answer grows with its length: `cargo bench -p codex-gateway-tests --bench answer`.
+//! Measures how the cost of an answer grows with its length: `cargo bench -p codex-gateway-tests --bench answer`.
 //!
-//! A 64,000-delta answer is to cost about 16 times a 4,000-delta one. Each is taken five times in turns, the best counts.
+//! An answer of 64,000 deltas should cost about 16 times one of 4,000. Each is measured five times in turns, the best counts.
 
 use std::time::{Duration, Instant};
 

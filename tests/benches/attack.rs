@@ -1,15 +1,15 @@
-//! Everything hostile at once against a gateway with few descriptors, beside honest clients:
+//! Attacks a gateway with few descriptors in all ways at once, beside honest clients:
 //! `cargo bench -p codex-gateway-tests --bench attack -- --minutes 10`.
 //!
-//! Prints what honest requests took, quiet and attacked, in one run; what the gateway took up before, meanwhile and after;
-//! and ends with 1 if a request was lost, or something is left. `tests/load/attack.rs` is its short form.
+//! Prints the latency of honest requests without and with the attack, in one run, and the gateway's resources before,
+//! during and after; ends with 1 if a request was lost or resources are not released. `tests/load/attack.rs` is its short form.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use codex_gateway_tests::attack::{Plan, run};
 
-/// Without `--minutes`, as among the other benchmarks.
+/// The length if `--minutes` is absent, as in a run of all benchmarks.
 const MINUTES: u64 = 1;
 
 fn main() -> ExitCode {

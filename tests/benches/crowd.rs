@@ -1,7 +1,7 @@
-//! Many turns on one real Codex: `TEST_CODEX_BIN=… cargo bench -p codex-gateway-tests --bench crowd`.
+//! Measures many turns on one real Codex: `TEST_CODEX_BIN=… cargo bench -p codex-gateway-tests --bench crowd`.
 //!
-//! 64 one-second streams at once are to be done in under 2.5 s on two cores, and 1,600 turns are to leave memory and
-//! disk as they were. On a machine that does something else, too, look at the load it prints.
+//! 64 one-second streams at once should end in under 2.5 s on two cores, and 1,600 turns should leave memory and disk
+//! as they were. It also prints the machine's load, as other programs on the machine change the figures.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What a decision costs, and whether the first after a swap costs more: `cargo bench -p codex-gateway-tests --bench decide`.
+//! Measures a decision, and the first one after a swap: `cargo bench -p codex-gateway-tests --bench decide`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -161,8 +161,8 @@ async fn decisions(keys: usize) {
     );
 }
 
-/// The first decisions of each new generation. The machine's caches are cold after a preparation, so the first one is
-/// compared with one that follows a preparation, too, but was not swapped.
+/// Measures the first decisions of each new generation. The machine's caches are cold after a preparation, so the first
+/// decision after a swap is compared with one after a preparation without a swap.
 async fn swaps() {
     let engine = Engine::new(None).expect("the engine");
     let served = live(&engine, settings(10, 0)).await;
@@ -196,7 +196,7 @@ async fn first(live: &Live, salt: usize) -> Duration {
     took
 }
 
-/// Honest decisions alone, and while others spin until their deadline: what a hostile caller costs its neighbours.
+/// Measures honest decisions alone, and while others spin until their deadline: the cost of a hostile caller for others.
 async fn beside_spinning_guests(instances: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let manifest = format!("[auth]\ninstances = \"{instances}\"\n");

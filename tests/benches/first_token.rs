@@ -1,7 +1,7 @@
-//! When the first piece of an answer comes, through the gateway and from a bare app-server driven by hand, in turns:
+//! Measures the time to the first piece of an answer, through the gateway and from an app-server without one, in turns:
 //! `TEST_CODEX_BIN=… cargo bench -p codex-gateway-tests --bench first_token`.
 //!
-//! The bare one is timed twice: from asking for a thread, and from telling the conversation to a thread that is there.
+//! The app-server without a gateway is timed twice: from the request for a thread, and from the conversation sent to that thread.
 
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ fn main() {
     });
 }
 
-/// From the request to the first piece; reads on to the end.
+/// The time from the request to the first piece; reads the answer to its end.
 async fn through(gateway: &Gateway) -> Duration {
     let started = Instant::now();
     let response = gateway.chat(&script(json!({}), true)).send().await;

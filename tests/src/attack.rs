@@ -1,4 +1,4 @@
-//! Everything hostile at once against a gateway of its own, beside honest clients: what these lost, and what is left of it.
+//! Runs all attacks at once on a gateway of its own, beside honest clients; reports lost requests and resources not released.
 
 mod honest;
 mod hostile;
@@ -14,33 +14,33 @@ use tokio_util::task::TaskTracker;
 pub use honest::{Kind, Outcome};
 use target::{Sample, Target};
 
-/// How long what is left may take to go: an idle connection lives no longer.
+/// The time within which resources must be released: an idle connection lives no longer.
 const CALM: Duration = Duration::from_secs(60);
 
-/// How long the gateway may take to end; only a hang meets it.
+/// The time within which the gateway must end; only a hang exceeds it.
 const END: Duration = Duration::from_secs(60);
 
-/// Descriptors that may be more than before: honest clients open connections as they like.
+/// Descriptors that may be open more than before: honest clients open connections as they like.
 const SPARE_FILES: usize = 16;
 
-/// Threads that may be more than before.
+/// Threads that may run more than before.
 const SPARE_THREADS: usize = 8;
 
-/// KiB that may be more than one and a half times what was before: in so small a process pages count.
+/// KiB above one and a half times the memory before: in so small a process single pages count.
 const SPARE_KIB: usize = 64 << 10;
 
-/// What is attacked, and for how long.
+/// The parameters of an attack.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The gateway's program.
     pub program: PathBuf,
-    /// Honest clients alone.
+    /// The time with honest clients alone.
     pub quiet: Duration,
-    /// Honest clients and all attacks.
+    /// The time with honest clients and all attacks.
     pub attack: Duration,
 }
 
-/// What became of it.
+/// The results of an attack.
 #[derive(Debug)]
 pub struct Report {
     quiet: Vec<Outcome>,
@@ -79,7 +79,7 @@ pub async fn run(plan: &Plan) -> Report {
     }
     let calm = stopped.elapsed();
     let log_lines_dropped = target.log_lines_dropped().await;
-    // Those that were answered meanwhile count, too.
+    // Requests that were answered until now count, too.
     attacked.extend(honest.end().await);
     Report {
         quiet,
@@ -94,7 +94,7 @@ pub async fn run(plan: &Plan) -> Report {
     }
 }
 
-/// The most of each figure meanwhile.
+/// The maximum of each figure during `time`.
 async fn watch(target: &Target, time: Duration) -> Sample {
     let (mut most, began) = (target.sample(), Instant::now());
     while began.elapsed() < time {
@@ -105,7 +105,7 @@ async fn watch(target: &Target, time: Duration) -> Sample {
 }
 
 impl Report {
-    /// What went wrong; empty if everything held. Times are not judged.
+    /// The problems found; empty if there are none. Latencies are not judged.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();

@@ -1,4 +1,4 @@
-//! A real app-server without a gateway before it: what the gateway adds is measured against this.
+//! A real app-server without a gateway before it, to measure what the gateway adds.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use crate::gateway::Gateway;
 use crate::remains::children;
 
-/// A process as a gateway starts them, driven by hand: one turn at a time.
+/// A process like a gateway's worker, driven by hand: one turn at a time.
 pub struct Bare {
     _child: Child,
     input: ChildStdin,
@@ -19,12 +19,12 @@ pub struct Bare {
     asked: u64,
 }
 
-/// When the first piece of an answer came.
+/// The time to the first piece of an answer.
 #[derive(Debug, Clone, Copy)]
 pub struct First {
-    /// Since a thread was asked for.
+    /// Since the request for a thread.
     pub after_thread: Duration,
-    /// Since that thread, which there was already, was told the conversation.
+    /// Since the conversation was sent to the thread, which existed by then.
     pub after_history: Duration,
 }
 
@@ -32,7 +32,7 @@ impl Bare {
     /// A second process like the gateway's first child: same program, arguments, environment and folder.
     ///
     /// # Panics
-    /// If the gateway has none, or it cannot be started.
+    /// If the gateway has no child, or the process cannot be started.
     pub async fn like(gateway: &Gateway) -> Self {
         let model = children(&gateway.home());
         let process = format!("/proc/{}", model.first().expect("a child").pid);

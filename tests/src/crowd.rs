@@ -1,4 +1,4 @@
-//! Many turns on the real Codex, and what they take and leave.
+//! Many turns on the real Codex, and the memory and disk they use and leave.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,17 +11,17 @@ use crate::real::script;
 use crate::remains::processes;
 use crate::sse::{self, Event, Events};
 
-/// Turns that run at a time, where it is their number that counts.
+/// The turns that run at a time, if only their total number matters.
 const SIDE_BY_SIDE: usize = 8;
 
-/// A second of streaming: pieces, and the pause before each.
+/// One second of streaming: the number of pieces, and the pause before each.
 const PIECES: usize = 20;
 const PAUSE_MS: u64 = 50;
 
-/// Runs so many one-second streams at once. Says when each had its first piece.
+/// Runs this many one-second streams at once. Returns the time of each one's first piece.
 ///
 /// # Panics
-/// If one gets an answer that is not its own.
+/// If a stream gets another stream's answer.
 pub async fn at_once(gateway: &Gateway, crowd: usize) -> Vec<Duration> {
     let streams = (0..crowd).map(|number| async move {
         let text = [format!("{number} ")];
@@ -44,10 +44,10 @@ pub async fn at_once(gateway: &Gateway, crowd: usize) -> Vec<Duration> {
     futures_util::future::join_all(streams).await
 }
 
-/// Runs so many short turns, a few at a time, every second one streamed.
+/// Runs this many short turns, a few at a time, every second one streamed.
 ///
 /// # Panics
-/// If one gets an answer that is not its own.
+/// If a turn gets another turn's answer.
 pub async fn in_turn(gateway: &Gateway, turns: usize) {
     let answers = stream::iter(0..turns).map(|number| async move {
         let text = format!("turn {number}");
@@ -66,21 +66,21 @@ pub async fn in_turn(gateway: &Gateway, turns: usize) {
     answers.buffer_unordered(SIDE_BY_SIDE).collect::<()>().await;
 }
 
-/// What a gateway takes up at the moment.
+/// The memory and disk a gateway uses at the moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Footprint {
     /// Memory of this process that no file backs, in KiB: the gateway's, the provider's and the test's.
     pub own_kib: u64,
-    /// The same of its Codex processes.
+    /// The same for the gateway's Codex processes.
     pub codex_kib: u64,
-    /// What lies in its temporary folders and in Codex's home, in KiB.
+    /// The size of the files in its temporary folders and in Codex's home, in KiB.
     pub disk_kib: u64,
-    /// How many files that is.
+    /// The number of those files.
     pub files: usize,
 }
 
 impl Footprint {
-    /// Of a gateway in this process.
+    /// The footprint of a gateway in this process.
     #[must_use]
     pub fn of(gateway: &Gateway) -> Self {
         let processes = processes(&gateway.home());
@@ -113,14 +113,14 @@ impl Footprint {
                     self.disk_kib += metadata.len() / 1024;
                     self.files += 1;
                 }
-                // Gone by now.
+                // The file was removed meanwhile.
                 Err(_) => {}
             }
         }
     }
 }
 
-/// Memory of a process that no file backs, swapped out or not; none if it has gone.
+/// Memory of a process that no file backs, swapped out or not; 0 if the process has ended.
 fn anonymous_kib(process: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let numbers = status.lines().filter_map(|line| {

@@ -1,5 +1,5 @@
-//! A real edge proxy before a gateway, configured with what docs/src/edges.md and `deploy/` tell operators to write, and a service
-//! behind it that says what reached it.
+//! A real edge proxy before a gateway, configured as docs/src/edges.md and `deploy/` tell operators, and a service
+//! behind it that echoes the requests that reach it.
 
 mod docker;
 mod site;
@@ -18,10 +18,10 @@ use tokio::process::{Child, Command};
 use crate::real::variable;
 use site::Site;
 
-/// What a proxy says, in its folder.
+/// The file in a proxy's folder with its output.
 const LOG: &str = "log";
 
-/// Which program.
+/// The proxy program and its configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `TEST_TRAEFIK_BIN`, with `deploy/traefik-dev`.
@@ -39,7 +39,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 6] = [
         Self::Traefik,
         Self::Compose,
@@ -60,7 +60,7 @@ impl Kind {
         variable(name)
     }
 
-    /// Its configuration, by the names of the files.
+    /// The configuration, as names of files and their texts.
     fn files(self, site: &Site) -> Vec<(&'static str, String)> {
         match self {
             Self::Traefik => {
@@ -84,7 +84,7 @@ impl Kind {
             Self::Compose => return site.command(),
             Self::Caddy => &["run", "--config", "Caddyfile"],
             Self::Nginx => &["-p", ".", "-c", "nginx.conf"],
-            // Several run beside each other.
+            // Several Envoys run at the same time.
             Self::Envoy => &[
                 "--config-path",
                 "envoy.yaml",
@@ -100,7 +100,7 @@ impl Kind {
 
 /// A running proxy, killed when dropped.
 pub struct Edge {
-    /// For example `http://127.0.0.1:40123`.
+    /// The proxy's origin, for example `http://127.0.0.1:40123`.
     pub origin: String,
     kind: Kind,
     site: Site,
@@ -109,12 +109,12 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Starts one that asks the gateway and hands on to the service (both `http://address:port`), and waits until it does.
+    /// Starts a proxy that asks `gateway` and passes requests to `service` (both `http://address:port`); waits until it does.
     pub async fn start(kind: Kind, gateway: &str, service: &str) -> Self {
         Self::launch(kind, site(gateway, service)).await
     }
 
-    /// As [`Edge::start`], but that the service is one of two, and nobody is where the other should be.
+    /// Like [`Edge::start`], but with two addresses for the service, of which one is dead.
     pub async fn start_beside_dead(kind: Kind, gateway: &str, service: &str) -> Self {
         let dead = Some(free_address());
         let site = Site {
@@ -136,7 +136,7 @@ impl Edge {
         let log = folder.path().join(LOG);
         let origin = format!("http://{}", site.listen);
         let ready = async {
-            // Open without a key. Traefik listens before it has read its routes.
+            // This path is open without a key. Traefik listens before it has read its routes.
             let url = format!("{origin}/v1/models");
             while !reqwest::get(&url)
                 .await
@@ -164,7 +164,7 @@ impl Edge {
         }
     }
 
-    /// Replaces the configuration by one for another gateway, which a program that watches its files will notice.
+    /// Replaces the configuration by one for another gateway; a proxy that watches its files notices that.
     pub fn switch(&self, gateway: &str, service: &str) {
         let site = Site {
             listen: self.site.listen.clone(),
@@ -183,7 +183,7 @@ pub(crate) fn spawn(kind: Kind, arguments: &[String], folder: &Path) -> Child {
     let program = kind.program();
     let mut command = Command::new(&program);
     if kind == Kind::Haproxy {
-        // The package brings libraries that a system may not have.
+        // The package has libraries that a system may not have.
         let libraries = Path::new(&program).with_file_name("lib");
         command.env("LD_LIBRARY_PATH", libraries);
     }
@@ -212,10 +212,10 @@ fn site(gateway: &str, service: &str) -> Site {
     }
 }
 
-/// Free now; proxies cannot be asked which port they took.
+/// An address that is free now; proxies cannot be asked which port they took.
 ///
 /// # Panics
-/// If there is none.
+/// If no port is free.
 #[must_use]
 pub fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
@@ -225,13 +225,13 @@ pub fn free_address() -> String {
 /// A service without any protection of its own, which answers with the request as it arrived:
 /// `{"method", "uri", "headers": {…}}`.
 pub struct Service {
-    /// For example `http://127.0.0.1:40123`.
+    /// The service's origin, for example `http://127.0.0.1:40123`.
     pub origin: String,
     reached: Arc<AtomicUsize>,
 }
 
 impl Service {
-    /// Runs until the test ends.
+    /// Starts a service that runs until the test ends.
     pub async fn spawn() -> Self {
         let reached = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&reached);
@@ -259,7 +259,7 @@ impl Service {
         Self { origin, reached }
     }
 
-    /// How many requests came through.
+    /// The number of requests that reached the service.
     #[must_use]
     pub fn reached(&self) -> usize {
         self.reached.load(Ordering::SeqCst)

@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::remains::processes;
 
-/// The key every test gateway takes, unless its policies say otherwise.
+/// The key that every test gateway accepts, unless its policies say otherwise.
 pub const KEY: &str = "sk-test";
 
-/// What a gateway is to be started with.
+/// The configuration that a test gateway is started with.
 pub struct Setup {
     vars: HashMap<String, String>,
     home: TempDir,
@@ -26,7 +26,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// With the built-in demo as backend.
+    /// A gateway with the built-in demo as backend.
     #[must_use]
     pub fn demo() -> Self {
         let (home, policies) = (folder(), folder());
@@ -44,7 +44,7 @@ impl Setup {
         }
     }
 
-    /// With a Codex program: the fake one (`env!("CARGO_BIN_EXE_fake-codex")`) or a real one.
+    /// A gateway with a Codex program: the fake one (`env!("CARGO_BIN_EXE_fake-codex")`) or a real one.
     #[must_use]
     pub fn codex(program: &str) -> Self {
         let setup = Self::demo();
@@ -52,7 +52,7 @@ impl Setup {
         setup.var("CODEX_BIN", program).var("CODEX_HOME", &home)
     }
 
-    /// With the fake program as an old Codex, which it is under such a name, and signed in.
+    /// A gateway with the fake program as an old Codex, signed in; a link whose name ends in `proto` selects that.
     ///
     /// # Panics
     /// If its folder cannot be written.
@@ -68,12 +68,12 @@ impl Setup {
     /// Gives Codex a login.
     ///
     /// # Panics
-    /// If its folder cannot be written.
+    /// If Codex's home cannot be written.
     pub fn sign_in(&self) {
         sign_in(self.home.path());
     }
 
-    /// Lets the Codex program make no user namespaces, as containers and hardened services do.
+    /// Forbids the Codex program to make user namespaces, as containers and hardened services do.
     ///
     /// # Panics
     /// If there is no Codex program yet.
@@ -99,7 +99,7 @@ impl Setup {
         self
     }
 
-    /// Leaves one variable out.
+    /// Removes one variable.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.vars.remove(name);
@@ -119,14 +119,14 @@ impl Setup {
         self.home.path()
     }
 
-    /// Starts it, and waits until its backend is ready.
+    /// Starts the gateway, and waits until its backend is ready.
     pub async fn start(self) -> Gateway {
         let gateway = self.launch().await;
         gateway.backend.ready().await;
         gateway
     }
 
-    /// Starts it, whether or not its backend ever is ready.
+    /// Starts the gateway without waiting for its backend.
     pub async fn launch(self) -> Gateway {
         let config = Config::read(&self.vars).expect("the configuration is right");
         let stop = CancellationToken::new();
@@ -179,15 +179,15 @@ fn engine() -> Engine {
 
 /// A gateway that runs until it is stopped or dropped.
 pub struct Gateway {
-    /// For example `http://127.0.0.1:40123`.
+    /// The gateway's origin, for example `http://127.0.0.1:40123`.
     pub origin: String,
-    /// Where edge proxies ask, with `AUTH_PORT`.
+    /// The origin of the listener for edge proxies, with `AUTH_PORT`.
     pub auth_origin: Option<String>,
-    /// Keeps connections.
+    /// A client that keeps connections.
     pub client: reqwest::Client,
-    /// Its policies.
+    /// The gateway's policies.
     pub live: Arc<Live>,
-    /// Its Codex.
+    /// The gateway's backend.
     pub backend: Backend,
     stop: CancellationToken,
     serving: Option<JoinHandle<std::io::Result<()>>>,
@@ -208,19 +208,19 @@ impl Gateway {
         self.home.path().to_owned()
     }
 
-    /// What `/healthz` says.
+    /// The answer of `/healthz`.
     ///
     /// # Panics
-    /// If it says no JSON.
+    /// If the answer is not JSON.
     pub async fn health(&self) -> Value {
         let response = self.get("/healthz").send().await.expect("an answer");
         response.json().await.expect("JSON")
     }
 
-    /// What a chat that is not streamed is answered, whatever the status.
+    /// The answer to a chat that is not streamed, whatever the status.
     ///
     /// # Panics
-    /// If that is no JSON.
+    /// If the answer is not JSON.
     pub async fn answer(&self, body: &Value) -> Value {
         let response = self.chat(body).send().await.expect("an answer");
         response.json().await.expect("JSON")
@@ -250,12 +250,12 @@ impl Gateway {
             .expect("a child")
     }
 
-    /// Begins to stop it: what runs may finish.
+    /// Begins to stop the gateway: running requests may finish.
     pub fn begin_stop(&self) {
         self.stop.cancel();
     }
 
-    /// Stops it, and sees that nothing of it is left: no turn, no process, no folder.
+    /// Stops the gateway, and checks that no turn, process or folder of it is left.
     pub async fn stop(mut self) {
         let running = processes(self.home.path());
         self.stop.cancel();
@@ -277,7 +277,7 @@ impl Gateway {
         }
     }
 
-    /// Waits until a generation of this number (or a later one) serves.
+    /// Waits until a generation with this number (or a later one) serves.
     pub async fn generation(&self, number: u64) {
         self.until(
             |gateway| gateway.live.current().number() >= number,
@@ -286,13 +286,13 @@ impl Gateway {
         .await;
     }
 
-    /// Waits until every turn has given back its lease.
+    /// Waits until every turn has returned its lease.
     pub async fn idle(&self) {
         self.until(|gateway| gateway.backend.status().turns == 0, "free lease")
             .await;
     }
 
-    /// Waits until something is true of the gateway, with a bound that only a hang meets.
+    /// Waits until `truth` holds for the gateway, with a timeout that only a hang reaches.
     pub async fn until(&self, truth: impl Fn(&Self) -> bool, what: &str) {
         let polled = async {
             while !truth(self) {
@@ -311,22 +311,22 @@ impl Drop for Gateway {
     }
 }
 
-/// What the demo backend answers at once, in three pieces.
+/// A prompt that the demo backend answers at once, in three pieces.
 pub const QUICK: &str = r#"{"demo":{"deltas":3,"text":"x "}}"#;
 
-/// A user's words that tell the scripted Codex what to answer.
+/// A user message with a script for the fake Codex.
 #[must_use]
 pub fn script(script: Value) -> String {
     json!({"fake": script}).to_string()
 }
 
-/// One user message.
+/// A chat request with one user message.
 #[must_use]
 pub fn say(text: &str) -> Value {
     json!({"model": "codex-5", "messages": [{"role": "user", "content": text}]})
 }
 
-/// The same, streamed.
+/// The same request, streamed.
 #[must_use]
 pub fn stream(text: &str) -> Value {
     let mut body = say(text);

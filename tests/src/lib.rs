@@ -1,4 +1,4 @@
-//! What the end-to-end tests share: a gateway to talk to, and the neighbours it talks to.
+//! Code shared by the end-to-end tests: gateways to talk to, and fake or real programs around them.
 
 pub mod attack;
 pub mod bare;

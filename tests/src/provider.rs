@@ -1,7 +1,7 @@
-//! A scripted model provider on loopback: the Responses API as Codex speaks it, and a record of what it was asked.
+//! A scripted model provider on loopback: the Responses API as Codex speaks it, and a record of its requests.
 //!
-//! What a request gets is decided by the next queued script, or by its last user message, if that is
-//! `{"provider": {…}}`, or else it gets a short text. After the client has run its tools, `then` decides.
+//! A request is answered by the next queued script, or by the script in its last user message, if that is
+//! `{"provider": {…}}`, or else with a short text. After the client has run its tools, `then` is the script.
 //! The members of a script are those of [`Script`].
 
 mod answer;
@@ -24,13 +24,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use script::{Call, Script, Tokens};
 
-/// How long [`Provider::wait_for`] waits.
+/// The timeout of [`Provider::wait_for`].
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The key Codex is given.
+/// The API key that Codex gets.
 pub const KEY: &str = "sk-provider-test";
 
-/// The variable Codex takes it from.
+/// The environment variable with that key.
 pub const KEY_VARIABLE: &str = "TEST_PROVIDER_KEY";
 
 /// A running provider. It stops when dropped.
@@ -41,12 +41,12 @@ pub struct Provider {
     _stop: DropGuard,
 }
 
-/// One request, as it came.
+/// One recorded request.
 #[derive(Debug, Clone)]
 pub struct Recorded {
-    /// Its headers, names in lower case.
+    /// The headers, names in lower case.
     pub headers: HeaderMap,
-    /// Its JSON.
+    /// The JSON body.
     pub body: Value,
 }
 
@@ -58,7 +58,7 @@ impl Recorded {
         items.iter().map(script::said).collect()
     }
 
-    /// What the tools returned, in order.
+    /// The results of the tools, in order.
     #[must_use]
     pub fn outputs(&self) -> Vec<String> {
         let said = self.conversation().into_iter();
@@ -78,14 +78,14 @@ impl Recorded {
     }
 }
 
-/// How many answers were begun, ended as scripted, and left by the client before that.
+/// The number of requests, and of their answers in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Requests that came.
+    /// Requests received.
     pub requests: usize,
     /// Answers that reached their scripted end.
     pub finished: usize,
-    /// Answers whose reader went away before.
+    /// Answers whose client disconnected before the end.
     pub abandoned: usize,
     /// Answers that wait at their `stall`.
     pub stalled: usize,
@@ -100,7 +100,7 @@ struct Shared {
 }
 
 impl Provider {
-    /// Starts one on a free port.
+    /// Starts a provider on a free port.
     pub async fn spawn() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}/v1", listener.local_addr().expect("an address"));
@@ -132,13 +132,13 @@ impl Provider {
         }
     }
 
-    /// Its base URL, `/v1` included.
+    /// The base URL, `/v1` included.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Answers the next request that has no script yet by `script`.
+    /// Queues `script` for the next request without a script.
     pub fn push(&self, script: Script) {
         self.shared
             .queue
@@ -147,7 +147,7 @@ impl Provider {
             .push_back(script);
     }
 
-    /// What it was asked so far.
+    /// The requests received so far.
     #[must_use]
     pub fn requests(&self) -> Vec<Recorded> {
         self.shared
@@ -157,7 +157,7 @@ impl Provider {
             .clone()
     }
 
-    /// Forgets what it was asked so far.
+    /// Forgets the requests received so far.
     pub fn forget(&self) {
         self.shared
             .requests
@@ -166,13 +166,13 @@ impl Provider {
             .clear();
     }
 
-    /// How its answers fared so far.
+    /// The counts so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         *self.shared.counts.borrow()
     }
 
-    /// Waits until its answers have fared so.
+    /// Waits until the counts satisfy `so`.
     pub async fn wait_for(&self, so: impl Fn(&Counts) -> bool) {
         let mut counts = self.shared.counts.subscribe();
         let waited = tokio::time::timeout(PATIENCE, counts.wait_for(|counts| so(counts))).await;
@@ -183,7 +183,7 @@ impl Provider {
         );
     }
 
-    /// Lets every answer go on that waits at its `stall`.
+    /// Releases every answer that waits at its `stall`.
     pub fn release(&self) {
         self.shared.released.send_modify(|times| *times += 1);
     }

@@ -1,6 +1,7 @@
-//! The real Codex behind a gateway on a scripted provider, and programs that are this gateway's clients. `.ci/run`
-//! installs what these need: `TEST_CODEX_BIN` is a `codex` 0.169.0, `TEST_PYTHON` a Python with the packages of
-//! `requirements.txt`, `TEST_NODE_MODULES` a `node_modules` with those of `sdk/node/package-lock.json`, `TEST_CHROMIUM_BIN` a browser.
+//! The real Codex behind a gateway on a scripted provider, and real client programs. `.ci/run` installs the programs
+//! needed here: `TEST_CODEX_BIN` is a `codex` 0.169.0, `TEST_PYTHON` a Python with the packages of
+//! `requirements.txt`, `TEST_NODE_MODULES` a `node_modules` with those of `sdk/node/package-lock.json`,
+//! `TEST_CHROMIUM_BIN` a browser.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -16,38 +17,38 @@ use crate::provider::{self, Provider, Recorded};
 use crate::remains::Process;
 use crate::sse::{self, Event, Events, finishes};
 
-/// How long a client may take for all it does.
+/// The timeout of a client program.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// A gateway on the real Codex on a scripted provider.
+/// A gateway with the real Codex, on a scripted provider.
 pub async fn real() -> (Gateway, Provider) {
     on_provider("TEST_CODEX_BIN", "gpt-5.4").await
 }
 
-/// A gateway on the Codex that a variable names, with this model, on a scripted provider.
+/// A gateway with the Codex that the variable `program` names, with this model, on a scripted provider.
 pub async fn on_provider(program: &str, model: &str) -> (Gateway, Provider) {
     let (setup, provider) = set_up(program, model).await;
     (setup.start().await, provider)
 }
 
-/// The same with Codex as an agent, whose commands may do this.
+/// A gateway like [`real`] with Codex as an agent, whose commands run in this sandbox mode.
 pub async fn agent(sandbox: &str, change: impl FnOnce(Setup) -> Setup) -> (Gateway, Provider) {
     let (setup, provider) = set_up_agent(sandbox).await;
     (change(setup).start().await, provider)
 }
 
-/// The same, not started yet.
+/// The setup of [`agent`], before the start.
 pub async fn set_up_agent(sandbox: &str) -> (Setup, Provider) {
     let (setup, provider) = set_up("TEST_CODEX_BIN", "gpt-5.4").await;
     let setup = setup
         .var("CODEX_MODE", "agent")
         .var("PROXY_SANDBOX_MODE", sandbox)
-        // Not in Codex's folder, which is hidden: shells look for their settings there.
+        // Not Codex's folder, which is hidden: shells read their settings from `HOME`.
         .var("HOME", "/");
     (setup, provider)
 }
 
-/// The first, not started yet.
+/// The setup of [`on_provider`], before the start.
 pub async fn set_up(program: &str, model: &str) -> (Setup, Provider) {
     let provider = Provider::spawn().await;
     let setup = Setup::codex(&variable(program))
@@ -58,7 +59,7 @@ pub async fn set_up(program: &str, model: &str) -> (Setup, Provider) {
     (setup, provider)
 }
 
-/// A chat request that tells the provider what to answer.
+/// A chat request with a script for the provider.
 #[must_use]
 pub fn script(script: Value, stream: bool) -> Value {
     let text = json!({"provider": script}).to_string();
@@ -70,22 +71,22 @@ pub fn script(script: Value, stream: bool) -> Value {
     })
 }
 
-/// Status and body of a chat request.
+/// Sends a chat request; its status and body.
 pub async fn ask(gateway: &Gateway, body: &Value) -> (u16, Value) {
     let response = gateway.chat(body).send().await.expect("an answer");
     let status = response.status().as_u16();
     (status, response.json().await.expect("JSON"))
 }
 
-/// Status and body of what the provider is told to answer, in one piece.
+/// Sends a chat request that is not streamed, with a script for the provider; its status and body.
 pub async fn whole(gateway: &Gateway, answer: Value) -> (u16, Value) {
     ask(gateway, &script(answer, false)).await
 }
 
-/// A plain answer comes with its reasoning, finish and usage, whole and streamed.
+/// Asserts that an answer has its reasoning, finish reason and usage, whole and streamed.
 ///
 /// # Panics
-/// If not.
+/// If it does not.
 pub async fn assert_answers_whole_and_streamed(gateway: &Gateway) {
     let answer = json!({
         "reasoning": ["First this.", "Then that."],
@@ -120,10 +121,10 @@ pub async fn assert_answers_whole_and_streamed(gateway: &Gateway) {
     assert_eq!((&last["choices"], &last["usage"]), (&json!([]), &usage));
 }
 
-/// A Codex process has what it needs, and nothing of the gateway's or of whoever started that.
+/// Asserts that a Codex process has the variables it needs, and none of the gateway's or its parent's.
 ///
 /// # Panics
-/// If it has more.
+/// If it has others.
 pub fn assert_bare_environment(process: &Process) {
     let needed = [
         "CODEX_HOME",
@@ -147,7 +148,7 @@ pub fn assert_bare_environment(process: &Process) {
     assert!(process.environment.contains(&key), "Codex's own key");
 }
 
-/// Lets a script of `sdk/` talk to the first gateway. Answers what the provider was asked.
+/// Runs a script of `sdk/` against a gateway like [`real`]. Returns the provider's requests.
 ///
 /// # Panics
 /// If the script fails, or does not end with `all well`.
@@ -155,7 +156,7 @@ pub async fn python(script: &str) -> Vec<Recorded> {
     python_at(real().await, script).await
 }
 
-/// The same at another gateway.
+/// Runs a script of `sdk/` against another gateway.
 ///
 /// # Panics
 /// As [`python`].
@@ -171,7 +172,7 @@ pub fn python_script(script: &str) -> Command {
     program
 }
 
-/// Lets a script of `sdk/node/` talk to the first gateway. Answers what the provider was asked.
+/// Runs a script of `sdk/node/` against a gateway like [`real`]. Returns the provider's requests.
 ///
 /// # Panics
 /// As [`python`].
@@ -179,7 +180,7 @@ pub async fn node(script: &str) -> Vec<Recorded> {
     node_at(real().await, script).await
 }
 
-/// The same at another gateway.
+/// Runs a script of `sdk/node/` against another gateway.
 ///
 /// # Panics
 /// As [`python`].
@@ -190,11 +191,11 @@ pub async fn node_at(served: (Gateway, Provider), script: &str) -> Vec<Recorded>
     be_served(client, served).await
 }
 
-/// A folder with the scripts of `sdk/node/` and what they import: modules are looked for beside a script, wherever it is
-/// called from.
+/// A folder with the scripts of `sdk/node/` and the modules they import: Node looks for modules beside a script, not in
+/// the working folder.
 ///
 /// # Panics
-/// If there cannot be one.
+/// If the folder cannot be made.
 #[must_use]
 pub fn node_folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -210,7 +211,7 @@ pub fn node_folder() -> TempDir {
     folder
 }
 
-/// Runs a program with the base URL and the key of a gateway for arguments.
+/// Runs a program with the base URL and the key of a gateway as arguments.
 async fn be_served(mut client: Command, served: (Gateway, Provider)) -> Vec<Recorded> {
     let (gateway, provider) = served;
     client.args([&format!("{}/v1", gateway.origin), KEY]);
@@ -246,10 +247,10 @@ pub fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some()
 }
 
-/// Of the test run's own environment.
+/// A variable of the test run's own environment.
 ///
 /// # Panics
-/// If it is not set.
+/// If the variable is not set.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the test run's own environment")]
 pub fn variable(name: &str) -> String {
@@ -257,7 +258,7 @@ pub fn variable(name: &str) -> String {
         .unwrap_or_else(|_| panic!("{name} is not set: run .ci/run, or see CONTRIBUTING.md"))
 }
 
-/// What the provider answers, and the status and code a client gets for it.
+/// Scripts of failures at the provider, and the status and code a client gets for each.
 #[must_use]
 pub fn upstream_failures() -> [(Value, u16, &'static str); 8] {
     let refusal = |status: u16, code: &str| {

@@ -1,34 +1,34 @@
-//! What a gateway might leave behind, and must not: its Codex processes, and the folders they worked in.
+//! Finds resources that a gateway must not leave behind: Codex processes, and their temporary folders.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// What the gateway's own temporary folders are called, and what those of tests are.
+/// The prefixes of the gateway's own temporary folders, and of those of tests.
 const OURS: &str = "codex-gateway-";
 const OF_TESTS: &str = "codex-gateway-test-";
 
 /// A running Codex process.
 #[derive(Debug, Clone)]
 pub struct Process {
-    /// Its id.
+    /// The process id.
     pub pid: u32,
-    /// The gateway in this process started it, not Codex.
+    /// The gateway in this process started it; else Codex did.
     pub is_ours: bool,
-    /// Its environment, `NAME=value` each.
+    /// The environment, each variable as `NAME=value`.
     pub environment: Vec<String>,
-    /// The gateway's temporary folders it was told of, or works in.
+    /// The gateway's temporary folders in its arguments or working directory.
     pub folders: BTreeSet<PathBuf>,
 }
 
-/// The Codex processes of a gateway, theirs included: those that have its home in their environment, which comes with
-/// them.
+/// The Codex processes of a gateway and their children: those with its home in their environment, which children
+/// inherit.
 #[must_use]
 pub fn processes(home: &Path) -> Vec<Process> {
     let home = format!("CODEX_HOME={}", home.display());
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let processes = entries.filter_map(|entry| {
         let pid = entry.file_name().to_string_lossy().parse().ok()?;
-        // A process may be gone by now, or be a zombie, which has no environment.
+        // A process may have ended by now, or be a zombie, which has no environment.
         let environment = texts(&entry.path().join("environ"));
         environment.contains(&home).then(|| Process {
             pid,
@@ -40,7 +40,7 @@ pub fn processes(home: &Path) -> Vec<Process> {
     processes.collect()
 }
 
-/// Those of them that the gateway in this process started itself.
+/// The Codex processes that the gateway in this process started itself.
 #[must_use]
 pub fn children(home: &Path) -> Vec<Process> {
     let mut processes = processes(home);
@@ -54,16 +54,16 @@ fn parent(process: &Path) -> Option<u32> {
     line.trim().parse().ok()
 }
 
-/// Whether a process is there, if only as a zombie.
+/// Whether a process exists, also as a zombie.
 #[must_use]
 pub fn exists(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
 
-/// Kills a process, if it is still there.
+/// Kills a process, if it still exists.
 ///
 /// # Panics
-/// If there is no `kill`.
+/// If `kill` is not installed.
 pub fn kill(pid: u32) {
     let killed = std::process::Command::new("kill")
         .args(["-9", &pid.to_string()])
@@ -91,7 +91,7 @@ fn folders(process: &Path) -> BTreeSet<PathBuf> {
     named.filter(|folder| *folder != of_tests).collect()
 }
 
-/// The texts of a file that ends each with a zero.
+/// The texts of a file in which each text ends with a zero byte.
 fn texts(path: &Path) -> Vec<String> {
     let bytes = std::fs::read(path).unwrap_or_default();
     let texts = bytes.split(|byte| *byte == 0);

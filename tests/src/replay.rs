@@ -1,4 +1,4 @@
-//! Answers recorded of the gateway's predecessor, to be asked for again: what was sent, and what came back.
+//! Exchanges recorded from the gateway's predecessor, to be replayed: the requests and their answers.
 
 pub mod facts;
 pub mod table;
@@ -8,18 +8,18 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Cases that one gateway can be asked in this order.
+/// Cases to replay on one gateway, in this order.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Group {
-    /// The environment of the predecessor, as far as it is understood today.
+    /// The environment of the predecessor, except for variables that are unknown today.
     pub vars: std::collections::BTreeMap<String, String>,
-    /// What the fake Codex answers (a `Script`), as the predecessor's fake did.
+    /// The fake Codex's `Script`, equal to the predecessor's fake.
     pub turn: Value,
-    /// What goes wrong when the fake Codex starts (a `StartFault`).
+    /// Faults at the start of the fake Codex (a `StartFault`).
     #[serde(default)]
     pub start: Value,
-    /// One exchange each.
+    /// The exchanges.
     pub cases: Vec<Case>,
 }
 
@@ -27,22 +27,22 @@ pub struct Group {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// The predecessor's age, and a name.
+    /// The age of the predecessor, and a name.
     pub name: String,
-    /// What it was recorded for.
+    /// The behaviour the exchange was recorded for.
     pub does: String,
-    /// Where it is asked.
+    /// The listener the request is sent to.
     #[serde(default)]
     pub door: Door,
-    /// So many streams are open meanwhile.
+    /// The number of streams open at the same time.
     #[serde(default)]
     pub held: usize,
-    /// So many requests were answered before.
+    /// The number of requests answered before.
     #[serde(default)]
     pub first: usize,
-    /// What is sent.
+    /// The request that was sent.
     pub request: Request,
-    /// What came back.
+    /// The answer that came back.
     pub answer: Answer,
 }
 
@@ -50,45 +50,45 @@ pub struct Case {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Door {
-    /// The gateway's own.
+    /// The main listener.
     #[default]
     Main,
-    /// That of `AUTH_PORT`.
+    /// The listener of `AUTH_PORT`.
     Auth,
 }
 
-/// As it was sent; tool calls have the tools added that a model of today must be offered, and questions of edge
-/// proxies the headers that they send.
+/// A request as it was sent. Two changes: tool calls have the tools added that a model needs today, and forward
+/// authentication has the headers that edge proxies send.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// For example `POST`.
+    /// The method, for example `POST`.
     pub method: String,
-    /// With its query.
+    /// The path with its query.
     pub path: String,
-    /// Names in lower case.
+    /// The headers, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Text, or `{"prompt_of": n}`: a chat request of so many letters.
+    /// A text, or `{"prompt_of": n}`: a chat request with a prompt of this many letters.
     #[serde(default)]
     pub body: Value,
 }
 
-/// As it came.
+/// An answer as it came back.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// Those that are compared, names in lower case.
+    /// The headers that are compared, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Text.
+    /// The body as text.
     pub body: String,
 }
 
-/// All that was recorded.
+/// All recorded groups.
 ///
 /// # Panics
-/// If the files are not as they should be.
+/// If a file cannot be read or parsed.
 #[must_use]
 pub fn groups() -> Vec<Group> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/replay");
@@ -101,10 +101,10 @@ pub fn groups() -> Vec<Group> {
 }
 
 impl Request {
-    /// What is to be sent.
+    /// The body to send.
     ///
     /// # Panics
-    /// If it is neither text nor a length.
+    /// If the body is neither a text nor a length.
     #[must_use]
     pub fn bytes(&self) -> Option<String> {
         match &self.body {

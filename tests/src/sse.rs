@@ -1,4 +1,4 @@
-//! Reads a stream of server-sent events the way a client does.
+//! Reads a stream of server-sent events as a client does.
 
 use futures_util::{Stream, StreamExt};
 use serde_json::Value;
@@ -14,14 +14,14 @@ pub enum Event {
     Comment(String),
 }
 
-/// Reads events as they come.
+/// Reads events as they arrive.
 pub struct Events {
     body: std::pin::Pin<Box<dyn Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>,
     buffer: String,
 }
 
 impl Events {
-    /// Of a response.
+    /// The events of a response.
     #[must_use]
     pub fn of(response: reqwest::Response) -> Self {
         Self {
@@ -30,7 +30,7 @@ impl Events {
         }
     }
 
-    /// The next event; none when the body ended, however it ended.
+    /// The next event; none if the body ended, for any reason.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some((event, rest)) = self.buffer.split_once("\n\n") {
@@ -44,7 +44,7 @@ impl Events {
         }
     }
 
-    /// All that is left.
+    /// The remaining events.
     pub async fn rest(mut self) -> Vec<Event> {
         let mut events = Vec::new();
         while let Some(event) = self.next().await {
@@ -68,7 +68,7 @@ fn parse(event: &str) -> Event {
     }
 }
 
-/// The answer's text, put together.
+/// The text of the answer, joined.
 #[must_use]
 pub fn text(events: &[Event]) -> String {
     let contents = events.iter().filter_map(|event| match event {
@@ -90,7 +90,7 @@ pub fn finishes(events: &[Event]) -> Vec<String> {
     reasons.collect()
 }
 
-/// The error object of a stream that broke.
+/// The error object in the stream, if there is one.
 #[must_use]
 pub fn error(events: &[Event]) -> Option<&Value> {
     events.iter().find_map(|event| match event {

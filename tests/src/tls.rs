@@ -12,19 +12,19 @@ use crate::edge::{Kind, free_address, spawn};
 
 /// A running server, killed when dropped.
 pub struct Tls {
-    /// For example `https://localhost:40123/v1`.
+    /// The base URL, for example `https://localhost:40123/v1`.
     pub url: String,
-    /// The root certificate it is known by.
+    /// The root certificate that the server's certificate is signed with.
     pub root: PathBuf,
     _process: Child,
     _folder: TempDir,
 }
 
 impl Tls {
-    /// Starts one that hands on to `url` (`http://address:port/path`), and waits until it does.
+    /// Starts a server that passes requests to `url` (`http://address:port/path`), and waits until it does.
     ///
     /// # Panics
-    /// If it does not.
+    /// If it does not start.
     pub async fn before(url: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (origin, path) = url

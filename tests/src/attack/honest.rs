@@ -1,4 +1,4 @@
-//! Honest clients at a modest rate: streamed chats, the list of models, an edge proxy's question.
+//! Honest clients at a modest rate: streamed chats, the list of models, forward authentication.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,43 +14,43 @@ use crate::gateway::{KEY, stream};
 /// The pause between a client's requests.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Longer than any honest answer takes on a busy machine: beyond it a person has given up.
+/// The timeout of a request. No honest answer takes as long on a busy machine, and a person would give up by then.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What is asked.
+/// The kind of an honest request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A chat completion, streamed.
     Chat,
     /// The list of models.
     Models,
-    /// Forward authentication.
+    /// Forward authentication, as an edge proxy asks it.
     Verify,
-    /// A chat completion on a connection of its own, from an address that was never seen.
+    /// A chat completion on a new connection, from an address that was not used before.
     Newcomer,
 }
 
 impl Kind {
-    /// Each of them.
+    /// All kinds.
     pub const ALL: [Self; 4] = [Self::Chat, Self::Models, Self::Verify, Self::Newcomer];
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// What was asked.
+    /// The kind of the request.
     pub kind: Kind,
     answer: Result<Duration, String>,
 }
 
 impl Outcome {
-    /// To the last byte, if the answer was right.
+    /// The time to the last byte, if the answer was right.
     #[must_use]
     pub fn took(&self) -> Option<Duration> {
         self.answer.as_ref().ok().copied()
     }
 
-    /// What was wrong.
+    /// The error, if the answer was wrong or missing.
     #[must_use]
     pub fn lost(&self) -> Option<String> {
         let lost = self.answer.as_ref().err()?;
@@ -104,12 +104,12 @@ impl Crowd {
         }
     }
 
-    /// What became of the requests since the last call.
+    /// The outcomes since the last call.
     pub(super) fn take(&self) -> Vec<Outcome> {
         std::mem::take(&mut *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Waits for the last answers.
+    /// Stops the clients and waits for their last answers.
     pub(super) async fn end(mut self) -> Vec<Outcome> {
         self.stop.cancel();
         while self.clients.join_next().await.is_some() {}

@@ -1,4 +1,4 @@
-//! The attackers: each runs until it is stopped, and counts what it tried.
+//! The attackers: each runs until it is stopped, and counts its attempts.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -18,25 +18,25 @@ use crate::guests::{EVERY, deploy};
 /// The pause after an attempt that failed at once.
 const BREATH: Duration = Duration::from_millis(20);
 
-/// The pause between two that cost the gateway little; some 1,000 a second with four that do it.
+/// The pause between two attempts that cost the gateway little; four attackers make some 1,000 a second.
 const SHORT: Duration = Duration::from_millis(4);
 
 /// The pause between two files in the policy folder.
 const DEPLOYMENT: Duration = Duration::from_millis(1_500);
 
-/// How long an answer that should be refused is waited for.
+/// The longest wait for an answer, which should be a refusal.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Callers whose decisions never end by themselves.
+/// The number of callers whose decisions never end by themselves.
 const SPINNING: usize = 16;
 
-/// Bodies that are sent at once.
+/// The number of bodies sent at once.
 const BODIES: usize = 4;
 
-/// Bytes of one: within what is allowed by default.
+/// The bytes of one body: within the default limit.
 const BODY: usize = 8 << 20;
 
-/// What was tried, and how often.
+/// The number of attempts of each attack.
 #[derive(Debug, Default)]
 pub(super) struct Attempts(Vec<(&'static str, Arc<AtomicUsize>)>);
 
@@ -53,7 +53,7 @@ impl Attempts {
     }
 }
 
-/// Starts all of them.
+/// Starts all attacks.
 pub(super) fn start(target: &Target, tasks: &TaskTracker, stop: &CancellationToken) -> Attempts {
     let mut attempts = Attempts::default();
     let mut start = |name, how_many, attack: Attack| {
@@ -109,11 +109,11 @@ pub(super) fn start(target: &Target, tasks: &TaskTracker, stop: &CancellationTok
     attempts
 }
 
-/// The preface, and a frame of headers whose end never comes.
+/// The HTTP/2 preface, and a frame of headers whose end never comes.
 const HALF_H2: &[u8] =
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x40\x01\0\0\0\0\x01\x82\x84";
 
-/// A whole request for `/livez`, whose answer has no window to come in.
+/// A complete HTTP/2 request for `/livez`, with a flow-control window of zero, so that its answer cannot be sent.
 const NO_WINDOW: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0\
 \0\0\x0d\x01\x05\0\0\0\x01\x82\x86\x04\x06/livez\x01\x01x";
 
@@ -156,7 +156,7 @@ impl Attack {
             }
             Self::Folder(folder) => {
                 let folder = PathBuf::from(&**folder);
-                // Making these blocks.
+                // Making the file blocks.
                 let made = tokio::task::spawn_blocking(move || odd_file(&folder, turn));
                 let _ = made.await;
                 tokio::time::sleep(DEPLOYMENT).await;
@@ -172,7 +172,7 @@ fn post(length: usize, headers: &str) -> String {
     )
 }
 
-/// Opens a connection, sends this, and waits until the gateway closes it.
+/// Opens a connection, sends `half`, and waits until the gateway closes it.
 async fn hold(address: &str, half: &[u8]) {
     let Ok(mut connection) = TcpStream::connect(address).await else {
         return;
@@ -199,7 +199,7 @@ async fn drip(address: &str) {
     }
 }
 
-/// Sends a request, and reads whatever comes.
+/// Sends a request, and reads any answer.
 async fn exchange(address: &str, head: &str, body: &[u8]) {
     let exchanged = async {
         let mut connection = TcpStream::connect(address).await?;
@@ -220,7 +220,7 @@ fn large_body() -> String {
     format!(r#"{{"messages":[{{"role":"user","content":[{items}{last}]}}]}}"#)
 }
 
-/// Puts the next of them into the policy folder, in the place of a policy that is not there.
+/// Puts the next odd file into the policy folder, under the name of a policy that is not deployed.
 fn odd_file(folder: &Path, turn: usize) {
     let path = |name: &str| folder.join(name);
     let clear = |name: &str| {
@@ -249,7 +249,7 @@ fn odd_file(folder: &Path, turn: usize) {
     }
 }
 
-/// An honest policy, and beside it in the same component a module that nobody instantiates: one function of very many
+/// An honest policy, and in the same component a module that is never instantiated: one function of very many
 /// blocks.
 fn bomb() -> Vec<u8> {
     const BLOCKS: usize = 800_000;
@@ -270,7 +270,7 @@ fn section(id: u8, content: &[u8]) -> Vec<u8> {
     [&[id][..], &sized(content)].concat()
 }
 
-/// With its length before it, as LEB128.
+/// `content` after its length, as LEB128.
 fn sized(content: &[u8]) -> Vec<u8> {
     let (mut bytes, mut left) = (Vec::new(), content.len());
     while left >= 0x80 {

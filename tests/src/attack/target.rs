@@ -1,4 +1,4 @@
-//! The gateway that is attacked: a process with few descriptors, hostile policies, and a log that nobody reads.
+//! The gateway under attack: a process with few descriptors, hostile policies, and a log that is not read.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, PipeReader};
@@ -13,7 +13,7 @@ use super::{SPARE_FILES, SPARE_KIB, SPARE_THREADS};
 use crate::gateway::KEY;
 use crate::guests::{EVERY, deploy};
 
-/// Descriptors of the process: fewer than there are half-sent connections.
+/// The descriptors of the process: fewer than there are half-sent connections.
 pub(super) const FILES: usize = 512;
 
 /// A running gateway.
@@ -22,12 +22,12 @@ pub(super) struct Target {
     pub(super) address: String,
     policies: TempDir,
     _state: TempDir,
-    /// Not read any more.
+    /// The log, not read after the start.
     _log: BufReader<PipeReader>,
 }
 
 impl Target {
-    /// Starts it, and stops reading its log.
+    /// Starts a gateway, and stops reading its log.
     pub(super) async fn start(program: &Path) -> Self {
         let folder = || tempfile::tempdir().expect("a folder");
         let (policies, state) = (folder(), folder());
@@ -78,7 +78,7 @@ impl Target {
         self.policies.path().to_owned()
     }
 
-    /// Takes the odd files away.
+    /// Removes the odd files.
     pub(super) fn tidy(&self) {
         for entry in std::fs::read_dir(self.policies.path())
             .into_iter()
@@ -97,13 +97,13 @@ impl Target {
         asked.await.ok()?.json().await.ok()
     }
 
-    /// As it says; none on a gateway that does not know.
+    /// The figure in `/healthz`; 0 if the gateway does not have it.
     pub(super) async fn log_lines_dropped(&self) -> u64 {
         let health = self.health().await.unwrap_or_default();
         health["log_lines_dropped"].as_u64().unwrap_or_default()
     }
 
-    /// What it takes up now.
+    /// The resources the gateway uses now.
     pub(super) fn sample(&self) -> Sample {
         let process = PathBuf::from(format!("/proc/{}", self.child.id()));
         let status = std::fs::read_to_string(process.join("status")).unwrap_or_default();
@@ -119,7 +119,7 @@ impl Target {
         }
     }
 
-    /// Asks it to end, and says how long that took, or how else it ended.
+    /// Asks the gateway to end; the time that took, or how else it ended.
     pub(super) async fn end(&mut self, limit: Duration) -> Result<Duration, String> {
         if let Ok(Some(status)) = self.child.try_wait() {
             return Err(format!("it had ended already: {status}"));
@@ -146,7 +146,7 @@ impl Drop for Target {
     }
 }
 
-/// So slow a rule that no address is ever forgotten for having nothing spent; no honest one meets it.
+/// A rule whose buckets fill so slowly that no address is forgotten as unused; no honest client reaches its limit.
 fn rules() -> Value {
     let month = 31_u64 * 24 * 60 * 60 * 1000;
     json!({"rules": [{
@@ -166,7 +166,7 @@ fn listening(log: &mut impl BufRead) -> String {
     }
 }
 
-/// What a process takes up.
+/// The resources a process uses.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sample {
     kib: usize,
@@ -183,7 +183,7 @@ impl Sample {
         }
     }
 
-    /// Whether nothing is left of what came since.
+    /// Whether the resources used since `before` were released.
     pub(super) fn is_like(&self, before: &Self) -> bool {
         self.kib <= before.kib * 3 / 2 + SPARE_KIB
             && self.threads <= before.threads + SPARE_THREADS

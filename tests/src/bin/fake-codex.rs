@@ -1,9 +1,9 @@
-//! `fake-codex`: a scriptable neighbour that speaks as much of the Codex CLI as the gateway hears.
+//! `fake-codex`: a scriptable Codex that speaks the parts of the Codex CLI that the gateway uses.
 //!
-//! Under a name that ends in `proto` (a link to it, say) it is Codex 0.42 with `proto`, else 0.169 with `app-server`.
-//! What a turn does is said by its last user message, if that is `{"fake": {…}}` (see `Script`), or by `fake-turn.json`
-//! in `$CODEX_HOME`; faults at the start by `fake-start.json` in `$CODEX_HOME` (see `StartFault`). Everything it is asked goes
-//! to `fake-log.ndjson` there, one JSON object a line, after one with the names in its environment.
+//! Under a name that ends in `proto` (for example a link to it) it is Codex 0.42 with `proto`, else 0.169 with `app-server`.
+//! A turn is scripted by its last user message, if that is `{"fake": {…}}` (see `Script`), or by `fake-turn.json`
+//! in `$CODEX_HOME`; faults at the start by `fake-start.json` in `$CODEX_HOME` (see `StartFault`). All requests it gets are
+//! written to `fake-log.ndjson` there, one JSON object a line, after one with the names in its environment.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! As much of Docker's API as Traefik asks for: which containers run, and their labels.
+//! The part of Docker's API that Traefik uses: the running containers and their labels.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use tokio::net::UnixListener;
 
-/// Serves on this socket until the test ends, with a running container on the host's network for each set of labels.
+/// Serves on `socket` until the test ends, with a running container on the host's network for each set of labels.
 pub(super) fn serve(socket: &Path, labels: Vec<Map<String, Value>>) {
     let listener = UnixListener::bind(socket).expect("the folder can be written");
     let containers: Arc<Vec<Value>> = Arc::new(labels.into_iter().map(container).collect());
@@ -29,7 +29,7 @@ fn answer(containers: &[Value], path: &str) -> Response {
         return json(version).into_response();
     }
     if path.ends_with("/events") {
-        // Nothing ever happens.
+        // The stream has no events.
         let never = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
         return Body::from_stream(never).into_response();
     }
@@ -44,12 +44,12 @@ fn answer(containers: &[Value], path: &str) -> Response {
     let asked = containers
         .iter()
         .find(|container| path.contains(container["Id"].as_str().expect("an id")));
-    // Of `/_ping`, only the version counts.
+    // In the answer to `/_ping`, only the version counts.
     let asked = asked.cloned().unwrap_or_default();
     ([("api-version", "1.48")], json(asked)).into_response()
 }
 
-/// What an inspection says of it and, but for the state, what a list says, in one.
+/// A container as the inspection returns it; the list returns the same, except for the state.
 fn container(labels: Map<String, Value>) -> Value {
     let id = format!("{:064x}", labels.len());
     json!({

@@ -4,24 +4,24 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-/// What stands in the configurations: where the gateway serves, where it is asked, where the proxy listens.
+/// The addresses in the configurations: the service, the port for forward authentication, the proxy.
 const GATEWAY: &str = "127.0.0.1:11435";
 const ASKED: &str = "127.0.0.1:18080";
 const LISTEN: &str = "127.0.0.1:8080";
-/// Where Traefik asks itself.
+/// The address at which Traefik sends requests to itself.
 const INNER: &str = "127.0.0.1:18090";
 
-/// Docker's API, in a test's folder.
+/// The socket of Docker's API, in a test's folder.
 pub(super) const DOCKER: &str = "docker.sock";
 
-/// Addresses, as `127.0.0.1:40123`.
+/// A test's addresses, as `127.0.0.1:40123`.
 #[derive(Debug, Clone)]
 pub(super) struct Site {
     pub(super) listen: String,
     pub(super) inner: String,
     pub(super) asked: String,
     pub(super) service: String,
-    /// Named before the service in the same list, though nobody is there.
+    /// A dead address, listed before the service's.
     pub(super) dead: Option<String>,
 }
 
@@ -33,7 +33,7 @@ impl Site {
             .replace(LISTEN, &self.listen)
     }
 
-    /// `text` with what stands for the service replaced by `both` wherever one of the list is dead.
+    /// `text` with the server entry `one` replaced by `both` entries, the dead and the live one, if the site has a dead address.
     fn pair(&self, text: &str, one: &str, both: impl Fn(&str, &str) -> String) -> String {
         let Some(dead) = &self.dead else {
             return text.to_owned();
@@ -42,7 +42,7 @@ impl Site {
         text.replace(one, &both(dead, GATEWAY))
     }
 
-    /// `deploy/traefik-dev`: the static file, and the dynamic one.
+    /// The files of `deploy/traefik-dev`: the static one, and the dynamic one.
     pub(super) fn traefik(&self) -> (String, String) {
         let dynamic = read("deploy/traefik-dev/dynamic.yml");
         let server = |address: &str| format!("          - url: http://{address}\n");
@@ -53,7 +53,7 @@ impl Site {
         (self.place(&fixed), self.place(&dynamic))
     }
 
-    /// The command of `docker-compose.yml`, with another place for Docker's API.
+    /// The command of `docker-compose.yml`, with the test's socket for Docker's API.
     pub(super) fn command(&self) -> Vec<String> {
         let compose = self.place(&compose());
         let arguments = compose
@@ -103,13 +103,13 @@ impl Site {
             .iter()
             .map(|dead| format!("upstream both {{ server {dead}; server {GATEWAY}; }}\n"));
         let both: String = both.collect();
-        // One process, so that killing it leaves none; its own user, so that it may write to the folder.
+        // One process, so that killing it leaves none; user root, so that it may write to the folder.
         let main = "daemon off;\nmaster_process off;\nuser root;\nevents {}\n";
         let http = self.place(&format!("{both}{server}"));
         format!("{main}http {{\naccess_log off;\n{http}}}\n")
     }
 
-    /// `deploy/haproxy`: its configuration, and the script that asks.
+    /// The files of `deploy/haproxy`: the configuration, and the script for forward authentication.
     pub(super) fn haproxy(&self) -> (String, String) {
         let config = read("deploy/haproxy/haproxy.cfg");
         let server = |name: &str, address: &str| format!("    server {name} {address}\n");
@@ -119,7 +119,7 @@ impl Site {
         (self.place(&config), read("deploy/haproxy/ask.lua"))
     }
 
-    /// `deploy/envoy`.
+    /// The configuration of `deploy/envoy`.
     pub(super) fn envoy(&self) -> String {
         let socket = |address: &str| {
             let (host, port) = address.split_once(':').expect("an address");
@@ -143,14 +143,14 @@ impl Site {
             assert!(text.contains(&socket(from)), "{from} is not in {text}");
             text = text.replace(&socket(from), &socket(to));
         }
-        // What the tests' own policies are told by.
+        // The tests' own policies take their orders from this header.
         let allowed = "                          - exact: x-request-id\n";
         assert!(text.contains(allowed), "{allowed} is not in {text}");
         text.replace(allowed, &allowed.replace("x-request-id", "x-hostile"))
     }
 }
 
-/// `docker-compose.yml` as it is with no variable set.
+/// The text of `docker-compose.yml` with no variable set.
 fn compose() -> String {
     let text = read("docker-compose.yml");
     let mut parts = text.split("${");
@@ -170,7 +170,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root.join(path)).expect("the file is there")
 }
 
-/// The block of the book's page on edges in this language; there is one.
+/// The only block in this language in docs/src/edges.md.
 fn snippet(language: &str) -> String {
     let page = read("docs/src/edges.md");
     let fence = format!("\n```{language}\n");

@@ -1,4 +1,4 @@
-//! The fake's diary in `$CODEX_HOME/fake-log.ndjson`, for tests to read.
+//! The fake's journal in `$CODEX_HOME/fake-log.ndjson`, for tests to read.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -16,11 +16,11 @@ pub(crate) fn home() -> Option<PathBuf> {
     std::env::var_os("CODEX_HOME").map(PathBuf::from)
 }
 
-/// Writes one line an event.
+/// Writes one line per event.
 pub(crate) struct Journal(Option<Mutex<File>>);
 
 impl Journal {
-    /// Opens the diary, and begins with this process: its arguments and the names in its environment.
+    /// Opens the journal, and writes its first line about this process: its arguments and the names in its environment.
     pub(crate) fn open(arguments: &[String]) -> Self {
         let path = home().map(|home| home.join("fake-log.ndjson"));
         let file =

@@ -12,7 +12,7 @@ use crate::journal::{self, Journal};
 use crate::script::{Script, StartFault};
 use crate::turn::{POLL, Stop, Turn};
 
-/// Runs until it is asked to leave and stdin ends, or a script ends it.
+/// Runs until it was asked to shut down and stdin ends, or a script ends it.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     let fault = StartFault::read();
     let journal = Journal::open(arguments);
@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
     ExitCode::from(exited.recv().unwrap_or_default())
 }
 
-/// Old versions keep a record of every conversation.
+/// Old versions write a file for every conversation.
 fn record() -> Option<String> {
     let folder = journal::home()?.join("sessions/2026/01/02");
     std::fs::create_dir_all(&folder).ok()?;
@@ -81,7 +81,7 @@ fn listen(journal: &Journal, fault: &StartFault, exit: &mpsc::Sender<u8>) {
             _ => {}
         }
     }
-    // Without having been asked, the real one stays for ever.
+    // Codex 0.42 does not end with stdin, unless it was asked to shut down.
     if leaves {
         let _ = exit.send(0);
     }
@@ -93,11 +93,11 @@ fn say(id: &str, msg: Value) {
 
 fn write_raw(bytes: &[u8]) {
     let mut stdout = std::io::stdout().lock();
-    // Without a reader the process is about to end anyway.
+    // If stdout has no reader, the process is about to end anyway.
     let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
 }
 
-/// Plays the turn.
+/// Plays the script of a turn.
 struct Player {
     turn: Arc<Turn>,
     script: Script,
@@ -117,7 +117,7 @@ impl Player {
         }
     }
 
-    /// The last message, if the turn does not fail.
+    /// The last message; none if the turn fails.
     fn play(&mut self) -> Result<Option<String>, Stop> {
         let script = self.script.clone();
         self.misbehave(&script)?;

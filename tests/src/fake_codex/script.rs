@@ -1,73 +1,73 @@
-//! What the fake is to do, and where that is said.
+//! The fake's scripts, and where they are read from.
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::journal;
 
-/// One turn. Everything has a default: an empty script streams a short greeting.
+/// The script of one turn. Every member has a default: an empty script streams a short greeting.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Script {
     /// The deltas of the message.
     pub(crate) text: Vec<String>,
-    /// How often the deltas are sent.
+    /// The number of times the deltas are sent.
     pub(crate) repeat: usize,
-    /// So many one-letter deltas instead, as fast as possible.
+    /// Send this many one-letter deltas instead of `text`, as fast as possible.
     pub(crate) flood: usize,
     /// More messages, after the first.
     pub(crate) messages: Vec<Vec<String>>,
-    /// The messages come whole, without deltas.
+    /// Send each message whole, without deltas.
     pub(crate) whole: bool,
     /// Parts of the reasoning summary, one delta each.
     pub(crate) reasoning: Vec<String>,
-    /// A pause before each delta.
+    /// The pause before each delta.
     pub(crate) delay_ms: u64,
     /// Wait after the first delta until this file exists.
     pub(crate) gate: Option<String>,
-    /// Functions the model calls; the turn then waits to be interrupted, or until somebody answers for the client.
+    /// Functions the model calls; the turn then waits until it is interrupted or the client's results arrive.
     pub(crate) call: Vec<Call>,
-    /// What it costs.
+    /// The usage the turn reports.
     pub(crate) usage: Tokens,
     /// Sample again once, as after a cut stream: an `error` with `willRetry`, then everything once more.
     pub(crate) retry: Option<String>,
-    /// Fail so, after the text.
+    /// Fail with this error, after the text.
     pub(crate) error: Option<Value>,
-    /// End as cut by the provider, for this reason.
+    /// End as an answer that the provider cut, for this reason.
     pub(crate) incomplete: Option<String>,
-    /// The process exits after so many deltas.
+    /// The process exits after this many deltas.
     pub(crate) exit_after: Option<usize>,
-    /// Nothing comes until interrupted.
+    /// Send nothing until interrupted.
     pub(crate) hang: bool,
-    /// Lines that are no JSON-RPC, and notifications nobody knows, come between.
+    /// Send lines that are not JSON-RPC, and notifications of unknown kinds, too.
     pub(crate) garbage: bool,
-    /// So many lines that are no JSON-RPC come first, as fast as possible.
+    /// Send this many lines that are not JSON-RPC first, as fast as possible.
     pub(crate) garbage_lines: usize,
     /// The process exits in the middle of a line.
     pub(crate) half_line: bool,
-    /// One line of so many bytes.
+    /// Send one line of this many bytes.
     pub(crate) long_line: usize,
-    /// The server asks this, and waits for the answer.
+    /// Send this request to the client, and wait for the answer.
     pub(crate) ask: Option<String>,
-    /// The first so many interrupts are refused.
+    /// The number of interrupts to refuse at first.
     pub(crate) refuse_interrupts: usize,
-    /// This request is never answered.
+    /// Never answer this request.
     pub(crate) no_reply: Option<String>,
 }
 
-/// A function call of the model's.
+/// A function call by the model.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Call {
-    /// The function.
+    /// The function's name.
     pub(crate) name: String,
-    /// As the model writes them.
+    /// The arguments as the model writes them.
     pub(crate) arguments: String,
-    /// The call's id; made up if absent.
+    /// The call's id; generated if absent.
     pub(crate) id: Option<String>,
 }
 
-/// Tokens of one response.
+/// The tokens of one response.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Tokens {
@@ -122,7 +122,7 @@ impl Default for Script {
 impl Script {
     /// The script in the last user message of the injected items, or in `fake-turn.json`, or the default.
     ///
-    /// A script with a mistake ends the process: a test that misspells a member shall not pass.
+    /// A script with a mistake ends the process, so that a test with a misspelled member fails.
     pub(crate) fn asked_for(items: &[Value]) -> Self {
         let last = items.iter().rev().find(|item| item["role"] == "user");
         let parts = last
@@ -141,9 +141,9 @@ impl Script {
         }
     }
 
-    /// The messages: the deltas of each, and how often they are sent.
+    /// The messages: the deltas of each, and the number of times they are sent.
     pub(crate) fn all_messages(&self) -> Vec<(Vec<String>, usize)> {
-        // A model that calls functions says nothing unless told to.
+        // A model that calls functions sends no text, unless the script has one.
         let silent = !self.call.is_empty() && self.text == Self::default().text;
         let first = if self.flood > 0 {
             (vec!["x".to_owned()], self.flood)
@@ -160,30 +160,30 @@ impl Script {
     }
 }
 
-/// What goes wrong at the start, from `fake-start.json`.
+/// Faults at the start, from `fake-start.json`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct StartFault {
     /// Exit with this code at once.
     pub(crate) exit: Option<u8>,
-    /// Say this first.
+    /// Write this to stderr first.
     pub(crate) stderr: String,
-    /// Answer nothing.
+    /// Send no answers.
     pub(crate) silent: bool,
-    /// Answer every request so much later.
+    /// Delay every answer by this time.
     pub(crate) delay_ms: u64,
-    /// This request is never answered.
+    /// Never answer this request.
     pub(crate) no_reply: Option<String>,
     /// Answer this request with an error.
     pub(crate) refuse: Option<String>,
-    /// Whether somebody is signed in; if absent, the request that asks is not known. Read again for each.
+    /// Whether there is a login; if absent, the request for it is unknown. Read again for each request.
     pub(crate) signed_in: Option<bool>,
-    /// What the sandbox says, and then fails. Read again for each command.
+    /// The sandbox prints this and fails. Read again for each command.
     pub(crate) sandbox: Option<String>,
 }
 
 impl StartFault {
-    /// The faults of this process.
+    /// The faults configured for this process.
     pub(crate) fn read() -> Self {
         read("fake-start.json")
     }

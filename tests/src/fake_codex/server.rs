@@ -1,4 +1,4 @@
-//! The fake's JSON-RPC: requests from stdin, threads, answers.
+//! The fake's JSON-RPC server: requests on stdin, threads, answers.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, Write};
@@ -13,18 +13,18 @@ use crate::journal::Journal;
 use crate::script::{Script, StartFault};
 use crate::turn::{self, Turn};
 
-/// Everything the fake's threads share.
+/// The state that the fake's threads share.
 pub(crate) struct Server {
     pub(crate) journal: Journal,
     fault: StartFault,
     threads: Mutex<HashMap<String, Conversation>>,
     ids: AtomicU64,
-    /// Requests of ours that were answered.
+    /// The fake's own requests that were answered.
     answered: Mutex<HashSet<String>>,
     exit: mpsc::Sender<u8>,
 }
 
-/// One thread of Codex's.
+/// One of Codex's threads.
 #[derive(Default)]
 struct Conversation {
     items: Vec<Value>,
@@ -68,12 +68,12 @@ impl Server {
         let _ = self.exit.send(code);
     }
 
-    /// Something nobody else is called.
+    /// A unique name.
     pub(crate) fn name(&self, prefix: &str) -> String {
         format!("{prefix}-{}", self.ids.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Whether somebody answered this request of ours.
+    /// Whether this request of the fake was answered.
     pub(crate) fn is_answered(&self, request: &str) -> bool {
         self.answered.lock().unwrap().contains(request)
     }
@@ -86,7 +86,7 @@ impl Server {
     /// Writes bytes to stdout, in one piece.
     pub(crate) fn write_raw(&self, bytes: &[u8]) {
         let mut stdout = std::io::stdout().lock();
-        // Without a reader the process is about to end anyway.
+        // If stdout has no reader, the process is about to end anyway.
         let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
     }
 

@@ -1,4 +1,4 @@
-//! One turn of the fake's: its script played as notifications, until its end or an interrupt.
+//! One turn of the fake: plays its script as notifications, until its end or an interrupt.
 
 use std::path::Path;
 use std::sync::{Condvar, Mutex};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::script::{Call, Script};
 use crate::server::Server;
 
-/// How often a gate is looked at.
+/// The interval at which a gate is polled.
 pub(crate) const POLL: Duration = Duration::from_millis(2);
 
 /// A turn that can be interrupted.
@@ -28,7 +28,7 @@ struct State {
     over: bool,
 }
 
-/// The turn ends before its script does.
+/// The reason why a turn ends before its script.
 pub(crate) enum Stop {
     Interrupted,
     Exited,
@@ -50,7 +50,7 @@ impl Turn {
         }
     }
 
-    /// Whether there was something to interrupt.
+    /// Interrupts the turn; false if it has ended or the script refuses.
     pub(crate) fn interrupt(&self) -> bool {
         let mut state = self.state.lock().unwrap();
         if state.over || state.refusals > 0 {
@@ -62,7 +62,7 @@ impl Turn {
         true
     }
 
-    /// Waits, but not on when interrupted. `None` waits for that alone.
+    /// Waits for `time` or an interrupt, which is an error. `None` waits for an interrupt only.
     pub(crate) fn pause(&self, time: Option<Duration>) -> Result<(), Stop> {
         let state = self.state.lock().unwrap();
         let state = match time {
@@ -125,7 +125,7 @@ struct Player<'a> {
 }
 
 impl Player<'_> {
-    /// The error the turn ends with, if any.
+    /// The error that the turn ends with, if any.
     fn play(&mut self) -> Result<Option<Value>, Stop> {
         let script = self.script;
         self.misbehave()?;
@@ -247,7 +247,7 @@ impl Player<'_> {
         Err(Stop::Exited)
     }
 
-    /// Makes a call, and names the request for its outcome.
+    /// Makes a call, and returns the id of the request for its result.
     fn call(&self, call: &Call) -> String {
         let Call {
             name, arguments, ..
@@ -263,7 +263,7 @@ impl Player<'_> {
         request
     }
 
-    /// Codex keeps the end of a response to itself, whichever it is, until the calls in it are answered.
+    /// Codex does not report the end of a response, however it ended, until the calls in it are answered.
     fn wait_for_answers(&self, requests: &[String]) -> Result<(), Stop> {
         while !requests.iter().all(|id| self.server.is_answered(id)) {
             self.turn.pause(Some(POLL))?;

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{Script, Shared};
 
-/// Ends an answer early: the reader has gone, or the script says so.
+/// The reason why an answer ends early: the client disconnected, or the script says so.
 #[derive(Debug)]
 enum Stop {
     Abandoned,
@@ -47,7 +47,7 @@ pub(super) fn answer(shared: Arc<Shared>, script: Script, id: usize) -> Response
     let body = stream::unfold(read, |mut read| async move {
         let event = read.recv().await?;
         if event.is_err() {
-            // The server sends what it has when it finds nothing more: without this the break would swallow that.
+            // The server flushes when the body is pending: without this pause the break would discard the events before it.
             tokio::task::yield_now().await;
         }
         Some((event, read))
@@ -78,7 +78,7 @@ impl Voice {
             self.reason(&script).await?;
             index += 1;
         }
-        // A model that calls functions says nothing unless told to.
+        // A model that calls functions sends no text, unless the script has one.
         let silent = !script.calls.is_empty() && script.text == Script::default().text;
         let first = (&script.text, if silent { 0 } else { script.repeat });
         let others = script.messages.iter().map(|deltas| (deltas, 1));
@@ -206,7 +206,7 @@ impl Voice {
             .await
     }
 
-    /// One delta, with what the script has in store at this point.
+    /// Sends one delta, after the cut, stall or delay that the script has for this position.
     async fn delta(&mut self, event: Value) -> Told {
         if self.script.cut == Some(self.deltas) {
             let _ = self.events.send(Err(io::Error::other("cut"))).await;

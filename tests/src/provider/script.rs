@@ -1,39 +1,39 @@
-//! What the provider is to answer, and where in a request that is said.
+//! The provider's scripts, and where in a request they are read from.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// One answer. Everything has a default: `Script::default()` is a short text.
+/// The script of one answer. Every member has a default: `Script::default()` is a short text.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Script {
     /// The deltas of the message.
     pub text: Vec<String>,
-    /// How often the deltas are sent.
+    /// The number of times the deltas are sent.
     pub repeat: usize,
     /// More messages, after the first.
     pub messages: Vec<Vec<String>>,
-    /// What the messages are to the model: `commentary` or `final_answer`.
+    /// The `phase` of the messages: `commentary` or `final_answer`.
     pub phase: Option<String>,
-    /// The message comes whole, without deltas.
+    /// Send the message whole, without deltas.
     pub whole: bool,
     /// Parts of the reasoning summary; each is sent word by word.
     pub reasoning: Vec<String>,
-    /// Raw reasoning, word by word.
+    /// Raw reasoning, sent word by word.
     pub raw_reasoning: String,
     /// Functions the model calls.
     pub calls: Vec<Call>,
-    /// What it costs.
+    /// The usage the answer reports.
     pub usage: Tokens,
-    /// A pause before each delta.
+    /// The pause before each delta.
     pub delay_ms: u64,
     /// Answer with this HTTP status and `body` instead.
     pub status: Option<u16>,
     /// The body for `status`.
     pub body: Value,
-    /// Break the connection after so many deltas.
+    /// Break the connection after this many deltas.
     pub cut: Option<usize>,
-    /// Wait after so many deltas, until released.
+    /// Wait after this many deltas, until released.
     pub stall: Option<usize>,
     /// End with `response.incomplete` for this reason.
     pub incomplete: Option<String>,
@@ -41,38 +41,38 @@ pub struct Script {
     pub failed: Option<String>,
     /// End with an `error` event and this code.
     pub error: Option<String>,
-    /// What `failed` says; else something with its code.
+    /// The message of `failed`; by default a text with its code.
     pub message: Option<String>,
-    /// End without a word.
+    /// End the stream without a final event.
     pub unfinished: bool,
     /// The answer once the tools have run.
     pub then: Option<Box<Script>>,
 }
 
-/// A function call of the model's.
+/// A function call by the model.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Call {
-    /// The function.
+    /// The function's name.
     pub name: String,
-    /// As the model writes them: a string that is JSON, usually.
+    /// The arguments as the model writes them: usually a string of JSON.
     pub arguments: String,
-    /// It is a tool with a free input, which the arguments then are.
+    /// The tool takes free text as input, which is then in `arguments`.
     #[serde(default)]
     pub custom: bool,
 }
 
-/// Tokens of one answer.
+/// The tokens of one answer.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tokens {
-    /// Of the prompt.
+    /// Tokens of the prompt.
     pub input: u64,
-    /// Of these, from the cache.
+    /// Of these, tokens from the cache.
     pub cached: u64,
-    /// Of the answer.
+    /// Tokens of the answer.
     pub output: u64,
-    /// Of these, for reasoning.
+    /// Of these, tokens for reasoning.
     pub reasoning: u64,
 }
 
@@ -120,7 +120,7 @@ impl Script {
     /// The script in a request's last user message, or its `then`; else the default.
     ///
     /// # Panics
-    /// If the script has a mistake: a test that misspells a member shall not pass.
+    /// If the script has a mistake: a test with a misspelled member must fail.
     #[must_use]
     pub fn asked_for(body: &Value) -> Self {
         let items = body["input"]

@@ -1,4 +1,4 @@
-//! What is to be the same of two answers: status, headers, and the shape of the body; and how they differ.
+//! Compares two answers by status, headers and the shape of the body, and lists the differences.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::Answer;
 
-/// Names and values; the values of one name are sorted and separated by blanks.
+/// Facts of an answer, names and values; the values of one name are sorted and separated by blanks.
 pub type Facts = BTreeMap<String, String>;
 
-/// Headers whose value counts.
+/// Headers whose value is compared.
 const VALUES: [&str; 8] = [
     "access-control-allow-credentials",
     "access-control-allow-headers",
@@ -20,7 +20,7 @@ const VALUES: [&str; 8] = [
     "x-accel-buffering",
     "x-proxy-output-mode",
 ];
-/// Headers of which only counts that they are there.
+/// Headers of which only the presence is compared.
 const NAMES: [&str; 6] = [
     "retry-after",
     "x-codex-stop-after-tools-mode",
@@ -29,7 +29,7 @@ const NAMES: [&str; 6] = [
     "x-proxy-trace-id",
     "x-request-id",
 ];
-/// Members whose value is a word of the API, or what the model said; of others only the type counts.
+/// Members whose value is compared: words of the API, and the model's text. Of other members only the type is compared.
 const WORDS: [&str; 13] = [
     "code",
     "content",
@@ -46,7 +46,7 @@ const WORDS: [&str; 13] = [
     "arguments",
 ];
 
-/// What there is to know of an answer.
+/// The facts of an answer.
 #[must_use]
 pub fn of(method: &str, answer: &Answer) -> Facts {
     let mut facts = Facts::new();
@@ -87,7 +87,7 @@ pub fn of(method: &str, answer: &Answer) -> Facts {
     facts
 }
 
-/// Two headers mean something only in the answer to a preflight.
+/// Whether a header is compared: two are meaningful only in the answer to a preflight.
 fn counts(header: &str, method: &str) -> bool {
     let of_preflights = [
         "access-control-allow-headers",
@@ -96,8 +96,8 @@ fn counts(header: &str, method: &str) -> bool {
     method == "OPTIONS" || !of_preflights.contains(&header)
 }
 
-/// One line for each difference, `name: before -> after`, with `none` for what is not there. Where the answers are
-/// not even of one kind there is one line, with status, content type and error code.
+/// One line for each difference, `name: before -> after`, with `none` for a missing fact. If the answers are of different
+/// kinds there is only one line, with status, content type and error code.
 #[must_use]
 pub fn differences(before: &Facts, after: &Facts) -> Vec<String> {
     let (kind, other) = (answer_kind(before), answer_kind(after));
@@ -127,10 +127,10 @@ fn answer_kind(facts: &Facts) -> String {
     parts.join(" ").replace('"', "")
 }
 
-/// Of a fact about events of one kind.
+/// The kind of event in the name of a fact about events.
 fn event_kind(name: &str) -> Option<&str> {
     let rest = name.strip_prefix("event ")?;
-    // Some kinds have dots, which come before the members'.
+    // Some kinds have dots, which come before the dots of members.
     let end = [
         ".choices",
         ".error",
@@ -193,7 +193,7 @@ fn flatten(path: &str, value: &Value, facts: &mut Facts) {
     }
 }
 
-/// The kinds of the events in their order, what they say together, and the shape of each kind.
+/// The kinds of the events in their order, their joined texts, and the shape of each kind.
 fn stream(body: &str, facts: &mut Facts) {
     let mut order: Vec<String> = Vec::new();
     let mut said: BTreeMap<String, String> = BTreeMap::new();
@@ -249,7 +249,7 @@ fn kind(event: &Value) -> String {
     word.to_owned()
 }
 
-/// Takes out what is cut into pieces, which pieces is nobody's business.
+/// Takes out texts that are sent in pieces, and joins them: the division into pieces is not compared.
 fn gather(event: &mut Value, said: &mut BTreeMap<String, String>) {
     let mut take = |name: &str, value: &mut Value| {
         if let Value::String(text) = value {

@@ -1,4 +1,4 @@
-//! The table of differences that are meant: which cases, what differs, why.
+//! The table of intended differences: the cases, the difference and the reason.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ pub struct Row {
 /// The rows of `differences.md`, in their order.
 ///
 /// # Panics
-/// If the file is not as it should be.
+/// If the file is malformed.
 #[must_use]
 pub fn rows() -> Vec<Row> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("differences.md");
@@ -35,19 +35,19 @@ fn row(line: &str) -> Row {
 }
 
 impl Row {
-    /// What its cases differ in, as in the file.
+    /// The cases and the difference, as in the file.
     #[must_use]
     pub fn what(&self) -> String {
         format!("{} | {}", self.cases, self.difference)
     }
 
-    /// The case that is not asked again, if the row is about one.
+    /// The case that is not replayed, if the row is about one.
     #[must_use]
     pub fn left_out(&self) -> Option<&str> {
         (self.difference == "not replayed").then_some(self.cases.as_str())
     }
 
-    /// Whether it explains this difference.
+    /// Whether the row explains this difference.
     #[must_use]
     pub fn explains(&self, case: &str, difference: &str) -> bool {
         let mut cases = self.cases.split(' ');
@@ -55,7 +55,7 @@ impl Row {
     }
 }
 
-/// `*` stands for anything.
+/// Whether `text` matches `pattern`, in which `*` stands for any text.
 fn matches(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else {
         return pattern == text;

@@ -1,10 +1,11 @@
-//! A policy for every slot that does what it is told: by its settings when it is configured, by a request header
-//! when it is asked. Honest unless told otherwise; what it answers carries its stamp.
+//! A policy for every slot that obeys its settings when it is configured, and a request header in decisions. Without
+//! such orders it is honest; its results carry its stamp.
 //!
 //! Settings: `{"stamp": 7, "configure": "panic" | "spin" | "print" | "refuse" | "rant" | "hoard", "sets": "…"}`.
 //! Header `x-hostile`: `panic`, `spin`, `hoard`, `recurse`, `flood`, `exit`, `nonsense`, `print`, `sleep`,
 //! `limit` (a denial with status 429), `denies NAME`, `grants NAME`, `sets NAME` (a denial, a grant, an answer with this header),
-//! `framing` (a denial with headers that are the connection's), `rant` (a denial whose words break lines and never end), `code`, `id-long`, `id-control`, `group-control`.
+//! `framing` (a denial with the connection's headers), `rant` (a denial with line breaks in its texts, which are very long),
+//! `code`, `id-long`, `id-control`, `group-control`.
 
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
@@ -33,7 +34,7 @@ thread_local! {
     static STAMP: RefCell<String> = const { RefCell::new(String::new()) };
     static SETS: RefCell<Option<String>> = const { RefCell::new(None) };
     static CALLS: Cell<u32> = const { Cell::new(0) };
-    /// On which path it panics, if on any.
+    /// The path on which it panics, if any.
     static TRIP: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
@@ -49,7 +50,7 @@ fn stamp() -> String {
     STAMP.with_borrow(String::clone)
 }
 
-/// What breaks lines, colours a terminal, and is long.
+/// A long text that breaks lines and colours a terminal.
 fn rant() -> String {
     "told\r\n\u{1b}[31mto\0rant ".repeat(20_000)
 }
@@ -98,9 +99,9 @@ impl lifecycle::Guest for Guest {
     fn about() -> lifecycle::Manifest {
         lifecycle::Manifest {
             name: "test".to_owned(),
-            // Tests write other words of the same length into this, too.
+            // Tests replace this text by others of the same length, too.
             version: "0.0.1-test".to_owned(),
-            // Tests write other words of the same length into it.
+            // Tests replace this text by others of the same length.
             settings_schema: r#"{"x-nobody":["everything"]}"#.to_owned(),
         }
     }
@@ -234,7 +235,7 @@ impl model::Guest for Guest {
         }]
     }
 
-    /// Refuses a caller that another generation's auth policy recognised: the two must never meet.
+    /// Refuses a caller that another generation's auth policy recognised: one request must not mix two generations.
     fn resolve(ask: model::Ask) -> Result<model::Target, Denial> {
         let own = stamp();
         if ask.requested.is_some() {
