@@ -1,10 +1,10 @@
-//! Clients behind a proxy: each is known by its own address, however the proxy spells it.
+//! Clients behind a proxy: each is identified by its own address, in any form the proxy sends it.
 
 use codex_gateway_tests::gateway::{Gateway, Setup};
 use reqwest::Response;
 use serde_json::{Value, json};
 
-/// One request in a time longer than a test, for each address.
+/// A gateway that allows each address one request for longer than a test runs.
 async fn one_an_address() -> Gateway {
     let rules = json!({"rules": [
         {"name": "each", "unit": "requests", "limit": 1, "window_ms": 31_u64 * 24 * 3_600_000, "per": "address",

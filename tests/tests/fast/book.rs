@@ -1,4 +1,4 @@
-//! The book and the READMEs hold together: every link leads somewhere, every page is listed, README stays short.
+//! The book and the READMEs are consistent: every link has a target, every page is listed, README stays short.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -12,7 +12,7 @@ fn read(file: &Path) -> String {
     text.unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-/// The files below `folder` with this ending, as paths from the root.
+/// Collects the files below `folder` with this extension, as paths from the root.
 fn files(folder: &Path, ending: &str, found: &mut BTreeSet<PathBuf>) {
     for entry in std::fs::read_dir(root().join(folder)).unwrap() {
         let name = entry.unwrap().file_name();
@@ -31,7 +31,7 @@ fn pages() -> BTreeSet<PathBuf> {
     pages
 }
 
-/// `a/b` and `../c` make `a/c`'s sibling: the path from the root, without dots.
+/// The path of `target` as a link in `folder`: from the root, without dots (`a` and `../c` make `c`).
 fn joined(folder: &Path, target: &str) -> PathBuf {
     let mut path = folder.to_owned();
     for part in Path::new(target).components() {
@@ -44,7 +44,7 @@ fn joined(folder: &Path, target: &str) -> PathBuf {
     path
 }
 
-/// A page as mdBook sees it: with the files it includes.
+/// A page as mdBook renders it: with the files it includes.
 fn expanded(page: &Path) -> String {
     let folder = page.parent().unwrap();
     let mut text = String::new();
@@ -77,11 +77,11 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Where the links and pictures of a text lead.
+/// The targets of the links and pictures in a text.
 fn links(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in prose(text) {
-        // Code may look like a link.
+        // Code may look like a link, so it is replaced.
         let words: String = line.split('`').step_by(2).collect::<Vec<_>>().join("code");
         let targets = words.split("](").skip(1);
         found.extend(targets.filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())));
@@ -104,7 +104,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     headings.map(slug).collect()
 }
 
-/// A link that leads nowhere, said in words.
+/// A message about a link without a target; none if the link is right.
 fn broken(page: &Path, link: &str) -> Option<String> {
     if link.starts_with("http://") || link.starts_with("https://") {
         return None;
@@ -185,7 +185,7 @@ fn every_line_of_the_troubleshooting_page_is_in_the_code() {
         files(Path::new(folder), "rs", &mut sources);
     }
     let code: String = sources.iter().map(|file| read(file)).collect();
-    // A text over several lines of code is one.
+    // A string over several lines of code is joined.
     let lines = code.split("\\\n").map(str::trim_start);
     let code = lines.collect::<Vec<_>>().join("");
     let quoted = quoted_lines(&read(Path::new("docs/src/troubleshooting.md")));

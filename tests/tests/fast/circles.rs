@@ -1,4 +1,4 @@
-//! The modules of a folder form no circle: each can be read with those below it alone.
+//! The modules of a folder have no circular dependencies: each can be read with only those below it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,16 +8,16 @@ use syn::{Attribute, ItemMod, ItemUse, UseTree, Visibility};
 
 use crate::layers::{all, root};
 
-/// `api::chat` is `["api", "chat"]`.
+/// The path of a module: `api::chat` is `["api", "chat"]`.
 type Module = Vec<String>;
 
-/// A file of the host's.
+/// A source file of the host.
 #[derive(Default)]
 struct Source {
     module: Module,
-    /// Paths as they are written, from `crate`, `super`, or a module inside.
+    /// The paths in the file, as they are written, from `crate`, `super`, or a module inside.
     names: BTreeSet<Vec<String>>,
-    /// Names that others find here and that are defined elsewhere.
+    /// Names that the file re-exports, with their paths.
     passed_on: BTreeMap<String, Vec<String>>,
 }
 
@@ -83,7 +83,7 @@ fn flatten(tree: &UseTree, before: &mut Vec<String>, found: &mut Vec<Vec<String>
     }
 }
 
-/// All files but tests.
+/// All source files except tests.
 fn sources() -> BTreeMap<Module, Source> {
     let folder = root().join("host/src");
     let read = |path: &Path| {
@@ -109,7 +109,7 @@ fn sources() -> BTreeMap<Module, Source> {
         .collect()
 }
 
-/// The module that defines what `path` names, as `from` writes it; none if it is another crate's.
+/// The module that defines what `path` names, as `from` writes it; none if it is in another crate.
 fn defines(sources: &BTreeMap<Module, Source>, from: &Module, path: &[String]) -> Option<Module> {
     let mut rest = path;
     let mut module = match path.first()?.as_str() {
@@ -141,7 +141,7 @@ fn inside(module: &[String], name: &str) -> Module {
     [module, &[name.to_owned()]].concat()
 }
 
-/// In each folder, which of its modules (with all that is in them) names which, and where.
+/// For each folder, its modules (with their submodules), the sibling modules each one names, and the place of the name.
 type Folders = BTreeMap<Module, BTreeMap<String, BTreeMap<String, String>>>;
 
 fn folders(sources: &BTreeMap<Module, Source>) -> Folders {
@@ -153,7 +153,7 @@ fn folders(sources: &BTreeMap<Module, Source>) -> Folders {
             };
             let pairs = source.module.iter().zip(&target);
             let common = pairs.take_while(|(one, other)| one == other).count();
-            // A module and what is in it are one.
+            // A module and its submodules count as one.
             if let (Some(one), Some(other)) = (source.module.get(common), target.get(common)) {
                 let folder = folders.entry(target[..common].to_vec()).or_default();
                 let named = folder.entry(one.clone()).or_default();
@@ -164,7 +164,7 @@ fn folders(sources: &BTreeMap<Module, Source>) -> Folders {
     folders
 }
 
-/// What is left when modules that name no other one are taken away, again and again.
+/// The modules in a circle, and those that depend on them: removes modules that name no other one, until none is left to remove.
 fn circle(
     mut modules: BTreeMap<String, BTreeMap<String, String>>,
 ) -> BTreeMap<String, BTreeMap<String, String>> {

@@ -1,4 +1,4 @@
-//! Faults of the Codex child that a real one will not produce on demand: an honest end on the wire, nothing left behind.
+//! Faults of the Codex child that a real one does not produce on demand: clients get a true error, and nothing is left behind.
 
 use codex_gateway_tests::gateway::{Gateway, say, script, stream};
 use codex_gateway_tests::sse::{self, Event, Events, error, finishes};
@@ -16,7 +16,7 @@ async fn streamed(gateway: &Gateway, answer: Value) -> Vec<Event> {
     Events::of(response).rest().await
 }
 
-/// Whatever happened, the next request is served and no turn is left.
+/// Asserts that the next request is served and no turn is left, after any fault.
 async fn serves_again(gateway: &Gateway) {
     gateway
         .until(|gateway| gateway.backend.status().ready, "ready child")
@@ -27,7 +27,7 @@ async fn serves_again(gateway: &Gateway) {
     gateway.idle().await;
 }
 
-/// What the fake noted, one JSON object a line.
+/// The fake's journal, one JSON object a line.
 fn journal(gateway: &Gateway) -> Vec<Value> {
     let text = std::fs::read_to_string(gateway.home().join("fake-log.ndjson")).unwrap();
     text.lines()
@@ -184,7 +184,7 @@ async fn a_reader_that_stops_reading_stops_only_its_own_turn() {
         let (status, _) = whole(&gateway, json!({"text": ["quick"]})).await;
         assert_eq!(status, 200);
     }
-    // Its buffers are full: the turn is given up, and what is read at last ends with an error.
+    // The stream's buffers are full: the turn is ended, and the events, read at last, end with an error.
     gateway.idle().await;
     let events = Events::of(slow).rest().await;
     assert_eq!(

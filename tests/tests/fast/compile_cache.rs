@@ -1,4 +1,4 @@
-//! What is compiled when: a change of settings compiles what it must, and no more.
+//! The compile cache: a change of settings compiles only the parts that depend on them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ fn compiled(folder: &Path) -> BTreeSet<PathBuf> {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(compiled(&path));
-        // Beside them are the cache's own statistics.
+        // The other files are the cache's own statistics.
         } else if path.extension().is_none() {
             found.insert(path);
         }
@@ -21,7 +21,7 @@ fn compiled(folder: &Path) -> BTreeSet<PathBuf> {
     found
 }
 
-/// How many components are compiled when the settings of an auth policy change.
+/// The number of components compiled when the settings of an auth policy change.
 async fn compiled_by_a_change(instances: &str) -> usize {
     let (cache, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let manifest = format!("[auth]\ninstances = \"{instances}\"\n");

@@ -1,11 +1,11 @@
-//! Connections: a refusal reaches who is still sending, and the connection serves on; who only listens is answered.
+//! Connections: a client still sending gets the refusal, and the connection serves on; a half-closed one gets its answer.
 
 use codex_gateway_tests::gateway::{Gateway, KEY, QUICK, Setup, say};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// More than what the systems of both ends hold between them.
+/// More bytes than the socket buffers of both ends hold.
 const LARGE: usize = 12 * 1024 * 1024;
 
 async fn gateway() -> Gateway {
@@ -22,7 +22,7 @@ fn head(line: &str, headers: &str, length: usize) -> String {
     format!("{line} HTTP/1.1\r\nhost: gateway\r\n{headers}content-length: {length}\r\n\r\n")
 }
 
-/// All of a request, before anything is read.
+/// Sends a whole request before anything is read.
 async fn send(stream: &mut TcpStream, line: &str, headers: &str, body: &[u8]) {
     let head = head(line, headers, body.len());
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -30,7 +30,7 @@ async fn send(stream: &mut TcpStream, line: &str, headers: &str, body: &[u8]) {
     sent.unwrap_or_else(|error| panic!("{line}: {error}"));
 }
 
-/// One whole answer: its status, and its body.
+/// Reads one whole answer: its status, and its body.
 async fn answer(stream: &mut TcpStream) -> (u16, String) {
     let mut read = Vec::new();
     let end = loop {
@@ -104,7 +104,7 @@ async fn one_that_asks_whether_to_send_is_told_no() {
     gateway.stop().await;
 }
 
-/// A request of a turn that takes a while, and its sending side closed.
+/// Sends a request whose turn takes a while, and closes the sending side.
 async fn half_closed(gateway: &Gateway, version: &str, stream: bool) -> TcpStream {
     let mut connection = connect(gateway).await;
     let told = json!({"demo": {"text": "here ", "deltas": 10, "delay_ms": 60}}).to_string();
@@ -174,7 +174,7 @@ async fn who_is_refused_before_there_is_a_request_is_told_in_openais_words() {
     gateway.stop().await;
 }
 
-/// The connection carries another request.
+/// Asserts that the connection carries another request.
 async fn serves_on(stream: &mut TcpStream) {
     let body = say(QUICK).to_string();
     let known = format!("authorization: Bearer {KEY}\r\ncontent-type: application/json\r\n");

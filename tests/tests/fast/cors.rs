@@ -1,11 +1,11 @@
-//! What browsers and Electron apps ask before they call, and what they need to see to hand over the answer.
+//! CORS: preflights of browsers and Electron apps, and the headers they need to give a page the answer.
 
 use codex_gateway_tests::gateway::{Gateway, KEY, QUICK, Setup, say, stream};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Response};
 
 const OBSIDIAN: &str = "app://obsidian.md";
-/// What the OpenAI SDK sends from a page.
+/// The headers that the OpenAI SDK sends from a page.
 const ASKED: &str = "authorization,content-type,x-stainless-arch,x-stainless-helper-method,x-stainless-lang,\
                      x-stainless-os,x-stainless-package-version,x-stainless-retry-count,x-stainless-runtime,\
                      x-stainless-runtime-version,x-stainless-timeout";
@@ -40,7 +40,7 @@ fn varies(headers: &HeaderMap, by: &str) -> bool {
         .any(|name| name.trim().eq_ignore_ascii_case(by))
 }
 
-/// Browsers refuse a credentialed answer that is for everybody.
+/// Asserts the CORS headers. Browsers refuse an answer with credentials that is allowed for `*`.
 fn assert_shared(headers: &HeaderMap, with: Option<&str>) {
     assert_eq!(value(headers, "access-control-allow-origin"), with);
     let credentials = with.is_some_and(|origin| origin != "*").then_some("true");
@@ -209,11 +209,11 @@ async fn an_edge_proxy_is_answered_by_the_policy_and_pages_may_see_its_refusals(
     let granted = ask(Method::GET, "/verify", "OPTIONS").await.unwrap();
     assert_eq!(granted.status(), 200);
     assert!(granted.headers().contains_key("x-auth-caller"));
-    // The method of the asking request says nothing of the one it asks about.
+    // The method of the proxy's own request does not count: the method of the original request does.
     let refused = ask(Method::OPTIONS, "/verify", "POST").await.unwrap();
     assert_eq!(refused.status(), 401);
     assert_shared(refused.headers(), Some("*"));
-    // But where it does, nothing is let through whose caller headers the proxy would not overwrite.
+    // At `/ext-authz` the proxy's method is the original one: a preflight passes, with headers that overwrite the client's.
     let granted = ask(Method::OPTIONS, "/ext-authz/v1/chat/completions", "")
         .await
         .unwrap();

@@ -1,4 +1,4 @@
-//! Tools, responses and old completions over one Codex turn each: what the dialects add to a chat.
+//! Tools, responses and old completions, over one Codex turn each: the differences between the dialects and a chat.
 
 use codex_gateway_tests::gateway::{Gateway, KEY, say, script};
 use codex_gateway_tests::sse::{self, Event, Events, finishes};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::fake;
 
-/// The weather, twice.
+/// A script with two calls of `get_weather`.
 fn two_calls() -> String {
     script(json!({
         "text": ["Let me look."],
@@ -31,7 +31,7 @@ async fn json_of(request: reqwest::RequestBuilder) -> (u16, Value) {
     (response.status().as_u16(), response.json().await.unwrap())
 }
 
-/// Everything the fake was asked, as one text.
+/// The fake's journal, as one text.
 fn journal(gateway: &Gateway) -> String {
     std::fs::read_to_string(gateway.home().join("fake-log.ndjson")).unwrap()
 }
@@ -82,7 +82,7 @@ async fn calls_reach_the_client_as_the_model_wrote_them() {
         .collect();
     assert_eq!(arguments, "{\"city\": \"Paris\"}");
 
-    // The results go back as history.
+    // The results are sent back as history.
     let messages = json!([
         {"role": "user", "content": "Weather?"},
         choice["message"],
@@ -143,7 +143,7 @@ async fn calls_written_as_text_stay_text_or_become_calls() {
     gateway.stop().await;
 }
 
-/// Name and data of each event of a responses stream.
+/// The name and data of each event of a responses stream.
 async fn events(response: reqwest::Response) -> Vec<(String, Value)> {
     let text = response.text().await.unwrap();
     let event = |block: &str| {

@@ -1,4 +1,4 @@
-//! Clients that leave before their answer is complete: their turns end at once, or run on where the operator wants that.
+//! Clients that disconnect before their answer is complete: their turns end at once, or run on if the operator wants that.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ async fn killing(kill: &str) -> Gateway {
     fake().var("PROXY_KILL_ON_DISCONNECT", kill).start().await
 }
 
-/// A file that the fake waits for after its first word.
+/// A file that the fake waits for after its first delta.
 fn gate(gateway: &Gateway) -> PathBuf {
     gateway.home().join("gate")
 }
@@ -22,7 +22,7 @@ fn waiting(gateway: &Gateway) -> String {
     json!({"fake": {"text": ["one ", "two"], "gate": gate}}).to_string()
 }
 
-/// How often the fake was asked this.
+/// The number of requests of this method that the fake received.
 fn asked(gateway: &Gateway, method: &str) -> usize {
     let journal = std::fs::read_to_string(gateway.home().join("fake-log.ndjson")).unwrap();
     let lines = journal.lines().map(serde_json::from_str::<Value>);
@@ -32,23 +32,23 @@ fn asked(gateway: &Gateway, method: &str) -> usize {
         .count()
 }
 
-/// A client that has its first word, and goes.
+/// Opens a stream, reads its first delta, and disconnects.
 async fn leave_a_stream(gateway: &Gateway) {
     let body = stream(&waiting(gateway));
     let mut events = Events::of(gateway.chat(&body).send().await.unwrap());
-    // The role, and the word.
+    // The role, then the first delta.
     assert!(events.next().await.is_some());
     assert!(events.next().await.is_some());
 }
 
-/// A client that has nothing yet, and goes.
+/// Sends a request whose answer is not streamed, and disconnects during its turn.
 async fn leave_an_answer(gateway: &Gateway) {
     let before = asked(gateway, "turn/start");
     let request = tokio::spawn(gateway.chat(&say(&waiting(gateway))).send());
     gateway
         .until(|gateway| asked(gateway, "turn/start") > before, "turn")
         .await;
-    // By the time another turn has come and gone, that one is well under way.
+    // When another turn has ended, this one is well under way.
     let quick = gateway.chat(&say("hi")).send().await.unwrap();
     assert_eq!(quick.status(), 200);
     request.abort();
@@ -75,7 +75,7 @@ async fn a_turn_outlives_its_client_where_it_shall() {
     let gateway = killing("false").await;
     leave_a_stream(&gateway).await;
     leave_an_answer(&gateway).await;
-    // And by then whoever left would have been interrupted.
+    // When another turn has ended, the turns of disconnected clients would have been interrupted.
     let quick = gateway.chat(&say("hi")).send().await.unwrap();
     assert_eq!(quick.status(), 200);
     std::fs::write(gate(&gateway), "").unwrap();
@@ -88,14 +88,14 @@ async fn a_turn_outlives_its_client_where_it_shall() {
     gateway.stop().await;
 }
 
-/// What was recorded of the last request.
+/// The recorded finish reason of the last request.
 fn last_finish(usage: &Path) -> Value {
     let lines = std::fs::read_to_string(usage).unwrap();
     let last: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
     last["finish_reason"].clone()
 }
 
-/// A turn whose client has gone when the gateway is told to stop.
+/// Asserts that a turn whose client has disconnected ends normally although the gateway is stopping.
 async fn outlives_the_end_of_intake(setup: Setup) {
     let folder = tempfile::tempdir().unwrap();
     let usage = folder.path().join("usage.ndjson");

@@ -1,4 +1,4 @@
-//! The documents say what the code does: every variable, every dependency, the settings files, the example.
+//! The documents agree with the code: every variable, every dependency, the settings files, the example.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ fn read(file: &str) -> String {
     std::fs::read_to_string(path(file)).unwrap()
 }
 
-/// README, and the pages of the book.
+/// The files of README and the pages of the book.
 fn pages() -> Vec<String> {
     let mut pages = vec!["README.md".to_owned()];
     for folder in ["docs/src", "docs/src/policies"] {
@@ -27,7 +27,7 @@ fn pages() -> Vec<String> {
     pages
 }
 
-/// Where the settings page begins a new table: its heading, and the first variable below it.
+/// The tables of the settings page: the heading of each, and its first variable.
 const GROUPS: &[(&str, env::Variable)] = &[
     ("Listening and callers", env::PROXY_HOST),
     ("Policies and state", env::POLICY_DIR),
@@ -71,7 +71,7 @@ fn retired_settings() -> String {
     text
 }
 
-/// `page` with `made` between the mark that names `source` and the next end.
+/// `page` with `made` between the mark that names `source` and the next end mark.
 fn with_made(page: &str, source: &str, made: &str) -> String {
     let mark = format!("from {source} -->\n");
     let (before, rest) = page.split_once(&mark).expect("the page has the mark");
@@ -90,7 +90,7 @@ fn the_settings_page_is_made_of_the_programs_own_list() {
         std::fs::write(path("docs/src/settings.md"), made).unwrap();
         return;
     }
-    // Not `assert_eq`: the page is long, and the remedy is not to read it.
+    // Not `assert_eq`: the page is long, and printing it would not help; `BLESS=1` rewrites it.
     let differs = made.lines().zip(is.lines()).find(|(made, is)| made != is);
     assert!(
         made == is,
@@ -115,7 +115,7 @@ fn every_setting_in_the_readme_is_as_the_code_has_it() {
 /// Whether a document may name this variable.
 fn is_known(name: &str) -> bool {
     let described = |known: &str| {
-        // `PROXY_RATE_LIMIT_…` stands for some.
+        // `PROXY_RATE_LIMIT_…` stands for several variables.
         known == name || (name.ends_with('_') && known.starts_with(name))
     };
     env::ALL.iter().any(|variable| described(variable.name))
@@ -123,7 +123,7 @@ fn is_known(name: &str) -> bool {
         || CONSTANTS.contains(&name)
 }
 
-/// Words of the documents that look like settings.
+/// Words of the documents that look like settings and are not.
 const CONSTANTS: &[&str] = &["CODEX_CA_CERTIFICATE"];
 
 #[test]
@@ -296,7 +296,7 @@ fn every_member_of_a_settings_file_is_in_the_book() {
         ),
     ] {
         let text = read(page);
-        // The host's own member is none of the operator's.
+        // The member `host` is set by the host, not by the operator.
         for member in members(slot, pointer).iter().filter(|name| *name != "host") {
             let named = [format!("`{member}`"), format!("\"{member}\":")];
             let named = named.iter().any(|name| text.contains(name));
@@ -305,7 +305,7 @@ fn every_member_of_a_settings_file_is_in_the_book() {
     }
 }
 
-/// The blocks of JSON on a page, each with the file name that begins the paragraph before it.
+/// The JSON blocks on a page, each with the file name that begins the paragraph before it.
 fn settings_files(page: &str) -> Vec<(String, String)> {
     let text = read(page);
     let mut files = Vec::new();
@@ -329,12 +329,12 @@ async fn the_settings_files_of_the_book_are_accepted() {
     let files: Vec<_> = pages.iter().flat_map(|page| settings_files(page)).collect();
     assert!(files.len() >= 4, "{files:?}");
     for (name, mut settings) in files {
-        // Each key is another one.
+        // Every placeholder gets another fingerprint.
         while settings.contains("<fingerprint>") {
             let fingerprint = codex_gateway::secret::fingerprint(settings.as_bytes());
             settings = settings.replacen("<fingerprint>", &fingerprint, 1);
         }
-        // It would not start with what it does not understand.
+        // The gateway does not start with settings it does not understand.
         let setup = Setup::demo().policy(&name, settings.as_bytes());
         setup.start().await.stop().await;
     }

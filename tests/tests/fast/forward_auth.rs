@@ -1,11 +1,11 @@
-//! What an edge proxy is told when it asks: here asked directly, in `real/proxies.rs` by real ones.
+//! Forward authentication: the answers to an edge proxy, asked directly here, by real proxies in `real/proxies.rs`.
 
 use codex_gateway_tests::gateway::{Gateway, KEY, QUICK, Setup, say};
 use codex_gateway_tests::guests::{EVERY, deploy};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
-/// As Traefik and Caddy ask: always with GET, the original in headers.
+/// A request as Traefik and Caddy send it: always GET, with the original request in headers.
 fn forwarded(gateway: &Gateway, method: &str, uri: &str) -> RequestBuilder {
     gateway
         .client
@@ -66,7 +66,7 @@ async fn who_may_not_is_told_why_and_never_sent_elsewhere() {
     for request in [
         forwarded(&gateway, "POST", CHAT),
         forwarded(&gateway, "POST", CHAT).bearer_auth("sk-other"),
-        // Two are nobody's: proxies disagree on which one counts.
+        // Two keys are refused: proxies disagree on which one counts.
         forwarded(&gateway, "POST", CHAT)
             .bearer_auth(KEY)
             .bearer_auth(KEY),
@@ -82,7 +82,7 @@ async fn who_may_not_is_told_why_and_never_sent_elsewhere() {
     gateway.stop().await;
 }
 
-/// With what a browser sends before a request of a page's.
+/// Adds the headers that a browser sends before a page's request.
 fn from_a_page(request: RequestBuilder) -> RequestBuilder {
     request
         .header("origin", "https://app.example.com")
@@ -127,7 +127,7 @@ async fn the_original_request_decides_not_the_one_that_asks() {
         assert_eq!(ask("OPTIONS").await.status(), 200, "{method}: a preflight");
         assert_eq!(ask("options").await.status(), 401, "{method}: none");
     }
-    // Open without a key, but only as it is written.
+    // The path is open without a key, but only in its plain spelling.
     for (uri, status) in [
         ("/v1/models", 200),
         ("/v1/models/codex-5?x=/../", 200),
@@ -167,7 +167,7 @@ async fn nginx_and_envoy_ask_in_their_own_words() {
         (envoy(Method::OPTIONS, CHAT), 401),
         (from_a_page(envoy(Method::OPTIONS, CHAT)), 200),
         (envoy(Method::GET, "/"), 401),
-        // Other proxies' headers mean nothing here.
+        // At this endpoint, other proxies' headers have no meaning.
         (
             envoy(Method::POST, CHAT).header("x-forwarded-method", "OPTIONS"),
             401,
@@ -229,7 +229,7 @@ async fn a_policy_that_cannot_answer_lets_nobody_through() {
     let limited = send(told("limit")).await;
     assert_eq!(header(&limited, "retry-after"), Some("7"));
     assert_eq!(code(limited).await, (429, "told_to_limit".to_owned()));
-    // nginx would make a 500 of it.
+    // nginx would turn a 429 into a 500.
     let folded = gateway
         .client
         .get(format!("{}/auth-request", gateway.origin))
@@ -238,7 +238,7 @@ async fn a_policy_that_cannot_answer_lets_nobody_through() {
     let folded = send(folded.header("x-hostile", "limit")).await;
     assert_eq!(header(&folded, "retry-after"), Some("7"));
     assert_eq!(code(folded).await, (403, "told_to_limit".to_owned()));
-    // It names nobody in headers of its own; the proxy gets them all the same.
+    // The policy sets no headers that name the caller; the gateway adds them for the proxy.
     let honest = send(told("")).await;
     assert_eq!(header(&honest, "x-auth-caller"), Some("anybody"));
     assert_eq!(header(&honest, "x-auth-tenant"), Some(""));

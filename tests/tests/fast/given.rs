@@ -1,4 +1,4 @@
-//! What a policy is given, and what it needs: checked before it may serve, so that no request finds out.
+//! The facts and resources that policies get: mistakes are found before a policy serves, not by its first request.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use codex_gateway::policy::{Defaults, Engine, Facts, Live, Source};
 use codex_gateway_tests::guests::{EVERY, FORBIDDEN, deploy};
 use serde_json::json;
 
-/// Prepares these files over the built-in policies, with a key in the environment. Answers what is refused.
+/// Prepares these files over the built-in policies, with a key in the environment. Returns the refusal, if any.
 async fn refused(files: &[(&str, &[u8])]) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in files {
@@ -113,7 +113,7 @@ async fn a_fault_on_the_main_path_is_found_by_the_trial() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configure_that_sleeps_is_stopped() {
     for settings in [r#"{"configure": "sleep"}"#, r#"{"configure": "spin"}"#] {
-        // A decision's own bound is no measure of it.
+        // The deadline for decisions does not apply to `configure`.
         let patient = b"[auth]\ndeadline_ms = 10000\n";
         let files: [(&str, &[u8]); 3] = [
             ("auth.wasm", EVERY),
@@ -129,11 +129,11 @@ async fn a_configure_that_sleeps_is_stopped() {
     }
 }
 
-/// The component is broken behind its imports: whatever compiled it would have said so.
+/// The component is also invalid after its imports: compiling it would give another error.
 #[tokio::test(flavor = "multi_thread")]
 async fn imports_are_refused_before_anything_is_compiled() {
     let mut broken = FORBIDDEN.to_vec();
-    // A module whose only function's body is no code.
+    // A module with one function, whose body is not valid code.
     broken.extend(
         b"\x01\x1a\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0a\x06\x01\x04\0\xff\xff\x0b",
     );

@@ -1,4 +1,4 @@
-//! What the predecessor's users got, asked again: every difference is meant, and has its reason in `differences.md`.
+//! Replays what users sent to the predecessor: every difference is intended, with its reason in `differences.md`.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ async fn send(gateway: &Gateway, case: &Case) -> Answer {
     };
     let request = &case.request;
     let url = format!("{origin}{}", request.path);
-    // A connection each, as it was recorded.
+    // One connection per request, as in the recording.
     let client = reqwest::Client::builder()
         .pool_max_idle_per_host(0)
         .build()
@@ -59,12 +59,12 @@ async fn send(gateway: &Gateway, case: &Case) -> Answer {
         headers: headers
             .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
             .collect(),
-        // A stream may be cut off on purpose.
+        // A stream may be cut on purpose.
         body: response.text().await.unwrap_or_default(),
     }
 }
 
-/// A stream that stays open until it is dropped.
+/// Opens a stream that stays open until it is dropped.
 async fn hold(gateway: &Gateway) -> Events {
     let endless = json!({"fake": {"text": ["held", "never"], "gate": "/nonexistent/gate"}});
     let request = gateway
@@ -76,7 +76,7 @@ async fn hold(gateway: &Gateway) -> Events {
     events
 }
 
-/// What differs, case by case.
+/// The differences of each case.
 async fn replay(group: Group) -> Vec<(String, Vec<String>)> {
     let gateway = launch(&group).await;
     let mut found = Vec::new();

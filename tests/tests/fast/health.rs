@@ -1,4 +1,4 @@
-//! What `/healthz` tells, and whom.
+//! The content of `/healthz`, and which of it only this machine may read.
 
 use codex_gateway_tests::gateway::{Gateway, KEY, QUICK, Setup, say};
 use serde_json::Value;
@@ -35,7 +35,7 @@ async fn why_something_is_refused_is_told_to_this_machine_only() {
     gateway.stop().await;
 }
 
-/// The status of a request over a connection of its own.
+/// The status of a request on a new connection.
 async fn knock(url: &str) -> u16 {
     let stranger = reqwest::Client::new();
     let answer = stranger.get(url).bearer_auth(KEY).send().await.unwrap();

@@ -1,4 +1,4 @@
-//! Hostile policies behind the real surface: each costs its own request, in bounded time, and nobody else anything.
+//! Hostile policies behind the real API: each fails only its own request, in bounded time, and costs other requests nothing.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn each_hostile_act_is_one_refused_request() {
     let gateway = setup.policy("auth.wasm", EVERY).start().await;
     for act in ACTS {
         let request = gateway.chat(&say(QUICK)).header("x-hostile", act);
-        // Only a guest that is never stopped meets this bound; the deadline is 50 ms of computing.
+        // Only a guest that is never stopped exceeds this timeout; the deadline is 50 ms of computing time.
         let response = tokio::time::timeout(Duration::from_secs(60), request.send())
             .await
             .unwrap_or_else(|_| panic!("{act} was not stopped"))
@@ -77,7 +77,7 @@ async fn honest_requests_are_answered_beside_hostile_ones() {
     gateway.stop().await;
 }
 
-/// One answer as it is on the wire, and that the connection can be used again.
+/// One answer as it is on the wire; asserts that the connection can be used again.
 async fn raw(gateway: &Gateway, hostile: &str) -> String {
     let address = gateway.origin.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -110,7 +110,7 @@ async fn no_header_of_a_policy_breaks_the_connection() {
         "access-control-allow-origin",
     ];
     for header in framing {
-        // A denial of the auth policy; headers of the rate-limit policy for any answer.
+        // `denies`: a denial of the auth policy. `sets`: headers of the rate-limit policy for any answer.
         for act in ["denies", "sets"] {
             let wire = raw(&gateway, &format!("{act} {header}")).await;
             assert!(wire.starts_with("HTTP/1.1 503 "), "{act} {header}: {wire}");

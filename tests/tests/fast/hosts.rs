@@ -21,7 +21,7 @@ async fn exchange(origin: &str, sent: &[u8]) -> Vec<u8> {
     read
 }
 
-/// The status and the body of the answer to such a head.
+/// Sends a request line with these hosts; the status and the body of the answer.
 async fn ask(origin: &str, line: &str, hosts: &[&str]) -> (u16, String) {
     let hosts: String = hosts
         .iter()
@@ -33,7 +33,7 @@ async fn ask(origin: &str, line: &str, hosts: &[&str]) -> (u16, String) {
     (status, read.split_once("\r\n\r\n").unwrap().1.to_owned())
 }
 
-/// The unclear heads of HTTP/1: the version, how the target begins, and `Host`.
+/// Ambiguous heads of HTTP/1: the version, the beginning of the target, and the `Host` headers.
 const UNCLEAR: [(&str, &str, &[&str]); 10] = [
     ("1.1", "", &[]),
     ("1.1", "", &["localhost", "localhost"]),
@@ -67,7 +67,7 @@ async fn a_request_that_does_not_name_one_host_is_refused_by_every_endpoint() {
         for (version, begin, hosts) in UNCLEAR {
             let line = format!("GET {begin}{path} HTTP/{version}");
             let (status, body) = ask(origin, &line, hosts).await;
-            // nginx knows one word for a refusal.
+            // nginx accepts only 401 and 403 as refusals.
             let expected = if path == "/auth-request" { 403 } else { 400 };
             assert_eq!(status, expected, "{line} {hosts:?}: {body}");
             let body: Value = serde_json::from_str(&body).unwrap();
@@ -103,12 +103,12 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     [&[0, high, low, kind, flags, 0, 0, 0, stream][..], payload].concat()
 }
 
-/// A field with a name of HPACK's static table.
+/// A header field with a name from HPACK's static table.
 fn field(index: u8, value: &str) -> Vec<u8> {
     [&[index][..], &value_of(value)].concat()
 }
 
-/// Asks for `/livez` in HTTP/2, with these fields beside the usual ones.
+/// Sends a request for `/livez` in HTTP/2, with these fields beside the usual ones.
 async fn connect_http2(origin: &str, fields: &[u8]) -> TcpStream {
     const GET_HTTP: [u8; 2] = [0x82, 0x86];
     let fields = [&GET_HTTP[..], &field(4, "/livez"), fields].concat();
@@ -123,7 +123,7 @@ async fn connect_http2(origin: &str, fields: &[u8]) -> TcpStream {
     stream
 }
 
-/// The payload of the next frame of a kind: 0 is data, 1 a head.
+/// The payload of the next frame of a kind: 0 is data, 1 is headers.
 async fn next_frame(stream: &mut TcpStream, kind: u8) -> Vec<u8> {
     loop {
         let mut head = [0; 9];
@@ -137,7 +137,7 @@ async fn next_frame(stream: &mut TcpStream, kind: u8) -> Vec<u8> {
     }
 }
 
-/// What HPACK's static table has for the status of the answer.
+/// The entry of HPACK's static table for the status of the answer.
 async fn ask_http2(origin: &str, authority: Option<&str>, host: Option<&str>) -> u8 {
     let mut fields = authority.map_or_else(Vec::new, |value| field(1, value));
     fields.extend(

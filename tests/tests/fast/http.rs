@@ -1,4 +1,4 @@
-//! The surface as any client meets it, with the demo behind it: errors, headers, spellings, limits.
+//! The API as any client uses it, with the demo as backend: errors, headers, spellings, limits.
 
 use codex_gateway_tests::gateway::{Gateway, KEY, QUICK, Setup, say, stream};
 use codex_gateway_tests::sse::{self, Event, Events, finishes};
@@ -173,7 +173,7 @@ async fn what_is_no_request_of_ours_has_openai_errors_too() {
     )
     .await;
     assert_eq!((status, &body["code"]), (400, &json!("invalid_json")));
-    // Announced or not, the limit holds.
+    // The limit holds with and without `content-length`.
     let long = "x".repeat(4096);
     let (status, body) = error(
         send(Method::POST, "/v1/chat/completions")

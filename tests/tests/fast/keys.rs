@@ -1,4 +1,4 @@
-//! Many callers as the cookbook describes them: who may use what, what is refused in production, and limits on prompts.
+//! Many callers, as the cookbook describes them: the models each may use, settings refused in production, prompt limits.
 
 use codex_gateway::config::PUBLISHED;
 use codex_gateway::policy::{Defaults, Engine, Facts, Live, Source};
@@ -6,7 +6,7 @@ use codex_gateway::secret::fingerprint;
 use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say};
 use serde_json::{Value, json};
 
-/// The settings of the cookbook's section on keys, by their files' names; the callers' keys are their ids.
+/// The settings in the cookbook's section on keys, by file name; each caller's key is its id.
 fn documented() -> Vec<(String, String)> {
     let page = concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -20,7 +20,7 @@ fn documented() -> Vec<(String, String)> {
     while let Some((before, after)) = rest.split_once("```json\n") {
         let (settings, after) = after.split_once("```").unwrap();
         rest = after;
-        // The paragraph before begins with the file's name.
+        // The paragraph before begins with the name of the file.
         let paragraph = before.trim_end().rsplit("\n\n`").next().unwrap();
         let (name, _) = paragraph.split_once('`').unwrap();
         let mut settings: Value = serde_json::from_str(settings).expect(name);
@@ -143,7 +143,7 @@ async fn a_prompt_that_is_too_long_is_refused_and_costs_nothing() {
         .policy("rate-limit.json", rules.to_string().as_bytes())
         .start()
         .await;
-    // Ten tokens of four characters each, however many bytes these have.
+    // Ten tokens of four characters each, whatever their number of bytes.
     let longest = "ü".repeat(40);
     let longer = format!("{longest}!");
     for body in [

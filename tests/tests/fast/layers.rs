@@ -1,8 +1,8 @@
-//! The rules of the house that a compiler does not know: arrows point down, every file says what it is for.
+//! House rules that a compiler does not check: arrows point down, every file states its responsibility.
 
 use std::path::{Path, PathBuf};
 
-/// From the top to the bottom. A module may name those below it.
+/// The layers from top to bottom, with the modules that each may name.
 const LAYERS: &[(&str, &[&str])] = &[
     (
         "main",

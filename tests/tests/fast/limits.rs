@@ -1,4 +1,4 @@
-//! Limits as clients meet them: what they count, for whom, what the headers say, what comes back and what is remembered.
+//! Rate limits as clients see them: charges and buckets, headers, settlement, and state kept between runs.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use reqwest::Response;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-/// So long that nothing comes back while a test runs.
+/// A window so long that no bucket refills during a test.
 const LONG_MS: u64 = 31 * 24 * 3_600_000;
 
 fn rules(rules: &Value) -> Vec<u8> {
@@ -21,7 +21,7 @@ async fn limited(by: &Value) -> Gateway {
     setup.start().await
 }
 
-/// Keys that are their callers' names.
+/// Auth settings in which each caller's key is its name.
 fn keys(callers: &[Value]) -> Vec<u8> {
     let fingerprint =
         |id: &Value| codex_gateway::secret::fingerprint(id.as_str().unwrap().as_bytes());
@@ -36,7 +36,7 @@ fn keys(callers: &[Value]) -> Vec<u8> {
     json!({ "keys": keys }).to_string().into_bytes()
 }
 
-/// A chat request with this key.
+/// Sends a chat request with this key.
 async fn chat(gateway: &Gateway, key: &str, body: &Value) -> Response {
     let request = gateway
         .client
@@ -55,7 +55,7 @@ async fn code(response: Response) -> (u16, String) {
     (status, body["error"]["code"].as_str().unwrap().to_owned())
 }
 
-/// How many tokens are left. Asks for one of its own, of which no more is known than that it costs something.
+/// The tokens left. Its own request is charged a small amount, which is not known exactly.
 async fn tokens_left(gateway: &Gateway) -> u64 {
     let response = gateway
         .chat(&say(r#"{"demo":{"deltas":0}}"#))
@@ -161,7 +161,7 @@ async fn callers_tenants_groups_and_models_have_limits_of_their_own() {
         ("ann", &plain, 200),
         ("ann", &plain, 200),
         ("ann", &plain, 429),
-        // The fourth of this tenant.
+        // The fourth request of this tenant.
         ("bob", &plain, 200),
         ("bob", &plain, 429),
     ] {
@@ -199,7 +199,7 @@ async fn tokens_are_counted_as_used_once_however_the_answer_ended() {
     .await;
     let probe = 100_000 - tokens_left(&gateway).await;
     let mut before = tokens_left(&gateway).await;
-    // A request that could take much and takes little.
+    // A request with a large estimate and a small usage.
     let mut modest = say(QUICK);
     modest["max_tokens"] = 50_000.into();
     let answer: Value = gateway.answer(&modest).await;
@@ -210,7 +210,7 @@ async fn tokens_are_counted_as_used_once_however_the_answer_ended() {
         (used..used + 4 * probe).contains(&spent),
         "{spent} for {used}"
     );
-    // A client that leaves in the middle, and a model that is not there.
+    // A client that disconnects during its answer, and a model that does not exist.
     before = after;
     let mut endless = stream(r#"{"demo":{"deltas":1000000,"text":"x","delay_ms":10}}"#);
     endless["max_tokens"] = 60_000.into();
@@ -248,7 +248,7 @@ async fn what_cannot_be_paid_is_refused_and_what_never_can_is_told_so() {
     let refused = gateway.chat(&large).send().await.unwrap();
     assert_eq!(header(&refused, "retry-after"), "");
     assert_eq!(code(refused).await, (400, "tokens_exceed_limit".to_owned()));
-    // An answer that costs more than was thought leaves a debt.
+    // An answer that uses more than the estimate leaves a debt.
     let much = say(r#"{"demo":{"deltas":600,"text":"x"}}"#);
     assert_eq!(gateway.chat(&much).send().await.unwrap().status(), 200);
     let refused = gateway.chat(&say(QUICK)).send().await.unwrap();
@@ -257,7 +257,7 @@ async fn what_cannot_be_paid_is_refused_and_what_never_can_is_told_so() {
     gateway.stop().await;
 }
 
-/// Two requests of three, ever.
+/// A rule that allows three requests during a test.
 fn three() -> Value {
     json!([{"name": "r", "unit": "requests", "limit": 3, "window_ms": LONG_MS}])
 }
@@ -338,7 +338,7 @@ async fn who_stops_reading_holds_its_place_no_longer_than_an_answer_may_take() {
         body.len()
     );
     stuck.write_all(request.as_bytes()).await.unwrap();
-    // It has begun to answer, and nobody reads on.
+    // The answer has begun, and is not read further.
     stuck.readable().await.unwrap();
     let crowded = gateway.chat(&say(QUICK)).send().await.unwrap();
     assert_eq!(

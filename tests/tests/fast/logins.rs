@@ -1,11 +1,11 @@
-//! Codex without a login: told at once, to the operator and to callers, until somebody signs in.
+//! Codex without a login: reported at once to the operator and to callers, until there is a login.
 
 use codex_gateway_tests::gateway::{Gateway, Setup, say, sign_in, stream};
 use serde_json::{Value, json};
 
 use crate::{fake, old_fake};
 
-/// What the fake is told to say of its login.
+/// Sets the fake's answer about its login.
 fn login(setup: &Setup, signed_in: bool) {
     let told = json!({"signed_in": signed_in}).to_string();
     std::fs::write(setup.home().join("fake-start.json"), told).unwrap();

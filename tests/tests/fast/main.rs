@@ -1,4 +1,4 @@
-//! What users rely on, with the demo or a scripted Codex behind the gateway: one program, so that it is linked once.
+//! Tests with the demo or a scripted Codex behind the gateway: one program, so that it is linked once.
 
 use codex_gateway_tests::gateway::Setup;
 
@@ -37,12 +37,12 @@ mod traces;
 mod usage;
 mod workers;
 
-/// With the scripted Codex behind the gateway.
+/// A setup with the scripted Codex.
 fn fake() -> Setup {
     Setup::codex(env!("CARGO_BIN_EXE_fake-codex"))
 }
 
-/// With the scripted Codex as one that has `proto` only, which it is under such a name.
+/// A setup with the scripted Codex under a name that makes it an old version, with `proto` only.
 fn old_fake() -> Setup {
     Setup::old_codex(env!("CARGO_BIN_EXE_fake-codex"))
 }

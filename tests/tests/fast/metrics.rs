@@ -1,4 +1,4 @@
-//! What Prometheus reads: names, counts, few labels, and who may read it.
+//! Metrics for Prometheus: names, counts, few labels, and which clients may read them.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ async fn scrape(gateway: &Gateway) -> String {
     text
 }
 
-/// The value of the one sample that begins so.
+/// The value of the only sample with this name and these labels.
 fn value(text: &str, sample: &str) -> f64 {
     let mut found = text.lines().filter_map(|line| {
         let value = line.strip_prefix(sample)?.strip_prefix(' ')?;
@@ -225,7 +225,7 @@ fn documented() -> BTreeSet<String> {
         .collect()
 }
 
-/// What a scrape has, each under the name the book uses.
+/// The metrics of a scrape, each under the name the book uses.
 fn families(text: &str) -> BTreeSet<String> {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types
@@ -237,7 +237,7 @@ fn families(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Everything a query may name: samples and labels.
+/// All names that a query may use: samples and labels.
 fn names(text: &str) -> BTreeSet<String> {
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     samples.flat_map(identifiers).collect()

@@ -1,4 +1,4 @@
-//! Conversations as Obsidian Copilot has them, from `fixtures/obsidian`: what reaches the model, and what comes back,
+//! Conversations as Obsidian Copilot has them, from `fixtures/obsidian`: the prompts that reach the model, and the answers,
 //! streamed and not.
 
 use std::collections::BTreeMap;
@@ -20,12 +20,12 @@ struct Conversation {
     #[serde(default)]
     headers: BTreeMap<String, String>,
     request: Value,
-    /// Texts the model is given, in this order.
+    /// Texts that are sent to the model, in this order.
     prompt: Vec<String>,
-    /// Texts it is not.
+    /// Texts that are not sent to the model.
     #[serde(default)]
     absent: Vec<String>,
-    /// What it says: a script for the fake.
+    /// The model's answer: a script for the fake.
     model: Value,
     answer: Answer,
 }
@@ -35,7 +35,7 @@ struct Conversation {
 struct Answer {
     content: String,
     finish: String,
-    /// Names and arguments.
+    /// Names and arguments of calls.
     #[serde(default)]
     calls: Vec<(String, String)>,
 }

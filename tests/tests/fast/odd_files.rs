@@ -1,4 +1,4 @@
-//! Files in `POLICY_DIR` that are none: each is refused by name, changes nothing, and keeps nobody waiting.
+//! Files in `POLICY_DIR` that are not regular files: each is refused by name, changes nothing, and blocks nothing.
 
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
@@ -10,7 +10,7 @@ use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say};
 use codex_gateway_tests::guests::deploy;
 use serde_json::Value;
 
-/// Only something that hangs meets it.
+/// A timeout that only a hang reaches.
 const HANGS: Duration = Duration::from_secs(60);
 
 fn pipe(path: &Path) {
@@ -30,7 +30,7 @@ async fn mended(gateway: &Gateway) {
     gateway.until(mended, "mended folder").await;
 }
 
-/// Ends although a file may hang.
+/// Stops the gateway, also if reading a file hangs.
 async fn stop(gateway: Gateway) {
     let stopped = tokio::time::timeout(HANGS, gateway.stop()).await;
     assert!(stopped.is_ok(), "the gateway does not stop");
@@ -90,7 +90,7 @@ async fn a_manifest_is_read_up_to_its_bound() {
         said,
         ["policies.toml: cannot be read: it is larger than 256 KiB"]
     );
-    // A link to a device has no size at all.
+    // A link to a device has no size.
     let link = gateway.policies().join("policies.toml");
     std::fs::remove_file(&link).unwrap();
     symlink("/dev/zero", &link).unwrap();
@@ -110,7 +110,7 @@ async fn a_link_out_of_the_folder_shows_a_policy_nothing_of_the_machine() {
     stop(gateway).await;
 }
 
-/// As Kubernetes mounts a ConfigMap: the files are links through a link that is re-pointed.
+/// The folder is laid out as Kubernetes mounts a ConfigMap: the files are links through a link that is re-pointed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_config_map_is_served_and_swapped() {
     let gateway = Setup::demo().start().await;
@@ -149,7 +149,7 @@ async fn a_folder_that_never_rests_is_loaded_all_the_same() {
             let noise = folder.join("noise");
             std::fs::write(&noise, number.to_string()).unwrap();
             std::fs::remove_file(&noise).unwrap();
-            // Also what counts is touched.
+            // A file that the gateway reads is rewritten, too.
             std::fs::write(
                 folder.join("tool-stop.json"),
                 format!("{{{}}}", " ".repeat(number as usize % 7)),

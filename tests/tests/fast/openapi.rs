@@ -1,4 +1,4 @@
-//! The document of the surface says what the surface is, and the surface does what the document says.
+//! The OpenAPI document and the API agree, in both directions.
 
 use std::collections::BTreeSet;
 
@@ -114,7 +114,7 @@ fn references(value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Lets a Python program of `requirements.txt` work in a folder of its own.
+/// Runs a Python module from `requirements.txt` in a new folder.
 async fn python(module: &str, arguments: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let mut program = tokio::process::Command::new(variable("TEST_PYTHON"));
@@ -130,7 +130,7 @@ async fn python(module: &str, arguments: &[&str]) {
         "{said}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    // How much was tried: `--nocapture` shows it.
+    // The report on the cases tried; `--nocapture` shows it.
     println!("{said}");
 }
 
@@ -145,12 +145,12 @@ async fn the_document_is_openapi_3_1() {
     gateway.stop().await;
 }
 
-/// How much schemathesis tries: about 1,500 requests, the same ones every time. About 10,000 others:
+/// The number of cases that schemathesis tries: about 1,500 requests, the same ones in every run. About 10,000 others:
 /// `TEST_SCHEMATHESIS='--max-examples 700' cargo test -p codex-gateway-tests --test fast openapi -- --ignored`
 const CASES: &str = "--max-examples 40 --seed 1";
 
-/// What `schemathesis` finds wrong with an API, but for two things: that valid requests are refused (not every rule can
-/// be told in JSON Schema, that a tool message belongs to a call for example), and methods, which are tested above.
+/// Runs all checks of `schemathesis` but two: that valid requests are accepted (JSON Schema cannot express every rule, for
+/// example that a tool message belongs to a call), and methods, which are tested above.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs schemathesis from PyPI"]
 async fn whatever_is_sent_gets_an_answer_that_the_document_foretells() {

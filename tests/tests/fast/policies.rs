@@ -1,4 +1,4 @@
-//! Policies as an operator meets them: what is refused at load and why, what a fault costs, what freezing means.
+//! Policies as an operator uses them: refusals at load and their reasons, the effect of a fault, and of freezing.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ fn engine() -> Engine {
     ENGINE.get_or_init(|| Engine::new(None).unwrap()).clone()
 }
 
-/// A first generation from these files over the built-in policies.
+/// Prepares a first generation from these files over the built-in policies.
 async fn start(files: &[(&str, &[u8])]) -> Result<Live, String> {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in files {
@@ -117,7 +117,7 @@ async fn each_refusal_names_the_file_the_slot_and_what_was_found() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_for_another_contract_version_is_refused_by_version() {
-    // The version is in the component's names; a changed digit is a component of another contract.
+    // The version is part of the component's names, so a changed digit makes a component of another contract.
     let other: Vec<u8> = replace(EVERY, b"@0.1.0", b"@0.7.0");
     let message = start(&[("auth.wasm", &other)]).await.err().unwrap();
     assert!(
@@ -158,7 +158,7 @@ async fn a_fault_while_configuring_is_a_refusal() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_hostile_act_is_a_fault_of_its_kind_and_counted() {
-    // Time enough to fill the memory, on a busy machine too.
+    // A deadline long enough to fill the memory, on a busy machine too.
     let patient = b"[auth]\ndeadline_ms = 2000\n";
     let generation = generation(&[("auth.wasm", EVERY), ("policies.toml", patient)]).await;
     let cases = [
@@ -210,7 +210,7 @@ async fn a_component_that_cannot_be_frozen_runs_warm_and_says_so() {
             .groups,
         ["5"]
     );
-    // A fault retires the instance it happened in; the next decision gets a configured one.
+    // A fault retires the instance in which it happened; the next decision gets a configured one.
     assert_eq!(
         fault(generation.authenticate(request("panic")).await.unwrap_err()),
         FaultKind::Trap
@@ -278,7 +278,7 @@ async fn a_replacement_keeps_what_did_not_change_and_a_refusal_changes_nothing()
     assert_eq!(live.current().number(), held.number());
 }
 
-/// The test policy with other words in it.
+/// The test policy with `words` replaced by `others`.
 fn forged(words: &[u8], others: &[u8]) -> Vec<u8> {
     assert_eq!(words.len(), others.len());
     let mut wasm = EVERY.to_vec();

@@ -1,4 +1,4 @@
-//! What a request may ask for, end to end: names that are Codex's own, forms of the answer, pictures, each dialect's words.
+//! Features of requests, end to end: function names that Codex uses itself, response formats, images, errors of each dialect.
 
 use codex_gateway_tests::gateway::{Gateway, KEY, Setup, say, script};
 use codex_gateway_tests::sse::{self, Event, Events};
@@ -16,7 +16,7 @@ async fn json_of(response: reqwest::Response) -> (u16, Value) {
     (response.status().as_u16(), response.json().await.unwrap())
 }
 
-/// What the fake was asked last by this method.
+/// The parameters of the fake's last request of this method.
 fn last(gateway: &Gateway, method: &str) -> Value {
     let journal = std::fs::read_to_string(gateway.home().join("fake-log.ndjson")).unwrap();
     let lines = journal.lines().map(serde_json::from_str::<Value>);
@@ -27,7 +27,7 @@ fn last(gateway: &Gateway, method: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_may_have_a_name_that_is_codexs_own() {
     let gateway = fake().start().await;
-    // The model knows the functions by other names.
+    // The model gets the functions under other names.
     let call = |name: &str, id: &str| json!({"name": name, "arguments": "{}", "id": id});
     let calls = [
         call("client_exec_command", "c1"),
@@ -62,7 +62,7 @@ async fn a_function_may_have_a_name_that_is_codexs_own() {
         ["client_exec_command", "mcp-_files__read", "get_weather"]
     );
 
-    // What the client sends back is told by the same names.
+    // Calls in the client's history are sent under the same other names.
     body["messages"] = json!([
         {"role": "user", "content": "go"},
         message,
@@ -134,7 +134,7 @@ async fn a_picture_that_codex_would_leave_out_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_dialect_is_told_of_mistakes_in_its_own_words() {
     let gateway = fake().start().await;
-    // Nothing was said before: a stream, too, has the status of its failure.
+    // No text was sent before the failure, so a stream, too, gets the status of its failure.
     let failure =
         json!({"text": [], "error": {"codexErrorInfo": "contextWindowExceeded", "message": "no"}});
     let prompt = script(failure);

@@ -1,5 +1,5 @@
-//! The gateway restarts behind real edge proxies, configured as the book and `deploy/` say, while clients ask and stream: what is
-//! lost is what `docs/src/edges.md` says. `.ci/run` installs the proxies.
+//! The gateway restarts behind real edge proxies, configured as the book and `deploy/` say, while clients send requests and
+//! stream: exactly the losses that `docs/src/edges.md` describes occur. `.ci/run` installs the proxies.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 const CHAT: &str = "/v1/chat/completions";
 const CLIENTS: usize = 8;
 const RESTARTS: usize = 3;
-/// A start of the program, until it listens. In this process there is none.
+/// The time a program needs from its start until it listens. A gateway in this process has no such time, so the test waits.
 const START: Duration = Duration::from_secs(1);
 const STREAM: &str = r#"{"demo":{"deltas":10,"text":"x ","delay_ms":20}}"#;
 
-/// Where gateways that replace each other listen, and record what they answered.
+/// The ports and the usage file of gateways that replace each other.
 struct Place {
     port: String,
     auth_port: String,
@@ -52,14 +52,14 @@ impl Place {
         Path::new(self.usage.path()).join("usage.jsonl")
     }
 
-    /// The turns of all gateways.
+    /// The number of turns of all gateways.
     fn turns(&self) -> usize {
         let record = std::fs::read_to_string(self.record()).unwrap();
         record.lines().count()
     }
 }
 
-/// A request that was not answered to its end with 200.
+/// A request without a complete answer with status 200.
 #[derive(Debug)]
 struct Lost {
     status: u16,
@@ -67,7 +67,7 @@ struct Lost {
     retry_after: bool,
 }
 
-/// Clients that ask until they are told to stop.
+/// Clients that send requests until they are stopped.
 struct Load {
     over: CancellationToken,
     answered: Arc<AtomicUsize>,
@@ -94,7 +94,7 @@ impl Load {
         load
     }
 
-    /// Waits until so many more requests were answered.
+    /// Waits until this many more requests were answered.
     async fn more(&self, number: usize) {
         let enough = self.answered.load(Ordering::SeqCst) + number;
         let counted = async {
@@ -118,7 +118,7 @@ impl Load {
     }
 }
 
-/// One client, on connections that it keeps to the proxy.
+/// Runs one client, on connections that it keeps to the proxy.
 async fn ask(
     url: String,
     streams: bool,
@@ -144,7 +144,7 @@ async fn ask(
                     body,
                     retry_after,
                 });
-                // As a client that is told so waits before it tries again.
+                // A client that gets such an answer waits before it tries again.
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             }
@@ -156,7 +156,7 @@ async fn ask(
     lost
 }
 
-/// Restarts the gateway on its port. Answers what was lost.
+/// Restarts the gateway on its port. Returns the lost requests.
 async fn restart_in_place(kind: Kind) -> Vec<Lost> {
     let place = Place::new();
     let mut gateway = place.gateway(false).await;

@@ -1,4 +1,4 @@
-//! Agent mode where the machine forbids the sandbox: not ready, with the reason and the remedy, until it is repaired.
+//! Agent mode on a machine that forbids the sandbox: not ready, with the reason and the remedy, until that is repaired.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ fn forbid(home: &Path) {
     std::fs::write(home.join("fake-start.json"), fault).unwrap();
 }
 
-/// Status of `/readyz`, and why it is not 200.
+/// The status of `/readyz`, and the reason if it is not 200.
 async fn ready(gateway: &Gateway, for_another: bool) -> (u16, Value) {
     let request = gateway.get("/readyz");
     let request = match for_another {

@@ -1,4 +1,4 @@
-//! Swapping policies while requests run: nothing fails, nothing mixes, what runs ends under the rules it began with.
+//! Policies are swapped while requests run: no request fails or mixes generations; each ends with the one it began with.
 
 use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say, stream};
 use codex_gateway_tests::guests::{EVERY, deploy};
@@ -14,7 +14,7 @@ fn stamped(setup: Setup) -> Setup {
         .policy("model.json", settings)
 }
 
-/// Both slots get the stamp in one step: the folder is a symbolic link that is pointed elsewhere.
+/// Points a symbolic link at another folder: both slots get the stamp in one step.
 fn point(link: &std::path::Path, to: &std::path::Path) {
     let part = link.with_extension("part");
     std::os::unix::fs::symlink(to, &part).unwrap();
@@ -98,7 +98,7 @@ async fn a_refused_candidate_changes_nothing_and_shows_in_health_until_it_is_men
     assert_eq!(answer.headers()["x-codex-generation"], "1");
     assert_eq!(answer.status(), 200);
 
-    // Rewritten in place, as `cp` does it.
+    // The file is rewritten in place, as `cp` does it.
     std::fs::write(gateway.policies().join("auth.wasm"), EVERY).unwrap();
     gateway
         .until(

@@ -1,4 +1,4 @@
-//! Limits of time, each with its own code; and clients that must not be sent what keeps a stream open.
+//! Timeouts, each with its own code; and clients that must not get the comments that keep a stream open.
 
 use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say, script, stream};
 use codex_gateway_tests::sse::{self, Event, Events};
@@ -6,17 +6,17 @@ use serde_json::{Value, json};
 
 use crate::{fake, old_fake};
 
-/// Nothing comes until the turn is interrupted.
+/// A script that sends nothing until the turn is interrupted.
 fn silent() -> String {
     script(json!({"hang": true}))
 }
 
-/// One word, and then nothing.
+/// A script that sends one delta, and then nothing.
 fn halting() -> String {
     script(json!({"text": ["one ", "two"], "gate": "/nowhere/at/all"}))
 }
 
-/// Status and code of a request that fails before anything of its answer is sent.
+/// The status and code of a request that fails before its answer begins.
 async fn refused(gateway: &Gateway, body: &Value) -> (u16, String) {
     let response = gateway.chat(body).send().await.unwrap();
     let status = response.status().as_u16();
@@ -96,7 +96,7 @@ async fn an_answer_that_has_begun_may_take_longer_than_beginning() {
         .var("PROXY_FIRST_TOKEN_TIMEOUT_MS", "1000")
         .start()
         .await;
-    // It takes longer than a second by its pauses alone.
+    // The pauses of the script alone are longer than a second.
     let slow = r#"{"demo":{"deltas":24,"text":"x","delay_ms":50}}"#;
     let response = gateway.chat(&say(slow)).send().await.unwrap();
     let answer: Value = response.json().await.unwrap();

@@ -1,4 +1,4 @@
-//! Traces: what a collector gets, and that nobody waits for one.
+//! Traces: the spans that a collector gets; requests never wait for a collector.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use opentelemetry_proto::tonic::trace::v1::{
 };
 use prost::Message;
 
-/// A collector on this machine, and all it got.
+/// A collector on this machine, with all spans it received.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<ResourceSpans>>>);
 
@@ -211,7 +211,7 @@ async fn nobody_waits_for_a_collector_that_says_nothing() {
         .start()
         .await;
     let answered = async {
-        // More than wait in its queue, in which a span more is one lost.
+        // More spans than the export queue holds; further ones are dropped.
         for _ in 0..400 {
             let answer = gateway.chat(&say(QUICK)).send().await.unwrap();
             assert_eq!(answer.status(), 200);

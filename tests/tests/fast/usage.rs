@@ -1,4 +1,4 @@
-//! What was used: recorded a turn, told to whoever used it, kept in few files.
+//! Usage: one record per turn, shown to the caller it belongs to, kept in few files.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say, stream};
 use codex_gateway_tests::sse::Events;
 use serde_json::{Value, json};
 
-/// A gateway with three callers, one of them an admin, and the file it writes.
+/// A gateway with three callers, one of them an admin, and its usage file.
 struct Recorded {
     gateway: Gateway,
     path: PathBuf,
@@ -54,7 +54,7 @@ impl Recorded {
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
-    /// Waits until so many events are recorded: one comes a moment after its client has the last byte.
+    /// Waits until this many events are recorded, a moment after the client has the last byte.
     async fn until(&self, events: u64) {
         let told = async {
             while self.get("root", "/v1/usage").await.1["total_requests"] != events {

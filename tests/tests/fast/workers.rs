@@ -1,4 +1,4 @@
-//! Several Codex children: who waits, who is sent away, and how one child relieves another.
+//! Several workers: the wait queue, refusals when it is full, and recycling.
 
 use codex_gateway::codex::{Status, WorkerStatus};
 use codex_gateway_tests::gateway::{Gateway, Setup, say, stream};
@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::fake;
 
-/// A stream that goes on until its reader leaves.
+/// Opens a stream that goes on until its reader disconnects.
 async fn endless(gateway: &Gateway) -> Events {
     let endless = json!({"fake": {"text": ["x"], "repeat": 1_000_000, "delay_ms": 5}});
     let response = gateway.chat(&stream(&endless.to_string())).send().await;
@@ -44,7 +44,7 @@ async fn a_full_house_is_waited_for_and_a_crowd_is_told_when_to_come_back() {
     assert_eq!(loads, [1, 1], "each child runs one");
     let quick = say(&json!({"fake": {"text": ["at last"]}}).to_string());
     let asking = [gateway.chat(&quick).send(), gateway.chat(&quick).send()].map(Box::pin);
-    // There is room for one to wait: the other is answered at once.
+    // One request may wait: the other is refused at once.
     let (refused, _, mut waiting) = select_all(asking).await;
     let refused = refused.unwrap();
     assert_eq!(refused.status(), 503);
@@ -76,7 +76,7 @@ async fn a_wait_has_an_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_place_is_enough_for_several_choices() {
     let gateway = fake().var("WORKER_MAX_CONCURRENCY", "1").start().await;
-    // More than anybody between Codex and the client holds back, and a call that waits to be told of.
+    // More deltas than all buffers between Codex and the client hold, and a tool call after them.
     let call = json!([{"name": "look", "arguments": "{}", "id": "call_1"}]);
     let script = json!({"fake": {"text": ["x"], "repeat": 3_000, "call": call}});
     let mut body = say(&script.to_string());
@@ -96,7 +96,7 @@ async fn one_place_is_enough_for_several_choices() {
     gateway.stop().await;
 }
 
-/// Sends many requests, a few at a time, until children have relieved each other twice. All must be answered.
+/// Sends many requests, a few at a time, until two workers were recycled. All must be answered.
 async fn relieved_under_load(gateway: &Gateway, request: &serde_json::Value) {
     let ask = || async {
         let answer = gateway.chat(request).send().await.unwrap();
@@ -134,7 +134,7 @@ async fn real_children_relieve_each_other_without_a_lost_turn() {
     gateway.stop().await;
 }
 
-/// A child that is worn out by this ends its turns, while another serves.
+/// Asserts that a worker that reaches this limit is recycled: it ends its turns, while another serves.
 async fn worn_out(limit: &str, wear: impl FnOnce(&Gateway)) {
     let (setup, provider) = real::set_up("TEST_CODEX_BIN", "gpt-5.4").await;
     let setup = setup.var(limit, "1").var("WORKER_PROBE_INTERVAL_MS", "100");
@@ -174,14 +174,14 @@ async fn worn_out(limit: &str, wear: impl FnOnce(&Gateway)) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex: run by .ci/run"]
 async fn a_real_child_that_takes_too_much_memory_ends_its_turns_while_another_serves() {
-    // Every child takes more, from the beginning.
+    // Every worker exceeds this limit from the start.
     worn_out("WORKER_RECYCLE_MEMORY_MB", |_| ()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex: run by .ci/run"]
 async fn a_real_child_that_takes_too_much_disk_ends_its_turns_while_another_serves() {
-    // It would take a thousand turns to write so much.
+    // A worker would need a thousand turns to write as much.
     let write = |gateway: &Gateway| {
         let folders = children(&gateway.home())
             .into_iter()
