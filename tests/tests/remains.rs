@@ -1,5 +1,5 @@
-//! No fault leaves anything behind: no turn, permit, task, process or file. Alone in its process, because it counts what
-//! the process has open.
+//! No fault leaves anything behind: no turn, permit, task, process or file. Alone in its process, because it counts the
+//! files and tasks of the process.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use codex_gateway_tests::sse::{Event, Events};
 use serde_json::{Value, json};
 
 const ROUNDS: usize = 3;
-/// As often as what is left is looked at, at most.
+/// The most polls for resources to be released.
 const LOOKS: usize = 500;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
-/// What a child does, and the code a client gets for it, if the whole answer fails.
+/// The faults of a child, and the code a client gets if the whole answer fails.
 fn faults() -> Vec<(Value, Option<&'static str>)> {
     let text = json!(["a", "b", "c"]);
     let error = json!({"codexErrorInfo": "other", "message": "no"});
@@ -44,7 +44,7 @@ fn faults() -> Vec<(Value, Option<&'static str>)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_fault_leaves_a_turn_a_permit_a_task_a_process_or_a_file() {
-    // One permit of each kind: a lost one would stop all that follows.
+    // One permit of each kind: a lost one would block all later requests.
     let gateway = Setup::codex(env!("CARGO_BIN_EXE_fake-codex"))
         .var("PROXY_SSE_MAX_CONCURRENCY", "1")
         .var("WORKER_MAX_CONCURRENCY", "1")
@@ -54,7 +54,7 @@ async fn no_fault_leaves_a_turn_a_permit_a_task_a_process_or_a_file() {
         .var("PROXY_STREAM_IDLE_TIMEOUT_MS", "300")
         .start()
         .await;
-    // By then everything that is allocated once has been.
+    // After one round, everything that is allocated once has been allocated.
     everything_goes_wrong(&gateway).await;
     let before = Standing::settled(&gateway).await;
     for _ in 0..ROUNDS {
@@ -80,7 +80,7 @@ async fn everything_goes_wrong(gateway: &Gateway) {
         }
     }
     let endless = json!({"fake": {"text": ["x".repeat(1000)], "repeat": 1_000_000}}).to_string();
-    // The client leaves.
+    // The client disconnects.
     let mut events = Events::of(send(gateway, &stream(&endless)).await);
     assert!(events.next().await.is_some());
     drop(events);
@@ -90,7 +90,7 @@ async fn everything_goes_wrong(gateway: &Gateway) {
     gateway.idle().await;
     drop(slow);
     recovers(gateway).await;
-    // The client sends half of its request, and leaves.
+    // The client sends half of its request, and disconnects.
     let half = futures_util::stream::iter([
         Ok("{\"messages\":"),
         Err(std::io::Error::other("the client is gone")),
@@ -100,14 +100,14 @@ async fn everything_goes_wrong(gateway: &Gateway) {
     let sent = client().post(url).bearer_auth(KEY).body(body).send().await;
     assert!(sent.is_err());
     recovers(gateway).await;
-    // The child is killed while it has nothing to do.
+    // The child is killed while it has no turn.
     for child in children(&gateway.home()) {
         kill(child.pid);
     }
     recovers(gateway).await;
 }
 
-/// One that keeps no connection.
+/// A client that keeps no connection.
 fn client() -> reqwest::Client {
     let client = reqwest::Client::builder().pool_max_idle_per_host(0);
     client.build().expect("a client")
@@ -119,7 +119,7 @@ async fn send(gateway: &Gateway, body: &Value) -> reqwest::Response {
     request.send().await.expect("an answer")
 }
 
-/// A stream runs to its end, as soon as there is a child again, and then nothing runs.
+/// Asserts that a stream runs to its end, as soon as there is a child again, and that nothing runs after it.
 async fn recovers(gateway: &Gateway) {
     let fine = stream(&json!({"fake": {"text": ["fine"]}}).to_string());
     let streamed = async {
@@ -139,7 +139,7 @@ async fn recovers(gateway: &Gateway) {
     gateway.idle().await;
 }
 
-/// What there is while nobody asks: it is counted without a connection, which would be counted too.
+/// The resources in use while there is no request: counted without a connection, which would be counted too.
 #[derive(Debug, PartialEq)]
 struct Standing {
     turns: usize,
@@ -165,7 +165,7 @@ impl Standing {
         }
     }
 
-    /// What there is once that has stayed the same for a while.
+    /// The resources, once they have been the same for a while.
     async fn settled(gateway: &Gateway) -> Self {
         let mut last = Self::of(gateway);
         let mut same = 0;
@@ -181,7 +181,7 @@ impl Standing {
         panic!("it never rests: {last:?}");
     }
 
-    /// What there is once it is no more than that, or in the end: connections take a moment to close.
+    /// The resources once they are at most `other`, or after the last poll: connections take a moment to close.
     async fn within(gateway: &Gateway, other: &Self) -> Self {
         let mut now = Self::of(gateway);
         for _ in 0..LOOKS {
@@ -203,7 +203,7 @@ impl Standing {
     }
 }
 
-/// The files in a folder and all below it.
+/// The number of files in a folder and below it.
 fn count(folder: &Path) -> usize {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let counts = entries.map(|entry| match entry.file_type() {

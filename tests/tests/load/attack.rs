@@ -1,4 +1,4 @@
-//! Everything hostile at once: no honest request is lost, and nothing is left of it. The long form, with figures, is
+//! All attacks at once: no honest request is lost, and all resources are released. The long form, with figures, is
 //! `cargo bench -p codex-gateway-tests --bench attack`.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A Codex child that writes too much: what is an answer arrives whole, what is none costs the child, and nobody waits.
+//! A Codex child that writes too much: deltas arrive complete, other output ends the child or is left out of the log.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -56,7 +56,7 @@ async fn a_line_without_end_costs_the_child_and_its_turns_only() {
     let (status, body) = whole(&gateway, json!({"long_line": 80 << 20})).await;
     let code = &body["error"]["code"];
     assert_eq!((status, code), (503, &json!("worker_exited")));
-    // Whatever else ran on that child ends honestly, too.
+    // Other turns on that child end with an error, too.
     let rest = running.rest().await;
     assert_eq!(
         error(&rest).expect("an error frame")["code"],
@@ -124,7 +124,7 @@ async fn garbage_without_end_is_a_few_lines_of_the_log() {
     let lines = reading.await.unwrap();
     let garbage = lines.iter().filter(|line| line.contains("not JSON-RPC"));
     let count = garbage.clone().count();
-    // One in ten seconds, and one at the end.
+    // One line every ten seconds, and one at the end.
     assert!((2..20).contains(&count), "{count} lines");
     let counted =
         garbage.filter_map(|line| line.split_once("left_out=")?.1.trim().parse::<usize>().ok());

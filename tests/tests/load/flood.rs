@@ -1,4 +1,4 @@
-//! Floods: limits admit exactly what they say while policies are swapped, and made-up keys and addresses take no memory.
+//! Floods: limits admit exactly their number while policies are swapped; made-up keys and addresses take no memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -9,21 +9,21 @@ use codex_gateway_tests::gateway::{Gateway, KEY, QUICK, Setup, say, stream};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-/// So long that nothing comes back meanwhile.
+/// A window so long that no bucket refills during a test.
 const LONG_MS: u64 = 31 * 24 * 3_600_000;
 const REQUESTS: u64 = 10_000;
 const CONNECTIONS: usize = 64;
 const LIMIT: usize = 1_000;
 const SWAPS: u64 = 100;
 
-/// The limit, and a rule that is another in every generation.
+/// Rules with the limit under test, and a rule that differs in every generation.
 fn rules(generation: u64) -> Vec<u8> {
     let limit = json!({"name": "limit", "unit": "requests", "limit": LIMIT, "window_ms": LONG_MS});
     let other = json!({"name": format!("g{generation}"), "unit": "requests", "limit": 1_000_000});
     json!({"rules": [limit, other]}).to_string().into_bytes()
 }
 
-/// What many connections do together.
+/// The state that the connections share.
 struct Flood {
     gateway: Gateway,
     source: Source,
@@ -34,7 +34,7 @@ struct Flood {
 }
 
 impl Flood {
-    /// One connection: sends requests, one after the other, until all are sent; now and then swaps the policy first.
+    /// One connection: sends requests, one after another, until all are sent; swaps the policy before some of them.
     async fn send(self: Arc<Self>) {
         let client = reqwest::Client::new();
         let bodies = [say(QUICK), stream(QUICK)];
@@ -85,7 +85,7 @@ async fn ten_thousand_requests_are_granted_a_limit_of_a_thousand_across_a_hundre
     let folder = tempfile::tempdir().unwrap();
     let fingerprint = codex_gateway::secret::fingerprint(KEY.as_bytes());
     let auth = json!({"keys": [{"id": "flood", "sha256": fingerprint}]});
-    // On a machine that is busy with other things, too, this is no test of deadlines.
+    // Long deadlines: on a busy machine a short one could be exceeded, which is not tested here.
     let patient = ["auth", "model", "rate-limit", "tool-stop"]
         .map(|slot| format!("[{slot}]\ndeadline_ms = 1000\n"))
         .concat();
@@ -135,7 +135,7 @@ async fn a_million_keys_take_bounded_memory() {
     for number in 0..1_000_000 {
         let quota = Quota {
             name: "requests".to_owned(),
-            // Longer than any key that is not kept by its fingerprint.
+            // A key longer than any that the host keeps as it is; longer ones are kept by their fingerprint.
             key: format!("{number:0128}"),
             unit: Unit::Requests,
             limit: 10,

@@ -1,5 +1,5 @@
-//! Many requests, swaps and attacks at once, one test after the other: each needs the machine, or looks at the memory of
-//! this process.
+//! Many requests, swaps and attacks at once, one test after another: each needs the whole machine, or measures the memory
+//! of this process.
 
 use tokio::sync::{Mutex, MutexGuard};
 

@@ -1,4 +1,4 @@
-//! Two hundred swaps under continuous load: no request fails, none meets two generations, memory stays flat.
+//! Two hundred swaps under continuous load: no request fails, no request meets two generations, memory stays flat.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,9 +10,9 @@ use codex_gateway_tests::sse::{Event, Events};
 use serde_json::Value;
 
 const SWAPS: u64 = 200;
-/// By then everything that is allocated once has been.
+/// The number of swaps after which everything that is allocated once has been allocated.
 const WARM: u64 = 40;
-/// What one hundred and sixty more may add: far less than one leaked generation each would.
+/// The KiB that one hundred and sixty more swaps may add: far less than one leaked generation each would.
 const MAY_GROW_KIB: u64 = 48 << 10;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +76,7 @@ fn anonymous_kib() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// The test's policies refuse a caller that another generation recognised, and name their stamp as the model.
+/// Sends requests until `stop`. The policies refuse a caller of another generation, and return their stamp as the model.
 async fn call_until(gateway: Arc<Gateway>, stop: Arc<AtomicBool>, answered: Arc<AtomicU64>) {
     while !stop.load(Ordering::Relaxed) {
         let streaming = answered.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);

@@ -1,5 +1,5 @@
-//! The real Codex as an agent: its own tools in its sandbox, a folder a turn, and the client's tools beside them. Where
-//! the sandbox cannot be had (bubblewrap needs user namespaces), no agent is ready, and these tests fail.
+//! The real Codex as an agent: its own tools in its sandbox, a folder a turn, and the client's tools beside them. These
+//! tests need the sandbox (bubblewrap needs user namespaces): without it no agent is ready, and they fail.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use codex_gateway_tests::real::{agent, ask, node_at, python_at, script, set_up_a
 use codex_gateway_tests::sse::{Event, Events};
 use serde_json::{Value, json};
 
-/// The model runs this command, and then answers as told.
+/// A script in which the model runs this command, and then answers with `then`.
 fn run(command: &str, then: Value) -> Value {
     let arguments = json!({"cmd": command}).to_string();
     json!({"calls": [{"name": "exec_command", "arguments": arguments}], "then": then})
@@ -19,7 +19,7 @@ fn done() -> Value {
     json!({"text": ["All ", "done."]})
 }
 
-/// What the last request says its first tool returned.
+/// The first tool's output in the last request to the provider.
 fn output(provider: &Provider) -> String {
     provider
         .requests()
@@ -29,7 +29,7 @@ fn output(provider: &Provider) -> String {
         .remove(0)
 }
 
-/// The line after a marker.
+/// The rest of the line after a marker.
 fn after<'a>(output: &'a str, marker: &str) -> &'a str {
     let (_, rest) = output
         .split_once(marker)
@@ -162,7 +162,7 @@ async fn a_client_that_leaves_ends_the_command_in_the_operators_folder() {
         .await;
     request.abort();
     gateway.idle().await;
-    // Deleted by us, it comes back only if the command still runs.
+    // The test deletes this file; it comes back only if the command still runs.
     let beat = folder.path().join("beat");
     gateway
         .until(
@@ -241,7 +241,7 @@ async fn codex_keeps_its_prompt_and_what_it_says_in_passing_is_not_the_answer() 
     gateway.stop().await;
 }
 
-/// The deeds of a stream.
+/// The activity in a stream: commands and file changes.
 fn deeds(events: &[Event]) -> Vec<Value> {
     let chunks = events.iter().filter_map(|event| match event {
         Event::Data(data) => data["choices"][0]["x_codex"]["activity"].as_array(),
@@ -283,7 +283,7 @@ async fn who_asks_is_told_of_commands_and_files_but_never_of_more_than_fits() {
     assert_eq!(of("file_change")[0]["changes"], json!([change]));
     assert!(events.contains(&Event::Done));
 
-    // Who does not ask sees an answer like any other.
+    // Without the header, the answer has no activity.
     let events = Events::of(gateway.chat(&body).send().await.unwrap())
         .rest()
         .await;

@@ -1,4 +1,4 @@
-//! Answers of the real Codex in every form they may have: why they end, several at once, with reasoning, to a schema,
+//! Answers of the real Codex in all forms: finish reasons, several choices, reasoning, structured output, and answers
 //! after very long conversations.
 
 use codex_gateway_tests::gateway::{Gateway, KEY};
@@ -23,7 +23,7 @@ async fn told(gateway: &Gateway, mut body: Value, stream: bool) -> (String, Stri
     (text.to_owned(), finish.to_owned())
 }
 
-/// What the provider is told, what the client asks for beside it, and the text and finish reason it then gets.
+/// The provider's script, extra members of the client's request, and the text and finish reason the client gets.
 fn endings() -> [(Value, Value, &'static str, &'static str); 10] {
     let call = json!({"name": "f", "arguments": "{}"});
     let function = json!({"name": "f", "parameters": {"type": "object"}});
@@ -154,7 +154,7 @@ async fn three_answers_are_three_turns_of_the_same_conversation() {
 #[ignore = "needs the real Codex"]
 async fn a_schema_reaches_the_provider_as_the_client_wrote_it() {
     let (gateway, provider) = real().await;
-    // Keywords that Codex drops from functions, it keeps here.
+    // Codex keeps schema keywords here that it drops from functions.
     let schema = json!({
         "type": "object", "title": "City", "additionalProperties": false, "required": ["name"],
         "properties": {"name": {"type": "string", "pattern": "^[A-Z]", "maxLength": 9}},

@@ -1,4 +1,4 @@
-//! A real browser: the OpenAI SDK and LangChain.js in pages of other origins, those that may and one that may not.
+//! A real browser: the OpenAI SDK and LangChain.js in pages of other origins, allowed ones and one that is not.
 
 use codex_gateway_tests::gateway::{KEY, Setup};
 use codex_gateway_tests::real::{node_folder, succeed, variable};

@@ -1,5 +1,5 @@
-//! A client's functions on the real Codex: what the model calls arrives as it called it, and what the functions return
-//! arrives at the model.
+//! A client's functions on the real Codex: the client gets the model's calls unchanged, and the model gets the functions'
+//! results.
 
 use codex_gateway_tests::gateway::Gateway;
 use codex_gateway_tests::provider::{Provider, Recorded};
@@ -18,7 +18,7 @@ fn with_tools(answer: Value, stream: bool, names: &[&str]) -> Value {
     body
 }
 
-/// The assistant's message and the finish reason, whichever way they came.
+/// The assistant's message and the finish reason, streamed or not.
 async fn told(gateway: &Gateway, body: &Value) -> (Value, String) {
     if body["stream"] == true {
         let response = gateway.chat(body).send().await.unwrap();
@@ -55,7 +55,7 @@ fn put_together(events: &[Event]) -> (Value, String) {
     (message, finishes(events).concat())
 }
 
-/// Name and arguments of each call.
+/// The name and arguments of each call.
 fn calls(message: &Value) -> Vec<(&str, &str)> {
     let calls = message["tool_calls"].as_array().into_iter().flatten();
     calls
@@ -67,7 +67,7 @@ fn calls(message: &Value) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// The request after the functions have run, `{call}` in their results standing for which call it was.
+/// The next request, with `message` and the results of its calls, in the order of the calls.
 fn after(mut body: Value, message: Value, results: &[&str]) -> Value {
     let messages = body["messages"].as_array_mut().unwrap();
     let ids: Vec<Value> = message["tool_calls"]
@@ -84,7 +84,7 @@ fn after(mut body: Value, message: Value, results: &[&str]) -> Value {
     body
 }
 
-/// Call id, name and arguments of every call, and call id and text of every result, that the model was told.
+/// Call id, name and arguments of every call, and call id and text of every result, in a request to the provider.
 fn exchanged(asked: &Recorded) -> (Vec<[Value; 3]>, Vec<[Value; 2]>) {
     let items = asked.body["input"].as_array().unwrap();
     let of = |kind: &'static str| items.iter().filter(move |item| item["type"] == kind);
@@ -142,7 +142,7 @@ async fn one_call_or_several_and_their_results_make_the_round_trip() {
             }
         }
     }
-    // A call ends its turn upstream: nobody waits there for its result.
+    // A call ends its turn in Codex, which does not wait for the result.
     gateway.idle().await;
     gateway.stop().await;
 }
@@ -168,8 +168,8 @@ async fn arguments_that_are_no_json_and_functions_nobody_offered_are_the_clients
             (calls(&message).as_slice(), finish.as_str()),
             (&made[..], "tool_calls")
         );
-        // Codex itself tells the model what is wrong with such calls, and may have asked it again before it is told
-        // to stop. Nobody hears what comes of that.
+        // Codex itself tells the model what is wrong with such calls, and may have asked it again before the interrupt. The
+        // answer to that is not used.
         let results = ["not JSON", "not an object", "there is no such function"];
         let (answer, _) = told(&gateway, &after(body, message, &results)).await;
         assert_eq!(answer["content"], "I see.");

@@ -1,4 +1,4 @@
-//! The real Codex behind the real surface, against a scripted model provider.
+//! The real Codex behind the gateway's real API, against a scripted model provider.
 
 use codex_gateway_tests::real::{
     assert_answers_whole_and_streamed, assert_bare_environment, real, script, whole,

@@ -1,19 +1,19 @@
-//! Many turns on the real Codex, at once and one after another: each gets its own answer, and what they leave is bounded.
+//! Many turns on the real Codex, at once and one after another: each gets its own answer; memory and disk stay bounded.
 
 use codex_gateway_tests::crowd::{Footprint, at_once, in_turn};
 use codex_gateway_tests::real::real;
 
-/// Streams of one second each.
+/// The number of streams at once, of one second each.
 const CROWD: usize = 64;
 
-/// By then everything that is allocated once has been.
+/// The number of turns after which everything that is allocated once has been allocated.
 const WARM: usize = 100;
 const TURNS: usize = 300;
 
-/// What so many more turns may add: far less than if each left a thread (1.2 MB) or its history.
+/// The KiB that [`TURNS`] more turns may add: far less than if each left a thread (1.2 MB) or its history.
 const MAY_GROW_KIB: u64 = 64 << 10;
 
-/// Codex logs some 60 kB a turn.
+/// The KiB that may be written to disk: Codex logs some 60 kB a turn.
 const MAY_WRITE_KIB: u64 = 40 << 10;
 
 #[tokio::test(flavor = "multi_thread")]

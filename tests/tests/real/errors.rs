@@ -1,5 +1,5 @@
-//! Every way the model provider behind the real Codex may fail, before and within an answer: the status or the error
-//! object a client gets, and no more.
+//! All failures of the model provider behind the real Codex, before and within an answer: the client gets the right status
+//! or error object, and no internal details.
 
 use codex_gateway_tests::gateway::Gateway;
 use codex_gateway_tests::real::{real, script, set_up, upstream_failures, whole};
@@ -13,7 +13,7 @@ async fn setup() -> (
     set_up("TEST_CODEX_BIN", "gpt-5.4").await
 }
 
-/// Nothing that is not the client's business.
+/// Asserts that an error has no internal details.
 fn assert_discreet(body: &Value) {
     let words = body.to_string();
     for secret in [
@@ -27,7 +27,7 @@ fn assert_discreet(body: &Value) {
     }
 }
 
-/// The whole answer and the stream both fail with this status and code, before anything was sent.
+/// Asserts that answer and stream both fail with this status and code, before any content was sent.
 async fn assert_refused(gateway: &Gateway, answer: &Value, status: u16, code: &str) {
     for stream in [false, true] {
         let request = gateway.chat(&script(answer.clone(), stream));
@@ -39,8 +39,8 @@ async fn assert_refused(gateway: &Gateway, answer: &Value, status: u16, code: &s
     }
 }
 
-/// The same failure after text: the stream shows the text, then the error, and no end; the whole answer is none. Their
-/// codes, in this order.
+/// Asserts the same failure after text: the stream has the text, then the error, and no end; the answer in one piece is
+/// only the error. `codes` are those of the stream and of the answer.
 async fn assert_broken_off(gateway: &Gateway, answer: &Value, status: u16, codes: [&str; 2]) {
     let [streamed, code] = codes;
     let response = gateway.chat(&script(answer.clone(), true)).send().await;
@@ -233,7 +233,7 @@ async fn what_the_provider_says_of_a_request_is_the_clients_whatever_it_mentions
 async fn a_provider_that_falls_silent_is_given_up_by_us_or_by_codex() {
     let silent = json!({"text": ["never"], "stall": 0});
     let stalled = json!({"text": ["some ", "text ", "and more"], "stall": 2});
-    // By us: Codex has no limit before the first event.
+    // A timeout of the gateway: Codex has no limit before the first event.
     let (setup, provider) = setup().await;
     let gateway = setup
         .var("PROXY_FIRST_TOKEN_TIMEOUT_MS", "400")
@@ -256,7 +256,7 @@ async fn a_provider_that_falls_silent_is_given_up_by_us_or_by_codex() {
     assert_eq!(whole(&gateway, json!({})).await.0, 200);
     gateway.stop().await;
 
-    // By Codex, between two events.
+    // A timeout of Codex, between two events.
     let (setup, _provider) = self::setup().await;
     let config = setup.home().join("config.toml");
     let text = std::fs::read_to_string(&config).unwrap() + "stream_idle_timeout_ms = 500\n";

@@ -1,4 +1,4 @@
-//! The real Codex as an agent that goes for the gateway's own folders: in a sandbox it changes none of them.
+//! The real Codex as an agent that tries to write to the gateway's own folders: in a sandbox it changes none of them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use codex_gateway_tests::real::{set_up_agent, whole};
 use serde_json::json;
 
-/// Each file below a folder, with what is in it. The counters are the gateway's to write.
+/// Each file below a folder, with its content. The files of the counters are left out: the gateway may write them.
 fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -21,7 +21,7 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// Whether what serves has been written down.
+/// Whether the last good policies have been stored.
 fn remembers(folder: &Path) -> bool {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());

@@ -1,5 +1,5 @@
-//! A home that the real Codex cannot write to: the gateway says so, keeps serving what it can, and Codex as soon as it
-//! can.
+//! A home that the real Codex cannot write to: the gateway reports it, serves the endpoints that need no Codex, and uses
+//! Codex as soon as the home is writable.
 
 use std::os::unix::fs::symlink;
 
@@ -7,10 +7,10 @@ use codex_gateway_tests::real::{set_up, whole};
 use codex_gateway_tests::remains::processes;
 use serde_json::{Value, json};
 
-/// A folder nobody can write to, not even root.
+/// A folder in which not even root can create files.
 const UNWRITABLE: &str = "/sys/kernel";
 
-/// `words`: why Codex says it leaves.
+/// `words`: the reason that Codex gives for its exit.
 async fn recovers_from_an_unwritable_home(program: &str, model: &str, words: &str) {
     let (setup, provider) = set_up(program, model).await;
     let real_home = setup.home().to_owned();

@@ -1,4 +1,4 @@
-//! The real Codex without a login: told at once, until somebody signs in.
+//! The real Codex without a login: reported at once, until there is a login.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-/// The provider is paid by Codex's own login.
+/// Makes the provider need Codex's own login.
 fn needs_login(home: &Path) {
     let path = home.join("config.toml");
     let config = std::fs::read_to_string(&path).unwrap();

@@ -1,4 +1,4 @@
-//! What users rely on, with real programs: Codex, SDKs, a browser, edge proxies. `.ci/run` installs them.
+//! Tests with real programs: Codex, SDKs, a browser, edge proxies. `.ci/run` installs them.
 
 mod agent;
 mod answers;

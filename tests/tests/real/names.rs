@@ -1,4 +1,4 @@
-//! What the real Codex makes of functions and pictures, and that the gateway knows: names, schemas, formats, damage.
+//! How the real Codex treats functions and images, which the gateway must know: names, schemas, formats, damaged images.
 
 use codex_gateway_tests::provider::Provider;
 use codex_gateway_tests::real::{ask, real, script};
@@ -27,7 +27,7 @@ const RESERVED: [&str; 10] = [
     "write_stdin",
 ];
 
-/// The names in the tools, or the items of a type, of the last request to the provider.
+/// The names in the tools, or in the items of a type, of the last request to the provider.
 fn told(provider: &Provider, list: &str, kind: &str) -> Vec<String> {
     let asked = provider.requests().pop().unwrap().body;
     let entries = asked[list].as_array().cloned().unwrap_or_default();
@@ -40,7 +40,7 @@ fn told(provider: &Provider, list: &str, kind: &str) -> Vec<String> {
 #[ignore = "needs the real Codex"]
 async fn functions_with_names_of_codexs_own_are_offered_called_and_answered() {
     let (gateway, provider) = real().await;
-    // What the model calls is what it is offered.
+    // The model calls the functions by the names under which they are offered.
     let offer = json!({"type": "object", "properties": {}});
     let tools: Vec<Value> = RESERVED
         .iter()
@@ -134,7 +134,7 @@ async fn what_codex_drops_of_a_schema_reaches_the_model_in_words() {
     gateway.stop().await;
 }
 
-/// A red dot.
+/// An image of a red dot.
 const PNG: &str =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC";
 
@@ -181,8 +181,8 @@ async fn a_damaged_picture_is_refused_whatever_the_model_makes_of_the_rest() {
             "{error}"
         );
     }
-    // Codex finds the damage only when the turn has begun. It is interrupted then, at once; whether it had already asked the
-    // model about the rest is a matter of moments.
+    // Codex finds the damage only after the turn has begun, and the turn is interrupted at once. Whether Codex has asked the
+    // model about the rest by then depends on timing.
     gateway.idle().await;
     gateway.stop().await;
 }

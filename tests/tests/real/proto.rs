@@ -1,5 +1,5 @@
-//! The last Codex that has `proto`, real, behind the real surface, against a scripted model provider. `.ci/run`
-//! installs what this needs: `TEST_CODEX_PROTO_BIN` is a `codex` 0.42.0.
+//! The last Codex that has `proto`, real, behind the gateway's real API, against a scripted model provider. `.ci/run`
+//! installs the program it needs: `TEST_CODEX_PROTO_BIN` is a `codex` 0.42.0.
 
 use std::path::Path;
 
@@ -13,17 +13,17 @@ use codex_gateway_tests::remains::{children, exists, kill, processes};
 use codex_gateway_tests::sse::{self, Event, Events, error, finishes};
 use serde_json::{Value, json};
 
-/// Processes that wait for the next turns.
+/// The number of processes that wait for the next turns.
 const SPARE: usize = 2;
 
-/// A gateway on the real Codex on a scripted provider.
+/// A gateway with the real Codex 0.42, on a scripted provider.
 async fn real() -> (Gateway, Provider) {
     let (gateway, provider) = on_provider("TEST_CODEX_PROTO_BIN", "gpt-5").await;
     assert_eq!(gateway.backend.kind(), "proto");
     (gateway, provider)
 }
 
-/// The records of conversations that lie in Codex's home.
+/// The number of conversation files in a folder of Codex's home.
 fn records(folder: &Path) -> usize {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let counts = entries.map(|entry| match entry.path() {
@@ -75,7 +75,7 @@ async fn a_conversation_reaches_the_model_as_one_transcript() {
 #[ignore = "needs the real Codex 0.42"]
 async fn every_picture_of_a_conversation_reaches_the_model() {
     let (gateway, provider) = real().await;
-    // What every PNG begins with, and a byte that tells them apart.
+    // The bytes that begin every PNG, and one byte that tells the images apart.
     let url = |last: &str| format!("data:image/png;base64,iVBORw0KGgo{last}");
     let picture = |last: &str| json!({"type": "image_url", "image_url": {"url": url(last)}});
     let text = |text: &str| json!({"type": "text", "text": text});
@@ -136,7 +136,7 @@ async fn a_schema_reaches_the_model_and_tools_are_refused_with_the_remedy() {
 #[ignore = "needs the real Codex 0.42"]
 async fn what_goes_wrong_upstream_has_its_status_streamed_or_not() {
     let (gateway, _provider) = real().await;
-    // Over HTTP, 0.42 tells a used-up quota as it tells a rate limit.
+    // Over HTTP, 0.42 reports a used-up quota like a rate limit.
     let told_apart = |code: &str| code != "insufficient_quota";
     let failures = upstream_failures().into_iter();
     for (answer, status, code) in failures.filter(|(_, _, code)| told_apart(code)) {
@@ -214,7 +214,7 @@ async fn twenty_turns_leave_no_process_and_no_record() {
     let spare = children(&home);
     assert!(spare.len() <= SPARE, "{} processes", spare.len());
     assert!(records(&home.join("sessions")) <= SPARE);
-    // The home goes with the gateway: what is left in it is looked at before.
+    // The home is deleted with the gateway, so it is examined before.
     gateway.backend.shutdown().await;
     assert!(processes(&home).is_empty());
     assert_eq!(records(&home.join("sessions")), 0);
@@ -242,7 +242,7 @@ async fn the_process_of_a_turn_has_nothing_of_ours_and_does_not_outlive_it() {
             provider.wait_for(|counts| counts.abandoned == 1).await;
         }
         gateway.idle().await;
-        // Of those that ran, all but the turn's wait for turns of their own.
+        // Of the processes that ran, all but the turn's own wait for later turns.
         let survivors = running.iter().filter(|process| exists(process.pid)).count();
         assert_eq!(survivors, running.len() - 1, "{end}");
     }

@@ -1,5 +1,5 @@
-//! Real edge proxies that ask a running gateway, configured as docs/src/edges.md and `deploy/` say. `.ci/run` installs them:
-//! `TEST_TRAEFIK_BIN`, `TEST_CADDY_BIN`, `TEST_NGINX_BIN`, `TEST_ENVOY_BIN`, `TEST_HAPROXY_BIN`.
+//! Real edge proxies that send forward authentication to a running gateway, configured as docs/src/edges.md and `deploy/` say.
+//! `.ci/run` installs `TEST_TRAEFIK_BIN`, `TEST_CADDY_BIN`, `TEST_NGINX_BIN`, `TEST_ENVOY_BIN`, `TEST_HAPROXY_BIN`.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 const CHAT: &str = "/v1/chat/completions";
 
-/// A gateway that is asked on its own port, and a service that is protected by it.
+/// A gateway with a port for forward authentication, and a service protected by it.
 struct Site {
     gateway: Gateway,
     service: Service,
@@ -37,7 +37,7 @@ impl Site {
         self.gateway.client.request(method, url)
     }
 
-    /// What became of a request that must not reach the service.
+    /// Sends a request that must not reach the service; its response.
     async fn refused(&self, request: RequestBuilder) -> Response {
         let before = self.service.reached();
         let response = request.send().await.unwrap();
@@ -150,7 +150,7 @@ async fn other_refusals_arrive_where_the_proxy_can_tell_them() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs real proxies"]
 async fn without_a_gateway_nothing_passes() {
-    // Most wait for it: all at once.
+    // Most proxies wait for the gateway before they fail, so all are tested at once.
     let waits = Kind::ALL.map(|kind| async move {
         let Site {
             gateway,
@@ -177,7 +177,7 @@ async fn a_stream_passes_as_it_comes() {
         let setup = Setup::codex(env!("CARGO_BIN_EXE_fake-codex"));
         let gate = setup.home().join("gate");
         let gateway = setup.start().await;
-        // Asked and asked again: the gateway is the service, too.
+        // The gateway gets each request twice: for forward authentication, and as the service.
         let edge = Edge::start(kind, &gateway.origin, &gateway.origin).await;
         let waiting = json!({"fake": {"text": ["x "], "repeat": 4, "gate": gate}});
         let request = gateway.client.post(format!("{}{CHAT}", edge.origin));
@@ -185,7 +185,7 @@ async fn a_stream_passes_as_it_comes() {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200, "{kind:?}");
         let mut events = Events::of(response);
-        // The rest is only written when this has been read: a proxy that holds it back never gets more.
+        // The rest is only written after this event was read: behind a proxy that buffers, the wait times out.
         let first = tokio::time::timeout(Duration::from_secs(60), events.next())
             .await
             .unwrap_or_else(|_| panic!("{kind:?} buffers"))
@@ -200,7 +200,7 @@ async fn a_stream_passes_as_it_comes() {
     }
 }
 
-/// A gateway that admits four requests ever.
+/// A gateway that admits four requests during a test.
 async fn four() -> Gateway {
     let rule =
         json!({"name": "r", "unit": "requests", "limit": 4, "window_ms": 31 * 24 * 3_600_000_u64});
@@ -216,7 +216,7 @@ async fn neither_asking_nor_trying_again_is_charged_and_the_limit_is_told_whole(
     for kind in Kind::ALL {
         let gateway = four().await;
         let asked = gateway.auth_origin.as_deref().unwrap();
-        // Connections to half of the service fail, and are tried again.
+        // Connections to one of the service's two addresses fail, and are tried again.
         let edge = Edge::start_beside_dead(kind, asked, &gateway.origin).await;
         let chat = || {
             let request = gateway.client.post(format!("{}{CHAT}", edge.origin));
@@ -283,7 +283,7 @@ async fn a_gateway_is_replaced_by_another_and_no_request_is_lost() {
     let mut running = Events::of(chat(limited).await.unwrap());
     assert!(running.next().await.is_some());
     edge.switch(&asked(&new), &new.origin);
-    // The new one has granted nothing yet.
+    // The new gateway has granted no request yet.
     let switched = async {
         loop {
             let response = chat(say(QUICK)).await.unwrap();

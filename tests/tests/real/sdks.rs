@@ -1,9 +1,9 @@
-//! Clients people use, each in conversation with the real Codex: tools, streams, structured answers, pictures, errors.
+//! Popular client libraries with the real Codex: tools, streams, structured output, images, errors.
 
 use codex_gateway_tests::provider::Recorded;
 use codex_gateway_tests::real::{node, python};
 
-/// What the client's functions returned is what the model was told, of one function and of two at once.
+/// Asserts that the model got the results of the client's functions, of one function and of two at once.
 fn assert_results_arrived(asked: &[Recorded]) {
     let results = |request: &Recorded| -> Vec<String> {
         let said = request.conversation().into_iter();
@@ -21,7 +21,7 @@ fn assert_results_arrived(asked: &[Recorded]) {
     );
 }
 
-/// The form of a structured answer was passed on.
+/// Asserts that the schema of a structured answer was passed on.
 fn assert_schema_arrived(asked: &[Recorded]) {
     let has_schema = |request: &Recorded| {
         let schema = &request.body["text"]["format"]["schema"];

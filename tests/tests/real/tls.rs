@@ -1,4 +1,4 @@
-//! Whom the real Codex trusts behind the gateway: whom the operator says, and nobody else, however the roots get to it.
+//! TLS of the real Codex behind the gateway: it trusts only the operator's roots, in every form they can be configured.
 
 use codex_gateway_tests::gateway::{Gateway, Setup};
 use codex_gateway_tests::provider::{self, Provider};
@@ -7,7 +7,7 @@ use codex_gateway_tests::remains::processes;
 use codex_gateway_tests::tls::Tls;
 use serde_json::json;
 
-/// Codex at a provider that only who has the root certificate can know.
+/// Codex with a provider whose certificate only the root of this test verifies.
 async fn behind_tls(change: impl FnOnce(Setup, &Tls) -> Setup) -> (Gateway, Provider, Tls) {
     let (setup, provider) = set_up("TEST_CODEX_BIN", "gpt-5.4").await;
     let tls = Tls::before(provider.url()).await;
@@ -16,7 +16,7 @@ async fn behind_tls(change: impl FnOnce(Setup, &Tls) -> Setup) -> (Gateway, Prov
     (gateway, provider, tls)
 }
 
-/// What the worker was told of roots.
+/// The value of an environment variable of the worker.
 fn told(gateway: &Gateway, name: &str) -> Option<String> {
     let processes = processes(&gateway.home());
     let mut environment = processes.iter().flat_map(|process| &process.environment);
@@ -35,7 +35,7 @@ async fn the_operators_roots_are_trusted_in_every_form() {
         ("SSL_CERT_FILE", "false", false),
         ("CODEX_CA_CERTIFICATE", "auto", false),
     ];
-    // Of two roots the second is the one that counts: the first is not all Codex is given.
+    // The provider's root is the second of two: Codex must get more than the first one.
     let stranger = Tls::before("http://127.0.0.1:1/").await;
     let folder = tempfile::tempdir().unwrap();
     let roots = folder.path().join("roots.pem");

@@ -1,14 +1,14 @@
-//! How the model is to work, as the client asks for it and as it arrives upstream of the real Codex.
+//! Settings for the model's work in a client's request, as they arrive at the provider of the real Codex.
 
 use codex_gateway_tests::gateway::{Gateway, KEY};
 use codex_gateway_tests::provider::Provider;
 use codex_gateway_tests::real::{ask, on_provider, real};
 use serde_json::{Value, json};
 
-/// The operator's, which Codex does not list, one that it lists, and one that it lists with a tier of its own.
+/// The operator's model, which Codex does not list, one that it lists, and one that it lists with a tier of its own.
 const MODELS: [&str; 3] = ["codex-5", "gpt-5.5", "gpt-6-sol"];
 
-/// What is sent upstream for a chat request with these members.
+/// The request to the provider for a chat request with these members.
 async fn sent(gateway: &Gateway, provider: &Provider, model: &str, wishes: &Value) -> Value {
     let mut body = json!({"model": model, "messages": [{"role": "user", "content": "hi"}]});
     let wishes = wishes.as_object().unwrap().clone();
@@ -43,7 +43,7 @@ async fn verbosity_and_service_tier_are_the_clients_for_every_model() {
     gateway.stop().await;
 }
 
-/// A request for a response with this `reasoning` arrives with this `reasoning.summary` upstream, and says so.
+/// Asserts that a responses request with this `reasoning` sends this `reasoning.summary` upstream, and returns its own.
 async fn assert_summaries(gateway: &Gateway, provider: &Provider) {
     for (reasoning, summary) in [
         (json!(null), json!("auto")),
