@@ -1,4 +1,4 @@
-//! Components that take a compiler minutes and gigabytes: refused in one line, by the limit they exceed.
+//! Components that take a compiler minutes and gigabytes: each is refused in one line that names the limit it exceeds.
 
 #![allow(clippy::unwrap_used, reason = "a failure is a failed test")]
 
@@ -22,7 +22,7 @@ fn section(id: u8, content: &[u8]) -> Vec<u8> {
     [&[id], &leb(content.len())[..], content].concat()
 }
 
-/// The built-in auth policy, and beside it a module with one function of so many locals and this code.
+/// The built-in auth policy, and in the same component a module with one function of this many locals and this code.
 fn with_function(locals: usize, code: &[u8]) -> Vec<u8> {
     let body = [&[1][..], &leb(locals), &[0x7f], code, &[0x0b]].concat();
     let module = [
@@ -34,7 +34,7 @@ fn with_function(locals: usize, code: &[u8]) -> Vec<u8> {
     [AUTH.to_vec(), section(1, &module.concat())].concat()
 }
 
-/// Blocks that each write one local and read another: what is live where grows with blocks times locals.
+/// Blocks that each write one local and read another: the compiler's work on live ranges grows with blocks times locals.
 fn tangle(locals: usize, bytes: usize) -> Vec<u8> {
     let mut code = Vec::new();
     let mut number = 1_usize;
@@ -60,7 +60,7 @@ fn tangle(locals: usize, bytes: usize) -> Vec<u8> {
     code
 }
 
-/// What `codex-gateway config` says of such an auth policy.
+/// The output of `codex-gateway config` for this auth policy.
 fn said(wasm: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let policies = folder.path().join("policies");
@@ -90,7 +90,7 @@ fn said(wasm: &[u8]) -> String {
 
 #[test]
 fn a_function_too_large_to_compile_is_refused_by_its_size() {
-    // 800,000 blocks: it took 11 s and 3.7 GiB.
+    // 800,000 blocks: compiling them took 11 s and 3.7 GiB.
     let said = said(&with_function(
         1,
         &b"\x02\x40\x20\0\x0d\0\x0b".repeat(800_000),
@@ -112,7 +112,7 @@ fn a_function_that_only_the_compiler_finds_too_hard_is_refused_by_what_it_takes(
 
 #[test]
 fn a_component_that_is_heavy_and_sound_is_compiled_and_serves() {
-    // Straight code: local.get 0; i32.const 3; i32.add; local.set 0.
+    // Code without branches: local.get 0; i32.const 3; i32.add; local.set 0.
     let said = said(&with_function(
         4,
         &b"\x20\0\x41\x03\x6a\x21\0".repeat(10_000),

@@ -1,4 +1,4 @@
-//! The program as the operator meets it: exit codes, words on the terminal, signals.
+//! The program as the operator uses it: exit codes, messages on the terminal, signals.
 
 #![allow(clippy::unwrap_used, reason = "a failure is a failed test")]
 
@@ -33,7 +33,7 @@ mod streams;
 
 const STREAM: &str = r#"{"messages":[{"role":"user","content":"{\"demo\":{\"deltas\":20,\"text\":\"x \",\"delay_ms\":20}}"}],"stream":true}"#;
 
-/// The program with exactly these variables; and with a cache for all tests, unless one is among them.
+/// The program with exactly these variables, and with a cache shared by all tests unless `vars` names one.
 fn gateway(vars: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_codex-gateway"));
     let cache = concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled");
@@ -46,7 +46,7 @@ fn gateway(vars: &[(&str, &str)]) -> Command {
     command
 }
 
-/// The address in the line that says it, in either format.
+/// The address in the log line `listening`, in either format.
 fn listening(line: &str) -> Option<String> {
     if let Some((_, rest)) = line.split_once("listening address=") {
         return Some(rest.split_whitespace().next()?.to_owned());
@@ -86,19 +86,19 @@ impl Running {
             log,
             address,
         };
-        // It listens before its policies are ready, and a request waits for them only so long.
+        // The gateway listens before its policies are ready, and a request waits for them only for a limited time.
         while !running.get("/readyz", None).starts_with("HTTP/1.1 200") {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         running
     }
 
-    /// Sends a request and gives back the connection.
+    /// Sends a request and returns the connection.
     fn post(&self, body: &str) -> TcpStream {
         post(&self.address, body)
     }
 
-    /// The whole answer to a request from this machine.
+    /// Sends a request from this machine, and returns the whole answer.
     fn get(&self, path: &str, key: Option<&str>) -> String {
         let mut connection = TcpStream::connect(&self.address).unwrap();
         let key = key.map(|key| format!("authorization: Bearer {key}\r\n"));
@@ -132,7 +132,7 @@ impl Running {
     }
 }
 
-/// Sends a request on a connection of its own, which the answer ends.
+/// Sends a request on a new connection, which is closed after the answer.
 fn post(address: &str, body: &str) -> TcpStream {
     let mut connection = TcpStream::connect(address).unwrap();
     let length = body.len();
@@ -303,7 +303,7 @@ fn a_second_signal_ends_it_at_once() {
     assert_eq!(running.child.wait().unwrap().code(), Some(1));
 }
 
-/// Sends a request, and reads the line that is logged of it.
+/// Sends a request, and reads its line in the access log.
 fn logged(running: &Running, lines: &mut impl BufRead, body: &str) -> Value {
     let mut answer = String::new();
     let mut connection = running.post(body);

@@ -1,8 +1,8 @@
-//! What the subcommands say, and what a `.env` file does.
+//! The output of the subcommands, and the effect of a `.env` file.
 
 use super::*;
 
-/// What a subcommand prints, given this on standard input.
+/// The exit code and output of a subcommand with `input` on standard input.
 fn run(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
     let mut command = gateway(&[]);
     command.args(arguments).stdin(Stdio::piped());

@@ -1,4 +1,4 @@
-//! More connections than there are descriptors for: whoever asks is answered.
+//! More connections than descriptors: honest requests are still answered.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -6,11 +6,11 @@ use std::process::{Command, Stdio};
 
 use crate::Running;
 
-/// What says hello in HTTP/2, and then half of a head.
+/// The HTTP/2 preface, and half of a head.
 const HALF_OF_HTTP_2: &[u8] =
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x07\x01\0\0\0\0\x01";
 
-/// With that many descriptors and no more.
+/// The program with this limit of descriptors.
 fn few_descriptors(limit: u32) -> Command {
     let mut command = Command::new("sh");
     command
@@ -38,7 +38,7 @@ fn few_descriptors(limit: u32) -> Command {
 
 fn connect(gateway: &Running, said: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(&gateway.address).unwrap();
-    // One that was turned away may be closed already.
+    // A connection over the limit may be closed already.
     let _ = stream.write_all(said);
     stream
 }
@@ -64,7 +64,7 @@ fn half_sent_requests_lock_nobody_out() {
     );
 }
 
-/// Asks for `/livez` in HTTP/2, and lets nothing of the answer come.
+/// A request for `/livez` in HTTP/2, with a flow-control window of zero, so that its answer cannot be sent.
 const NO_WINDOW: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0\
 \0\0\x0d\x01\x05\0\0\0\x01\x82\x86\x04\x06/livez\x01\x01x";
 
@@ -73,7 +73,7 @@ fn peers_that_take_no_answer_lock_nobody_out() {
     let gateway = Running::of(few_descriptors(160));
     let mut crowd: Vec<_> = (0..500).map(|_| connect(&gateway, NO_WINDOW)).collect();
     let mut answered = 0;
-    // The crowd comes back as often as it is turned away.
+    // Connections that the gateway closed are opened again.
     for _ in 0..100 {
         crowd.extend((0..5).map(|_| connect(&gateway, NO_WINDOW)));
         let mut asked = connect(

@@ -1,4 +1,4 @@
-//! The commands that the documents name are commands of the program.
+//! The commands in the documents exist in the program.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ fn documents() -> Vec<PathBuf> {
     documents
 }
 
-/// The words after the program's name, wherever code begins with it or pipes into it.
+/// The words after the program's name, at the beginning of code or after a pipe.
 fn commands(text: &str) -> BTreeSet<Vec<String>> {
     let begins = ["`", "\n", "| "].map(|before| format!("{before}codex-gateway "));
     let calls = begins.iter().flat_map(|begin| text.split(begin).skip(1));
@@ -39,7 +39,7 @@ fn every_command_that_a_document_names_exists() {
     }
     assert!(named.contains(&vec!["config".to_owned()]), "{named:?}");
     for mut words in named {
-        // The name of a caller, say, is no command: the help of the rest is asked for.
+        // The last word may be an argument, for example the name of a caller: `--help` is then answered for the words before it.
         words.push("--help".to_owned());
         let output = gateway(&[]).args(&words).output().unwrap();
         assert!(output.status.success(), "codex-gateway {words:?}");

@@ -1,14 +1,14 @@
-//! What the folders outlive: policies that broke between two starts, and what was compiled.
+//! State that outlives a restart: the last good policies, and compiled components.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::*;
 
-/// A key that `auth.json` of these tests knows.
+/// A key in the `auth.json` of these tests.
 pub(super) const KEY: &str = "sk-of-alice";
 
-/// An `auth.json` that knows [`KEY`].
+/// An `auth.json` with [`KEY`].
 pub(super) fn auth() -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_codex-gateway"))
         .args(["key", "hash"])
@@ -24,7 +24,7 @@ pub(super) fn auth() -> String {
     json!({"keys": [{"id": "alice", "sha256": fingerprint.trim()}]}).to_string()
 }
 
-/// The status of a request with a key.
+/// The status of a request with this key.
 pub(super) fn status(running: &Running, key: &str) -> u16 {
     let answer = running.get("/v1/models/demo", Some(key));
     answer.split(' ').nth(1).unwrap().parse().unwrap()
@@ -63,7 +63,7 @@ impl Site {
         Running::start(&vars.each_ref().map(|(name, value)| (*name, value.as_str())))
     }
 
-    /// Without the state folder.
+    /// The output of a refused start, or of a subcommand, without a state folder.
     fn refused(&self, arguments: &[&str]) -> String {
         let [(name, value), _] = self.vars();
         let vars = [(name, value.as_str()), ("PORT", "0")];
@@ -179,14 +179,14 @@ fn files_that_nobody_reads_and_names_that_nobody_has_are_warned_of() {
     );
 }
 
-/// What was compiled and kept.
+/// The compiled components in the cache.
 fn kept(folder: &Path) -> BTreeSet<std::path::PathBuf> {
     let mut found = BTreeSet::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(kept(&path));
-        // Statistics of the cache come and go.
+        // The statistics of the cache change at any time.
         } else if path.extension().is_none() {
             found.insert(path);
         }
@@ -203,7 +203,7 @@ fn a_second_start_finds_what_the_first_compiled() {
     assert!(running.get("/v1/models", None).contains("200 OK"));
     drop(running);
     let first = kept(folder.path());
-    // Four components for freezing, four frozen ones.
+    // Four components before freezing, four frozen ones.
     assert_eq!(first.len(), 8, "{first:?}");
     let running = Running::start(&vars);
     assert!(running.get("/v1/models", None).contains("200 OK"));

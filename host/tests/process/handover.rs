@@ -1,4 +1,4 @@
-//! Restarts under load: a listening socket that is handed over, a port that two gateways share.
+//! Restarts under load: with a listening socket from a supervisor, or a port shared by two gateways.
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -12,7 +12,7 @@ const QUICK: &str =
     r#"{"messages":[{"role":"user","content":"{\"demo\":{\"deltas\":3,\"text\":\"x \"}}"}]}"#;
 const SHORT_STREAM: &str = r#"{"messages":[{"role":"user","content":"{\"demo\":{\"deltas\":10,\"text\":\"x \",\"delay_ms\":10}}"}],"stream":true}"#;
 
-/// The program with a descriptor 3, as a supervisor starts it.
+/// The program with a socket as descriptor 3, as a supervisor starts it.
 fn handed(socket: impl Into<OwnedFd>, vars: &[(&str, &str)]) -> Command {
     let mut command = Command::new("/bin/sh");
     let script =
@@ -28,7 +28,7 @@ fn handed(socket: impl Into<OwnedFd>, vars: &[(&str, &str)]) -> Command {
     command
 }
 
-/// Requests, one after another on connections of their own, until `over`; every one is answered to its end.
+/// Sends requests one after another, each on a new connection, until `over`; asserts that all are answered to their end.
 fn ask(address: &str, answered: &AtomicUsize, over: &AtomicBool) {
     for turn in 0.. {
         if over.load(Ordering::SeqCst) {
@@ -47,7 +47,7 @@ fn ask(address: &str, answered: &AtomicUsize, over: &AtomicBool) {
     }
 }
 
-/// Runs `restarts` while clients ask. `more` of them returns when so many more answers have come.
+/// Runs `restarts` while clients send requests. Its argument waits for a number of further answers.
 fn under_load(address: &str, restarts: impl FnOnce(&dyn Fn(usize))) {
     let (answered, over) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
@@ -69,7 +69,7 @@ fn under_load(address: &str, restarts: impl FnOnce(&dyn Fn(usize))) {
     });
 }
 
-/// Ends the clients, also when the test fails.
+/// Stops the clients, also if the test fails.
 struct End<'a>(&'a AtomicBool);
 
 impl Drop for End<'_> {
@@ -83,7 +83,7 @@ fn with_a_socket_that_is_handed_over_a_restart_refuses_and_cuts_nobody() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap().to_string();
     let start = || {
-        // PORT is superseded: nobody can have this one.
+        // The socket replaces PORT: port 1 must not be bound.
         let command = handed(socket.try_clone().unwrap(), &[("PORT", "1")]);
         Running::of(command)
     };
@@ -138,7 +138,7 @@ fn a_gateway_that_shares_its_port_leaves_without_refusing_or_cutting_anybody() {
             ("PROXY_API_KEY", "sk-test"),
         ];
         let mut command = gateway(&vars);
-        // A line a request: nobody reads them.
+        // The access log has a line per request, and is not read here.
         command.stdout(Stdio::null());
         Running::of(command)
     };

@@ -1,11 +1,11 @@
-//! The last good policies: of the right folder, never silently other ones, and told as long as they are not what is there.
+//! The last good policies: only those of the right folder serve, and the log and `/healthz` report it while they do.
 
 use std::path::PathBuf;
 
 use super::folders::{KEY, Site, auth, status};
 use super::*;
 
-/// The file that names what served last.
+/// The file with the names of the last good policies.
 fn pointer(site: &Site) -> PathBuf {
     let entries = std::fs::read_dir(site.state.path().join("policies")).unwrap();
     let mut paths = entries.map(|entry| entry.unwrap().path());
@@ -13,7 +13,7 @@ fn pointer(site: &Site) -> PathBuf {
     paths.find(named).unwrap()
 }
 
-/// What it says when it ends by itself, or what `config` says.
+/// The exit code and log of a start that ends by itself, or of a subcommand such as `config`.
 fn said(site: &Site, arguments: &[&str]) -> (Option<i32>, String) {
     let vars = site.vars();
     let mut vars = vars
@@ -39,7 +39,7 @@ fn two_policy_folders_share_a_state_folder() {
         state: tempfile::tempdir().unwrap(),
         policies: one.policies,
     };
-    // The same state folder for both.
+    // Both sites use the same state folder.
     let vars = |site: &Site| {
         let [policies, _] = site.vars();
         [policies, other.vars()[1].clone()]
@@ -99,7 +99,7 @@ fn a_link_that_is_pointed_elsewhere_keeps_its_past() {
     std::os::unix::fs::symlink(next.path(), &new).unwrap();
     std::fs::rename(&new, &link).unwrap();
     running.log_until("generation=2");
-    // It is kept a moment after it serves.
+    // The policies are stored a moment after they begin to serve.
     while kept(&site) < 2 {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
@@ -115,7 +115,7 @@ fn a_link_that_is_pointed_elsewhere_keeps_its_past() {
     }
 }
 
-/// The files that are kept of what served.
+/// The number of stored policy files.
 fn kept(site: &Site) -> usize {
     let blobs = site.state.path().join("policies/blobs");
     std::fs::read_dir(blobs).unwrap().count()
@@ -136,7 +136,7 @@ fn with_a_damaged_memory_the_variables_key_is_not_let_in() {
         for name in ["auth.json", "rate-limit.json"] {
             site.write(name, "{}");
         }
-        // First of all is gone that says who may call, then everything.
+        // First the file with the keys is missing, then every file.
         for gone in ["auth.json", "rate-limit.json"] {
             std::fs::remove_file(site.policies.path().join(gone)).unwrap();
             std::fs::write(&pointer, memory).unwrap();
@@ -272,7 +272,7 @@ fn what_cannot_be_remembered_is_told_as_long_as_that_holds() {
     );
     drop(running);
 
-    // Of what was remembered before, it is said that it would serve.
+    // If older policies are stored, the log says that those would serve.
     let aside = site.state.path().join("aside");
     let mut running = site.start();
     std::fs::rename(place.join("blobs"), &aside).unwrap();
@@ -342,7 +342,7 @@ fn a_folder_without_policies_or_without_a_memory_is_worth_a_word() {
         told.starts_with("codex-gateway: POLICY_DIR: there is no policy in it yet: "),
         "{told}"
     );
-    // As README begins: worth a word, no warning.
+    // This is the start that README describes: the message is information, not a warning.
     let mut command = gateway(&[(name, folder.as_str()), key, ("PORT", "0")]);
     let mut child = command.spawn().unwrap();
     let mut log = String::new();

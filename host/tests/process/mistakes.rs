@@ -1,4 +1,4 @@
-//! `config` finds all that is wrong or hardly meant in one go, and a start ends with 78 for what trying again cannot mend.
+//! `config` reports all mistakes and doubtful settings at once; a start ends with 78 if another try cannot help.
 
 use std::os::unix::process::CommandExt;
 
@@ -86,7 +86,7 @@ fn what_cannot_be_written_is_found_without_writing() {
             ("PORT", "0"),
         ];
         let mut command = gateway(&vars);
-        // Nothing is forbidden to root.
+        // Root may write anywhere, so the program runs as another user.
         if std::fs::write(site.state.path().join("probe"), "").is_ok() {
             command.uid(65_534).gid(65_534);
         }
@@ -229,7 +229,7 @@ fn config_finds_an_address_of_another_machine_and_a_cache_below_a_file() {
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
     let cache = file.join("a/b").to_string_lossy().into_owned();
-    // For documents: no machine has it.
+    // An address reserved for documentation: no machine has it.
     let host = ("PROXY_HOST", "192.0.2.1");
     let key = ("PROXY_API_KEY", "sk-0123456789abcdef");
     let (code, said) = config(&[host, key]);

@@ -1,4 +1,4 @@
-//! What Codex offers, and settings that name other models: a warning, and no end of a start.
+//! Settings that name models which Codex does not list: a start warns of them, and goes on.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -33,13 +33,13 @@ fn command(site: &Site, model: &str) -> Command {
     ])
 }
 
-/// What a start says until its policies serve.
+/// Runs a gateway until its policies serve, and returns its log.
 fn started(mut command: Command) -> String {
     let mut child = command.spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap());
     let mut said = String::new();
     while !said.contains("policies serve") && log.read_line(&mut said).unwrap() > 0 {}
-    // What is hardly meant is told then.
+    // The warning about doubtful settings is the next line.
     log.read_line(&mut said).unwrap();
     let sent = Command::new("kill")
         .args(["-TERM", &child.id().to_string()])

@@ -1,4 +1,4 @@
-//! While files are refused, a running gateway tells as much of them as a start.
+//! A running gateway reports refused files in as much detail as a start.
 
 use super::folders::{KEY, Site, auth, status};
 use super::*;
@@ -44,7 +44,7 @@ fn a_running_gateway_tells_of_every_refused_file_and_of_it_once() {
     for words in ["rate_limit.json", "the last good policies serve instead"] {
         assert!(health.contains(words), "`{words}` is missing in {health}");
     }
-    // What is mended beside what is not waits, and is told no more.
+    // A repaired file beside a refused one waits to be loaded, and is no longer reported.
     site.write("rate-limit.json", "{}");
     running.log_until("policy refused, the old ones go on: auth.json");
     assert_eq!(refused(&running), ["auth.json"]);

@@ -1,11 +1,11 @@
-//! A start that takes long, is given up, or goes on beside another gateway.
+//! Starts that take long, are cancelled, or run beside another gateway.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
 
-/// A Codex program that never says what it is, and the file that it makes when it is asked.
+/// A Codex program that never answers a question about itself, and the file that it makes when it is asked.
 fn silent(folder: &Path) -> (PathBuf, PathBuf) {
     use std::os::unix::fs::PermissionsExt;
     let (program, asked) = (folder.join("codex"), folder.join("asked"));
@@ -15,7 +15,7 @@ fn silent(folder: &Path) -> (PathBuf, PathBuf) {
     (program, asked)
 }
 
-/// A gateway that asks [`silent`], with its log.
+/// A gateway that asks the program of [`silent`] and waits, with its log.
 fn asking(folder: &Path, vars: &[(&str, &str)]) -> (Child, BufReader<std::process::ChildStderr>) {
     let (program, asked) = silent(folder);
     let program = program.to_string_lossy().into_owned();

@@ -1,11 +1,11 @@
-//! Readers of the log that stop reading, and what may be done to the process from outside: nobody waits, nothing is lost.
+//! Logs that are no longer read, and limits set on the process from outside: requests do not wait, and no answer is lost.
 
 use std::io::PipeReader;
 use std::time::{Duration, Instant};
 
 use super::*;
 
-/// So many requests fill every pipe and queue: each is a line of more than half a KiB.
+/// The number of requests that fill every pipe and queue: each is a line of more than half a KiB.
 const MANY: usize = 12_000;
 
 /// Sends requests on one connection, and reads all their answers.
@@ -25,7 +25,7 @@ fn crowd(address: &str, requests: usize) {
     writer.join().unwrap();
 }
 
-/// Killed if a test fails.
+/// A process that is killed if a test fails.
 struct Guarded(Child);
 
 impl Drop for Guarded {
@@ -42,7 +42,7 @@ fn on_one_pipe(vars: &[(&str, &str)]) -> (Guarded, BufReader<PipeReader>, String
     let mut command = gateway(&all);
     command.stdout(writer.try_clone().unwrap()).stderr(writer);
     let child = Guarded(command.spawn().unwrap());
-    // The command holds the other end.
+    // The command has the other end of the pipe open.
     drop(command);
     let mut reader = BufReader::with_capacity(1, reader);
     loop {
@@ -81,7 +81,7 @@ fn terminate(child: &Child) {
     );
 }
 
-/// How it ended; a bound that only a hang meets.
+/// The exit code; the timeout is only reached by a hang.
 fn ended(child: &mut Child) -> Option<i32> {
     let late = Instant::now() + Duration::from_secs(60);
     loop {
@@ -153,7 +153,7 @@ fn every_line_of_a_reader_that_reads_is_there_at_the_end() {
 #[test]
 fn a_limit_of_the_size_of_files_costs_the_files_only() {
     let state = tempfile::tempdir().unwrap();
-    // As long as it may become. wasmtime's own files, in memory, are shorter.
+    // The file has the size of the limit already. wasmtime's own files, in memory, are shorter.
     const LIMIT: usize = 8 << 20;
     let usage = state.path().join("usage.ndjson");
     std::fs::write(&usage, vec![b'\n'; LIMIT]).unwrap();
@@ -233,7 +233,7 @@ fn full_access_is_allowed_where_the_policies_are_mounted_read_only() {
         "{said}"
     );
     let read_only = "mount --bind \"$POLICY_DIR\" \"$POLICY_DIR\" && mount -o remount,ro,bind \"$POLICY_DIR\" &&";
-    // What is wrong then is that this is no Codex.
+    // The remaining mistake is that the program is not Codex.
     let (_, said) = config(read_only);
     assert!(!said.contains("PROXY_SANDBOX_MODE: expected"), "{said}");
     assert!(said.contains("agents may make a .env in"), "{said}");
