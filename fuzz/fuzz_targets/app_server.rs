@@ -1,4 +1,4 @@
-//! Whatever a Codex app-server writes, in whatever pieces it arrives, is read without a fault, and as the same turn.
+//! Reads any output of a Codex app-server, cut into any pieces: there is no panic, and the pieces make the same turn.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Whatever an answer consists of, every dialect writes it as events that are each one line of JSON, and that say the
-//! same as the answer in one piece.
+//! Writes any answer in every dialect: each event is one line of JSON, and the events say the same as the answer in one
+//! piece.
 
 #![no_main]
 
@@ -39,7 +39,7 @@ enum End {
     ToolCalls,
     ContentFilter,
     Failed(String),
-    /// It never ends.
+    /// The answer never ends.
     Missing,
 }
 
@@ -103,13 +103,13 @@ impl Answer {
     }
 }
 
-/// An event's data as a client reads it: one line, and JSON.
+/// Reads an event's data as a client does: it must be one line of JSON.
 fn read(data: &str) -> Value {
     assert!(!data.contains(['\n', '\r', '\0']), "{data:?}");
     serde_json::from_str(data).unwrap_or_else(|error| panic!("{data:?}: {error}"))
 }
 
-/// The data of the chunks; `[DONE]` is last, and only after a good end.
+/// The data of the chunks. `[DONE]` must be last, and only after a good end.
 fn chunks(answer: &Answer, written: &[String]) -> Vec<Value> {
     let is_done = written.last().is_some_and(|last| last == "[DONE]");
     assert_eq!(is_done, answer.is_complete());
@@ -128,7 +128,7 @@ fn chat(answer: &Answer, deltas: &[Delta]) {
     let (mut writer, mut written) = (chat::Chunks::new(answer.head(), form), Vec::new());
     let mut whole = chat::Completion::new(answer.head(), form);
     for delta in deltas.iter().chain(&deltas.last().cloned()) {
-        // What follows an end is not written.
+        // Deltas after an end are not written.
         writer.push(0, delta.clone(), &mut written);
     }
     for delta in deltas {
@@ -231,7 +231,7 @@ fn responses(answer: &Answer, deltas: &[Delta]) {
     }
 }
 
-/// Items are named at random.
+/// Removes the items' ids, which are random.
 fn forget_ids(response: &mut Value) {
     for item in response["output"].as_array_mut().into_iter().flatten() {
         item["id"] = Value::Null;

@@ -1,4 +1,4 @@
-//! Whatever a Codex up to 0.42 writes, in whatever pieces it arrives, is read without a fault, and as the same turn.
+//! Reads any output of a Codex up to 0.42, cut into any pieces: there is no panic, and the pieces make the same turn.
 
 #![no_main]
 

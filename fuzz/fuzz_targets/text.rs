@@ -1,4 +1,4 @@
-//! The answer's text, however it is cut into pieces, leads to the same answer: blocks, stop sequences, limits, policies.
+//! Cuts an answer's text into any pieces: the answer stays the same, with blocks, stop sequences, limits and policies.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ struct Turn {
     stop: Vec<String>,
     max_tokens: Option<u8>,
     textual: Kind,
-    /// What the policy answers, question by question; then it lets everything pass.
+    /// The policy's reactions to its questions, in order; after the last one it lets everything pass.
     verdicts: Vec<Verdict>,
 }
 
@@ -35,7 +35,7 @@ enum Verdict {
     Stop,
 }
 
-/// What the client got, text joined, and what the policy was asked.
+/// The client's deltas, with text joined, and the questions the policy was asked.
 #[derive(Debug, PartialEq)]
 struct Told {
     deltas: Vec<Delta>,
@@ -120,7 +120,7 @@ fn tell(turn: &Turn, pieces: &[&str]) -> Told {
     told
 }
 
-/// Joins text, since pieces are no property of the answer.
+/// Adds a delta, and joins text: the answer does not depend on its pieces.
 fn emit(deltas: &mut Vec<Delta>, delta: Delta) {
     let ended = matches!(deltas.last(), Some(Delta::End { .. } | Delta::Failed(_)));
     assert!(!ended, "something follows the end");
@@ -140,7 +140,7 @@ impl Told {
             Some(Verdict::Stop) => Reaction::Stop,
         };
         self.questions.push(match question {
-            // The size of a piece is no property of the text.
+            // The size of a piece depends on the cuts, so it is not compared.
             Question::TextAfterCalls(_) => Question::TextAfterCalls(0),
             other => other,
         });
