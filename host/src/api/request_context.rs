@@ -1,12 +1,13 @@
 //! The context that travels with a request: its id, its generation, and the way to tell its owner what was learned of it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use futures_util::future::BoxFuture;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc;
 
 use super::error;
@@ -95,10 +96,7 @@ impl RequestContext {
     }
 
     fn headers(&self) -> MutexGuard<'_, HeaderMap> {
-        self.0
-            .headers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.0.headers.lock()
     }
 
     /// A header for the answer, a policy's for example. What is no valid header is left out.

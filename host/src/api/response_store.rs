@@ -1,7 +1,9 @@
 //! Responses that may be continued or fetched: in memory, bounded, each for the caller it was made for only.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::codex::{Item, Part};
 use crate::openai::responses::Memory;
@@ -44,7 +46,7 @@ struct Response {
 
 impl Responses {
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Keeps a response: its JSON, and what continuing it needs.

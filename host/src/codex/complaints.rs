@@ -2,8 +2,9 @@
 //! with the number of those left out.
 
 use std::fmt::Display;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// The period in which warnings of one kind are counted.
 const EVERY: Duration = Duration::from_secs(10);
@@ -53,7 +54,7 @@ impl Complaints {
 
     /// Whether to log one more of this kind: if so, the number of those left out since the last logged one.
     pub(super) fn admit(&self, name: &'static str) -> Option<u64> {
-        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kinds = self.kinds.lock();
         let now = Instant::now();
         let Some(kind) = kinds.iter_mut().find(|kind| kind.name == name) else {
             kinds.push(Kind {
@@ -78,7 +79,7 @@ impl Complaints {
 
     /// For each kind, the number of those left out and not yet reported.
     fn rest(&mut self) -> Vec<(&'static str, u64)> {
-        let kinds = self.kinds.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let kinds = self.kinds.get_mut();
         let left_out = kinds.iter().filter(|kind| kind.left_out > 0);
         left_out.map(|kind| (kind.name, kind.left_out)).collect()
     }
@@ -107,7 +108,7 @@ mod tests {
         }
         assert_eq!(complaints.admit("two"), Some(0));
         assert_eq!(complaints.rest(), [("one", 3)]);
-        complaints.kinds.lock().unwrap()[0].since -= EVERY;
+        complaints.kinds.lock()[0].since -= EVERY;
         assert_eq!(complaints.admit("one"), Some(3));
         assert_eq!(complaints.rest(), []);
     }

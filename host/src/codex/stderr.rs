@@ -1,8 +1,9 @@
 //! Logs a worker's stderr, and keeps its last line as the reason for its death.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -34,16 +35,13 @@ impl LastWords {
 
     /// Forgets the line kept so far: the worker has started well, so it explains no later failure.
     pub(super) fn forget(&self) {
-        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.said.lock() = None;
     }
 
     /// The kept line, once the pipe has reached its end; `patience` is the timeout for that.
     pub(super) async fn hear_out(mut self, patience: Duration) -> Option<String> {
         let _ = tokio::time::timeout(patience, &mut self.listener).await;
-        self.said
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.said.lock().take()
     }
 }
 
@@ -71,7 +69,7 @@ async fn listen<R: AsyncRead + Unpin>(stderr: R, said: Arc<Mutex<Option<String>>
             let left_out = Some(left_out).filter(|left_out| *left_out > 0);
             tracing::debug!(target: "codex::stderr", left_out, "{text}");
         }
-        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = said.lock();
         // The lines after an error only say where it happened.
         if !said
             .as_deref()

@@ -1,7 +1,8 @@
 //! Keeps recently prepared or compiled components in memory, by digest: a policy that is put back serves at once.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 /// Entries kept: two complete generations, so that switching between them compiles nothing.
 const KEPT: usize = 8;
@@ -18,7 +19,7 @@ impl<T> Default for ComponentCache<T> {
 
 impl<T: Clone> ComponentCache<T> {
     pub(super) fn get(&self, digest: Digest) -> Option<T> {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.0.lock();
         let at = entries.iter().position(|(found, _)| *found == digest)?;
         let entry = entries.remove(at)?;
         let value = entry.1.clone();
@@ -27,7 +28,7 @@ impl<T: Clone> ComponentCache<T> {
     }
 
     pub(super) fn put(&self, digest: Digest, value: T) {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.0.lock();
         entries.push_back((digest, value));
         if entries.len() > KEPT {
             entries.pop_front();

@@ -1,10 +1,11 @@
 //! One running guest on the host's side: its limits, its deterministic WASI, its captured output.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
 use rand::SeedableRng;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
@@ -241,13 +242,13 @@ struct Log(Arc<Mutex<BytesMut>>);
 
 impl Log {
     fn append(&self, bytes: &[u8]) {
-        let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffer = self.0.lock();
         let room = LOG_BYTES.saturating_sub(buffer.len());
         buffer.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     fn take(&self) -> Option<String> {
-        let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffer = self.0.lock();
         if buffer.is_empty() {
             return None;
         }

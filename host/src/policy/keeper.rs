@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::given::Given;
 use super::notice::Notice;
@@ -42,7 +43,7 @@ impl Keeper {
         });
         let kept = kept.await;
         let kept = kept.unwrap_or_else(|error| Err((io::Error::other(error), None)));
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         let before = state.waiting.take().map(|waiting| waiting.notice);
         match kept {
             Ok(aside) => {
@@ -78,7 +79,7 @@ impl Keeper {
     /// Tries a failed save again, when its delay is over.
     pub(super) async fn keep_again(&self, source: &Source) {
         let due = {
-            let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let state = self.0.lock();
             let waiting = state.waiting.as_ref();
             let due = waiting.filter(|waiting| waiting.since.elapsed() >= AGAIN);
             due.map(|waiting| waiting.given.clone())
@@ -96,13 +97,13 @@ impl Keeper {
             notice.what.push_str(&aside);
         }
         tracing::error!("{notice}");
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         state.past = Some(notice);
     }
 
     /// The notices to show now.
     pub(super) fn notices(&self) -> Vec<Notice> {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.0.lock();
         let waiting = state.waiting.as_ref().map(|waiting| &waiting.notice);
         waiting.into_iter().chain(&state.past).cloned().collect()
     }

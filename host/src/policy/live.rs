@@ -2,10 +2,11 @@
 
 use std::iter;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use super::candidate::Candidate;
@@ -173,16 +174,13 @@ impl Live {
     /// The refusals of the last candidates; empty if the folder's files are the ones that serve.
     #[must_use]
     pub fn refusals(&self) -> Vec<Refusal> {
-        self.refusals
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.refusals.lock().clone()
     }
 
     /// Warnings about the serving files, and about serving files that cannot be saved for the next start.
     #[must_use]
     pub fn notices(&self) -> Vec<Notice> {
-        let noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted = self.noted.lock();
         let mut notices = self.keeper.notices();
         notices.extend(noted.all().cloned());
         notices
@@ -201,7 +199,7 @@ impl Live {
     /// Logs new notices, and keeps all for health. `serving` replaces the notices about the serving files, `None` leaves them;
     /// `folder` has those about other files in the folder.
     pub(super) fn notice(&self, serving: Option<Vec<Notice>>, mut folder: Vec<Notice>) {
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.noted.lock();
         let serving = serving.unwrap_or_else(|| noted.serving.clone());
         folder.retain(|notice| !serving.contains(notice));
         let next = Noted { serving, folder };
@@ -214,7 +212,7 @@ impl Live {
 
     /// Keeps the refusals of the candidates, for health. Returns whether they changed.
     pub(super) fn note(&self, refusals: Vec<Refusal>) -> bool {
-        let mut noted = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.refusals.lock();
         let news = *noted != refusals;
         *noted = refusals;
         news

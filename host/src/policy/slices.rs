@@ -2,9 +2,10 @@
 //! calls.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The interval at which a running guest is interrupted, to count its time and to let others run.
@@ -42,16 +43,13 @@ impl Slices {
         Box::pin(async move {
             tokio::task::yield_now().await;
             let turn = turns.acquire_owned().await.ok();
-            *held.lock().unwrap_or_else(PoisonError::into_inner) = turn;
+            *held.lock() = turn;
         })
     }
 
     /// Releases the turn, if the guest holds one.
     pub(super) fn release(&self) {
-        self.held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        self.held.lock().take();
     }
 }
 

@@ -1,7 +1,6 @@
 //! Warm instances, for components that cannot be frozen: each is configured once and makes many decisions.
 
-use std::sync::{Mutex, PoisonError};
-
+use parking_lot::Mutex;
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
@@ -34,12 +33,12 @@ pub(super) struct Pool(Mutex<Vec<Warm>>);
 
 impl Pool {
     pub(super) fn take(&self) -> Option<Warm> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        self.0.lock().pop()
     }
 
     pub(super) fn give_back(&self, mut warm: Warm) {
         warm.calls += 1;
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.0.lock();
         if warm.calls < CALLS && idle.len() < KEPT {
             idle.push(warm);
         }

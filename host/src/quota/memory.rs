@@ -1,8 +1,10 @@
 //! The buckets of this process, in memory.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::bucket::{Bucket, Id, Loss, Saved};
 use super::shelves::{Place, Shelves};
@@ -131,7 +133,7 @@ impl Memory {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.table.lock()
     }
 
     /// Draws from all buckets or from none, as [`Store::take`].

@@ -5,13 +5,14 @@ mod report;
 mod write;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{
     Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel,
 };
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -279,7 +280,7 @@ impl UsageLog {
             }
             std::thread::sleep(AGAIN);
         }
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = self.ended.lock();
         let left = end.saturating_duration_since(Instant::now());
         if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(left) {
             tracing::error!("usage events are lost: the usage log cannot be written in time");

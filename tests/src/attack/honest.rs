@@ -1,9 +1,10 @@
 //! Honest clients at a modest rate: streamed chats, the list of models, forward authentication.
 
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -83,10 +84,7 @@ impl Crowd {
                     let answer = asked.unwrap_or_else(|_| Err(format!("nothing in {PATIENCE:?}")));
                     let answer = answer.map(|()| began.elapsed());
                     let outcome = Outcome { kind, answer };
-                    outcomes
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(outcome);
+                    outcomes.lock().push(outcome);
                     if stop
                         .run_until_cancelled(tokio::time::sleep(PAUSE))
                         .await
@@ -106,7 +104,7 @@ impl Crowd {
 
     /// The outcomes since the last call.
     pub(super) fn take(&self) -> Vec<Outcome> {
-        std::mem::take(&mut *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.outcomes.lock())
     }
 
     /// Stops the clients and waits for their last answers.

@@ -1,8 +1,9 @@
 //! Counts and times the policy decisions of one request.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::policy::{self, Observer, Outcome};
 use crate::telemetry::{Decision, Telemetry};
@@ -36,10 +37,7 @@ impl Decisions {
 
     /// The decisions so far, if there are traces.
     pub(super) fn take(&self) -> Vec<Decision> {
-        let mut decisions = self
-            .decisions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut decisions = self.decisions.lock();
         std::mem::take(&mut decisions)
     }
 }
@@ -62,10 +60,7 @@ impl Observer for Decisions {
         };
         self.telemetry.decided(&decision);
         if self.telemetry.traces.is_some() {
-            let mut decisions = self
-                .decisions
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut decisions = self.decisions.lock();
             if decisions.len() < MOST {
                 decisions.push(decision);
             }

@@ -1,8 +1,8 @@
 //! Calls of the client's functions that Codex waits for: only the client can answer them, in its next request.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use tokio::sync::Notify;
 
@@ -43,7 +43,7 @@ impl PendingCalls {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Value>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock()
     }
 }
 

@@ -1,7 +1,8 @@
 //! The workers that take turns: each turn goes to the least loaded of them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 
 use super::threads::Threads;
@@ -158,7 +159,7 @@ impl Pool {
     }
 
     fn lock(&self) -> MutexGuard<'_, Members> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+        self.members.lock()
     }
 }
 

@@ -1,7 +1,8 @@
 //! Delivers the notifications about one turn's thread to its reader.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::decode::Decoder;
@@ -33,7 +34,7 @@ impl Route {
     /// Takes one notification about the thread. Never waits.
     pub(super) fn accept(&self, method: &str, params: Params<'_>) {
         self.calls.hear();
-        let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut decoder = self.decoder.lock();
         decoder.accept(method, params, &mut |event| self.delivery.deliver(event));
         if decoder.is_over() {
             self.ended.cancel();
@@ -49,7 +50,7 @@ impl Route {
     }
 
     pub(super) fn turn_id(&self) -> Option<String> {
-        let decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
+        let decoder = self.decoder.lock();
         decoder.turn_id().map(str::to_owned)
     }
 }

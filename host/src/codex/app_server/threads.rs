@@ -1,9 +1,10 @@
 //! Opens the threads of one worker, when a turn needs one or ahead of need, and closes them.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use serde::de::IgnoredAny;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -204,7 +205,7 @@ impl Threads {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Kind>> {
-        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kinds.lock()
     }
 }
 

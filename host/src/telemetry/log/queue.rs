@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// Bytes that may wait: what a busy gateway logs in the second that a healthy reader may sleep.
 const MAX_BYTES: usize = 4 << 20;
@@ -82,8 +84,7 @@ impl Queue {
             if left.is_zero() {
                 return;
             }
-            let waited = self.changed.wait_timeout(waiting, left);
-            (waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait_for(&mut waiting, left);
             if waiting.written != written {
                 (written, since) = (waiting.written, Instant::now());
             }
@@ -128,13 +129,12 @@ impl Queue {
                 waiting.writing = true;
                 return line;
             }
-            let woken = self.changed.wait(waiting);
-            waiting = woken.unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait(&mut waiting);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 }
 

@@ -1,8 +1,8 @@
 //! The labels of metrics, each with few values: what clients or policies make up is `other`.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 
 use crate::telemetry::{PROVIDER, Summary, breakage};
@@ -107,7 +107,7 @@ pub(super) struct Models(Mutex<HashSet<String>>);
 
 impl Models {
     pub(super) fn label(&self, model: &str) -> String {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.0.lock();
         if seen.contains(model) {
             return model.to_owned();
         }

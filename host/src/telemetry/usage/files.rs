@@ -5,8 +5,8 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use rustix::fs::OFlags;
 
 use super::Config;
@@ -74,7 +74,7 @@ impl Files {
 
     /// Moves each file up by one; the oldest is overwritten.
     pub(super) fn rotate(&self) -> std::io::Result<()> {
-        let _moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        let _moving = self.moving.lock();
         for number in (0..self.config.max_files.saturating_sub(1)).rev() {
             match std::fs::rename(self.path(number), self.path(number + 1)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -107,7 +107,7 @@ impl Files {
     }
 
     fn open(&self) -> std::io::Result<Vec<File>> {
-        let _still = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        let _still = self.moving.lock();
         let mut files = Vec::new();
         for number in (0..self.config.max_files).rev() {
             match file::open(&self.path(number)) {
