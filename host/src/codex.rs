@@ -34,7 +34,7 @@ mod wait_queue;
 use std::fmt;
 
 pub use activity::{Activity, Change, Deed, Progress, Step};
-pub use backend::{Backend, Choice, Turn};
+pub use backend::{Backend, BackendChoice, Turn};
 pub use binary::{Probe, ProbeError, locate, probe};
 pub use config::{Config, Mode, Recycling, Sandbox};
 pub use plan::{Item, Part, Plan, Role, Tool};
@@ -108,12 +108,12 @@ pub enum Event {
     /// Codex samples again after a transport error: text that was already sent will be repeated.
     Retrying(String),
     /// The turn is over. No event follows.
-    Ended(Outcome),
+    Ended(TurnOutcome),
 }
 
 /// How a turn ended.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
+pub enum TurnOutcome {
     /// The model finished.
     Completed,
     /// The turn ended because the gateway interrupted it.

@@ -61,7 +61,7 @@ impl Environment {
 #[derive(Debug, Clone)]
 pub enum Codex {
     /// A Codex program.
-    Program(Box<crate::codex::Config>, crate::codex::Choice),
+    Program(Box<crate::codex::Config>, crate::codex::BackendChoice),
     /// The built-in demo: configured, or used because this machine has no Codex.
     Demo,
 }

@@ -48,7 +48,7 @@ pub use generation::{Generation, SlotStatus};
 pub use guest::Limits;
 pub use live::Live;
 pub use notice::Notice;
-pub use observer::{Decision, Observer, Outcome};
+pub use observer::{Decision, DecisionOutcome, Observer};
 pub use source::{Defaults, Source};
 /// The error of an engine that cannot start: components cannot run on this machine at all.
 pub use wasmtime::Error as EngineError;

@@ -17,7 +17,7 @@ use super::{Config, Error, Event, Mode, Models, Plan, version};
 
 /// The choice of Codex's protocol.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Choice {
+pub enum BackendChoice {
     /// `app-server` if the program has it, else `proto`.
     #[default]
     Auto,
@@ -29,10 +29,10 @@ pub enum Choice {
 
 /// The backend that runs turns. Clones are the same backend.
 #[derive(Debug, Clone)]
-pub struct Backend(Arc<Kind>);
+pub struct Backend(Arc<BackendKind>);
 
 #[derive(Debug)]
-enum Kind {
+enum BackendKind {
     AppServer(AppServer),
     Proto(Proto),
     Demo(watch::Sender<Status>),
@@ -43,17 +43,17 @@ impl Backend {
     ///
     /// # Errors
     /// If the program cannot be run, lacks the chosen protocol, or its list of models cannot be read.
-    pub async fn connect(config: Config, choice: Choice) -> Result<Self, StartError> {
+    pub async fn connect(config: Config, choice: BackendChoice) -> Result<Self, StartError> {
         if config.mode == Mode::Chat {
             command::warn_of_instructions(&config);
         }
         let (kind, probe) = ask(&config, choice).await?;
-        let kind = if kind == Choice::Proto {
+        let kind = if kind == BackendChoice::Proto {
             version::warn(&probe.version, "proto");
-            Kind::Proto(Proto::start(config, probe)?)
+            BackendKind::Proto(Proto::start(config, probe)?)
         } else {
             version::warn(&probe.version, "app-server");
-            Kind::AppServer(AppServer::start(config, probe).await?)
+            BackendKind::AppServer(AppServer::start(config, probe).await?)
         };
         Ok(Self(Arc::new(kind)))
     }
@@ -62,18 +62,22 @@ impl Backend {
     ///
     /// # Errors
     /// The same as for [`Backend::connect`].
-    pub async fn probe(config: &Config, choice: Choice) -> Result<Models, StartError> {
+    pub async fn probe(config: &Config, choice: BackendChoice) -> Result<Models, StartError> {
         let (kind, probe) = ask(config, choice).await?;
         match kind {
-            Choice::Proto => Proto::offer(config, &probe),
-            Choice::Auto | Choice::AppServer => AppServer::offer(config, &probe).await,
+            BackendChoice::Proto => Proto::offer(config, &probe),
+            BackendChoice::Auto | BackendChoice::AppServer => {
+                AppServer::offer(config, &probe).await
+            }
         }
     }
 
     /// A backend that answers from a script: for a first look without Codex.
     #[must_use]
     pub fn demo() -> Self {
-        Self(Arc::new(Kind::Demo(watch::Sender::new(Status::demo()))))
+        Self(Arc::new(BackendKind::Demo(watch::Sender::new(
+            Status::demo(),
+        ))))
     }
 
     /// Starts a turn. Dropping the future releases all that it has taken.
@@ -82,12 +86,14 @@ impl Backend {
     /// If no worker or lease is free in time, or the worker refuses the turn.
     pub async fn start(&self, plan: Plan) -> Result<Turn, Error> {
         match &*self.0 {
-            Kind::AppServer(app_server) => {
+            BackendKind::AppServer(app_server) => {
                 Ok(Turn(Source::Codex(app_server.start_turn(plan).await?)))
             }
-            Kind::Proto(proto) => Ok(Turn(Source::Codex(proto.start_turn(plan).await?))),
-            Kind::Demo(status) if status.borrow().ready => Ok(Turn(Source::Demo(Demo::new(&plan)))),
-            Kind::Demo(_) => Err(Error::Unavailable(
+            BackendKind::Proto(proto) => Ok(Turn(Source::Codex(proto.start_turn(plan).await?))),
+            BackendKind::Demo(status) if status.borrow().ready => {
+                Ok(Turn(Source::Demo(Demo::new(&plan))))
+            }
+            BackendKind::Demo(_) => Err(Error::Unavailable(
                 "the gateway is shutting down".to_owned(),
             )),
         }
@@ -97,9 +103,9 @@ impl Backend {
     #[must_use]
     pub fn models(&self) -> Models {
         match &*self.0 {
-            Kind::AppServer(app_server) => app_server.models(),
-            Kind::Proto(proto) => proto.models(),
-            Kind::Demo(_) => demo::models(),
+            BackendKind::AppServer(app_server) => app_server.models(),
+            BackendKind::Proto(proto) => proto.models(),
+            BackendKind::Demo(_) => demo::models(),
         }
     }
 
@@ -120,9 +126,9 @@ impl Backend {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Status> {
         match &*self.0 {
-            Kind::AppServer(app_server) => app_server.watch(),
-            Kind::Proto(proto) => proto.watch(),
-            Kind::Demo(status) => status.subscribe(),
+            BackendKind::AppServer(app_server) => app_server.watch(),
+            BackendKind::Proto(proto) => proto.watch(),
+            BackendKind::Demo(status) => status.subscribe(),
         }
     }
 
@@ -135,9 +141,9 @@ impl Backend {
     /// Ends the backend and every turn that still runs. Returns when no process and no file of it is left.
     pub async fn shutdown(&self) {
         match &*self.0 {
-            Kind::AppServer(app_server) => app_server.shutdown().await,
-            Kind::Proto(proto) => proto.shutdown().await,
-            Kind::Demo(status) => status.send_modify(|status| {
+            BackendKind::AppServer(app_server) => app_server.shutdown().await,
+            BackendKind::Proto(proto) => proto.shutdown().await,
+            BackendKind::Demo(status) => status.send_modify(|status| {
                 status.ready = false;
                 status.reason = Some("the gateway is shutting down".to_owned());
             }),
@@ -146,7 +152,7 @@ impl Backend {
 }
 
 /// Asks the program for its version and protocols, and decides which protocol to speak.
-async fn ask(config: &Config, choice: Choice) -> Result<(Choice, Probe), StartError> {
+async fn ask(config: &Config, choice: BackendChoice) -> Result<(BackendChoice, Probe), StartError> {
     let home = command::read_home(config);
     // Old versions of Codex leave something in TMPDIR even when they only print their version or help.
     let folder = Folder::make()?;
@@ -158,15 +164,15 @@ async fn ask(config: &Config, choice: Choice) -> Result<(Choice, Probe), StartEr
     let probe = binary::ask(command).await?;
     drop(folder);
     let kind = match choice {
-        Choice::Auto if !probe.app_server && !probe.proto => {
+        BackendChoice::Auto if !probe.app_server && !probe.proto => {
             let Probe { version, .. } = probe;
             return Err(StartError::NoServer { version });
         }
-        Choice::Auto if probe.app_server => Choice::AppServer,
-        Choice::Auto => Choice::Proto,
+        BackendChoice::Auto if probe.app_server => BackendChoice::AppServer,
+        BackendChoice::Auto => BackendChoice::Proto,
         chosen => chosen,
     };
-    if kind == Choice::Proto && config.mode != Mode::Chat {
+    if kind == BackendChoice::Proto && config.mode != Mode::Chat {
         let Probe { version, .. } = probe;
         return Err(StartError::NoAgent { version });
     }

@@ -15,13 +15,13 @@ const BRIEF: usize = 200;
 /// The warnings about one child, counted by kind.
 #[derive(Debug)]
 pub(super) struct Complaints {
-    kinds: Mutex<Vec<Kind>>,
+    kinds: Mutex<Vec<ComplaintKind>>,
     /// Warnings of one kind that are logged within [`EVERY`].
     most: u32,
 }
 
 #[derive(Debug)]
-struct Kind {
+struct ComplaintKind {
     name: &'static str,
     since: Instant,
     logged: u32,
@@ -57,7 +57,7 @@ impl Complaints {
         let mut kinds = self.kinds.lock();
         let now = Instant::now();
         let Some(kind) = kinds.iter_mut().find(|kind| kind.name == name) else {
-            kinds.push(Kind {
+            kinds.push(ComplaintKind {
                 name,
                 since: now,
                 logged: 1,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{Event, Item, Model, Models, Outcome, Part, Plan, Role, Usage};
+use super::{Event, Item, Model, Models, Part, Plan, Role, TurnOutcome, Usage};
 
 /// The only model of the demo.
 pub(super) const MODEL: &str = "demo";
@@ -124,7 +124,7 @@ impl Demo {
         }
         if self.interrupted.is_cancelled() {
             self.stage = Stage::Over;
-            return Some(Event::Ended(Outcome::Interrupted));
+            return Some(Event::Ended(TurnOutcome::Interrupted));
         }
         if self.stage == Stage::Speaking
             && let Some(text) = self.script.next()
@@ -136,7 +136,7 @@ impl Demo {
             return Some(Event::Sampled(self.usage));
         }
         self.stage = Stage::Over;
-        Some(Event::Ended(Outcome::Completed))
+        Some(Event::Ended(TurnOutcome::Completed))
     }
 
     /// Makes the next event the last.
@@ -283,7 +283,11 @@ mod tests {
             .filter(|event| matches!(event, Event::Text(_)))
             .count();
         assert!(texts > 30, "word by word");
-        let [.., Event::Sampled(usage), Event::Ended(Outcome::Completed)] = events.as_slice()
+        let [
+            ..,
+            Event::Sampled(usage),
+            Event::Ended(TurnOutcome::Completed),
+        ] = events.as_slice()
         else {
             panic!("{events:?}");
         };
@@ -345,7 +349,10 @@ mod tests {
         let mut demo = Demo::new(&plan("hello"));
         demo.next().await;
         demo.interrupt();
-        assert_eq!(demo.next().await, Some(Event::Ended(Outcome::Interrupted)));
+        assert_eq!(
+            demo.next().await,
+            Some(Event::Ended(TurnOutcome::Interrupted))
+        );
         assert_eq!(demo.next().await, None);
     }
 }

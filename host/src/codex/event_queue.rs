@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::{Error, Event, Outcome};
+use super::{Error, Event, TurnOutcome};
 
 /// Adjacent pieces of text are joined only if more events than this are in the queue.
 const JOIN_ABOVE: usize = 256;
@@ -17,12 +17,12 @@ const OVERHEAD: usize = size_of::<Event>();
 #[derive(Debug)]
 pub(super) struct EventQueue {
     limit: usize,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     arrived: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     events: VecDeque<Event>,
     bytes: usize,
     /// `Ended` is in the queue or was taken: no further event is accepted.
@@ -76,18 +76,18 @@ impl EventQueue {
     /// Frees the queued events and ignores further ones: the reader is gone.
     pub(super) fn close(&self) {
         let mut state = self.lock();
-        *state = State {
+        *state = QueueState {
             closed: true,
-            ..State::default()
+            ..QueueState::default()
         };
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock()
     }
 }
 
-impl State {
+impl QueueState {
     fn push(&mut self, event: Event, limit: usize) -> Pushed {
         if self.ended || self.closed {
             return Pushed::Accepted;
@@ -97,7 +97,7 @@ impl State {
         if !ends && !self.events.is_empty() && self.bytes + cost(&event) > limit {
             self.ended = true;
             self.events
-                .push_back(Event::Ended(Outcome::Failed(Error::SlowReader {
+                .push_back(Event::Ended(TurnOutcome::Failed(Error::SlowReader {
                     limit_bytes: limit,
                 })));
             return Pushed::Overflowed;
@@ -161,7 +161,7 @@ mod tests {
     }
 
     fn ended() -> Event {
-        Event::Ended(Outcome::Completed)
+        Event::Ended(TurnOutcome::Completed)
     }
 
     #[tokio::test]
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(texts, pushes);
         assert_eq!(
             last,
-            Some(Event::Ended(Outcome::Failed(Error::SlowReader {
+            Some(Event::Ended(TurnOutcome::Failed(Error::SlowReader {
                 limit_bytes: 10_000
             })))
         );

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Cause, Error, Outcome};
+use super::{Cause, Error, TurnOutcome};
 
 /// Codex's error report, as `turn/completed` and `error` carry it.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -22,15 +22,15 @@ const INCOMPLETE: &str = "Incomplete response returned, reason: ";
 
 impl Failure {
     /// How the turn ended. Some failures count as answers: an answer cut at its limit is an answer.
-    pub(super) fn into_outcome(self) -> Outcome {
+    pub(super) fn into_outcome(self) -> TurnOutcome {
         if let Some((_, reason)) = self.message.split_once(INCOMPLETE) {
             match reason.trim() {
-                "max_output_tokens" => return Outcome::MaxOutputTokens,
-                "content_filter" => return Outcome::ContentFilter,
+                "max_output_tokens" => return TurnOutcome::MaxOutputTokens,
+                "content_filter" => return TurnOutcome::ContentFilter,
                 _ => {}
             }
         }
-        Outcome::Failed(self.into_error())
+        TurnOutcome::Failed(self.into_error())
     }
 
     fn into_error(self) -> Error {
@@ -211,7 +211,7 @@ mod tests {
 
     use super::*;
 
-    fn outcome(info: Value, message: &str) -> Outcome {
+    fn outcome(info: Value, message: &str) -> TurnOutcome {
         Failure {
             message: message.to_owned(),
             codex_error_info: info,
@@ -219,8 +219,8 @@ mod tests {
         .into_outcome()
     }
 
-    fn upstream(cause: Cause, status: Option<u16>, message: &str) -> Outcome {
-        Outcome::Failed(Error::Upstream {
+    fn upstream(cause: Cause, status: Option<u16>, message: &str) -> TurnOutcome {
+        TurnOutcome::Failed(Error::Upstream {
             cause,
             status,
             message: message.to_owned(),
@@ -328,7 +328,7 @@ mod tests {
             "Failed to parse the request body as JSON: no refresh token",
         ] {
             let found = outcome(json!("other"), message);
-            let Outcome::Failed(Error::Upstream { cause, status, .. }) = found else {
+            let TurnOutcome::Failed(Error::Upstream { cause, status, .. }) = found else {
                 panic!("{message} is a failure");
             };
             assert_eq!(
@@ -350,8 +350,8 @@ mod tests {
     fn an_answer_cut_at_its_limit_is_no_failure() {
         let max = "Incomplete response returned, reason: max_output_tokens";
         let filter = "stream disconnected before completion: Incomplete response returned, reason: content_filter";
-        assert_eq!(outcome(json!("other"), max), Outcome::MaxOutputTokens);
-        assert_eq!(outcome(json!("other"), filter), Outcome::ContentFilter);
+        assert_eq!(outcome(json!("other"), max), TurnOutcome::MaxOutputTokens);
+        assert_eq!(outcome(json!("other"), filter), TurnOutcome::ContentFilter);
     }
 
     #[test]
@@ -364,7 +364,7 @@ mod tests {
             ("unknown_parameter", Cause::InvalidRequest),
         ] {
             let body = json!({"error": {"message": "m", "code": code}}).to_string();
-            let Outcome::Failed(Error::Upstream { cause: found, .. }) =
+            let TurnOutcome::Failed(Error::Upstream { cause: found, .. }) =
                 outcome(json!("other"), &body)
             else {
                 panic!("{code} is a failure");

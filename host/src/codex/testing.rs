@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::binary::tests::script;
-use super::{Config, Event, Outcome, Status};
+use super::{Config, Event, Status, TurnOutcome};
 
 /// The configuration for a shell script in place of Codex, with the folder as `CODEX_HOME`.
 pub(super) fn scripted(home: &TempDir, text: &str) -> Config {
@@ -73,7 +73,7 @@ pub(super) fn told(events: &[Event]) -> String {
     line
 }
 
-pub(super) fn outcome(events: &[Event]) -> &Outcome {
+pub(super) fn outcome(events: &[Event]) -> &TurnOutcome {
     match events.last() {
         Some(Event::Ended(outcome)) => outcome,
         other => panic!("{other:?}"),

@@ -32,8 +32,12 @@ pub(super) fn read(
         quick_roots: reader.choice(env::CODEX_QUICK_ROOTS, &QUICK_ROOTS, None),
         ..bounds(reader)
     };
-    let choice = reader.choice(env::CODEX_BACKEND, &BACKENDS, Some(codex::Choice::Auto));
-    if let (codex::Mode::Agent(_), None | Some(codex::Choice::Proto)) = (mode, choice) {
+    let choice = reader.choice(
+        env::CODEX_BACKEND,
+        &BACKENDS,
+        Some(codex::BackendChoice::Auto),
+    );
+    if let (codex::Mode::Agent(_), None | Some(codex::BackendChoice::Proto)) = (mode, choice) {
         let expected =
             "`chat` with CODEX_BACKEND `demo` or `proto`, which have no tools of their own";
         reader.note(env::CODEX_MODE, expected, "`agent`");
@@ -64,12 +68,12 @@ pub(super) fn read(
 fn needs_program(
     environment: Environment,
     mode: codex::Mode,
-    choice: codex::Choice,
+    choice: codex::BackendChoice,
 ) -> Option<&'static str> {
     match choice {
-        codex::Choice::AppServer => return Some("CODEX_BACKEND is app-server"),
-        codex::Choice::Proto => return Some("CODEX_BACKEND is proto"),
-        codex::Choice::Auto => {}
+        codex::BackendChoice::AppServer => return Some("CODEX_BACKEND is app-server"),
+        codex::BackendChoice::Proto => return Some("CODEX_BACKEND is proto"),
+        codex::BackendChoice::Auto => {}
     }
     if environment == Environment::Prod {
         return Some("PROXY_ENV is prod");
@@ -151,9 +155,9 @@ const QUICK_ROOTS: [(&str, Option<bool>); 3] =
     [("auto", None), ("true", Some(true)), ("false", Some(false))];
 
 /// The words of `CODEX_BACKEND`; `None` is the demo.
-const BACKENDS: [(&str, Option<codex::Choice>); 4] = [
-    ("auto", Some(codex::Choice::Auto)),
-    ("app-server", Some(codex::Choice::AppServer)),
-    ("proto", Some(codex::Choice::Proto)),
+const BACKENDS: [(&str, Option<codex::BackendChoice>); 4] = [
+    ("auto", Some(codex::BackendChoice::Auto)),
+    ("app-server", Some(codex::BackendChoice::AppServer)),
+    ("proto", Some(codex::BackendChoice::Proto)),
     ("demo", None),
 ];

@@ -9,7 +9,7 @@ use super::candidate::About;
 use super::component::Policy;
 use super::fault::{Fault, Refused};
 use super::given::Files;
-use super::observer::{Decision, Failure, Observer, Outcome};
+use super::observer::{Decision, DecisionOutcome, Failure, Observer};
 use super::world::{Auth, Model, RateLimit, ToolStop, World};
 
 /// Four policies that serve together.
@@ -210,7 +210,7 @@ impl Generation {
             outcome: answer
                 .as_ref()
                 .err()
-                .map_or(Outcome::Answered, Failure::outcome),
+                .map_or(DecisionOutcome::Answered, Failure::outcome),
             elapsed,
         });
         answer

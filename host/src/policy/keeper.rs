@@ -15,10 +15,10 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// The pending save, if any, and the notices about saving.
 #[derive(Debug, Default)]
-pub(super) struct Keeper(Mutex<State>);
+pub(super) struct Keeper(Mutex<KeeperState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct KeeperState {
     waiting: Option<Waiting>,
     /// The notice about files that were saved before this process began.
     past: Option<Notice>,

@@ -19,14 +19,14 @@ pub struct Decision {
     /// The function of the contract that was called.
     pub question: &'static str,
     /// The outcome.
-    pub outcome: Outcome,
+    pub outcome: DecisionOutcome,
     /// The elapsed time, including the wait for a permit to run.
     pub elapsed: Duration,
 }
 
 /// The outcome of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum DecisionOutcome {
     /// The request goes on.
     Answered,
     /// The policy denied the request.
@@ -35,7 +35,7 @@ pub enum Outcome {
     Fault(FaultKind),
 }
 
-impl Outcome {
+impl DecisionOutcome {
     /// One word for metrics and traces.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -49,20 +49,20 @@ impl Outcome {
 
 /// The reason why a decision did not let the request go on.
 pub(super) trait Failure {
-    fn outcome(&self) -> Outcome;
+    fn outcome(&self) -> DecisionOutcome;
 }
 
 impl Failure for Refused {
-    fn outcome(&self) -> Outcome {
+    fn outcome(&self) -> DecisionOutcome {
         match self {
-            Self::Denied(_) => Outcome::Denied,
+            Self::Denied(_) => DecisionOutcome::Denied,
             Self::Fault(fault) => fault.outcome(),
         }
     }
 }
 
 impl Failure for Fault {
-    fn outcome(&self) -> Outcome {
-        Outcome::Fault(self.kind)
+    fn outcome(&self) -> DecisionOutcome {
+        DecisionOutcome::Fault(self.kind)
     }
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::blocks::{Block, Blocks, Found};
 use super::{Delta, Error, Finish, Rules, Textual};
-use crate::codex::{Event, Outcome, Usage};
+use crate::codex::{Event, TurnOutcome, Usage};
 use answer::{Answer, Call};
 
 pub use question::{Question, Reaction};
@@ -325,14 +325,14 @@ impl Machine {
         self.progress.called = false;
     }
 
-    fn conclude(&mut self, outcome: Outcome) {
+    fn conclude(&mut self, outcome: TurnOutcome) {
         self.progress.ended = true;
         match outcome {
-            Outcome::Completed => self.complete(),
-            Outcome::MaxOutputTokens => self.finish(Finish::Length),
-            Outcome::ContentFilter => self.finish(Finish::ContentFilter),
-            Outcome::Interrupted => self.fail(Error::Interrupted),
-            Outcome::Failed(error) => self.fail(Error::Codex(error)),
+            TurnOutcome::Completed => self.complete(),
+            TurnOutcome::MaxOutputTokens => self.finish(Finish::Length),
+            TurnOutcome::ContentFilter => self.finish(Finish::ContentFilter),
+            TurnOutcome::Interrupted => self.fail(Error::Interrupted),
+            TurnOutcome::Failed(error) => self.fail(Error::Codex(error)),
         }
     }
 

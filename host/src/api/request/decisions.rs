@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::policy::{self, Observer, Outcome};
+use crate::policy::{self, DecisionOutcome, Observer};
 use crate::telemetry::{Decision, Telemetry};
 
 /// Decisions kept for a trace; a turn with very many calls has more.
@@ -47,8 +47,8 @@ impl Observer for Decisions {
         let nanos = u64::try_from(decision.elapsed.as_nanos()).unwrap_or(u64::MAX);
         self.nanos.fetch_add(nanos, Ordering::Relaxed);
         let fault = match decision.outcome {
-            Outcome::Fault(kind) => Some(kind.code()),
-            Outcome::Answered | Outcome::Denied => None,
+            DecisionOutcome::Fault(kind) => Some(kind.code()),
+            DecisionOutcome::Answered | DecisionOutcome::Denied => None,
         };
         let decision = Decision {
             slot: decision.slot.name(),

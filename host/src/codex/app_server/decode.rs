@@ -11,7 +11,7 @@ use self::agent::Agent;
 use super::protocol::{DoneItem, Params, RawItem, StartedItem, TurnState};
 use crate::codex::complaints::Complaints;
 use crate::codex::names::for_client;
-use crate::codex::{Cause, Error, Event, Outcome, Tool};
+use crate::codex::{Cause, Error, Event, Tool, TurnOutcome};
 
 /// Whether this decoder reads the notification. Others need not be parsed at all.
 pub(super) fn concerns(method: &str) -> bool {
@@ -97,10 +97,10 @@ impl Decoder {
             "thread/closed" => {
                 self.over = true;
                 let closed = Error::WorkerExited("it closed the thread".to_owned());
-                self.end(Outcome::Failed(closed), emit);
+                self.end(TurnOutcome::Failed(closed), emit);
             }
             "rawResponseItem/completed" if self.turn.is_none() && omits(params.item) => {
-                self.end(Outcome::Failed(unreadable_image()), emit);
+                self.end(TurnOutcome::Failed(unreadable_image()), emit);
             }
             _ if self.turn.is_none() || params.turn_id.as_deref() != self.turn.as_deref() => {}
             _ if self.ended => {}
@@ -204,7 +204,7 @@ impl Decoder {
                     message: "The conversation is longer than the model's context window."
                         .to_owned(),
                 };
-                self.end(Outcome::Failed(too_long), emit);
+                self.end(TurnOutcome::Failed(too_long), emit);
             }
             Some(StartedItem::AgentMessage { id, phase }) => self.begin_message(id, phase),
             _ => self.work(item, false, emit),
@@ -334,14 +334,14 @@ impl Decoder {
             emit(Event::Text(text));
         }
         let outcome = match turn.status.as_ref() {
-            "completed" => Outcome::Completed,
-            "interrupted" => Outcome::Interrupted,
+            "completed" => TurnOutcome::Completed,
+            "interrupted" => TurnOutcome::Interrupted,
             _ => turn.error.unwrap_or_default().into_outcome(),
         };
         self.end(outcome, emit);
     }
 
-    fn end(&mut self, outcome: Outcome, emit: &mut dyn FnMut(Event)) {
+    fn end(&mut self, outcome: TurnOutcome, emit: &mut dyn FnMut(Event)) {
         if !std::mem::replace(&mut self.ended, true) {
             emit(Event::Ended(outcome));
         }

@@ -9,7 +9,7 @@ use super::decode::Decoder;
 use super::pending_calls::PendingCalls;
 use super::protocol::Params;
 use crate::codex::turn_channel::TurnSender;
-use crate::codex::{Error, Event, Outcome};
+use crate::codex::{Error, Event, TurnOutcome};
 
 /// The place where the connection delivers one turn's notifications.
 #[derive(Debug)]
@@ -45,7 +45,8 @@ impl Route {
 
     /// Ends the turn with an error that is not Codex's.
     pub(super) fn fail(&self, error: Error) {
-        self.delivery.deliver(Event::Ended(Outcome::Failed(error)));
+        self.delivery
+            .deliver(Event::Ended(TurnOutcome::Failed(error)));
         self.ended.cancel();
     }
 

@@ -16,7 +16,7 @@ use super::threads::{self, Opened, Threads};
 use super::tool_schema;
 use super::workspace::{PROFILE, Workspace};
 use crate::codex::turn_channel::TurnReceiver;
-use crate::codex::{Error, Event, Outcome, Plan};
+use crate::codex::{Error, Event, Plan, TurnOutcome};
 
 /// How long an interrupted turn may take to end before it is interrupted again.
 const INTERRUPT_PATIENCE: Duration = Duration::from_millis(200);
@@ -59,12 +59,12 @@ pub(super) fn prepare(
 
 /// The kind of thread that a turn used, and the threads of its worker.
 #[derive(Debug)]
-pub(super) struct Kind {
+pub(super) struct UsedThread {
     threads: Arc<Threads>,
     params: Box<RawValue>,
 }
 
-impl Kind {
+impl UsedThread {
     /// Prepares a thread of this kind for the next turn.
     pub(super) async fn prepare(self) {
         self.threads.prepare(&self.params, false).await;
@@ -78,7 +78,7 @@ impl Task {
         mut self,
         plan: Plan,
         started: oneshot::Sender<Result<(), Error>>,
-    ) -> Option<Kind> {
+    ) -> Option<UsedThread> {
         let kind = match threads::describe(&plan, self.workspace.as_ref()) {
             Ok(params) => self.work(params, plan, started).await,
             Err(error) => {
@@ -101,7 +101,7 @@ impl Task {
         params: Box<RawValue>,
         plan: Plan,
         started: oneshot::Sender<Result<(), Error>>,
-    ) -> Option<Kind> {
+    ) -> Option<UsedThread> {
         let threads = Arc::clone(&self.lease.threads);
         let (thread, begun) = match self.open(&params, &plan).await {
             Ok(opened) => opened,
@@ -119,7 +119,7 @@ impl Task {
         self.follow(&thread, turn).await;
         self.connection.unregister(&thread);
         threads.close(&thread).await;
-        Some(Kind { threads, params })
+        Some(UsedThread { threads, params })
     }
 
     /// Opens a thread and begins the turn on it. Returns the thread, and why the turn did not begin if it did not.
@@ -199,7 +199,7 @@ impl Task {
         }
         self.route
             .delivery
-            .deliver(Event::Ended(Outcome::Interrupted));
+            .deliver(Event::Ended(TurnOutcome::Interrupted));
     }
 
     /// Repeats the interrupt until the turn ends: Codex refuses it while the turn is only about to begin.

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::codex::binary::tests::script;
 use crate::codex::testing::{idle, kill, scripted, until};
-use crate::codex::{Event, Outcome, Recycling};
+use crate::codex::{Event, Recycling, TurnOutcome};
 
 /// Speaks as much of the protocol as is needed for a turn that never ends. Requests begin with their id.
 const SCRIPT: &str = r#"#!/bin/sh
@@ -110,7 +110,8 @@ async fn a_killed_worker_fails_its_turns_and_the_next_serves_at_once() {
     let first = pid(&rig.until(|status| status.ready).await);
     let mut turn = rig.server.start_turn(Plan::default()).await.unwrap();
     kill(first);
-    let Some(Event::Ended(Outcome::Failed(Error::WorkerExited(why)))) = turn.next().await else {
+    let Some(Event::Ended(TurnOutcome::Failed(Error::WorkerExited(why)))) = turn.next().await
+    else {
         panic!("the turn has failed");
     };
     assert!(why.contains("signal: 9"), "{why}");
@@ -172,7 +173,10 @@ async fn a_new_login_and_new_settings_have_a_worker_of_their_own_and_no_turn_is_
         let so = |status: &Status| status.recycled == relieved && status.workers.len() == 2;
         rig.until(so).await;
         turn.interrupt();
-        assert_eq!(turn.next().await, Some(Event::Ended(Outcome::Interrupted)));
+        assert_eq!(
+            turn.next().await,
+            Some(Event::Ended(TurnOutcome::Interrupted))
+        );
         let status = rig.until(|status| status.workers.len() == 1).await;
         assert_ne!(pid(&status), before);
         before = pid(&status);
@@ -225,13 +229,13 @@ async fn turns_are_shared_by_the_workers_and_each_is_replaced_alone() {
         .collect();
     assert_eq!(loads, [1, 1]);
     kill(pid(&ready));
-    let Some(Event::Ended(Outcome::Failed(Error::WorkerExited(_)))) = first.next().await else {
+    let Some(Event::Ended(TurnOutcome::Failed(Error::WorkerExited(_)))) = first.next().await else {
         panic!("the turn on the killed worker has failed");
     };
     second.interrupt();
     assert_eq!(
         second.next().await,
-        Some(Event::Ended(Outcome::Interrupted)),
+        Some(Event::Ended(TurnOutcome::Interrupted)),
         "the other went on"
     );
     rig.until(|status| status.workers.len() == 2 && status.restarts == 1)
@@ -284,7 +288,10 @@ async fn a_worker_that_has_done_its_part_is_relieved_without_a_lost_turn() {
     let mut other = rig.server.start_turn(Plan::default()).await.unwrap();
     for turn in [&mut turn, &mut other] {
         turn.interrupt();
-        assert_eq!(turn.next().await, Some(Event::Ended(Outcome::Interrupted)));
+        assert_eq!(
+            turn.next().await,
+            Some(Event::Ended(TurnOutcome::Interrupted))
+        );
     }
     let after = rig
         .until(|status| {

@@ -32,12 +32,12 @@ pub(super) struct Threads {
     pub(super) connection: Arc<Connection>,
     config: Arc<Config>,
     /// The kinds in the order of their last request, the most recent last.
-    kinds: Mutex<VecDeque<Kind>>,
+    kinds: Mutex<VecDeque<ThreadKind>>,
 }
 
 /// Threads with the same description.
 #[derive(Debug)]
-struct Kind {
+struct ThreadKind {
     params: Box<RawValue>,
     ready: Vec<Ready>,
     /// The number of threads that are being opened.
@@ -179,7 +179,7 @@ impl Threads {
         let known = kinds.iter().position(|kind| kind.is(params));
         let mut kind = known
             .and_then(|at| kinds.remove(at))
-            .unwrap_or_else(|| Kind {
+            .unwrap_or_else(|| ThreadKind {
                 params: params.to_owned(),
                 ready: Vec::new(),
                 opening: 0,
@@ -204,12 +204,12 @@ impl Threads {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Kind>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<ThreadKind>> {
         self.kinds.lock()
     }
 }
 
-impl Kind {
+impl ThreadKind {
     fn is(&self, params: &RawValue) -> bool {
         self.params.get() == params.get()
     }

@@ -2,7 +2,7 @@
 
 use super::failure;
 use super::protocol::{EventMsg, TokenUsage};
-use crate::codex::{Event, Outcome, Usage};
+use crate::codex::{Event, TurnOutcome, Usage};
 
 /// Follows one turn.
 #[derive(Debug, Default)]
@@ -85,16 +85,16 @@ impl Decoder {
                 emit(Event::Retrying(message));
             }
             EventMsg::Error { message } => {
-                self.end(Outcome::Failed(failure::error(&message)), emit);
+                self.end(TurnOutcome::Failed(failure::error(&message)), emit);
             }
             EventMsg::TaskComplete { last_agent_message } => {
                 if !self.told.text {
                     // `last_agent_message` repeats the last message: the last chance to send it.
                     self.text(last_agent_message.unwrap_or_default(), true, emit);
                 }
-                self.end(Outcome::Completed, emit);
+                self.end(TurnOutcome::Completed, emit);
             }
-            EventMsg::TurnAborted => self.end(Outcome::Interrupted, emit),
+            EventMsg::TurnAborted => self.end(TurnOutcome::Interrupted, emit),
             _ => {}
         }
     }
@@ -142,7 +142,7 @@ impl Decoder {
         (self.streamed, self.part) = (Streamed::default(), None);
     }
 
-    fn end(&mut self, outcome: Outcome, emit: &mut dyn FnMut(Event)) {
+    fn end(&mut self, outcome: TurnOutcome, emit: &mut dyn FnMut(Event)) {
         self.over = true;
         emit(Event::Ended(outcome));
     }

@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::codex::status::InFlight;
 use crate::codex::turn_channel::{TurnReceiver, TurnSender};
-use crate::codex::{Error, Event, Outcome, Plan};
+use crate::codex::{Error, Event, Plan, TurnOutcome};
 
 /// Why a turn did not begin.
 #[derive(Debug)]
@@ -50,7 +50,9 @@ impl Job {
 
     fn end(&mut self, error: Error, again: bool) {
         let Some(started) = self.started.take() else {
-            return self.delivery.deliver(Event::Ended(Outcome::Failed(error)));
+            return self
+                .delivery
+                .deliver(Event::Ended(TurnOutcome::Failed(error)));
         };
         let again = again.then(|| Box::new(std::mem::take(&mut self.plan)));
         // A dropped receiver has cancelled the turn, too.

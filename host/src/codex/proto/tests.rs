@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::codex::binary::tests::script;
 use crate::codex::testing::{idle, kill, scripted, until};
-use crate::codex::{Backend, Choice, Event, Item, Outcome, Part, Role, Tool, binary};
+use crate::codex::{Backend, BackendChoice, Event, Item, Part, Role, Tool, TurnOutcome, binary};
 
 /// Speaks as much of the protocol as is needed for a turn that says one word and never ends. Like the real Codex, it
 /// exits only when asked to and its input has ended. Its process id is listed once it has reported the path of its record:
@@ -118,7 +118,10 @@ async fn each_turn_has_a_process_of_its_own_and_nothing_outlives_it() {
         let (mut turn, pid) = rig.turn().await;
         assert_eq!(rig.server.watch().borrow().turns, 1);
         turn.interrupt();
-        assert_eq!(turn.next().await, Some(Event::Ended(Outcome::Interrupted)));
+        assert_eq!(
+            turn.next().await,
+            Some(Event::Ended(TurnOutcome::Interrupted))
+        );
         assert_eq!(turn.next().await, None);
         rig.idle().await;
         assert!(!process(&pid).exists(), "it left with its turn");
@@ -135,12 +138,15 @@ async fn a_killed_process_fails_its_turn_and_no_other() {
     let rig = rig(|_| {}).await;
     let ((mut one, pid), (mut other, _)) = (rig.turn().await, rig.turn().await);
     kill(&pid);
-    let Some(Event::Ended(Outcome::Failed(Error::WorkerExited(why)))) = one.next().await else {
+    let Some(Event::Ended(TurnOutcome::Failed(Error::WorkerExited(why)))) = one.next().await else {
         panic!("the turn has failed");
     };
     assert!(why.contains("signal: 9"), "{why}");
     other.interrupt();
-    assert_eq!(other.next().await, Some(Event::Ended(Outcome::Interrupted)));
+    assert_eq!(
+        other.next().await,
+        Some(Event::Ended(TurnOutcome::Interrupted))
+    );
     rig.until(|status| status.restarts == 1 && status.ready)
         .await;
     rig.down().await;
@@ -211,7 +217,7 @@ async fn shutdown_ends_turns_and_refuses_new_ones() {
     rig.server.shutdown().await;
     assert!(matches!(
         turn.next().await,
-        Some(Event::Ended(Outcome::Failed(Error::WorkerExited(_))))
+        Some(Event::Ended(TurnOutcome::Failed(Error::WorkerExited(_))))
     ));
     let refused = rig.server.start_turn(Plan::default()).await.unwrap_err();
     assert_eq!(
@@ -280,23 +286,23 @@ async fn the_operators_model_comes_first() {
 async fn a_program_is_spoken_to_as_it_can_be() {
     let home = tempfile::tempdir().unwrap();
     let config = scripted(&home, SCRIPT);
-    let backend = Backend::connect(config.clone(), Choice::Auto)
+    let backend = Backend::connect(config.clone(), BackendChoice::Auto)
         .await
         .unwrap();
     assert_eq!(backend.kind(), "proto");
     backend.shutdown().await;
-    let refused = Backend::connect(config.clone(), Choice::AppServer).await;
+    let refused = Backend::connect(config.clone(), BackendChoice::AppServer).await;
     assert!(matches!(refused, Err(StartError::TooOld { .. })));
     script(
         &config.bin,
         "#!/bin/sh\ncase $1 in --version) echo codex-cli 0.43.0;; esac\n",
     );
-    let refused = Backend::connect(config.clone(), Choice::Auto).await;
+    let refused = Backend::connect(config.clone(), BackendChoice::Auto).await;
     let refused = refused.unwrap_err().to_string();
     assert!(
         refused.contains("0.43.0") && refused.contains("npm install"),
         "{refused}"
     );
-    let refused = Backend::connect(config, Choice::Proto).await;
+    let refused = Backend::connect(config, BackendChoice::Proto).await;
     assert!(matches!(refused, Err(StartError::NoProto { .. })));
 }

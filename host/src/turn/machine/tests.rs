@@ -21,7 +21,7 @@ fn script(words: &[&str]) -> Vec<Event> {
 
 fn event(word: &str) -> Event {
     let failed = |cause| {
-        Event::Ended(Outcome::Failed(codex::Error::Upstream {
+        Event::Ended(TurnOutcome::Failed(codex::Error::Upstream {
             cause,
             status: None,
             message: "words".to_owned(),
@@ -32,11 +32,11 @@ fn event(word: &str) -> Event {
         "(:break)" => Event::ReasoningBreak,
         ":sampled" => Event::Sampled(USAGE),
         ":retrying" => Event::Retrying("cut".to_owned()),
-        ":completed" => Event::Ended(Outcome::Completed),
-        ":interrupted" => Event::Ended(Outcome::Interrupted),
-        ":max" => Event::Ended(Outcome::MaxOutputTokens),
-        ":filter" => Event::Ended(Outcome::ContentFilter),
-        ":busy" => Event::Ended(Outcome::Failed(codex::Error::Busy)),
+        ":completed" => Event::Ended(TurnOutcome::Completed),
+        ":interrupted" => Event::Ended(TurnOutcome::Interrupted),
+        ":max" => Event::Ended(TurnOutcome::MaxOutputTokens),
+        ":filter" => Event::Ended(TurnOutcome::ContentFilter),
+        ":busy" => Event::Ended(TurnOutcome::Failed(codex::Error::Busy)),
         ":cut" => failed(Cause::Disconnected),
         _ => match (word.strip_prefix('('), word.strip_prefix('[')) {
             (Some(text), _) => Event::Reasoning(text.trim_end_matches(')').to_owned()),

@@ -43,7 +43,7 @@ fn a_tool_call_comes_whole_after_reasoning_and_text_and_ends_by_interrupt() {
     let expected = "(Two )(cities.)Let me look.\
         [get_weather {\"city\": \"Paris\"}][get_weather {\"city\":\"Oslo\"}]$.";
     assert_eq!(told(&events), expected);
-    assert_eq!(*outcome(&events), Outcome::Interrupted);
+    assert_eq!(*outcome(&events), TurnOutcome::Interrupted);
     let usage = Usage {
         input: 120,
         cached_input: 40,
@@ -88,15 +88,18 @@ fn a_retry_is_announced_and_what_is_repeated_is_no_new_message() {
 #[test]
 fn failures_and_cut_answers_end_as_what_they_are() {
     let cause = |events: &[Event]| match outcome(events) {
-        Outcome::Failed(Error::Upstream { cause, .. }) => *cause,
+        TurnOutcome::Failed(Error::Upstream { cause, .. }) => *cause,
         other => panic!("{other:?}"),
     };
     assert_eq!(cause(&recorded!("cut")), Cause::Disconnected);
     assert_eq!(cause(&recorded!("unauthorized")), Cause::Credential);
     assert_eq!(cause(&recorded!("invalid-request")), Cause::InvalidRequest);
     assert_eq!(cause(&recorded!("refused-connection")), Cause::Unreachable);
-    assert_eq!(*outcome(&recorded!("incomplete")), Outcome::MaxOutputTokens);
-    assert_eq!(*outcome(&recorded!("filtered")), Outcome::ContentFilter);
+    assert_eq!(
+        *outcome(&recorded!("incomplete")),
+        TurnOutcome::MaxOutputTokens
+    );
+    assert_eq!(*outcome(&recorded!("filtered")), TurnOutcome::ContentFilter);
 }
 
 /// Feeds notifications of turn `k` on thread `t`, in the short form `method params`.
@@ -199,7 +202,7 @@ fn unexpected_shapes_are_passed_over() {
     assert_eq!(events.len(), 1);
     assert!(matches!(
         outcome(&events),
-        Outcome::Failed(Error::Upstream {
+        TurnOutcome::Failed(Error::Upstream {
             cause: Cause::Internal,
             ..
         })
@@ -214,7 +217,7 @@ fn a_closed_thread_ends_its_turn() {
     );
     assert!(matches!(
         outcome(&events),
-        Outcome::Failed(Error::WorkerExited(_))
+        TurnOutcome::Failed(Error::WorkerExited(_))
     ));
 }
 
@@ -227,7 +230,7 @@ fn a_conversation_codex_would_shorten_is_refused_instead() {
     assert_eq!(told(&events), ".");
     assert!(matches!(
         outcome(&events),
-        Outcome::Failed(Error::Upstream {
+        TurnOutcome::Failed(Error::Upstream {
             cause: Cause::ContextLength,
             ..
         })
@@ -245,7 +248,7 @@ fn a_picture_that_codex_left_out_fails_the_turn_before_it_begins() {
             r#"rawResponseItem/completed {{"turnId":"auto-compact-0","item":{{"type":"message","role":"user","{list}":[{{"type":"input_text","text":"{text}"}}]}}}}"#
         )
     };
-    let failure = [Event::Ended(Outcome::Failed(unreadable_image()))];
+    let failure = [Event::Ended(TurnOutcome::Failed(unreadable_image()))];
     for list in ["content", "output"] {
         let mut decoder = Decoder::default();
         assert_eq!(feed(&mut decoder, &[&echo(list, OMITTED)]), failure);

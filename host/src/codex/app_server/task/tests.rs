@@ -141,7 +141,7 @@ async fn a_turn_is_a_thread_with_the_history_and_nothing_else() {
     .await;
     rig.end("completed").await;
     assert_eq!(rig.next().await, Some(Event::Text("yes".to_owned())));
-    assert_eq!(rig.next().await, Some(Event::Ended(Outcome::Completed)));
+    assert_eq!(rig.next().await, Some(Event::Ended(TurnOutcome::Completed)));
     assert_eq!(rig.next().await, None);
     rig.cleaned_up().await;
 }
@@ -196,7 +196,7 @@ async fn without_history_nothing_is_injected() {
     rig.open().await;
     rig.start().await;
     rig.end("completed").await;
-    assert_eq!(rig.next().await, Some(Event::Ended(Outcome::Completed)));
+    assert_eq!(rig.next().await, Some(Event::Ended(TurnOutcome::Completed)));
     rig.cleaned_up().await;
 }
 
@@ -216,7 +216,10 @@ async fn an_interrupted_turn_tells_what_still_comes() {
     .await;
     rig.end("interrupted").await;
     assert_eq!(rig.next().await, Some(Event::Text("last".to_owned())));
-    assert_eq!(rig.next().await, Some(Event::Ended(Outcome::Interrupted)));
+    assert_eq!(
+        rig.next().await,
+        Some(Event::Ended(TurnOutcome::Interrupted))
+    );
     rig.cleaned_up().await;
 }
 
@@ -231,7 +234,7 @@ async fn a_turn_that_resists_is_interrupted_again_and_in_the_end_given_up() {
         rig.worker.answer(protocol::TURN_INTERRUPT, json!({})).await;
     }
     let ended = tokio::time::timeout(2 * INTERRUPT_LIMIT, rig.next()).await;
-    assert_eq!(ended.unwrap(), Some(Event::Ended(Outcome::Interrupted)));
+    assert_eq!(ended.unwrap(), Some(Event::Ended(TurnOutcome::Interrupted)));
 }
 
 /// Drops the reader's end after so many answered requests, and checks the requests after that.
@@ -316,7 +319,7 @@ async fn a_lost_worker_ends_the_turn() {
     rig.start().await;
     assert_eq!((&mut rig.started).await.unwrap(), Ok(()));
     rig.connection.close("killed");
-    let lost = Outcome::Failed(Error::WorkerExited("killed".to_owned()));
+    let lost = TurnOutcome::Failed(Error::WorkerExited("killed".to_owned()));
     assert_eq!(rig.next().await, Some(Event::Ended(lost)));
     rig.task.await.unwrap();
     assert_eq!(rig.pool.running(), 0);
@@ -341,7 +344,7 @@ async fn a_reader_that_falls_behind_loses_the_turn_not_the_worker() {
     while let Some(event) = rig.next().await {
         last = Some(event);
     }
-    let slow = Outcome::Failed(Error::SlowReader {
+    let slow = TurnOutcome::Failed(Error::SlowReader {
         limit_bytes: 1 << 20,
     });
     assert_eq!(last, Some(Event::Ended(slow)));

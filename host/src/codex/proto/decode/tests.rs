@@ -41,7 +41,7 @@ fn reasoning_and_text_come_in_order_with_their_parts_set_apart() {
     let expected = "(**Step 0** )(thinking )(about it)(|)(**Step 1** )(thinking )(about it)\
         w0 w1 w2 w3 w4 $.";
     assert_eq!(told(&events), expected);
-    assert_eq!(*outcome(&events), Outcome::Completed);
+    assert_eq!(*outcome(&events), TurnOutcome::Completed);
     let expected = "(raw )(chain )(of thought)(|)(**Step 0** )(thinking )(about it)\
         (|)(**Step 1** )(thinking )(about it)w0 w1 w2 w3 w4 $.";
     assert_eq!(told(&recorded!("raw-reasoning")), expected);
@@ -103,7 +103,7 @@ fn a_retry_is_announced_and_what_is_repeated_is_no_new_message() {
 #[test]
 fn a_turn_ends_as_codex_says_and_nothing_follows() {
     let cause = |events: &[Event]| match outcome(events) {
-        Outcome::Failed(Error::Upstream { cause, .. }) => *cause,
+        TurnOutcome::Failed(Error::Upstream { cause, .. }) => *cause,
         other => panic!("{other:?}"),
     };
     assert_eq!(cause(&recorded!("cut")), Cause::Disconnected);
@@ -111,7 +111,10 @@ fn a_turn_ends_as_codex_says_and_nothing_follows() {
     assert_eq!(cause(&recorded!("unauthorized")), Cause::Credential);
     assert_eq!(cause(&recorded!("no-key")), Cause::Credential);
     assert_eq!(cause(&recorded!("invalid-request")), Cause::InvalidRequest);
-    assert_eq!(*outcome(&recorded!("interrupted")), Outcome::Interrupted);
+    assert_eq!(
+        *outcome(&recorded!("interrupted")),
+        TurnOutcome::Interrupted
+    );
     let ends = |events: &[Event]| {
         let ended = |event: &&Event| matches!(event, Event::Ended(_));
         events.iter().filter(ended).count()

@@ -8,7 +8,7 @@ use super::{Process, Setting, Stop};
 use crate::codex::proto::decode::Decoder;
 use crate::codex::proto::job::Job;
 use crate::codex::proto::protocol;
-use crate::codex::{Error, Event, Outcome};
+use crate::codex::{Error, Event, TurnOutcome};
 
 /// The name of the submission in errors.
 const METHOD: &str = "user_turn";
@@ -91,7 +91,7 @@ async fn follow(process: &mut Process, job: &mut Job, setting: &Setting) -> Stop
             }
             () = awaited.expired() => {
                 if stopping {
-                    delivery.deliver(Event::Ended(Outcome::Interrupted));
+                    delivery.deliver(Event::Ended(TurnOutcome::Interrupted));
                     return Stop::Lost("Codex did not end an interrupted turn".to_owned());
                 }
                 return no_answer(job, setting);

@@ -350,7 +350,7 @@ fn a_written_call_becomes_a_call_where_the_client_wants_that() {
     for at in 0..=text.len() {
         let (mut machine, mut out) = (Machine::new(rules()), Vec::new());
         let pieces = [&text[..at], &text[at..]].map(|piece| Event::Text(piece.to_owned()));
-        let ended = Event::Ended(Outcome::Completed);
+        let ended = Event::Ended(TurnOutcome::Completed);
         for event in pieces.into_iter().chain([ended]) {
             machine.step(Input::Event(event), &mut out);
             while machine.is_asking() {
