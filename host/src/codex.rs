@@ -26,7 +26,7 @@ mod start_error;
 mod status;
 mod stderr;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod turn_channel;
 mod version;
 mod wait_queue;
@@ -229,22 +229,4 @@ pub struct Model {
     pub id: String,
     /// Reasoning efforts it supports, lowest first; empty if not known.
     pub efforts: Vec<String>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn absurd_counts_do_not_overflow() {
-        let absurd = Usage {
-            input: u64::MAX,
-            output: 1,
-            ..Usage::default()
-        };
-        let mut usage = absurd;
-        usage += absurd;
-        assert_eq!((usage.input, usage.output), (u64::MAX, 2));
-        assert_eq!(usage.total(), u64::MAX);
-    }
 }

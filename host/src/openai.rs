@@ -11,17 +11,15 @@ mod activity;
 mod content;
 mod conversation;
 mod format;
-#[cfg(test)]
-mod golden;
 mod image;
 mod json;
 mod json_object;
 mod metadata;
-#[cfg(test)]
-mod nulls;
 mod params;
 mod plan_builder;
 mod strict_schema;
+#[cfg(test)]
+mod tests;
 mod tools;
 mod usage;
 

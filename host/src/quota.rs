@@ -6,7 +6,7 @@ mod shelves;
 mod state;
 
 #[cfg(test)]
-mod properties;
+mod tests;
 
 use std::future::Future;
 use std::pin::Pin;

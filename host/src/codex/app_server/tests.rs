@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::codex::binary::tests::script;
-use crate::codex::testing::{idle, kill, scripted, until};
+use crate::codex::tests::{idle, kill, scripted, until};
 use crate::codex::{Event, Recycling, TurnOutcome};
 
 /// Speaks as much of the protocol as is needed for a turn that never ends. Requests begin with their id.

@@ -181,7 +181,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::codex::testing::scripted;
+    use crate::codex::tests::scripted;
 
     #[tokio::test]
     async fn its_end_may_be_waited_for_again() {

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::codex::binary::tests::script;
-use crate::codex::testing::{idle, kill, scripted, until};
+use crate::codex::tests::{idle, kill, scripted, until};
 use crate::codex::{Backend, BackendChoice, Event, Item, Part, Role, Tool, TurnOutcome, binary};
 
 /// Speaks as much of the protocol as is needed for a turn that says one word and never ends. Like the real Codex, it

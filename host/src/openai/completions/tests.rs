@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::openai::golden::{assert_golden, busy, end, head, says};
+use crate::openai::tests::golden::{assert_golden, busy, end, head, says};
 use crate::turn::Delta;
 
 const TYPE: &str = "invalid_type";

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::codex::app_server::protocol::Incoming;
-use crate::codex::testing::{outcome, told};
+use crate::codex::tests::{outcome, told};
 use crate::codex::{Cause, Usage};
 
 macro_rules! recorded {

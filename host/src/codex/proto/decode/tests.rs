@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::codex::proto::protocol::{Incoming, TURN};
-use crate::codex::testing::{outcome, told};
+use crate::codex::tests::{outcome, told};
 use crate::codex::{Cause, Error};
 
 macro_rules! recorded {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::codex::Usage;
-use crate::openai::golden::{assert_golden, busy, call, end, head, says};
+use crate::openai::tests::golden::{assert_golden, busy, call, end, head, says};
 use crate::turn::Delta;
 
 fn form(include_usage: bool, functions: bool) -> Form {

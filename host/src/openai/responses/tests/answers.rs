@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::codex::{self, Cause};
-use crate::openai::golden::{assert_golden, busy, call, end, head, says};
+use crate::openai::tests::golden::{assert_golden, busy, call, end, head, says};
 use crate::turn::{self, Delta, Finish};
 
 fn thinks(text: &str) -> Delta {

@@ -3,12 +3,12 @@
 
 use std::path::PathBuf;
 
-use super::Head;
 use crate::codex::{self, Usage};
+use crate::openai::Head;
 use crate::turn::{self, Delta, Finish};
 
 /// `name`: of a file in `tests/fixtures/golden`, its folder included.
-pub(super) fn assert_golden(name: &str, found: &str) {
+pub(in crate::openai) fn assert_golden(name: &str, found: &str) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/golden");
     let path = PathBuf::from(folder).join(name);
     if option_env!("BLESS").is_some() {
@@ -18,7 +18,7 @@ pub(super) fn assert_golden(name: &str, found: &str) {
     assert_eq!(found, expected, "{name}");
 }
 
-pub(super) fn head(id: &str) -> Head {
+pub(in crate::openai) fn head(id: &str) -> Head {
     Head {
         id: id.to_owned(),
         created: 1_800_000_000,
@@ -26,11 +26,11 @@ pub(super) fn head(id: &str) -> Head {
     }
 }
 
-pub(super) fn says(text: &str) -> Delta {
+pub(in crate::openai) fn says(text: &str) -> Delta {
     Delta::Text(text.to_owned())
 }
 
-pub(super) fn call(index: u32, arguments: &str) -> Delta {
+pub(in crate::openai) fn call(index: u32, arguments: &str) -> Delta {
     Delta::Call {
         index,
         id: format!("call_{index}"),
@@ -39,7 +39,7 @@ pub(super) fn call(index: u32, arguments: &str) -> Delta {
     }
 }
 
-pub(super) fn end(finish: Finish) -> Delta {
+pub(in crate::openai) fn end(finish: Finish) -> Delta {
     Delta::End {
         finish,
         usage: Usage {
@@ -52,6 +52,6 @@ pub(super) fn end(finish: Finish) -> Delta {
     }
 }
 
-pub(super) fn busy() -> Delta {
+pub(in crate::openai) fn busy() -> Delta {
     Delta::Failed(turn::Error::Codex(codex::Error::Busy))
 }

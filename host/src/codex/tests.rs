@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::binary::tests::script;
-use super::{Config, Event, Status, TurnOutcome};
+use super::{Config, Event, Status, TurnOutcome, Usage};
 
 /// The configuration for a shell script in place of Codex, with the folder as `CODEX_HOME`.
 pub(super) fn scripted(home: &TempDir, text: &str) -> Config {
@@ -78,4 +78,17 @@ pub(super) fn outcome(events: &[Event]) -> &TurnOutcome {
         Some(Event::Ended(outcome)) => outcome,
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn absurd_counts_do_not_overflow() {
+    let absurd = Usage {
+        input: u64::MAX,
+        output: 1,
+        ..Usage::default()
+    };
+    let mut usage = absurd;
+    usage += absurd;
+    assert_eq!((usage.input, usage.output), (u64::MAX, 2));
+    assert_eq!(usage.total(), u64::MAX);
 }

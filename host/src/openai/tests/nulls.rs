@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Reading;
-use super::chat::ChatRequest;
-use super::completions::CompletionRequest;
-use super::responses::ResponsesRequest;
+use crate::openai::Reading;
+use crate::openai::chat::ChatRequest;
+use crate::openai::completions::CompletionRequest;
+use crate::openai::responses::ResponsesRequest;
 
 /// Of chat completions, after the parameters of OpenAI's Python SDK 3.54.0, and what came before `tools`.
 const CHAT: &str = "audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens \
