@@ -1,4 +1,5 @@
-//! HTTP: the only module that says axum. A handler extracts, asks and answers; everything else is below.
+//! The HTTP surface: routes, middleware and connections. Only this module uses axum. Handlers read a request, ask the other
+//! modules and write the answer.
 
 mod activity;
 mod admission;
@@ -52,38 +53,38 @@ use crate::policy::Live;
 use crate::quota::Store;
 use crate::telemetry::Telemetry;
 
-/// What the HTTP surface needs to know.
+/// The settings of the HTTP surface.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The largest request body, in bytes.
     pub max_body: usize,
-    /// How long answers may take.
+    /// The timeouts for answers.
     pub timers: Timeouts,
-    /// A turn ends when its client has gone; otherwise it runs to its end.
+    /// Whether a turn ends when its client has left; otherwise it runs to its end.
     pub kill_on_disconnect: bool,
-    /// Whose `X-Forwarded-For` and `Forwarded` are believed.
+    /// The proxies whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted: TrustedProxies,
-    /// Whose pages may call; none: a page cannot read any answer.
+    /// The origins whose pages may call; without any, a page cannot read any answer.
     pub origins: Option<Origins>,
     /// The most answers a chat request may ask for.
     pub max_choices: u32,
-    /// What becomes of tool calls that are written as text, where a request does not say.
+    /// How tool calls that the model wrote as text reach the client of a chat request, unless the request names a mode.
     pub output_mode: OutputMode,
-    /// Who may read the metrics; absent where there are none.
+    /// The rule for access to the metrics; absent if no metrics are kept.
     pub metrics: Option<MetricsAccess>,
-    /// The same for responses.
+    /// As `output_mode`, for `/v1/responses`.
     pub responses_output_mode: OutputMode,
-    /// What stands between two such calls that follow each other and stay text; nothing: what the model wrote.
+    /// The text between two such calls that follow each other and stay text; if absent, the text that the model wrote.
     pub block_delimiter: Option<String>,
-    /// Whether there are responses.
+    /// Whether `/v1/responses` is served.
     pub responses: bool,
     /// The longest prompt, in estimated tokens.
     pub max_prompt_tokens: Option<u64>,
-    /// How requests are read.
+    /// How request bodies are read.
     pub reading: Reading,
 }
 
-/// What every request shares.
+/// The state that all requests share.
 #[derive(Clone)]
 pub struct Shared(Arc<Parts>);
 
@@ -93,23 +94,23 @@ pub struct Parts {
     pub config: Config,
     /// The policies.
     pub live: Arc<Live>,
-    /// Who answers.
+    /// The backend that runs turns.
     pub backend: Backend,
-    /// All connections.
+    /// The open connections of all listeners.
     pub connections: Connections,
-    /// What of requests is in memory.
+    /// The memory limit for request bodies.
     pub bodies: Bodies,
-    /// Those that are not over, whether or not their clients are still there.
+    /// The requests that are not over, whether or not their clients are still connected.
     pub requests: TaskTracker,
-    /// Responses that may be continued.
+    /// Responses that may be continued or fetched.
     pub responses: Responses,
-    /// What operators see.
+    /// Log, metrics, traces and usage.
     pub telemetry: Telemetry,
-    /// What rate limits count.
+    /// The counters of the rate limits.
     pub counters: Arc<dyn Store>,
-    /// Cancelled when it is told to stop: readiness says no from then on, whether or not requests are still taken.
+    /// Cancelled when the gateway begins to drain: readiness says no from then on, whether or not requests are still taken.
     pub draining: CancellationToken,
-    /// Cancelled when the grace is over: what still streams ends with an error.
+    /// Cancelled when the grace of the drain is over: streams that still run end with an error.
     pub ending: CancellationToken,
 }
 
@@ -129,7 +130,7 @@ impl std::ops::Deref for Shared {
     }
 }
 
-/// The paths of [`router`] whose requests are limited; `/*` stands for all below.
+/// The rate-limited paths of [`router`]; `/*` stands for all paths below.
 #[must_use]
 pub fn endpoints(config: &Config) -> Vec<&'static str> {
     let mut endpoints = vec![
@@ -146,9 +147,9 @@ pub fn endpoints(config: &Config) -> Vec<&'static str> {
     endpoints
 }
 
-/// All routes. What is added to `guarded` is closed by default; what is in `open` answers anybody.
+/// All routes. Routes in `guarded` need authentication; routes in `open` do not.
 pub fn router(shared: Shared) -> Router {
-    // These ask the second question about limits when they have read what is asked of them.
+    // These ask the rate-limit policy themselves, after they have read the request.
     let mut generating = Router::new()
         .route(
             "/v1/chat/completions",
@@ -184,13 +185,13 @@ pub fn router(shared: Shared) -> Router {
     surface(routes, shared)
 }
 
-/// Only what an edge proxy asks, for a listener of its own.
+/// The routes for edge proxies only, for a listener of its own.
 pub fn verify_router(shared: Shared) -> Router {
     let routes = Router::new().route("/healthz", get(health::health));
     surface(routes.fallback(error::unknown_path), shared)
 }
 
-/// What is the same on every listener. An `OPTIONS` that an edge proxy asks about is for the policy to answer.
+/// The middleware of every listener. An `OPTIONS` request of an edge proxy is answered by the policy, not as a preflight.
 fn surface(routes: Router<Shared>, shared: Shared) -> Router {
     routes
         .method_not_allowed_fallback(error::wrong_method)

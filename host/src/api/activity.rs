@@ -1,19 +1,19 @@
-//! Reports an agent's own work: to the client that asks for it, and to the log without its content.
+//! Reports the work that Codex does itself: to the client that asks for it, and to the log without its content.
 
 use axum::http::{HeaderMap, HeaderName};
 
 use crate::codex::{Activity, Deed, Progress};
 
-/// A client that sends it as `true` is told.
+/// A client that sends it as `true` or `1` gets the activity in its answer.
 pub(super) const HEADER: HeaderName = HeaderName::from_static("x-proxy-activity");
 
-/// Whether the client wants to be told.
+/// Whether the client asks for the activity.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     let value = headers.get(HEADER).and_then(|value| value.to_str().ok());
     value.is_some_and(|value| matches!(value.trim(), "true" | "1"))
 }
 
-/// One line for each deed that has ended. What was written, read, looked for or answered is the client's: not logged.
+/// Logs one line for each activity that has ended. Its content (text, files, searches, output) is the client's: not logged.
 pub(super) fn log(request: &str, activity: &Activity) {
     if !activity.is_over() {
         return;

@@ -1,4 +1,4 @@
-//! May they call now? The policy names buckets, the counters spend them, the policy decides.
+//! Rate-limits a request: the policy names the buckets, the counters draw from them, the policy decides.
 
 use super::request_context::{Fact, RequestContext};
 use super::{Shared, client_addr};
@@ -7,7 +7,7 @@ use crate::policy::{Caller, rate_limit};
 use crate::quota::{Quota, Unit};
 use crate::turn;
 
-/// What is known of the request when it is asked.
+/// The facts about a request when the rate-limit policy is asked.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ask {
     pub(super) client: String,
@@ -19,7 +19,7 @@ pub(super) struct Ask {
     pub(super) estimated_tokens: u64,
 }
 
-/// Draws from the buckets until the request is over, or refuses. The policy's headers go with the answer.
+/// Draws from the buckets until the request is over, or refuses. The policy's headers are added to the answer.
 pub(super) async fn ask(
     shared: &Shared,
     context: &RequestContext,
@@ -43,7 +43,7 @@ pub(super) async fn ask(
         turn::Error::Policy(error.to_string())
     })?;
     if let Some(reservation) = &mut reservation {
-        // Who leaves while the policy is asked has used nothing.
+        // A request cancelled before admission is charged nothing.
         reservation.settle(0);
     }
     let standings = spent
@@ -65,7 +65,7 @@ pub(super) async fn ask(
             return Err(refused.into());
         }
     };
-    // A policy may let pass what the buckets refused; then there is nothing to reserve.
+    // A policy may admit a request that the buckets refused; then there is no reservation.
     if let Some(reservation) = reservation {
         context.tell(Fact::Drawn(reservation));
     }

@@ -1,4 +1,4 @@
-//! A request's body on its way: how slow it may be, and what its connection knows of it.
+//! Limits how slowly a request's body may arrive, and tells its connection when the body is complete.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,7 +13,8 @@ use super::connection::{Arriving, Underway};
 /// How long a body may be waited for in all, whatever its size: congested networks pause that long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// And for each byte that came: 500 a second, Apache's default (`RequestReadTimeout`), is slower than any network in use.
+/// The additional time for each byte received: 500 bytes a second, Apache's default (`RequestReadTimeout`), is slower than any
+/// network in use.
 const PER_BYTE: Duration = Duration::from_millis(2);
 
 /// The body came too slowly.
@@ -21,18 +22,18 @@ const PER_BYTE: Duration = Duration::from_millis(2);
 #[error("the request body came too slowly")]
 pub(super) struct TooSlow;
 
-/// A body that is waited for no longer than it deserves. Only waiting counts: a body that is not read does not come.
+/// A body with a limited waiting time. Only the time in which the body is read and no data is there counts.
 pub(super) struct Arrival {
     body: Body,
     arriving: Option<Arriving>,
-    /// What it may still be waited for.
+    /// The waiting time that is left.
     left: Duration,
-    /// Since when it is waited for now, and until when.
+    /// The start of the present wait, and the timer for its end.
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl Arrival {
-    /// Watches the body of that request, if there is one.
+    /// Watches the body of a request. An empty body is returned as it is.
     pub(super) fn watch(body: Body, underway: &Underway) -> Body {
         if body.is_end_stream() {
             return body;
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
     use crate::api::connection::Peer;
 
-    /// A body of so many pieces, each after that pause. How long it was read, and whether to its end.
+    /// Reads a body of `pieces` pieces, with `pause` before each. Returns how long that took, and whether the body was complete.
     async fn read(pieces: usize, bytes: usize, pause: Duration) -> (Duration, bool) {
         let pieces = stream::iter(0..pieces).then(move |_| async move {
             tokio::time::sleep(pause).await;

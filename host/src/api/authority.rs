@@ -1,4 +1,4 @@
-//! Reads which host a request is for: one, valid, and without a user.
+//! Reads the host that a request is for: exactly one, valid, and without user information.
 
 use std::net::Ipv6Addr;
 
@@ -8,12 +8,12 @@ use axum::http::{HeaderMap, Uri, Version};
 /// A host, and a port if there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Authority<'a> {
-    /// An IPv6 address is in brackets; empty where the request is for no host in particular.
+    /// An IPv6 address is in brackets; empty if the request is for no host in particular.
     pub(super) host: &'a str,
     port: Option<u16>,
 }
 
-/// Why it is not clear which host a request is for.
+/// The reason why the host of a request is unclear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unclear {
     #[error("Expected one `Host` header, found none.")]
@@ -29,7 +29,7 @@ pub(super) enum Unclear {
 }
 
 impl<'a> Authority<'a> {
-    /// As `Host` has it (RFC 9110, §7.2). A user before `@` is none of it: it makes one host look like another.
+    /// Parses the value of `Host` (RFC 9110, §7.2). User information before `@` is invalid: it makes one host look like another.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         let end = match text.strip_prefix('[') {
             Some(rest) => rest.find(']')? + 2,
@@ -51,22 +51,22 @@ impl<'a> Authority<'a> {
         valid.then_some(Self { host, port })
     }
 
-    /// The same host and port; a scheme's own port need not be said.
+    /// Whether both are the same host and port; the default ports 80 and 443 may be left out.
     fn is(&self, other: &Self) -> bool {
         let port = |authority: &Self| authority.port.filter(|port| ![80, 443].contains(port));
         self.host.eq_ignore_ascii_case(other.host) && port(self) == port(other)
     }
 }
 
-/// No comma, which RFC 3986 has: it is how two become one on their way.
+/// RFC 3986 allows a comma too; it is refused here because a server on the way may join two headers with a comma.
 fn is_of_a_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(&byte)
 }
 
-/// What the head of a request names: in its target, in `Host`, or nothing before HTTP/1.1.
+/// The host named in the head of a request: in its target or in `Host`. Before HTTP/1.1 it may be absent.
 ///
 /// # Errors
-/// If it names none or several, or one that is no host. RFC 9112, §3.2, and RFC 9113, §8.3.1.
+/// If the head names no host, several, or an invalid one: RFC 9112, §3.2, and RFC 9113, §8.3.1.
 pub(super) fn named<'a>(
     version: Version,
     uri: &'a Uri,

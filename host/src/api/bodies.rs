@@ -1,4 +1,4 @@
-//! Request bodies in memory: how much of them there may be at once, and where the large ones are read.
+//! Limits the memory of request bodies, and parses large bodies outside the serving threads.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -13,26 +13,26 @@ use super::error;
 use crate::memory;
 use crate::openai::ApiError;
 
-/// A body up to this size is read where it comes, which takes less than a millisecond, and is not counted: each connection
-/// may have one, and each stream of HTTP/2.
+/// A body up to this size is parsed on the serving thread, which takes less than a millisecond, and is not counted: each
+/// connection may have one, and each stream of HTTP/2.
 const SMALL: usize = 64 << 10;
 
-/// Bodies of the largest size that fit at once; and at least so many bytes.
+/// The room is enough for this many bodies of the largest size, and for at least `LEAST` bytes.
 const LARGEST: usize = 4;
 const LEAST: usize = 64 << 20;
 
-/// The permits are for so many bytes each: a semaphore counts up to 2³² of them on 32 bits.
+/// The bytes of one permit: a semaphore counts only up to 2³² permits on 32 bits.
 const UNIT: usize = 1 << 10;
 
-/// How long a body waits for others to become requests. Most do within milliseconds.
+/// How long a body waits for room, until other bodies have become requests. Most do within milliseconds.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// While others wait for room, a body that takes some may come for so long, and a second more for so many bytes: 50 kB a
-/// second is a slow line's upload.
+/// While others wait for room, a body that holds room may take this long to arrive, and one second more for each `RATE` bytes
+/// received: 50 kB a second is the upload rate of a slow line.
 const GRACE: Duration = Duration::from_secs(5);
 const RATE: usize = 50_000;
 
-/// How often that is looked at.
+/// How often `outstayed` checks whether others wait.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// The room for bodies.
@@ -44,16 +44,16 @@ struct Inner {
     room: Arc<Semaphore>,
     /// Bodies that wait for room.
     waiting: AtomicUsize,
-    /// Who reads a large one takes a whole core for a while: half of them serve on.
+    /// Parsing a large body keeps a whole core busy for a while: half of the cores stay free for serving.
     readers: Semaphore,
 }
 
-/// Room for one body, given back when this is dropped.
+/// Room for one body, released on drop.
 #[derive(Debug, Default)]
 pub(super) struct Room(Option<OwnedSemaphorePermit>);
 
 impl Bodies {
-    /// For bodies of at most that many bytes.
+    /// Room for bodies of at most `largest` bytes.
     #[must_use]
     pub fn new(largest: usize) -> Self {
         let bytes = largest.saturating_mul(LARGEST).max(LEAST);
@@ -65,7 +65,7 @@ impl Bodies {
         }))
     }
 
-    /// Room for so many bytes: waits for it, but not long.
+    /// Takes room for a body of `bytes` bytes, after a wait of at most [`WAIT`].
     pub(super) async fn room(&self, bytes: usize) -> Result<Room, ApiError> {
         let units = match units(bytes) {
             0 => return Ok(Room::default()),
@@ -75,12 +75,12 @@ impl Bodies {
         let room = Arc::clone(&self.0.room).acquire_many_owned(units);
         match timeout(WAIT, room).await {
             Ok(Ok(permit)) => Ok(Room(Some(permit))),
-            // It is never closed.
+            // The semaphore is never closed.
             Ok(Err(_)) | Err(_) => Err(overloaded()),
         }
     }
 
-    /// Returns when others wait for the room of a body that has been coming since then, and of which too little has come.
+    /// Returns when others wait for room and this body, which began to arrive at `since`, has arrived too slowly.
     pub(super) async fn outstayed(&self, room: &Room, since: Instant, come: usize) {
         if room.0.is_none() {
             return pending().await;
@@ -92,7 +92,7 @@ impl Bodies {
         }
     }
 
-    /// Works on a body of so many bytes: on a serving thread only if that is soon done.
+    /// Runs the work on a body of `bytes` bytes: on the serving thread only if the body is small.
     pub(super) async fn work<T: Send + 'static>(
         &self,
         bytes: usize,
@@ -110,7 +110,7 @@ impl Bodies {
     }
 }
 
-/// One body that waits, until it is dropped.
+/// Counts one body that waits for room, until dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -127,7 +127,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl Room {
-    /// Gives back what a body did not need.
+    /// Releases the room that the body did not need.
     pub(super) fn shrink(&mut self, bytes: usize) {
         let Some(permit) = &mut self.0 else { return };
         let spare = permit.num_permits().saturating_sub(units(bytes));
@@ -143,7 +143,7 @@ impl Drop for Room {
     }
 }
 
-/// The permits for a body of so many bytes; a small one needs none.
+/// The permits for a body of `bytes` bytes; a small one needs none.
 fn units(bytes: usize) -> usize {
     match bytes {
         0..=SMALL => 0,
@@ -151,7 +151,7 @@ fn units(bytes: usize) -> usize {
     }
 }
 
-/// What of a body may come before room is taken for it, where its size is not announced.
+/// How many bytes of a body without `Content-Length` may arrive before it takes room.
 pub(super) const UNANNOUNCED: usize = SMALL;
 
 fn overloaded() -> ApiError {

@@ -1,4 +1,4 @@
-//! The request as policies see it: who sent it from where, and what they presented.
+//! Describes a request for policies: the client's address behind trusted proxies, the host, the credential.
 
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,11 +15,11 @@ use super::forwarded::{Hop, forwarded, x_forwarded_for};
 use crate::policy::{Credential, Header, Request};
 use crate::secret::fingerprint;
 
-/// Whose `X-Forwarded-For` and `Forwarded` are believed, and who may ask for forward authentication.
+/// The proxies whose `X-Forwarded-For` and `Forwarded` are believed, and which may ask for forward authentication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<IpNet>);
 
-/// Sets of networks by name, as Express' proxy-addr has them.
+/// Named sets of networks, as in Express' proxy-addr.
 const NAMED: [(&str, &[&str]); 4] = [
     ("none", &[]),
     ("loopback", &["127.0.0.0/8", "::1/128"]),
@@ -30,7 +30,7 @@ const NAMED: [(&str, &[&str]); 4] = [
     ),
 ];
 
-/// The networks a name or an address stands for.
+/// The networks that a name, a network or an address stands for.
 fn networks(item: &str) -> Option<Vec<IpNet>> {
     let named = NAMED
         .iter()
@@ -44,23 +44,23 @@ fn networks(item: &str) -> Option<Vec<IpNet>> {
 }
 
 impl Default for TrustedProxies {
-    /// The machine itself.
+    /// The loopback networks.
     fn default() -> Self {
         Self(networks("loopback").unwrap_or_default())
     }
 }
 
 impl TrustedProxies {
-    /// Nobody.
+    /// No proxies.
     #[must_use]
     pub fn none() -> Self {
         Self(Vec::new())
     }
 
-    /// From names and addresses; an empty list is the default.
+    /// Parses names, networks and addresses; an empty list is the default.
     ///
     /// # Errors
-    /// The item that makes no sense.
+    /// The item that is none of them.
     pub fn parse(items: &[String]) -> Result<Self, String> {
         if items.is_empty() {
             return Ok(Self::default());
@@ -77,14 +77,14 @@ impl TrustedProxies {
         self.0.iter().any(|net| net.contains(&address))
     }
 
-    /// The nearest address that is not one of our proxies. What the proxies' clients claim beyond it is not believed.
+    /// The nearest address that is not a trusted proxy. Addresses beyond it are claims of the client and are not believed.
     fn client(&self, peer: IpAddr, nearest_first: &[Hop]) -> IpAddr {
         let mut client = peer;
         for hop in nearest_first {
             if !self.contain(client) {
                 break;
             }
-            // What is no address tells nothing, and hides nothing that came after it.
+            // An element that is no address ends the search: the addresses beyond it are not believed.
             let Some(hop) = hop else { break };
             client = *hop;
         }
@@ -101,24 +101,24 @@ pub(super) fn now_ms() -> u64 {
         })
 }
 
-/// Who is connected.
+/// The address of the peer.
 fn peer(parts: &Parts) -> Option<IpAddr> {
     let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<Peer>>()?;
     Some(peer.address.ip())
 }
 
-/// Whether whoever is connected is one of our proxies, so that what it says of others counts.
+/// Whether the peer is a trusted proxy, so that its headers about other clients are believed.
 pub(super) fn is_trusted(parts: &Parts, trusted: &TrustedProxies) -> bool {
     peer(parts).is_some_and(|peer| trusted.contain(peer))
 }
 
-/// Where a request came from, after trusted proxies.
+/// The address of the client, behind trusted proxies.
 ///
-/// A proxy writes one of the two headers and may pass on the other as the client made it up; which one it writes, nothing
-/// in a request says. So neither has precedence: with one of them it counts, and where both name a client they must agree.
+/// A proxy writes one of the two headers and may pass on the other as the client made it up; nothing in a request shows which
+/// one it writes. So neither has precedence: if only one is present, it counts; if both name a client, they must agree.
 ///
 /// # Errors
-/// The peer's address, if they do not.
+/// The peer's address, if they do not agree.
 fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Result<IpAddr, IpAddr> {
     let (ours, standard) = (x_forwarded_for(headers), forwarded(headers));
     let client = trusted.client(peer, if ours.is_empty() { &standard } else { &ours });
@@ -131,7 +131,7 @@ fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Result
     }
 }
 
-/// The address a request came from, after trusted proxies.
+/// The address of the client behind trusted proxies, as text; the peer's address if the headers disagree.
 pub(super) fn address(parts: &Parts, trusted: &TrustedProxies) -> String {
     let Some(peer) = peer(parts) else {
         return String::new();
@@ -140,14 +140,14 @@ pub(super) fn address(parts: &Parts, trusted: &TrustedProxies) -> String {
     address.to_string()
 }
 
-/// Whether two headers name different clients, so that there is no telling which one is the proxy's.
+/// Whether the two headers name different clients, so that it is unknown which one the proxy wrote.
 pub(super) fn is_ambiguous(parts: &Parts, trusted: &TrustedProxies) -> bool {
     peer(parts).is_some_and(|peer| origin(peer, &parts.headers, trusted).is_err())
 }
 
-/// Whether the request was made on this machine, as far as one can tell: a proxy here that hides whom it speaks for
-/// cannot be told from a local client. A page in a browser here is its author's, not ours: also one whose name its author
-/// lets mean this machine.
+/// Whether the request was made on this machine, as far as it can be known: a proxy on this machine that adds no headers looks
+/// like a local client. A web page in a local browser is not local, even if its host name resolves to this machine (DNS
+/// rebinding).
 pub(super) fn is_local(parts: &Parts) -> bool {
     let for_others = ["forwarded", "via", "x-forwarded-for", "x-real-ip", "origin"]
         .iter()
@@ -159,7 +159,7 @@ pub(super) fn is_local(parts: &Parts) -> bool {
     !for_others && for_this && peer(parts).is_some_and(is_loopback)
 }
 
-/// The request as the auth policy sees it; never with `authorization` or cookies among the headers.
+/// The request as the auth policy gets it, without the headers `authorization`, `proxy-authorization` and `cookie`.
 pub(super) fn describe(parts: &Parts, id: &str, client: String) -> Request {
     let withheld = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
     let headers: Vec<Header> = parts
@@ -186,13 +186,13 @@ pub(super) fn describe(parts: &Parts, id: &str, client: String) -> Request {
     }
 }
 
-/// Without a port; empty where none is named. A request that names several is refused before anybody asks.
+/// The host without its port; empty if none is named. A request that names several is refused before policies are asked.
 fn host(parts: &Parts) -> &str {
     let named = authority::named(parts.version, &parts.uri, &parts.headers);
     named.ok().flatten().map_or("", |authority| authority.host)
 }
 
-/// What was presented. Two `Authorization` headers are nobody's credential: proxies disagree on which one counts.
+/// The credential in `Authorization`. Two such headers give an empty credential: proxies disagree on which one counts.
 pub(super) fn credential(parts: &Parts) -> Option<Credential> {
     let mut values = parts.headers.get_all(AUTHORIZATION).iter();
     let value = values.next()?;
@@ -298,7 +298,7 @@ mod tests {
         assert!(!from("127.0.0.1:1", None, None));
     }
 
-    /// What a proxy here says of its client; none if it contradicts itself.
+    /// The client's address, from the headers of a proxy on this machine; none if they contradict each other.
     fn told(headers: &[(&'static str, &[u8])]) -> Option<String> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
@@ -328,7 +328,7 @@ mod tests {
                 Some("2001:db8::7"),
             ),
             (vec![(standard, "for=unknown")], Some("127.0.0.1")),
-            // One of them is the client's; or the proxy writes both.
+            // One of the two headers is the client's; or the proxy writes both.
             (
                 vec![(xff, "203.0.113.9"), (standard, "for=192.0.2.66")],
                 None,
@@ -345,7 +345,7 @@ mod tests {
                 ],
                 Some("203.0.113.9"),
             ),
-            // These say nothing of clients.
+            // A header that names no client.
             (
                 vec![(xff, "203.0.113.9"), (standard, "proto=https")],
                 Some("203.0.113.9"),

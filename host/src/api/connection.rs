@@ -1,4 +1,4 @@
-//! Connections between requests: one on which nothing is asked for long enough is closed, whatever it trickles.
+//! One connection, wrapped around its socket: closes it after a time without requests, whatever bytes trickle in.
 
 mod head;
 mod reject;
@@ -18,39 +18,39 @@ use reject::Reject;
 use requests::Requests;
 pub(super) use requests::{Arriving, Peer, Underway};
 
-/// Longer than the proxies in front keep a connection that they may use again (Caddy two minutes, Traefik 90 seconds):
-/// who closes first should be the one who would use it.
+/// Longer than proxies keep an idle connection for reuse (Caddy two minutes, Traefik 90 seconds): the side that reuses
+/// connections should close first.
 const IDLE: Duration = Duration::from_secs(300);
 
-/// The same once intake has closed. A request that was sent before its peer could know is answered; busy peers use up their
-/// connections within it, since each answer then closes its own. It is longer than a proxy on a busy machine takes to use a
-/// connection it has chosen: with 250 ms Traefik lost one request beside two compilers.
+/// The idle timeout once intake has closed. A request that was sent before its peer could know is still answered. Busy peers use
+/// up their connections within this time, since each answer then closes its own. It is longer than a proxy on a busy machine
+/// takes to use a connection it has chosen: with 250 ms Traefik lost one request beside two compilers.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// From the first byte of a request's head to its last. Proxies and clients send it in one piece.
+/// The timeout from the first byte of a request's head to its last. Proxies and clients send the head in one piece.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether a peer that has closed its sending side is still there, at first and at last.
+/// The first and the longest interval at which a half-closed connection is probed for whether its peer is still there.
 const LOOK: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 
-/// Says nothing, but the system of a peer that has gone answers it with a reset (RFC 9110 §15.2: clients pass it over).
+/// An interim answer without content. Clients ignore it (RFC 9110 §15.2); the system of a peer that has gone sends a reset.
 const INTERIM: &[u8] = b"HTTP/1.1 102 Processing\r\n\r\n";
 
-/// One connection. Half a request is no request: reading ends when the next one takes too long to be complete.
+/// One connection. Reading ends when the head of the next request takes too long to be complete.
 pub(super) struct Connection<I> {
     io: I,
     requests: Requests,
     head: Head,
-    /// What hyper refuses by itself, in our words.
+    /// Replaces hyper's own bare refusals with ours.
     reject: Reject,
-    /// When it is to be looked again, for whatever reason.
+    /// The timer for whichever check is due next.
     alarm: Pin<Box<Sleep>>,
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Since when intake is closed.
+    /// When intake was closed.
     closed: Option<Instant>,
-    /// The peer has closed its sending side and is waited for: how long until the next look.
+    /// The peer has closed its sending side and still gets its answer: the interval until the next probe.
     half_closed: Option<Duration>,
-    /// The last write did not go out whole.
+    /// The last write was only partial, or pending.
     congested: bool,
 }
 
@@ -69,7 +69,7 @@ impl<I> Connection<I> {
         }
     }
 
-    /// When a connection that is idle since then ends.
+    /// When a connection that is idle since `since` is closed.
     fn deadline(&mut self, since: Instant, cx: &mut Context<'_>) -> Instant {
         if self.closed.is_none() && self.closing.as_mut().poll(cx).is_ready() {
             self.closed = Some(Instant::now());
@@ -91,17 +91,17 @@ impl<I> Connection<I> {
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
-    /// Nothing more has come: until when that may go on.
+    /// Ends reading at the deadline if no more bytes have come.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let since = ready!(self.requests.poll_idle(cx));
         let deadline = self.deadline(since, cx);
         ready!(self.poll_alarm(deadline, cx));
         if self.closed.is_some() && self.requests.head_since().is_none() {
-            // As if the peer had closed it.
+            // An end of the stream, as if the peer had closed the connection.
             return Poll::Ready(Ok(()));
         }
         if self.head.is_text() && self.requests.head_since().is_some() {
-            // Whether or not it can be sent: there is nobody else to tell.
+            // A failed write is ignored: the connection is closed anyway.
             let _ = Pin::new(&mut self.io).poll_write(cx, reject::TIMEOUT.as_bytes());
         }
         Poll::Ready(Err(io::Error::new(
@@ -110,8 +110,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         )))
     }
 
-    /// The peer has closed its sending side. One that closed the connection has sent the same: which it was shows when
-    /// something is sent to it. If nothing can be said yet, it has gone.
+    /// The peer has closed its sending side. A peer that closed the whole connection looks the same until something is sent to
+    /// it. If no interim answer can be sent, the peer counts as gone.
     fn poll_half_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut look = match self.half_closed {
             Some(look) => look,
@@ -129,7 +129,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         while self.requests.poll_idle(cx).is_pending() {
             self.half_closed = Some(look);
             ready!(self.alarm.as_mut().poll(cx));
-            // Reading says the same of both (Linux gives no error after the end); writing nothing does not.
+            // Reading gives the same result in both cases (Linux gives no error after the end); a write of zero bytes does not.
             if let Poll::Ready(Err(error)) = Pin::new(&mut self.io).poll_write(cx, &[]) {
                 return Poll::Ready(Err(error));
             }
@@ -170,7 +170,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<I> {
 }
 
 impl<I: AsyncWrite + Unpin> Connection<I> {
-    /// Something of an answer goes out, or what hyper says to what is no request.
+    /// Writes part of an answer, or of a refusal that hyper sends by itself.
     fn poll_answer(
         &mut self,
         cx: &mut Context<'_>,

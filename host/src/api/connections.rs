@@ -1,4 +1,4 @@
-//! Bounds the number of connections, and chooses those that give way to new ones.
+//! Limits the number of connections, and chooses the idle ones that are closed for new ones.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -15,27 +15,27 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::Peer;
 
-/// More than one gateway's turns will ever need; each costs some kilobytes.
+/// More than the turns of one gateway will ever need; each costs some kilobytes.
 const MOST: u64 = 10_000;
 
-/// Descriptors that are not for connections: children's pipes, files, listeners; and at most that share of all.
+/// Descriptors that are kept for other uses: children's pipes, files, listeners. At most one in `SHARE` of all is kept.
 const RESERVE: u64 = 512;
 const SHARE: u64 = 4;
 
-/// Beyond those that stay: each of these is closed after one answer, so that a full gateway can be asked how it is.
+/// Connections beyond the limit: each is closed after one answer, so that a full gateway still answers health checks.
 const EXTRA: usize = 16;
 
-/// New connections that nobody has read from yet, at most, and at most that share of all; the next ones wait in the system's
-/// queue. On a busy machine one that has sent a request would otherwise be taken for silent.
+/// The most new connections that have not been read yet, and at most one in `SHARE` of all; the next ones wait in the system's
+/// queue. Without this limit, a busy machine would take a connection for silent that has already sent a request.
 const UNREAD: usize = 64;
 
-/// Which share of all gives way at once: choosing costs a look at each.
+/// One in this many of all connections is closed at once: choosing has to look at each connection.
 const BATCH: usize = 32;
 
-/// How long a connection takes to ask for something, at most, if that is what it is for.
+/// A client that opened its connection for a request sends it within this time.
 const FRESH: Duration = Duration::from_millis(100);
 
-/// The connections of all listeners.
+/// The open connections of all listeners.
 #[derive(Debug, Clone)]
 pub struct Connections(Arc<Inner>);
 
@@ -44,7 +44,7 @@ struct Inner {
     most: usize,
     places: Mutex<Places>,
     unread: Arc<Semaphore>,
-    /// One that gave way has closed.
+    /// Notified when a connection that gave way has closed.
     left: Notify,
     displaced: AtomicU64,
     turned_away: AtomicU64,
@@ -54,7 +54,7 @@ struct Inner {
 struct Places {
     last: u64,
     taken: HashMap<u64, Taken>,
-    /// Gave way, but have not closed yet.
+    /// Connections that gave way and have not closed yet.
     leaving: usize,
 }
 
@@ -64,29 +64,29 @@ struct Taken {
     leave: CancellationToken,
 }
 
-/// A connection's place. Dropping it gives it back.
+/// The place of one connection, released on drop.
 #[derive(Debug)]
 pub(super) struct Place {
     connections: Connections,
     number: u64,
     leave: CancellationToken,
-    /// There are too many: one answer, and no more.
+    /// Beyond the limit: the connection gets one answer, and no more.
     pub(super) is_extra: bool,
 }
 
-/// How full it is, and was.
+/// The number of connections, and how many were closed because there were too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Occupancy {
-    /// Connections that are open.
+    /// Open connections.
     pub(super) open: usize,
-    /// Idle ones that gave way to new ones.
+    /// Idle connections that gave way to new ones.
     pub(super) displaced: u64,
-    /// New ones that were closed at once: all others were busy.
+    /// New connections that were closed at once because all others were busy.
     pub(super) turned_away: u64,
 }
 
 impl Connections {
-    /// For a process that may have so many descriptors.
+    /// For a process that may have `limit` descriptors.
     #[must_use]
     pub fn of_descriptors(limit: u64) -> Self {
         let reserve = RESERVE.min(limit / SHARE);
@@ -111,8 +111,8 @@ impl Connections {
         self.0.places.lock()
     }
 
-    /// Waits until those that gave way have closed, but for some: they still have their descriptors; and until those that came
-    /// were read from, but for some. What it returns is held until that was done with the next one, too.
+    /// Waits until fewer than [`EXTRA`] connections that gave way are still open (they still use descriptors), and until the
+    /// unread new connections are fewer than their limit. The permit is held until the next connection was read.
     pub(super) async fn ready(&self) -> Option<OwnedSemaphorePermit> {
         loop {
             let mut left = pin!(self.0.left.notified());
@@ -122,11 +122,11 @@ impl Connections {
             }
             left.await;
         }
-        // It is never closed.
+        // The semaphore is never closed.
         Arc::clone(&self.0.unread).acquire_owned().await.ok()
     }
 
-    /// A place for a new connection. Where there are too many, some of the idle ones give way; if none is idle, there are a few more
+    /// Gives a new connection its place. At the limit, some idle connections give way; if none is idle, there are [`EXTRA`] more
     /// places, and then none.
     pub(super) fn enter(&self, peer: &Peer) -> Option<Place> {
         let mut places = self.places();
@@ -151,7 +151,7 @@ impl Connections {
         })
     }
 
-    /// Lets some of the idle ones go: there are no descriptors left, whatever the limit says.
+    /// Closes some idle connections: no descriptors are left, whatever the limit is.
     pub(super) fn make_way(&self) {
         let displaced = self.places().displace(self.0.most.div_ceil(BATCH));
         self.0
@@ -180,7 +180,7 @@ impl Places {
         leave
     }
 
-    /// Those that never asked for anything first, then those of the address that has most, then the longest idle.
+    /// Chooses first the connections that never had a request, then those of the network that has most, then the longest idle.
     fn displace(&mut self, most: usize) -> usize {
         let idle = self.taken.iter();
         let idle = idle.filter_map(|(number, taken)| {
@@ -195,7 +195,7 @@ impl Places {
         idle.sort_unstable_by_key(|(_, network, asked, since)| {
             (*asked, Reverse(of[network]), *since)
         });
-        // Of those that have hardly come, one at most: it may be about to ask.
+        // Of the new connections at most one gives way: they may be about to send a request.
         let is_fresh = |since: &Instant| since.elapsed() < FRESH;
         let old = idle.iter().take(most);
         let old = old.take_while(|(.., since)| !is_fresh(since)).count();
@@ -211,7 +211,7 @@ impl Places {
 }
 
 impl Place {
-    /// Ready when the connection is to give way. One that has been asked for something meanwhile stays.
+    /// Ready when the connection has to give way. A connection with a new request in the meantime keeps its place.
     pub(super) async fn displaced(&mut self, peer: &Peer) {
         loop {
             self.leave.cancelled().await;
@@ -236,7 +236,7 @@ impl Drop for Place {
     }
 }
 
-/// Whose address it is, as far as can be told: one customer has a /64 of IPv6 (RFC 6177).
+/// The network that stands for one customer, as far as it can be known: a /64 of IPv6 (RFC 6177).
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

@@ -1,4 +1,4 @@
-//! One module for each endpoint: a handler extracts, asks and answers.
+//! One module for each endpoint: a handler reads the request, asks the other modules and writes the answer.
 
 pub(super) mod chat;
 pub(super) mod completions;

@@ -1,4 +1,4 @@
-//! The way in: alive from the first moment, while other requests wait until there is something that can answer them.
+//! Serves from the first moment: answers health checks while the gateway starts, and lets other requests wait for the routes.
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
@@ -20,22 +20,22 @@ use super::endpoints::health;
 use super::middleware::head;
 use crate::openai::ApiError;
 
-/// How long a request waits for a gateway that starts. With compiled policies in the cache a start takes a fraction of a
-/// second; clients should rather hear of one that takes longer.
+/// How long a request waits while the gateway starts. With compiled policies in the cache a start takes a fraction of a second;
+/// if it takes longer, an error is better for clients than a longer wait.
 const HELD: Duration = Duration::from_secs(10);
 
-/// What a start is at.
+/// The stage of the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Nothing is there yet.
+    /// Nothing is ready yet.
     Beginning,
-    /// The Codex program is asked what it is.
+    /// The Codex program is asked for its protocols.
     Codex,
     /// Components are compiled and tried.
     Policies,
-    /// The routes are there.
+    /// The routes are served.
     Serving,
-    /// There will be none: the start was given up.
+    /// The start was given up; there will be no routes.
     Ending,
 }
 
@@ -50,7 +50,7 @@ impl Stage {
     }
 }
 
-/// A service that becomes a router once there is one.
+/// A service that passes requests to a router once there is one.
 #[derive(Debug, Clone)]
 pub struct Entrance(Arc<Inner>);
 
@@ -70,12 +70,12 @@ impl Default for Entrance {
 }
 
 impl Entrance {
-    /// Tells `/readyz` and `/healthz` what the start is at.
+    /// Sets the stage that `/readyz` and `/healthz` report.
     pub fn reach(&self, stage: Stage) {
         self.0.stage.send_replace(stage);
     }
 
-    /// Serves these routes from now on, waiting requests first. Only the first call counts.
+    /// Serves these routes from now on, to waiting requests first. Only the first call counts.
     pub fn open(&self, routes: Router) {
         let _ = self.0.routes.set(routes);
         self.reach(Stage::Serving);

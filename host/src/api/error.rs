@@ -1,4 +1,4 @@
-//! Refusals and failures as HTTP answers: the one place that gives them a status line.
+//! Turns refusals and failures into HTTP answers, and gives them their status line.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -10,7 +10,7 @@ use super::Shared;
 use crate::openai::ApiError;
 use crate::policy::Refused;
 
-/// The code of the error an answer is, for the log.
+/// The error code of an answer, for the log.
 #[derive(Debug, Clone)]
 pub(super) struct Code(pub(super) String);
 
@@ -38,7 +38,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// A decision reaches the client as the policy worded it; a fault does not.
+/// A denial reaches the client in the policy's words; a fault does not.
 impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
         match refused {
@@ -53,7 +53,7 @@ impl From<Refused> for ApiError {
     }
 }
 
-/// A body that is JSON already.
+/// An answer whose body is JSON already.
 pub(super) fn json(body: String) -> Response {
     let mut response = Response::new(Body::from(body));
     response
@@ -62,7 +62,7 @@ pub(super) fn json(body: String) -> Response {
     response
 }
 
-/// What is wrong is ours, and in the log.
+/// The cause is ours, and is in the log.
 pub(super) fn internal() -> ApiError {
     ApiError::new(
         500,
@@ -72,12 +72,12 @@ pub(super) fn internal() -> ApiError {
     )
 }
 
-/// 404, whoever asks.
+/// 404 for an unknown path.
 pub(super) async fn unknown_path(method: Method, uri: Uri) -> ApiError {
     unknown(&method, uri.path(), "Please check the URL for typos.")
 }
 
-/// 404 where the endpoints under `/v1` are: whoever has another base URL is told the right one.
+/// 404 for an unknown path where the endpoints under `/v1` are served: suggests the right URL to clients with another base URL.
 pub(super) async fn unknown_endpoint(
     State(shared): State<Shared>,
     method: Method,
@@ -99,7 +99,7 @@ fn unknown(method: &Method, path: &str, remedy: &str) -> ApiError {
     ApiError::new(404, "invalid_request_error", "unknown_url", message)
 }
 
-/// What comes after `/v1`.
+/// The endpoints, without `/v1`.
 const ENDPOINTS: [&[&str]; 6] = [
     &["chat", "completions"],
     &["completions"],
@@ -109,8 +109,8 @@ const ENDPOINTS: [&[&str]; 6] = [
     &["usage", "raw"],
 ];
 
-/// The endpoint that a client with another base URL than ours was looking for: it has no `/v1` or two, another prefix
-/// before it, or the endpoint twice.
+/// The endpoint that a client with a wrong base URL was looking for: the path has no `/v1` or two, another prefix before it, or
+/// the endpoint twice.
 fn meant(path: &str, responses: bool) -> Option<String> {
     let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
     let endpoint = |parts: &[&str]| {
@@ -128,7 +128,7 @@ fn meant(path: &str, responses: bool) -> Option<String> {
     (meant != path).then_some(meant)
 }
 
-/// 405; axum adds which methods there are.
+/// 405; axum adds the header `Allow`.
 pub(super) async fn wrong_method(method: Method, uri: Uri) -> ApiError {
     let message = format!("Not allowed to {method} on {}.", uri.path());
     ApiError::new(

@@ -1,20 +1,20 @@
-//! Addresses as proxies write them: the elements of `X-Forwarded-For` and of RFC 7239's `Forwarded`.
+//! Parses the addresses in `X-Forwarded-For` and in RFC 7239's `Forwarded`.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use axum::http::HeaderMap;
 
-/// What one element says: an address, or nothing (`unknown`, `_hidden`, no address at all).
+/// One element: an address, or none (`unknown`, `_hidden`, no address at all).
 pub(super) type Hop = Option<IpAddr>;
 
-/// The hops `X-Forwarded-For` names, the nearest first.
+/// The hops of `X-Forwarded-For`, the nearest first.
 pub(super) fn x_forwarded_for(headers: &HeaderMap) -> Vec<Hop> {
     elements(headers, "x-forwarded-for")
         .map(|element| node(element?))
         .collect()
 }
 
-/// The hops `Forwarded` names, the nearest first; none if it only says other things (`proto`, `host`, `by`).
+/// The hops of `Forwarded`, the nearest first; none if no element has a `for` (only `proto`, `host`, `by`).
 pub(super) fn forwarded(headers: &HeaderMap) -> Vec<Hop> {
     let mut names_any = false;
     let hops = elements(headers, "forwarded").map(|element| {
@@ -26,7 +26,7 @@ pub(super) fn forwarded(headers: &HeaderMap) -> Vec<Hop> {
     if names_any { hops } else { Vec::new() }
 }
 
-/// The elements of a list header, the nearest first; those that are no text are nothing, and empty ones do not count.
+/// The elements of a list header, the nearest first: `None` for one that is not UTF-8; empty ones are left out.
 ///
 /// Every comma ends an element, also within quotes: an address needs none, and a quote that a client left open must not
 /// swallow what its proxy appended.
@@ -41,7 +41,7 @@ fn elements<'a>(
         .filter(|element| *element != Some(""))
 }
 
-/// The value of a parameter of one element; of two there is none.
+/// The value of a parameter of one element; none if the parameter is repeated.
 fn parameter<'a>(element: &'a str, wanted: &str) -> Option<&'a str> {
     let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
     let mut values = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case(wanted));
@@ -49,7 +49,7 @@ fn parameter<'a>(element: &'a str, wanted: &str) -> Option<&'a str> {
     values.next().is_none().then(|| value.trim())
 }
 
-/// An address, in brackets or not, with a port and a zone or not, in quotes or not.
+/// Parses an address: with or without brackets, port, zone and quotes.
 fn node(text: &str) -> Hop {
     let unquoted = text.strip_prefix('"').map(|rest| rest.strip_suffix('"'));
     let text = unquoted.unwrap_or(Some(text))?.trim();
@@ -70,7 +70,7 @@ fn node(text: &str) -> Hop {
     port.is_none_or(is_port).then(|| parse(address))?
 }
 
-/// A number, or a word that stands for one (RFC 7239, §6.3).
+/// A number, or a word in place of one (RFC 7239, §6.3).
 fn is_port(text: &str) -> bool {
     match text.strip_prefix('_') {
         Some(word) => word
@@ -80,7 +80,7 @@ fn is_port(text: &str) -> bool {
     }
 }
 
-/// The zone of an IPv6 address means something on the proxy's machine only.
+/// Parses an address without its zone: an IPv6 zone has a meaning on the proxy's machine only.
 fn parse(address: &str) -> Hop {
     match address.split_once('%') {
         Some((address, _)) => address.parse::<Ipv6Addr>().ok().map(IpAddr::from),

@@ -1,4 +1,4 @@
-//! The common path of generating endpoints: read the body, ask the policies, begin the turn.
+//! The steps that generating endpoints share: read the body, ask the policies, begin the turns.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -27,20 +27,20 @@ use crate::policy::{Caller, model};
 use crate::turn::drive::{Exchange, Judge};
 use crate::turn::{self, Rules};
 
-/// A request that may generate, on its way to an exchange.
+/// A request that may generate, from its body to the start of its turns.
 pub(super) struct Generate<'a> {
     shared: &'a Shared,
     pub(super) context: RequestContext,
     pub(super) caller: Caller,
     parts: Parts,
-    /// Of the body.
+    /// The size of the body.
     bytes: usize,
-    /// What the body and the request made of it take, until Codex has them.
+    /// The memory for the body and the parsed request, held until Codex has the turns.
     room: Room,
 }
 
 impl<'a> Generate<'a> {
-    /// Reads the body of a request that passed the guard, and what it asks for.
+    /// Reads the body of an authenticated request, and parses it.
     pub(super) async fn open<T: Send + 'static>(
         shared: &'a Shared,
         request: Request,
@@ -67,7 +67,7 @@ impl<'a> Generate<'a> {
         Ok((intake, parsed))
     }
 
-    /// Works on what was asked: large requests take too long for the threads that serve.
+    /// Runs work on the parsed request: for large requests it takes too long for the serving threads.
     pub(super) async fn work<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -79,12 +79,12 @@ impl<'a> Generate<'a> {
         &self.parts.headers
     }
 
-    /// Silence after which this request's stream gets a comment line; zero is never.
+    /// The silence after which this request's stream gets a comment line; zero is never.
     pub(super) fn keepalive(&self) -> Duration {
         self.shared.config.timers.keepalive(&self.parts)
     }
 
-    /// Asks the model policy: the name for the client, and what Codex runs.
+    /// Asks the model policy: returns the model's name for the client, and the model that Codex runs.
     pub(super) async fn resolve(
         &self,
         requested: Option<String>,
@@ -109,8 +109,7 @@ impl<'a> Generate<'a> {
         Ok((target.id, runs))
     }
 
-    /// Asks the rate-limit policy, now that all is known that it may want to know, and begins an exchange for each
-    /// choice.
+    /// Asks the rate-limit policy, now that model and estimate are known, and begins an exchange for each choice.
     pub(super) async fn begin(
         &mut self,
         model: &str,
@@ -173,7 +172,7 @@ impl<'a> Generate<'a> {
     }
 }
 
-/// What every part of the answer repeats.
+/// The members that every part of the answer repeats.
 pub(super) fn head(id: String, model: String) -> Head {
     Head {
         id,
@@ -182,7 +181,7 @@ pub(super) fn head(id: String, model: String) -> Head {
     }
 }
 
-/// As the gateway's predecessor said it; a provider's own limit is a 400 with the same code.
+/// The gateway's predecessor used this status and these words. A provider's own limit is a 400 with the same code.
 fn too_long(tokens: u64, most: u64) -> ApiError {
     let message = format!(
         "The context length is exceeded: the prompt has about {tokens} tokens, and this gateway takes {most}."
@@ -207,7 +206,7 @@ fn encoded() -> ApiError {
     ApiError::new(415, "invalid_request_error", code, message).about("content-encoding")
 }
 
-/// The whole body, if it is not too large, whether or not its length was announced; and the room it has.
+/// Reads the whole body, up to the size limit, whether or not its length was announced; returns it with its room.
 async fn read(body: Body, headers: &HeaderMap, shared: &Shared) -> Result<(Bytes, Room), ApiError> {
     if headers
         .get(CONTENT_ENCODING)
@@ -245,7 +244,7 @@ async fn read(body: Body, headers: &HeaderMap, shared: &Shared) -> Result<(Bytes
     Ok((read.freeze(), room))
 }
 
-/// Why a body was not read to its end.
+/// The error for a body that was not read to its end.
 fn unread<'a>(error: &'a (dyn Error + 'static), limit: usize) -> ApiError {
     if error.is::<LengthLimitError>() {
         return too_large(limit);

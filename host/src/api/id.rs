@@ -1,11 +1,11 @@
-//! The id of something in a path.
+//! Extracts the id of a resource from the path.
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 
 use crate::openai::ApiError;
 
-/// Decoded. What cannot be is refused in OpenAI's words, not the library's.
+/// The decoded id. An id that cannot be decoded is refused in OpenAI's error format, not axum's.
 pub(super) struct Id(pub(super) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {

@@ -1,23 +1,23 @@
-//! Chooses how tool calls written into the text reach the client: by setting, or by a request's header.
+//! Chooses how tool calls that the model wrote as text reach the client: by a setting, or by a request header.
 
 use axum::http::HeaderMap;
 
 use crate::turn::Textual;
 
-/// Overrides the setting for one request; the answer says which mode it has.
+/// The header that overrides the setting for one request; the answer's header names the mode in use.
 pub(super) const HEADER: &str = "x-proxy-output-mode";
 
 /// See [`Textual`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputMode {
-    /// As text: what clients that describe their tools in the prompt expect.
+    /// As text, for clients that describe their tools in the prompt.
     ObsidianXml,
     /// As OpenAI's `tool_calls`.
     OpenaiJson,
 }
 
 impl OutputMode {
-    /// The words for the modes, the predecessor's aliases among them.
+    /// The names of the modes, with the predecessor's aliases.
     pub const WORDS: [(&str, Self); 6] = [
         ("obsidian-xml", Self::ObsidianXml),
         ("openai-json", Self::OpenaiJson),
@@ -27,7 +27,7 @@ impl OutputMode {
         ("openai_json", Self::OpenaiJson),
     ];
 
-    /// The request's own mode, if its header names one; a word that names none is ignored.
+    /// The mode named in the request's header, or the setting; an unknown name is ignored.
     pub(super) fn of(headers: &HeaderMap, setting: Self) -> Self {
         let word = headers.get(HEADER).and_then(|value| value.to_str().ok());
         let named = word.and_then(|word| {
@@ -44,7 +44,7 @@ impl OutputMode {
         }
     }
 
-    /// What the turn for a choice is to do; `answer` is the answer's id.
+    /// The turn's rule for calls in the text of a choice; `answer` is the answer's id.
     pub(super) fn textual(self, answer: &str, choice: u32) -> Textual {
         match self {
             Self::ObsidianXml => Textual::Text,

@@ -1,4 +1,4 @@
-//! The owner of a request, from its first byte to the line that tells of it: runs its handler and its turns, settles what they drew.
+//! The owner of a request, from its arrival to its line in the access log: runs its handler and turns, settles its reservations.
 
 mod decisions;
 
@@ -23,13 +23,13 @@ use crate::quota::Reservation;
 use crate::telemetry::{Summary, Telemetry, Tokens, Turn};
 use decisions::Decisions;
 
-/// Who leaves before there is an answer, in the log: as nginx has it.
+/// The status in the log if the client leaves before there is an answer, as in nginx.
 const LEFT: u16 = 499;
 
-/// What was asked for, as far as HTTP says.
+/// The HTTP facts of a request.
 pub(super) struct Asked {
     pub(super) method: Method,
-    /// The template; absent where there is none.
+    /// The route's template; absent if no route matched.
     pub(super) route: Option<String>,
     pub(super) path: String,
     pub(super) client: String,
@@ -47,15 +47,15 @@ pub(super) struct Request {
     facts: mpsc::UnboundedReceiver<Fact>,
     began: SystemTime,
     known: Known,
-    /// Under way.
+    /// The turns that are under way.
     turns: Option<BoxFuture<'static, Vec<Turn>>>,
 }
 
-/// What was learned of it.
+/// The facts that the owner has received.
 #[derive(Default)]
 struct Known {
     caller: Option<Caller>,
-    /// As the answer calls it and as Codex does.
+    /// The model's name in the answer, and its name for Codex.
     model: Option<(String, String)>,
     metadata: Metadata,
     stream: Option<bool>,
@@ -65,7 +65,7 @@ struct Known {
 }
 
 impl Request {
-    /// Decided on by this generation, and told of here.
+    /// Begins a request: this generation decides on it, and `telemetry` is notified.
     pub(super) fn new(
         id: String,
         asked: Asked,
@@ -89,13 +89,13 @@ impl Request {
         }
     }
 
-    /// For whoever has a part in it.
+    /// A context for each part of the gateway that works on the request.
     pub(super) fn context(&self) -> RequestContext {
         self.context.clone()
     }
 
-    /// Runs it to its end: the handler, which gives the answer to `client` or ends when that has gone, and the turns, which
-    /// decide for themselves whether they go on without anybody who reads.
+    /// Runs the request to its end: the handler, which gives the answer to `client` or is cancelled when the client leaves, and
+    /// the turns, which decide themselves whether they go on without a reader.
     pub(super) async fn run(
         mut self,
         handler: impl Future<Output = Response>,
@@ -118,11 +118,11 @@ impl Request {
         let ((sent, duration), ()) = tokio::join!(sent, settled);
         self.learn_all();
         self.tell(&sent, duration);
-        // The end of the answer waits for this: a client that has it finds the request in the log, metrics and usage.
+        // The end of the answer waits for this: a client that has all of it finds the request in the log, metrics and usage.
         drop(sent.told);
     }
 
-    /// What the handler answers; nothing if the client leaves first. Meanwhile the turns go on.
+    /// The handler's answer; none if the client leaves first. The turns run meanwhile.
     async fn answer(
         &mut self,
         handler: impl Future<Output = Response>,
@@ -164,9 +164,9 @@ impl Request {
         }
     }
 
-    /// Gives back what was drawn, but for what the turns cost. Without a turn nothing was used.
+    /// Settles the reservations with the cost of the turns, and releases the rest. Without a turn nothing was used.
     fn settle(&mut self, turns: Vec<Turn>) {
-        // What was drawn for them came before them.
+        // The reservations for these turns were sent before the turns.
         self.learn_all();
         let cost = total(&turns).map_or(0, |tokens| tokens.input + tokens.output);
         for mut reservation in self.known.drawn.drain(..) {
@@ -175,7 +175,7 @@ impl Request {
         self.known.turns.extend(turns);
     }
 
-    /// Tells what the request was.
+    /// Reports the finished request to telemetry.
     fn tell(&self, sent: &Sent, duration: Duration) {
         let Self { known, asked, .. } = self;
         let (caller, model) = (known.caller.as_ref(), known.model.as_ref());
@@ -214,14 +214,14 @@ impl Request {
     }
 }
 
-/// Their end; nothing where there are none.
+/// Waits for the turns to end; none if there are none.
 async fn running(turns: &mut Option<BoxFuture<'static, Vec<Turn>>>) -> Option<Vec<Turn>> {
     let ended = turns.as_mut()?.await;
     *turns = None;
     Some(ended)
 }
 
-/// What all of them cost; absent if there were none.
+/// The tokens of all turns; absent if there were none.
 fn total(turns: &[Turn]) -> Option<Tokens> {
     turns
         .iter()
@@ -235,15 +235,15 @@ fn total(turns: &[Turn]) -> Option<Tokens> {
         })
 }
 
-/// What of an answer was sent.
+/// The part of an answer that was sent.
 struct Sent {
     status: u16,
-    /// The code of the error that was answered.
+    /// The code of an error answer.
     error: Option<String>,
     bytes: u64,
     /// The last byte may be handed over; otherwise the client left.
     whole: bool,
-    /// Dropped when the request was told of.
+    /// Dropped when the request was reported.
     told: Option<oneshot::Sender<()>>,
 }
 
@@ -259,7 +259,7 @@ impl Sent {
     }
 }
 
-/// Hands the answer over, and waits until its last byte is wanted, or its reader gone.
+/// Hands over the answer, and waits until its last byte is asked for, or the client has left.
 async fn send(
     mut response: Response,
     client: oneshot::Sender<Response>,
@@ -272,7 +272,7 @@ async fn send(
     let (told, is_told) = oneshot::channel();
     let is_empty = response.body().is_end_stream();
     let counted = Arc::clone(&bytes);
-    // Who has left drops it at once.
+    // If the client has left, the answer is dropped at once.
     let _ = client.send(response.map(|body| {
         Body::new(Counted {
             body,
@@ -295,13 +295,14 @@ async fn send(
 /// One frame, or the end.
 type Polled = Option<Result<Frame<Bytes>, axum::Error>>;
 
-/// Tells how many bytes of an answer have been taken, and when it is whole; holds its end back until the request was told of.
+/// Counts the bytes of an answer that were taken, tells when it is complete, and holds back its end until the request is
+/// reported.
 struct Counted {
     body: Body,
     bytes: Arc<AtomicU64>,
     whole: Option<oneshot::Sender<()>>,
     is_told: oneshot::Receiver<()>,
-    /// Held back.
+    /// The last frame, held back.
     last: Option<Polled>,
 }
 
@@ -313,7 +314,7 @@ impl Counted {
         }
     }
 
-    /// Whether nothing follows. A body of known length is not asked again after its last byte.
+    /// Whether no frame follows. A body of known length is not polled again after its last byte.
     fn is_last(&self, frame: &Polled) -> bool {
         match frame {
             Some(Ok(_)) => self.body.is_end_stream(),
@@ -336,7 +337,7 @@ impl HttpBody for Counted {
             }
             match self.whole.take().map(|whole| whole.send(())) {
                 Some(Ok(())) => self.last = Some(frame),
-                // The owner is gone, or was told before.
+                // The owner is gone, or was already notified.
                 _ => return Poll::Ready(frame),
             }
         }

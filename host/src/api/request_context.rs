@@ -1,4 +1,4 @@
-//! The context that travels with a request: its id, its generation, and the way to tell its owner what was learned of it.
+//! The request context: the request's id and generation, and the channel that reports facts to its owner.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::quota::Reservation;
 use crate::telemetry::Turn;
 use crate::turn;
 
-/// Cheap to clone.
+/// The context of one request. It is cheap to clone.
 #[derive(Clone)]
 pub(super) struct RequestContext(Arc<Inner>);
 
@@ -25,31 +25,31 @@ struct Inner {
     id: String,
     generation: Arc<Generation>,
     started: Instant,
-    /// For the answer.
+    /// Headers for the answer.
     headers: Mutex<HeaderMap>,
     owner: mpsc::UnboundedSender<Fact>,
 }
 
-/// What the owner of a request is told. There are a few of them at most for each choice.
+/// A fact for the owner of a request. There are at most a few for each choice.
 pub(super) enum Fact {
-    /// Who the auth policy says it is.
+    /// The caller, from the auth policy.
     Caller(Caller),
-    /// The model, as the answer calls it and as Codex does.
+    /// The model: its name in the answer, and its name for Codex.
     Model { answer: String, codex: String },
-    /// What the client says of the request for its own ends.
+    /// The metadata that the client sends for its own use.
     Metadata(Metadata),
-    /// A turn is about to begin, and its answer is a stream or not.
+    /// A turn is about to begin; whether its answer is a stream.
     Stream(bool),
-    /// The code of what broke a turn.
+    /// The code of the error that ended a turn.
     Failure(&'static str),
-    /// Something was drawn from a quota: to be settled when the turns are over.
+    /// A reservation, to be settled when the turns are over.
     Drawn(Reservation),
     /// The turns, to be run to their end.
     Turns(BoxFuture<'static, Vec<Turn>>),
 }
 
 impl RequestContext {
-    /// The request is decided on by this generation; `owner` is told of it.
+    /// A context whose request is decided on by this generation; `owner` receives its facts.
     pub(super) fn new(
         id: String,
         generation: Arc<Generation>,
@@ -65,28 +65,28 @@ impl RequestContext {
         }))
     }
 
-    /// As the client sees it in `x-request-id`.
+    /// The id in `x-request-id`.
     pub(super) fn id(&self) -> &str {
         &self.0.id
     }
 
-    /// The generation this request began with, and ends with.
+    /// The generation of this request, from its beginning to its end.
     pub(super) fn generation(&self) -> &Arc<Generation> {
         &self.0.generation
     }
 
-    /// Since the request came.
+    /// The time since the request arrived.
     pub(super) fn elapsed(&self) -> Duration {
         self.0.started.elapsed()
     }
 
-    /// Tells the owner.
+    /// Sends a fact to the owner.
     pub(super) fn tell(&self, fact: Fact) {
-        // Whoever has lost the request's owner has nobody to tell.
+        // If the owner has ended, the fact is dropped.
         let _ = self.0.owner.send(fact);
     }
 
-    /// Tells and logs why a turn failed: the client is not told all of it.
+    /// Reports and logs why a turn failed: the client does not get all of it.
     pub(super) fn fail(&self, error: &turn::Error) {
         self.tell(Fact::Failure(error.code()));
         tracing::warn!(request = self.id(), code = error.code(), cause = %error, "the turn failed");
@@ -99,14 +99,14 @@ impl RequestContext {
         self.0.headers.lock()
     }
 
-    /// A header for the answer, a policy's for example. What is no valid header is left out.
+    /// Adds a header to the answer, a policy's for example. An invalid header is left out.
     pub(super) fn add_header(&self, name: &str, value: &str) {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             self.headers().insert(name, value);
         }
     }
 
-    /// What a question about limits says for the answer. Of two balances the tighter one is told.
+    /// Adds the headers of a rate-limit decision. Of two balances the lower one is kept.
     pub(super) fn add_limits(&self, headers: &[(String, String)]) {
         let left = |unit: &str| format!("x-ratelimit-remaining-{unit}");
         let is_tighter_already = |unit: &&str| {
@@ -138,7 +138,7 @@ fn number(value: &HeaderValue) -> Option<u64> {
     value.to_str().ok()?.parse().ok()
 }
 
-/// Every route has one: a miss is a mistake in the router.
+/// Every route has a context: a missing one is a mistake in the router.
 impl<S: Sync> FromRequestParts<S> for RequestContext {
     type Rejection = ApiError;
 
@@ -148,7 +148,7 @@ impl<S: Sync> FromRequestParts<S> for RequestContext {
     }
 }
 
-/// Whom the auth policy let in: on every route that is guarded.
+/// The caller that the auth policy admitted: on every route that is guarded.
 pub(super) struct Authenticated(pub(super) Caller);
 
 impl<S: Sync> FromRequestParts<S> for Authenticated {

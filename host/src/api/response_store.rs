@@ -1,4 +1,4 @@
-//! Responses that may be continued or fetched: in memory, bounded, each for the caller it was made for only.
+//! Keeps responses that may be continued or fetched: in memory, bounded, each only for the caller it was made for.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::codex::{Item, Part};
 use crate::openai::responses::Memory;
 
-/// Responses kept at most.
+/// The most responses that are kept.
 const MOST: usize = 1_000;
-/// Bytes they may hold together.
+/// The most bytes that they may take together.
 const MOST_BYTES: usize = 128 << 20;
 
-/// Names something of one caller: the caller's id, and the thing's.
+/// The key of a response or item: the caller's id, and its own id.
 type Key = (String, String);
 
-/// Of who has most, the oldest are forgotten first: nobody's conversations end because of somebody else's.
+/// The kept responses. The oldest of the caller that has most are forgotten first: one caller's use does not evict another's.
 #[derive(Default)]
 pub struct Responses(Mutex<Kept>);
 
@@ -30,7 +30,7 @@ struct Kept {
     callers: HashMap<String, Share>,
 }
 
-/// What is kept for one caller.
+/// The amount that is kept for one caller.
 #[derive(Default)]
 struct Share {
     responses: usize,
@@ -49,7 +49,7 @@ impl Responses {
         self.0.lock()
     }
 
-    /// Keeps a response: its JSON, and what continuing it needs.
+    /// Keeps a response: its JSON, and the memory needed to continue it.
     pub(super) fn put(&self, caller: &str, id: &str, object: String, memory: Memory) {
         let answer = memory.items.values().flatten();
         let items = memory.conversation.iter().chain(answer);
@@ -87,7 +87,7 @@ impl Responses {
             .map(|response| response.object.clone())
     }
 
-    /// Forgets a response. Answers whether there was one.
+    /// Forgets a response. Returns whether it existed.
     pub(super) fn delete(&self, caller: &str, id: &str) -> bool {
         let key = (caller.to_owned(), id.to_owned());
         let mut kept = self.kept();
@@ -95,15 +95,15 @@ impl Responses {
         kept.remove(&key)
     }
 
-    /// What was said up to the end of a response.
+    /// The conversation up to the end of a response.
     pub(super) fn conversation(&self, caller: &str, id: &str) -> Option<Vec<Item>> {
         let key = (caller.to_owned(), id.to_owned());
         let found = self.kept().responses.get(&key)?.conversation.clone();
-        // Copied when others may go on.
+        // Copied, since others may continue the same response.
         Some(found.to_vec())
     }
 
-    /// What an item of an earlier answer stands for; the inner one is absent for what cannot be replayed.
+    /// The item of an earlier answer that an id stands for; the inner option is `None` for an item that cannot be replayed.
     pub(super) fn item(&self, caller: &str, id: &str) -> Option<Option<Item>> {
         let key = (caller.to_owned(), id.to_owned());
         self.kept().items.get(&key).cloned()
@@ -150,7 +150,7 @@ impl Kept {
     }
 }
 
-/// What an item takes to keep, in bytes, about.
+/// The approximate memory of an item, in bytes.
 fn size(item: &Item) -> usize {
     let parts = |parts: &[Part]| -> usize {
         let size = |part: &Part| match part {

@@ -1,4 +1,4 @@
-//! Serves a listener's connections, and ends them without losing a request that is on its way.
+//! Serves a listener's connections, and closes them without losing requests that are on their way.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -28,19 +28,20 @@ use super::connections::{Connections, Place};
 
 use crate::listen::{self, Listener};
 
-/// After an error that other connections do not share: no descriptors are left, say.
+/// The pause after an accept error that is not about one connection: no descriptors are left, say.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a peer may take nothing of what it asked for. A client that is halted in a debugger comes back within it.
+/// How long a peer may take nothing of its answers. A client that is halted in a debugger usually resumes within it.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Bytes of a head in HTTP/2, with 32 for each header: somewhat more than is taken (see `head`).
+/// The limit for an HTTP/2 head in bytes, counted with 32 more for each header: somewhat above the limit in `head`.
 const HTTP2_HEAD: u32 = 128 << 10;
 
 /// Serves until intake closes and all requests that were sent to it are answered.
 ///
 /// Not `axum::serve`: its graceful shutdown closes connections that are idle or new at that moment, whatever their peer has just
-/// sent on them, and the listener with the connections in its queue. A proxy that keeps connections meets that at each restart.
+/// sent on them, and closes the listener together with the connections in its queue. A proxy that keeps connections would lose
+/// requests at each restart.
 pub async fn serve<S>(listener: Listener, routes: S, closing: CancellationToken, all: Connections)
 where
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
@@ -54,7 +55,7 @@ where
         if let Some(turn) = turn {
             visit.peer.awaits_its_turn(turn);
         }
-        // One that is turned away is closed as it is dropped.
+        // A connection without a place is closed when it is dropped.
         if let Some(place) = all.enter(&visit.peer) {
             connections.spawn(visit.attend(place, service.clone()));
         }
@@ -79,7 +80,7 @@ where
     connections.wait().await;
 }
 
-/// What a request needs to know of its connection.
+/// The facts about a connection that its requests need.
 #[derive(Clone)]
 struct Line {
     peer: Peer,
@@ -88,8 +89,8 @@ struct Line {
 }
 
 impl Line {
-    /// One request: under way until the last byte of its answer is out. It begins before anything is awaited, so that no
-    /// connection is ever taken for idle that has just been read a request from.
+    /// Runs one request: it is under way until the last byte of its answer is sent. It is counted before anything is awaited, so
+    /// that a connection on which a request was just read never counts as idle.
     fn call<S>(
         self,
         mut request: Request,
@@ -105,7 +106,7 @@ impl Line {
         async move {
             let mut response = service.oneshot(request).await?;
             underway.offers(true);
-            // HTTP/2 has frames for that.
+            // HTTP/2 announces it with frames (GOAWAY).
             if version <= Version::HTTP_11 && (self.is_extra || self.closing.is_cancelled()) {
                 let headers = response.headers_mut();
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -115,7 +116,7 @@ impl Line {
     }
 }
 
-/// An answer on its way, with its request.
+/// The body of an answer, with its request under way.
 struct Departure {
     body: Body,
     /// The request is over when this is dropped.
@@ -131,7 +132,7 @@ impl HttpBody for Departure {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        // The next one is asked for when this one has gone out.
+        // The next frame is asked for when this one was sent.
         self.underway.offers(frame.is_ready());
         frame
     }
@@ -145,7 +146,7 @@ impl HttpBody for Departure {
     }
 }
 
-/// One connection.
+/// One accepted connection.
 struct Visit {
     connection: Connection<TcpStream>,
     peer: Peer,
@@ -163,7 +164,7 @@ impl Visit {
         }
     }
 
-    /// To its end.
+    /// Serves the connection to its end.
     async fn attend<S>(self, mut place: Place, service: S)
     where
         S: Service<Request, Response = Response, Error = Infallible>
@@ -189,15 +190,15 @@ impl Visit {
             line.clone().call(request.map(Body::new), service.clone())
         });
         let mut builder = Builder::new(TokioExecutor::new());
-        // A head beyond it is answered without a word.
+        // The library refuses a larger head with an empty answer.
         builder.http2().max_header_list_size(HTTP2_HEAD);
         let service = TowerToHyperService::new(service);
         let mut served = pin!(builder.serve_connection(TokioIo::new(connection), service));
         let result = tokio::select! {
-            // Whatever it is told, what its peer has sent comes first.
+            // Requests that the peer has sent are served before intake's end is looked at.
             biased;
             result = served.as_mut() => result,
-            // HTTP/1 has no word for it: such a connection ends with an answer that says so, or when it stays idle.
+            // HTTP/1 has no message for it: such a connection ends with an answer that says so, or when it stays idle.
             () = async { tokio::join!(closing.cancelled(), multiplexed.cancelled()); } => {
                 served.as_mut().graceful_shutdown();
                 served.await
@@ -217,7 +218,7 @@ impl Visit {
     }
 }
 
-/// Small pieces go out at once, and a peer that vanished silently is noticed.
+/// Sends small pieces at once (no delay), and detects a vanished peer (keep-alive).
 fn tune(stream: &TcpStream) {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))

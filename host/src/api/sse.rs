@@ -1,4 +1,4 @@
-//! A stream of deltas as server-sent events, in any dialect.
+//! Sends a stream of deltas as server-sent events, in the dialect of a writer.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::turn::Delta;
 
 /// Writes one answer in its dialect.
 pub(super) trait Writer: Send + 'static {
-    /// Appends what is sent before the first delta.
+    /// Appends the events before the first delta.
     fn begin(&mut self, out: &mut Vec<Event>);
 
-    /// Appends what a delta of a choice amounts to. Dialects that know one choice only get 0.
+    /// Appends the events for a delta of a choice. A dialect with one choice only gets 0.
     fn push(&mut self, choice: u32, delta: Delta, out: &mut Vec<Event>);
 }
 
@@ -27,11 +27,11 @@ pub(super) fn data(data: String) -> Event {
     Event::default().data(data)
 }
 
-/// How long the status line may wait for the first delta, where no keep-alive is due earlier.
+/// How long the status line may wait for the first delta, if no keep-alive is due earlier.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Answers with a stream. The status line waits for the first delta, so that what fails before it has a status of its
-/// own; a model that thinks for longer gets the benefit of the doubt, and its client something to see.
+/// Answers with a stream. The status line waits for the first delta, so that an error before it gets its own status. If the model
+/// takes longer, the stream begins with 200 and the client gets its first bytes.
 pub(super) async fn respond(
     deltas: Deltas,
     writer: impl Writer,

@@ -1,4 +1,4 @@
-//! The operator's timeouts for answers, and those of one request.
+//! The operator's timeouts for answers, and the ones that apply to one request.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use tokio_util::sync::CancellationToken;
 use crate::turn::drive::Limits;
 use crate::turn::{self, Timer};
 
-/// See [`Timer`].
+/// The timeouts. See [`Timer`].
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// For a whole answer; also for a request's body to arrive.
+    /// For a whole answer; also for the arrival of a request's body.
     pub total: Duration,
-    /// For an answer to begin; none is no limit.
+    /// For an answer to begin; absent for no limit.
     pub first_token: Option<Duration>,
     /// For Codex's silence within a streamed answer.
     pub stream_idle: Duration,
     /// For Codex's silence within an answer in one piece.
     pub idle: Duration,
-    /// The same, where an old Codex answers (`proto`).
+    /// As `idle`, for an old Codex (`proto`).
     pub proto_idle: Duration,
     /// Silence after which a stream gets a comment line; zero is never.
     pub keepalive: Duration,
 }
 
 impl Timeouts {
-    /// For one turn. `backend`: its kind.
+    /// The limits for one turn. `backend` is the kind of the backend.
     pub(super) fn limits(
         &self,
         streaming: bool,
@@ -47,7 +47,7 @@ impl Timeouts {
         }
     }
 
-    /// That a whole answer took too long.
+    /// The error for a whole answer that took too long.
     pub(super) fn overrun(&self) -> turn::Error {
         turn::Error::Timeout {
             timer: Timer::Total,
@@ -55,7 +55,7 @@ impl Timeouts {
         }
     }
 
-    /// For one request: some apps cannot read comment lines, and some clients say that they do not want them.
+    /// The keep-alive of one request: some apps cannot read comment lines, and some clients refuse them.
     pub(super) fn keepalive(&self, parts: &Parts) -> Duration {
         let header = |name| {
             parts

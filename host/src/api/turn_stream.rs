@@ -1,4 +1,4 @@
-//! The turns of one answer: passes on what they say to whoever reads, and tells what each cost when it is over.
+//! Runs the turns of one answer: passes their deltas to the reader, and returns the cost of each when it is over.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::telemetry::{Tokens, Turn};
 use crate::turn::drive::Exchange;
 use crate::turn::{self, Delta};
 
-/// How many deltas may be ahead of their reader. Few: a slow reader slows its own turn.
+/// The most deltas waiting for their reader. Few: a slow reader slows down its own turn.
 const AHEAD: usize = 16;
 
-/// How long a reader may take to hear that the time is over.
+/// How long a reader has, after the total timeout, to take the error of its turn; then all turns are stopped.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// A delta, with the choice it belongs to.
@@ -29,7 +29,7 @@ pub(super) struct TurnStream {
     exchange: Exchange,
     context: RequestContext,
     turn: Turn,
-    /// The client wants to know what Codex does itself.
+    /// The client asks for Codex's own activity.
     tells_activity: bool,
 }
 
@@ -74,7 +74,7 @@ impl TurnStream {
 impl Source for TurnStream {
     type Cost = Turn;
 
-    /// See [`Exchange::next`]; without what the client does not want.
+    /// See [`Exchange::next`]; without the activity if the client does not ask for it.
     async fn next(&mut self) -> Option<Delta> {
         loop {
             let delta = self.exchange.next().await?;
@@ -99,7 +99,7 @@ impl Source for TurnStream {
     }
 }
 
-/// What says deltas, and has cost something at its end, whenever that comes.
+/// A source of deltas. Its cost is known at its end, whenever it ends.
 trait Source: Send {
     type Cost: Send;
 
@@ -108,17 +108,17 @@ trait Source: Send {
     fn end(self) -> Self::Cost;
 }
 
-/// What the turns of one answer say. Ends with all of them, or with the first failure.
+/// The deltas of the turns of one answer. Ends with all of them, or with the first failure.
 pub(super) struct Deltas {
     said: mpsc::Receiver<Said>,
-    /// Said when all else was.
+    /// The total timeout, passed on after all other deltas.
     overrun: oneshot::Receiver<turn::Error>,
 }
 
 impl Deltas {
-    /// Begins the turns, and goes on when the first has begun: the others may have to wait for the place it holds. They are run by
-    /// the request's owner, so that every limit holds and what they drew is settled also when their reader neither reads nor goes.
-    /// They end when the reader goes, or only with the answer.
+    /// Begins the turns, and returns when the first has begun: the others may have to wait for its worker. The request's owner
+    /// runs them, so that every limit holds and reservations are settled even if the reader neither reads nor leaves.
+    /// Depending on `kill_on_disconnect`, they end when the reader leaves, or only with the answer.
     pub(super) async fn begin<F>(
         starting: Vec<F>,
         context: &RequestContext,
@@ -150,7 +150,7 @@ impl Deltas {
         context.tell(Fact::Turns(
             relay.run(starting.into_iter(), begun, over).boxed(),
         ));
-        // It says nothing if the request is over.
+        // The sender is dropped without a result if the request is over.
         has_begun.await.unwrap_or(Err(turn::Error::Interrupted))?;
         Ok(Self { said, overrun })
     }
@@ -163,7 +163,7 @@ impl Deltas {
         Some((0, Delta::Failed(overrun)))
     }
 
-    /// Gives every delta to `push`, up to the end.
+    /// Passes every delta to `push`, until the end.
     pub(super) async fn fold(mut self, mut push: impl FnMut(u32, Delta)) -> Result<(), ApiError> {
         while let Some((choice, delta)) = self.next().await {
             if let Delta::Failed(error) = delta {
@@ -174,7 +174,7 @@ impl Deltas {
         Ok(())
     }
 
-    /// As a stream.
+    /// The deltas as a stream.
     pub(super) fn into_stream(self) -> impl Stream<Item = Said> + Send + Unpin {
         Box::pin(stream::unfold(self, async |mut deltas| {
             let said = deltas.next().await?;
@@ -183,16 +183,17 @@ impl Deltas {
     }
 }
 
-/// Passes on what several turns say, up to the first failure. The others end with it: nobody takes what is left for an answer.
+/// Passes on the deltas of several turns, up to the first failure. A failure ends the other turns too, so that a partial result
+/// is never taken for a complete answer.
 #[derive(Clone)]
 struct Relay {
     sender: mpsc::Sender<Said>,
-    /// Nothing more is passed on.
+    /// Cancelled when nothing more is passed on.
     stop: CancellationToken,
 }
 
 impl Relay {
-    /// To the end of all, or until `over` is ready. Tells whether the first has begun, and returns what each has cost.
+    /// Runs until all turns end, or until `over` is ready. Reports whether the first has begun, and returns the cost of each.
     async fn run<S: Source>(
         self,
         starting: impl Iterator<Item = impl Future<Output = Result<S, turn::Error>>>,
@@ -238,7 +239,7 @@ impl Relay {
         all.await
     }
 
-    /// One of them, and what it cost if it began.
+    /// Passes on one turn. Returns its cost if it began.
     async fn pass_on<S: Source>(
         &self,
         choice: u32,
@@ -251,7 +252,7 @@ impl Relay {
                 return None;
             }
         };
-        // Whatever waits for its reader, or is being decided on, ends with the rest.
+        // A turn is stopped even while it waits for its reader or for a policy's decision.
         let pass_on = async {
             while !self.stop.is_cancelled()
                 && let Some(delta) = turn.next().await
@@ -277,7 +278,7 @@ impl Relay {
 mod tests {
     use super::*;
 
-    /// Says so much, and then thinks for ever; costs what it has said.
+    /// A source that emits its deltas, and then never ends; its cost is the number of deltas emitted.
     struct Scripted(Vec<Delta>, usize);
 
     impl Source for Scripted {

@@ -1,33 +1,33 @@
 //! Finds where a request's head begins and ends among the bytes of a connection.
 
-/// What an HTTP/2 client says first (RFC 9113 §3.4).
+/// The bytes that an HTTP/2 client sends first (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Frames that carry heads, and the flag of the last one (RFC 9113 §6.2, §6.10).
+/// The frame types that carry heads, and the flag of the last frame of a head (RFC 9113 §6.2, §6.10).
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
-/// What a connection speaks, and whether part of a head has come.
+/// The protocol of a connection, and whether part of a head has come.
 #[derive(Debug)]
 pub(super) enum Head {
-    /// So many bytes of the preface have come, and nothing else.
+    /// The bytes so far are this many of the preface, and nothing else.
     Undecided(usize),
-    /// HTTP/1: what comes between two requests is a head.
+    /// HTTP/1: the bytes between two requests are a head.
     Text,
-    /// HTTP/2: heads are frames among others.
+    /// HTTP/2: heads are in frames, among frames of other types.
     Frames(Frames),
 }
 
-/// How far the frames have come.
+/// The parser's position within the frames.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     header: [u8; 9],
-    /// Of the frame's header, in bytes.
+    /// Bytes of the frame's header that have come.
     come: usize,
-    /// Of the frame's payload, in bytes.
+    /// Bytes of the frame's payload that are missing.
     missing: usize,
-    /// A head has begun whose last frame has not come whole.
+    /// A head has begun, and its last frame is not complete.
     open: bool,
     /// The present frame ends a head.
     last: bool,
@@ -42,7 +42,7 @@ impl Head {
         matches!(self, Self::Text)
     }
 
-    /// These bytes have come.
+    /// Takes the next bytes of the connection.
     pub(super) fn read(&mut self, mut bytes: &[u8]) {
         if let Self::Undecided(come) = self {
             let expected = &PREFACE[*come..];
@@ -63,7 +63,7 @@ impl Head {
         }
     }
 
-    /// Whether what has come ends within something that is no body: of HTTP/1 only the first bytes are told apart.
+    /// Whether the bytes so far end within a head or a frame's header. HTTP/1 is not parsed here: there it is always true.
     pub(super) fn is_open(&self) -> bool {
         match self {
             Self::Undecided(come) => *come > 0,
@@ -96,7 +96,7 @@ impl Frames {
         }
     }
 
-    /// The header of a frame is whole.
+    /// Begins a frame whose header is complete.
     fn begin(&mut self) {
         let [a, b, c, kind, flags, ..] = self.header;
         self.come = 0;

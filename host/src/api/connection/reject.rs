@@ -1,17 +1,17 @@
-//! Gives the bare refusals that hyper sends by itself OpenAI's error object.
+//! Adds OpenAI's error object to the bare refusals that hyper sends by itself.
 
 use std::io::IoSlice;
 
 use serde_json::json;
 
-/// The answer to half a request.
+/// The answer to a request whose head is incomplete.
 pub(super) const TIMEOUT: &str = concat!(
     "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: close\r\n",
     "content-length: 138\r\n\r\n",
     r#"{"error":{"message":"The request's head did not arrive within ten seconds.","type":"timeout_error","param":null,"code":"request_timeout"}}"#
 );
 
-/// The status lines, as hyper writes them, with the code and the message of ours.
+/// The status lines as hyper writes them, each with the code and the message of our error.
 const STATUSES: [(&str, &str, &str); 4] = [
     (
         "HTTP/1.1 400 Bad Request\r\n",
@@ -35,7 +35,7 @@ const STATUSES: [(&str, &str, &str); 4] = [
     ),
 ];
 
-/// What is said instead, as far as it has not gone out.
+/// The answer that replaces hyper's, and how much of it was sent.
 #[derive(Debug, Default)]
 pub(super) struct Reject {
     answer: Vec<u8>,
@@ -43,7 +43,7 @@ pub(super) struct Reject {
 }
 
 impl Reject {
-    /// Looks whether this is such an answer, whole.
+    /// Prepares our answer if the slices are a complete bare refusal of hyper.
     pub(super) fn look(&mut self, slices: &[IoSlice<'_>]) {
         let [head, rest @ ..] = slices else { return };
         if !rest.iter().all(|slice| slice.is_empty()) || !self.answer.is_empty() {
@@ -68,12 +68,12 @@ impl Reject {
         }
     }
 
-    /// What is still to go out instead.
+    /// The part of our answer that is still to be sent.
     pub(super) fn rest(&self) -> Option<&[u8]> {
         (!self.answer.is_empty()).then(|| &self.answer[self.sent..])
     }
 
-    /// So much has gone out. Says whether that was all.
+    /// Counts sent bytes. Returns whether the answer is complete.
     pub(super) fn sent(&mut self, bytes: usize) -> bool {
         self.sent += bytes;
         let all = self.sent >= self.answer.len();

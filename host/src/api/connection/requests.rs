@@ -1,4 +1,4 @@
-//! The requests of one connection: how many are under way, and what that says of the connection.
+//! The requests under way on one connection, and whether the connection is idle, stuck or in the middle of a head.
 
 use std::io::IoSlice;
 use std::net::SocketAddr;
@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::Connection;
 
-/// A peer that has taken nothing of its answers for that long gives way to a new connection, if there are too many.
+/// A peer that has taken nothing of its answers for this long gives way to a new connection, if there are too many.
 const STUCK: Duration = Duration::from_millis(250);
 
-/// Who is connected, as requests see it.
+/// The peer of a connection, as requests see it.
 #[derive(Debug, Clone)]
 pub(in crate::api) struct Peer {
     pub(in crate::api) address: SocketAddr,
@@ -30,12 +30,12 @@ impl Peer {
         Self { address, requests }
     }
 
-    /// Cancelled by the first request of HTTP/2.
+    /// Cancelled by the first HTTP/2 request.
     pub(in crate::api) fn multiplexed(&self) -> CancellationToken {
         self.requests.state().multiplexed.clone()
     }
 
-    /// A request has come: it is under way until this is dropped.
+    /// Begins a request: it is under way until the result is dropped.
     pub(in crate::api) fn begin(&self, version: Version) -> Underway {
         let mut state = self.requests.state();
         state.underway += 1;
@@ -54,13 +54,13 @@ impl Peer {
         }
     }
 
-    /// Holds this until the connection has been read for the first time, and found to be silent or to ask for something.
+    /// Holds the permit until the connection was read for the first time, whether or not a request was there.
     pub(in crate::api) fn awaits_its_turn(&self, turn: OwnedSemaphorePermit) {
         self.requests.state().turn = Some(turn);
     }
 
-    /// Since when nothing is asked, and whether anything ever was; nothing while something is that its peer waits for. One that
-    /// takes none of its answers waits for none, and is as one that never asked.
+    /// Since when the connection is idle, and whether it ever had a request; none while its peer waits for an answer. A peer that
+    /// takes none of its answers does not wait for them: its connection counts as one that never had a request.
     pub(in crate::api) fn idle(&self) -> Option<(bool, Instant)> {
         let state = self.requests.state();
         match state.underway {
@@ -73,7 +73,7 @@ impl Peer {
         }
     }
 
-    /// Returns when the peer has taken nothing of its answers for that long, or up to twice as long.
+    /// Returns when the peer has taken nothing of its answers for `long`, at the latest after twice that time.
     pub(in crate::api) async fn takes_nothing_for(&self, long: Duration) {
         loop {
             tokio::time::sleep(long).await;
@@ -87,7 +87,7 @@ impl Peer {
 
 #[cfg(test)]
 impl Peer {
-    /// One that has just connected.
+    /// The peer of a connection that has just been accepted.
     pub(in crate::api) fn unread(address: SocketAddr) -> Self {
         let requests = Requests::default();
         Self { address, requests }
@@ -103,30 +103,30 @@ impl From<SocketAddr> for Peer {
     }
 }
 
-/// What a connection knows of its requests.
+/// The state of a connection's requests.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Requests(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
     underway: usize,
-    /// It has just come: nobody has looked yet whether there is a request.
+    /// The connection is new and has not been read yet.
     unread: bool,
-    /// Held as long.
+    /// Held as long as `unread` is set.
     turn: Option<OwnedSemaphorePermit>,
     /// There was a request.
     asked: bool,
-    /// When the last one ended, or the connection began.
+    /// When the last request ended, or the connection began.
     since: Instant,
     /// When the first part of the next request's head came.
     head_since: Option<Instant>,
-    /// Bodies that have not come whole.
+    /// Bodies that are not complete.
     arriving: usize,
-    /// Of the last request.
+    /// The version of the last request.
     version: Version,
-    /// Some of the last request's answer has gone out.
+    /// Part of the last request's answer was sent.
     answering: bool,
-    /// Who reads, and is to know when the last one ends.
+    /// The task that reads, woken when the last request ends.
     reader: Option<Waker>,
     multiplexed: CancellationToken,
     /// Requests whose answers wait for the peer to take more of them.
@@ -139,7 +139,7 @@ impl State {
     fn read(&mut self) {
         if std::mem::take(&mut self.unread) {
             self.turn = None;
-            // It could not have been heard before.
+            // The idle time begins only now: before the first read no request could be seen.
             self.since = Instant::now();
         }
     }
@@ -175,7 +175,7 @@ impl Requests {
         self.0.lock()
     }
 
-    /// Since when nothing is asked. Ready when nothing is any more.
+    /// Ready when no request is under way: since when.
     pub(super) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<Instant> {
         let mut state = self.state();
         if state.underway == 0 {
@@ -185,12 +185,12 @@ impl Requests {
         Poll::Pending
     }
 
-    /// There is nothing to read now.
+    /// A read found no bytes.
     pub(super) fn silent(&self) {
         self.state().read();
     }
 
-    /// Bytes have come, which end within a head or not. The rest of a body that nobody wants is none.
+    /// Notes that bytes came, and whether they end within a head. Bytes of a body that is still arriving begin no head.
     pub(super) fn heard(&self, open: bool) {
         let mut state = self.state();
         if !open {
@@ -200,13 +200,13 @@ impl Requests {
         }
     }
 
-    /// When the first part of a head came that is not whole.
+    /// When the first part of an incomplete head came.
     pub(super) fn head_since(&self) -> Option<Instant> {
         self.state().head_since
     }
 
-    /// Whether a peer that sends nothing more may be waiting for the answer to all it has sent, and can be sent an interim
-    /// answer: HTTP/1.0 has none.
+    /// Whether a peer that sends nothing more may be waiting for an answer to all it has sent, and may get an interim answer:
+    /// HTTP/1.0 has none.
     pub(super) fn may_be_awaited(&self) -> bool {
         let state = self.state();
         state.underway > 0
@@ -215,7 +215,7 @@ impl Requests {
             && state.version == Version::HTTP_11
     }
 
-    /// Bytes go out. Says whether they answer a request.
+    /// Notes that bytes are sent. Returns whether a request is under way, so that they answer it.
     pub(super) fn answers(&self, slices: &[IoSlice<'_>]) -> bool {
         let interim = slices
             .first()
@@ -234,13 +234,13 @@ pub(in crate::api) struct Underway {
 }
 
 impl Underway {
-    /// Its body is on its way until what this returns is dropped.
+    /// Marks the request's body as arriving, until the result is dropped.
     pub(in crate::api) fn arriving(&self) -> Arriving {
         self.requests.state().arriving += 1;
         Arriving(self.requests.clone())
     }
 
-    /// Its answer has more for the peer now, or waits for what is still to come.
+    /// Notes whether the answer has data for the peer to take (`more`), or waits for data itself.
     pub(in crate::api) fn offers(&mut self, more: bool) {
         let mut state = self.requests.state();
         state.taken = Instant::now();
@@ -266,7 +266,7 @@ impl Drop for Underway {
     }
 }
 
-/// A body that is on its way.
+/// A body that is still arriving.
 #[derive(Debug)]
 pub(in crate::api) struct Arriving(Requests);
 

@@ -1,4 +1,4 @@
-//! How long connections last, with what their peers send and do not send.
+//! How long connections last, depending on the bytes their peers send.
 
 use std::net::SocketAddr;
 
@@ -7,9 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 
-/// What a client of HTTP/2 says first, with empty settings.
+/// The first bytes of an HTTP/2 client, with empty settings.
 const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-/// The header of a frame of seven bytes: some of a head, and not its end.
+/// The header of a frame of seven bytes: part of a head, and not its end.
 const HALF_A_HEAD: &[u8] = b"\0\0\x07\x01\0\0\0\0\x01";
 const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
@@ -21,7 +21,7 @@ fn peer<I>(connection: &Connection<I>) -> Peer {
     Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), connection)
 }
 
-/// Reads until the connection is closed for want of a request: after how long.
+/// Reads until the idle or head timeout closes the connection. Returns how long that took.
 async fn outlived(connection: &mut Connection<DuplexStream>) -> Duration {
     let began = Instant::now();
     let mut rest = Vec::new();
@@ -30,7 +30,7 @@ async fn outlived(connection: &mut Connection<DuplexStream>) -> Duration {
     began.elapsed()
 }
 
-/// A client that says this, and then that again and again. How long it is listened to, and what it is told.
+/// A client that sends `first`, and then `again` repeatedly. Returns how long the connection lasted, and the bytes it answered.
 async fn heard(first: &'static [u8], again: &'static [u8]) -> (Duration, String) {
     let (mut client, io) = duplex(64 << 10);
     client.write_all(first).await.unwrap();
@@ -130,7 +130,7 @@ async fn when_intake_closes_an_idle_connection_ends_soon_and_an_answer_first() {
     tokio::time::sleep(IDLE / 2).await;
     drop(answering);
     let answered = Instant::now();
-    // Sent by a peer that had not seen the end of the connection.
+    // A peer sends this before it has seen that intake closed.
     tokio::time::sleep(FAREWELL / 2).await;
     client.write_all(b"late").await.unwrap();
     let (read, _, ended) = reading.await.unwrap();
@@ -139,7 +139,7 @@ async fn when_intake_closes_an_idle_connection_ends_soon_and_an_answer_first() {
     assert!((FAREWELL..2 * FAREWELL).contains(&lived), "{lived:?}");
 }
 
-/// A client that closes its sending side while it is answered. What it is told until then.
+/// A client that closes its sending side during its answer. Returns how the connection ended, and the bytes the client received.
 async fn told_after_closing(
     version: Version,
     answer: &'static [u8],

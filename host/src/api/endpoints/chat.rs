@@ -1,4 +1,4 @@
-//! `/v1/chat/completions`: one request, one exchange, streamed or folded.
+//! `/v1/chat/completions`: runs a chat request as one turn for each choice, answered as a stream or in one piece.
 
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
@@ -13,12 +13,12 @@ use crate::openai::chat::{ChatRequest, Chunks, Completion, bound_choices};
 use crate::openai::{ApiError, id};
 use crate::turn::Delta;
 
-/// `HEAD`: some clients ask whether the endpoint is there.
+/// `HEAD`: some clients check whether the endpoint exists.
 pub(in crate::api) async fn probe() -> impl IntoResponse {
     [(CONTENT_TYPE, "application/json")]
 }
 
-/// `POST`
+/// `POST`: answers a chat request.
 pub(in crate::api) async fn complete(
     State(shared): State<Shared>,
     request: Request,
@@ -34,7 +34,7 @@ pub(in crate::api) async fn complete(
     let head = generate::head(id::chat_completion(), model.clone());
     let mode = OutputMode::of(intake.headers(), shared.config.output_mode);
     intake.context.add_header(HEADER, mode.name());
-    // The last choice takes the plan itself: a long conversation asked once is not copied.
+    // The last choice takes the plan itself, so that a request with one choice copies no conversation.
     let plans = std::iter::repeat_n((plan, rules), form.choices as usize);
     let turns = (0..).zip(plans).map(|(choice, (plan, mut rules))| {
         rules.textual_tools = mode.textual(&head.id, choice);

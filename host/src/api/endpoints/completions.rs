@@ -1,4 +1,4 @@
-//! `/v1/completions`: a prompt instead of a conversation, for clients that know nothing else.
+//! `/v1/completions`: answers a prompt instead of a conversation, for clients that know only this endpoint.
 
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -11,7 +11,7 @@ use crate::openai::completions::{self, Chunks, Completion, CompletionRequest};
 use crate::openai::{ApiError, id};
 use crate::turn::Delta;
 
-/// `POST`
+/// `POST`: answers a completion request.
 pub(in crate::api) async fn complete(
     State(shared): State<Shared>,
     request: Request,

@@ -1,4 +1,4 @@
-//! Health: is it up, can it answer, and what is it made of?
+//! `/healthz`, `/readyz`, `/livez`: whether the gateway is up, whether it can answer, and its parts.
 
 use axum::Json;
 use axum::extract::State;
@@ -19,7 +19,7 @@ fn is_ready(shared: &Shared) -> bool {
     shared.backend.status().ready && !shared.draining.is_cancelled()
 }
 
-/// What may name files of this machine, for whoever is on it: others are told where it stands.
+/// A detail that may name files of this machine, for requests from this machine; others are referred to the log.
 fn detail(parts: &Parts, text: &str) -> Value {
     if client_addr::is_local(parts) {
         text.into()
@@ -45,7 +45,7 @@ fn backend(shared: &Shared, parts: &Parts) -> Value {
     })
 }
 
-/// Everything an operator looks for first. Always 200 while the process serves; `ok` says how it is.
+/// The state of backend, policies and log, for operators. The status is always 200 while the process serves; `ok` is the verdict.
 pub(in crate::api) async fn health(State(shared): State<Shared>, parts: Parts) -> Response {
     let generation = shared.live.current();
     let refused: Vec<Value> = shared
@@ -77,7 +77,7 @@ pub(in crate::api) async fn health(State(shared): State<Shared>, parts: Parts) -
     answer(StatusCode::OK, body)
 }
 
-/// Whether requests should be sent here.
+/// Whether requests should be sent to this gateway.
 pub(in crate::api) async fn ready(State(shared): State<Shared>, parts: Parts) -> Response {
     let ready = is_ready(&shared);
     let status = if ready {
@@ -91,7 +91,7 @@ pub(in crate::api) async fn ready(State(shared): State<Shared>, parts: Parts) ->
     )
 }
 
-/// Readiness and health of a gateway that starts: what it is at.
+/// Readiness and health of a gateway that is starting, with the stage of the start.
 pub(in crate::api) fn starting(status: StatusCode, stage: &str) -> Response {
     answer(
         status,
@@ -99,7 +99,7 @@ pub(in crate::api) fn starting(status: StatusCode, stage: &str) -> Response {
     )
 }
 
-/// Whether the process is alive: restarting it would not help anything this does not show.
+/// Says that the process is alive. A restart would not cure any problem that this does not show.
 pub(in crate::api) async fn live() -> Response {
     answer(StatusCode::OK, json!({"ok": true}))
 }

@@ -1,4 +1,4 @@
-//! `/metrics`: for whoever watches the gateway, by a rule of its own.
+//! `/metrics`: serves the metrics, with an access rule of its own.
 
 use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
@@ -10,14 +10,14 @@ use crate::openai::ApiError;
 use crate::secret::Secret;
 use crate::telemetry::{self, Format, Metrics, Present};
 
-/// Who may read the metrics. Each of the three is enough.
+/// The rule for access to the metrics. Each of the three is enough.
 #[derive(Debug, Clone)]
 pub struct MetricsAccess {
-    /// Everybody.
+    /// Any client may read them.
     pub anybody: bool,
-    /// This machine.
+    /// Clients on this machine may read them.
     pub loopback: bool,
-    /// Whoever has it.
+    /// Clients that send this token may read them.
     pub token: Option<Secret>,
 }
 
@@ -26,7 +26,7 @@ impl MetricsAccess {
         self.anybody || self.has_token(parts) || self.loopback && client_addr::is_local(parts)
     }
 
-    /// Compares fingerprints: how long that takes says nothing of the token.
+    /// Compares fingerprints, so that the time it takes shows nothing of the token.
     fn has_token(&self, parts: &Parts) -> bool {
         let expected = self.token.as_ref().map(Secret::fingerprint);
         let given = client_addr::credential(parts)
@@ -36,7 +36,7 @@ impl MetricsAccess {
     }
 }
 
-/// `GET`
+/// `GET`: the metrics, in the format that `Accept` asks for.
 pub(in crate::api) async fn read(
     State(shared): State<Shared>,
     request: Request,
@@ -63,7 +63,7 @@ pub(in crate::api) async fn read(
     Ok((headers, render(metrics, &shared, format)).into_response())
 }
 
-/// What all `Accept` headers say together.
+/// The format that all `Accept` headers together ask for.
 fn accepted(parts: &Parts) -> Format {
     let values = parts.headers.get_all(ACCEPT).iter();
     let values: Vec<_> = values.filter_map(|value| value.to_str().ok()).collect();

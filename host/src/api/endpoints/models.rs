@@ -1,4 +1,4 @@
-//! `/v1/models`: what this caller may use.
+//! `/v1/models`: the models that this caller may use.
 
 use axum::Json;
 
@@ -21,7 +21,7 @@ fn entry(card: Card) -> Model {
     Model::new(card.id, card.created, card.owned_by)
 }
 
-/// All of them.
+/// `GET /v1/models`: all models of the caller.
 pub(in crate::api) async fn list(
     context: RequestContext,
     Authenticated(caller): Authenticated,
@@ -30,7 +30,7 @@ pub(in crate::api) async fn list(
     Ok(Json(ModelList::new(cards.into_iter().map(entry).collect())))
 }
 
-/// One of them, or one that is not listed but understood (another spelling of the family, say).
+/// `GET /v1/models/{id}`: a listed model, or one that the policy resolves without listing it (another spelling, say).
 pub(in crate::api) async fn show(
     Id(id): Id,
     context: RequestContext,

@@ -1,9 +1,9 @@
-//! `/openapi.json`: this surface as tools read it.
+//! `/openapi.json`: the description of this API for tools.
 
 use axum::http::HeaderName;
 use axum::http::header::CONTENT_TYPE;
 
-/// A test holds it against the routes.
+/// The description. A test compares it with the routes.
 pub(in crate::api) async fn document() -> ([(HeaderName, &'static str); 1], &'static str) {
     let json = [(CONTENT_TYPE, "application/json")];
     (json, include_str!("openapi.json"))

@@ -1,4 +1,4 @@
-//! `/v1/responses`: one request, one exchange, as events or one object; and what is kept of it.
+//! `/v1/responses`: runs a request as one turn, answered as events or one object, and keeps the response to be continued.
 
 use axum::extract::{Request, State};
 use axum::http::Uri;
@@ -16,7 +16,7 @@ use crate::openai::{ApiError, id};
 use crate::policy::Caller;
 use crate::turn::Delta;
 
-/// `POST`
+/// `POST`: answers a request and keeps the response.
 pub(in crate::api) async fn create(
     State(shared): State<Shared>,
     request: Request,
@@ -67,7 +67,7 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
     Ok(error::json(object))
 }
 
-/// `GET /v1/responses/{id}`
+/// `GET /v1/responses/{id}`: a kept response.
 pub(in crate::api) async fn show(
     State(shared): State<Shared>,
     Id(id): Id,
@@ -83,7 +83,7 @@ pub(in crate::api) async fn show(
     object.map(error::json).ok_or_else(|| not_found(&id))
 }
 
-/// `DELETE /v1/responses/{id}`
+/// `DELETE /v1/responses/{id}`: forgets a kept response.
 pub(in crate::api) async fn delete(
     State(shared): State<Shared>,
     Id(id): Id,
@@ -101,7 +101,7 @@ fn not_found(id: &str) -> ApiError {
     ApiError::new(404, "invalid_request_error", "response_not_found", message)
 }
 
-/// What the request refers to. Unknown items are told of when the input is put together.
+/// The conversation and items the request refers to. Unknown items become an error when the input is put together.
 fn recall(
     shared: &Shared,
     caller: &Caller,
@@ -129,7 +129,7 @@ fn previous_not_found(id: &str) -> ApiError {
     ApiError::invalid_request("previous_response_not_found", message).about("previous_response_id")
 }
 
-/// Where an answer is kept.
+/// The key under which an answer is kept.
 struct Keep {
     shared: Shared,
     caller: String,
@@ -150,7 +150,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// Before the last event is sent: clients continue at once.
+    /// Keeps the response before its last event is sent: clients may continue it at once.
     fn remember(&mut self, last: &responses::Event) {
         let Some(memory) = self.events.take_memory() else {
             return;

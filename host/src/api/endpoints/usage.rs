@@ -1,4 +1,4 @@
-//! `/v1/usage`: what was used, for whoever used it; for the group `admin`, by everybody.
+//! `/v1/usage`: the recorded usage, of the caller itself; for the group `admin`, of all callers.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -14,11 +14,11 @@ use crate::openai::ApiError;
 use crate::policy::Caller;
 use crate::telemetry::usage::{self, Group, Key, Sums, Totals, UsageLog};
 
-/// Who is in it sees everybody's usage.
+/// The group whose members see the usage of all callers.
 const ADMIN: &str = "admin";
-/// Events `/v1/usage/raw` shows if not told, and at most.
+/// The number of events in `/v1/usage/raw`: the default, and the most.
 const EVENTS: (usize, usize) = (200, 10_000);
-/// Milliseconds since 1970, beyond which dates cannot be written.
+/// Milliseconds since 1970; later dates cannot be written.
 const YEAR_10000: u64 = 253_402_300_800_000;
 
 #[derive(Deserialize)]
@@ -33,7 +33,7 @@ struct Last {
     limit: Option<String>,
 }
 
-/// `GET /v1/usage`
+/// `GET /v1/usage`: sums of the usage, in buckets if a group is named.
 pub(in crate::api) async fn sum(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -69,7 +69,7 @@ pub(in crate::api) async fn sum(
     })
 }
 
-/// `GET /v1/usage/raw`
+/// `GET /v1/usage/raw`: the latest usage events.
 pub(in crate::api) async fn raw(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -102,7 +102,7 @@ fn log(shared: &Shared) -> Result<&UsageLog, ApiError> {
     })
 }
 
-/// Whose usage a caller may see: absent is everybody's.
+/// The caller whose usage is shown; absent for the usage of all.
 fn scope(caller: Caller) -> Option<String> {
     let all = caller.groups.iter().any(|group| group == ADMIN);
     (!all).then_some(caller.id)
@@ -129,7 +129,7 @@ fn group(text: &str) -> Result<Group, ApiError> {
     known.ok_or_else(|| wrong("group", "hour, day, caller or model", text))
 }
 
-/// Milliseconds since 1970, or a date as people write it.
+/// Parses milliseconds since 1970, or a date or time in UTC.
 fn time(name: &'static str, text: Option<String>) -> Result<Option<u64>, ApiError> {
     let Some(text) = text else {
         return Ok(None);
@@ -164,7 +164,7 @@ struct Answer {
     buckets: Option<Vec<Bucket>>,
 }
 
-/// Has one of the first three.
+/// One row of the answer; one of the first three fields is set, depending on the group.
 #[derive(Default, Serialize)]
 struct Bucket {
     #[serde(skip_serializing_if = "Option::is_none")]

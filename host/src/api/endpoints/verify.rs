@@ -16,23 +16,23 @@ use crate::openai::ApiError;
 use crate::policy::forward_auth::Grant;
 use crate::turn;
 
-/// How a proxy says which request it asks about. It follows from the path its operator configured, never from what
-/// the request happens to contain: proxies pass on what clients make up about the other two.
+/// How a proxy names the request it asks about. The path that its operator configured decides which dialect is read, never the
+/// content of the request: proxies pass on headers of the other two that clients made up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dialect {
     /// Traefik, Caddy: `X-Forwarded-Method`, `X-Forwarded-Uri`, `X-Forwarded-Host`.
     ForwardAuth,
     /// nginx: `X-Original-Method`, and `X-Original-URL` or `X-Original-URI`.
     AuthRequest,
-    /// Envoy: its own method, and its own path and query after [`EXT_AUTHZ`].
+    /// Envoy: its request's own method, and its path and query after [`EXT_AUTHZ`].
     ExtAuthz,
 }
 
-/// What stands before the original path when Envoy asks.
+/// The prefix of the original path in Envoy's requests.
 const EXT_AUTHZ: &str = "/ext-authz";
 
 impl Dialect {
-    /// nginx makes a 500 of every refusal but these two; for it, what the client may not do is forbidden.
+    /// nginx turns every refusal but 401 and 403 into a 500; so for nginx every other 4xx becomes 403.
     fn fold(self, mut refused: ApiError) -> ApiError {
         let foldable = (400..500).contains(&refused.status) && refused.status != 401;
         if self == Self::AuthRequest && foldable {
@@ -42,10 +42,10 @@ impl Dialect {
     }
 }
 
-/// The routes an edge proxy asks: any method, no body, answered by the policy of the request's generation.
+/// The routes for edge proxies: any method, no body, answered by the policy of the request's generation.
 ///
-/// They are outside the guard, as they are one. They charge no rate limit: proxies ask twice for one request when a
-/// connection breaks, and the request itself is charged when it arrives at a closed route.
+/// They are outside the authentication middleware, as they are an authentication themselves. They charge no rate limit: proxies
+/// ask twice for one request when a connection breaks, and the request itself is charged when it arrives at a closed route.
 pub(in crate::api) fn routes() -> Router<Shared> {
     Router::new()
         .route("/verify", asked(Dialect::ForwardAuth))
@@ -57,7 +57,7 @@ pub(in crate::api) fn routes() -> Router<Shared> {
 fn asked(dialect: Dialect) -> MethodRouter<Shared> {
     any(
         move |State(shared): State<Shared>, request: Request| async move {
-            // The body goes unread: it is the proxy's, or none.
+            // The body is not read: it is the proxy's, or empty.
             let (mut parts, _) = request.into_parts();
             answer(&shared, &mut parts, dialect).await
         },
@@ -90,7 +90,7 @@ async fn answer(shared: &Shared, parts: &mut Parts, dialect: Dialect) -> Respons
     }
 }
 
-/// The headers the proxy copies to the request it lets through.
+/// Asks the policy. Returns the headers that the proxy copies to the request it lets through.
 async fn decide(
     shared: &Shared,
     context: &RequestContext,
@@ -104,8 +104,8 @@ async fn decide(
     headers(grant)
 }
 
-/// Who is calling, always in the same three headers, and what else the policy says: a proxy that copies the three
-/// overwrites what the client made up, also where there is nothing to say.
+/// The caller, always in the same three headers, and the policy's own headers: a proxy that copies the three overwrites headers
+/// that the client made up, even if a value is empty.
 fn headers(grant: Grant) -> Result<HeaderMap, ApiError> {
     let caller = grant.caller;
     let identity = [
@@ -118,7 +118,7 @@ fn headers(grant: Grant) -> Result<HeaderMap, ApiError> {
     for (name, value) in identity.into_iter().chain(grant.headers) {
         match (HeaderName::try_from(&name), HeaderValue::try_from(value)) {
             (Ok(name), Ok(value)) => headers.insert(name, value),
-            // Left out, the client's own would stand.
+            // If the header were left out, the one that the client sent would stay.
             _ => {
                 let cause = format!("auth policy: a grant whose {name:?} is no valid header");
                 tracing::error!(cause, "policy fault");

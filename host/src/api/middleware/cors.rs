@@ -1,6 +1,6 @@
-//! Answers CORS preflights, and tells browsers which pages may read an answer.
+//! Answers CORS preflights, and sets the headers that let pages read an answer.
 //!
-//! Not tower-http's layer: it takes every `OPTIONS`, also those an edge proxy asks about.
+//! Not tower-http's layer: it answers every `OPTIONS`, also those of edge proxies.
 
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -18,33 +18,33 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE, HEAD, 
 /// Seconds a browser may rely on a preflight.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
-/// Whether a page of the internet may call an address that is not: Chromium asks.
+/// Chromium's question whether a page from the internet may call an address in a private network.
 const REQUEST_PRIVATE_NETWORK: &str = "access-control-request-private-network";
 const ALLOW_PRIVATE_NETWORK: &str = "access-control-allow-private-network";
 
 /// The origins whose pages may call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
-    /// Every one, but never with credentials: a key in `Authorization` is none in this sense, cookies are.
+    /// All origins, but never with credentials. A key in `Authorization` does not count as credentials here; cookies do.
     Any,
-    /// These.
+    /// These origins.
     Listed(Vec<Origin>),
 }
 
-/// Where a page comes from; `http` and `https` on the machine itself without a port are all its ports.
+/// The origin of a page. `http` and `https` on the machine itself without a port cover all its ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     scheme: String,
     host: String,
-    /// None is the scheme's own.
+    /// None is the scheme's default port.
     port: Option<u16>,
 }
 
 impl Origins {
-    /// From a list of origins, or of anything with `*` in it.
+    /// Parses a list of origins; a list with `*` in it is [`Origins::Any`].
     ///
     /// # Errors
-    /// The item that is no origin. `null` is among those: any page can have itself called that.
+    /// The item that is no origin. `null` is refused too: any page can present itself with that origin.
     pub fn parse(items: &[String]) -> Result<Self, String> {
         if items.iter().any(|item| item == "*") {
             return Ok(Self::Any);
@@ -82,7 +82,7 @@ impl Origin {
             "https" => Some(443),
             _ => None,
         };
-        // Of a port that is none, the library says that there is none.
+        // The library returns no port for an invalid port too, as in `:99999`.
         let port = authority.port_u16();
         if port.is_none() && authority.as_str() != authority.host() {
             return None;
@@ -104,7 +104,7 @@ impl Origin {
     }
 }
 
-/// Answers every `OPTIONS`, of unknown paths too, and asks for no key: preflights cannot carry one.
+/// Answers every `OPTIONS`, of unknown paths too, without authentication: preflights cannot carry a key.
 pub(in crate::api) async fn preflight(request: Request, next: Next) -> Response {
     if request.method() == Method::OPTIONS {
         return StatusCode::NO_CONTENT.into_response();
@@ -112,7 +112,7 @@ pub(in crate::api) async fn preflight(request: Request, next: Next) -> Response 
     next.run(request).await
 }
 
-/// Adds to every answer, refusals and streams alike, who may see it.
+/// Adds the CORS headers to every answer, refusals and streams included.
 pub(in crate::api) async fn share(
     State(shared): State<Shared>,
     request: Request,
@@ -127,7 +127,7 @@ pub(in crate::api) async fn share(
     response
 }
 
-/// What a browser says of a request.
+/// The CORS headers of a request.
 struct Asked {
     origin: Option<HeaderValue>,
     preflight: Option<Preflight>,
@@ -160,7 +160,7 @@ impl Asked {
             allowed
         });
         match (origins, &allowed) {
-            // Also where no origin is named: caches may give the answer to a page.
+            // Also for requests without an origin: a cache may give this answer to a page.
             (Origins::Any, _) => {
                 headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
             }
@@ -188,7 +188,7 @@ impl Preflight {
         headers.append(VARY, varies);
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
         headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
-        // Whatever the SDKs send (`x-stainless-…`, `openai-…`): no header of a request is dangerous here.
+        // All the headers that the SDKs send (`x-stainless-…`, `openai-…`) are allowed: no request header is dangerous here.
         if let Some(asked) = self.headers {
             headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked);
         }
@@ -198,7 +198,7 @@ impl Preflight {
     }
 }
 
-/// Lets the page read every header there is, the policies' own too: without this it sees only the few of the list.
+/// Lets the page read every header of the answer, the policies' own too: by default pages see only a few safelisted headers.
 fn expose(headers: &mut HeaderMap) {
     let seen_anyway = ["cache-control", "content-length", "content-type", "vary"];
     let names: Vec<&str> = headers

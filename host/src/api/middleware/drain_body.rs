@@ -16,24 +16,24 @@ use tokio::time::timeout;
 
 use crate::api::Shared;
 
-/// How long the rest of an unwanted body may take, as in nginx (`lingering_time`).
+/// How long the rest of an unread body may take, as in nginx (`lingering_time`).
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Reads what a handler leaves of a body: a connection that is closed over unread bytes is reset, and a client that was still
-/// sending sees that instead of its answer.
+/// Reads the part of a body that the handler left: a connection closed with unread bytes is reset, and a client that was still
+/// sending sees the reset instead of its answer.
 pub(in crate::api) async fn drain(
     State(shared): State<Shared>,
     request: Request,
     next: Next,
 ) -> Response {
-    // One that is somewhat too large is let in too.
+    // Twice the limit, so that a body that is somewhat too large is read too.
     let most = shared.config.max_body.saturating_mul(2);
     let (parts, body) = request.into_parts();
     let body = if body.is_end_stream() {
         body
     } else {
         Body::new(Draining {
-            // A client that asked whether to send needs only the answer.
+            // A client that sent `Expect` has sent no body yet and needs only the answer.
             wanted: !parts.headers.contains_key(EXPECT),
             body,
             most,
@@ -45,9 +45,9 @@ pub(in crate::api) async fn drain(
 /// A body whose rest is read when it is dropped.
 struct Draining {
     body: Body,
-    /// It is on its way.
+    /// The client is sending the body.
     wanted: bool,
-    /// Of the rest, in bytes.
+    /// The most bytes of the rest that are read.
     most: usize,
 }
 
@@ -88,7 +88,7 @@ impl Drop for Draining {
     }
 }
 
-/// Reads a body to its end, or until it was more than that many bytes.
+/// Reads a body to its end, or until more than `most` bytes came.
 async fn discard(mut body: Body, most: usize) {
     let mut left = most;
     while let Some(Ok(frame)) = body.frame().await {

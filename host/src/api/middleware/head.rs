@@ -1,4 +1,4 @@
-//! Refuses requests whose head is too large, or can be read in two ways: servers on the way may have read it in the other.
+//! Refuses requests whose head is too large or ambiguous: another server on the way may have read it differently.
 
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
@@ -9,11 +9,11 @@ use crate::api::client_addr::{self, TrustedProxies};
 use crate::api::{Shared, authority};
 use crate::openai::ApiError;
 
-/// Headers of a request, and the bytes of their names and values.
+/// The most headers of a request, and the most bytes of their names and values.
 const MAX_HEADERS: usize = 100;
 const MAX_BYTES: usize = 64 << 10;
 
-/// Lets only clear requests through.
+/// Lets only requests with a clear head through.
 pub(in crate::api) async fn head(
     State(shared): State<Shared>,
     request: Request,
@@ -26,10 +26,10 @@ pub(in crate::api) async fn head(
     }
 }
 
-/// Whether it is clear who is asked, and who asks.
+/// Checks the head: its size, its host, and the client's address.
 ///
 /// # Errors
-/// What is not.
+/// The first of these that is too large or unclear.
 pub(in crate::api) fn check(parts: &Parts, trusted: &TrustedProxies) -> Result<(), ApiError> {
     bound(parts)?;
     host(parts)?;
@@ -44,7 +44,7 @@ pub(in crate::api) fn check(parts: &Parts, trusted: &TrustedProxies) -> Result<(
     Ok(())
 }
 
-/// Whether there are no more headers than anybody sends. Over HTTP/1.1 more than a hundred do not come so far.
+/// Checks the number and size of the headers. Over HTTP/1.1, hyper refuses more than a hundred headers before.
 fn bound(parts: &Parts) -> Result<(), ApiError> {
     let headers = parts.headers.iter();
     let bytes: usize = headers
@@ -60,10 +60,10 @@ fn bound(parts: &Parts) -> Result<(), ApiError> {
     Err(ApiError::new(431, "invalid_request_error", code, message))
 }
 
-/// Whether it is clear who is asked.
+/// Checks that the host is clear.
 ///
 /// # Errors
-/// If it is nobody or several, or no host at all.
+/// If the request names no host, several, or an invalid one.
 pub(in crate::api) fn host(parts: &Parts) -> Result<(), ApiError> {
     let named = authority::named(parts.version, &parts.uri, &parts.headers);
     named

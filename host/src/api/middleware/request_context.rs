@@ -1,4 +1,4 @@
-//! Gives each request its id, its generation and an owner, and puts what is known of it into the answer's headers.
+//! Gives each request its id, its generation and an owner, and writes the request's headers into the answer.
 
 use axum::extract::{MatchedPath, State};
 use axum::http::request::Parts;
@@ -11,7 +11,7 @@ use crate::api::request::{Asked, Request};
 use crate::api::request_context::RequestContext;
 use crate::api::{Shared, client_addr, error};
 
-/// OpenAI's ids, and anything else that cannot break a log line.
+/// Accepts OpenAI's ids, and any other id that cannot break a log line.
 fn acceptable(id: &str) -> bool {
     (1..=128).contains(&id.len())
         && id
@@ -37,7 +37,7 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(value).into_owned())
 }
 
-/// The rest of the request is its owner's, in a task that does not end with the connection.
+/// Gives the request to its owner, in a task that does not end with the connection.
 pub(in crate::api) async fn attach(
     State(shared): State<Shared>,
     request: axum::extract::Request,
@@ -65,7 +65,7 @@ pub(in crate::api) async fn attach(
     };
     let (client, answer) = oneshot::channel();
     shared.requests.spawn(owner.run(handler, client));
-    // An owner ends without an answer only where it panics.
+    // An owner ends without an answer only if it panics.
     answer
         .await
         .unwrap_or_else(|_| error::internal().into_response())
@@ -73,7 +73,7 @@ pub(in crate::api) async fn attach(
 
 fn describe(headers: &mut HeaderMap, context: &RequestContext, is_demo: bool) {
     for (name, value) in context.take_headers() {
-        // What the answer says itself is nearer to it: a refusal tells of the rule that refused.
+        // The answer's own header has precedence: a refusal describes the rule that refused.
         if let Some(name) = name
             && !headers.contains_key(&name)
         {

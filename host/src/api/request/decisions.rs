@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::policy::{self, DecisionOutcome, Observer};
 use crate::telemetry::{Decision, Telemetry};
 
-/// Decisions kept for a trace; a turn with very many calls has more.
+/// The most decisions kept for a trace; a turn with very many calls has more.
 const MOST: usize = 256;
 
 /// The decisions of one request.
@@ -20,7 +20,7 @@ pub(super) struct Decisions {
 }
 
 impl Decisions {
-    /// For a request that came then.
+    /// For a request that arrived at `started`.
     pub(super) fn new(telemetry: Telemetry, started: Instant) -> Self {
         Self {
             telemetry,
@@ -30,12 +30,12 @@ impl Decisions {
         }
     }
 
-    /// All decisions so far.
+    /// The total time of all decisions so far.
     pub(super) fn spent(&self) -> Duration {
         Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
     }
 
-    /// The decisions so far, if there are traces.
+    /// The decisions so far, if traces are exported.
     pub(super) fn take(&self) -> Vec<Decision> {
         let mut decisions = self.decisions.lock();
         std::mem::take(&mut decisions)

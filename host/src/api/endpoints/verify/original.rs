@@ -1,4 +1,4 @@
-//! The request an edge proxy asks about, put together from what the proxy says; refused rather than guessed.
+//! Reads the request an edge proxy asks about from the proxy's headers; an unclear one is refused rather than guessed.
 
 use axum::http::request::Parts;
 use axum::http::uri::{PathAndQuery, Uri};
@@ -17,19 +17,19 @@ const ORIGINAL_METHOD: &str = "x-original-method";
 const ORIGINAL_URI: &str = "x-original-uri";
 const ORIGINAL_URL: &str = "x-original-url";
 
-/// What differs between the request that asks and the one it asks about.
+/// The parts in which the proxy's own request and the original one differ.
 struct Line {
     method: Method,
     target: PathAndQuery,
-    /// None where the proxy kept `Host`.
+    /// None if the proxy kept `Host`.
     host: Option<String>,
 }
 
-/// The original request as the policy sees it: its percent-encoding as sent, its headers without credentials and
-/// without those that only describe it.
+/// The original request as the policy gets it: with its percent-encoding as sent, and without the headers that hold credentials
+/// or only describe the request.
 ///
 /// # Errors
-/// If the peer is no trusted proxy (then nothing it says of another request counts), or does not say which request.
+/// If the peer is no trusted proxy (then its statements about other requests do not count), or does not name the request.
 pub(super) fn read(
     parts: &Parts,
     id: &str,
@@ -49,7 +49,7 @@ pub(super) fn read(
     };
     let mut request = client_addr::describe(parts, id, client_addr::address(parts, trusted));
     line.method.as_str().clone_into(&mut request.method);
-    // As a closed route is asked about: without a trailing slash.
+    // Without a trailing slash, as the closed routes see it.
     let path = line.target.path().trim_end_matches('/');
     request.path = if path.is_empty() { "/" } else { path }.to_owned();
     request.query = line.target.query().map(str::to_owned);
@@ -62,7 +62,7 @@ pub(super) fn read(
     Ok(request)
 }
 
-/// Whether what it says is a member of its own by now, or was said of the proxy's request only.
+/// Whether a header is covered by a member of the request by now, or describes only the proxy's request.
 fn describes_the_request(header: &str) -> bool {
     ["x-forwarded-", "x-original-"]
         .iter()
@@ -78,12 +78,12 @@ fn forwarded(headers: &HeaderMap) -> Result<Line, ApiError> {
     Ok(Line {
         method: method(headers, FORWARDED_METHOD)?,
         target: target(required(headers, FORWARDED_URI)?, FORWARDED_URI)?,
-        // The `Host` may be the gateway's own name.
+        // `Host` may be the gateway's own name, so it is not used.
         host: Some(host.map(without_port).transpose()?.unwrap_or_default()),
     })
 }
 
-/// nginx overwrites only the headers it is told to. A client that adds the other form is not believed, but refused.
+/// nginx overwrites only the headers it is configured to set. A request in which a client added the other form is refused.
 fn original(headers: &HeaderMap) -> Result<Line, ApiError> {
     let method = method(headers, ORIGINAL_METHOD)?;
     let (target, host) = match (value(headers, ORIGINAL_URI)?, value(headers, ORIGINAL_URL)?) {
@@ -130,7 +130,7 @@ fn method(headers: &HeaderMap, name: &'static str) -> Result<Method, ApiError> {
         .map_err(|_| malformed(name, "Expected an HTTP method."))
 }
 
-/// Servers disagree on what a fragment in a request line is, so there is none.
+/// Parses a target. A fragment is refused: servers disagree on its meaning in a request line.
 fn target(text: &str, name: &'static str) -> Result<PathAndQuery, ApiError> {
     let malformed = || malformed(name, "Expected a path, as /path?query.");
     if !text.starts_with('/') || text.contains('#') {
@@ -150,7 +150,7 @@ fn required<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, A
     value(headers, name)?.ok_or_else(|| missing(name))
 }
 
-/// The one value; an empty one is none.
+/// The only value of a header; an empty one counts as absent.
 fn value<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, ApiError> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {

@@ -1,4 +1,4 @@
-//! What each proxy says, and what a client behind it may try to say.
+//! The headers of each proxy, and the headers that a client behind it may try to add.
 
 use std::net::SocketAddr;
 
