@@ -1,4 +1,4 @@
-//! The log, a line for each request, metrics, usage and traces: for operators.
+//! Telemetry for operators: the log, the access line of each request, metrics, usage and traces.
 
 mod log;
 mod metrics;
@@ -18,35 +18,35 @@ pub use metrics::{Format, Metrics, Present};
 use traces::Traces;
 use usage::UsageLog;
 
-/// See the fields.
+/// The settings of the log, usage and traces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// How lines are logged.
+    /// The settings of the log.
     pub log: Log,
-    /// Where usage is recorded, if it is.
+    /// Where usage is recorded; absent if it is not.
     pub usage: Option<usage::Config>,
-    /// Where spans are sent, if they are.
+    /// Where spans are sent; absent if they are not.
     pub traces: Option<traces::Config>,
 }
 
-/// Why something of it cannot start.
+/// The reason why a part of the telemetry cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The usage log.
+    /// The usage log cannot be opened.
     #[error("TOKEN_LOG_PATH: cannot write {path}: {cause}")]
     Usage {
         /// The file.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error.
         cause: std::io::Error,
     },
-    /// The exporter of traces.
+    /// The exporter of traces cannot be built.
     #[error("traces cannot be exported: {0}")]
     Traces(#[from] opentelemetry_otlp::ExporterBuildError),
 }
 
 impl StartError {
-    /// Whether trying again as it is cannot help.
+    /// Whether the error is one of configuration, so that a restart without a change cannot help.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
@@ -63,35 +63,35 @@ impl StartError {
     }
 }
 
-/// Where everything is told. Clones tell the same.
+/// Metrics, usage log and traces. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Telemetry {
-    /// Absent where nobody may read them.
+    /// Absent if metrics are not kept.
     pub metrics: Option<Arc<Metrics>>,
-    /// Absent where it is not recorded.
+    /// Absent if usage is not recorded.
     pub usage: Option<Arc<UsageLog>>,
-    /// Absent where nobody collects them.
+    /// Absent if traces are not exported.
     pub traces: Option<Arc<Traces>>,
 }
 
 /// One decision of a policy.
 #[derive(Debug, Clone, Copy)]
 pub struct Decision {
-    /// Who was asked.
+    /// The policy's slot.
     pub slot: &'static str,
-    /// What was asked.
+    /// The question that the policy decided.
     pub question: &'static str,
     /// `answered`, `denied` or `fault`.
     pub outcome: &'static str,
     /// The kind of fault, if it was one.
     pub fault: Option<&'static str>,
-    /// From the request's first byte.
+    /// The start, counted from the request's first byte.
     pub began: Duration,
-    /// What it took.
+    /// The time that the decision took.
     pub elapsed: Duration,
 }
 
-/// What a request cost.
+/// The tokens that a request or turn cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tokens {
     /// Prompt tokens, the cached ones included.
@@ -102,33 +102,33 @@ pub struct Tokens {
     pub output: u64,
     /// Answer tokens spent on reasoning.
     pub reasoning: u64,
-    /// Some of it is not the provider's count.
+    /// Whether any of these numbers is an estimate instead of the provider's count.
     pub estimated: bool,
 }
 
-/// One exchange with Codex. Times are from the request's first byte.
+/// One turn. Its times are counted from the request's first byte.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Turn {
     /// When a worker was asked for.
     pub began: Duration,
     /// When the first of the answer's content came.
     pub first_token: Option<Duration>,
-    /// When it was over.
+    /// When the turn was over.
     pub ended: Duration,
-    /// As in the summary.
+    /// As in [`Summary`].
     pub finish: Option<&'static str>,
-    /// What it cost.
+    /// The tokens that it cost.
     pub tokens: Tokens,
 }
 
-/// Everything that is told of a request when it is over. Nothing of what was said.
+/// The facts about a request when it is over, without any of its content.
 #[derive(Debug, Clone, Default)]
 pub struct Summary<'a> {
-    /// As the client sees it in `x-request-id`.
+    /// The id in `x-request-id`.
     pub id: &'a str,
     /// The HTTP method.
     pub method: &'a str,
-    /// The route's template; `other` where there is none.
+    /// The route's template; `other` if no route matched.
     pub route: &'a str,
     /// The path, without the query.
     pub path: &'a str,
@@ -136,13 +136,13 @@ pub struct Summary<'a> {
     pub status: u16,
     /// The client's address, after trusted proxies.
     pub client: &'a str,
-    /// What the client says it is.
+    /// The `User-Agent` header.
     pub user_agent: Option<&'a str>,
-    /// Who the auth policy said it is.
+    /// The caller's id, from the auth policy.
     pub caller: Option<&'a str>,
     /// The caller's tenant.
     pub tenant: Option<&'a str>,
-    /// The model, as the answer calls it.
+    /// The model's name in the answer.
     pub model: Option<&'a str>,
     /// The model Codex ran.
     pub runs: Option<&'a str>,
@@ -162,31 +162,31 @@ pub struct Summary<'a> {
     pub duration: Duration,
     /// From the first byte to the first of the answer's content.
     pub first_token: Option<Duration>,
-    /// Spent in policies, the parallel decisions of several choices added up.
+    /// The time spent in policies; parallel decisions for several choices are added up.
     pub policies: Duration,
-    /// Each of them; only collected for traces.
+    /// Each decision; collected for traces only.
     pub decisions: &'a [Decision],
-    /// The exchanges with Codex, in no order.
+    /// The turns, in no particular order.
     pub turns: &'a [Turn],
-    /// How the turn ended: OpenAI's finish reason, or the code of what broke it.
+    /// How the turn ended: OpenAI's finish reason, or the code of the error that ended it.
     pub finish: Option<&'static str>,
-    /// The code of the error that was answered.
+    /// The code of an error answer.
     pub error: Option<&'a str>,
     /// Absent if no turn was begun.
     pub tokens: Option<Tokens>,
     /// Bytes of the answer's body.
     pub bytes: u64,
-    /// The last byte was handed over; otherwise the client left.
+    /// Whether the last byte was handed over; otherwise the client left.
     pub complete: bool,
 }
 
 impl Summary<'_> {
-    /// Probes come every few seconds and say nothing while they succeed.
+    /// Whether it is a successful probe. Probes come every few seconds and are logged only when they fail.
     fn is_probe(&self) -> bool {
         self.status == 200 && matches!(self.route, "/healthz" | "/readyz" | "/livez" | "/metrics")
     }
 
-    /// What OpenTelemetry calls what was asked of the model.
+    /// OpenTelemetry's name for the operation.
     fn operation(&self) -> &'static str {
         match self.route {
             "/v1/completions" => "text_completion",
@@ -195,10 +195,10 @@ impl Summary<'_> {
     }
 }
 
-/// What OpenTelemetry calls whoever runs the model.
+/// OpenTelemetry's name for the provider of the model.
 const PROVIDER: &str = "openai";
 
-/// The code of what broke a turn, if it did not end as answers do.
+/// The code of the error that ended a turn, unless it ended normally.
 fn breakage(finish: Option<&'static str>) -> Option<&'static str> {
     match finish {
         Some("stop" | "length" | "tool_calls" | "content_filter") => None,
@@ -212,7 +212,7 @@ impl Telemetry {
     /// Starts what is configured, within a Tokio runtime.
     ///
     /// # Errors
-    /// If a file cannot be written, or OpenTelemetry's own variables make no sense.
+    /// If a file cannot be written, or OpenTelemetry's own variables are invalid.
     pub fn start(config: Config, metrics: Option<Metrics>) -> Result<Self, StartError> {
         let usage = config.usage.map(|usage| {
             let path = usage.path.clone();
@@ -226,7 +226,7 @@ impl Telemetry {
         })
     }
 
-    /// Writes and sends what waits. Blocks for some seconds at most.
+    /// Writes and sends the queued usage and spans. Blocks for some seconds at most.
     pub fn close(&self) {
         if let Some(usage) = &self.usage {
             usage.close();
@@ -236,28 +236,28 @@ impl Telemetry {
         }
     }
 
-    /// A request began.
+    /// Counts a request that began.
     pub fn began(&self) {
         if let Some(metrics) = &self.metrics {
             metrics.began();
         }
     }
 
-    /// Its answer is going to be a stream.
+    /// Counts an answer that is going to be a stream.
     pub fn streams(&self) {
         if let Some(metrics) = &self.metrics {
             metrics.streams();
         }
     }
 
-    /// A policy was asked.
+    /// Counts a policy's decision.
     pub fn decided(&self, decision: &Decision) {
         if let Some(metrics) = &self.metrics {
             metrics.decided(decision);
         }
     }
 
-    /// A request is over.
+    /// Records a request that is over.
     pub fn ended(&self, request: &Summary<'_>) {
         if let Some(metrics) = &self.metrics {
             metrics.ended(request);

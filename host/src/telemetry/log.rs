@@ -1,4 +1,4 @@
-//! The log: what happens goes to stderr, the one line a request to stdout.
+//! The log: events go to stderr, the access line of each request to stdout.
 
 mod queue;
 mod streams;
@@ -15,22 +15,22 @@ use super::Summary;
 pub use streams::{Stream, dropped, flush, open, say};
 use terminal::Terminal;
 
-/// The target of access lines, as `PROXY_LOG` knows it.
+/// The target of access lines, as in `PROXY_LOG`.
 const ACCESS: &str = "access";
 
-/// The targets of the gateway's own lines; a module's is below the first.
+/// The targets of the gateway's own lines; the targets of modules are below the first.
 pub const TARGETS: [&str; 5] = ["codex_gateway", ACCESS, "activity", "policy", "codex"];
 
-/// How lines are logged.
+/// The settings of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
-    /// Which of them.
+    /// The lines that are logged.
     pub filter: Filter,
-    /// One JSON object a line.
+    /// One JSON object per line.
     pub json: bool,
 }
 
-/// A level or directives that make sense.
+/// A valid level or valid directives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter(String);
 
@@ -40,30 +40,30 @@ impl Default for Filter {
     }
 }
 
-/// Why a filter makes no sense.
+/// The reason why a filter is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
-    /// A word on its own would be taken for a target, and with it all other lines would be off.
+    /// A single word that is no level would be taken for a target, which turns all other lines off.
     #[error("`{0}` is no level")]
     NoLevel(String),
-    /// Nothing can be logged as that.
+    /// No line can have that target.
     #[error("`{0}` is no target; directives are separated by commas")]
     NoTarget(String),
-    /// Everything would be off, unsaid.
+    /// The filter would turn all lines off without a warning.
     #[error(
         "nothing would be logged: it has no level for all, and names none of {}", TARGETS.join(", ")
     )]
     Silent,
-    /// It is none of tracing's directives.
+    /// It is not a directive of `tracing`.
     #[error(transparent)]
     Directive(#[from] ParseError),
 }
 
 impl Filter {
-    /// From a level, or directives as `codex_gateway=debug,policy=info`.
+    /// Parses a level, or directives such as `codex_gateway=debug,policy=info`.
     ///
     /// # Errors
-    /// If it makes no sense.
+    /// If it is invalid.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         EnvFilter::builder().parse(text)?;
         let filter = Self(text.to_owned());
@@ -90,7 +90,7 @@ impl Filter {
         }
     }
 
-    /// The targets it gives a level to.
+    /// The targets to which it gives a level.
     pub fn targets(&self) -> impl Iterator<Item = &str> {
         let levelled = self
             .directives()
@@ -99,7 +99,7 @@ impl Filter {
     }
 
     fn directives(&self) -> impl Iterator<Item = Directive<'_>> {
-        // Spans have commas of their own.
+        // Filters of spans contain commas themselves.
         let mut depth = 0_usize;
         let parts = self.0.split(move |letter| {
             match letter {
@@ -136,12 +136,12 @@ impl Filter {
 struct Directive<'a> {
     /// The target, or a level for all.
     target: &'a str,
-    /// It is about a span only.
+    /// It filters by a span.
     is_of_span: bool,
     level: Option<&'a str>,
 }
 
-/// Whether a word is one of our targets, or a module's below one.
+/// Whether a word is one of our targets, or the target of a module below one.
 fn is_ours(word: &str) -> bool {
     TARGETS.iter().any(|target| {
         let below = word.strip_prefix(target);
@@ -149,7 +149,7 @@ fn is_ours(word: &str) -> bool {
     })
 }
 
-/// Starts the log, on streams that are open. Has no effect if a log is already there (in tests).
+/// Starts the log on the opened streams. Has no effect if the process has a log already (in tests).
 pub fn start(log: &Log) {
     let filter = EnvFilter::builder().parse_lossy(&log.filter.0);
     let builder = tracing_subscriber::fmt()
@@ -163,7 +163,7 @@ pub fn start(log: &Log) {
     } else {
         builder.with_ansi(false).try_init()
     };
-    // The usual hook writes to stderr itself, and so waits for its reader.
+    // The default hook writes to stderr directly, and so waits for the reader of stderr.
     std::panic::set_hook(Box::new(log_panic));
 }
 
@@ -179,8 +179,8 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     );
 }
 
-/// Writes the line of a request, with the id of its trace. Nothing of what was said is in it, and no header but the
-/// user agent.
+/// Writes the access line of a request, with the id of its trace. The line has none of the request's content, and no header but
+/// the user agent.
 pub(super) fn access(request: &Summary<'_>, trace: Option<&str>) {
     let tokens = request.tokens;
     tracing::info!(
@@ -221,7 +221,7 @@ pub(super) fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What clients make up is not logged at any length.
+/// Shortens a text that a client made up, so that a log line cannot grow without limit.
 pub(super) fn shorten(text: &str) -> &str {
     const MOST: usize = 256;
     &text[..text.floor_char_boundary(MOST)]

@@ -1,4 +1,4 @@
-//! Metrics: what is counted and timed, under which names, and as the text Prometheus reads.
+//! Metrics: counters and histograms, their names, and the text that Prometheus reads.
 
 mod format;
 mod labels;
@@ -20,22 +20,23 @@ pub use format::Format;
 use labels::{Fault, GenAi, Models, Outcome, Request, Route, Slot, Token, TokenKind};
 pub use present::Present;
 
-/// Seconds of requests and turns, as OpenTelemetry's conventions for generative AI have them, and some longer ones.
+/// Histogram bounds for the duration of requests and turns in seconds, as in OpenTelemetry's conventions for generative AI, and
+/// some longer ones.
 const SECONDS: [f64; 17] = [
     0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84,
     327.68, 655.36,
 ];
-/// Seconds to the first token, as those conventions have them, and two longer ones.
+/// Histogram bounds for the seconds to the first token, as in those conventions, and two longer ones.
 const FIRST_TOKEN: [f64; 18] = [
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
     30.0, 60.0,
 ];
-/// Seconds of one decision.
+/// Histogram bounds for the seconds of one decision.
 const DECISION: [f64; 13] = [
     0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05,
     0.1,
 ];
-/// Tokens, as the conventions have them.
+/// Histogram bounds for tokens, as in those conventions.
 const TOKENS: [f64; 12] = [
     1.0,
     4.0,
@@ -51,7 +52,7 @@ const TOKENS: [f64; 12] = [
     4_194_304.0,
 ];
 
-/// Everything that is counted. What only has a present value is in [`Present`].
+/// All counters and histograms. Values that are only looked up when read are in [`Present`].
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -71,8 +72,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Nothing counted yet. `slots` and `kinds` are what policies and their faults are called: their counters exist
-    /// from the start, so that the first fault is a rise.
+    /// New metrics. `slots` and `kinds` are the names of the slots and of the kinds of fault: their counters exist from the
+    /// start, so that the first fault shows as an increase.
     #[must_use]
     pub fn new(slots: &[&'static str], kinds: &[&'static str]) -> Self {
         let seconds = || Histogram::new(SECONDS);
@@ -105,7 +106,7 @@ impl Metrics {
         metrics
     }
 
-    /// The names. docs/src/operating.md has them, too: a test compares.
+    /// Registers the metrics with their names. docs/src/operating.md lists the same names: a test compares.
     fn register(&mut self) {
         let to = &mut self.registry;
         to.register("codex_requests", "Requests answered", self.requests.clone());
@@ -240,7 +241,7 @@ impl Metrics {
         }
     }
 
-    /// All of them.
+    /// All metrics as text.
     #[must_use]
     pub fn render(&self, present: &Present, format: Format) -> String {
         let mut text = String::new();

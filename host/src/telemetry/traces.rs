@@ -1,4 +1,4 @@
-//! Traces: a request, the decisions on its way and its turns as spans, sent to a collector by OTLP over HTTP.
+//! Traces: sends each request, its policy decisions and its turns as spans to a collector, by OTLP over HTTP.
 
 mod client;
 
@@ -21,22 +21,22 @@ use super::{Decision, Summary, Turn, breakage};
 /// How long the last spans may take to be sent.
 const LAST_SPANS: Duration = Duration::from_secs(5);
 
-/// Where spans go.
+/// The collector that gets the spans.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The collector's base URL, without a trailing slash: `/v1/traces` is appended.
     pub endpoint: String,
-    /// What the gateway is called.
+    /// The service name of the gateway in the spans.
     pub service: String,
 }
 
-/// Whether a collector can be asked there: an `http://` URL to which a path can be appended.
+/// Whether it can be a collector's base URL: an `http://` URL to which a path can be appended.
 #[must_use]
 pub fn is_endpoint(text: &str) -> bool {
     let request = Request::post(text).body(());
     request.is_ok_and(|request| {
         let uri = request.uri();
-        // A port that is none is not a port, but still there.
+        // `port()` is absent for an invalid port too; then the authority does not end with the host.
         let authority = uri.authority().is_some_and(|authority| {
             authority.port().is_some() || authority.as_str().ends_with(authority.host())
         });
@@ -44,7 +44,7 @@ pub fn is_endpoint(text: &str) -> bool {
     })
 }
 
-/// Spans wait in a bounded queue, and are sent by a thread of their own: no request waits.
+/// Exports spans. They wait in a bounded queue, and a thread of its own sends them: no request waits.
 #[derive(Debug)]
 pub struct Traces {
     provider: SdkTracerProvider,
@@ -53,10 +53,10 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Must be called within a Tokio runtime: it sends.
+    /// Starts the exporter. Must be called within a Tokio runtime, which sends the spans.
     ///
     /// # Errors
-    /// If OpenTelemetry's own variables make no sense.
+    /// If OpenTelemetry's own variables are invalid.
     pub fn start(config: &Config) -> Result<Self, ExporterBuildError> {
         let exporter = SpanExporter::builder()
             .with_http()
@@ -79,7 +79,7 @@ impl Traces {
         })
     }
 
-    /// Takes a request that is over. Answers the id of its trace, unless its client wants none.
+    /// Queues the spans of a request that is over. Returns the id of its trace, unless its client asked not to be sampled.
     pub(super) fn ended(&self, request: &Summary<'_>) -> Option<String> {
         let parent = self.parent(request);
         let root = SpanBuilder::from_name(format!("{} {}", request.method, request.route))
@@ -98,7 +98,7 @@ impl Traces {
         for turn in request.turns {
             self.turn(request, turn, &context);
         }
-        // What began no turn has no end of one either.
+        // A request without a turn has no finish, and `breakage` would call it cancelled.
         let broke = request.stream.is_some() && breakage(request.finish).is_some();
         if request.status >= 500 || broke {
             let cause = request.error.or(request.finish).unwrap_or("error");
@@ -108,7 +108,7 @@ impl Traces {
         Some(span.span_context().trace_id().to_string())
     }
 
-    /// The span of the client's that this request belongs to, if it names one.
+    /// The client's span that this request belongs to, if it names one.
     fn parent(&self, request: &Summary<'_>) -> Context {
         let given: HashMap<String, String> = ["traceparent", "tracestate"]
             .into_iter()
@@ -176,7 +176,7 @@ impl Traces {
         span.end_with_timestamp(began(request) + turn.ended);
     }
 
-    /// Sends what waits, and ends. Blocks for some seconds at most.
+    /// Sends the queued spans, and ends. Blocks for some seconds at most.
     pub fn close(&self) {
         if let Err(error) = self.provider.shutdown_with_timeout(LAST_SPANS) {
             tracing::warn!(%error, "the last spans were not sent");
@@ -188,7 +188,7 @@ fn began(request: &Summary<'_>) -> SystemTime {
     SystemTime::UNIX_EPOCH + request.began
 }
 
-/// OpenTelemetry's names, where it has some.
+/// The attributes of a request, with OpenTelemetry's names where they exist.
 fn attributes(request: &Summary<'_>) -> Vec<KeyValue> {
     let mut attributes = vec![
         KeyValue::new("http.request.method", request.method.to_owned()),

@@ -1,4 +1,4 @@
-//! Usage: one event a turn, appended to a file that rotates, and read back for those who are charged.
+//! Usage: one event for each request with a turn, appended to a rotating file, and read back for reports.
 
 mod files;
 mod report;
@@ -21,36 +21,36 @@ use super::log::{millis, shorten};
 use files::Files;
 pub use report::{Group, Key, Query, Report, Sums, TooManyBuckets, Totals};
 
-/// Events that may wait to be written. Beyond it they are dropped: no request waits for a disk.
+/// The most events in the queue. Further ones are dropped: no request waits for a disk.
 const QUEUE: usize = 4_096;
-/// Reports that are made at once; more wait their turn.
+/// The most reports that are made at once; others wait.
 const READERS: usize = 2;
-/// How long a report waits for what was queued before it.
+/// How long a report waits for events that were queued before it.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the end of the process waits for a disk.
 const CLOSING: Duration = Duration::from_secs(5);
-/// How often a place in a full queue is looked for meanwhile.
+/// The interval at which `close` tries again to get a place in a full queue.
 const AGAIN: Duration = Duration::from_millis(10);
 
-/// The caller that `PROXY_API_KEY` makes, and so whose the predecessor's events are.
+/// The caller of requests with `PROXY_API_KEY`, to whom the predecessor's events belong too.
 pub const OWNER: &str = "default";
 
 fn owner() -> String {
     OWNER.to_owned()
 }
 
-/// Where events go, and how many are kept.
+/// Where events are written, and how many are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The file that is written; older ones have `.1`, `.2`, … appended.
+    /// The file that is written; older files have `.1`, `.2`, … appended.
     pub path: PathBuf,
-    /// Bytes after which a new file begins.
+    /// The size in bytes after which a new file begins.
     pub max_bytes: u64,
-    /// Files kept, the one that is written included.
+    /// The number of files, including the one that is written.
     pub max_files: u32,
 }
 
-/// One event: a request that began a turn, when it was over. The names are those the gateway's predecessor wrote.
+/// One event: a request with a turn, recorded when it is over. The gateway's predecessor wrote the same names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Milliseconds since 1970.
@@ -61,7 +61,7 @@ pub struct Event {
     pub route: String,
     /// The HTTP method.
     pub method: String,
-    /// Who the auth policy said called. The predecessor, with its one key, recorded none.
+    /// The caller's id, from the auth policy. The predecessor had one key only and recorded no caller.
     #[serde(default = "owner")]
     pub caller: String,
     /// The caller's tenant.
@@ -82,40 +82,40 @@ pub struct Event {
     /// Answer tokens, reasoning included.
     #[serde(default)]
     pub completion_tokens_est: u64,
-    /// Both.
+    /// The sum of both.
     #[serde(default)]
     pub total_tokens_est: u64,
-    /// Of the prompt, from the provider's cache.
+    /// Prompt tokens from the provider's cache.
     #[serde(default)]
     pub cached_tokens: u64,
-    /// Of the answer, spent on reasoning.
+    /// Answer tokens spent on reasoning.
     #[serde(default)]
     pub reasoning_tokens: u64,
-    /// Whether some of it is not the provider's count.
+    /// Whether any of these numbers is an estimate instead of the provider's count.
     #[serde(default)]
     pub estimated: bool,
-    /// To the last byte.
+    /// The time to the last byte.
     #[serde(default)]
     pub duration_ms: u64,
-    /// To the first of the answer's content.
+    /// The time to the first of the answer's content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_first_token_ms: Option<u64>,
     /// The HTTP status.
     #[serde(default)]
     pub status: u16,
-    /// Why the turn ended, or the code of what broke it.
+    /// Why the turn ended, or the code of the error that ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<String>,
-    /// Whether the client got all of it.
+    /// Whether the client got the whole answer.
     #[serde(default)]
     pub complete: bool,
-    /// What the client says it is.
+    /// The `User-Agent` header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
 }
 
 impl Event {
-    /// Absent for requests that began no turn.
+    /// The event of a request; absent if it began no turn.
     fn of(request: &Summary<'_>) -> Option<Self> {
         let stream = request.stream?;
         let tokens = request.tokens.unwrap_or_default();
@@ -147,15 +147,15 @@ impl Event {
     }
 }
 
-/// What the writer is told.
+/// A message for the writer.
 enum Message {
     Event(Box<Event>),
-    /// All before it is on its way to the disk when the answer comes.
+    /// Answered when all events before it were written to the file.
     Flush(oneshot::Sender<()>),
     End,
 }
 
-/// What became of events.
+/// The numbers of written and of dropped events.
 #[derive(Debug, Default)]
 struct Counts {
     written: AtomicU64,
@@ -163,7 +163,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// Logged ever more rarely: a full disk must not fill another with complaints.
+    /// Counts a dropped event, and logs at powers of two only: a full disk must not fill another one with log lines.
     fn dropped(&self, cause: &dyn std::fmt::Display) {
         let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
         if dropped.is_power_of_two() {
@@ -176,7 +176,7 @@ impl Counts {
 #[derive(Debug)]
 pub struct UsageLog {
     sender: SyncSender<Message>,
-    /// Hangs up when the writer has ended.
+    /// Disconnected when the writer has ended.
     ended: Mutex<Receiver<()>>,
     files: Arc<Files>,
     counts: Arc<Counts>,
@@ -184,7 +184,7 @@ pub struct UsageLog {
 }
 
 impl UsageLog {
-    /// Opens the file and starts to write.
+    /// Opens the file and starts the writer.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -198,7 +198,7 @@ impl UsageLog {
             .name("usage-log".to_owned())
             .spawn(move || {
                 writer.run(&receiver);
-                // In this order: what comes after the end finds nobody, and is counted as dropped.
+                // In this order, so that an event after the end finds no receiver and is counted as dropped.
                 drop(receiver);
                 drop(running);
             })?;
@@ -211,7 +211,7 @@ impl UsageLog {
         })
     }
 
-    /// Takes a request that is over, and does not wait.
+    /// Queues the event of a request that is over, without waiting.
     pub(super) fn ended(&self, request: &Summary<'_>) {
         let Some(event) = Event::of(request) else {
             return;
@@ -221,14 +221,14 @@ impl UsageLog {
         }
     }
 
-    /// Events written, and events dropped.
+    /// The numbers of events written and dropped.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         (read(&self.counts.written), read(&self.counts.dropped))
     }
 
-    /// Adds up the events a query asks for.
+    /// Adds up the events that match a query.
     ///
     /// # Errors
     /// If there would be too many buckets, or the files cannot be read.
@@ -236,7 +236,7 @@ impl UsageLog {
         self.read(move |files| report::report(files, &query)).await
     }
 
-    /// The last events, oldest first, as they were written; only a caller's, if one is given.
+    /// The last events, oldest first, as they were written; of one caller only, if given.
     ///
     /// # Errors
     /// If the files cannot be read.
@@ -245,35 +245,35 @@ impl UsageLog {
             .await
     }
 
-    /// Reads on a thread that may block, when what was queued is written.
+    /// Reads on a blocking thread, after the events queued before were written.
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Files) -> std::io::Result<T> + Send + 'static,
     ) -> std::io::Result<T> {
         let (written, is_written) = oneshot::channel();
         if self.sender.try_send(Message::Flush(written)).is_ok() {
-            // A disk that hangs makes the report older, not later.
+            // If the disk hangs, the report is made without the latest events instead of later.
             let _ = tokio::time::timeout(PATIENCE, is_written).await;
         }
         let readers = Arc::clone(&self.readers).acquire_owned().await;
         let turn = readers.map_err(std::io::Error::other)?;
         let files = Arc::clone(&self.files);
         let reading = move || {
-            // It reads to the end, also when whoever asked has gone.
+            // Held until the end of the read, even if the reader has been cancelled.
             let _turn = turn;
             work(&files)
         };
         tokio::task::spawn_blocking(reading).await?
     }
 
-    /// Writes what is queued, and ends: within bounds, also where the disk hangs. What comes later is dropped.
+    /// Writes the queued events, and ends: within a time limit, even if the disk hangs. Later events are dropped.
     pub fn close(&self) {
         self.close_within(CLOSING);
     }
 
     fn close_within(&self, limit: Duration) {
         let end = Instant::now() + limit;
-        // A full queue gets a place when the writer takes from it; one that ended takes nothing more.
+        // A full queue has room again when the writer takes from it; a writer that has ended takes nothing more.
         while let Err(TrySendError::Full(_)) = self.sender.try_send(Message::End) {
             if Instant::now() >= end {
                 break;

@@ -1,4 +1,4 @@
-//! Queues log lines in bounded memory and writes them on a thread of their own; lines beyond it are dropped and counted.
+//! Queues log lines in bounded memory and writes them on a thread of their own; lines beyond the bound are dropped and counted.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-/// Bytes that may wait: what a busy gateway logs in the second that a healthy reader may sleep.
+/// The most bytes in the queue: about the output of a busy gateway in one second, for which a healthy reader may sleep.
 const MAX_BYTES: usize = 4 << 20;
 
-/// Lines that may wait: each costs memory beside its bytes.
+/// The most lines in the queue: each costs memory beside its bytes.
 const MAX_LINES: usize = 1 << 14;
 
-/// How long a descriptor that somebody made non-blocking is left alone when it is full.
+/// The pause before the next write to a full descriptor, if another process made it non-blocking.
 const FULL: Duration = Duration::from_millis(10);
 
-/// Lines on their way to one descriptor.
+/// The queue of lines for one descriptor.
 #[derive(Debug)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
-    /// A line came, or the last one was written.
+    /// Notified when a line was queued, or the last one was written.
     changed: Condvar,
     name: &'static str,
 }
@@ -30,17 +30,17 @@ pub(super) struct Queue {
 struct Waiting {
     lines: VecDeque<Box<[u8]>>,
     bytes: usize,
-    /// One more is being written.
+    /// One more line is being written.
     writing: bool,
     written: u64,
     dropped: u64,
 }
 
 impl Queue {
-    /// Starts the thread that writes to `to`; `name` is what the log calls it.
+    /// Starts the thread that writes to `to`; `name` is the stream's name in the log.
     ///
     /// # Errors
-    /// If there can be no more threads.
+    /// If no thread can be started.
     pub(super) fn start(name: &'static str, to: File) -> io::Result<Arc<Self>> {
         let queue = Arc::new(Self {
             waiting: Mutex::default(),
@@ -54,7 +54,7 @@ impl Queue {
         Ok(queue)
     }
 
-    /// Takes a line, or drops and counts it. Never waits for the descriptor.
+    /// Queues a line, or drops and counts it. Never waits for the descriptor.
     pub(super) fn push(&self, line: &[u8]) {
         let mut waiting = self.lock();
         let fits = waiting.bytes.saturating_add(line.len()) <= MAX_BYTES;
@@ -67,13 +67,12 @@ impl Queue {
         }
     }
 
-    /// How many lines were dropped.
+    /// The number of dropped lines.
     pub(super) fn dropped(&self) -> u64 {
         self.lock().dropped
     }
 
-    /// Waits until every line is written, but no longer than `limit`, and no longer than `silence` for a reader that
-    /// takes nothing.
+    /// Waits until every line is written: at most `limit` in all, and at most `silence` while the reader takes nothing.
     pub(super) fn flush(&self, limit: Duration, silence: Duration) {
         let end = Instant::now() + limit;
         let mut waiting = self.lock();
@@ -91,7 +90,7 @@ impl Queue {
         }
     }
 
-    /// One write a line: a pipe that several write to takes each in one piece (PIPE_BUF).
+    /// One write per line: a pipe with several writers takes each line in one piece (PIPE_BUF).
     fn run(&self, mut to: File) {
         let mut told = 0;
         loop {
@@ -108,7 +107,7 @@ impl Queue {
             drop(waiting);
             if idle {
                 self.changed.notify_all();
-                // Said when the reader has caught up, and not of a descriptor that takes nothing at all.
+                // Logged when the reader has caught up, and only if the descriptor takes lines.
                 if whole && dropped > told {
                     tracing::warn!(
                         stream = self.name,
@@ -194,7 +193,7 @@ mod tests {
         assert!(kept <= MAX_BYTES && kept > MAX_BYTES / 2, "{kept}");
         let dropped = queue.dropped();
         assert!(dropped > 0);
-        // Nobody reads: this returns all the same.
+        // Without a reader, `flush` returns at its limit.
         queue.flush(Duration::from_millis(50), Duration::from_millis(10));
         let reading = std::thread::spawn(move || {
             let (mut all, mut piece) = (0, [0; 1 << 16]);

@@ -1,4 +1,4 @@
-//! Standard output and standard error of this process, each behind a queue: no thread that serves waits for a reader.
+//! Stdout and stderr of this process, each behind a queue: no serving thread waits for their reader.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -16,13 +16,13 @@ use super::queue::Queue;
 /// How long the end of the process waits for a reader that takes lines.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// The same for one that takes none.
+/// How long it waits for a reader that takes none.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// One for the process, whose descriptors these are.
+/// The streams of the process, which has one stdout and one stderr.
 static STREAMS: OnceLock<Streams> = OnceLock::new();
 
-/// Where text goes.
+/// A stream for text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output.
@@ -37,10 +37,10 @@ pub(super) struct Streams {
     err: Arc<Queue>,
 }
 
-/// Starts to write what is given to [`say`] and to the log on threads of their own.
+/// Starts the threads that write the lines of [`say`] and of the log.
 ///
 /// # Errors
-/// If there can be no more threads or descriptors.
+/// If no thread can be started, or no descriptor is left.
 pub fn open() -> io::Result<()> {
     let duplicate =
         |stream: BorrowedFd<'_>| io::Result::Ok(File::from(stream.try_clone_to_owned()?));
@@ -48,18 +48,18 @@ pub fn open() -> io::Result<()> {
     let err = duplicate(io::stderr().as_fd())?;
     let (of_out, of_err) = (out.metadata()?, err.metadata()?);
     let out = Queue::start("stdout", out)?;
-    // Lines for one reader keep their order.
+    // If both are the same file, one queue keeps the lines in order.
     let same = (of_out.dev(), of_out.ino()) == (of_err.dev(), of_err.ino());
     let err = match same {
         true => Arc::clone(&out),
         false => Queue::start("stderr", err)?,
     };
-    // The first ones of a process stay.
+    // The first streams of a process stay.
     let _ = STREAMS.set(Streams { out, err });
     Ok(())
 }
 
-/// Writes text for a person; at once before [`open`], and never waiting for a reader after it.
+/// Writes text for a person: directly before [`open`]; after it through the queue, without waiting for a reader.
 pub fn say(stream: Stream, text: &str) {
     let _ = match (STREAMS.get(), stream) {
         (Some(streams), stream) => {
@@ -71,7 +71,7 @@ pub fn say(stream: Stream, text: &str) {
     };
 }
 
-/// Waits for the readers of what was written: as long as it takes while they read, within bounds.
+/// Waits until the readers have taken the queued lines, within limits.
 pub fn flush() {
     if let Some(Streams { out, err }) = STREAMS.get() {
         out.flush(LIMIT, SILENCE);
@@ -79,7 +79,7 @@ pub fn flush() {
     }
 }
 
-/// Lines that were dropped because nobody read them.
+/// The number of lines that were dropped because the reader was too slow.
 #[must_use]
 pub fn dropped() -> u64 {
     STREAMS.get().map_or(0, |Streams { out, err }| {
@@ -101,7 +101,7 @@ impl Streams {
     }
 }
 
-/// Where a line of the log goes, by what it is about.
+/// Chooses the stream of a log line by its target.
 pub(super) struct ByTarget;
 
 impl<'a> MakeWriter<'a> for ByTarget {
@@ -119,7 +119,7 @@ impl<'a> MakeWriter<'a> for ByTarget {
     }
 }
 
-/// The log gives each line in one piece.
+/// The log passes each line in one piece.
 impl Write for Stream {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if let Some(streams) = STREAMS.get() {

@@ -1,4 +1,4 @@
-//! The log for a person at a terminal: the time of day, and one short line a request.
+//! The log for a person at a terminal: the time of day, and one short line for each request.
 
 use std::fmt::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,7 +12,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::ACCESS;
 
-/// Formats access lines shortly, and all others as usual.
+/// Formats access lines in a short form, and all others as usual.
 pub(super) struct Terminal(Format<Full, TimeOfDay>);
 
 impl Terminal {
@@ -43,7 +43,7 @@ where
     }
 }
 
-/// In UTC, as the long form has it.
+/// The time of day in UTC, as in the long format.
 pub(super) struct TimeOfDay;
 
 impl FormatTime for TimeOfDay {
@@ -55,7 +55,7 @@ impl FormatTime for TimeOfDay {
     }
 }
 
-/// What of a request a person wants to see go by; the whole is in the log that is no terminal.
+/// The facts about a request for a person who watches; logs that do not go to a terminal have all of them.
 #[derive(Default)]
 struct Request {
     method: String,
@@ -86,7 +86,7 @@ impl Visit for Request {
             "finish" => &mut self.finish,
             _ => return,
         };
-        // Clients make some of these up: no control characters reach the terminal.
+        // Clients make some of these up: control characters are removed before they reach the terminal.
         *place = value.chars().filter(|c| !c.is_control()).collect();
     }
 
@@ -122,7 +122,7 @@ impl fmt::Display for Request {
         if let Some(ms) = self.duration_ms {
             write!(rest, " {}.{:02}s", ms / 1_000, ms % 1_000 / 10)?;
         }
-        // A finish that says more than that all went well.
+        // A finish reason that is not the normal end.
         let ends = ["stop", "tool_calls", ""];
         match (self.error.as_str(), self.finish.as_str()) {
             ("", finish) if !ends.contains(&finish) => write!(rest, " {finish}")?,

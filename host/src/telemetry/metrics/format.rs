@@ -1,16 +1,16 @@
-//! The two text formats of Prometheus: which one a scraper prefers, and the older one made of the newer.
+//! The two text formats of Prometheus: chooses the one that a scraper prefers, and converts the newer one to the older.
 
 /// A text format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// OpenMetrics 1.0.
     OpenMetrics,
-    /// Prometheus' own, version 0.0.4.
+    /// Prometheus' own format, version 0.0.4.
     Plain,
 }
 
 impl Format {
-    /// The one an `Accept` header prefers; OpenMetrics where it leaves the choice.
+    /// The format that an `Accept` header prefers; OpenMetrics if it has no preference.
     #[must_use]
     pub fn accepted(accept: &str) -> Self {
         let wish = |subtype| quality(accept, subtype);
@@ -22,7 +22,7 @@ impl Format {
         }
     }
 
-    /// As a `Content-Type` header has it.
+    /// The value of the `Content-Type` header.
     #[must_use]
     pub const fn content_type(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl Format {
     }
 }
 
-/// How much a media type is wanted, in thousandths: of the ranges that are about it the most specific counts.
+/// How much a media type is wanted, in thousandths: of the ranges that match it the most specific counts.
 fn quality(accept: &str, [kind, subtype]: [&str; 2]) -> u32 {
     let ranges = accept.split(',').filter_map(|range| {
         let mut parts = range.split(';').map(str::trim);
@@ -53,7 +53,7 @@ fn quality(accept: &str, [kind, subtype]: [&str; 2]) -> u32 {
     ranges.max().map_or(0, |(_, quality)| quality)
 }
 
-/// The older format. There a counter is called what its samples are, and units and the end of the text have no lines.
+/// Converts to the older format. In it a counter has the name of its samples, and units and the end of the text have no lines.
 pub(super) fn plain(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
     let mut help = None;
@@ -63,7 +63,7 @@ pub(super) fn plain(open_metrics: &str) -> String {
     };
     for open in open_metrics.lines() {
         if let Some(told) = open.strip_prefix("# HELP ") {
-            // The name depends on the type, which comes next.
+            // The name depends on the type, which comes in the next line.
             help = told.split_once(' ').map(|(_, told)| told);
         } else if let Some((name, kind)) = open
             .strip_prefix("# TYPE ")
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn a_scraper_gets_the_format_it_prefers() {
         for (accept, expected) in [
-            // curl, nothing at all, a browser.
+            // curl, no header at all, a browser.
             ("*/*", Format::OpenMetrics),
             ("", Format::OpenMetrics),
             (
@@ -110,7 +110,7 @@ mod tests {
                 Format::OpenMetrics,
             ),
             ("text/plain;version=0.0.4;q=0.3,*/*;q=0.2", Format::Plain),
-            // Others.
+            // Other headers.
             ("text/plain", Format::Plain),
             ("Text/Plain; version=0.0.4", Format::Plain),
             ("text/*", Format::Plain),

@@ -1,4 +1,4 @@
-//! The labels of metrics, each with few values: what clients or policies make up is `other`.
+//! The labels of metrics, each with few values: values that clients or policies made up become `other`.
 
 use std::collections::HashSet;
 
@@ -7,12 +7,12 @@ use prometheus_client::encoding::EncodeLabelSet;
 
 use crate::telemetry::{PROVIDER, Summary, breakage};
 
-/// Models that get a label of their own.
+/// The most models with a label of their own.
 const MOST_MODELS: usize = 100;
-/// What stands for everything else.
+/// The label of all other values.
 const OTHER: &str = "other";
 
-/// Labels of the count of requests.
+/// The labels of the request counter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct Request {
     pub(super) route: String,
@@ -21,13 +21,13 @@ pub(super) struct Request {
     pub(super) finish: &'static str,
 }
 
-/// OpenTelemetry's name for it.
+/// The route, with OpenTelemetry's name for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct Route {
     pub(super) http_route: String,
 }
 
-/// OpenTelemetry's attributes of a request to a model.
+/// OpenTelemetry's attributes of a model request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct GenAi {
     gen_ai_operation_name: &'static str,
@@ -36,7 +36,7 @@ pub(super) struct GenAi {
     error_type: &'static str,
 }
 
-/// The same, of tokens.
+/// The same attributes, and the type of token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct Token {
     gen_ai_operation_name: &'static str,
@@ -90,7 +90,7 @@ impl Token {
     }
 }
 
-/// The method, if it is one that HTTP knows.
+/// The method, if HTTP defines it; otherwise `other`.
 pub(super) fn method(method: &str) -> &'static str {
     const KNOWN: [&str; 8] = [
         "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE",
@@ -101,7 +101,7 @@ pub(super) fn method(method: &str) -> &'static str {
         .unwrap_or(OTHER)
 }
 
-/// The models seen so far. A policy may answer with whatever the client asked for: there is an end to new labels.
+/// The models seen so far. A policy may return any name the client asked for, so the number of labels is limited.
 #[derive(Debug, Default)]
 pub(super) struct Models(Mutex<HashSet<String>>);
 

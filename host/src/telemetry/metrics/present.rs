@@ -1,11 +1,11 @@
-//! Metrics that are looked up when they are read, not counted.
+//! Metrics whose values are looked up when the metrics are read.
 
-/// What is looked up when somebody reads the metrics.
+/// The values at the time of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Present {
-    /// Which backend: `app-server`, `proto` or `demo`.
+    /// The kind of the backend: `app-server`, `proto` or `demo`.
     pub backend: &'static str,
-    /// The backend takes turns.
+    /// Whether the backend takes turns.
     pub ready: bool,
     /// Connections that are open.
     pub connections: usize,
@@ -13,30 +13,30 @@ pub struct Present {
     pub connections_displaced: u64,
     /// New connections that were closed at once.
     pub connections_refused: u64,
-    /// Long-lived workers that are ready, or still end their turns.
+    /// Long-lived workers that are ready, or still finish their turns.
     pub workers: usize,
     /// How often a worker had to be replaced.
     pub restarts: u64,
-    /// How often a worker was relieved as planned.
+    /// How often a worker was recycled.
     pub recycled: u64,
     /// Turns that run.
     pub turns: usize,
     /// Turns that wait for a worker.
     pub waiting: usize,
-    /// The generation that serves.
+    /// The number of the serving generation.
     pub generation: u64,
-    /// Policies whose candidates are refused now.
+    /// Policies whose last candidate is refused.
     pub refused: usize,
-    /// Buckets of rate limits that are kept.
+    /// Rate-limit buckets that are kept.
     pub limit_buckets: usize,
-    /// Of these, how often one gave way before it was full again.
+    /// How often a bucket was evicted before it was full again.
     pub limit_buckets_evicted: u64,
-    /// Requests that were paid from a bucket that new keys share.
+    /// Requests that were charged to the bucket that new keys share.
     pub limit_buckets_shared: u64,
-    /// Usage events written.
+    /// Usage events that were written.
     pub usage_written: u64,
     /// Usage events that were lost.
     pub usage_dropped: u64,
-    /// Lines of the log that nobody read.
+    /// Log lines that were dropped.
     pub log_dropped: u64,
 }

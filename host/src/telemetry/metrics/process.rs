@@ -1,15 +1,15 @@
-//! The kernel's figures about this process.
+//! Reads the kernel's figures about this process.
 
-/// Figures of now.
+/// The figures at the time of reading.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Process {
-    /// Bytes of memory in use.
+    /// The resident memory in bytes.
     pub(super) resident: u64,
     /// Open files and sockets.
     pub(super) open_files: u64,
 }
 
-/// Absent where there is no `/proc`.
+/// Reads the figures; absent if there is no `/proc`.
 pub(super) fn look() -> Option<Process> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let resident: u64 = status

@@ -1,4 +1,4 @@
-//! Sends spans: the HTTP client the exporter's thread uses, which has no runtime of its own.
+//! The HTTP client of the span exporter's thread, which has no runtime of its own.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 /// The longest a collector may take for one batch.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Works on the gateway's runtime, whichever thread asks.
+/// Sends on the gateway's runtime, whichever thread calls it.
 #[derive(Debug)]
 pub(super) struct OnRuntime {
     client: HyperClient,

@@ -1,4 +1,4 @@
-//! The files of the usage log: their names, how they move up, and all their lines in order.
+//! The files of the usage log: their names, their rotation, and reading all lines in order.
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
@@ -12,14 +12,14 @@ use rustix::fs::OFlags;
 use super::Config;
 use crate::file;
 
-/// Lines longer than this are not ours, and skipped.
+/// Longer lines were not written by the gateway, and are skipped.
 const MAX_LINE: usize = 16 << 10;
 
-/// See the module.
+/// The files of the usage log.
 #[derive(Debug)]
 pub(super) struct Files {
     config: Config,
-    /// Held while files move, and while a reader opens them: it meets each once.
+    /// Held while files are renamed, and while a reader opens them, so that it opens each file once.
     moving: Mutex<()>,
 }
 
@@ -35,7 +35,7 @@ impl Files {
         self.config.max_bytes
     }
 
-    /// The newest has number 0.
+    /// The path of a file; the newest has number 0.
     fn path(&self, number: u32) -> PathBuf {
         if number == 0 {
             return self.config.path.clone();
@@ -45,14 +45,14 @@ impl Files {
         name.into()
     }
 
-    /// Opens the newest, to append to it. Only the gateway's own user may read it: it says who called and when.
+    /// Opens the newest file for appending. Only the gateway's own user may read it: it contains callers and times.
     ///
     /// # Errors
-    /// Of a pipe, too: it would be waited for, cannot be rotated, and not be read back.
+    /// If it cannot be opened or is a pipe: a pipe can block, cannot be rotated, and cannot be read back.
     pub(super) fn open_newest(&self) -> std::io::Result<File> {
         let mut options = OpenOptions::new();
         options.create(true).append(true).read(true).mode(0o600);
-        // A pipe without a reader would be waited for already here.
+        // Opening a pipe without a reader would block already here.
         options.custom_flags(OFlags::NONBLOCK.bits() as i32);
         let file = options.open(&self.config.path)?;
         let kind = file.metadata()?.file_type();
@@ -62,7 +62,7 @@ impl Files {
         Ok(file)
     }
 
-    /// Whether it still has the name it was opened by: another gateway may have moved it up.
+    /// Whether the file still has the newest name: another gateway may have rotated it.
     pub(super) fn is_newest(&self, file: &File) -> std::io::Result<bool> {
         let named = match std::fs::metadata(&self.config.path) {
             Ok(named) => named,
@@ -72,7 +72,7 @@ impl Files {
         Ok(is_same(&named, &file.metadata()?))
     }
 
-    /// Moves each file up by one; the oldest is overwritten.
+    /// Renames each file to the next number; the oldest is overwritten.
     pub(super) fn rotate(&self) -> std::io::Result<()> {
         let _moving = self.moving.lock();
         for number in (0..self.config.max_files.saturating_sub(1)).rev() {
@@ -84,7 +84,7 @@ impl Files {
         Ok(())
     }
 
-    /// Gives every line to `each`, oldest first, without its end. Memory does not grow with the files.
+    /// Passes every line to `each`, oldest first, without its line end. Memory does not grow with the files.
     pub(super) fn lines(&self, mut each: impl FnMut(&[u8])) -> std::io::Result<()> {
         for file in self.open()? {
             let mut reader = BufReader::with_capacity(64 << 10, file);

@@ -1,4 +1,4 @@
-//! Reads events back: added up over a time, or the last ones.
+//! Reads events back: sums over a period, or the last events.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,28 +7,28 @@ use serde::Serialize;
 use super::Event;
 use super::files::Files;
 
-/// Buckets one report may have.
+/// The most buckets of one report.
 const MOST_BUCKETS: usize = 10_000;
 const HOUR_MS: u64 = 60 * 60 * 1_000;
 
-/// What the buckets of a report are.
+/// The key by which a report groups events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
     /// Hours, UTC.
     Hour,
     /// Days, UTC.
     Day,
-    /// Who called.
+    /// The caller.
     Caller,
     /// The model's name in the answer.
     Model,
 }
 
 impl Group {
-    /// All of them.
+    /// All groups.
     pub const ALL: [Self; 4] = [Self::Hour, Self::Day, Self::Caller, Self::Model];
 
-    /// As clients spell it.
+    /// The name in requests.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -50,16 +50,16 @@ impl Group {
     }
 }
 
-/// Which events are added up, and how.
+/// The events to add up, and how to group them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
-    /// Milliseconds since 1970; the first that counts.
+    /// The first time that counts, in milliseconds since 1970.
     pub start: u64,
-    /// Milliseconds since 1970; the first that does not.
+    /// The first time that does not count any more, in milliseconds since 1970.
     pub end: u64,
-    /// Without it there are no buckets.
+    /// If absent, there are no buckets.
     pub group: Option<Group>,
-    /// Only this caller's events.
+    /// If given, only this caller's events count.
     pub caller: Option<String>,
 }
 
@@ -68,7 +68,7 @@ pub struct Query {
 pub struct Totals {
     /// Requests that began a turn.
     pub requests: u64,
-    /// What they cost.
+    /// Their tokens.
     #[serde(flatten)]
     pub tokens: Sums,
 }
@@ -103,21 +103,21 @@ impl Totals {
     }
 }
 
-/// What a bucket is of.
+/// The key of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
-    /// Where it begins, in milliseconds since 1970.
+    /// The begin of the period, in milliseconds since 1970.
     Time(u64),
     /// A caller or model.
     Name(String),
 }
 
-/// What a query finds.
+/// The result of a query.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// All of it.
+    /// The sum of all events.
     pub totals: Totals,
-    /// In order; empty without a group.
+    /// In the order of their keys; empty without a group.
     pub buckets: Vec<(Key, Totals)>,
 }
 
@@ -165,7 +165,7 @@ pub(super) fn last(
     Ok(last.into())
 }
 
-/// Every event of the caller, or of all. What is no event is skipped.
+/// Passes every event of the caller, or of all callers, to `each`. Lines that are no events are skipped.
 fn events(files: &Files, caller: Option<&str>, mut each: impl FnMut(Event)) -> std::io::Result<()> {
     files.lines(|line| {
         let Ok(event) = serde_json::from_slice::<Event>(line) else {

@@ -1,4 +1,4 @@
-//! Tests of the usage log: what is written is read, the files are bounded, nothing waits.
+//! Tests of the usage log: events are written and read back, the files are bounded, no request waits.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ fn log(folder: &Path, max_bytes: u64, max_files: u32) -> UsageLog {
     .unwrap()
 }
 
-/// A request that cost so much.
+/// A request that cost `output` tokens of answer.
 fn request<'a>(id: &'a str, caller: &'a str, output: u64) -> Summary<'a> {
     Summary {
         id,
@@ -203,7 +203,7 @@ fn a_pipe_is_refused_and_not_waited_for() {
 fn the_end_does_not_wait_for_a_disk_that_hangs() {
     let folder = tempfile::tempdir().unwrap();
     let log = log(folder.path(), 1 << 20, 2);
-    // Another process holds the file, and does not go on.
+    // Another process holds the lock on the file, and does not release it.
     let held = std::fs::File::open(folder.path().join("usage.ndjson")).unwrap();
     held.lock().unwrap();
     for _ in 0..2 * QUEUE {

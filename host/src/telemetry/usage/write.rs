@@ -1,4 +1,4 @@
-//! Writes events on a thread of its own, many at once when many wait.
+//! Writes usage events on a thread of its own, in batches if several are queued.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use super::files::Files;
 use super::{Counts, Event, Message};
 
-/// Bytes after which is written, also when more waits.
+/// The bytes after which a batch is written, even if more events are queued.
 const BATCH: usize = 64 << 10;
 
 pub(super) struct Writer {
@@ -18,9 +18,9 @@ pub(super) struct Writer {
     /// Absent after a failure, until it can be opened again.
     file: Option<File>,
     waiting: Vec<u8>,
-    /// How many events that is.
+    /// The number of events in `waiting`.
     events: u64,
-    /// It was said that the files cannot be moved.
+    /// It was logged that the files cannot be rotated.
     stuck: bool,
 }
 
@@ -37,7 +37,7 @@ impl Writer {
         })
     }
 
-    /// Runs until told to end.
+    /// Runs until [`Message::End`], or until the sender is dropped.
     pub(super) fn run(mut self, messages: &Receiver<Message>) {
         while let Ok(message) = messages.recv() {
             let mut next = Ok(message);
@@ -46,7 +46,7 @@ impl Writer {
                     Ok(Message::Event(event)) => self.push(&event),
                     Ok(Message::Flush(done)) => {
                         self.flush();
-                        // Whoever waited may have given up.
+                        // The receiver may have given up.
                         let _ = done.send(());
                     }
                     Ok(Message::End) => return self.flush(),
@@ -90,7 +90,7 @@ impl Writer {
         self.waiting.clear();
     }
 
-    /// Writes what waits. The file is locked meanwhile, and looked at anew: while one gateway replaces another, both
+    /// Writes the batch. The file is locked meanwhile and its name is checked again: while one gateway replaces another, both
     /// write.
     fn write(&mut self) -> std::io::Result<()> {
         let waiting = self.waiting.len() as u64;
@@ -115,7 +115,7 @@ impl Writer {
         }
     }
 
-    /// Whether there is a new file. If there can be none, the old one is written on.
+    /// Rotates the files. Returns whether there is a new one; if not, the old one is continued.
     fn rotate(&mut self) -> bool {
         let rotated = self.files.rotate();
         let stuck = std::mem::replace(&mut self.stuck, rotated.is_err());
@@ -128,7 +128,7 @@ impl Writer {
     }
 }
 
-/// Not every file system has locks.
+/// Locks the file. A file system without locks is accepted.
 fn lock(file: &File) -> std::io::Result<()> {
     match file.lock() {
         Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
@@ -136,7 +136,7 @@ fn lock(file: &File) -> std::io::Result<()> {
     }
 }
 
-/// Ends a line that was cut, by a full disk or by the end of a process.
+/// Ends a line that was cut off, by a full disk or by the end of a process.
 fn end_line(file: &mut File, size: u64) -> std::io::Result<()> {
     if size == 0 {
         return Ok(());
