@@ -1,4 +1,4 @@
-//! One exchange with Codex, as deltas: what the client sees of it, in no dialect yet.
+//! One turn as a sequence of deltas: the content of the answer, before it is written in an API's dialect.
 
 pub mod drive;
 pub mod machine;
@@ -11,30 +11,30 @@ use std::fmt;
 
 use crate::codex::{self, Cause, Usage};
 
-/// Bytes a token is taken to have, where nobody has counted.
+/// The assumed bytes per token, where the provider has not counted tokens.
 pub const BYTES_PER_TOKEN: u64 = 4;
 
-/// What the request asked us, not Codex, to enforce.
+/// The rules of a request that the gateway enforces, not Codex.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules {
     /// Stop sequences; the answer ends before the first that appears.
     pub stop: Vec<String>,
-    /// The answer ends after about this many tokens (Codex cannot be told; counted as four bytes a token).
+    /// The answer ends after about this many tokens (Codex has no such limit; counted as four bytes a token).
     pub max_tokens: Option<u64>,
     /// The client offered tools: calls are collected and end the turn.
     pub tools: bool,
-    /// What becomes of `<use_tool>…</use_tool>` blocks in the text.
+    /// How `<use_tool>…</use_tool>` blocks in the text are handled.
     pub textual_tools: Textual,
     /// The answer has to be one JSON object, unless it is cut or calls tools.
     pub json_object: bool,
-    /// What stands between two such blocks that follow each other and stay text; absent: what the model wrote there.
+    /// The text between two such blocks that follow each other and stay text; if absent, the text that the model wrote.
     pub block_delimiter: Option<String>,
-    /// What the prompt is taken to have cost if the provider never says.
+    /// The estimate of the prompt's tokens, used if the provider never reports them.
     pub prompt_tokens_estimate: u64,
 }
 
-/// What becomes of tool calls that are written as `<use_tool>…</use_tool>` blocks in the text: by clients that describe
-/// their tools in the prompt. The tool-stop policy is asked about each.
+/// How tool calls are handled that the model wrote as `<use_tool>…</use_tool>` blocks in the text, for clients that describe
+/// their tools in the prompt. The tool-stop policy is asked about each block.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Textual {
     /// They are ordinary text.
@@ -44,7 +44,7 @@ pub enum Textual {
     Text,
     /// Each becomes a [`Delta::Call`].
     Calls {
-        /// What their ids begin with: unique to the answer, since clients send them back.
+        /// The prefix of their ids: unique to the answer, since clients send the ids back.
         id_prefix: String,
     },
 }
@@ -60,20 +60,20 @@ pub enum Delta {
     Call {
         /// Position among the calls of the answer, from 0.
         index: u32,
-        /// The model's id of it.
+        /// The model's id of the call.
         id: String,
         /// The client's name of the function.
         name: String,
         /// Exactly as the model wrote them.
         arguments: String,
     },
-    /// Codex does something by a tool of its own, or has done it: no part of the answer.
+    /// Codex uses a tool of its own, or has used it: no part of the answer.
     Activity(codex::Activity),
     /// The answer is complete. Nothing follows.
     End {
         /// Why it ended.
         finish: Finish,
-        /// What it cost.
+        /// The tokens it cost.
         usage: Usage,
         /// The usage was estimated (four bytes a token), because the turn ended before the provider counted.
         estimated: bool,
@@ -119,7 +119,7 @@ pub enum Timer {
     StreamIdle,
     /// Codex's silence within an answer in one piece.
     Idle,
-    /// The same, where an old Codex answers.
+    /// As `Idle`, for an old Codex (`proto`).
     ProtoIdle,
 }
 
@@ -193,7 +193,7 @@ impl Error {
         }
     }
 
-    /// What the operator has to do before anything will answer.
+    /// The action that the operator has to take before turns can succeed.
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
         match self {

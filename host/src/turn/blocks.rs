@@ -9,22 +9,22 @@ use super::search::{Scan, Search};
 const OPENING: &str = "<use_tool";
 const CLOSING: &str = "</use_tool>";
 
-/// What is longer without an end is text, in bytes: nothing is shown and nothing counted while it may become a call.
+/// The most bytes of an unfinished block; a longer one is text. Until then none of it is shown, and none is counted.
 const LONGEST: usize = 256 << 10;
 
 /// A complete block.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Block {
-    /// All of it, tags included.
+    /// The whole text of the block, tags included.
     pub(super) text: String,
     /// The tool it names, empty if it names none.
     pub(super) name: String,
-    /// What stands between its tags, trimmed.
+    /// The text between its tags, trimmed.
     pub(super) arguments: String,
 }
 
 impl Block {
-    /// The arguments as a JSON object: written as one, or as tags of which each is a member.
+    /// The arguments as a JSON object: parsed from JSON, or built from tags, each of which becomes a member.
     pub(super) fn to_json(&self) -> String {
         let mut content = self.arguments.as_str();
         if let Some((before, rest)) = content.split_once("<name>")
@@ -44,7 +44,7 @@ impl Block {
     }
 }
 
-/// The tags at the top of a text, by name. A value that is a JSON list or object is one.
+/// The outermost tags of a text, by name. A value that is a JSON list or object is parsed.
 fn members(content: &str) -> Map<String, Value> {
     let (mut members, mut closings) = (Map::new(), closings(content));
     let mut unread = content;
@@ -76,7 +76,8 @@ fn members(content: &str) -> Map<String, Value> {
     members
 }
 
-/// Where the closing tags of each name begin, in order: so that a tag without one costs no search. No name has `</`.
+/// The positions of the closing tags of each name, in order, so that a tag without a closing tag costs no search. No name
+/// contains `</`.
 fn closings(content: &str) -> HashMap<&str, VecDeque<usize>> {
     let (mut closings, mut at) = (HashMap::<_, VecDeque<_>>::new(), 0);
     for tag in content.split_inclusive('>') {
@@ -91,7 +92,7 @@ fn closings(content: &str) -> HashMap<&str, VecDeque<usize>> {
     closings
 }
 
-/// XML's five entities; the ampersand last, so that nothing is unescaped twice.
+/// Decodes XML's five entities; the ampersand last, so that nothing is decoded twice.
 fn unescape(text: &str) -> String {
     let entities = [
         ("&lt;", "<"),
@@ -107,21 +108,21 @@ fn unescape(text: &str) -> String {
         })
 }
 
-/// What a piece of text led to.
+/// The result of a piece of text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found<'a> {
-    /// Text that is part of no block.
+    /// Text outside of blocks.
     pub(super) before: String,
-    /// The block that followed it, and what of the piece is after the block and was not looked at.
+    /// The block that followed, and the part of the piece after it, which was not read yet.
     pub(super) block: Option<(Block, &'a str)>,
 }
 
-/// Reads text piece by piece.
+/// Reads text piece by piece and finds the blocks in it.
 #[derive(Debug)]
 pub(super) struct Blocks {
     opening: Search,
     closing: Search,
-    /// The block so far, while in one.
+    /// The text of the unfinished block, if there is one.
     open: Option<String>,
 }
 
@@ -134,7 +135,7 @@ impl Blocks {
         }
     }
 
-    /// Looks at the next piece, up to the first block that it completes. No byte is looked at twice.
+    /// Reads the next piece, up to the end of the first block that it completes. No byte is read twice.
     pub(super) fn push<'a>(&mut self, text: &'a str) -> Found<'a> {
         let (mut before, mut rest) = (String::new(), text);
         let block = loop {
@@ -157,7 +158,7 @@ impl Blocks {
             };
             let next = rest.chars().next();
             if open == OPENING && next.is_some_and(|next| !ends_name(next)) {
-                // Another tag, or a word about this one.
+                // Another tag, or text about this tag.
                 before.push_str(&open);
                 continue;
             }
@@ -182,7 +183,7 @@ impl Blocks {
         Found { before, block }
     }
 
-    /// Gives back what is held, an unfinished block too, and begins anew.
+    /// Returns the text that is held back, an unfinished block too, and starts anew.
     pub(super) fn flush(&mut self) -> String {
         let mut held = self.open.take().unwrap_or_default();
         held.push_str(&self.opening.flush());
@@ -190,7 +191,7 @@ impl Blocks {
         held
     }
 
-    /// Whether something is held back.
+    /// Whether text is held back.
     pub(super) fn is_holding(&self) -> bool {
         self.open.is_some() || self.opening.holding() > 0
     }
@@ -260,7 +261,7 @@ mod tests {
         }
     }
 
-    /// The definition: a tag ends at the first closing tag of its name, searched for from each tag anew.
+    /// The definition: a tag ends at the first closing tag of its name, searched for anew from each tag.
     fn naive(mut content: &str) -> Vec<(&str, &str)> {
         let mut members = Vec::new();
         while let Some((_, rest)) = content.split_once('<')
@@ -292,7 +293,7 @@ mod tests {
         }
     }
 
-    /// As long as a block may be: searched for from each tag anew, the closing tags would take minutes.
+    /// As long as a block may be: a search for the closing tag from each tag would take minutes.
     #[test]
     fn tags_that_nobody_closes_are_passed_over() {
         let (same, different) = (

@@ -1,4 +1,4 @@
-//! Runs one exchange: Codex's events into the machine, the machine's wishes into deeds. The only async part.
+//! Runs one turn: feeds Codex's events to the state machine and carries out its outputs. The only async part.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use super::{Delta, Error, Rules, Timer};
 use crate::codex::{Activity, Backend, Event, Plan, Turn, Usage};
 use crate::policy::{Caller, Fault, Generation, tool_stop};
 
-/// How long an exchange may take.
+/// The time limits of a turn.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// From its start to its end.
+    /// The time from the turn's start to its end.
     pub total: Duration,
-    /// From its start to the first piece of the answer; none is no limit.
+    /// The time from the turn's start to the first piece of the answer; none is no limit.
     pub first_token: Option<Duration>,
-    /// Without a word from Codex, and which limit that is.
+    /// The longest silence of Codex, and the name of that limit.
     pub silence: (Timer, Duration),
-    /// Cancelled when what still runs must end.
+    /// Cancelled when running turns must end.
     pub ending: CancellationToken,
 }
 
 impl Limits {
-    /// What of the limits that no word of Codex's puts off runs out first, and when.
+    /// The next deadline that events of Codex do not extend, and its name.
     fn deadline(&self, started: Instant, begun: bool) -> (Timer, Instant) {
         match self.first_token.filter(|_| !begun) {
             Some(limit) if limit < self.total => (Timer::FirstToken, started + limit),
@@ -45,7 +45,7 @@ impl Limits {
     }
 }
 
-/// Whether the answer has begun with this, though perhaps nothing of it may be shown yet.
+/// Whether the answer begins with this event, even if nothing of it may be shown yet.
 fn is_answer(event: &Event) -> bool {
     !matches!(
         event,
@@ -63,7 +63,7 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// `model` as the answer calls it.
+    /// `model` is the model's name in the answer.
     #[must_use]
     pub fn new(
         generation: Arc<Generation>,
@@ -125,23 +125,23 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// One exchange under way. Dropping it tells Codex to stop and frees everything it held.
+/// One running turn. Dropping it interrupts Codex and frees everything it held.
 pub struct Exchange {
     turn: Turn,
     machine: Machine,
     judge: Judge,
     limits: Limits,
     started: Instant,
-    /// When Codex last said something.
+    /// When the last event of Codex arrived.
     heard: Instant,
     /// The answer has begun.
     begun: bool,
-    /// What Codex does itself at the moment, by its ids: it may do so in silence, within the limit of the whole.
+    /// The ids of Codex's own activities that are under way. During these Codex may be silent until the total timeout.
     at_work: HashSet<String>,
     /// When the machine's timer runs out.
     quiet: Option<Instant>,
     ready: VecDeque<Delta>,
-    /// Kept to be used again: no allocation a delta.
+    /// Kept for reuse, so that a delta costs no allocation.
     outputs: Vec<Output>,
 }
 
@@ -193,14 +193,14 @@ impl Exchange {
         }
     }
 
-    /// What the turn has cost so far, and whether that is an estimate: the provider has not said.
+    /// The turn's cost so far, and whether it is an estimate because the provider has not reported it.
     #[must_use]
     pub fn usage(&self) -> (Usage, bool) {
         self.machine.usage()
     }
 
-    /// Waits for Codex, or for the first timer that runs out. Deadlines come before what Codex says: a turn that is never
-    /// silent has limits, too. Silence comes after it: what waits for a slow reader was said in time.
+    /// Waits for Codex, or for the first timer that runs out. Deadlines are checked before events: a turn that is never silent
+    /// has limits too. The silence is checked after events: an event that waited for a slow reader arrived in time.
     async fn listen(&mut self) -> Input {
         let (timer, deadline) = self.limits.deadline(self.started, self.begun);
         let first = self.quiet.map_or(deadline, |quiet| quiet.min(deadline));
@@ -242,7 +242,7 @@ impl Exchange {
         }
     }
 
-    /// Gives the machine an input, and does what it wants until it wants nothing more.
+    /// Gives the machine an input, and carries out its outputs until no further input results.
     async fn step(&mut self, input: Input) {
         let mut next = Some(input);
         while let Some(input) = next.take() {

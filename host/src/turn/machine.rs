@@ -1,4 +1,4 @@
-//! Decides what the client sees of a turn and when it ends: a pure step function, which `drive` feeds and obeys.
+//! Decides the content of the answer and its end: a pure state machine, whose inputs and outputs `drive` carries.
 
 mod answer;
 mod question;
@@ -12,10 +12,10 @@ use answer::{Answer, Call};
 
 pub use question::{Question, Reaction};
 
-/// What the machine is told.
+/// An input of the machine.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// Codex said something. Not to be given while [`Machine::is_asking`]: what comes then waits inside.
+    /// An event of Codex. Not to be given while [`Machine::is_asking`]; if it is given, it is queued.
     Event(Event),
     /// The tool-stop policy answered the open question.
     Verdict(Reaction),
@@ -23,24 +23,24 @@ pub enum Input {
     Quiet,
     /// The turn cannot go on: a limit, a policy fault, a shutdown.
     Fail(Error),
-    /// Nobody is there to read the answer.
+    /// The client has left.
     ClientGone,
 }
 
-/// What the machine wants done, in this order.
+/// An action for the driver, in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// Give this to the client. Nothing is given after [`Delta::End`] or [`Delta::Failed`].
+    /// Pass this to the client. Nothing is emitted after [`Delta::End`] or [`Delta::Failed`].
     Emit(Delta),
     /// Ask the tool-stop policy; its answer is [`Input::Verdict`].
     Ask(Question),
-    /// Set the turn's one timer to so many milliseconds, whatever it stood at; when it runs out: [`Input::Quiet`].
+    /// Set the turn's one timer to this many milliseconds, whatever its state; when it runs out: [`Input::Quiet`].
     Arm(u32),
     /// Tell Codex to stop.
     Interrupt,
 }
 
-/// One turn. Work per event is constant in what came before it.
+/// The state machine of one turn. The work per event does not grow with the number of earlier events.
 #[derive(Debug)]
 pub struct Machine {
     /// The client takes structured calls.
@@ -50,30 +50,30 @@ pub struct Machine {
     asked: Option<Asked>,
     wait: Option<u32>,
     blocks: Option<Blocks>,
-    /// Blocks become calls, whose ids begin so.
+    /// Blocks become calls, whose ids have this prefix.
     block_ids: Option<String>,
     answer: Answer,
     progress: Progress,
-    /// The outputs of the step under way: the caller's own list meanwhile.
+    /// The outputs of the present step; swapped with the caller's list during it.
     out: Vec<Output>,
 }
 
-/// How far the turn has come.
+/// The progress of the turn.
 #[derive(Debug, Default)]
 struct Progress {
-    /// Calls kept, textual ones too.
+    /// Calls that are part of the answer, textual ones included.
     calls: u32,
-    /// Bytes that were read of the text in front of the queue.
+    /// Bytes already read of the text at the front of the queue.
     read: usize,
     /// The next text is the first after a call.
     after_call: bool,
-    /// The upstream response under way made a call, which nobody will answer.
+    /// The present upstream response made a call. No output for the call comes within this turn.
     called: bool,
     text_break: bool,
     reasoning_break: bool,
-    /// Codex ended the turn: there is nothing to interrupt.
+    /// Codex has ended the turn, so it is not interrupted.
     ended: bool,
-    /// Nothing is left to do.
+    /// The turn is over.
     done: bool,
 }
 
@@ -82,13 +82,13 @@ enum Asked {
     Call(Call),
     /// A textual call, with its text.
     Block(String),
-    /// Text that waits in front of the queue.
+    /// Text that waits at the front of the queue.
     Text,
     Quiet,
 }
 
 impl Machine {
-    /// A turn that has not begun.
+    /// The machine of a turn that has not begun.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
         Self {
@@ -107,7 +107,7 @@ impl Machine {
         }
     }
 
-    /// Takes one input and appends what is to be done to `out`.
+    /// Takes one input and appends the resulting outputs to `out`.
     pub fn step(&mut self, input: Input, out: &mut Vec<Output>) {
         if self.is_done() {
             return;
@@ -131,26 +131,26 @@ impl Machine {
         std::mem::swap(&mut self.out, out);
     }
 
-    /// A question is open: no event is to be given until its answer.
+    /// Whether a question is open: until its answer no event is to be given.
     #[must_use]
     pub fn is_asking(&self) -> bool {
         self.asked.is_some()
     }
 
-    /// Nothing is left to do: further inputs have no effect.
+    /// Whether the turn is over: further inputs have no effect.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.progress.done
     }
 
-    /// The calls of the answer so far, the one that is being asked about included, dropped ones not.
+    /// The number of calls of the answer so far, including the one the policy is asked about, without dropped ones.
     #[must_use]
     pub fn calls(&self) -> u32 {
         let asked = matches!(self.asked, Some(Asked::Call(_) | Asked::Block(_)));
         self.progress.calls + u32::from(asked)
     }
 
-    /// What the turn has cost so far, and whether any of that is estimated.
+    /// The turn's cost so far, and whether any of it is estimated.
     #[must_use]
     pub fn usage(&self) -> (Usage, bool) {
         self.answer.usage()
@@ -198,7 +198,7 @@ impl Machine {
         };
         let Found { before, block } = blocks.push(text.get(read..).unwrap_or_default());
         self.answer.add_text(before, &mut self.out);
-        // What follows the end of the answer is nobody's question.
+        // The policy is not asked about blocks after the end of the answer.
         if let Some((block, rest)) = block.filter(|_| self.answer.cut().is_none()) {
             let read = text.len() - rest.len();
             self.hear_later(text, read);
@@ -240,7 +240,7 @@ impl Machine {
 
     fn hear_call(&mut self, call: Call) {
         self.answer.open();
-        // A tool nobody offered: Codex itself tells the model so.
+        // A call of a tool that the client did not offer: Codex itself reports the error to the model.
         if self.tools {
             self.progress.called = true;
             let question = self.called(call.name.clone(), call.arguments.clone(), false);
@@ -310,7 +310,7 @@ impl Machine {
         self.release_block();
         self.answer.release(&mut self.out);
         self.answer.close(usage);
-        // Codex would wait for the calls' outputs, and for ever: the client sends them in its next request.
+        // Codex would wait for the outputs of the calls without end: the client sends them in its next request.
         if self.progress.called {
             self.finish(self.answer.finish());
         }
@@ -336,7 +336,7 @@ impl Machine {
         }
     }
 
-    /// The model was done. Only then is its answer what it wanted to say.
+    /// Ends the answer when the model is done. Only a complete answer is checked for a JSON object.
     fn complete(&mut self) {
         self.release_block();
         self.answer.release(&mut self.out);
@@ -346,7 +346,7 @@ impl Machine {
         self.finish(self.answer.finish());
     }
 
-    /// An unfinished block is text after all.
+    /// Adds an unfinished block as text.
     fn release_block(&mut self) {
         if let Some(blocks) = &mut self.blocks {
             let text = blocks.flush();
@@ -354,7 +354,7 @@ impl Machine {
         }
     }
 
-    /// Ends the answer with all that was held back, as far as that is allowed.
+    /// Ends the answer with all text that is held back, as far as stop sequences and limits allow.
     fn finish(&mut self, finish: Finish) {
         self.release_block();
         self.answer.release(&mut self.out);

@@ -1,23 +1,23 @@
-//! Meters the tokens of a turn: as the provider counted them, estimated where it has not.
+//! Counts the tokens of a turn: the provider's numbers, and estimates where it has not reported any.
 
 use super::BYTES_PER_TOKEN;
 use crate::codex::Usage;
 
-/// Counts one turn. The provider counts once for each upstream response, when it is complete.
+/// The counter of one turn. The provider reports once for each upstream response, when the response is complete.
 #[derive(Debug)]
 pub(super) struct Meter {
     counted: Usage,
     prompt: u64,
-    /// An upstream response is under way, or none has come yet: what it costs is an estimate.
+    /// An upstream response is under way, or none has begun: its cost is an estimate.
     open: bool,
-    /// Bytes of text and calls the client was given of the open response.
+    /// Bytes of text and calls of the open response that the client got.
     answer: u64,
-    /// Bytes of reasoning likewise.
+    /// Bytes of reasoning of the open response that the client got.
     reasoning: u64,
 }
 
 impl Meter {
-    /// `prompt`: the tokens every upstream response is taken to read.
+    /// `prompt` is the estimate of the tokens that every upstream response reads.
     pub(super) fn new(prompt: u64) -> Self {
         Self {
             counted: Usage::default(),
@@ -28,7 +28,7 @@ impl Meter {
         }
     }
 
-    /// Something of an upstream response came: the next, if the last was counted.
+    /// Notes content of an upstream response: it belongs to a new response if the last one was counted.
     pub(super) fn open(&mut self) {
         if !self.open {
             *self = Self {
@@ -46,7 +46,7 @@ impl Meter {
         self.reasoning += bytes as u64;
     }
 
-    /// The provider counted the open response.
+    /// Adds the provider's numbers for the open response.
     pub(super) fn count(&mut self, usage: Usage) {
         self.counted += usage;
         self.open = false;

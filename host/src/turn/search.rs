@@ -1,31 +1,31 @@
-//! Finds words in text that arrives in pieces, holding back only what could still become one of them.
+//! Finds words in text that arrives in pieces, and holds back only text that could still become one of them.
 
-/// Looks for several words at once, one Knuth-Morris-Pratt automaton each: constant work per byte, whatever the
-/// borders of the pieces.
+/// Searches for several words at once, with one Knuth-Morris-Pratt automaton each: constant work per byte, wherever the pieces
+/// end.
 #[derive(Debug, Default)]
 pub(super) struct Search {
     words: Vec<Automaton>,
-    /// Text seen and not passed on begins at `held[start..]`; what is before has been passed on already.
+    /// The text that is held back begins at `held[start..]`; text before it was passed on already.
     held: String,
     start: usize,
 }
 
-/// What a piece of text led to.
+/// The result of a piece of text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Scan<'a> {
-    /// No word is complete. This much can no longer be part of one.
+    /// No word is complete. This text can no longer be part of one.
     Clear(String),
-    /// A word is complete. The search has begun anew and has not looked at `rest`.
+    /// A word is complete. The search has started anew and has not read `rest`.
     Hit {
-        /// What came before the word.
+        /// The text before the word.
         before: String,
-        /// What came after it, in the piece.
+        /// The text after it, within the piece.
         rest: &'a str,
     },
 }
 
 impl Search {
-    /// Empty words are never found.
+    /// A search for these words. Empty words are never found.
     pub(super) fn new<W: AsRef<str>>(words: impl IntoIterator<Item = W>) -> Self {
         let words = words
             .into_iter()
@@ -38,7 +38,7 @@ impl Search {
         }
     }
 
-    /// Looks at the next piece. The word that is complete first wins; of two that end together, the longer.
+    /// Reads the next piece. The word that is complete first wins; of two that end together, the longer one.
     pub(super) fn push<'a>(&mut self, text: &'a str) -> Scan<'a> {
         if self.words.is_empty() {
             return Scan::Clear(text.to_owned());
@@ -57,7 +57,7 @@ impl Search {
         Scan::Clear(self.pass_all_but(pending.unwrap_or(0), text))
     }
 
-    /// Gives back what is held and begins anew.
+    /// Returns the text that is held back, and starts anew.
     pub(super) fn flush(&mut self) -> String {
         for word in &mut self.words {
             word.matched = 0;
@@ -67,12 +67,12 @@ impl Search {
         held
     }
 
-    /// How many bytes are held back.
+    /// The number of bytes that are held back.
     pub(super) fn holding(&self) -> usize {
         self.held.len() - self.start
     }
 
-    /// A word's prefix begins with its first character, so what is kept begins at a character's first byte.
+    /// A word's prefix begins with its first character, so the text that is kept begins at a character's first byte.
     fn pass_all_but(&mut self, keep: usize, text: &str) -> String {
         if self.holding() == 0 {
             let (passed, kept) = text.split_at(text.len() - keep);
@@ -88,7 +88,7 @@ impl Search {
             .unwrap_or_default()
             .to_owned();
         self.start = end;
-        // What moves is never more than what was passed since it last moved.
+        // The bytes moved are never more than the bytes passed on since the last move.
         if self.start * 2 >= self.held.len() {
             self.held.drain(..self.start);
             self.start = 0;
@@ -102,7 +102,7 @@ struct Automaton {
     word: Box<[u8]>,
     /// At `n`: the length of the longest proper prefix of `word[..=n]` that is also its suffix.
     borders: Box<[usize]>,
-    /// How much of the word the text now ends with.
+    /// The length of the word's prefix with which the text now ends.
     matched: usize,
 }
 
@@ -113,7 +113,7 @@ impl Automaton {
             borders: vec![0; word.len()].into(),
             matched: 0,
         };
-        // The borders of a word are what it matches of itself, one byte late.
+        // The borders of a word are the lengths it matches in itself, one byte late.
         for at in 1..word.len() {
             automaton.advance(word.as_bytes().get(at).copied().unwrap_or_default());
             if let Some(border) = automaton.borders.get_mut(at) {
@@ -124,7 +124,7 @@ impl Automaton {
         automaton
     }
 
-    /// The word's length, if this byte completes it.
+    /// Reads the next byte. Returns the word's length if the byte completes it.
     fn advance(&mut self, byte: u8) -> Option<usize> {
         while self.matched > 0 && self.word.get(self.matched) != Some(&byte) {
             self.matched = self.borders.get(self.matched - 1).copied().unwrap_or(0);
@@ -140,7 +140,7 @@ impl Automaton {
 mod tests {
     use super::*;
 
-    /// What is passed before the first word, and whether there was one; one push a piece.
+    /// The text before the first word, and whether there was one; with one push per piece.
     fn scan<'a>(words: &[&str], pieces: impl IntoIterator<Item = &'a str>) -> (String, bool) {
         let mut search = Search::new(words);
         let mut passed = String::new();
@@ -153,7 +153,7 @@ mod tests {
         (passed + &search.flush(), false)
     }
 
-    /// The definition, tried at every end: the first end at which a word is complete, its longest word there.
+    /// The definition, tried at every end: the first end at which a word is complete, and the longest such word.
     fn naive(words: &[&str], text: &str) -> (String, bool) {
         for end in 0..=text.len() {
             let complete = words
@@ -247,7 +247,7 @@ mod tests {
         assert!(!scan(&[""], ["an empty word is no word"]).1);
     }
 
-    /// A word that is always nearly complete is the worst case: much is held, one byte is passed a push.
+    /// A word that is always nearly complete is the worst case: much text is held back, and each push passes on one byte.
     #[test]
     fn what_is_held_is_seldom_moved_and_never_piles_up() {
         let (word, text) = ("a".repeat(1_000) + "b", "a".repeat(100_000));

@@ -1,4 +1,4 @@
-//! The answer as the client has it so far: text passes stop sequences, the withheld tail and the token limit.
+//! The answer's content so far: text passes the stop sequences, the withheld tail and the token limit.
 
 use serde::de::IgnoredAny;
 
@@ -14,36 +14,36 @@ pub(super) struct Answer {
     stop: Search,
     tail: Tail,
     gap: Gap,
-    /// Bytes of text the client may still be given.
+    /// Bytes of text that the client may still get.
     room: Option<usize>,
     meter: Meter,
-    /// Calls the client was given.
+    /// Calls that the client got.
     calls: u32,
-    /// The client was given, or may yet be given, something of the upstream response under way.
+    /// The client got, or may still get, content of the present upstream response.
     sent: bool,
     spoken: bool,
     thought: bool,
     cut: Option<Finish>,
-    /// All of the text, if it has to be a JSON object.
+    /// The whole text, if it has to be a JSON object.
     json: Option<String>,
 }
 
-/// What happens to text.
+/// How text is handled.
 #[derive(Debug, Default)]
 enum Tail {
     #[default]
     Shown,
-    /// Kept for the case that another call follows.
+    /// Kept until it is known whether another call follows.
     Withheld(String),
     Dropped,
 }
 
-/// What stands between two blocks that follow each other.
+/// The gap between two blocks that follow each other.
 #[derive(Debug, Default)]
 struct Gap {
-    /// Instead of white space; absent: what the model wrote.
+    /// Replaces the white space; if absent, the gap stays as the model wrote it.
     delimiter: Option<String>,
-    /// The white space since the last block, as long as there is nothing else.
+    /// The white space since the last block, until other text follows.
     blank: Option<String>,
 }
 
@@ -78,12 +78,12 @@ impl Answer {
         }
     }
 
-    /// Why the answer must end here: a stop sequence was met, or the limit.
+    /// Why the answer must end here: a stop sequence or the limit was met.
     pub(super) fn cut(&self) -> Option<Finish> {
         self.cut
     }
 
-    /// Why the answer ended, if Codex or a policy ends it here.
+    /// The finish reason, if Codex or a policy ends the answer here.
     pub(super) fn finish(&self) -> Finish {
         match self.calls {
             0 => Finish::Stop,
@@ -91,7 +91,7 @@ impl Answer {
         }
     }
 
-    /// It should have been a JSON object, and is complete, and is none.
+    /// Whether the answer is complete and should be a JSON object, but is none.
     pub(super) fn is_malformed(&self) -> bool {
         let text = self
             .json
@@ -102,38 +102,38 @@ impl Answer {
         })
     }
 
-    /// Something of the upstream response under way reached the client, so it cannot be repeated.
+    /// Whether content of the present upstream response reached the client, so that the response cannot be repeated.
     pub(super) fn is_sent(&self) -> bool {
         self.sent
     }
 
-    /// There is text to which more may be joined.
+    /// Whether there is text to which more may be joined.
     pub(super) fn has_text(&self) -> bool {
         self.spoken || self.stop.holding() > 0
     }
 
-    /// There is reasoning to which more may be joined.
+    /// Whether there is reasoning to which more may be joined.
     pub(super) fn has_reasoning(&self) -> bool {
         self.thought
     }
 
-    /// What it has cost so far, and whether any of that is estimated.
+    /// The cost so far, and whether any of it is estimated.
     pub(super) fn usage(&self) -> (Usage, bool) {
         self.meter.total()
     }
 
-    /// The upstream response under way says something.
+    /// Notes that the present upstream response has content.
     pub(super) fn open(&mut self) {
         self.meter.open();
     }
 
-    /// The upstream response under way is complete and cost this much.
+    /// Notes that the present upstream response is complete and cost this much.
     pub(super) fn close(&mut self, usage: Usage) {
         self.meter.count(usage);
         self.sent = false;
     }
 
-    /// The upstream response under way begins anew: what of it was held back will be said again.
+    /// Drops the held-back text of an upstream response that is repeated.
     pub(super) fn forget_held(&mut self) {
         self.stop.flush();
     }
@@ -145,8 +145,8 @@ impl Answer {
         }
     }
 
-    /// Adds what the stop sequences hold back of the text before a block, and returns the block, which may now be shown;
-    /// nothing if one ends the answer before the block does.
+    /// Adds the text before a block that the stop sequences held back, and returns the block, which may now be shown; nothing if
+    /// a stop sequence or the limit ends the answer first.
     pub(super) fn admit_block(&mut self, block: String, out: &mut Vec<Output>) -> Option<String> {
         let before = self.stop.holding();
         match self.stop.push(&block) {
@@ -201,19 +201,19 @@ impl Answer {
         self.gap.blank = self.gap.delimiter.is_some().then(String::new);
     }
 
-    /// From here on text is only shown if another call follows.
+    /// From here on, text is shown only if another call follows.
     pub(super) fn withhold_tail(&mut self) {
         if !matches!(self.tail, Tail::Withheld(_)) {
             self.tail = Tail::Withheld(String::new());
         }
     }
 
-    /// Text is left out until another call follows.
+    /// From here on, text is left out until another call follows.
     pub(super) fn drop_tail(&mut self) {
         self.tail = Tail::Dropped;
     }
 
-    /// Adds what was held back for the case that it became a stop sequence, or stood before another block.
+    /// Adds the text that was held back because it might have become a stop sequence or be followed by another block.
     pub(super) fn release(&mut self, out: &mut Vec<Output>) {
         self.release_search(out);
         let blank = self.gap.blank.take().unwrap_or_default();
@@ -225,7 +225,7 @@ impl Answer {
         self.show(text, out);
     }
 
-    /// A call is kept: what was held back or withheld comes before it.
+    /// Before a call is added, shows the text that was held back or withheld before it.
     fn show_tail(&mut self, out: &mut Vec<Output>) {
         self.release_search(out);
         if let Tail::Withheld(text) = std::mem::take(&mut self.tail) {
@@ -235,7 +235,7 @@ impl Answer {
 
     fn stop_after(&mut self, last: String, out: &mut Vec<Output>) {
         self.show(last, out);
-        // What was called is to be answered, whatever the text about it says.
+        // Calls before the stop sequence still have to be answered by the client, so they decide the finish reason.
         let finish = self.finish();
         self.cut.get_or_insert(finish);
     }

@@ -1,6 +1,6 @@
 //! The questions to the tool-stop policy, and its reactions.
 
-/// What the tool-stop policy is asked.
+/// A question to the tool-stop policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
     /// The model made a call.
@@ -9,7 +9,7 @@ pub enum Question {
         name: String,
         /// Exactly as the model wrote them.
         arguments: String,
-        /// A `<use_tool>` block of the text, not a structured call.
+        /// Whether it is a `<use_tool>` block of the text instead of a structured call.
         textual: bool,
         /// Position among the calls of the turn, from 0, dropped ones not counted.
         index: u32,
@@ -20,17 +20,17 @@ pub enum Question {
     Quiet(u32),
 }
 
-/// What the tool-stop policy answered.
+/// An answer of the tool-stop policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reaction {
     /// Go on.
     GoOn,
-    /// Go on, and ask again when this many milliseconds have passed. Stands until then, or until another wait.
+    /// Go on, and ask again after this many milliseconds. Applies until then, or until another `Wait`.
     Wait(u32),
     /// Leave the call, or the text until the next call, out of the answer.
     Drop,
     /// Withhold text until there is another call.
     HideTail,
-    /// End the turn. The call that was asked about is part of the answer, the text is not.
+    /// End the turn. A call that was asked about is part of the answer; text that was asked about is not.
     Stop,
 }

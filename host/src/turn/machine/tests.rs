@@ -1,4 +1,4 @@
-//! What a client may rely on, whatever Codex says in whatever pieces.
+//! Properties that clients rely on, for any events from Codex in any pieces.
 
 mod calls;
 mod text;
@@ -14,7 +14,7 @@ const USAGE: Usage = Usage {
     reasoning: 3,
 };
 
-/// Events in short: `:word` for what has no content, `(reasoning)`, `[call]`, and text as it is.
+/// Events in short form: `:word` for one without content, `(reasoning)`, `[call]`, and plain text.
 fn script(words: &[&str]) -> Vec<Event> {
     words.iter().map(|word| event(word)).collect()
 }
@@ -94,7 +94,7 @@ fn limited(tokens: u64) -> Rules {
     }
 }
 
-/// Obeys the machine as the driver does: no event while a question is open, every question is answered at once.
+/// Carries out the machine's outputs as the driver does: no event while a question is open, every question is answered at once.
 fn play_with(
     rules: Rules,
     events: Vec<Event>,
@@ -120,7 +120,7 @@ fn play(rules: Rules, words: &[&str]) -> Vec<Output> {
     play_with(rules, script(words), |_| Reaction::GoOn)
 }
 
-/// In short: text as is, `(reasoning)`, `[index call]`, and how it ended; `!` where Codex is told to stop.
+/// The outputs in short form: plain text, `(reasoning)`, `[index call]`, and how the turn ended; `!` where Codex is interrupted.
 fn told(outputs: &[Output]) -> String {
     let tell = |output: &Output| match output {
         Output::Emit(Delta::Text(text)) => text.clone(),
@@ -135,7 +135,7 @@ fn told(outputs: &[Output]) -> String {
     outputs.iter().map(tell).collect()
 }
 
-/// The questions in short: `index call`, `text bytes`, `quiet ms`.
+/// The questions in short form: `index call`, `text bytes`, `quiet ms`.
 fn questions(outputs: &[Output]) -> Vec<String> {
     let ask = |output: &Output| match output {
         Output::Ask(Question::Called {
@@ -220,9 +220,9 @@ fn usage_is_what_the_provider_counted_else_an_estimate() {
         (tools(), &["[ff]", ":completed"], ([7, 0, 1, 0], true)),
         (stop(), &["abcdEND of it"], ([7, 0, 1, 0], true)),
         (limited(2), &["a long answer"], ([7, 0, 2, 0], true)),
-        // The first upstream response was counted, the second is cut.
+        // The provider counted the first upstream response; the second is cut off.
         (stop(), &["a", ":sampled", "bEND"], ([107, 40, 11, 3], true)),
-        // Held back until it was counted: not counted again.
+        // Text that was held back until its response was counted is not counted again.
         (
             stop(),
             &["aaaaaaaE", ":sampled", ":completed"],
@@ -247,7 +247,7 @@ fn a_retry_is_unseen_until_something_was_sent() {
         (plain(), &["ag"], "ag!#upstream_restarted"),
         (plain(), &["(r)"], "(r)!#upstream_restarted"),
         (tools(), &["[f]"], "[0 f]!#upstream_restarted"),
-        // Only the upstream response under way is repeated.
+        // Only the present upstream response is repeated.
         (stopping_at(&["END"]), &["E", ":sampled"], "Eagain#Stop"),
         (plain(), &["first, ", ":sampled"], "first, again#Stop"),
         (

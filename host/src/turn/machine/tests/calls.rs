@@ -1,4 +1,4 @@
-//! Calls: when they are given, how they end the turn, and that the tool-stop policy is obeyed.
+//! Calls: when the client gets them, how they end the turn, and how the tool-stop policy's reactions are carried out.
 
 use Reaction::{Drop, GoOn, HideTail, Stop};
 
@@ -27,7 +27,7 @@ fn a_block_beyond_the_end_of_the_answer_is_nobodys_question() {
     }
 }
 
-/// Plays a script with these answers in order, then `GoOn`: what was asked and what was told.
+/// Plays a script with these answers in order, then `GoOn`. Returns the questions and the outputs.
 fn judged(rules: Rules, words: &[&str], answers: &[Reaction]) -> (String, String) {
     let mut answers = answers.iter().copied();
     let outputs = play_with(rules, script(words), |_| answers.next().unwrap_or(GoOn));
@@ -60,7 +60,7 @@ fn a_call_reaches_the_client_as_soon_as_its_verdict_allows() {
     let (mut machine, mut out) = (Machine::new(tools()), Vec::new());
     machine.step(Input::Event(event("[f]")), &mut out);
     assert_eq!((told(&out).as_str(), machine.calls()), ("", 1));
-    // One question at a time: what comes meanwhile waits, in order.
+    // One question at a time: events in the meantime wait, in order.
     machine.step(Input::Event(event("[g]")), &mut out);
     machine.step(Input::Event(event(":sampled")), &mut out);
     assert_eq!(questions(&out), ["0 f"]);
@@ -127,7 +127,7 @@ fn text_that_was_held_back_comes_before_the_call() {
             &[HideTail],
             "[0 f]b E[1 g]!#ToolCalls",
         ),
-        // The limit also holds for what was withheld: the call after it is cut off.
+        // The limit also applies to withheld text: the call after it is cut off.
         (
             &rules(limited(1)),
             &["[f]", "abcde", "[g]"],
@@ -322,14 +322,14 @@ fn a_stop_sequence_may_reach_into_a_block() {
     for (stop, answer, asked, expected) in [
         ("\n<use_tool", GoOn, "", "a!#Stop"),
         ("</use_tool>", GoOn, "", "a\n<use_tool name=\"f\">1!#Stop"),
-        // A call is a border: nothing reaches over its end.
+        // A call is a boundary: no stop sequence extends beyond its end.
         (
             ">b",
             GoOn,
             "0 f*, text 1",
             "a\n<use_tool name=\"f\">1</use_tool>b#Stop",
         ),
-        // A dropped block takes nothing of the text before it along.
+        // A dropped block leaves the text before it in the answer.
         ("\n<use_tools", Drop, "0 f*", "a\nb#Stop"),
     ] {
         let expected = (asked.to_owned(), expected.to_owned());

@@ -1,4 +1,4 @@
-//! Text: breaks, stop sequences, token limits, and that pieces do not matter.
+//! Text: breaks, stop sequences, token limits, and that the borders of pieces make no difference.
 
 use super::*;
 
@@ -93,7 +93,7 @@ fn a_stop_sequence_after_a_call_leaves_the_call_to_be_answered() {
     assert_eq!(told(&play(rules, &words)), "a[0 f]b !#ToolCalls");
 }
 
-/// What a stop sequence held back is subject to the limit too.
+/// The limit also applies to text that a stop sequence held back.
 #[test]
 fn of_a_limit_and_a_stop_sequence_the_earlier_ends_the_answer() {
     for (piece, expected) in [
@@ -127,7 +127,7 @@ fn a_limit_before_a_block_ends_the_answer_unasked() {
     }
 }
 
-/// The same script with its text in other pieces: the client reads the same.
+/// The same script with its text in other pieces gives the client the same answer.
 #[test]
 fn the_answer_does_not_depend_on_how_codex_cuts_its_text() {
     let script = script(&[
@@ -171,7 +171,7 @@ fn the_answer_does_not_depend_on_how_codex_cuts_its_text() {
     }
 }
 
-/// The script with one of its texts in two pieces, cut at every place, and with every character by itself.
+/// The script with one of its texts in two pieces, cut at every place; and with every character as a piece of its own.
 fn cuts(script: &[Event]) -> Vec<Vec<Event>> {
     let mut cuts = Vec::new();
     for (at, event) in script.iter().enumerate() {
@@ -231,7 +231,7 @@ fn an_answer_that_should_be_a_json_object_is_checked_when_it_is_complete() {
             "{\"a\": 1#answer_not_json",
         ),
         (json_object(), &[":completed"], "#answer_not_json"),
-        // What is cut is not the model's last word, and what calls functions has not answered yet.
+        // A cut-off answer is not complete, and an answer with calls is not the final one.
         (json_object(), &["{\"a\"", ":max"], "{\"a\"#Length"),
         (
             json_object(),
