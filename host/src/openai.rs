@@ -1,4 +1,4 @@
-//! OpenAI's words to ours and back: pure translation, knowing nothing of HTTP.
+//! Translates between OpenAI's dialects and the gateway's plans and deltas, without any knowledge of HTTP.
 
 pub mod chat;
 pub mod completions;
@@ -26,38 +26,38 @@ mod usage;
 pub use error::ApiError;
 pub use metadata::Metadata;
 
-/// The last event of a stream of chunks that ended well. It is not JSON.
+/// The last event of a stream of chunks that ended normally. It is not JSON.
 const DONE: &str = "[DONE]";
 
-/// What the model policy decided a request runs on.
+/// The model policy's decision about what a request runs on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Target {
-    /// The model Codex is asked to run.
+    /// The model for Codex.
     pub model: String,
     /// Reasoning effort; absent means the model's default.
     pub effort: Option<String>,
-    /// A provider of Codex's configuration; absent means its default.
+    /// A provider in Codex's configuration; absent means its default.
     pub provider: Option<String>,
 }
 
-/// What the operator decided about requests.
+/// The operator's settings for reading requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// A chat request that does not say is answered as a stream.
+    /// Whether a chat request without `stream` is answered as a stream.
     pub stream: bool,
-    /// Instructions of the client are left out.
+    /// Whether instructions of the client are left out.
     pub ignore_instructions: bool,
-    /// The longest answer to a responses request that does not say.
+    /// The longest answer to a responses request without a limit of its own.
     pub response_max_tokens: Option<u64>,
 }
 
-/// What every part of one answer repeats.
+/// The members that every part of one answer repeats.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// For example `chatcmpl-…`.
     pub id: String,
-    /// When the answer was begun, in seconds since 1970.
+    /// The start of the answer, in seconds since 1970.
     pub created: u64,
-    /// The model by the name the client knows.
+    /// The model's name for the client.
     pub model: String,
 }

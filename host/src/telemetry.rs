@@ -209,7 +209,7 @@ fn breakage(finish: Option<&'static str>) -> Option<&'static str> {
 }
 
 impl Telemetry {
-    /// Starts what is configured, within a Tokio runtime.
+    /// Starts the configured parts, within a Tokio runtime.
     ///
     /// # Errors
     /// If a file cannot be written, or OpenTelemetry's own variables are invalid.

@@ -1,17 +1,17 @@
-//! Writes an agent's own work beside an answer, as a member that OpenAI's clients pass on or ignore.
+//! Writes Codex's own activity beside an answer, in a member that OpenAI's clients pass on or ignore.
 
 use serde::Serialize;
 
 use crate::codex::Activity;
 
-/// How much of it an answer in one piece has.
+/// The most bytes of activity in an answer in one piece.
 const LIMIT_BYTES: usize = 1024 * 1024;
 
-/// The member.
+/// The member `x_codex`.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Extension<'a> {
     activity: &'a [Activity],
-    /// What was done besides, but is too much to be told.
+    /// The number of further activities that were left out because of [`LIMIT_BYTES`].
     #[serde(skip_serializing_if = "Option::is_none")]
     left_out: Option<usize>,
 }
@@ -25,7 +25,7 @@ impl<'a> From<&'a Activity> for Extension<'a> {
     }
 }
 
-/// All of an answer's, each deed as it was last told of.
+/// All activities of an answer, each in its latest state.
 #[derive(Debug, Default)]
 pub(super) struct Deeds {
     told: Vec<Activity>,
@@ -47,7 +47,7 @@ impl Deeds {
         }
     }
 
-    /// Nothing if nothing was done.
+    /// The member; absent if there was no activity.
     pub(super) fn extension(&self) -> Option<Extension<'_>> {
         (!self.told.is_empty() || self.left_out > 0).then_some(Extension {
             activity: &self.told,

@@ -1,4 +1,4 @@
-//! Chat completions: the request as Codex is asked it, and the answer, streamed or folded.
+//! Chat completions: reads requests into plans, and writes answers as a stream or in one piece.
 
 mod chunks;
 mod completion;
@@ -15,33 +15,33 @@ use super::{ApiError, Metadata, Reading, Target, params};
 use crate::codex::{Item, Plan};
 use crate::turn::{Finish, Rules};
 
-/// A request for a chat completion, understood and checked.
+/// A request for a chat completion, parsed and checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatRequest {
-    /// The model by the client's name; absent leaves it to the model policy.
+    /// The model's name as the client sent it; if absent, the model policy chooses.
     pub model: Option<String>,
     /// For the operator's log.
     pub metadata: Metadata,
-    /// Reasoning effort in the client's word: the model policy knows which there are.
+    /// The reasoning effort in the client's word: the model policy knows the valid words.
     pub effort: Option<String>,
-    /// How the answer is to be written.
+    /// The form of the answer.
     pub form: Form,
     history: Vec<Item>,
     draft: PlanBuilder,
 }
 
-/// How the client wants the answer.
+/// The form in which the client wants the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Form {
-    /// In chunks, as it comes.
+    /// In chunks, as the answer arrives.
     pub stream: bool,
-    /// The stream ends with a chunk that has the usage.
+    /// Whether the stream ends with a chunk that has the usage.
     pub include_usage: bool,
-    /// Calls are told as `function_call`, as they were before there were tools.
+    /// Whether calls are written as `function_call`, the older form of `tool_calls`.
     pub functions: bool,
-    /// Of several calls only the first is told: Codex cannot be kept from making more.
+    /// Whether only the first of several calls is written: Codex has no setting that keeps the model from making more.
     pub one_call: bool,
-    /// How many answers the client wants; each is a turn of its own.
+    /// The number of answers; each is a turn of its own.
     pub choices: u32,
 }
 
@@ -58,7 +58,7 @@ impl Default for Form {
 }
 
 impl ChatRequest {
-    /// Reads a request body. Members that mean nothing to Codex (temperature, seed, …) are ignored.
+    /// Reads a request body. Members without a meaning for Codex (temperature, seed, …) are ignored.
     ///
     /// # Errors
     /// 400, naming the member at fault.
@@ -98,14 +98,14 @@ impl ChatRequest {
         })
     }
 
-    /// What to ask Codex, and what is left for us to enforce.
+    /// The plan for Codex, and the rules that the gateway enforces.
     #[must_use]
     pub fn into_plan(self, target: Target) -> (Plan, Rules) {
         self.draft.into_plan(self.history, target)
     }
 }
 
-/// What an answer would silently lack, did we ignore the wish for it.
+/// Refuses members that Codex does not support, if an answer without them would lack what the client asked for.
 fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
     params::refuse_moderation(body)?;
     if body.boolean("logprobs")? == Some(true) {
@@ -134,10 +134,10 @@ fn read_choices(body: &mut Object) -> Result<u32, ApiError> {
     Ok(u32::try_from(choices).unwrap_or(u32::MAX))
 }
 
-/// Refuses a request for more answers than a gateway gives at once.
+/// Refuses a request for more answers than the gateway allows.
 ///
 /// # Errors
-/// 400, naming the bound.
+/// 400, with the limit in its message.
 pub fn bound_choices(form: Form, most: u32) -> Result<(), ApiError> {
     if form.choices <= most {
         return Ok(());

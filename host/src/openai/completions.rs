@@ -1,4 +1,4 @@
-//! Completions, the API before chat: a prompt as Codex is asked it, and the text, streamed or folded.
+//! Completions, the API before chat: reads prompts into plans, and writes the text as a stream or in one piece.
 
 mod chunks;
 mod completion;
@@ -18,34 +18,34 @@ use super::{ApiError, Head, Metadata, Target, conversation, params};
 use crate::codex::{Item, Part, Plan, Role};
 use crate::turn::{Finish, Rules};
 
-/// A request for a completion, understood and checked.
+/// A request for a completion, parsed and checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CompletionRequest {
-    /// The model by the client's name; absent leaves it to the model policy.
+    /// The model's name as the client sent it; if absent, the model policy chooses.
     pub model: Option<String>,
     /// For the operator's log.
     pub metadata: Metadata,
-    /// How the answer is to be written.
+    /// The form of the answer.
     pub form: Form,
     history: Vec<Item>,
     draft: PlanBuilder,
 }
 
-/// How the client wants the answer.
+/// The form in which the client wants the answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Form {
-    /// In chunks, as it comes.
+    /// In chunks, as the answer arrives.
     pub stream: bool,
-    /// The stream ends with a chunk that has the usage.
+    /// Whether the stream ends with a chunk that has the usage.
     pub include_usage: bool,
 }
 
-/// What chat calls so, and what it is called here.
+/// The names of chat's members, each with its name in this dialect.
 pub const WORDS: [(&str, &str); 1] = [("messages", "prompt")];
 
 impl CompletionRequest {
-    /// Reads a request body. Members that mean nothing to Codex (temperature, seed, …) are ignored, and so is OpenAI's
-    /// limit of 16 tokens for those who name none: nobody expects it of a chat model.
+    /// Reads a request body. Members without a meaning for Codex (temperature, seed, …) are ignored. OpenAI's default limit of 16
+    /// tokens is not applied either: clients do not expect it of a chat model.
     ///
     /// # Errors
     /// 400, naming the member at fault.
@@ -72,14 +72,14 @@ impl CompletionRequest {
         })
     }
 
-    /// What to ask Codex, and what is left for us to enforce.
+    /// The plan for Codex, and the rules that the gateway enforces.
     #[must_use]
     pub fn into_plan(self, target: Target) -> (Plan, Rules) {
         self.draft.into_plan(self.history, target)
     }
 }
 
-/// What an answer would silently lack, did we ignore the wish for it.
+/// Refuses members that Codex does not support, if an answer without them would lack what the client asked for.
 fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
     if body.boolean("echo")? == Some(true) {
         let message = "This gateway answers without the prompt: 'echo' must be false.";
@@ -93,7 +93,7 @@ fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
         let message = "Codex gives one answer a request: 'best_of' must be 1.";
         return Err(params::unsupported("best_of", message));
     }
-    // `false` is what some clients take from chat; 0 already asks for some.
+    // Some clients send `false`, as in chat; 0 already asks for log probabilities.
     let logprobs = body.take("logprobs");
     if logprobs.is_some_and(|logprobs| logprobs != Value::Bool(false)) {
         let message = "Codex does not tell log probabilities: leave out 'logprobs'.";
@@ -116,7 +116,7 @@ fn read_prompt(body: &mut Object) -> Result<String, ApiError> {
             ));
         }
     };
-    // One list of tokens, or one list of tokens a prompt.
+    // One list of tokens, or one list of tokens per prompt.
     if let Some(Value::Number(_) | Value::Array(_)) = prompts.first() {
         let message = "This gateway takes prompts as text: 'prompt' must not be tokens.";
         return Err(params::unsupported("prompt", message));
@@ -140,7 +140,7 @@ fn read_prompt(body: &mut Object) -> Result<String, ApiError> {
     }
 }
 
-/// A completion and each of its chunks: the two have the same form.
+/// The members of a completion and of each of its chunks, which have the same form.
 #[derive(Serialize)]
 struct Body<'a, U> {
     id: &'a str,
@@ -177,7 +177,7 @@ fn choice(text: &str, finish: Option<Finish>) -> Choice<'_> {
         index: 0,
         logprobs: (),
         finish_reason: finish.map(|finish| match finish {
-            // Nobody was offered tools.
+            // No tools were offered.
             Finish::Stop | Finish::ToolCalls => "stop",
             Finish::Length => "length",
             Finish::ContentFilter => "content_filter",

@@ -1,4 +1,4 @@
-//! The content of messages and of functions' outputs, as the parts Codex is given.
+//! Reads the content of messages and of functions' outputs into parts for Codex.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use super::json_object::{self, Object};
 use super::{ApiError, image};
 use crate::codex::Part;
 
-/// Takes content out of an object. `types`: what its parts may be, in the dialect's words.
+/// Takes content out of an object. `types` are the dialect's names for the allowed types of parts.
 pub(super) fn read(holder: &mut Object, name: &str, types: &[&str]) -> Result<Vec<Part>, ApiError> {
     if !holder.has(name) {
         return Err(holder.missing(name));
@@ -70,10 +70,10 @@ fn read_flat_image(mut part: Object) -> Result<Part, ApiError> {
     }
 }
 
-/// `holder` has the picture's `detail`, `path` is where its URL is.
+/// `holder` has the image's `detail`; `path` is the path of its URL.
 fn make_image(url: String, mut holder: Object, path: String) -> Result<Part, ApiError> {
     let detail = match holder.word("detail", &["auto", "low", "high", "original"])? {
-        // Codex knows nothing above it.
+        // `high` is the highest level that Codex knows.
         Some("original") => Some("high"),
         detail => detail,
     };

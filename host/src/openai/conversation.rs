@@ -1,4 +1,4 @@
-//! A conversation as Codex is given it, whichever dialect it was told in.
+//! Builds the conversation for Codex, from any dialect.
 
 use std::collections::HashSet;
 
@@ -8,14 +8,14 @@ use crate::codex::{Item, Part, Role};
 #[derive(Debug, Default)]
 pub(super) struct Conversation {
     items: Vec<Item>,
-    /// Ids of the calls so far.
+    /// The ids of the calls so far.
     calls: HashSet<String>,
-    /// Of these, those whose output has to follow.
+    /// The ids of the calls whose output has to follow.
     open: HashSet<String>,
 }
 
 impl Conversation {
-    /// Adds an entry at the end.
+    /// Adds an item at the end.
     pub(super) fn push(&mut self, item: Item) {
         match &item {
             Item::Call { id, .. } => {
@@ -28,13 +28,13 @@ impl Conversation {
         self.items.push(item);
     }
 
-    /// This call needs no output, or no further one.
+    /// Notes that a call needs no output, or no further one.
     pub(super) fn excuse(&mut self, id: &str) {
         self.open.remove(id);
     }
 
-    /// Ids of the calls without an output, in their order, if there are any: Codex would tell the model that they were
-    /// aborted, and nobody would know.
+    /// The ids of the calls without an output, in order, if there are any: Codex would silently report such calls to the model as
+    /// aborted.
     pub(super) fn unanswered(&self) -> Option<Vec<&str>> {
         let ids = self.items.iter().filter_map(|item| match item {
             Item::Call { id, .. } if self.open.contains(id) => Some(id.as_str()),
@@ -43,7 +43,7 @@ impl Conversation {
         (!self.open.is_empty()).then(|| ids.collect())
     }
 
-    /// Codex removes an output without its call: the model would miss it, and nobody would know.
+    /// Whether there is such a call. Codex silently removes an output without its call, so the model would miss it.
     pub(super) fn has_call(&self, id: &str) -> bool {
         self.calls.contains(id)
     }
@@ -57,7 +57,7 @@ impl Conversation {
     }
 }
 
-/// Something said. None if that is nothing: Codex takes no message without content.
+/// A message; absent if it has no parts: Codex takes no message without content.
 pub(super) fn message(role: Role, mut parts: Vec<Part>) -> Option<Item> {
     if role == Role::Assistant {
         parts.retain(|part| *part != Part::Text(String::new()));
@@ -65,7 +65,7 @@ pub(super) fn message(role: Role, mut parts: Vec<Part>) -> Option<Item> {
     (!parts.is_empty()).then_some(Item::Message { role, parts })
 }
 
-/// An instruction.
+/// A message with an instruction.
 pub(super) fn instruction(text: String) -> Item {
     Item::Message {
         role: Role::Developer,
@@ -73,7 +73,7 @@ pub(super) fn instruction(text: String) -> Item {
     }
 }
 
-/// Leaves out the instructions, unless nothing else was said.
+/// Leaves out the instructions, unless there is nothing else.
 pub(super) fn without_instructions(mut items: Vec<Item>) -> Vec<Item> {
     let is_instruction = |item: &Item| {
         matches!(
@@ -90,7 +90,7 @@ pub(super) fn without_instructions(mut items: Vec<Item>) -> Vec<Item> {
     items
 }
 
-/// A call the model made.
+/// A call that the model made.
 pub(super) fn call(id: String, name: String, arguments: String) -> Item {
     Item::Call {
         id,
@@ -99,7 +99,7 @@ pub(super) fn call(id: String, name: String, arguments: String) -> Item {
     }
 }
 
-/// What a function returned; perhaps nothing, but that, too, is an answer.
+/// The output of a function. An empty output is kept: it answers the call too.
 pub(super) fn output(id: String, mut parts: Vec<Part>) -> Item {
     if parts.is_empty() {
         parts.push(Part::Text(String::new()));
@@ -107,7 +107,7 @@ pub(super) fn output(id: String, mut parts: Vec<Part>) -> Item {
     Item::CallOutput { id, parts }
 }
 
-/// Clients and providers parse arguments even if there are none.
+/// Replaces empty arguments by `{}`: clients and providers parse arguments even if there are none.
 pub(super) fn arguments_or_empty_object(arguments: String) -> String {
     match arguments.as_str() {
         "" => "{}".to_owned(),
@@ -115,7 +115,7 @@ pub(super) fn arguments_or_empty_object(arguments: String) -> String {
     }
 }
 
-/// Characters of all text and calls.
+/// The number of characters of all text and calls.
 pub(super) fn characters(items: &[Item]) -> u64 {
     let count = items.iter().map(|item| match item {
         Item::Message { parts, .. } | Item::CallOutput { parts, .. } => {

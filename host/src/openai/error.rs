@@ -1,4 +1,4 @@
-//! Errors as OpenAI's clients read them, and what a failed turn tells the client.
+//! Errors in OpenAI's format, and the error for each way a turn can fail.
 
 use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
@@ -9,14 +9,14 @@ use super::json;
 use crate::codex::{self, Cause};
 use crate::turn::{self, Timer};
 
-/// A refusal or failure, as the client is told. It holds nothing that is not meant for the client.
+/// A refusal or failure for the client. It holds only facts that are meant for the client.
 ///
 /// Boxed, since nearly every function that answers a client may return one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} {}: {}", .0.status, .0.code, .0.message)]
 pub struct ApiError(Box<ErrorParts>);
 
-/// What an [`ApiError`] consists of.
+/// The parts of an [`ApiError`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorParts {
     /// The HTTP status, where the answer has not begun.
@@ -95,7 +95,7 @@ impl ApiError {
         self
     }
 
-    /// The same error in a dialect that has another name for what chat calls so.
+    /// The same error, with the param's name in a dialect where chat's member has another name.
     #[must_use]
     pub fn in_words(mut self, words: &[(&str, &str)]) -> Self {
         let ours = words
@@ -165,7 +165,7 @@ impl From<turn::Error> for ApiError {
     }
 }
 
-/// OpenAI's clients try again by themselves after 408, 409, 429 and all from 500 on, unless told not to.
+/// OpenAI's clients retry by themselves after 408, 409, 429 and all statuses from 500 on, unless this header forbids it.
 fn do_not_retry() -> (String, String) {
     ("x-should-retry".to_owned(), "false".to_owned())
 }
@@ -194,7 +194,7 @@ fn wait_in(message: &str) -> Option<u64> {
     Some((total.ceil() as u64).clamp(1, 24 * 3_600_000))
 }
 
-/// The status, and what the client may know of it.
+/// The status, and the sentence for the client.
 fn tell(error: &turn::Error) -> (u16, &'static str) {
     match error {
         turn::Error::Codex(error) => tell_codex(error),

@@ -1,4 +1,4 @@
-//! Reads the form that the answer's text is to have (`response_format`, `text.format`).
+//! Reads the requested format of the answer's text (`response_format`, `text.format`).
 
 use serde_json::Value;
 
@@ -6,20 +6,20 @@ use super::ApiError;
 use super::json_object::Object;
 use super::strict_schema::{allows_object, is_strict};
 
-/// The form a client asks for.
+/// The requested format.
 #[derive(Debug, Default)]
 pub(super) enum Format {
     #[default]
     Text,
-    /// Asked for in words, and checked when the answer is complete: Codex cannot be told. OpenAI wants the word JSON to be
-    /// in the messages; the words are ours here. With a schema, if it is none that may be sent as strict.
+    /// Requested by an instruction, and checked when the answer is complete: Codex has no such setting. OpenAI requires the word
+    /// JSON in the messages; here the gateway's instruction has it. With a schema, if it must not be sent as strict.
     JsonObject(Option<Value>),
-    /// Codex sends it as strict, always.
+    /// A schema. Codex always sends it as strict.
     Schema(Value),
 }
 
 impl Format {
-    /// Reads a format, if there is one. `named`: from the format to the object that has the schema.
+    /// Reads a format, if there is one. `named` goes from the format to the object that has the schema.
     pub(super) fn read(
         format: Option<Object>,
         named: impl FnOnce(Object) -> Result<Object, ApiError>,
@@ -32,7 +32,7 @@ impl Format {
                 let mut named = named(format)?;
                 let schema = named.required_object("schema")?.into_value();
                 let is_strict = named.boolean("strict")?.unwrap_or(false) || is_strict(&schema);
-                // What cannot be an object is for the provider to refuse.
+                // If the schema does not allow an object, the provider refuses it.
                 if is_strict || !allows_object(&schema) {
                     return Ok(Self::Schema(schema));
                 }
@@ -43,7 +43,7 @@ impl Format {
         }
     }
 
-    /// As Codex can be told: a schema, or an instruction.
+    /// The format in the two forms that Codex takes: a schema, or an instruction.
     pub(super) fn split(self) -> (Option<Value>, Option<String>) {
         let instruction =
             "Answer with one valid JSON object and nothing else: no text around it, no code fence.";

@@ -27,8 +27,8 @@ pub fn response() -> String {
     with_prefix(RESPONSE)
 }
 
-/// The id of an item of a response, for example `msg_…_0`: as unique as the response's own, and the same for the same
-/// response.
+/// The id of an item of a response, for example `msg_…_0`: as unique as the response's own id, and always the same for the same
+/// response and index.
 pub(super) fn item(kind: &str, response: &str, index: usize) -> String {
     let stem = response.strip_prefix(RESPONSE).unwrap_or(response);
     format!("{kind}_{stem}_{index}")

@@ -1,24 +1,24 @@
-//! Pictures inside a request, checked before Codex sees them: what it cannot read it replaces by a remark, silently.
+//! Checks images in a request before Codex gets them: Codex silently replaces an image that it cannot read by a text.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::ApiError;
 
-/// The largest picture, in bytes: as OpenAI's.
+/// The largest image in bytes, as at OpenAI.
 const MOST_BYTES: usize = 20 << 20;
 
-/// What Codex 0.169.0 can read, by how the bytes begin; it corrects a media type that says otherwise.
+/// Whether Codex 0.169.0 can read it, judged by the first bytes; Codex corrects a media type that does not match them.
 fn is_known(bytes: &[u8]) -> bool {
     let is_webp = bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP".as_slice());
     let beginnings: [&[u8]; 4] = [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a"];
     is_webp || beginnings.iter().any(|known| bytes.starts_with(known))
 }
 
-/// Checks a picture's URL. `param`: where it is in the request.
+/// Checks an image's URL. `param` is its path in the request.
 ///
 /// # Errors
-/// 400 with one of OpenAI's codes: no data URL, not base64, too large, or no picture that Codex can read.
+/// 400 with one of OpenAI's codes: no data URL, not base64, too large, or an image that Codex cannot read.
 pub(super) fn check(url: &str, param: &str) -> Result<(), ApiError> {
     let refuse = |code, message: &str| {
         let error = ApiError::invalid_request(code, message.to_owned());

@@ -1,8 +1,8 @@
-//! Answers as JSON.
+//! Writes answers as JSON.
 
 use serde::Serialize;
 
-/// Writes an answer. Our own types always can be written: they have text keys and no failing parts.
+/// Writes an answer. The gateway's own types can always be written: their keys are text and none of their parts can fail.
 pub(super) fn write(answer: &impl Serialize) -> String {
     serde_json::to_string(answer).unwrap_or_default()
 }

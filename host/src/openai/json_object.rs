@@ -1,14 +1,14 @@
-//! Reading a JSON request member by member, with errors that name the member; writing JSON answers.
+//! Reads a JSON request member by member, with errors that name the member.
 
 use serde_json::{Map, Number, Value};
 
 use super::ApiError;
 
-/// The most values a request may have: a value in memory takes up to a hundred times its two bytes of JSON. It is some
+/// The most JSON values in a request: in memory a value takes up to a hundred times its two bytes of JSON. The limit allows some
 /// 60,000 messages, and more tools than any model takes.
 const MOST_VALUES: usize = 200_000;
 
-/// Refuses a body of so many values that reading it would take much more memory than its bytes.
+/// Refuses a body with so many values that parsing it would take much more memory than its bytes.
 fn bound_values(body: &[u8]) -> Result<(), ApiError> {
     if body.len() < MOST_VALUES || count_values(body) <= MOST_VALUES {
         return Ok(());
@@ -19,7 +19,7 @@ fn bound_values(body: &[u8]) -> Result<(), ApiError> {
     Err(ApiError::invalid_request("too_many_values", message))
 }
 
-/// The values of a document, its members' names not counted; of what is no JSON, something.
+/// Counts the values of a document, without the names of members. The count of invalid JSON has no meaning.
 fn count_values(json: &[u8]) -> usize {
     let (mut values, mut in_string, mut escaped) = (1, false, false);
     for byte in json {
@@ -27,7 +27,7 @@ fn count_values(json: &[u8]) -> usize {
             (true, _) if escaped => escaped = false,
             (true, b'\\') => escaped = true,
             (_, b'"') => in_string = !in_string,
-            // Each value but the first of its kind has a comma before it, and the first a bracket.
+            // Each value but the first of its list or object has a comma before it, and the first has the bracket.
             (false, b',' | b'[' | b'{') => values += 1,
             _ => {}
         }
@@ -35,11 +35,11 @@ fn count_values(json: &[u8]) -> usize {
     values
 }
 
-/// A JSON object that is taken apart. An absent member and `null` are the same, as they are to OpenAI.
+/// A JSON object whose members are taken out one by one. An absent member and `null` are the same, as at OpenAI.
 #[derive(Debug)]
 pub(super) struct Object {
     members: Map<String, Value>,
-    /// Where it is in the request; empty for the request itself.
+    /// Its path in the request; empty for the request itself.
     path: String,
 }
 
@@ -64,17 +64,17 @@ impl Object {
         }
     }
 
-    /// What has not been taken.
+    /// The members that were not taken, as a value.
     pub(super) fn into_value(self) -> Value {
         Value::Object(self.into_members())
     }
 
-    /// What has not been taken.
+    /// The members that were not taken.
     pub(super) fn into_members(self) -> Map<String, Value> {
         self.members
     }
 
-    /// Where a member of this object is in the request.
+    /// The path of a member in the request.
     pub(super) fn path_of(&self, name: &str) -> String {
         match self.path.as_str() {
             "" => name.to_owned(),
@@ -82,12 +82,12 @@ impl Object {
         }
     }
 
-    /// Also true of a `null`.
+    /// Whether the member is present; also true of a `null`.
     pub(super) fn has(&self, name: &str) -> bool {
         self.members.contains_key(name)
     }
 
-    /// Not true of a `null`.
+    /// Whether the member is present and not `null`.
     pub(super) fn is_set(&self, name: &str) -> bool {
         self.members.get(name).is_some_and(|value| !value.is_null())
     }
@@ -96,7 +96,7 @@ impl Object {
         self.members.remove(name).filter(|value| !value.is_null())
     }
 
-    /// A look at what is still there.
+    /// A member that was not taken, without taking it.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.members.get(name).filter(|value| !value.is_null())
     }
@@ -164,7 +164,7 @@ impl Object {
         object.ok_or_else(|| self.missing(name))
     }
 
-    /// One of these words.
+    /// Takes a string that has to be one of these words.
     pub(super) fn word(
         &mut self,
         name: &str,
@@ -195,7 +195,7 @@ impl Object {
     }
 }
 
-/// A value of another JSON type than the API has there. An empty `param` means the request body.
+/// The error for a value of the wrong JSON type. An empty `param` means the request body.
 pub(super) fn wrong_type(param: String, expected: &str, got: &Value) -> ApiError {
     let got = match got {
         Value::Null => "null",
@@ -214,7 +214,7 @@ pub(super) fn wrong_type(param: String, expected: &str, got: &Value) -> ApiError
     ApiError::invalid_request("invalid_type", message).about(param)
 }
 
-/// A word that is none of those the API has there.
+/// The error for a word that is not one of the allowed words.
 pub(super) fn unsupported(param: String, got: &str, words: &[&str]) -> ApiError {
     let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
     let message = format!(
@@ -229,7 +229,7 @@ pub(super) fn invalid_value(param: String, message: impl Into<String>) -> ApiErr
     ApiError::invalid_request("invalid_value", message.into()).about(param)
 }
 
-/// The client's words in an error message: enough to recognise them.
+/// Shortens the client's text for an error message, so that it can still be recognised.
 pub(super) fn shorten(text: &str) -> String {
     const BYTES: usize = 64;
     match text.len() {

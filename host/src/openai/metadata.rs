@@ -4,20 +4,21 @@ use serde_json::Value;
 
 use super::json_object::{self, Object};
 
-/// Both are bounded in length and without control characters: a line of a log stays one.
+/// The client's own data about a request. Both are bounded in length and have no control characters, so that a log line stays one
+/// line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
-    /// Its `user`, or what OpenAI calls so since: `safety_identifier`.
+    /// The member `user`, or its newer name at OpenAI: `safety_identifier`.
     pub user: Option<String>,
-    /// Its `metadata`, as JSON; cut off where it is too long.
+    /// The member `metadata`, as JSON; cut off if it is too long.
     pub metadata: Option<String>,
 }
 
-/// OpenAI allows more, for what is kept; a log line shall stay one that can be read.
+/// OpenAI allows more for stored metadata; here it has to fit into a readable log line.
 const METADATA_BYTES: usize = 512;
 
 impl Metadata {
-    /// A look at a request. Nothing is refused for it: what is of another type than OpenAI's is left out.
+    /// Reads both from a request. A member of the wrong type is left out; it is no reason to refuse the request.
     pub(super) fn of(body: &Object) -> Self {
         let user = ["user", "safety_identifier"]
             .into_iter()

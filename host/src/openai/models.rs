@@ -1,8 +1,8 @@
-//! Models as `/v1/models` lists them.
+//! The format of `/v1/models`.
 
 use serde::Serialize;
 
-/// A model a client may ask for: the body of `GET /v1/models/{id}`.
+/// A model that a client may use: the body of `GET /v1/models/{id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Model {
     id: String,
@@ -12,7 +12,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// `id`: the name clients use; `created`: seconds since 1970.
+    /// `id` is the name for clients; `created` is in seconds since 1970.
     #[must_use]
     pub fn new(id: String, created: u64, owned_by: String) -> Self {
         Self {
@@ -32,7 +32,7 @@ pub struct ModelList {
 }
 
 impl ModelList {
-    /// Listed in the order given.
+    /// A list in the given order.
     #[must_use]
     pub fn new(data: Vec<Model>) -> Self {
         Self {

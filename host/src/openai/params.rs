@@ -1,11 +1,11 @@
-//! Members of a request that mean the same in several dialects.
+//! Reads members of a request that have the same meaning in several dialects.
 
 use serde_json::Value;
 
 use super::ApiError;
 use super::json_object::{self, Object};
 
-/// Longer than any model's name: it goes to policies, metrics and the log.
+/// Longer than any model's name: the name goes to policies, metrics and the log.
 const MODEL_BYTES: usize = 256;
 
 /// Takes `model`.
@@ -21,10 +21,10 @@ pub(super) fn read_model(body: &mut Object) -> Result<Option<String>, ApiError> 
     }
 }
 
-/// Takes `stream`, which may not be said, and the wish for usage at the stream's end.
+/// Takes `stream`, which may be absent, and whether the stream ends with the usage.
 pub(super) fn read_streaming(body: &mut Object) -> Result<(Option<bool>, bool), ApiError> {
     let stream = body.boolean("stream")?;
-    // Some clients of the gateway's predecessor have it at the top.
+    // Some clients of the gateway's predecessor send `include_usage` at the top level.
     let at_top = body.take("include_usage") == Some(Value::Bool(true));
     let include_usage = match body.object("stream_options")? {
         Some(mut options) => options.boolean("include_usage")?,
@@ -33,7 +33,7 @@ pub(super) fn read_streaming(body: &mut Object) -> Result<(Option<bool>, bool), 
     Ok((stream, include_usage.unwrap_or(at_top)))
 }
 
-/// Takes `n`.
+/// Takes `n`, and refuses any number but 1.
 pub(super) fn refuse_several(body: &mut Object) -> Result<(), ApiError> {
     match body.take("n").filter(|n| n.as_u64() != Some(1)) {
         Some(n) => {
@@ -45,12 +45,12 @@ pub(super) fn refuse_several(body: &mut Object) -> Result<(), ApiError> {
     }
 }
 
-/// A wish that could only be ignored, and the answer would be another than the client expects.
+/// The error for a member that could only be ignored, so that the answer would not be the one the client expects.
 pub(super) fn unsupported(param: &str, message: impl Into<String>) -> ApiError {
     ApiError::invalid_request("unsupported_value", message.into()).about(param)
 }
 
-/// Takes `moderation`: whoever asks for it relies on it.
+/// Refuses `moderation`: a client that asks for it relies on it.
 pub(super) fn refuse_moderation(body: &mut Object) -> Result<(), ApiError> {
     match body.take("moderation") {
         Some(_) => {

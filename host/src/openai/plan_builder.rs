@@ -1,4 +1,4 @@
-//! A request as Codex will be asked it, while the model is not decided yet.
+//! Builds the plan of a request before the model is decided.
 
 use super::conversation::{characters, instruction, without_instructions};
 use super::format::Format;
@@ -7,15 +7,15 @@ use super::{Reading, Target};
 use crate::codex::{Item, Plan};
 use crate::turn::Rules;
 
-/// Characters a token of a prompt is taken to have.
+/// The assumed number of characters per token of a prompt.
 const CHARACTERS_PER_TOKEN: u64 = 4;
 
-/// All but the model and the conversation.
+/// The plan and rules without the model and the conversation.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct PlanBuilder {
     plan: Plan,
     rules: Rules,
-    /// What Codex can only be told in words, at the end of the conversation.
+    /// Instructions for which Codex has no setting, placed at the end of the conversation.
     closing: Vec<Item>,
     ignore_instructions: bool,
 }
@@ -43,39 +43,39 @@ impl PlanBuilder {
         }
     }
 
-    /// What the answer ends at.
+    /// Sets the limits of the answer.
     pub(super) fn limit(&mut self, stop: Vec<String>, max_tokens: Option<u64>) {
         self.rules.stop = stop;
         self.rules.max_tokens = max_tokens;
     }
 
-    /// How the model is to work, in the API's words.
+    /// Sets verbosity and service tier, in the API's words.
     pub(super) fn tune(&mut self, verbosity: Option<&str>, service_tier: Option<&str>) {
         self.plan.verbosity = verbosity.map(str::to_owned);
         self.plan.service_tier = match service_tier {
             Some("flex") => Some("flex".to_owned()),
             Some("priority" | "fast") => Some("priority".to_owned()),
-            // What Codex does anyway, or does not know.
+            // Codex does this by default, or does not know it.
             _ => None,
         };
     }
 
-    /// How reasoning is to be told.
+    /// Sets how reasoning is summarised.
     pub(super) fn reasoning_summary(&mut self, summary: Option<&str>) {
         self.plan.summary = summary.map(str::to_owned);
     }
 
-    /// What the operator decided: about all that is asked but the closing words, which are ours.
+    /// Applies the operator's settings: to the client's instructions, not to the gateway's own at the end.
     pub(super) fn apply(&mut self, reading: &Reading) {
         self.ignore_instructions = reading.ignore_instructions;
     }
 
-    /// The tokens a prompt with this conversation probably has.
+    /// The estimated tokens of a prompt with this conversation.
     fn estimate_tokens(&self, history: &[Item]) -> u64 {
         (characters(history) + characters(&self.closing)).div_ceil(CHARACTERS_PER_TOKEN)
     }
 
-    /// What to ask Codex, and what is left for us to enforce.
+    /// The plan for Codex, and the rules that the gateway enforces.
     pub(super) fn into_plan(self, mut history: Vec<Item>, target: Target) -> (Plan, Rules) {
         if self.ignore_instructions {
             history = without_instructions(history);

@@ -1,4 +1,4 @@
-//! Responses: the request as Codex is asked it, and the answer, as a stream of events or as one object.
+//! Responses: reads requests into plans, and writes answers as a stream of events or as one object.
 
 mod answer;
 mod echo;
@@ -22,18 +22,18 @@ use super::{ApiError, Metadata, Reading, Target, conversation, params};
 use crate::codex::{Item, Plan};
 use crate::turn::Rules;
 
-/// A request for a response, understood and checked as far as that is possible without what it refers to.
+/// A request for a response, parsed and checked as far as possible without the items it refers to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResponsesRequest {
-    /// The model by the client's name; absent leaves it to the model policy.
+    /// The model's name as the client sent it; if absent, the model policy chooses.
     pub model: Option<String>,
     /// For the operator's log.
     pub metadata: Metadata,
-    /// Reasoning effort in the client's word: the model policy knows which there are.
+    /// The reasoning effort in the client's word: the model policy knows the valid words.
     pub effort: Option<String>,
-    /// The answer is wanted as events, as it comes.
+    /// Whether the answer is sent as events, as it arrives.
     pub stream: bool,
-    /// Later requests may refer to the answer.
+    /// Whether the response is kept, so that later requests may refer to it.
     pub store: bool,
     /// The response that this request continues.
     pub previous_response_id: Option<String>,
@@ -42,15 +42,15 @@ pub struct ResponsesRequest {
     draft: PlanBuilder,
 }
 
-/// What of a request its response repeats and continues.
+/// The parts of a request that its response repeats and continues.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Context {
     echo: Echo,
-    /// The conversation without instructions, if it is to be remembered.
+    /// The conversation without instructions, if the response is to be kept.
     history: Option<Vec<Item>>,
 }
 
-/// What chat calls so, and what it is called here.
+/// The names of chat's members, each with its name in this dialect.
 pub const WORDS: [(&str, &str); 2] = [
     ("messages", "input"),
     ("reasoning_effort", "reasoning.effort"),
@@ -63,8 +63,8 @@ const TOOL_CHOICE: Spelling = Spelling {
 };
 
 impl ResponsesRequest {
-    /// Reads a request body. Members that mean nothing to Codex (temperature, truncation, …) are repeated in the
-    /// response, as OpenAI does, or ignored.
+    /// Reads a request body. Members without a meaning for Codex (temperature, truncation, …) are repeated in the response, as
+    /// OpenAI does, or ignored.
     ///
     /// # Errors
     /// 400, naming the member at fault.
@@ -110,12 +110,12 @@ impl ResponsesRequest {
         self.input.references()
     }
 
-    /// What to ask Codex, what is left for us to enforce, and what the answer needs to know of the request.
+    /// The plan for Codex, the rules that the gateway enforces, and the context that the answer needs.
     ///
-    /// `past`: the conversation of `previous_response_id`, and those items of [`Self::references`] that are known.
+    /// `past` is the conversation of `previous_response_id`, and those items of [`Self::references`] that are known.
     ///
     /// # Errors
-    /// 400: an item that is not known, an output without its call or a call without its output, or nothing said at all.
+    /// 400: an unknown item, an output without its call, a call without its output, or an empty conversation.
     pub fn into_plan(
         self,
         target: Target,
@@ -138,7 +138,7 @@ impl ResponsesRequest {
     }
 }
 
-/// What an answer would silently lack, did we ignore the wish for it.
+/// Refuses members that Codex does not support, if an answer without them would lack what the client asked for.
 fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
     params::refuse_moderation(body)?;
     if body.boolean("background")? == Some(true) {

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-/// The words `format` may be.
+/// The allowed values of `format`.
 const FORMATS: [&str; 9] = [
     "date-time",
     "time",
@@ -17,14 +17,14 @@ const FORMATS: [&str; 9] = [
     "uuid",
 ];
 
-/// Whether a schema may be sent as strict: if in doubt, not.
+/// Whether a schema may be sent as strict; if in doubt, it may not.
 pub(super) fn is_strict(schema: &Value) -> bool {
     schema.get("type").is_some_and(|of| of == "object")
         && schema.get("anyOf").is_none()
         && is_known(schema)
 }
 
-/// Whether what a schema describes can be an object.
+/// Whether a schema allows an object.
 pub(super) fn allows_object(schema: &Value) -> bool {
     let members = schema.as_object();
     members.is_some_and(|members| !members.contains_key("type") || is_of(members, "object"))
@@ -46,7 +46,7 @@ fn is_known(schema: &Value) -> bool {
         && members.iter().all(|(name, value)| takes(name, value))
 }
 
-/// Whether values of this type are allowed by name.
+/// Whether `type` names this type.
 fn is_of(members: &Map<String, Value>, name: &str) -> bool {
     match members.get("type") {
         Some(Value::Array(types)) => types.iter().any(|of| of == name),
@@ -54,7 +54,7 @@ fn is_of(members: &Map<String, Value>, name: &str) -> bool {
     }
 }
 
-/// Whether an object has to have all of its members and no other.
+/// Whether an object requires all of its members and allows no other.
 fn is_closed(members: &Map<String, Value>) -> bool {
     let Some(Value::Object(properties)) = members.get("properties") else {
         return false;

@@ -1,4 +1,4 @@
-//! The functions a request offers, and whether the model must use them.
+//! Reads the functions a request offers, and whether the model must call them.
 
 use std::collections::HashSet;
 
@@ -9,33 +9,33 @@ use super::json_object::{self, Object};
 use crate::codex::Tool;
 use crate::codex::names::for_codex;
 
-/// What is offered to the model.
+/// The functions offered to the model.
 #[derive(Debug, Default)]
 pub(super) struct Offer {
     tools: Vec<Tool>,
     names: HashSet<String>,
-    /// Codex lets the model choose; what else the client wants has to be said in words.
+    /// With Codex the model always chooses; any other choice of the client becomes an instruction.
     instruction: Option<String>,
 }
 
-/// How a dialect says whether the model must call a function, and which.
+/// A dialect's member for the choice among functions.
 pub(super) struct Spelling {
-    /// The member that says it.
+    /// The member's name.
     pub(super) param: &'static str,
-    /// The words it may be.
+    /// The words that the member may be.
     pub(super) words: &'static [&'static str],
-    /// What it is otherwise.
+    /// The form of an object in the member.
     pub(super) shape: Shape,
 }
 
-/// How a dialect writes down a function, or several, to choose.
+/// A dialect's form for one chosen function, or for several.
 #[derive(Clone, Copy)]
 pub(super) enum Shape {
-    /// `{"name"}`, as it was before there were tools; several cannot be named.
+    /// `{"name"}`, the form before `tools`; several functions cannot be named.
     Bare,
     /// `{"type": "function", "name"}`, and for several `{"type": "allowed_tools", "mode", "tools"}`.
     Flat,
-    /// The same, but all that is not `type` is in an object of that name.
+    /// As `Flat`, but all members except `type` are in an object with the type's name.
     Nested,
 }
 
@@ -44,12 +44,12 @@ enum Choice {
     None,
     Required,
     Named(String),
-    /// These only, of which the model must call some or not.
+    /// Only these functions, with a choice among them.
     Among(Vec<String>, Box<Choice>),
 }
 
 impl Shape {
-    /// From a choice, or a tool, to the object whose members say which.
+    /// Goes from a choice or a tool to the object whose members name the function.
     fn open(self, mut choice: Object, kind: &'static str) -> Result<Object, ApiError> {
         match self {
             Self::Bare | Self::Flat => Ok(choice),
@@ -91,7 +91,7 @@ impl Offer {
         Ok(())
     }
 
-    /// Takes the client's choice among the functions that were added out of the request.
+    /// Takes the client's choice among the added functions out of the request.
     pub(super) fn choose(
         &mut self,
         body: &mut Object,
@@ -127,7 +127,7 @@ impl Offer {
         }
     }
 
-    /// As Codex can be told: what there is, and an instruction.
+    /// The offer in the two forms that Codex takes: tools, and an instruction.
     pub(super) fn split(self) -> (Vec<Tool>, Option<String>) {
         (self.tools, self.instruction)
     }
@@ -199,7 +199,7 @@ impl Offer {
         Ok(Choice::Required)
     }
 
-    /// The name of a function that is offered.
+    /// The name of an offered function.
     fn read_name(&self, mut function: Object) -> Result<String, ApiError> {
         let name = function.required_string("name")?;
         if !self.names.contains(&name) {

@@ -1,10 +1,10 @@
-//! Usage as each dialect reports it.
+//! The usage in the form of each dialect.
 
 use serde::Serialize;
 
 use crate::codex::Usage;
 
-/// In chat completions and completions.
+/// The form in chat completions and completions.
 #[derive(Debug, Serialize)]
 pub(super) struct UsageBody {
     prompt_tokens: u64,
@@ -40,7 +40,7 @@ impl From<Usage> for UsageBody {
     }
 }
 
-/// In responses.
+/// The form in responses.
 #[derive(Debug, Serialize)]
 pub(super) struct ResponseUsage {
     input_tokens: u64,
@@ -53,7 +53,7 @@ pub(super) struct ResponseUsage {
 #[derive(Debug, Serialize)]
 struct InputDetails {
     cached_tokens: u64,
-    /// Clients need the member; we are not told the number.
+    /// Clients need the member; Codex does not report the number.
     cache_write_tokens: u64,
 }
 

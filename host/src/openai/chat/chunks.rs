@@ -1,4 +1,4 @@
-//! A chat completion as a stream: the data of each server-sent event.
+//! A chat completion as a stream: writes the data of each server-sent event.
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use super::{Form, finish_reason};
 use crate::codex::{Activity, Usage};
 use crate::turn::{Delta, Finish};
 
-/// Writes one answer. The role comes first, `[DONE]` last; a failure comes last too, and nothing follows it.
+/// Writes one answer. The role comes first and `[DONE]` last; a failure is written last, and nothing follows it.
 #[derive(Debug)]
 pub struct Chunks {
     head: Head,
@@ -19,7 +19,7 @@ pub struct Chunks {
     begun: bool,
     /// Choices that have not ended.
     running: u32,
-    /// Of those that have.
+    /// The usage of the choices that have ended.
     usage: Usage,
 }
 
@@ -30,7 +30,7 @@ struct Chunk<'a> {
     created: u64,
     model: &'a str,
     choices: &'a [Choice<'a>],
-    /// Absent if the client did not ask for it, `null` in all chunks but the last if it did.
+    /// Absent if the client did not ask for it; if it did, `null` in all chunks but the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Option<UsageBody>>,
 }
@@ -40,7 +40,7 @@ struct Choice<'a> {
     index: u32,
     delta: Fragment<'a>,
     finish_reason: Option<&'static str>,
-    /// Not OpenAI's.
+    /// The gateway's own member, not OpenAI's.
     #[serde(skip_serializing_if = "Option::is_none")]
     x_codex: Option<Extension<'a>>,
 }
@@ -77,7 +77,7 @@ struct FunctionFragment<'a> {
 }
 
 impl Chunks {
-    /// An answer of which nothing is written.
+    /// An answer whose stream has not begun.
     #[must_use]
     pub fn new(head: Head, form: Form) -> Self {
         Self {
@@ -89,8 +89,8 @@ impl Chunks {
         }
     }
 
-    /// Appends the chunks that say who is speaking, if they were not written yet. Written early, they show clients that
-    /// their request is being answered.
+    /// Appends the chunks with the role, if they were not written yet. Written early, they show clients that their request is
+    /// being answered.
     pub fn begin(&mut self, out: &mut Vec<String>) {
         if !std::mem::replace(&mut self.begun, true) {
             for choice in 0..self.form.choices {
@@ -104,7 +104,7 @@ impl Chunks {
         }
     }
 
-    /// Appends what a delta of a choice amounts to.
+    /// Appends the chunks for a delta of a choice.
     pub fn push(&mut self, choice: u32, delta: Delta, out: &mut Vec<String>) {
         if self.running == 0 {
             return;
@@ -139,7 +139,7 @@ impl Chunks {
                 name,
                 arguments,
             } => {
-                // Who the call is for first, then its arguments: no client fails to join two fragments.
+                // The call's id and name come first, then its arguments: every client can join two fragments.
                 let arguments = arguments_or_empty_object(arguments);
                 let begun = FunctionFragment {
                     name: Some(&name),
@@ -172,7 +172,7 @@ impl Chunks {
         out.push(self.write(&[choice], self.no_usage_yet()));
     }
 
-    /// `id`: in the call's first fragment only.
+    /// `id` is given in the call's first fragment only.
     fn push_call(
         &mut self,
         (choice, index): (u32, u32),
@@ -229,7 +229,7 @@ impl Chunks {
         self.write(&[choice], self.no_usage_yet())
     }
 
-    /// What chunks before the last say of the usage.
+    /// The `usage` member of the chunks before the last.
     fn no_usage_yet(&self) -> Option<Option<UsageBody>> {
         self.form.include_usage.then_some(None)
     }

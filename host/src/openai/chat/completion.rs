@@ -1,4 +1,4 @@
-//! A chat completion in one piece, folded from the same deltas that a stream is written from.
+//! A chat completion in one piece, collected from the same deltas as a stream.
 
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ pub struct Completion {
     choices: Vec<Collected>,
 }
 
-/// One choice of it.
+/// The content of one choice.
 #[derive(Debug, Default)]
 struct Collected {
     content: String,
@@ -58,7 +58,7 @@ struct Choice<'a> {
     message: Message<'a>,
     logprobs: (),
     finish_reason: &'static str,
-    /// Not OpenAI's.
+    /// The gateway's own member, not OpenAI's.
     #[serde(skip_serializing_if = "Option::is_none")]
     x_codex: Option<Extension<'a>>,
 }
@@ -77,7 +77,7 @@ struct Message<'a> {
 }
 
 impl Completion {
-    /// An answer of which nothing has come.
+    /// An answer without content so far.
     #[must_use]
     pub fn new(head: Head, form: Form) -> Self {
         let choices = (0..form.choices).map(|_| Collected::default()).collect();
@@ -96,10 +96,10 @@ impl Completion {
         }
     }
 
-    /// The JSON of the whole answer. The usage is that of all choices.
+    /// The JSON of the whole answer, with the sum of the usage of all choices.
     ///
     /// # Errors
-    /// If a choice failed, or never ended: part of an answer is none.
+    /// If a choice failed or did not end: a partial answer is not sent.
     pub fn into_json(self) -> Result<String, ApiError> {
         let mut usage = Usage::default();
         let mut choices = Vec::with_capacity(self.choices.len());

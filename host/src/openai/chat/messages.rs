@@ -1,4 +1,4 @@
-//! The messages of a chat request, as the conversation Codex is given.
+//! Reads the messages of a chat request into the conversation for Codex.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ const ROLES: [&str; 6] = [
     "function",
 ];
 
-/// What the parts of a role's content may be.
+/// The types of parts in the content of each role.
 const TEXT: &[&str] = &["text"];
 const USER: &[&str] = &["text", "image_url"];
 const ASSISTANT: &[&str] = &["text", "refusal"];
@@ -45,9 +45,9 @@ pub(super) fn read(body: &mut Object) -> Result<Vec<Item>, ApiError> {
 #[derive(Default)]
 struct History {
     conversation: Conversation,
-    /// The id of the latest call of each function, which is how `function` messages refer to calls.
+    /// The id of the latest call of each function: `function` messages name the function, not the call.
     latest: HashMap<String, String>,
-    /// Where the last `tool_calls` are in the request.
+    /// The path of the last `tool_calls` in the request.
     calls: String,
 }
 
@@ -62,12 +62,12 @@ impl History {
             "tool" => self.add_tool(message),
             "function" => self.add_function(message),
             "user" => self.say(Role::User, &mut message, USER),
-            // Codex drops `system` without a word.
+            // Codex drops `system` messages silently.
             _ => self.say(Role::Developer, &mut message, TEXT),
         }
     }
 
-    /// Here the calls so far have to have their outputs.
+    /// Refuses the request if a call so far has no output.
     fn expect_outputs(&self) -> Result<(), ApiError> {
         let Some(ids) = self.conversation.unanswered() else {
             return Ok(());
@@ -108,7 +108,7 @@ impl History {
         }
         self.calls = path;
         if let Some(function) = message.object("function_call")? {
-            // Such a call has no id of its own; the output finds it by its name, and OpenAI does not insist on one.
+            // Such a call has no id. The output refers to it by its name, and OpenAI does not require an output.
             let id = format!("call_function_{}", self.conversation.len());
             self.add_call(id.clone(), function)?;
             self.conversation.excuse(&id);

@@ -1,4 +1,4 @@
-//! Requests that are understood, requests that are refused, and answers on the wire.
+//! Requests that are parsed, requests that are refused, and the bytes of answers.
 
 mod answers;
 mod messages;
@@ -14,7 +14,7 @@ fn parse(body: &Value) -> ChatRequest {
         .unwrap_or_else(|error| panic!("{error}: {body}"))
 }
 
-/// The body of a request that says "hi" and has these members too.
+/// The body of a request with the message "hi" and these additional members.
 fn body_with(members: &Value) -> Value {
     let mut body = json!({"messages": [{"role": "user", "content": "hi"}]});
     let members = members.as_object().expect("members").clone();
@@ -41,7 +41,7 @@ fn says(role: Role, words: &str) -> Item {
     }
 }
 
-/// The last word is the developer's and says so, or it is still the user's.
+/// Asserts that the last item is a developer's instruction that contains `says`, or that there is no instruction.
 fn assert_instruction(history: &[Item], says: Option<&str>) {
     match (history, says) {
         ([_], None) => {}
@@ -82,7 +82,7 @@ fn assert_refusal(body: &Value, code: &str, param: &str) {
     assert!(error.message.ends_with('.'), "{error}");
 }
 
-/// Refusals of members beside `messages`: the members, the code, the param.
+/// Asserts the refusal of members other than `messages`: the members, the code, the param.
 fn assert_refused(cases: &[(Value, &str, &str)]) {
     for (members, code, param) in cases {
         assert_refusal(&body_with(members), code, param);
@@ -269,7 +269,7 @@ fn verbosity_and_service_tier_are_passed_on_where_codex_knows_them() {
     }
 }
 
-/// Clients send these, with values and with nulls; Codex has no use for them.
+/// Clients send these members, with values and with nulls; Codex has no use for them.
 #[test]
 fn what_means_nothing_to_codex_is_ignored() {
     let values = json!({

@@ -1,4 +1,4 @@
-//! The functions a chat request offers, as `tools` or, as before there were tools, as `functions`.
+//! Reads the functions a chat request offers, as `tools` or in the older form `functions`.
 
 use super::super::ApiError;
 use super::super::json_object::{self, Object};
@@ -16,7 +16,7 @@ const FUNCTION_CALL: Spelling = Spelling {
     shape: Shape::Bare,
 };
 
-/// Takes them and the choice among them out of a request, and says whether the client speaks of `functions`.
+/// Takes the functions and the choice among them out of a request. Returns whether the client uses `functions`.
 pub(super) fn read(body: &mut Object) -> Result<(Offer, bool), ApiError> {
     let tools = body.array("tools")?;
     let functions = body.array("functions")?;

@@ -1,11 +1,11 @@
-//! A completion as a stream: the data of each server-sent event.
+//! A completion as a stream: writes the data of each server-sent event.
 
 use super::super::usage::UsageBody;
 use super::super::{ApiError, DONE, Head};
 use super::{Form, WORDS, choice, write};
 use crate::turn::{Delta, Finish};
 
-/// Writes one answer. `[DONE]` comes last; a failure comes last too, and nothing follows it.
+/// Writes one answer. `[DONE]` comes last; a failure is written last, and nothing follows it.
 #[derive(Debug)]
 pub struct Chunks {
     head: Head,
@@ -14,7 +14,7 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    /// An answer of which nothing is written.
+    /// An answer whose stream has not begun.
     #[must_use]
     pub fn new(head: Head, form: Form) -> Self {
         Self {
@@ -24,7 +24,7 @@ impl Chunks {
         }
     }
 
-    /// Appends what a delta amounts to. Reasoning is left out: this API has no place for it.
+    /// Appends the chunks for a delta. Reasoning is left out: this API has no member for it.
     pub fn push(&mut self, delta: Delta, out: &mut Vec<String>) {
         if self.ended {
             return;
@@ -48,7 +48,7 @@ impl Chunks {
     }
 
     fn chunk(&self, text: &str, finish: Option<Finish>) -> String {
-        // Absent if the client did not ask for it, `null` in all chunks but the last if it did.
+        // Absent if the client did not ask for it; if it did, `null` in all chunks but the last.
         let usage = self.form.include_usage.then_some(());
         write(&self.head, &[choice(text, finish)], usage)
     }

@@ -1,4 +1,4 @@
-//! A completion in one piece, folded from the same deltas that a stream is written from.
+//! A completion in one piece, collected from the same deltas as a stream.
 
 use super::super::usage::UsageBody;
 use super::super::{ApiError, Head};
@@ -15,7 +15,7 @@ pub struct Completion {
 }
 
 impl Completion {
-    /// An answer of which nothing has come.
+    /// An answer without content so far.
     #[must_use]
     pub fn new(head: Head) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl Completion {
     /// The JSON of the whole answer.
     ///
     /// # Errors
-    /// If the answer failed, or never ended: part of an answer is none.
+    /// If the answer failed or did not end: a partial answer is not sent.
     pub fn into_json(self) -> Result<String, ApiError> {
         let (finish, usage) = self.outcome.unwrap_or(Err(turn::Error::Interrupted))?;
         let choices = [choice(&self.text, Some(finish))];

@@ -1,4 +1,4 @@
-//! Prompts that are understood, requests that are refused, and answers on the wire, against the files in
+//! Prompts that are parsed, requests that are refused, and the bytes of answers, against the files in
 //! `tests/fixtures/golden/completions`: `NAME.sse` streamed, `NAME.json` in one piece.
 
 use serde_json::json;
@@ -205,7 +205,7 @@ fn nothing_follows_the_end() {
     assert_eq!(streamed.len(), 2, "finish, done: {streamed:?}");
 }
 
-/// What clients broke on elsewhere, of every chunk.
+/// Rules whose violation broke clients of other gateways, checked for every chunk.
 #[test]
 fn every_chunk_keeps_the_rules_clients_rely_on() {
     for include_usage in [false, true] {

@@ -1,4 +1,4 @@
-//! Which failure becomes which answer, and that no internals are told.
+//! The answer for each failure, without internals.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn overrun(timer: Timer) -> turn::Error {
     turn::Error::Timeout { timer, after_ms: 5 }
 }
 
-/// Every failure there is, with status, type and code.
+/// Every kind of failure, with status, type and code.
 fn failures() -> Vec<(turn::Error, u16, &'static str, &'static str)> {
     let method = "turn/start";
     let secret = || SECRET.to_owned();

@@ -1,4 +1,4 @@
-//! One answer, folded from deltas: what the stream of events and the whole object have in common.
+//! One answer, collected from deltas: the common part of the stream of events and of the whole object.
 
 use super::super::activity::Deeds;
 use super::super::conversation::arguments_or_empty_object;
@@ -17,7 +17,7 @@ pub(super) struct Answer {
     pub(super) outcome: Option<Result<(Finish, Usage), ApiError>>,
 }
 
-/// What the API calls a response's status; `Incomplete` with its reason.
+/// The API's status of a response; `Incomplete` with its reason.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum State {
     InProgress,
@@ -37,7 +37,7 @@ impl Answer {
         }
     }
 
-    /// Adds a delta, and tells what that did to the items. Nothing is added after the end.
+    /// Adds a delta, and reports each change of the items to `step`. Nothing is added after the end.
     pub(super) fn push(&mut self, delta: Delta, step: &mut impl FnMut(Step<'_>)) {
         if self.has_ended() {
             return;
@@ -45,7 +45,7 @@ impl Answer {
         match delta {
             Delta::Reasoning(text) => self.output.add_reasoning(&text, step),
             Delta::Text(text) => self.output.add_text(&text, step),
-            // Codex cannot be kept from making more than one.
+            // Codex has no setting that keeps the model from making more than one call.
             Delta::Call { index, .. } if index > 0 && self.context.echo.is_one_call() => {}
             Delta::Call {
                 id,
@@ -76,7 +76,7 @@ impl Answer {
         self.outcome.is_some()
     }
 
-    /// How far it has come, or how it ended.
+    /// The state of the answer while it runs, or its end.
     pub(super) fn state(&self) -> State {
         match &self.outcome {
             None => State::InProgress,

@@ -1,4 +1,4 @@
-//! Repeats the request's parameters in a response, in the form OpenAI gives them.
+//! Repeats the request's parameters in a response, in OpenAI's form.
 
 use serde::Serialize;
 use serde_json::{Map, Number, Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Map, Number, Value, json};
 use super::super::json_object::{self, Object};
 use super::super::{ApiError, params};
 
-/// Members of the response object. What OpenAI has a default for that we do not know to be Codex's is `null`.
+/// Members of the response object. If OpenAI has a default that may not be Codex's, the member is `null`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Echo {
     background: bool,
@@ -44,7 +44,7 @@ pub(super) struct Text {
 }
 
 impl Echo {
-    /// Takes what is only repeated out of a request, and looks at what has a meaning beyond that, too.
+    /// Takes the members that are only repeated out of a request, and copies those with a further meaning.
     pub(super) fn read(body: &mut Object) -> Result<Self, ApiError> {
         let look = |name, default| body.get(name).cloned().unwrap_or(default);
         let tools = look("tools", json!([]));
@@ -81,7 +81,7 @@ impl Echo {
 }
 
 impl Echo {
-    /// The client wants no more than one call.
+    /// Whether the client wants no more than one call.
     pub(super) fn is_one_call(&self) -> bool {
         !self.parallel_tool_calls
     }

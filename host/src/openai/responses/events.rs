@@ -10,20 +10,20 @@ use super::output::{Content, OutputItem, Step};
 use super::{Context, Memory};
 use crate::turn::Delta;
 
-/// One server-sent event.
+/// One server-sent event of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Its name, which is also the `type` in its data.
+    /// The event's name, which is also the `type` in its data.
     pub name: &'static str,
-    /// JSON.
+    /// The event's data as JSON.
     pub data: String,
 }
 
-/// The event whose member is not OpenAI's. Its clients take it for a sign of life and pass it over; of a type they do not
-/// know, the helpers of the Node SDK (7) make an error.
+/// The event that carries the gateway's own member. OpenAI's clients take it for a keep-alive and ignore it; for a type they do
+/// not know, the helpers of the Node SDK (7) raise an error.
 const ACTIVITY: &str = "keepalive";
 
-/// Writes one answer. Its last event says how it ended, and has all of it; nothing follows, not even `[DONE]`.
+/// Writes one answer. The last event has the final state and the whole answer; nothing follows, not even `[DONE]`.
 #[derive(Debug)]
 pub struct Events {
     answer: Answer,
@@ -32,7 +32,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// An answer of which nothing is written.
+    /// An answer whose stream has not begun.
     #[must_use]
     pub fn new(head: Head, context: Context) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl Events {
         }
     }
 
-    /// Appends the events that say that the response is there and worked on, if they were not written yet.
+    /// Appends the events `response.created` and `response.in_progress`, if they were not written yet.
     pub fn begin(&mut self, out: &mut Vec<Event>) {
         if !std::mem::replace(&mut self.begun, true) {
             for name in ["response.created", "response.in_progress"] {
@@ -51,7 +51,7 @@ impl Events {
         }
     }
 
-    /// Appends what a delta amounts to.
+    /// Appends the events for a delta.
     pub fn push(&mut self, delta: Delta, out: &mut Vec<Event>) {
         if self.answer.has_ended() {
             return;
@@ -75,14 +75,14 @@ impl Events {
         writer.whole(name, &self.answer, out);
     }
 
-    /// What is to be remembered of the answer; to be asked when its last delta was pushed. Once only, and nothing if the
-    /// answer has not ended or has failed, or if the client does not want it remembered.
+    /// The memory to keep of the answer; to be called after the last delta was pushed. It is returned only once; nothing is
+    /// returned if the answer has not ended, has failed, or if the client does not want it kept.
     pub fn take_memory(&mut self) -> Option<Memory> {
         self.answer.take_memory()
     }
 }
 
-/// The data of every event, of which each kind has other members.
+/// The data of every event. Each kind of event has other members.
 #[derive(Serialize)]
 struct Data<'a> {
     r#type: &'static str,
@@ -122,7 +122,7 @@ struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// What tells which item, and which part of it: ours have one each.
+    /// The members that name the item, and the part of it: each of our items has one part.
     fn of(item: &'a OutputItem) -> Self {
         let (content_index, summary_index) = match item.content {
             Content::Message(_) => (Some(0), None),
@@ -147,7 +147,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// Numbers the events.
+/// Writes events and numbers them.
 #[derive(Debug, Default)]
 struct Writer {
     next: u64,

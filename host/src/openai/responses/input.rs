@@ -1,4 +1,4 @@
-//! The input of a request, as the conversation Codex is given.
+//! Reads the input of a request into the conversation for Codex.
 
 use serde_json::Value;
 
@@ -8,17 +8,17 @@ use super::super::{ApiError, content};
 use super::Memory;
 use crate::codex::{Item, Part, Role};
 
-/// What the parts of content may be.
+/// The types of parts in content.
 const INPUT: &[&str] = &["input_text", "input_image"];
 const ASSISTANT: &[&str] = &["output_text", "refusal", "input_text"];
 
-/// In the client's order.
+/// The entries in the client's order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Input(Vec<Entry>);
 
 #[derive(Debug, Clone, PartialEq)]
 struct Entry {
-    /// Where it is in the request.
+    /// Its path in the request.
     path: String,
     said: Said,
 }
@@ -26,12 +26,12 @@ struct Entry {
 #[derive(Debug, Clone, PartialEq)]
 enum Said {
     Item(Item),
-    /// By its id, an item of an earlier answer.
+    /// An item of an earlier answer, by its id.
     Earlier(String),
 }
 
 impl Input {
-    /// Takes `input` out of a request. There may be none, if the request continues another.
+    /// Takes `input` out of a request. It may be absent if the request continues a response.
     pub(super) fn read(body: &mut Object) -> Result<Self, ApiError> {
         let items = match body.take("input") {
             None => return Ok(Self::default()),
@@ -69,7 +69,7 @@ impl Input {
         })
     }
 
-    /// The whole conversation.
+    /// The whole conversation, the earlier part first.
     pub(super) fn resolve(self, past: Memory) -> Result<Vec<Item>, ApiError> {
         let mut conversation = Conversation::default();
         for item in past.conversation {
@@ -123,7 +123,7 @@ fn unknown(path: &str, id: &str) -> ApiError {
     ApiError::invalid_request("item_not_found", message).about(format!("{path}.id"))
 }
 
-/// None if Codex has no use for it.
+/// Reads an item; absent if Codex has no use for it.
 fn read_item(mut item: Object) -> Result<Option<Said>, ApiError> {
     let types = [
         "message",
@@ -133,7 +133,7 @@ fn read_item(mut item: Object) -> Result<Option<Said>, ApiError> {
         "item_reference",
     ];
     let found = item.word("type", &types)?;
-    // Both may go without a type.
+    // Both types may be sent without `type`.
     let found = found.unwrap_or(
         match item.get("role").is_none() && item.get("id").is_some() {
             true => "item_reference",
@@ -153,7 +153,7 @@ fn read_item(mut item: Object) -> Result<Option<Said>, ApiError> {
             Said::Item(conversation::output(id, parts))
         }
         "item_reference" => Said::Earlier(item.required_string("id")?),
-        // The model's own thoughts, encrypted, or in a form that the provider takes from nobody.
+        // The model's own reasoning, which is encrypted or in a form that the provider does not accept.
         "reasoning" => return Ok(None),
         _ => return Ok(read_message(item)?.map(Said::Item)),
     };
@@ -165,7 +165,7 @@ fn read_message(mut message: Object) -> Result<Option<Item>, ApiError> {
     let (role, types) = match message.required_word("role", &roles)? {
         "user" => (Role::User, INPUT),
         "assistant" => (Role::Assistant, ASSISTANT),
-        // Codex drops `system` without a word.
+        // Codex drops `system` messages silently.
         _ => (Role::Developer, INPUT),
     };
     let parts = content::read(&mut message, "content", types)?;

@@ -1,14 +1,14 @@
-//! The conversation that is kept of a response, for requests that refer to it.
+//! The memory of a response, for requests that continue it or refer to its items.
 
 use std::collections::HashMap;
 
 use crate::codex::Item;
 
-/// To be kept of one response, or what is known of the past of a request.
+/// The memory to keep of one response, or the known past of a request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Memory {
-    /// All that was said until the end of the response, oldest first; instructions are not carried over.
+    /// The conversation until the end of the response, oldest first; instructions are not carried over.
     pub conversation: Vec<Item>,
-    /// What items of answers stand for, by their ids. Reasoning stands for nothing: Codex cannot be given it again.
+    /// The items of answers by their ids. Reasoning items are `None`: Codex cannot take them again.
     pub items: HashMap<String, Option<Item>>,
 }

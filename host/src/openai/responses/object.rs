@@ -1,4 +1,4 @@
-//! The response object, which is the whole answer, and which the first and the last events of a stream have, too.
+//! The response object: the whole answer, also part of the first and the last events of a stream.
 
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ use crate::turn::{self, Delta};
 pub struct ResponseObject(Answer);
 
 impl ResponseObject {
-    /// An answer of which nothing has come.
+    /// An answer without content so far.
     #[must_use]
     pub fn new(head: Head, context: Context) -> Self {
         Self(Answer::new(head, context))
@@ -27,10 +27,10 @@ impl ResponseObject {
         self.0.push(delta, &mut |_| {});
     }
 
-    /// The JSON of the whole answer, and what is to be remembered of it: nothing, if the client does not want that.
+    /// The JSON of the whole answer, and the memory to keep of it; no memory if the client does not want it kept.
     ///
     /// # Errors
-    /// If the answer failed, or never ended: part of an answer is none.
+    /// If the answer failed or did not end: a partial answer is not sent.
     pub fn into_json(mut self) -> Result<(String, Option<Memory>), ApiError> {
         match self.0.outcome {
             Some(Ok(_)) => {}
@@ -42,7 +42,7 @@ impl ResponseObject {
     }
 }
 
-/// As far as the answer has come.
+/// The answer so far.
 #[derive(Serialize)]
 pub(super) struct Body<'a> {
     id: &'a str,
@@ -56,7 +56,7 @@ pub(super) struct Body<'a> {
     #[serde(flatten)]
     echo: &'a Echo,
     usage: Option<ResponseUsage>,
-    /// Not OpenAI's.
+    /// The gateway's own member, not OpenAI's.
     #[serde(skip_serializing_if = "Option::is_none")]
     x_codex: Option<Extension<'a>>,
 }
@@ -72,7 +72,7 @@ struct IncompleteDetails {
     reason: &'static str,
 }
 
-/// An item as far as it has come.
+/// An item so far.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ItemBody<'a> {
@@ -125,7 +125,7 @@ impl<'a> PartBody<'a> {
 impl<'a> From<&'a OutputItem> for ItemBody<'a> {
     fn from(item: &'a OutputItem) -> Self {
         let (id, status) = (item.id.as_str(), item.status);
-        // What has no text yet has no part yet.
+        // An item without text has no part yet.
         let one = |part, text: &str| match text {
             "" => Vec::new(),
             _ => vec![part],
@@ -188,7 +188,7 @@ impl<'a> From<&'a Answer> for Body<'a> {
     }
 }
 
-/// OpenAI has published which codes a failed response may have; clients refuse others.
+/// Chooses one of the error codes that OpenAI publishes for a failed response; clients refuse others.
 fn error_code(error: &ApiError) -> &'static str {
     match error.status {
         429 => "rate_limit_exceeded",

@@ -1,4 +1,4 @@
-//! The items of an answer, as they come.
+//! Collects the items of an answer from its deltas.
 
 use std::mem::discriminant;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::super::id;
 use crate::codex::{Item, Part, Role};
 
-/// In the order they began. Only the last may be under way.
+/// The items in the order they began. Only the last one may be in progress.
 #[derive(Debug)]
 pub(super) struct Output {
     response: String,
@@ -42,18 +42,18 @@ pub(super) enum Status {
     Incomplete,
 }
 
-/// Something that happened to an item.
+/// A change of an item.
 pub(super) enum Step<'a> {
-    /// It has no content yet.
+    /// The item began, without content.
     Began(&'a OutputItem),
-    /// This was added.
+    /// This text was added.
     Grew(&'a OutputItem, &'a str),
-    /// It will not change any more.
+    /// The item ended and does not change any more.
     Ended(&'a OutputItem),
 }
 
 impl Output {
-    /// `response`: its id.
+    /// `response` is the response's id.
     pub(super) fn new(response: String) -> Self {
         Self {
             response,
@@ -73,7 +73,7 @@ impl Output {
         self.add(Content::Message(String::new()), text, step);
     }
 
-    /// Calls come whole.
+    /// Adds a call, which arrives complete.
     pub(super) fn add_call(
         &mut self,
         id: String,
@@ -90,7 +90,7 @@ impl Output {
         self.close(Status::Completed, step);
     }
 
-    /// Ends the item under way, if there is one.
+    /// Ends the item in progress, if there is one.
     pub(super) fn close(&mut self, status: Status, step: &mut impl FnMut(Step<'_>)) {
         if let Some(item) = self.under_way() {
             item.status = status;
@@ -98,13 +98,13 @@ impl Output {
         }
     }
 
-    /// What Codex would have to be told of the items in a later request, by their ids.
+    /// Takes the items in the form in which a later request gives them to Codex, by their ids.
     pub(super) fn take_told(&mut self) -> Vec<(String, Option<Item>)> {
         let items = std::mem::take(&mut self.items).into_iter();
         items.map(|item| (item.id, item.content.told())).collect()
     }
 
-    /// Adds to the item under way if it is of the same kind, or begins a new one.
+    /// Adds to the item in progress if it is of the same kind, or begins a new one.
     fn add(&mut self, empty: Content, text: &str, step: &mut impl FnMut(Step<'_>)) {
         if text.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! Requests that are understood, requests that are refused, what is remembered, and answers on the wire.
+//! Requests that are parsed, requests that are refused, the memory of responses, and the bytes of answers.
 
 mod answers;
 mod input;
@@ -14,7 +14,7 @@ const VALUE: &str = "invalid_value";
 const MISSING: &str = "missing_required_parameter";
 const UNSUPPORTED: &str = "unsupported_value";
 
-/// The body of a request that says "hi" and has these members too.
+/// The body of a request with the input "hi" and these additional members.
 fn body_with(members: &Value) -> Value {
     let mut body = json!({"input": "hi"});
     let members = members.as_object().expect("members").clone();
@@ -62,7 +62,7 @@ fn returns(id: &str, words: &str) -> Item {
     }
 }
 
-/// Refused by the parser, or when what was said before is known.
+/// Asserts a refusal by the parser, or after the earlier conversation is known.
 fn assert_refusal(body: &Value, code: &str, param: &str) {
     let planned =
         parse(body).and_then(|request| request.into_plan(Target::default(), Memory::default()));
@@ -74,7 +74,7 @@ fn assert_refusal(body: &Value, code: &str, param: &str) {
     assert!(error.message.ends_with('.'), "{error}");
 }
 
-/// Refusals of members beside `input`: the members, the code, the param.
+/// Asserts the refusal of members other than `input`: the members, the code, the param.
 fn assert_refused(cases: &[(Value, &str, &str)]) {
     for (members, code, param) in cases {
         assert_refusal(&body_with(members), code, param);
@@ -153,7 +153,7 @@ fn a_schema_is_passed_on() {
     let (plan, ..) = planned(hi_with(&json!({"text": {"format": format}})));
     assert_eq!(plan.output_schema, Some(schema.clone()));
     assert_eq!(plan.history, [says(Role::User, "hi")]);
-    // Codex would send it as strict.
+    // If it were sent as a schema, Codex would send it as strict.
     let format = json!({"type": "json_schema", "name": "answer", "schema": schema});
     let (plan, rules, _) = planned(hi_with(&json!({"text": {"format": format}})));
     assert!(plan.output_schema.is_none() && rules.json_object);
@@ -198,7 +198,7 @@ fn functions_are_offered_as_they_were_given() {
     assert!(plan.tools.is_empty() && !rules.tools);
 }
 
-/// Clients send these, with values and with nulls; Codex has no use for them.
+/// Clients send these members, with values and with nulls; Codex has no use for them.
 #[test]
 fn what_means_nothing_to_codex_is_accepted() {
     let values = json!({
@@ -247,7 +247,7 @@ fn what_would_be_missed_in_the_answer_is_refused() {
     ]);
 }
 
-/// `none` is Codex's, not OpenAI's: `proto` sends it to the provider, which does not know it.
+/// `none` is a word of Codex, not of OpenAI: `proto` would send it to the provider, which does not know it.
 #[test]
 fn summaries_that_openai_does_not_have_are_refused() {
     for word in ["all", "none"] {

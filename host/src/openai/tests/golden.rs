@@ -1,5 +1,4 @@
-//! Answers on the wire against the files in `tests/fixtures/golden`. Compiling with `BLESS=1` in the environment writes
-//! them anew.
+//! Compares answers with the files in `tests/fixtures/golden`. Compiling with `BLESS=1` in the environment rewrites the files.
 
 use std::path::PathBuf;
 
@@ -7,7 +6,7 @@ use crate::codex::{self, Usage};
 use crate::openai::Head;
 use crate::turn::{self, Delta, Finish};
 
-/// `name`: of a file in `tests/fixtures/golden`, its folder included.
+/// `name` is the path of a file below `tests/fixtures/golden`.
 pub(in crate::openai) fn assert_golden(name: &str, found: &str) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/golden");
     let path = PathBuf::from(folder).join(name);

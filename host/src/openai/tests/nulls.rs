@@ -1,4 +1,4 @@
-//! Every member OpenAI documents, as `null`: SDKs send the members that nobody set so.
+//! Tests that every member OpenAI documents may be `null`: SDKs send members as `null` that were not set.
 
 use serde_json::{Map, Value, json};
 
@@ -7,24 +7,24 @@ use crate::openai::chat::ChatRequest;
 use crate::openai::completions::CompletionRequest;
 use crate::openai::responses::ResponsesRequest;
 
-/// Of chat completions, after the parameters of OpenAI's Python SDK 3.54.0, and what came before `tools`.
+/// Chat completions' members, from the parameters of OpenAI's Python SDK 3.54.0, and the older ones before `tools`.
 const CHAT: &str = "audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens \
     metadata modalities model moderation n parallel_tool_calls prediction presence_penalty prompt_cache_key \
     prompt_cache_options prompt_cache_retention reasoning_effort response_format safety_identifier seed service_tier \
     stop store stream stream_options temperature tool_choice tools top_logprobs top_p user verbosity \
     web_search_options";
 
-/// Of responses, after the same.
+/// The members of responses, from the same source.
 const RESPONSES: &str = "access_programs background background_options context_management conversation image include \
     instructions max_output_tokens max_tool_calls metadata model moderation parallel_tool_calls previous_response_id \
     prompt prompt_cache_key prompt_cache_options prompt_cache_retention reasoning safety_identifier service_tier store \
     stream stream_options temperature text tool_choice tools top_logprobs top_p truncation user";
 
-/// Of completions, after the same.
+/// The members of completions, from the same source.
 const COMPLETIONS: &str = "best_of echo frequency_penalty logit_bias logprobs max_tokens model n presence_penalty seed \
     stop stream stream_options suffix temperature top_p user";
 
-/// The request with each of the members alone, and with all of them.
+/// The request with each of the members as `null` alone, and with all of them.
 fn with_nulls(plain: &Value, members: &str) -> Vec<Vec<u8>> {
     let null = |name: &str| (name.to_owned(), Value::Null);
     let each = members.split_whitespace();

@@ -1,4 +1,4 @@
-//! Answers on the wire, against the files in `tests/fixtures/golden/chat`: `NAME.sse` streamed, `NAME.json` in one piece.
+//! The bytes of answers, against the files in `tests/fixtures/golden/chat`: `NAME.sse` streamed, `NAME.json` in one piece.
 
 use super::*;
 use crate::codex::Usage;
@@ -146,7 +146,7 @@ fn nothing_follows_the_end() {
     assert_eq!(streamed.len(), 3, "role, finish, done: {streamed:?}");
 }
 
-/// What clients broke on elsewhere, of every chunk of every answer.
+/// Rules whose violation broke clients of other gateways, checked for every chunk of every answer.
 #[test]
 fn every_chunk_keeps_the_rules_clients_rely_on() {
     let deltas = [
@@ -183,7 +183,7 @@ fn every_chunk_keeps_the_rules_clients_rely_on() {
     }
 }
 
-/// Concatenated as SDKs do it, the stream says what the completion says.
+/// The fragments of a stream, joined as SDKs join them, give the same calls as the completion.
 #[test]
 fn fragments_of_calls_join_to_the_calls() {
     let deltas = [

@@ -1,4 +1,4 @@
-//! Messages: what Codex is told of them, and which are refused.
+//! Messages: their translation for Codex, and the messages that are refused.
 
 use super::*;
 

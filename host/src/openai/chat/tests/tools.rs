@@ -1,4 +1,4 @@
-//! Tools: what the model is offered, what it is told to use, and what is refused.
+//! Tools: the functions offered to the model, the choice among them, and the requests that are refused.
 
 use super::*;
 use crate::codex::Tool;

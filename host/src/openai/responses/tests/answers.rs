@@ -1,5 +1,4 @@
-//! Answers on the wire, against the files in `tests/fixtures/golden/responses`: `NAME.sse` streamed, `NAME.json` in one
-//! piece.
+//! The bytes of answers, against the files in `tests/fixtures/golden/responses`: `NAME.sse` streamed, `NAME.json` in one piece.
 
 use super::*;
 use crate::codex::{self, Cause};
@@ -155,7 +154,7 @@ fn the_stream_ends_with_what_the_object_says() {
     }
 }
 
-/// Joined as SDKs do it, the deltas are what the done events and the items say.
+/// Joined as SDKs join them, the deltas give the content of the done events and of the items.
 #[test]
 fn deltas_join_to_what_is_done() {
     for (name, deltas) in answers() {
@@ -261,7 +260,7 @@ fn failures_have_published_codes() {
     }
 }
 
-/// A long answer must not make each of its deltas dearer.
+/// The length of an answer must not make each of its deltas more expensive.
 #[test]
 fn a_delta_costs_the_same_however_much_came_before() {
     let mut events = Events::new(head("resp_golden"), context(&json!({})));

@@ -1,4 +1,4 @@
-//! Input: what Codex is told of it, and which is refused.
+//! Input: its translation for Codex, and the input that is refused.
 
 use super::*;
 

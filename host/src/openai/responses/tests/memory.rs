@@ -1,4 +1,4 @@
-//! What is remembered of a response, and what later requests get of it.
+//! The memory of a response, and what later requests get of it.
 
 use std::collections::HashMap;
 
