@@ -1,4 +1,4 @@
-//! Lets everybody in as "guest": the smallest complete policy.
+//! Identifies every caller as "guest": the smallest complete policy.
 
 wit_bindgen::generate!({ path: "../../../wit", world: "auth-policy" });
 
@@ -34,7 +34,7 @@ impl auth::Guest for OpenAuth {
 impl forward_auth::Guest for OpenAuth {
     fn verify(original: Request) -> Result<forward_auth::Grant, Denial> {
         let caller = <Self as auth::Guest>::authenticate(original)?;
-        // Empty ones too: a proxy overwrites only what it is given, and clients make headers up.
+        // Empty headers are sent too: a proxy overwrites only the headers it receives, and a client can invent the others.
         let headers = [
             ("x-auth-caller", "guest"),
             ("x-auth-tenant", ""),
