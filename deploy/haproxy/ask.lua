@@ -1,12 +1,13 @@
 -- Asks the gateway's auth policy about a request, as Traefik's forwardAuth does: `http-request lua.ask URL`.
 
--- Headers of one connection, or of a body, which is not sent along.
+-- Headers of one connection, or of a body: the question has no body, so these are not passed on.
 local own = {
   ["connection"] = true, ["content-length"] = true, ["expect"] = true, ["keep-alive"] = true, ["proxy-connection"] = true,
   ["te"] = true, ["trailer"] = true, ["transfer-encoding"] = true, ["upgrade"] = true,
 }
 
--- What the policy sees of the request: its headers, and how it began. What the client claims of that is left out.
+-- The data of the request for the policy: its headers, method, URI, host and client address. Headers in which the client claims
+-- the last four are left out.
 local function question(txn)
   local headers = {}
   for name, values in pairs(txn.http:req_get_headers()) do
@@ -24,7 +25,7 @@ local function question(txn)
   return headers
 end
 
--- Ends the request with the policy's own words.
+-- Ends the request with the policy's own answer.
 local function refuse(txn, answer)
   local reply = txn:reply({ status = answer.status })
   for name, values in pairs(answer.headers) do
@@ -40,12 +41,12 @@ end
 
 core.register_action("ask", { "http-req" }, function(txn, url)
   local answer = core.httpclient():get({ url = url, headers = question(txn) })
-  -- The gateway says so of every decision; HAProxy's client has answers of its own, for when there is none.
+  -- Every decision of the gateway has this header. HAProxy's client makes an answer of its own when the gateway does not answer.
   local decided = answer.headers and answer.headers["x-policy-decision-id"]
   if not decided then
     txn:set_var("txn.undecided", true)
   elseif answer.status == 200 then
-    -- These three and no others: they replace what a client made up.
+    -- These three headers and no others: they overwrite the values that a client invented.
     for _, name in ipairs({ "x-auth-caller", "x-auth-tenant", "x-auth-groups" }) do
       local values = answer.headers[name]
       txn.http:req_set_header(name, values and values[0] or "")
