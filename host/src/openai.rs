@@ -24,6 +24,7 @@ mod tools;
 mod usage;
 
 pub use error::ApiError;
+pub(crate) use error::GatewayError;
 pub use metadata::Metadata;
 
 /// The last event of a stream of chunks that ended normally. It is not JSON.

@@ -108,7 +108,7 @@ impl Finish {
     }
 }
 
-/// A limit of time. Each is a setting of its own, and has a code of its own.
+/// A limit of time. Each is a setting of its own, and has a word of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timer {
     /// From the start of the turn to its end.
@@ -124,7 +124,7 @@ pub enum Timer {
 }
 
 impl Timer {
-    /// One word for the log, metrics and the API.
+    /// One word for the log and metrics.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -179,7 +179,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// One word for it: the metric label, the log field and the API's `code`.
+    /// One word for it: the metric's label and the log's field.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -207,23 +207,6 @@ impl Error {
                 "the model provider refuses Codex's login: sign in again (`codex login`), or renew its key",
             ),
             _ => None,
-        }
-    }
-
-    /// The family it belongs to: the API's `type`.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self.code() {
-            "context_length_exceeded"
-            | "model_not_found"
-            | "invalid_request_error"
-            | "content_policy_violation" => "invalid_request_error",
-            "rate_limit_exceeded" => "rate_limit_error",
-            "insufficient_quota" => "insufficient_quota",
-            "worker_not_ready" | "worker_busy" | "worker_exited" => "backend_unavailable",
-            "worker_request_timeout" => "timeout_error",
-            _ if matches!(self, Self::Timeout { .. }) => "timeout_error",
-            _ => "server_error",
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::error;
 use crate::memory;
-use crate::openai::ApiError;
+use crate::openai::{ApiError, GatewayError};
 
 /// A body up to this size is parsed on the serving thread, which takes less than a millisecond, and is not counted: each
 /// connection may have one, and each stream of HTTP/2.
@@ -76,7 +76,7 @@ impl Bodies {
         match timeout(WAIT, room).await {
             Ok(Ok(permit)) => Ok(Room(Some(permit))),
             // The semaphore is never closed.
-            Ok(Err(_)) | Err(_) => Err(overloaded()),
+            Ok(Err(_)) | Err(_) => Err(GatewayError::NoRoom.into()),
         }
     }
 
@@ -153,13 +153,6 @@ fn units(bytes: usize) -> usize {
 
 /// How many bytes of a body without `Content-Length` may arrive before it takes room.
 pub(super) const UNANNOUNCED: usize = SMALL;
-
-fn overloaded() -> ApiError {
-    let message = "The gateway has as many large requests as it can hold; try again in a moment.";
-    let mut error = ApiError::new(503, "server_error", "overloaded", message);
-    error.retry_after_ms = Some(2_000);
-    error
-}
 
 #[cfg(test)]
 mod tests {

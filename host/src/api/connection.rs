@@ -102,7 +102,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         }
         if self.head.is_text() && self.requests.head_since().is_some() {
             // A failed write is ignored: the connection is closed anyway.
-            let _ = Pin::new(&mut self.io).poll_write(cx, reject::TIMEOUT.as_bytes());
+            let _ = Pin::new(&mut self.io).poll_write(cx, &reject::head_too_slow());
         }
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,

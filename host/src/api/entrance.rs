@@ -18,7 +18,7 @@ use tower::Service;
 
 use super::endpoints::health;
 use super::middleware::head;
-use crate::openai::ApiError;
+use crate::openai::{ApiError, GatewayError};
 
 /// How long a request waits while the gateway starts. With compiled policies in the cache a start takes a fraction of a second;
 /// if it takes longer, an error is better for clients than a longer wait.
@@ -125,14 +125,7 @@ impl Service<Request> for Entrance {
 }
 
 fn not_yet() -> Response {
-    let mut error = ApiError::new(
-        503,
-        "server_error",
-        "starting",
-        "The gateway is starting. Try again in a moment.",
-    );
-    error.retry_after_ms = Some(5_000);
-    error.into_response()
+    ApiError::from(GatewayError::Starting).into_response()
 }
 
 #[cfg(test)]

@@ -7,8 +7,7 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use super::Shared;
-use crate::openai::ApiError;
-use crate::policy::Refused;
+use crate::openai::{ApiError, GatewayError};
 
 /// The error code of an answer, for the log.
 #[derive(Debug, Clone)]
@@ -38,21 +37,6 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// A denial reaches the client in the policy's words; a fault does not.
-impl From<Refused> for ApiError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Denied(denial) => {
-                let denial = *denial;
-                let mut error = Self::new(denial.status, denial.kind, denial.code, denial.message);
-                (error.param, error.headers) = (denial.param, denial.headers);
-                error
-            }
-            Refused::Fault(fault) => crate::turn::Error::Policy(fault.to_string()).into(),
-        }
-    }
-}
-
 /// An answer whose body is JSON already.
 pub(super) fn json(body: String) -> Response {
     let mut response = Response::new(Body::from(body));
@@ -64,12 +48,7 @@ pub(super) fn json(body: String) -> Response {
 
 /// The cause is ours, and is in the log.
 pub(super) fn internal() -> ApiError {
-    ApiError::new(
-        500,
-        "server_error",
-        "internal_error",
-        "The gateway failed to handle the request.",
-    )
+    GatewayError::Internal.into()
 }
 
 /// 404 for an unknown path.
@@ -95,8 +74,12 @@ pub(super) async fn unknown_endpoint(
 }
 
 fn unknown(method: &Method, path: &str, remedy: &str) -> ApiError {
-    let message = format!("Unknown request URL: {method} {path}. {remedy}");
-    ApiError::new(404, "invalid_request_error", "unknown_url", message)
+    GatewayError::UnknownUrl {
+        method: method.to_string(),
+        path: path.to_owned(),
+        remedy: remedy.to_owned(),
+    }
+    .into()
 }
 
 /// The endpoints, without `/v1`.
@@ -130,13 +113,11 @@ fn meant(path: &str, responses: bool) -> Option<String> {
 
 /// 405; axum adds the header `Allow`.
 pub(super) async fn wrong_method(method: Method, uri: Uri) -> ApiError {
-    let message = format!("Not allowed to {method} on {}.", uri.path());
-    ApiError::new(
-        405,
-        "invalid_request_error",
-        "method_not_supported",
-        message,
-    )
+    GatewayError::WrongMethod {
+        method: method.to_string(),
+        path: uri.path().to_owned(),
+    }
+    .into()
 }
 
 #[cfg(test)]

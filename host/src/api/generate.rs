@@ -22,7 +22,7 @@ use super::request_context::{Authenticated, Fact, RequestContext};
 use super::turn_stream::{Deltas, TurnStream};
 use super::{Shared, client_addr};
 use crate::codex::Plan;
-use crate::openai::{ApiError, Head, Reading, Target};
+use crate::openai::{ApiError, GatewayError, Head, Reading, Target};
 use crate::policy::{Caller, model};
 use crate::turn::drive::{Exchange, Judge};
 use crate::turn::{self, Rules};
@@ -52,7 +52,7 @@ impl<'a> Generate<'a> {
         let reading = read(body, &parts.headers, shared);
         let (body, room) = timeout(shared.config.timers.total, reading)
             .await
-            .map_err(|_| stalled())??;
+            .map_err(|_| GatewayError::BodyTooSlow)??;
         let intake = Self {
             shared,
             context,
@@ -142,7 +142,9 @@ impl<'a> Generate<'a> {
     fn bound_prompt(&self, turns: &[(Plan, Rules)]) -> Result<(), ApiError> {
         let tokens = turns.first().map(|(_, rules)| rules.prompt_tokens_estimate);
         match (tokens, self.shared.config.max_prompt_tokens) {
-            (Some(tokens), Some(most)) if tokens > most => Err(too_long(tokens, most)),
+            (Some(tokens), Some(most)) if tokens > most => {
+                Err(GatewayError::PromptTooLong { tokens, most }.about("messages"))
+            }
             _ => Ok(()),
         }
     }
@@ -156,7 +158,7 @@ impl<'a> Generate<'a> {
         let generation = Arc::clone(self.context.generation());
         let judge = Judge::new(generation, self.caller.clone(), model.to_owned(), streaming);
         let (timers, ending) = (self.shared.config.timers, self.shared.ending.clone());
-        let limits = timers.limits(streaming, self.shared.backend.kind(), ending);
+        let limits = timers.limits(streaming, self.shared.backend.is_proto(), ending);
         let (backend, context) = (self.shared.backend.clone(), self.context.clone());
         let tells_activity = activity::is_wanted(self.headers());
         async move {
@@ -181,45 +183,20 @@ pub(super) fn head(id: String, model: String) -> Head {
     }
 }
 
-/// The gateway's predecessor used this status and these words. A provider's own limit is a 400 with the same code.
-fn too_long(tokens: u64, most: u64) -> ApiError {
-    let message = format!(
-        "The context length is exceeded: the prompt has about {tokens} tokens, and this gateway takes {most}."
-    );
-    let error = ApiError::new(
-        403,
-        "tokens_exceeded_error",
-        "context_length_exceeded",
-        message,
-    );
-    error.about("messages")
-}
-
-fn stalled() -> ApiError {
-    let message = "The request body arrived too slowly.";
-    ApiError::new(408, "timeout_error", "request_timeout", message)
-}
-
-fn encoded() -> ApiError {
-    let message = "This gateway takes no compressed request bodies: leave out 'Content-Encoding'.";
-    let code = "unsupported_encoding";
-    ApiError::new(415, "invalid_request_error", code, message).about("content-encoding")
-}
-
 /// Reads the whole body, up to the size limit, whether or not its length was announced; returns it with its room.
 async fn read(body: Body, headers: &HeaderMap, shared: &Shared) -> Result<(Bytes, Room), ApiError> {
     if headers
         .get(CONTENT_ENCODING)
         .is_some_and(|encoding| encoding != "identity")
     {
-        return Err(encoded());
+        return Err(GatewayError::Encoded.about("content-encoding"));
     }
     let limit = shared.config.max_body;
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
-        return Err(too_large(limit));
+        return Err(GatewayError::BodyTooLarge { limit }.into());
     }
     let mut room = shared.bodies.room(announced.unwrap_or_default()).await?;
     let mut body = Limited::new(body, limit);
@@ -228,7 +205,7 @@ async fn read(body: Body, headers: &HeaderMap, shared: &Shared) -> Result<(Bytes
     loop {
         let frame = tokio::select! {
             frame = body.frame() => frame,
-            () = shared.bodies.outstayed(&room, began, read.len()) => return Err(stalled()),
+            () = shared.bodies.outstayed(&room, began, read.len()) => return Err(GatewayError::BodyTooSlow.into()),
         };
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| unread(&*error, limit))?;
@@ -245,23 +222,16 @@ async fn read(body: Body, headers: &HeaderMap, shared: &Shared) -> Result<(Bytes
 }
 
 /// The error for a body that was not read to its end.
-fn unread<'a>(error: &'a (dyn Error + 'static), limit: usize) -> ApiError {
+fn unread<'a>(error: &'a (dyn Error + 'static), limit: usize) -> GatewayError {
     if error.is::<LengthLimitError>() {
-        return too_large(limit);
+        return GatewayError::BodyTooLarge { limit };
     }
     let mut causes = std::iter::successors(Some(error), |error| {
         let error: &'a (dyn Error + 'static) = *error;
         error.source()
     });
     if causes.any(|error| error.is::<TooSlow>()) {
-        return stalled();
+        return GatewayError::BodyTooSlow;
     }
-    let message = "The request body ended before it was complete.";
-    ApiError::invalid_request("request_aborted", message)
-}
-
-fn too_large(limit: usize) -> ApiError {
-    let message =
-        format!("The request body is larger than {limit} bytes, the limit of this gateway.");
-    ApiError::new(413, "invalid_request_error", "request_too_large", message)
+    GatewayError::BodyAborted
 }

@@ -3,7 +3,7 @@
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 
-use crate::openai::ApiError;
+use crate::openai::{ApiError, GatewayError};
 
 /// The decoded id. An id that cannot be decoded is refused in OpenAI's error format, not axum's.
 pub(super) struct Id(pub(super) String);
@@ -13,9 +13,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let path = Path::from_request_parts(parts, state).await;
-        path.map(|Path(id)| Self(id)).map_err(|_| {
-            let message = "The id in the path is not UTF-8 after decoding.";
-            ApiError::invalid_request("invalid_value", message).about("id")
-        })
+        path.map(|Path(id)| Self(id))
+            .map_err(|_| GatewayError::InvalidId.about("id"))
     }
 }

@@ -27,16 +27,16 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// The limits for one turn. `backend` is the kind of the backend.
+    /// The limits for one turn. `is_proto`: the backend speaks the old protocol.
     pub(super) fn limits(
         &self,
         streaming: bool,
-        backend: &str,
+        is_proto: bool,
         ending: CancellationToken,
     ) -> Limits {
-        let silence = match (streaming, backend) {
+        let silence = match (streaming, is_proto) {
             (true, _) => (Timer::StreamIdle, self.stream_idle),
-            (false, "proto") if self.proto_idle < self.idle => (Timer::ProtoIdle, self.proto_idle),
+            (false, true) if self.proto_idle < self.idle => (Timer::ProtoIdle, self.proto_idle),
             (false, _) => (Timer::Idle, self.idle),
         };
         Limits {
@@ -95,8 +95,9 @@ mod tests {
     #[test]
     fn silence_has_a_limit_for_each_way_to_answer() {
         let silence = |timers: Timeouts, streaming, backend| {
+            let is_proto = backend == "proto";
             let ending = CancellationToken::new();
-            timers.limits(streaming, backend, ending).silence.0
+            timers.limits(streaming, is_proto, ending).silence.0
         };
         assert_eq!(silence(TIMERS, true, "app-server"), Timer::StreamIdle);
         assert_eq!(silence(TIMERS, true, "proto"), Timer::StreamIdle);

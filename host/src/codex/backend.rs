@@ -109,10 +109,22 @@ impl Backend {
         }
     }
 
-    /// `app-server`, `proto` or `demo`.
+    /// `app-server`, `proto` or `demo`: for the log and health.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         self.watch().borrow().kind
+    }
+
+    /// Whether the built-in demo answers.
+    #[must_use]
+    pub fn is_demo(&self) -> bool {
+        matches!(&*self.0, BackendKind::Demo(_))
+    }
+
+    /// Whether an old Codex answers, by `proto`.
+    #[must_use]
+    pub fn is_proto(&self) -> bool {
+        matches!(&*self.0, BackendKind::Proto(_))
     }
 
     /// The current status.

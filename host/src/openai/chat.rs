@@ -11,7 +11,7 @@ pub use completion::Completion;
 use super::format::Format;
 use super::json_object::Object;
 use super::plan_builder::PlanBuilder;
-use super::{ApiError, Metadata, Reading, Target, params};
+use super::{ApiError, GatewayError, Metadata, Reading, Target, params};
 use crate::codex::{Item, Plan};
 use crate::turn::{Finish, Rules};
 
@@ -142,9 +142,8 @@ pub fn bound_choices(form: Form, most: u32) -> Result<(), ApiError> {
     if form.choices <= most {
         return Ok(());
     }
-    let asked = form.choices;
-    let message = format!("Invalid value for 'n': it must be from 1 to {most}, not {asked}.");
-    Err(ApiError::invalid_request("integer_above_max_value", message).about("n"))
+    let found = form.choices;
+    Err(GatewayError::TooManyChoices { most, found }.about("n"))
 }
 
 fn read_effort(body: &mut Object) -> Result<Option<String>, ApiError> {

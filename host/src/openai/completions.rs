@@ -133,10 +133,10 @@ fn read_prompt(body: &mut Object) -> Result<String, ApiError> {
             let message = format!("Codex answers one prompt a request, not {count}.");
             Err(params::unsupported("prompt", message))
         }
-        (None, _) => {
-            let message = "Invalid 'prompt': at least one prompt is needed.";
-            Err(ApiError::invalid_request("empty_array", message).about("prompt"))
-        }
+        (None, _) => Err(json_object::empty(
+            "prompt",
+            "at least one prompt is needed",
+        )),
     }
 }
 

@@ -1,4 +1,6 @@
-//! Errors in OpenAI's format, and the error for each way a turn can fail.
+//! Errors in OpenAI's format, made from a row of the error table or from a policy's denial.
+
+mod table;
 
 use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
@@ -7,7 +9,11 @@ use serde::Serialize;
 
 use super::json;
 use crate::codex::{self, Cause};
+use crate::policy::Refused;
 use crate::turn::{self, Timer};
+
+pub(crate) use table::GatewayError;
+pub use table::{ROWS, Retry, Row};
 
 /// A refusal or failure for the client. It holds only facts that are meant for the client.
 ///
@@ -63,9 +69,8 @@ struct Body<'a> {
 }
 
 impl ApiError {
-    /// An error without `param`, headers and a time to try again.
-    #[must_use]
-    pub fn new(
+    /// An error without `param`, headers and a time to try again. Private: the gateway's own errors are in the table.
+    fn new(
         status: u16,
         kind: impl Into<Cow<'static, str>>,
         code: impl Into<Cow<'static, str>>,
@@ -80,12 +85,6 @@ impl ApiError {
             retry_after_ms: None,
             headers: Vec::new(),
         }))
-    }
-
-    /// A 400 of type `invalid_request_error`.
-    #[must_use]
-    pub fn invalid_request(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(400, "invalid_request_error", code, message)
     }
 
     /// The same error about one member of the request.
@@ -121,47 +120,113 @@ impl ApiError {
     }
 }
 
-/// A lease is usually free, or another instance up, within a second.
-const RETRY_MS: u64 = 1_000;
+impl GatewayError {
+    /// This error about one member of the request, or one header.
+    pub(crate) fn about(self, param: impl Into<String>) -> ApiError {
+        ApiError::from(self).about(param)
+    }
+}
 
-/// Causes are for the log: the client gets a fixed sentence, but for a message that the provider meant for it.
+impl From<GatewayError> for ApiError {
+    fn from(error: GatewayError) -> Self {
+        let row = error.row();
+        let mut told = Self::new(row.status, row.kind, row.code, error.to_string());
+        match row.retry {
+            Retry::Unsaid => {}
+            Retry::After(ms) => told.retry_after_ms = Some(ms),
+            Retry::Never => told.headers.push(do_not_retry()),
+        }
+        told
+    }
+}
+
+/// A decision reaches the client as the policy worded it; a fault does not.
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Denied(denial) => {
+                let denial = *denial;
+                let mut error = Self::new(denial.status, denial.kind, denial.code, denial.message);
+                (error.param, error.headers) = (denial.param, denial.headers);
+                error
+            }
+            Refused::Fault(_) => GatewayError::PolicyFault.into(),
+        }
+    }
+}
+
+/// Causes are for the log: the client gets the sentence of the table, but for a message that the provider meant for it.
 impl From<turn::Error> for ApiError {
     fn from(error: turn::Error) -> Self {
-        let (status, sentence) = tell(&error);
-        let mut told = Self::new(status, error.kind(), error.code(), sentence);
-        match error {
-            turn::Error::Codex(codex::Error::Upstream {
-                cause,
-                status,
-                message,
-            }) => match cause {
+        let mut told = Self::from(GatewayError::from(&error));
+        if let turn::Error::Codex(codex::Error::Upstream {
+            cause,
+            status,
+            message,
+        }) = error
+        {
+            match cause {
+                // Too large, or not processable: clients know these apart.
                 Cause::InvalidRequest => {
-                    // Too large, or not processable: clients know these apart.
-                    told.status = status
-                        .filter(|status| [413, 422].contains(status))
-                        .unwrap_or(400);
-                    told.message = message.into();
+                    let kept = status.filter(|status| [413, 422].contains(status));
+                    told.status = kept.unwrap_or(told.status);
                 }
                 Cause::ContextLength => told.param = Some("messages".to_owned()),
                 Cause::ModelNotFound => told.param = Some("model".to_owned()),
                 Cause::RateLimited | Cause::Overloaded => told.retry_after_ms = wait_in(&message),
-                // Another try will not help before somebody has acted.
-                Cause::Quota | Cause::Credential => told.headers.push(do_not_retry()),
                 _ => {}
-            },
-            turn::Error::Codex(
-                codex::Error::Unavailable(_) | codex::Error::Busy | codex::Error::WorkerExited(_),
-            )
-            | turn::Error::Draining => told.retry_after_ms = Some(RETRY_MS),
-            turn::Error::Codex(codex::Error::NotSignedIn) => told.headers.push(do_not_retry()),
-            // Another try would cost as much, and most probably end as this one did.
-            turn::Error::Timeout {
-                timer: Timer::Total,
-                ..
-            } => told.headers.push(do_not_retry()),
-            _ => {}
+            }
         }
         told
+    }
+}
+
+impl From<&turn::Error> for GatewayError {
+    fn from(error: &turn::Error) -> Self {
+        match error {
+            turn::Error::Codex(error) => error.into(),
+            turn::Error::Policy(_) => Self::PolicyFault,
+            turn::Error::Timeout { timer, .. } => match timer {
+                Timer::Total => Self::TotalTimeout,
+                Timer::FirstToken => Self::FirstTokenTimeout,
+                Timer::StreamIdle => Self::StreamIdleTimeout,
+                Timer::Idle => Self::IdleTimeout,
+                Timer::ProtoIdle => Self::ProtoIdleTimeout,
+            },
+            turn::Error::Restarted(_) => Self::Restarted,
+            turn::Error::NotJson => Self::NotJson,
+            turn::Error::Interrupted => Self::Interrupted,
+            turn::Error::Draining => Self::Draining,
+        }
+    }
+}
+
+impl From<&codex::Error> for GatewayError {
+    fn from(error: &codex::Error) -> Self {
+        match error {
+            codex::Error::Unavailable(_) => Self::WorkerNotReady,
+            codex::Error::Busy => Self::WorkerBusy,
+            codex::Error::NotSignedIn => Self::NotSignedIn,
+            codex::Error::WorkerExited(_) => Self::WorkerExited,
+            codex::Error::RpcTimeout { .. } => Self::WorkerTimeout,
+            codex::Error::Rpc { .. } => Self::WorkerRefused,
+            codex::Error::SlowReader { .. } => Self::SlowReader,
+            codex::Error::Upstream { cause, message, .. } => match cause {
+                Cause::ContextLength => Self::ContextLength,
+                Cause::ModelNotFound => Self::ModelNotFound,
+                Cause::RateLimited => Self::RateLimited,
+                Cause::Quota => Self::Quota,
+                Cause::Overloaded => Self::Overloaded,
+                Cause::InvalidRequest => Self::ProviderInvalid {
+                    message: message.clone(),
+                },
+                Cause::ContentPolicy => Self::ContentPolicy,
+                Cause::Credential => Self::Credential,
+                Cause::Unreachable => Self::Unreachable,
+                Cause::Disconnected => Self::Disconnected,
+                Cause::Internal => Self::ProviderFailed,
+            },
+        }
     }
 }
 
@@ -192,73 +257,6 @@ fn wait_in(message: &str) -> Option<u64> {
     }
     // A conversion that saturates: no message makes a client wait for ever.
     Some((total.ceil() as u64).clamp(1, 24 * 3_600_000))
-}
-
-/// The status, and the sentence for the client.
-fn tell(error: &turn::Error) -> (u16, &'static str) {
-    match error {
-        turn::Error::Codex(error) => tell_codex(error),
-        turn::Error::Policy(_) => (503, "A policy of this gateway could not answer."),
-        turn::Error::Timeout { timer, .. } => (504, tell_timer(*timer)),
-        turn::Error::Restarted(_) => (502, "The answer broke off, and cannot be continued."),
-        turn::Error::NotJson => (
-            502,
-            "The model's answer is not the JSON object that was asked for.",
-        ),
-        turn::Error::Interrupted => (502, "Codex ended the answer before it was complete."),
-        turn::Error::Draining => (503, "The gateway is shutting down."),
-    }
-}
-
-fn tell_timer(timer: Timer) -> &'static str {
-    match timer {
-        Timer::Total => "The answer took longer than this gateway allows.",
-        Timer::FirstToken => "The answer did not begin within the time this gateway allows.",
-        Timer::StreamIdle | Timer::Idle | Timer::ProtoIdle => {
-            "Codex was silent for longer than this gateway allows."
-        }
-    }
-}
-
-fn tell_codex(error: &codex::Error) -> (u16, &'static str) {
-    match error {
-        codex::Error::Unavailable(_) => (503, "No Codex worker is ready; try again in a moment."),
-        codex::Error::Busy => (503, "Every Codex worker is busy; try again in a moment."),
-        codex::Error::NotSignedIn => (
-            503,
-            "Codex is not signed in: the operator of this gateway has to run `codex login` on its machine.",
-        ),
-        codex::Error::WorkerExited(_) => (503, "The Codex worker exited during the answer."),
-        codex::Error::RpcTimeout { .. } => (504, "The Codex worker did not respond in time."),
-        codex::Error::Rpc { .. } => (502, "The Codex worker could not run the request."),
-        codex::Error::SlowReader { .. } => (503, "The answer was read too slowly."),
-        codex::Error::Upstream { cause, .. } => tell_cause(*cause),
-    }
-}
-
-fn tell_cause(cause: Cause) -> (u16, &'static str) {
-    match cause {
-        Cause::ContextLength => (400, "The prompt exceeds the model's context window."),
-        Cause::ModelNotFound => (404, "The model provider does not offer this model."),
-        Cause::RateLimited => (
-            429,
-            "The model provider is limiting requests; try again later.",
-        ),
-        Cause::Quota => (
-            429,
-            "The Codex account of this gateway has used up its quota.",
-        ),
-        Cause::Overloaded => (503, "The model is at capacity; try again later."),
-        Cause::InvalidRequest => (400, "The model provider found the request invalid."),
-        Cause::ContentPolicy => (400, "The model provider refused this content."),
-        Cause::Credential => (
-            503,
-            "The gateway's own Codex login was refused; its operator has to sign in again.",
-        ),
-        Cause::Unreachable => (502, "The model provider could not be reached."),
-        Cause::Disconnected => (502, "The model provider broke off the answer."),
-        Cause::Internal => (502, "The model provider failed to answer."),
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::ApiError;
+use super::{ApiError, GatewayError};
 
 /// The largest image in bytes, as at OpenAI.
 const MOST_BYTES: usize = 20 << 20;
@@ -20,17 +20,15 @@ fn is_known(bytes: &[u8]) -> bool {
 /// # Errors
 /// 400 with one of OpenAI's codes: no data URL, not base64, too large, or an image that Codex cannot read.
 pub(super) fn check(url: &str, param: &str) -> Result<(), ApiError> {
-    let refuse = |code, message: &str| {
-        let error = ApiError::invalid_request(code, message.to_owned());
-        Err(error.about(param))
-    };
+    look_at(url).map_err(|error| error.about(param))
+}
+
+fn look_at(url: &str) -> Result<(), GatewayError> {
     let is_data = url
         .get(..11)
         .is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:image/"));
     if !is_data {
-        let message = "This gateway fetches no images: send the image itself, as a data URL \
-                       (data:image/png;base64,…).";
-        return refuse("invalid_image_url", message);
+        return Err(GatewayError::ImageNotInline);
     }
     let is_base64 = |head: &&str| {
         head.rsplit(';')
@@ -39,23 +37,18 @@ pub(super) fn check(url: &str, param: &str) -> Result<(), ApiError> {
     };
     let coded = url.split_once(',').filter(|(head, _)| is_base64(head));
     let Some((_, coded)) = coded else {
-        let message = "A data URL of an image has to be in base64 (data:image/png;base64,…).";
-        return refuse("invalid_image_url", message);
+        return Err(GatewayError::ImageNotBase64);
     };
     if coded.len() / 4 * 3 > MOST_BYTES {
-        return refuse("image_too_large", "An image may have at most 20 MiB.");
+        return Err(GatewayError::ImageTooLarge);
     }
     match STANDARD.decode(coded) {
-        Ok(bytes) if bytes.is_empty() => refuse("empty_image_file", "The image is empty."),
+        Ok(bytes) if bytes.is_empty() => Err(GatewayError::ImageEmpty),
         Ok(bytes) if is_known(&bytes) => Ok(()),
-        Ok(_) => {
-            let message = "The image is none that Codex can read: send PNG, JPEG, GIF or WebP.";
-            refuse("unsupported_image_media_type", message)
-        }
-        Err(error) => {
-            let message = format!("The image is not valid base64: {error}.");
-            refuse("invalid_base64_image", &message)
-        }
+        Ok(_) => Err(GatewayError::ImageUnknown),
+        Err(error) => Err(GatewayError::ImageBroken {
+            why: error.to_string(),
+        }),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Number, Value};
 
-use super::ApiError;
+use super::{ApiError, GatewayError};
 
 /// The most JSON values in a request: in memory a value takes up to a hundred times its two bytes of JSON. The limit allows some
 /// 60,000 messages, and more tools than any model takes.
@@ -13,10 +13,7 @@ fn bound_values(body: &[u8]) -> Result<(), ApiError> {
     if body.len() < MOST_VALUES || count_values(body) <= MOST_VALUES {
         return Ok(());
     }
-    let message = format!(
-        "The request has more than {MOST_VALUES} JSON values, the limit of this gateway: send fewer messages, parts or tools."
-    );
-    Err(ApiError::invalid_request("too_many_values", message))
+    Err(GatewayError::TooManyValues { most: MOST_VALUES }.into())
 }
 
 /// Counts the values of a document, without the names of members. The count of invalid JSON has no meaning.
@@ -48,11 +45,11 @@ impl Object {
     pub(super) fn from_body(body: &[u8]) -> Result<Self, ApiError> {
         bound_values(body)?;
         let value: Value = serde_json::from_slice(body).map_err(|error| {
-            let message = match body {
-                [] => "The request has no body; a JSON object was expected.".to_owned(),
-                _ => format!("The request body is not valid JSON: {error}."),
-            };
-            ApiError::invalid_request("invalid_json", message)
+            let why = error.to_string();
+            match body {
+                [] => GatewayError::NoBody,
+                _ => GatewayError::InvalidJson { why },
+            }
         })?;
         Self::from_value(value, String::new())
     }
@@ -132,8 +129,11 @@ impl Object {
             None if value.is_i64() => {}
             None => return Err(wrong_type(self.path_of(name), "a whole number", &value)),
         }
-        let message = format!("Invalid value for '{name}': it must be at least 1, not {value}.");
-        Err(ApiError::invalid_request("integer_below_min_value", message).about(self.path_of(name)))
+        let below = GatewayError::BelowMinimum {
+            name: name.to_owned(),
+            found: value.to_string(),
+        };
+        Err(below.about(self.path_of(name)))
     }
 
     pub(super) fn number(&mut self, name: &str) -> Result<Option<Number>, ApiError> {
@@ -190,14 +190,16 @@ impl Object {
 
     pub(super) fn missing(&self, name: &str) -> ApiError {
         let param = self.path_of(name);
-        let message = format!("Missing required parameter: '{param}'.");
-        ApiError::invalid_request("missing_required_parameter", message).about(param)
+        GatewayError::Missing {
+            param: param.clone(),
+        }
+        .about(param)
     }
 }
 
 /// The error for a value of the wrong JSON type. An empty `param` means the request body.
-pub(super) fn wrong_type(param: String, expected: &str, got: &Value) -> ApiError {
-    let got = match got {
+pub(super) fn wrong_type(param: String, expected: &'static str, got: &Value) -> ApiError {
+    let found = match got {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
         Value::Number(number) if number.is_f64() => "a decimal number",
@@ -207,11 +209,14 @@ pub(super) fn wrong_type(param: String, expected: &str, got: &Value) -> ApiError
         Value::Object(_) => "an object",
     };
     if param.is_empty() {
-        let message = format!("The request body must be {expected}, but it is {got}.");
-        return ApiError::invalid_request("invalid_type", message);
+        return GatewayError::BodyType { expected, found }.into();
     }
-    let message = format!("Invalid type for '{param}': expected {expected}, but got {got}.");
-    ApiError::invalid_request("invalid_type", message).about(param)
+    let wrong = GatewayError::InvalidType {
+        param: param.clone(),
+        expected,
+        found,
+    };
+    wrong.about(param)
 }
 
 /// The error for a word that is not one of the allowed words.
@@ -226,7 +231,18 @@ pub(super) fn unsupported(param: String, got: &str, words: &[&str]) -> ApiError 
 }
 
 pub(super) fn invalid_value(param: String, message: impl Into<String>) -> ApiError {
-    ApiError::invalid_request("invalid_value", message.into()).about(param)
+    let message = message.into();
+    GatewayError::InvalidValue { message }.about(param)
+}
+
+/// An array without an element that is needed.
+pub(super) fn empty(param: &str, needed: &'static str) -> ApiError {
+    let param = param.to_owned();
+    GatewayError::EmptyArray {
+        param: param.clone(),
+        needed,
+    }
+    .about(param)
 }
 
 /// Shortens the client's text for an error message, so that it can still be recognised.

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::ApiError;
 use super::json_object::{self, Object};
+use super::{ApiError, GatewayError};
 
 /// Longer than any model's name: the name goes to policies, metrics and the log.
 const MODEL_BYTES: usize = 256;
@@ -12,10 +12,9 @@ const MODEL_BYTES: usize = 256;
 pub(super) fn read_model(body: &mut Object) -> Result<Option<String>, ApiError> {
     let model = body.string("model")?.filter(|model| !model.is_empty());
     match model.as_ref().map(String::len) {
-        Some(length) if length > MODEL_BYTES => {
-            let message = format!("Invalid 'model': at most {MODEL_BYTES} bytes, not {length}.");
-            let error = ApiError::invalid_request("string_above_max_length", message);
-            Err(error.about("model"))
+        Some(found) if found > MODEL_BYTES => {
+            let most = MODEL_BYTES;
+            Err(GatewayError::ModelTooLong { most, found }.about("model"))
         }
         _ => Ok(model),
     }
@@ -47,7 +46,8 @@ pub(super) fn refuse_several(body: &mut Object) -> Result<(), ApiError> {
 
 /// The error for a member that could only be ignored, so that the answer would not be the one the client expects.
 pub(super) fn unsupported(param: &str, message: impl Into<String>) -> ApiError {
-    ApiError::invalid_request("unsupported_value", message.into()).about(param)
+    let message = message.into();
+    GatewayError::UnsupportedValue { message }.about(param)
 }
 
 /// Refuses `moderation`: a client that asks for it relies on it.
@@ -74,12 +74,8 @@ pub(super) fn read_stop(body: &mut Object) -> Result<Vec<String>, ApiError> {
         }
     };
     if words.len() > MOST {
-        let message = format!(
-            "Invalid 'stop': at most {MOST} sequences, not {}.",
-            words.len()
-        );
-        let error = ApiError::invalid_request("array_above_max_length", message);
-        return Err(error.about("stop"));
+        let (most, found) = (MOST, words.len());
+        return Err(GatewayError::TooManyStops { most, found }.about("stop"));
     }
     let words = words.into_iter().enumerate();
     words
@@ -90,8 +86,10 @@ pub(super) fn read_stop(body: &mut Object) -> Result<Vec<String>, ApiError> {
 fn stop_word(word: Value, param: String) -> Result<String, ApiError> {
     match word {
         Value::String(word) if word.is_empty() => {
-            let message = format!("Invalid '{param}': a stop sequence must not be empty.");
-            Err(ApiError::invalid_request("empty_string", message).about(param))
+            let empty = GatewayError::EmptyStop {
+                param: param.clone(),
+            };
+            Err(empty.about(param))
         }
         Value::String(word) => Ok(word),
         other => Err(json_object::wrong_type(param, "a string", &other)),

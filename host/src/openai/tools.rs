@@ -182,8 +182,7 @@ impl Offer {
         }
         let choice = match mode {
             "required" if names.is_empty() => {
-                let message = format!("Invalid '{path}': one of them has to be called.");
-                return Err(ApiError::invalid_request("empty_array", message).about(path));
+                return Err(json_object::empty(&path, "one of them has to be called"));
             }
             "required" => Choice::Required,
             _ => Choice::Auto,

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use codex_gateway::config::{env, retired};
 use codex_gateway_tests::gateway::Setup;
 
-fn path(path: &str) -> PathBuf {
+pub(super) fn path(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-fn read(file: &str) -> String {
+pub(super) fn read(file: &str) -> String {
     std::fs::read_to_string(path(file)).unwrap()
 }
 
@@ -72,7 +72,7 @@ fn retired_settings() -> String {
 }
 
 /// `page` with `made` between the mark that names `source` and the next end mark.
-fn with_made(page: &str, source: &str, made: &str) -> String {
+pub(super) fn with_made(page: &str, source: &str, made: &str) -> String {
     let mark = format!("from {source} -->\n");
     let (before, rest) = page.split_once(&mark).expect("the page has the mark");
     let (_, after) = rest.split_once("<!-- end -->").expect("the mark ends");

@@ -12,6 +12,7 @@ mod cors;
 mod dialects;
 mod disconnects;
 mod docs;
+mod errors;
 mod forward_auth;
 mod given;
 mod golden;

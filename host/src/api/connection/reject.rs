@@ -2,38 +2,41 @@
 
 use std::io::IoSlice;
 
-use serde_json::json;
+use crate::openai::{ApiError, GatewayError};
 
 /// The answer to a request whose head is incomplete.
-pub(super) const TIMEOUT: &str = concat!(
-    "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: close\r\n",
-    "content-length: 138\r\n\r\n",
-    r#"{"error":{"message":"The request's head did not arrive within ten seconds.","type":"timeout_error","param":null,"code":"request_timeout"}}"#
-);
+pub(super) fn head_too_slow() -> Vec<u8> {
+    answer(
+        "HTTP/1.1 408 Request Timeout\r\n",
+        GatewayError::HeadTooSlow,
+    )
+}
 
-/// The status lines as hyper writes them, each with the code and the message of our error.
-const STATUSES: [(&str, &str, &str); 4] = [
-    (
-        "HTTP/1.1 400 Bad Request\r\n",
-        "invalid_http",
-        "What was sent is no HTTP request: its first line, a header or its length cannot be read.",
-    ),
-    (
-        "HTTP/1.1 414 URI Too Long\r\n",
-        "uri_too_long",
-        "The URL is too long for this gateway.",
-    ),
+/// The status lines, as hyper writes them, with the error that each is. The bounds of a head are hyper's.
+const STATUSES: [(&str, GatewayError); 4] = [
+    ("HTTP/1.1 400 Bad Request\r\n", GatewayError::InvalidHttp),
+    ("HTTP/1.1 414 URI Too Long\r\n", GatewayError::UriTooLong),
     (
         "HTTP/1.1 431 Request Header Fields Too Large\r\n",
-        "request_header_fields_too_large",
-        "The request has more or longer headers than this gateway takes: at most 100, and 65536 bytes.",
+        GatewayError::HeadTooLarge {
+            headers: 100,
+            bytes: 64 << 10,
+        },
     ),
     (
         "HTTP/1.1 505 HTTP Version Not Supported\r\n",
-        "http_version_not_supported",
-        "This gateway speaks HTTP/1.1 and HTTP/2.",
+        GatewayError::HttpVersion,
     ),
 ];
+
+fn answer(line: &str, error: GatewayError) -> Vec<u8> {
+    let body = ApiError::from(error).to_json();
+    let length = body.len();
+    format!(
+        "{line}content-type: application/json\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
 
 /// The answer that replaces hyper's, and how much of it was sent.
 #[derive(Debug, Default)]
@@ -54,17 +57,11 @@ impl Reject {
             .find(|(line, ..)| head.starts_with(line.as_bytes()));
         let empty = b"content-length: 0\r\n";
         let is_empty = head.windows(empty.len()).any(|part| part == empty);
-        if let Some((line, code, message)) = status
+        if let Some((line, error)) = status
             && is_empty
             && head.ends_with(b"\r\n\r\n")
         {
-            let error = json!({"message": message, "type": "invalid_request_error", "param": null, "code": code});
-            let body = json!({"error": error}).to_string();
-            let length = body.len();
-            self.answer = format!(
-                "{line}content-type: application/json\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-            )
-            .into_bytes();
+            self.answer = answer(line, error.clone());
         }
     }
 
@@ -104,7 +101,8 @@ mod tests {
 
     #[test]
     fn a_status_without_a_word_gets_some_and_nothing_else_does() {
-        for (line, code, _) in STATUSES {
+        for (line, error) in STATUSES {
+            let code = error.row().code;
             let answer = said(&format!(
                 "{line}connection: close\r\ncontent-length: 0\r\n\r\n"
             ));
@@ -121,6 +119,6 @@ mod tests {
         ] {
             assert_eq!(said(other), None, "{other}");
         }
-        assert!(is_whole(TIMEOUT));
+        assert!(is_whole(&String::from_utf8(head_too_slow()).unwrap()));
     }
 }

@@ -6,7 +6,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 
 use crate::api::{Shared, client_addr, error};
-use crate::openai::ApiError;
+use crate::openai::{ApiError, GatewayError};
 use crate::secret::Secret;
 use crate::telemetry::{self, Format, Metrics, Present};
 
@@ -46,13 +46,7 @@ pub(in crate::api) async fn read(
         return Err(error::unknown_path(parts.method, parts.uri).await);
     };
     if !access.allows(&parts) {
-        let message = "The metrics are for this machine, or for whoever sends PROXY_METRICS_TOKEN.";
-        return Err(ApiError::new(
-            403,
-            "invalid_request_error",
-            "metrics_access_denied",
-            message,
-        ));
+        return Err(GatewayError::MetricsDenied.into());
     }
     let format = accepted(&parts);
     let headers = [

@@ -12,7 +12,7 @@ use crate::api::output_mode::{HEADER, OutputMode};
 use crate::api::request_context::{Authenticated, Fact};
 use crate::api::{Shared, error, sse};
 use crate::openai::responses::{self, Events, Memory, ResponseObject, ResponsesRequest};
-use crate::openai::{ApiError, id};
+use crate::openai::{ApiError, GatewayError, id};
 use crate::policy::Caller;
 use crate::turn::Delta;
 
@@ -76,8 +76,7 @@ pub(in crate::api) async fn show(
 ) -> Result<Response, ApiError> {
     let query = uri.query().unwrap_or_default();
     if query.split('&').any(|pair| pair == "stream=true") {
-        let message = "A finished response cannot be streamed again: fetch it without 'stream'.";
-        return Err(ApiError::invalid_request("unsupported_value", message).about("stream"));
+        return Err(GatewayError::StreamedAgain.about("stream"));
     }
     let object = shared.responses.object(&caller.id, &id);
     object.map(error::json).ok_or_else(|| not_found(&id))
@@ -97,8 +96,7 @@ pub(in crate::api) async fn delete(
 }
 
 fn not_found(id: &str) -> ApiError {
-    let message = format!("Response with id '{id}' not found.");
-    ApiError::new(404, "invalid_request_error", "response_not_found", message)
+    GatewayError::ResponseNotFound { id: id.to_owned() }.into()
 }
 
 /// The conversation and items the request refers to. Unknown items become an error when the input is put together.
@@ -125,8 +123,7 @@ fn recall(
 }
 
 fn previous_not_found(id: &str) -> ApiError {
-    let message = format!("Previous response with id '{id}' not found.");
-    ApiError::invalid_request("previous_response_not_found", message).about("previous_response_id")
+    GatewayError::PreviousNotFound { id: id.to_owned() }.about("previous_response_id")
 }
 
 /// The key under which an answer is kept.

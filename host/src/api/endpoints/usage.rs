@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Shared, client_addr, error};
-use crate::openai::ApiError;
+use crate::openai::{ApiError, GatewayError};
 use crate::policy::Caller;
 use crate::telemetry::usage::{self, Group, Key, Sums, Totals, UsageLog};
 
@@ -50,10 +50,7 @@ pub(in crate::api) async fn sum(
     };
     let (start, end, group) = (query.start, query.end, query.group);
     let report = log.report(query).await.map_err(unreadable)?;
-    let report = report.map_err(|_| {
-        let message = "That would be too many buckets: narrow it with 'start' and 'end'.";
-        ApiError::invalid_request("too_many_buckets", message).about("group")
-    })?;
+    let report = report.map_err(|_| GatewayError::TooManyBuckets.about("group"))?;
     let buckets = report.buckets.into_iter();
     answer(&Answer {
         start,
@@ -96,10 +93,8 @@ pub(in crate::api) async fn raw(
 }
 
 fn log(shared: &Shared) -> Result<&UsageLog, ApiError> {
-    shared.telemetry.usage.as_deref().ok_or_else(|| {
-        let message = "This gateway records no usage (TOKEN_LOG_PATH is not set).";
-        ApiError::new(404, "invalid_request_error", "usage_not_recorded", message)
-    })
+    let log = shared.telemetry.usage.as_deref();
+    log.ok_or_else(|| GatewayError::UsageNotRecorded.into())
 }
 
 /// The caller whose usage is shown; absent for the usage of all.
@@ -110,18 +105,15 @@ fn scope(caller: Caller) -> Option<String> {
 
 fn parameters<T: DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
     let Query(parameters) = Query::try_from_uri(uri).map_err(|error| {
-        let message = format!(
-            "The query of this request makes no sense: {}.",
-            error.body_text()
-        );
-        ApiError::invalid_request("invalid_query", message)
+        let why = error.body_text();
+        GatewayError::InvalidQuery { why }
     })?;
     Ok(parameters)
 }
 
 fn wrong(name: &'static str, expected: &str, found: &str) -> ApiError {
     let message = format!("Invalid '{name}': expected {expected}, found '{found}'.");
-    ApiError::invalid_request("invalid_value", message).about(name)
+    GatewayError::InvalidValue { message }.about(name)
 }
 
 fn group(text: &str) -> Result<Group, ApiError> {

@@ -12,9 +12,8 @@ use axum::{RequestPartsExt, Router};
 use crate::api::Shared;
 use crate::api::middleware::head;
 use crate::api::request_context::{Fact, RequestContext};
-use crate::openai::ApiError;
+use crate::openai::{ApiError, GatewayError};
 use crate::policy::forward_auth::Grant;
-use crate::turn;
 
 /// How a proxy names the request it asks about. The path that its operator configured decides which dialect is read, never the
 /// content of the request: proxies pass on headers of the other two that clients made up.
@@ -122,7 +121,7 @@ fn headers(grant: Grant) -> Result<HeaderMap, ApiError> {
             _ => {
                 let cause = format!("auth policy: a grant whose {name:?} is no valid header");
                 tracing::error!(cause, "policy fault");
-                return Err(turn::Error::Policy(cause).into());
+                return Err(GatewayError::PolicyFault.into());
             }
         };
     }
@@ -132,6 +131,7 @@ fn headers(grant: Grant) -> Result<HeaderMap, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::error;
     use crate::policy::Caller;
 
     fn grant(id: &str, headers: &[(&str, &str)]) -> Grant {
@@ -172,9 +172,9 @@ mod tests {
     #[test]
     fn only_nginx_gets_refusals_folded_and_never_failures() {
         let fold = |dialect: Dialect, status| {
-            dialect
-                .fold(ApiError::new(status, "kind", "code", "message"))
-                .status
+            let mut refused = error::internal();
+            refused.status = status;
+            dialect.fold(refused).status
         };
         let folded = [400, 401, 402, 403, 404, 429, 499, 500, 503]
             .map(|status| fold(Dialect::AuthRequest, status));

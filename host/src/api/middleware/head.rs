@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::client_addr::{self, TrustedProxies};
 use crate::api::{Shared, authority};
-use crate::openai::ApiError;
+use crate::openai::{ApiError, GatewayError};
 
 /// The most headers of a request, and the most bytes of their names and values.
 const MAX_HEADERS: usize = 100;
@@ -34,12 +34,7 @@ pub(in crate::api) fn check(parts: &Parts, trusted: &TrustedProxies) -> Result<(
     bound(parts)?;
     host(parts)?;
     if client_addr::is_ambiguous(parts, trusted) {
-        let message = "`X-Forwarded-For` and `Forwarded` name different clients. Send neither; the proxy in front of the gateway \
-                       should remove the one it does not write.";
-        return Err(ApiError::invalid_request(
-            "ambiguous_client_address",
-            message,
-        ));
+        return Err(GatewayError::AmbiguousClient.into());
     }
     Ok(())
 }
@@ -53,11 +48,8 @@ fn bound(parts: &Parts) -> Result<(), ApiError> {
     if parts.headers.len() <= MAX_HEADERS && bytes <= MAX_BYTES {
         return Ok(());
     }
-    let message = format!(
-        "The request has more or longer headers than this gateway takes: at most {MAX_HEADERS}, and {MAX_BYTES} bytes."
-    );
-    let code = "request_header_fields_too_large";
-    Err(ApiError::new(431, "invalid_request_error", code, message))
+    let (headers, bytes) = (MAX_HEADERS, MAX_BYTES);
+    Err(GatewayError::HeadTooLarge { headers, bytes }.into())
 }
 
 /// Checks that the host is clear.
@@ -66,7 +58,8 @@ fn bound(parts: &Parts) -> Result<(), ApiError> {
 /// If the request names no host, several, or an invalid one.
 pub(in crate::api) fn host(parts: &Parts) -> Result<(), ApiError> {
     let named = authority::named(parts.version, &parts.uri, &parts.headers);
-    named
-        .map(drop)
-        .map_err(|unclear| ApiError::invalid_request("invalid_host", unclear.to_string()))
+    named.map(drop).map_err(|unclear| {
+        let why = unclear.to_string();
+        GatewayError::InvalidHost { why }.into()
+    })
 }

@@ -57,7 +57,7 @@ pub(in crate::api) async fn attach(
     let context = owner.context();
     parts.extensions.insert(context.clone());
     let request = axum::extract::Request::from_parts(parts, body);
-    let is_demo = shared.backend.kind() == "demo";
+    let is_demo = shared.backend.is_demo();
     let handler = async move {
         let mut response = next.run(request).await;
         describe(response.headers_mut(), &context, is_demo);

@@ -26,8 +26,8 @@ pub(super) fn read(body: &mut Object) -> Result<Vec<Item>, ApiError> {
     let messages = body.array("messages")?;
     let messages = messages.ok_or_else(|| body.missing("messages"))?;
     if messages.is_empty() {
-        let message = "Invalid 'messages': at least one message is needed.";
-        return Err(ApiError::invalid_request("empty_array", message).about("messages"));
+        let needed = "at least one message is needed";
+        return Err(json_object::empty("messages", needed));
     }
     let mut history = History::default();
     for (at, message) in messages.into_iter().enumerate() {

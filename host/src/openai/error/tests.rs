@@ -76,6 +76,14 @@ fn every_failure_has_its_answer() {
 }
 
 #[test]
+fn the_log_and_the_answer_have_the_same_code() {
+    for (failure, ..) in failures() {
+        let told = ApiError::from(failure.clone());
+        assert_eq!(failure.code(), told.code, "{failure:?}");
+    }
+}
+
+#[test]
 fn only_a_message_meant_for_the_client_reaches_it() {
     for (failure, ..) in failures() {
         let meant = failure == upstream(Cause::InvalidRequest);

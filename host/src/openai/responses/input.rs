@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::conversation::{self, Conversation};
 use super::super::json_object::{self, Object};
-use super::super::{ApiError, content};
+use super::super::{ApiError, GatewayError, content};
 use super::Memory;
 use crate::codex::{Item, Part, Role};
 
@@ -116,11 +116,8 @@ impl Input {
 }
 
 fn unknown(path: &str, id: &str) -> ApiError {
-    let message = format!(
-        "This gateway does not have the item '{}' (any more): send the item itself. Clients do so if 'store' is false.",
-        json_object::shorten(id)
-    );
-    ApiError::invalid_request("item_not_found", message).about(format!("{path}.id"))
+    let id = json_object::shorten(id);
+    GatewayError::ItemNotFound { id }.about(format!("{path}.id"))
 }
 
 /// Reads an item; absent if Codex has no use for it.

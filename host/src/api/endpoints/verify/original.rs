@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, Method};
 use super::{Dialect, EXT_AUTHZ};
 use crate::api::authority::Authority;
 use crate::api::client_addr::{self, TrustedProxies};
-use crate::openai::ApiError;
+use crate::openai::{ApiError, GatewayError};
 use crate::policy::Request;
 
 const FORWARDED_METHOD: &str = "x-forwarded-method";
@@ -37,10 +37,7 @@ pub(super) fn read(
     trusted: &TrustedProxies,
 ) -> Result<Request, ApiError> {
     if !client_addr::is_trusted(parts, trusted) {
-        let message =
-            "Only trusted proxies may ask; the gateway's operator names them in PROXY_TRUST_PROXY.";
-        let kind = "permission_error";
-        return Err(ApiError::new(403, kind, "untrusted_proxy", message));
+        return Err(GatewayError::UntrustedProxy.into());
     }
     let line = match dialect {
         Dialect::ForwardAuth => forwarded(&parts.headers)?,
@@ -165,15 +162,12 @@ fn value<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a st
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-fn missing(name: &'static str) -> ApiError {
-    let message = format!("The proxy does not say which request it asks about: {name} is missing.");
-    ApiError::invalid_request("missing_original_request", message).about(name)
+fn missing(header: &'static str) -> ApiError {
+    GatewayError::NoOriginal { header }.about(header)
 }
 
-fn malformed(name: &'static str, what: &str) -> ApiError {
-    let message =
-        format!("The proxy does not say clearly which request it asks about: {name}. {what}");
-    ApiError::invalid_request("malformed_original_request", message).about(name)
+fn malformed(header: &'static str, why: &'static str) -> ApiError {
+    GatewayError::MalformedOriginal { header, why }.about(header)
 }
 
 #[cfg(test)]
