@@ -23,7 +23,7 @@ const FOLDER: &str = "SSL_CERT_DIR";
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 
-/// Limit in bytes for a file: bundles have some hundred kilobytes.
+/// Limit in bytes for a bundle, and for all files of a folder. Bundles have some hundred kilobytes.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// The mark of certificates with OpenSSL's own remarks, which not every program can read.
@@ -122,12 +122,18 @@ impl Roots {
             return None;
         }
         let mut further = Vec::new();
+        let mut bytes = 0;
         for entry in hashed.iter().flat_map(fs::read_dir).flatten().flatten() {
             let is_hash = entry.file_name().to_str().is_some_and(is_hash);
             // Files that cannot be read are skipped, as OpenSSL does.
             let Some(text) = is_hash.then(|| read(&entry.path()).ok()).flatten() else {
                 continue;
             };
+            // The system's folder has all of its bundle again, in small files.
+            bytes += text.len() as u64;
+            if bytes > MAX_BYTES {
+                return None;
+            }
             let unknown = certificates(&text).map(plain);
             for certificate in unknown.filter(|one| !known.contains(one)) {
                 match kind(&certificate) {
