@@ -83,11 +83,7 @@ impl Candidate {
     }
 
     pub(super) fn refuse(&self, problem: Problem) -> Refusal {
-        let of_settings = matches!(
-            problem,
-            Problem::Settings(_) | Problem::SettingsShape(_) | Problem::SettingsMistakes(_)
-        );
-        let file = match of_settings && self.settings_file != NONE {
+        let file = match problem.is_of_settings() && self.settings_file != NONE {
             true => &self.settings_file,
             false => &self.file,
         };

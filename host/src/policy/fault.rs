@@ -148,14 +148,58 @@ fn fitting(slots: &[Slot]) -> String {
 impl Problem {
     /// Whether the same files may be accepted later: they could not be read, or time or resources were short.
     pub(super) fn may_pass(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::Unreadable(_)
-                | Self::Shortage(_)
-                | Self::Configure(_)
-                | Self::Trial(_)
-                | Self::Internal(_)
-        )
+            | Self::Shortage(_)
+            | Self::Configure(_)
+            | Self::Trial(_)
+            | Self::Internal(_) => true,
+            Self::NotWasm(_)
+            | Self::CoreModule
+            | Self::Invalid(_)
+            | Self::WrongWorld { .. }
+            | Self::Version(_)
+            | Self::Import(_)
+            | Self::Types(_)
+            | Self::TooHeavy(_)
+            | Self::Schema(_)
+            | Self::SettingsMistakes(_)
+            | Self::Grant(_)
+            | Self::SettingsShape(_)
+            | Self::Settings(_)
+            | Self::Nonsense(_)
+            | Self::Manifest(_)
+            | Self::Vanished(_)
+            | Self::Forgotten(_)
+            | Self::NotBuiltIn => false,
+        }
+    }
+
+    /// Whether the settings are at fault, not the component.
+    pub(super) fn is_of_settings(&self) -> bool {
+        match self {
+            Self::Settings(_) | Self::SettingsShape(_) | Self::SettingsMistakes(_) => true,
+            Self::Unreadable(_)
+            | Self::Shortage(_)
+            | Self::NotWasm(_)
+            | Self::CoreModule
+            | Self::Invalid(_)
+            | Self::WrongWorld { .. }
+            | Self::Version(_)
+            | Self::Import(_)
+            | Self::Types(_)
+            | Self::TooHeavy(_)
+            | Self::Schema(_)
+            | Self::Grant(_)
+            | Self::Configure(_)
+            | Self::Trial(_)
+            | Self::Nonsense(_)
+            | Self::Manifest(_)
+            | Self::Vanished(_)
+            | Self::Forgotten(_)
+            | Self::NotBuiltIn
+            | Self::Internal(_) => false,
+        }
     }
 
     /// The problem of a failed system call: a shortage if the error is one, otherwise the problem of that step.

@@ -47,10 +47,15 @@ impl Limits {
 
 /// Whether the answer begins with this event, even if nothing of it may be shown yet.
 fn is_answer(event: &Event) -> bool {
-    !matches!(
-        event,
-        Event::TextBreak | Event::ReasoningBreak | Event::Retrying(_)
-    )
+    match event {
+        Event::Text(_)
+        | Event::Reasoning(_)
+        | Event::Call { .. }
+        | Event::Activity(_)
+        | Event::Sampled(_)
+        | Event::Ended(_) => true,
+        Event::TextBreak | Event::ReasoningBreak | Event::Retrying(_) => false,
+    }
 }
 
 /// Asks the tool-stop policy of the request's own generation.

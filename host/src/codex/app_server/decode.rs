@@ -8,29 +8,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use self::agent::Agent;
-use super::protocol::{DoneItem, Params, RawItem, StartedItem, TurnState};
+use super::protocol::{DoneItem, Notification, Params, RawItem, StartedItem, TurnState};
 use crate::codex::complaints::Complaints;
 use crate::codex::names::for_client;
 use crate::codex::{Cause, Error, Event, Tool, TurnOutcome};
-
-/// Whether this decoder reads the notification. Others need not be parsed at all.
-pub(super) fn concerns(method: &str) -> bool {
-    matches!(
-        method,
-        "item/agentMessage/delta"
-            | "item/reasoning/summaryTextDelta"
-            | "item/reasoning/textDelta"
-            | "item/started"
-            | "item/completed"
-            | "rawResponseItem/completed"
-            | "turn/plan/updated"
-            | "rawResponse/completed"
-            | "error"
-            | "turn/started"
-            | "turn/completed"
-            | "thread/closed"
-    )
-}
 
 /// Follows one turn. A thread runs one turn only, but also carries notifications of others:
 /// injected history comes back as a turn of its own.
@@ -90,36 +71,51 @@ impl Decoder {
     }
 
     /// Takes one notification; `emit` gets the events for it.
-    pub(super) fn accept(&mut self, method: &str, params: Params<'_>, emit: &mut dyn FnMut(Event)) {
-        match method {
-            "turn/started" => self.start(&params),
-            "turn/completed" => self.complete(&params, emit),
-            "thread/closed" => {
+    pub(super) fn accept(
+        &mut self,
+        what: Notification,
+        params: Params<'_>,
+        emit: &mut dyn FnMut(Event),
+    ) {
+        let is_begun = self.turn.is_some();
+        let is_ours = is_begun && params.turn_id.as_deref() == self.turn.as_deref();
+        let is_open = is_ours && !self.ended;
+        match what {
+            Notification::TurnStarted => self.start(&params),
+            Notification::TurnCompleted => self.complete(&params, emit),
+            Notification::ThreadClosed => {
                 self.over = true;
                 let closed = Error::WorkerExited("it closed the thread".to_owned());
                 self.end(TurnOutcome::Failed(closed), emit);
             }
-            "rawResponseItem/completed" if self.turn.is_none() && omits(params.item) => {
+            Notification::RawItemCompleted if !is_begun && omits(params.item) => {
                 self.end(TurnOutcome::Failed(unreadable_image()), emit);
             }
-            _ if self.turn.is_none() || params.turn_id.as_deref() != self.turn.as_deref() => {}
-            _ if self.ended => {}
-            "item/agentMessage/delta" => self.text(params, emit),
-            "item/reasoning/summaryTextDelta" => self.reasoning(params, false, emit),
-            "item/reasoning/textDelta" => self.reasoning(params, true, emit),
-            "item/started" => self.item_started(params.item, emit),
-            "item/completed" => self.item(params.item, emit),
-            "rawResponseItem/completed" => self.raw_item(params.item, emit),
-            "turn/plan/updated" => self.plan(params, emit),
-            "rawResponse/completed" => {
+            Notification::MessageDelta if is_open => self.text(params, emit),
+            Notification::SummaryDelta if is_open => self.reasoning(params, false, emit),
+            Notification::ReasoningDelta if is_open => self.reasoning(params, true, emit),
+            Notification::ItemStarted if is_open => self.item_started(params.item, emit),
+            Notification::ItemCompleted if is_open => self.item(params.item, emit),
+            Notification::RawItemCompleted if is_open => self.raw_item(params.item, emit),
+            Notification::PlanUpdated if is_open => self.plan(params, emit),
+            Notification::ResponseCompleted if is_open => {
                 self.settled = self.told;
                 emit(Event::Sampled(params.usage.unwrap_or_default().into()));
             }
-            "error" if params.will_retry => {
+            Notification::Error if is_open && params.will_retry => {
                 (self.told, self.message, self.part) = (self.settled, None, None);
                 emit(Event::Retrying(params.error.unwrap_or_default().message));
             }
-            _ => {}
+            // Of another turn, after the end, or an error that the end of the turn repeats.
+            Notification::MessageDelta
+            | Notification::SummaryDelta
+            | Notification::ReasoningDelta
+            | Notification::ItemStarted
+            | Notification::ItemCompleted
+            | Notification::RawItemCompleted
+            | Notification::PlanUpdated
+            | Notification::ResponseCompleted
+            | Notification::Error => {}
         }
     }
 
@@ -207,7 +203,9 @@ impl Decoder {
                 self.end(TurnOutcome::Failed(too_long), emit);
             }
             Some(StartedItem::AgentMessage { id, phase }) => self.begin_message(id, phase),
-            _ => self.work(item, false, emit),
+            Some(StartedItem::ContextCompaction | StartedItem::Other) | None => {
+                self.work(item, false, emit);
+            }
         }
     }
 
@@ -311,7 +309,9 @@ impl Decoder {
                     emit(Event::Activity(activity));
                 }
             }
-            _ => {}
+            // Without an agent these are Codex's own affair.
+            (Some(RawItem::CustomToolCall { .. } | RawItem::CallOutput { .. }), None)
+            | (Some(RawItem::Other) | None, _) => {}
         }
     }
 

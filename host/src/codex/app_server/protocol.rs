@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-pub(super) use notifications::{COMMENTARY, DoneItem, Params, RawItem, StartedItem, TurnState};
+pub(super) use notifications::{
+    COMMENTARY, DoneItem, Notification, Params, RawItem, StartedItem, TurnState,
+};
 pub(super) use requests::{InjectItems, Thread, ThreadStart, TurnInterrupt, TurnStart, initialize};
 pub(super) use work::{FileUpdate, WorkItem};
 

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::decode::Decoder;
 use super::pending_calls::PendingCalls;
-use super::protocol::Params;
+use super::protocol::{Notification, Params};
 use crate::codex::turn_channel::TurnSender;
 use crate::codex::{Error, Event, TurnOutcome};
 
@@ -32,10 +32,10 @@ impl Route {
     }
 
     /// Takes one notification about the thread. Never waits.
-    pub(super) fn accept(&self, method: &str, params: Params<'_>) {
+    pub(super) fn accept(&self, what: Notification, params: Params<'_>) {
         self.calls.hear();
         let mut decoder = self.decoder.lock();
-        decoder.accept(method, params, &mut |event| self.delivery.deliver(event));
+        decoder.accept(what, params, &mut |event| self.delivery.deliver(event));
         if decoder.is_over() {
             self.ended.cancel();
         } else if decoder.is_given_up() {

@@ -15,7 +15,9 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::decode;
-use super::protocol::{self, Declined, Incoming, Method, Params, Reply, Request, RpcError};
+use super::protocol::{
+    self, Declined, Incoming, Method, Notification, Params, Reply, Request, RpcError,
+};
 use super::route::Route;
 use crate::codex::Error;
 use crate::codex::complaints::Complaints;
@@ -210,9 +212,9 @@ impl Connection {
     }
 
     fn dispatch(&self, method: &str, params: Option<&RawValue>) {
-        if !decode::concerns(method) {
+        let Some(what) = Notification::of(method) else {
             return;
-        }
+        };
         let params: Params<'_> = match serde_json::from_str(params.map_or("{}", RawValue::get)) {
             Ok(params) => params,
             Err(error) => {
@@ -225,8 +227,8 @@ impl Connection {
         };
         let route = self.lock().routes.get(thread).cloned();
         match route {
-            Some(route) => route.accept(method, params),
-            None if method == "turn/started" => self.stop_orphan(&params),
+            Some(route) => route.accept(what, params),
+            None if what == Notification::TurnStarted => self.stop_orphan(&params),
             None => {}
         }
     }

@@ -225,7 +225,7 @@ impl Service {
             never = wearing => match never {},
         };
         self.seat.close();
-        let lost = !matches!(end, End::Shutdown | End::Relieved);
+        let lost = end.is_loss();
         let why = see_off(worker, end, config.shutdown_grace).await;
         drop(self.seat);
         if lost {

@@ -58,6 +58,16 @@ pub(super) enum End {
     Useless(String),
 }
 
+impl End {
+    /// Whether nobody asked for it.
+    pub(super) fn is_loss(&self) -> bool {
+        match self {
+            Self::Left(_) | Self::Useless(_) => true,
+            Self::Shutdown | Self::Relieved => false,
+        }
+    }
+}
+
 impl Worker {
     /// Starts a process.
     pub(super) fn start(config: &Config, folder: &Folder) -> std::io::Result<Self> {

@@ -95,7 +95,15 @@ impl Decoder {
                 self.end(TurnOutcome::Completed, emit);
             }
             EventMsg::TurnAborted => self.end(TurnOutcome::Interrupted, emit),
-            _ => {}
+            // Empty, or repeated as a whole after its pieces.
+            EventMsg::AgentMessageDelta { .. }
+            | EventMsg::AgentReasoning { .. }
+            | EventMsg::AgentReasoningRawContent { .. }
+            | EventMsg::TokenCount { info: None }
+            // Not part of the answer.
+            | EventMsg::SessionConfigured { .. }
+            | EventMsg::TaskStarted
+            | EventMsg::Other => {}
         }
     }
 

@@ -29,9 +29,9 @@ fn replay(lines: &str, mut decoder: Decoder) -> Vec<Event> {
         let (Some(method), Some(params)) = (incoming.method, incoming.params) else {
             panic!("{line}");
         };
-        if concerns(&method) {
+        if let Some(what) = Notification::of(&method) {
             let params = serde_json::from_str(params.get()).unwrap();
-            decoder.accept(&method, params, &mut |event| events.push(event));
+            decoder.accept(what, params, &mut |event| events.push(event));
         }
     }
     events
@@ -107,11 +107,10 @@ fn feed(decoder: &mut Decoder, lines: &[&str]) -> Vec<Event> {
     let mut events = Vec::new();
     for line in lines {
         let (method, params) = line.split_once(' ').unwrap();
-        decoder.accept(
-            method,
-            serde_json::from_str(params).unwrap(),
-            &mut |event| events.push(event),
-        );
+        if let Some(what) = Notification::of(method) {
+            let params = serde_json::from_str(params).unwrap();
+            decoder.accept(what, params, &mut |event| events.push(event));
+        }
     }
     events
 }

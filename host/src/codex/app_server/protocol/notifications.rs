@@ -9,6 +9,46 @@ use super::work::ToolOutput;
 use crate::codex::Usage;
 use crate::codex::failure::Failure;
 
+/// The notifications that the gateway reads. Codex has many more, which need not be parsed at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Notification {
+    MessageDelta,
+    SummaryDelta,
+    ReasoningDelta,
+    ItemStarted,
+    ItemCompleted,
+    RawItemCompleted,
+    PlanUpdated,
+    /// The provider has ended one of the turn's responses.
+    ResponseCompleted,
+    Error,
+    TurnStarted,
+    TurnCompleted,
+    ThreadClosed,
+}
+
+impl Notification {
+    /// The notification of a method; `None` for methods that are not read. The compiler warns of a variant that is missing
+    /// here: it is never constructed.
+    pub(in super::super) fn of(method: &str) -> Option<Self> {
+        Some(match method {
+            "item/agentMessage/delta" => Self::MessageDelta,
+            "item/reasoning/summaryTextDelta" => Self::SummaryDelta,
+            "item/reasoning/textDelta" => Self::ReasoningDelta,
+            "item/started" => Self::ItemStarted,
+            "item/completed" => Self::ItemCompleted,
+            "rawResponseItem/completed" => Self::RawItemCompleted,
+            "turn/plan/updated" => Self::PlanUpdated,
+            "rawResponse/completed" => Self::ResponseCompleted,
+            "error" => Self::Error,
+            "turn/started" => Self::TurnStarted,
+            "turn/completed" => Self::TurnCompleted,
+            "thread/closed" => Self::ThreadClosed,
+            _ => return None,
+        })
+    }
+}
+
 /// The parameters of all these notifications, in one type: each notification uses some of them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
