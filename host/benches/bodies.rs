@@ -1,4 +1,4 @@
-//! What large request bodies cost: `cargo bench -p codex-gateway --bench bodies`.
+//! Measures the cost of large request bodies: `cargo bench -p codex-gateway --bench bodies`.
 //!
 //! Memory at its peak per byte of body, for bodies of several shapes; the longest pause of a stream meanwhile, against the same
 //! same stream alone; and what is left of the memory a minute later, without stored responses, which stay.
@@ -113,7 +113,7 @@ impl Gateway {
         longest
     }
 
-    /// What runs beside a stream, and the stream's longest pause.
+    /// The work that runs beside a stream, and the stream's longest pause.
     fn beside_a_stream(&self, work: impl FnOnce()) -> Duration {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -130,7 +130,7 @@ fn repeated(item: &str, most: usize, bytes: usize) -> String {
     vec![item; count].join(",")
 }
 
-/// What is measured: a name, where it is posted, and the body.
+/// One measurement: its name, the path it is posted to, and the body.
 fn shapes() -> Vec<(&'static str, &'static str, String)> {
     let (chat, responses) = ("/v1/chat/completions", "/v1/responses");
     let text = "word ".repeat(LARGEST / 5 - 100);

@@ -1,6 +1,6 @@
 //! Every error of the gateway's own: its status, `type`, code and sentence. docs/src/errors.md is made of this table.
 
-/// What every occurrence of an error has in common.
+/// The part that is the same for every occurrence of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
     /// The HTTP status, where the answer has not begun.
@@ -67,7 +67,7 @@ const TIMEOUT: &str = "timeout_error";
 const SOON: Retry = Retry::After(1_000);
 
 errors! {
-    // What cannot be read as a request.
+    // Requests that cannot be read.
 
     /// No HTTP request was sent.
     InvalidHttp = 400, INVALID, "invalid_http", "What was sent is no HTTP request: its first line, a header or its length cannot be read.";
@@ -102,7 +102,7 @@ errors! {
     /// The gateway has as many large requests as it can hold.
     NoRoom = 503, SERVER, "overloaded", "The gateway has as many large requests as it can hold; try again in a moment.", Retry::After(2_000);
 
-    // What a request asks for, and cannot have.
+    // Requests for things that cannot be had.
 
     /// There is no body.
     NoBody = 400, INVALID, "invalid_json", "The request has no body; a JSON object was expected.";
