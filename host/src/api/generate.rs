@@ -205,7 +205,9 @@ async fn read(body: Body, headers: &HeaderMap, shared: &Shared) -> Result<(Bytes
     loop {
         let frame = tokio::select! {
             frame = body.frame() => frame,
-            () = shared.bodies.outstayed(&room, began, read.len()) => return Err(GatewayError::BodyTooSlow.into()),
+            () = shared.bodies.outstayed(&room, began, read.len()) => {
+                return Err(GatewayError::BodyTooSlow.into());
+            }
         };
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| unread(&*error, limit))?;
