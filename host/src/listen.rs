@@ -87,7 +87,11 @@ impl Error {
     /// Whether a retry without changes cannot help.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Activation(_))
+        match self {
+            Self::Activation(_) => true,
+            // The port may be free again.
+            Self::Bind { .. } => false,
+        }
     }
 }
 

@@ -1,4 +1,8 @@
 //! The counters behind rate limits: buckets that requests draw from, named and sized by the policy.
+//!
+//! Not `governor`: its limiter has one quota for all its keys, and takes cells from one key at a time. Here each question
+//! names and sizes its buckets, all of them are charged or none, an estimate is settled later, places are released, and
+//! all of that outlives a restart.
 
 mod bucket;
 mod memory;

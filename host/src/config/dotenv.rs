@@ -1,4 +1,7 @@
 //! The `.env` file: variables for a gateway that is started by hand. The process environment overrides it.
+//!
+//! `dotenvy` reads the entries. The rest is by hand: its loader would put the secrets into the process environment, its
+//! errors quote the line instead of counting it, and a `$NAME` of no variable vanishes without a word.
 
 use std::cell::Cell;
 use std::collections::HashMap;

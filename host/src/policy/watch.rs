@@ -1,4 +1,7 @@
 //! Watches the operator's folder: a change that has settled becomes the next generation.
+//!
+//! Not `notify`: its events are the kernel's, of which there are none for what `LOOK` names. It can poll instead, but that
+//! would be only the loop below, without what is hard: when a set of files has settled.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

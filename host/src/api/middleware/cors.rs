@@ -1,6 +1,6 @@
 //! Answers CORS preflights, and sets the headers that let pages read an answer.
 //!
-//! Not tower-http's layer: it answers every `OPTIONS`, also those of edge proxies.
+//! Not `tower-http`'s layer: it answers every `OPTIONS`, also those that an edge proxy asks about, which are for the policy.
 
 use axum::extract::{Request, State};
 use axum::http::header::{

@@ -1,4 +1,6 @@
 //! Queues log lines in bounded memory and writes them on a thread of their own; lines beyond the bound are dropped and counted.
+//!
+//! Not `tracing-appender`'s `NonBlocking`: it bounds lines, not bytes.
 
 use std::collections::VecDeque;
 use std::fs::File;

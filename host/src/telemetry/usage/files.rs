@@ -1,4 +1,7 @@
 //! The files of the usage log: their names, their rotation, and reading all lines in order.
+//!
+//! Not `tracing-appender`: it rotates by the clock, not by size. These files are read again while they move up, and two
+//! gateways may share them.
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
