@@ -134,10 +134,15 @@ impl Running {
 
 /// Sends a request on a new connection, which is closed after the answer.
 fn post(address: &str, body: &str) -> TcpStream {
+    post_with(address, "sk-test", body)
+}
+
+/// The same with a key.
+fn post_with(address: &str, key: &str, body: &str) -> TcpStream {
     let mut connection = TcpStream::connect(address).unwrap();
     let length = body.len();
     let head = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-test\r\nuser-agent: process-test\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\nuser-agent: process-test\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
     );
     connection.write_all(head.as_bytes()).unwrap();
     connection.write_all(body.as_bytes()).unwrap();

@@ -1,9 +1,10 @@
-//! The commands in the documents exist in the program.
+//! The commands in the documents exist in the program, and the fields of the log are the documented ones.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::folders::{KEY, Site, auth};
 
 fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -44,4 +45,46 @@ fn every_command_that_a_document_names_exists() {
         let output = gateway(&[]).args(&words).output().unwrap();
         assert!(output.status.success(), "codex-gateway {words:?}");
     }
+}
+
+#[test]
+fn the_fields_of_the_access_log_are_those_of_the_book() {
+    let page = include_str!("../../../docs/src/operating.md");
+    let (_, rest) = page.split_once("| field | |\n|---|---|\n").unwrap();
+    let rows = rest.lines().take_while(|line| line.starts_with("| "));
+    let cells = rows.filter_map(|row| row.split(" | ").next());
+    let told: BTreeSet<&str> = cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+
+    let site = Site::new();
+    let mut settings: Value = serde_json::from_str(&auth()).unwrap();
+    settings["keys"][0]["tenant"] = "acme".into();
+    site.write("auth.json", &settings.to_string());
+    let [(name, folder), _] = site.vars();
+    let mut running = Running::start(&[
+        (name, &folder),
+        ("PROXY_LOG_FORMAT", "json"),
+        // Nobody collects the spans, which stops nothing.
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"),
+    ]);
+    let mut lines = BufReader::new(running.child.stdout.take().unwrap());
+    let mut written = BTreeSet::new();
+    for body in [
+        r#"{"messages":[{"role":"user","content":"{\"demo\":{\"text\":\"x\"}}"}],"user":"u","metadata":{"k":"v"}}"#,
+        r#"{"messages":["none"]}"#,
+    ] {
+        let mut answer = String::new();
+        let mut connection = post_with(&running.address, KEY, body);
+        connection.read_to_string(&mut answer).unwrap();
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        let line: Value = serde_json::from_str(&line).unwrap();
+        written.extend(line.as_object().unwrap().keys().cloned());
+    }
+    // Every line of the log has these.
+    for field in ["timestamp", "level", "target", "message"] {
+        assert!(written.remove(field), "{field} in {written:?}");
+    }
+    assert_eq!(written, told.into_iter().map(str::to_owned).collect());
 }

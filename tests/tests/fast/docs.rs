@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use codex_gateway::config::{env, retired};
 use codex_gateway_tests::gateway::Setup;
 
+mod tables;
+
 pub(super) fn path(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
