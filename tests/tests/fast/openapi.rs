@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use crate::layers::{all, root};
 
+mod answers;
+mod schemas;
+
 async fn document(gateway: &Gateway) -> Value {
     let url = format!("{}/openapi.json", gateway.origin);
     let response = gateway.client.get(url).send().await.unwrap();

@@ -1,0 +1,173 @@
+//! Every endpoint's real answers are what the document says: this is what holds a document written by hand.
+
+use std::time::Duration;
+
+use codex_gateway_tests::gateway::{Gateway, KEY, say, script};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::document;
+use super::schemas::Schemas;
+use crate::fake;
+
+/// Members that none of these answers has, and why.
+const UNSEEN: &[&str] = &[
+    // Only in agent mode: `tests/tests/real/agent.rs` has them.
+    "/components/schemas/AgentActivity/properties/activity",
+    "/components/schemas/AgentActivity/properties/activity/items/properties/id",
+    "/components/schemas/AgentActivity/properties/activity/items/properties/status",
+    "/components/schemas/AgentActivity/properties/activity/items/properties/type",
+    "/components/schemas/AgentActivity/properties/left_out",
+    "/components/schemas/ChatCompletion/properties/choices/items/properties/x_codex",
+    // Only for a component that cannot be frozen.
+    "/components/schemas/Health/properties/policies/items/properties/warm_because",
+    // Only while a gateway starts: `host/tests/process/starts.rs` asks one then.
+    "/components/schemas/Health/properties/starting",
+    "/components/schemas/Readiness/properties/starting",
+    // Agent mode again.
+    "/components/schemas/Response/properties/x_codex",
+];
+
+/// A gateway, and the document that its answers are held against.
+struct Checked {
+    gateway: Gateway,
+    schemas: Schemas,
+}
+
+impl Checked {
+    /// Asks `path`, of which `{id}` is `id`.
+    async fn ask(&mut self, method: Method, path: &str, id: &str, body: &Value) -> (u16, Value) {
+        let (template, _) = path.split_once('?').unwrap_or((path, ""));
+        let url = format!("{}{}", self.gateway.origin, path.replace("{id}", id));
+        let mut request = self.gateway.client.request(method.clone(), url);
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        let request = request.bearer_auth(KEY).header("user-agent", "test");
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        let answer = response.json().await.unwrap();
+        let method = method.as_str().to_lowercase();
+        self.schemas.check(&method, template, status, &answer);
+        (status, answer)
+    }
+
+    async fn post(&mut self, path: &str, body: &Value) -> Value {
+        let (status, answer) = self.ask(Method::POST, path, "", body).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+
+    async fn get(&mut self, path: &str) -> Value {
+        let (status, answer) = self.ask(Method::GET, path, "", &Value::Null).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+
+    async fn chats(&mut self) {
+        let call = json!({"name": "look", "arguments": "{}"});
+        let acts = script(json!({"reasoning": ["hm"], "text": ["Let me look."], "call": [call]}));
+        let tool = json!({"type": "function", "function": {"name": "look"}});
+        let mut body = say(&acts);
+        body["tools"] = json!([tool]);
+        self.post("/v1/chat/completions", &body).await;
+        let mut body = say(&acts);
+        body["functions"] = json!([{"name": "look"}]);
+        self.post("/v1/chat/completions", &body).await;
+        let mut body = say(&script(json!({"text": ["one two three four"]})));
+        body["max_tokens"] = json!(1);
+        self.post("/v1/chat/completions", &body).await;
+        let body = json!({"prompt": script(json!({}))});
+        self.post("/v1/completions", &body).await;
+        let (status, _) = self
+            .ask(Method::POST, "/v1/chat/completions", "", &json!({}))
+            .await;
+        assert_eq!(status, 400);
+        let mut body = say("x");
+        body["model"] = json!("none");
+        let (status, _) = self
+            .ask(Method::POST, "/v1/chat/completions", "", &body)
+            .await;
+        assert_eq!(status, 404);
+    }
+
+    async fn responses(&mut self) {
+        let call = json!({"name": "look", "arguments": "{}"});
+        let acts = script(json!({"reasoning": ["hm"], "text": ["Let me look."], "call": [call]}));
+        let tool = json!({"type": "function", "name": "look"});
+        let body = json!({"input": acts, "tools": [tool], "text": {"verbosity": "low"}});
+        self.post("/v1/responses", &body).await;
+        let body =
+            json!({"input": script(json!({"text": ["one two three"]})), "max_output_tokens": 1});
+        let answer = self.post("/v1/responses", &body).await;
+        assert_eq!(answer["status"], "incomplete");
+        let id = answer["id"].as_str().unwrap();
+        for (method, expected) in [
+            (Method::GET, 200),
+            (Method::DELETE, 200),
+            (Method::GET, 404),
+            (Method::DELETE, 404),
+        ] {
+            let asked = self.ask(method, "/v1/responses/{id}", id, &Value::Null);
+            assert_eq!(asked.await.0, expected);
+        }
+    }
+
+    async fn usage(&mut self) {
+        let recorded = async {
+            // An event is written a moment after its client has the last byte.
+            while self.get("/v1/usage").await["total_requests"] != 6 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(30), recorded).await;
+        in_time.expect("six turns are recorded");
+        for group in ["hour", "caller", "model"] {
+            self.get(&format!("/v1/usage?group={group}")).await;
+        }
+        self.get("/v1/usage/raw").await;
+    }
+
+    async fn health(&mut self) {
+        let broken = self.gateway.policies().join("model.wasm");
+        std::fs::write(broken, "no component").unwrap();
+        let refused = async {
+            while self.get("/healthz").await["refused"] == json!([]) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(30), refused).await;
+        in_time.expect("the file is refused");
+        self.get("/readyz").await;
+        self.get("/livez").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_is_as_the_document_has_it_and_has_all_of_it() {
+    let usage = tempfile::NamedTempFile::new().unwrap();
+    let sha256 = codex_gateway::secret::fingerprint(KEY.as_bytes());
+    let auth = json!({"keys": [{"id": "alice", "sha256": sha256, "tenant": "acme"}]});
+    let gateway = fake()
+        .policy("auth.json", auth.to_string().as_bytes())
+        // Nobody reads it, which is a warning.
+        .policy("model.JSON", b"{}")
+        .var("TOKEN_LOG_PATH", usage.path().to_str().unwrap())
+        .start()
+        .await;
+    let schemas = Schemas::of(document(&gateway).await);
+    let mut checked = Checked { gateway, schemas };
+    checked.chats().await;
+    checked.responses().await;
+    checked.usage().await;
+    checked.get("/v1/models").await;
+    for (id, expected) in [("codex-5", 200), ("none", 404)] {
+        let asked = checked.ask(Method::GET, "/v1/models/{id}", id, &Value::Null);
+        assert_eq!(asked.await.0, expected);
+    }
+    checked.get("/openapi.json").await;
+    checked.health().await;
+    assert_eq!(checked.schemas.answered, checked.schemas.operations());
+    assert_eq!(checked.schemas.unseen(), UNSEEN);
+    checked.gateway.stop().await;
+}
