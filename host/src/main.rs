@@ -304,7 +304,7 @@ async fn settled(app: &App) {
     let _ = tokio::time::timeout(PATIENCE, known).await;
 }
 
-/// SIGTERM and SIGINT: the first signal drains, the second ends the process at once.
+/// SIGTERM, SIGINT, SIGHUP and SIGQUIT: the first signal drains, the second ends the process at once.
 struct Signals {
     first: CancellationToken,
     second: CancellationToken,
@@ -314,6 +314,9 @@ impl Signals {
     fn listen() -> std::io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        // By default they would end it without a drain: a terminal that is closed, or an operator who expects a reload.
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut quit = signal(SignalKind::quit())?;
         let signals = Self {
             first: CancellationToken::new(),
             second: CancellationToken::new(),
@@ -324,6 +327,8 @@ impl Signals {
                 tokio::select! {
                     _ = terminate.recv() => {}
                     _ = interrupt.recv() => {}
+                    _ = hangup.recv() => {}
+                    _ = quit.recv() => {}
                 }
                 token.cancel();
             }

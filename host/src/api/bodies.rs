@@ -13,8 +13,8 @@ use super::error;
 use crate::memory;
 use crate::openai::{ApiError, GatewayError};
 
-/// A body up to this size is parsed on the serving thread, which takes less than a millisecond, and is not counted: each
-/// connection may have one, and each stream of HTTP/2.
+/// A body up to this size is parsed on the serving thread, which takes less than a millisecond, and in HTTP/1 it is not counted:
+/// each connection may have one.
 const SMALL: usize = 64 << 10;
 
 /// The room is enough for this many bodies of the largest size, and for at least `LEAST` bytes.
@@ -67,10 +67,20 @@ impl Bodies {
 
     /// Takes room for a body of `bytes` bytes, after a wait of at most [`WAIT`].
     pub(super) async fn room(&self, bytes: usize) -> Result<Room, ApiError> {
-        let units = match units(bytes) {
-            0 => return Ok(Room::default()),
-            units => u32::try_from(units).unwrap_or(u32::MAX),
-        };
+        match units(bytes) {
+            0 => Ok(Room::default()),
+            units => self.take(units).await,
+        }
+    }
+
+    /// The same for a body in HTTP/2, where one connection has many: small bodies are counted, too.
+    pub(super) async fn room_of_stream(&self, announced: Option<usize>) -> Result<Room, ApiError> {
+        let bytes = announced.unwrap_or(UNANNOUNCED);
+        self.take(bytes.div_ceil(UNIT)).await
+    }
+
+    async fn take(&self, units: usize) -> Result<Room, ApiError> {
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
         let _waiting = Waiting::of(&self.0.waiting);
         let room = Arc::clone(&self.0.room).acquire_many_owned(units);
         match timeout(WAIT, room).await {

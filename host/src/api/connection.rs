@@ -33,6 +33,9 @@ const HEAD: Duration = Duration::from_secs(10);
 /// The first and the longest interval at which a half-closed connection is probed for whether its peer is still there.
 const LOOK: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 
+/// How long the last frames of a peer in HTTP/2 are read, at most.
+const LAST_FRAMES: Duration = Duration::from_secs(5);
+
 /// An interim answer without content. Clients ignore it (RFC 9110 §15.2); the system of a peer that has gone sends a reset.
 const INTERIM: &[u8] = b"HTTP/1.1 102 Processing\r\n\r\n";
 
@@ -52,6 +55,8 @@ pub(super) struct Connection<I> {
     half_closed: Option<Duration>,
     /// The last write was only partial, or pending.
     congested: bool,
+    /// Everything was sent: since when, and until when the peer's last frames are read.
+    last_frames: Option<(Instant, Instant)>,
 }
 
 impl<I> Connection<I> {
@@ -66,6 +71,7 @@ impl<I> Connection<I> {
             closed: None,
             half_closed: None,
             congested: false,
+            last_frames: None,
         }
     }
 
@@ -140,6 +146,28 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
     }
 }
 
+impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
+    /// Reads the frames that a peer in HTTP/2 sends while it still reads its last answer. Closing the connection before would reset it,
+    /// and the peer could lose what it has not read.
+    fn poll_last_frames(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let now = Instant::now();
+        let (began, mut until) = self.last_frames.unwrap_or((now, now + FAREWELL));
+        let mut bytes = [0; 1 << 10];
+        loop {
+            self.last_frames = Some((began, until));
+            if self.poll_alarm(until, cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            until = (Instant::now() + FAREWELL).min(began + LAST_FRAMES);
+        }
+    }
+}
+
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -193,11 +221,16 @@ impl<I: AsyncWrite + Unpin> Connection<I> {
             _ => Pin::new(&mut self.io).poll_write_vectored(cx, slices),
         };
         self.congested = !matches!(sent, Poll::Ready(Ok(sent)) if sent == length);
+        let bytes = match &sent {
+            Poll::Ready(Ok(bytes)) => *bytes,
+            _ => 0,
+        };
+        self.requests.sent(bytes, !self.congested);
         sent
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Connection<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -211,7 +244,11 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Connection<I> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+        if self.head.is_text() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_last_frames(cx)
     }
 
     fn poll_write_vectored(

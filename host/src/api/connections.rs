@@ -29,8 +29,14 @@ const EXTRA: usize = 16;
 /// queue. Without this limit, a busy machine would take a connection for silent that has already sent a request.
 const UNREAD: usize = 64;
 
+/// The least of them: each listener holds one permit while it waits for a connection.
+const LISTENERS: usize = 4;
+
 /// One in this many of all connections is closed at once: choosing has to look at each connection.
 const BATCH: usize = 32;
+
+/// How long a connection that was chosen is read on: a request may have come that nobody has seen yet.
+const LAST_LOOK: Duration = Duration::from_millis(5);
 
 /// A client that opened its connection for a request sends it within this time.
 const FRESH: Duration = Duration::from_millis(100);
@@ -100,7 +106,9 @@ impl Connections {
         Self(Arc::new(Inner {
             most,
             places: Mutex::default(),
-            unread: Arc::new(Semaphore::new((most / SHARE as usize).clamp(1, UNREAD))),
+            unread: Arc::new(Semaphore::new(
+                (most / SHARE as usize).clamp(LISTENERS, UNREAD),
+            )),
             left: Notify::new(),
             displaced: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
@@ -180,20 +188,20 @@ impl Places {
         leave
     }
 
-    /// Chooses first the connections that never had a request, then those of the network that has most, then the longest idle.
+    /// Chooses by rank, then the connections of the network that has most, then the longest idle.
     fn displace(&mut self, most: usize) -> usize {
         let idle = self.taken.iter();
         let idle = idle.filter_map(|(number, taken)| {
-            let (asked, since) = taken.peer.idle()?;
-            Some((*number, network(taken.peer.address.ip()), asked, since))
+            let (rank, since) = taken.peer.idle()?;
+            Some((*number, network(taken.peer.address.ip()), rank, since))
         });
         let mut idle: Vec<_> = idle.collect();
         let mut of: HashMap<IpAddr, usize> = HashMap::new();
         for (_, network, ..) in &idle {
             *of.entry(*network).or_default() += 1;
         }
-        idle.sort_unstable_by_key(|(_, network, asked, since)| {
-            (*asked, Reverse(of[network]), *since)
+        idle.sort_unstable_by_key(|(_, network, rank, since)| {
+            (*rank, Reverse(of[network]), *since)
         });
         // Of the new connections at most one gives way: they may be about to send a request.
         let is_fresh = |since: &Instant| since.elapsed() < FRESH;
@@ -215,6 +223,7 @@ impl Place {
     pub(super) async fn displaced(&mut self, peer: &Peer) {
         loop {
             self.leave.cancelled().await;
+            tokio::time::sleep(LAST_LOOK).await;
             if peer.idle().is_some() {
                 return;
             }
@@ -344,13 +353,42 @@ mod tests {
         underway[0].offers(false);
         tokio::time::sleep(moment).await;
         assert_eq!(peer.idle(), None, "one of them waits for the model");
+        underway[0].taken();
         underway[0].offers(true);
         assert_eq!(peer.idle(), None, "it has just taken something");
         tokio::time::sleep(moment).await;
+        let mut further = peer.begin(Version::HTTP_2);
+        further.offers(true);
+        assert!(
+            peer.idle().is_some(),
+            "a further request is no sign of life"
+        );
+        drop(further);
         let next = connections.enter(&super::tests::peer(2)).unwrap();
         assert!(has_left(&place) && !next.is_extra);
         drop(underway);
         assert!(peer.idle().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn callers_outlast_strangers_wherever_they_come_from() {
+        let connections = Connections::of(3);
+        let callers = [peer(1), peer(1)];
+        let places = callers.each_ref().map(|caller| {
+            drop(caller.begin(Version::HTTP_11));
+            caller.authenticated();
+            connections.enter(caller).unwrap()
+        });
+        tokio::time::sleep(FRESH).await;
+        let stranger = peer(2);
+        drop(stranger.begin(Version::HTTP_11));
+        let gone = connections.enter(&stranger).unwrap();
+        let _next = connections.enter(&peer(3)).unwrap();
+        assert!(has_left(&gone) && !places.iter().any(has_left));
+        let mut slow = callers[0].begin(Version::HTTP_11);
+        slow.offers(true);
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        assert_eq!(callers[0].idle(), None, "a caller may be slow");
     }
 
     #[tokio::test]

@@ -7,9 +7,9 @@ use std::time::Duration;
 use axum::RequestPartsExt;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Version};
 use bytes::BytesMut;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::{Instant, timeout};
@@ -49,7 +49,7 @@ impl<'a> Generate<'a> {
         let (mut parts, body) = request.into_parts();
         let context = parts.extract().await?;
         let Authenticated(caller) = parts.extract().await?;
-        let reading = read(body, &parts.headers, shared);
+        let reading = read(body, &parts, shared);
         let (body, room) = timeout(shared.config.timers.total, reading)
             .await
             .map_err(|_| GatewayError::BodyTooSlow)??;
@@ -184,7 +184,8 @@ pub(super) fn head(id: String, model: String) -> Head {
 }
 
 /// Reads the whole body, up to the size limit, whether or not its length was announced; returns it with its room.
-async fn read(body: Body, headers: &HeaderMap, shared: &Shared) -> Result<(Bytes, Room), ApiError> {
+async fn read(body: Body, parts: &Parts, shared: &Shared) -> Result<(Bytes, Room), ApiError> {
+    let headers = &parts.headers;
     if headers
         .get(CONTENT_ENCODING)
         .is_some_and(|encoding| encoding != "identity")
@@ -198,7 +199,10 @@ async fn read(body: Body, headers: &HeaderMap, shared: &Shared) -> Result<(Bytes
     if announced.is_some_and(|length| length > limit) {
         return Err(GatewayError::BodyTooLarge { limit }.into());
     }
-    let mut room = shared.bodies.room(announced.unwrap_or_default()).await?;
+    let mut room = match parts.version {
+        Version::HTTP_2 => shared.bodies.room_of_stream(announced).await?,
+        _ => shared.bodies.room(announced.unwrap_or_default()).await?,
+    };
     let mut body = Limited::new(body, limit);
     let mut read = BytesMut::with_capacity(announced.unwrap_or_default());
     let began = Instant::now();

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -27,12 +27,27 @@ use super::connection::{Connection, Peer, Underway};
 use super::connections::{Connections, Place};
 
 use crate::listen::{self, Listener};
+use crate::memory;
 
 /// The pause after an accept error that is not about one connection: no descriptors are left, say.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a peer may take nothing of its answers. A client that is halted in a debugger usually resumes within it.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The same while the gateway drains: one peer must not use up the grace.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Requests at the same time on one connection in HTTP/2, the least that RFC 9113 recommends: each costs memory.
+const STREAMS: u32 = 100;
+
+/// Bytes of an answer that are handed over at once, and that HTTP/2 may keep for each: the request is under way until the last of
+/// them, so that no answer is cut that its reader still takes.
+const PIECE: usize = 16 << 10;
+
+/// Bytes that the system may hold unsent for a connection. Its default is some megabytes, with which a slow reader seems to take
+/// nothing for half a minute.
+const UNSENT: u32 = 64 << 10;
 
 /// The limit for an HTTP/2 head in bytes, counted with 32 more for each header: somewhat above the limit in `head`.
 const HTTP2_HEAD: u32 = 128 << 10;
@@ -111,7 +126,14 @@ impl Line {
                 let headers = response.headers_mut();
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response.map(|body| Body::new(Departure { body, underway })))
+            Ok(response.map(|body| {
+                Body::new(Departure {
+                    body,
+                    rest: Bytes::new(),
+                    is_offered: false,
+                    underway,
+                })
+            }))
         }
     }
 }
@@ -119,6 +141,10 @@ impl Line {
 /// The body of an answer, with its request under way.
 struct Departure {
     body: Body,
+    /// The part of the last frame that is still to come.
+    rest: Bytes,
+    /// A piece was handed over.
+    is_offered: bool,
     /// The request is over when this is dropped.
     underway: Underway,
 }
@@ -131,18 +157,48 @@ impl HttpBody for Departure {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        // The next frame is asked for when this one was sent.
+        // The next piece is asked for when this one was taken.
+        if std::mem::take(&mut self.is_offered) {
+            self.underway.taken();
+        }
+        let frame = self.poll_piece(cx);
+        self.is_offered = matches!(frame, Poll::Ready(Some(Ok(_))));
         self.underway.offers(frame.is_ready());
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (rest, body) = (self.rest.len() as u64, self.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(body.lower() + rest);
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
+    }
+}
+
+impl Departure {
+    fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.rest.is_empty() {
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => self.rest = data,
+                Some(Ok(Err(trailers))) => return Poll::Ready(Some(Ok(trailers))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        let bytes = PIECE.min(self.rest.len());
+        let piece = self.rest.split_to(bytes);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 }
 
@@ -191,30 +247,59 @@ impl Visit {
         });
         let mut builder = Builder::new(TokioExecutor::new());
         // The library refuses a larger head with an empty answer.
-        builder.http2().max_header_list_size(HTTP2_HEAD);
+        builder
+            .http2()
+            .max_header_list_size(HTTP2_HEAD)
+            .max_concurrent_streams(STREAMS)
+            .max_send_buf_size(PIECE);
         let service = TowerToHyperService::new(service);
         let mut served = pin!(builder.serve_connection(TokioIo::new(connection), service));
-        let result = tokio::select! {
-            // Requests that the peer has sent are served before intake's end is looked at.
-            biased;
-            result = served.as_mut() => result,
-            // HTTP/1 has no message for it: such a connection ends with an answer that says so, or when it stays idle.
-            () = async { tokio::join!(closing.cancelled(), multiplexed.cancelled()); } => {
-                served.as_mut().graceful_shutdown();
-                served.await
-            }
-            () = place.displaced(&reader) => {
-                tracing::debug!("an idle connection gave way to a new one");
-                return;
-            }
-            () = reader.takes_nothing_for(PATIENCE) => {
-                tracing::debug!("a peer took nothing of its answers for too long");
-                return;
+        let is_extra = place.is_extra;
+        let mut goes_away = false;
+        let mut stuck = pin!(takes_nothing(&reader, &closing));
+        let result = loop {
+            tokio::select! {
+                // Requests that the peer has sent are served before intake's end is looked at.
+                biased;
+                result = served.as_mut() => break result,
+                // HTTP/1 has no message for it: such a connection ends with an answer that says so, or when it stays idle.
+                () = async {
+                    multiplexed.cancelled().await;
+                    if !is_extra {
+                        closing.cancelled().await;
+                    }
+                }, if !goes_away => {
+                    served.as_mut().graceful_shutdown();
+                    goes_away = true;
+                }
+                () = place.displaced(&reader) => {
+                    tracing::debug!("an idle connection gave way to a new one");
+                    break Ok(());
+                }
+                () = &mut stuck => {
+                    tracing::debug!("a peer took nothing of its answers for too long");
+                    break Ok(());
+                }
             }
         };
         if let Err(error) = result {
             tracing::debug!(%error, "a connection broke");
         }
+        if reader.had_many() {
+            memory::give_back_soon();
+        }
+    }
+}
+
+/// Returns when the peer has taken nothing of its answers for too long.
+async fn takes_nothing(peer: &Peer, closing: &CancellationToken) {
+    let at_last = async {
+        closing.cancelled().await;
+        peer.takes_nothing_for(LAST_PATIENCE).await;
+    };
+    tokio::select! {
+        () = peer.takes_nothing_for(PATIENCE) => {}
+        () = at_last => {}
     }
 }
 
@@ -225,7 +310,8 @@ fn tune(stream: &TcpStream) {
         .with_interval(Duration::from_secs(15));
     let tuned = stream
         .set_nodelay(true)
-        .and_then(|()| SockRef::from(stream).set_tcp_keepalive(&keepalive));
+        .and_then(|()| SockRef::from(stream).set_tcp_keepalive(&keepalive))
+        .and_then(|()| SockRef::from(stream).set_tcp_notsent_lowat(UNSENT));
     if let Err(error) = tuned {
         tracing::debug!(%error, "a connection goes on as it is");
     }

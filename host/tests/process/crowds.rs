@@ -91,6 +91,103 @@ fn peers_that_take_no_answer_lock_nobody_out() {
     panic!("{answered} of 100 were answered");
 }
 
+/// The first request of [`NO_WINDOW`] again, on the stream of that number.
+fn once_more(stream: u32) -> Vec<u8> {
+    let mut frame = b"\0\0\x0d\x01\x05".to_vec();
+    frame.extend(stream.to_be_bytes());
+    frame.extend(b"\x82\x86\x04\x06/livez\x01\x01x");
+    frame
+}
+
+#[test]
+fn peers_that_take_no_answer_and_ask_again_lock_nobody_out() {
+    let gateway = Running::of(few_descriptors(160));
+    let mut crowd: Vec<_> = (0..110).map(|_| connect(&gateway, NO_WINDOW)).collect();
+    let mut answered = 0;
+    for round in 1..60 {
+        // Each of them asks again before it would count as stuck.
+        for peer in &mut crowd {
+            if peer.write_all(&once_more(1 + 2 * round)).is_err() {
+                *peer = connect(&gateway, NO_WINDOW);
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let mut asked = connect(
+            &gateway,
+            b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+        );
+        let mut answer = String::new();
+        let _ = asked.read_to_string(&mut answer);
+        answered += usize::from(answer.starts_with("HTTP/1.1 200"));
+        if answered == 5 {
+            return;
+        }
+    }
+    panic!("{answered} were answered");
+}
+
+#[test]
+fn a_peer_that_takes_no_answer_does_not_use_up_the_grace() {
+    let mut command = few_descriptors(160);
+    command.env("PROXY_SHUTDOWN_GRACE_MS", "600000");
+    let mut gateway = Running::of(command);
+    let peer = connect(&gateway, NO_WINDOW);
+    gateway.get("/livez", None);
+    gateway.signal("-TERM");
+    let late = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    while gateway.child.try_wait().unwrap().is_none() {
+        assert!(std::time::Instant::now() < late, "it waits for the peer");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    drop(peer);
+}
+
+/// Asks the demo for an answer of four megabytes in one piece.
+fn long_answer(gateway: &Running) -> TcpStream {
+    let wish = format!(
+        r#"{{"demo":{{"deltas":4000,"text":"{}"}}}}"#,
+        "x".repeat(1_000)
+    );
+    let message = serde_json::json!({"role": "user", "content": wish});
+    gateway.post(&serde_json::json!({"model": "codex-5", "messages": [message]}).to_string())
+}
+
+/// Reads slowly, and does something after the first tenth.
+fn read_slowly(mut answer: TcpStream, then: impl FnOnce()) -> usize {
+    let (mut then, mut read, mut piece) = (Some(then), 0, [0; 64 << 10]);
+    loop {
+        let bytes = answer.read(&mut piece).unwrap();
+        read += bytes;
+        if bytes == 0 {
+            return read;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(25));
+        if read > 400_000
+            && let Some(then) = then.take()
+        {
+            then();
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_is_read_slowly_outlasts_a_crowd() {
+    let gateway = Running::of(few_descriptors(160));
+    let mut crowd = Vec::new();
+    let read = read_slowly(long_answer(&gateway), || {
+        let asks = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
+        crowd.extend((0..200).map(|_| connect(&gateway, asks)));
+    });
+    assert!(read > 4_000_000, "it was cut after {read} bytes");
+}
+
+#[test]
+fn an_answer_that_is_read_slowly_is_whole_also_if_the_gateway_drains() {
+    let gateway = Running::of(few_descriptors(160));
+    let read = read_slowly(long_answer(&gateway), || gateway.signal("-TERM"));
+    assert!(read > 4_000_000, "it was cut after {read} bytes");
+}
+
 #[test]
 fn streams_outlast_a_crowd() {
     let gateway = Running::of(few_descriptors(160));

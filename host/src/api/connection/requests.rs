@@ -17,6 +17,23 @@ use super::Connection;
 /// A peer that has taken nothing of its answers for this long gives way to a new connection, if there are too many.
 const STUCK: Duration = Duration::from_millis(250);
 
+/// The same for a peer that was authenticated: a slow line, or an application that pauses.
+const STUCK_CALLER: Duration = Duration::from_secs(5);
+
+/// Requests at the same time from which on a connection has taken memory that is worth returning when it ends.
+const MANY: usize = 8;
+
+/// How readily an idle connection gives way: the first rank goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::api) enum Rank {
+    /// It never had a request, or its peer takes nothing of its answers.
+    Silent,
+    /// None of its requests was authenticated.
+    Stranger,
+    /// At least one was.
+    Caller,
+}
+
 /// The peer of a connection, as requests see it.
 #[derive(Debug, Clone)]
 pub(in crate::api) struct Peer {
@@ -39,6 +56,7 @@ impl Peer {
     pub(in crate::api) fn begin(&self, version: Version) -> Underway {
         let mut state = self.requests.state();
         state.underway += 1;
+        state.most = state.most.max(state.underway);
         state.asked = true;
         state.read();
         state.head_since = None;
@@ -54,23 +72,37 @@ impl Peer {
         }
     }
 
+    /// Notes that a request was authenticated.
+    pub(in crate::api) fn authenticated(&self) {
+        self.requests.state().authenticated = true;
+    }
+
+    /// Whether it had so many requests at the same time that their memory is worth returning.
+    pub(in crate::api) fn had_many(&self) -> bool {
+        self.requests.state().most >= MANY
+    }
+
     /// Holds the permit until the connection was read for the first time, whether or not a request was there.
     pub(in crate::api) fn awaits_its_turn(&self, turn: OwnedSemaphorePermit) {
         self.requests.state().turn = Some(turn);
     }
 
-    /// Since when the connection is idle, and whether it ever had a request; none while its peer waits for an answer. A peer that
-    /// takes none of its answers does not wait for them: its connection counts as one that never had a request.
-    pub(in crate::api) fn idle(&self) -> Option<(bool, Instant)> {
+    /// Since when the connection is idle, and its rank; none while its peer waits for an answer. A peer that takes none of its
+    /// answers does not wait for them.
+    pub(in crate::api) fn idle(&self) -> Option<(Rank, Instant)> {
         let state = self.requests.state();
-        match state.underway {
-            0 if state.unread => None,
-            0 => Some((state.asked, state.since)),
-            _ => state
-                .stuck_since()
-                .filter(|since| since.elapsed() > STUCK)
-                .map(|since| (false, since)),
+        if state.underway == 0 && !state.unsent {
+            return (!state.unread).then(|| (state.rank(), state.since));
         }
+        let patience = if state.authenticated {
+            STUCK_CALLER
+        } else {
+            STUCK
+        };
+        state
+            .stuck_since()
+            .filter(|since| since.elapsed() > patience)
+            .map(|since| (Rank::Silent, since))
     }
 
     /// Returns when the peer has taken nothing of its answers for `long`, at the latest after twice that time.
@@ -116,6 +148,10 @@ struct State {
     turn: Option<OwnedSemaphorePermit>,
     /// There was a request.
     asked: bool,
+    /// At least one request was authenticated.
+    authenticated: bool,
+    /// The most requests at the same time.
+    most: usize,
     /// When the last request ended, or the connection began.
     since: Instant,
     /// When the first part of the next request's head came.
@@ -131,8 +167,15 @@ struct State {
     multiplexed: CancellationToken,
     /// Requests whose answers wait for the peer to take more of them.
     stuck: usize,
-    /// When the peer last took something.
+    /// When the first of them began to wait.
+    stuck_from: Instant,
+    /// When the peer last took a part of an answer, after which it could have more. A further request is no such sign: one that is
+    /// sent now and then would keep a connection on which nothing is taken.
     taken: Instant,
+    /// The system has not taken all that was to be sent.
+    unsent: bool,
+    /// When the system last took bytes.
+    sent: Instant,
 }
 
 impl State {
@@ -144,9 +187,30 @@ impl State {
         }
     }
 
-    /// Since when all answers wait for the peer.
+    fn rank(&self) -> Rank {
+        match (self.asked, self.authenticated) {
+            (false, _) => Rank::Silent,
+            (true, false) => Rank::Stranger,
+            (true, true) => Rank::Caller,
+        }
+    }
+
+    /// Since when all that is to be sent waits for the peer.
     fn stuck_since(&self) -> Option<Instant> {
-        (self.underway > 0 && self.stuck == self.underway).then_some(self.taken)
+        match self.underway {
+            0 => self.unsent.then_some(self.sent),
+            _ => (self.stuck == self.underway).then_some(self.stuck_from.max(self.taken)),
+        }
+    }
+
+    /// Wakes the reading task if nothing is under way any more.
+    fn wake(&mut self) {
+        if self.underway == 0
+            && !self.unsent
+            && let Some(reader) = self.reader.take()
+        {
+            reader.wake();
+        }
     }
 }
 
@@ -157,6 +221,8 @@ impl Default for State {
             unread: true,
             turn: None,
             asked: false,
+            authenticated: false,
+            most: 0,
             since: Instant::now(),
             head_since: None,
             arriving: 0,
@@ -165,7 +231,10 @@ impl Default for State {
             reader: None,
             multiplexed: CancellationToken::new(),
             stuck: 0,
+            stuck_from: Instant::now(),
             taken: Instant::now(),
+            unsent: false,
+            sent: Instant::now(),
         }
     }
 }
@@ -175,14 +244,26 @@ impl Requests {
         self.0.lock()
     }
 
-    /// Ready when no request is under way: since when.
+    /// Ready when no request is under way, and its answer was sent: since when. An answer in HTTP/2 may still be with the library when
+    /// its request is over: a caller's connection is not idle while something is sent.
     pub(super) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<Instant> {
         let mut state = self.state();
-        if state.underway == 0 {
-            return Poll::Ready(state.since);
+        if state.underway == 0 && !state.unsent {
+            let sent = state.authenticated.then_some(state.sent);
+            return Poll::Ready(sent.map_or(state.since, |sent| state.since.max(sent)));
         }
         state.reader = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// Notes that the system took bytes to be sent, if any, and whether it took all.
+    pub(super) fn sent(&self, bytes: usize, all: bool) {
+        let mut state = self.state();
+        if bytes > 0 {
+            state.sent = Instant::now();
+        }
+        state.unsent = !all;
+        state.wake();
     }
 
     /// A read found no bytes.
@@ -240,12 +321,21 @@ impl Underway {
         Arriving(self.requests.clone())
     }
 
+    /// Notes that the peer took what it was offered.
+    pub(in crate::api) fn taken(&mut self) {
+        self.requests.state().taken = Instant::now();
+    }
+
     /// Notes whether the answer has data for the peer to take (`more`), or waits for data itself.
     pub(in crate::api) fn offers(&mut self, more: bool) {
         let mut state = self.requests.state();
-        state.taken = Instant::now();
         match (std::mem::replace(&mut self.is_stuck, more), more) {
-            (false, true) => state.stuck += 1,
+            (false, true) => {
+                if state.stuck == 0 {
+                    state.stuck_from = Instant::now();
+                }
+                state.stuck += 1;
+            }
             (true, false) => state.stuck -= 1,
             _ => {}
         }
@@ -258,11 +348,7 @@ impl Drop for Underway {
         state.underway -= 1;
         state.stuck -= usize::from(self.is_stuck);
         state.since = Instant::now();
-        if state.underway == 0
-            && let Some(reader) = state.reader.take()
-        {
-            reader.wake();
-        }
+        state.wake();
     }
 }
 

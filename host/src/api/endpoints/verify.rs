@@ -10,7 +10,7 @@ use axum::routing::{MethodRouter, any};
 use axum::{RequestPartsExt, Router};
 
 use crate::api::Shared;
-use crate::api::middleware::head;
+use crate::api::middleware::{auth, head};
 use crate::api::request_context::{Fact, RequestContext};
 use crate::openai::{ApiError, GatewayError};
 use crate::policy::forward_auth::Grant;
@@ -100,6 +100,7 @@ async fn decide(
     let original = original::read(parts, context.id(), dialect, &shared.config.trusted)?;
     let grant = context.generation().verify(original).await?;
     context.tell(Fact::Caller(grant.caller.clone()));
+    auth::authenticated(parts);
     headers(grant)
 }
 

@@ -1,12 +1,13 @@
 //! Authenticates requests, after the rate limit of their address; rate-limits those that start no turn.
 
 use axum::RequestPartsExt;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::api::admission::{self, Ask};
+use crate::api::connection::Peer;
 use crate::api::request_context::{Authenticated, Fact, RequestContext};
 use crate::api::{Shared, client_addr};
 use crate::openai::ApiError;
@@ -65,5 +66,13 @@ async fn admit(shared: &Shared, parts: &mut Parts) -> Result<Caller, ApiError> {
     admission::ask(shared, &context, ask).await?;
     let caller = context.generation().authenticate(request).await?;
     context.tell(Fact::Caller(caller.clone()));
+    authenticated(parts);
     Ok(caller)
+}
+
+/// The connection of a caller does not give way to those of strangers.
+pub(in crate::api) fn authenticated(parts: &Parts) {
+    if let Some(ConnectInfo(peer)) = parts.extensions.get::<ConnectInfo<Peer>>() {
+        peer.authenticated();
+    }
 }
