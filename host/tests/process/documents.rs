@@ -65,7 +65,7 @@ fn the_fields_of_the_access_log_are_those_of_the_book() {
     let mut running = Running::start(&[
         (name, &folder),
         ("PROXY_LOG_FORMAT", "json"),
-        // Nobody collects the spans, which stops nothing.
+        // No collector listens there, which stops nothing.
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"),
     ]);
     let mut lines = BufReader::new(running.child.stdout.take().unwrap());

@@ -15,7 +15,7 @@ fn first_cells(page: &str, head: &str) -> Vec<String> {
     rows.map(cell).collect()
 }
 
-/// What a text has between backquotes.
+/// The parts of a text between backquotes.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }

@@ -150,7 +150,7 @@ async fn every_answer_is_as_the_document_has_it_and_has_all_of_it() {
     let auth = json!({"keys": [{"id": "alice", "sha256": sha256, "tenant": "acme"}]});
     let gateway = fake()
         .policy("auth.json", auth.to_string().as_bytes())
-        // Nobody reads it, which is a warning.
+        // A file that no slot reads causes a warning.
         .policy("model.JSON", b"{}")
         .var("TOKEN_LOG_PATH", usage.path().to_str().unwrap())
         .start()

@@ -99,7 +99,7 @@ impl Schemas {
         parts
     }
 
-    /// What is wrong with a value there.
+    /// The mistakes of a value at that place.
     fn mistakes(&self, at: &str, value: &Value) -> Vec<String> {
         let mut schema = self.document.pointer(at).unwrap().clone();
         schema["components"] = self.document["components"].clone();
