@@ -22,7 +22,7 @@ const KEY: usize = 2048;
 pub(super) struct Nonsense(pub(super) String);
 
 /// A value that a guest answered.
-pub(super) trait Answer: Sized {
+pub(super) trait GuestAnswer: Sized {
     /// The same answer, with names checked, texts cut and escaped, and headers checked to be ones that a policy may set.
     ///
     /// # Errors
@@ -30,7 +30,7 @@ pub(super) trait Answer: Sized {
     fn checked(self) -> Result<Self, String>;
 }
 
-impl<T: Answer> Answer for Result<T, Denial> {
+impl<T: GuestAnswer> GuestAnswer for Result<T, Denial> {
     fn checked(self) -> Result<Self, String> {
         Ok(match self {
             Ok(answer) => Ok(answer.checked()?),
@@ -39,7 +39,7 @@ impl<T: Answer> Answer for Result<T, Denial> {
     }
 }
 
-impl Answer for Denial {
+impl GuestAnswer for Denial {
     fn checked(mut self) -> Result<Self, String> {
         if !(400..600).contains(&self.status) {
             return Err(format!("a denial with status {}", self.status));
@@ -56,7 +56,7 @@ impl Answer for Denial {
     }
 }
 
-impl Answer for Caller {
+impl GuestAnswer for Caller {
     fn checked(self) -> Result<Self, String> {
         words::name("a caller's id", &self.id)?;
         if let Some(tenant) = &self.tenant {
@@ -76,7 +76,7 @@ impl Answer for Caller {
     }
 }
 
-impl Answer for forward_auth::Grant {
+impl GuestAnswer for forward_auth::Grant {
     fn checked(mut self) -> Result<Self, String> {
         headers::check(Purpose::Grant, &mut self.headers)?;
         Ok(Self {
@@ -87,14 +87,14 @@ impl Answer for forward_auth::Grant {
 }
 
 /// Headers of an answer.
-impl Answer for Vec<Header> {
+impl GuestAnswer for Vec<Header> {
     fn checked(mut self) -> Result<Self, String> {
         headers::check(Purpose::Answer, &mut self)?;
         Ok(self)
     }
 }
 
-impl Answer for Vec<model::Card> {
+impl GuestAnswer for Vec<model::Card> {
     fn checked(self) -> Result<Self, String> {
         for card in &self {
             words::name("a model's id", &card.id)?;
@@ -104,7 +104,7 @@ impl Answer for Vec<model::Card> {
     }
 }
 
-impl Answer for model::Target {
+impl GuestAnswer for model::Target {
     fn checked(self) -> Result<Self, String> {
         words::name("a target's id", &self.id)?;
         words::name("a target's model", &self.model)?;
@@ -118,7 +118,7 @@ impl Answer for model::Target {
     }
 }
 
-impl Answer for Vec<rate_limit::Quota> {
+impl GuestAnswer for Vec<rate_limit::Quota> {
     fn checked(self) -> Result<Self, String> {
         if self.len() > QUOTAS {
             return Err(format!("{} quotas (at most {QUOTAS})", self.len()));
@@ -138,13 +138,13 @@ impl Answer for Vec<rate_limit::Quota> {
 }
 
 /// Nothing to check: the host knows all reactions, and never reads the memo.
-impl Answer for (tool_stop::Reaction, Vec<u8>) {
+impl GuestAnswer for (tool_stop::Reaction, Vec<u8>) {
     fn checked(self) -> Result<Self, String> {
         Ok(self)
     }
 }
 
-impl Answer for lifecycle::Manifest {
+impl GuestAnswer for lifecycle::Manifest {
     fn checked(self) -> Result<Self, String> {
         words::name("a name", &self.name)?;
         words::name_within(words::NAME, "a version", &self.version)?;

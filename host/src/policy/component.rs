@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
-use super::answer::Answer;
+use super::answer::GuestAnswer;
 use super::bindings::lifecycle;
 use super::candidate::{About, Candidate, Instances, Options};
 use super::engine::{Engine, Runtime};
@@ -103,7 +103,7 @@ impl<W: World> Policy<W> {
     /// Runs one decision, and checks its answer. `now_ms` is the time that the guest's clocks show.
     pub(super) async fn decide<R, F>(&self, now_ms: u64, call: F) -> Result<R, Fault>
     where
-        R: Answer,
+        R: GuestAnswer,
         F: for<'a> FnOnce(
                 &'a W,
                 &'a mut Store<Guest>,

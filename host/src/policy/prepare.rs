@@ -5,7 +5,7 @@ use tokio::time::timeout;
 use wasmtime::Store;
 use wasmtime::component::{Component, Instance, InstancePre, Linker};
 
-use super::answer::{Answer, Nonsense};
+use super::answer::{GuestAnswer, Nonsense};
 use super::bindings::lifecycle;
 use super::candidate::{About, Candidate, Instances, hex};
 use super::engine::{Engine, Purpose};

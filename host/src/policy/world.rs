@@ -7,7 +7,7 @@ use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
 use super::Slot;
-use super::answer::{Answer, Nonsense};
+use super::answer::{GuestAnswer, Nonsense};
 use super::bindings::{
     Caller, Credential, Request, auth, forward_auth, model, rate_limit, tool_stop,
 };
@@ -33,7 +33,7 @@ pub(super) trait World: Sized + Send + Sync + 'static {
 }
 
 /// Checks a trial's answer as a decision's is checked, so that a breach of the contract is found before the policy serves.
-fn sound<A: Answer>(answer: A) -> wasmtime::Result<A> {
+fn sound<A: GuestAnswer>(answer: A) -> wasmtime::Result<A> {
     answer
         .checked()
         .map_err(|found| wasmtime::Error::new(Nonsense(found)))

@@ -17,7 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{Decision, Summary, Tokens};
 pub use format::Format;
-use labels::{Fault, GenAi, Models, Outcome, Request, Route, Slot, Token, TokenKind};
+use labels::{DecisionLabels, Fault, GenAi, Models, Request, Route, Slot, Token, TokenKind};
 pub use present::Present;
 
 /// Histogram bounds for the duration of requests and turns in seconds, as in OpenTelemetry's conventions for generative AI, and
@@ -65,7 +65,7 @@ pub struct Metrics {
     first_tokens: Family<GenAi, Histogram>,
     usage: Family<Token, Histogram>,
     tokens: Family<TokenKind, Counter>,
-    decisions: Family<Outcome, Counter>,
+    decisions: Family<DecisionLabels, Counter>,
     decision_durations: Family<Slot, Histogram>,
     faults: Family<Fault, Counter>,
     models: Models,
@@ -96,7 +96,11 @@ impl Metrics {
         for slot in slots {
             drop(metrics.decision_durations.get_or_create(&Slot { slot }));
             for outcome in ["answered", "denied", "fault"] {
-                drop(metrics.decisions.get_or_create(&Outcome { slot, outcome }));
+                drop(
+                    metrics
+                        .decisions
+                        .get_or_create(&DecisionLabels { slot, outcome }),
+                );
             }
             for kind in kinds {
                 drop(metrics.faults.get_or_create(&Fault { slot, kind }));
@@ -173,7 +177,7 @@ impl Metrics {
     pub(super) fn decided(&self, decision: &Decision) {
         let Decision { slot, outcome, .. } = *decision;
         self.decisions
-            .get_or_create(&Outcome { slot, outcome })
+            .get_or_create(&DecisionLabels { slot, outcome })
             .inc();
         self.decision_durations
             .get_or_create(&Slot { slot })

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use super::blocks::{Block, Blocks, Found};
 use super::{Delta, Error, Finish, Rules, Textual};
 use crate::codex::{Event, TurnOutcome, Usage};
-use answer::{Answer, Call};
+use answer::{AnswerText, Call};
 
 pub use question::{Question, Reaction};
 
@@ -52,7 +52,7 @@ pub struct Machine {
     blocks: Option<Blocks>,
     /// Blocks become calls, whose ids have this prefix.
     block_ids: Option<String>,
-    answer: Answer,
+    answer: AnswerText,
     progress: Progress,
     /// The outputs of the present step; swapped with the caller's list during it.
     out: Vec<Output>,
@@ -97,7 +97,7 @@ impl Machine {
             asked: None,
             wait: None,
             blocks: (rules.textual_tools != Textual::Ignored).then(Blocks::new),
-            answer: Answer::new(&rules),
+            answer: AnswerText::new(&rules),
             block_ids: match rules.textual_tools {
                 Textual::Calls { id_prefix } => Some(id_prefix),
                 Textual::Ignored | Textual::Text => None,

@@ -137,10 +137,10 @@ impl From<SocketAddr> for Peer {
 
 /// The state of a connection's requests.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Requests(Arc<Mutex<State>>);
+pub(super) struct Requests(Arc<Mutex<RequestCounts>>);
 
 #[derive(Debug)]
-struct State {
+struct RequestCounts {
     underway: usize,
     /// The connection is new and has not been read yet.
     unread: bool,
@@ -178,7 +178,7 @@ struct State {
     sent: Instant,
 }
 
-impl State {
+impl RequestCounts {
     fn read(&mut self) {
         if std::mem::take(&mut self.unread) {
             self.turn = None;
@@ -214,7 +214,7 @@ impl State {
     }
 }
 
-impl Default for State {
+impl Default for RequestCounts {
     fn default() -> Self {
         Self {
             underway: 0,
@@ -240,7 +240,7 @@ impl Default for State {
 }
 
 impl Requests {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, RequestCounts> {
         self.0.lock()
     }
 

@@ -52,7 +52,7 @@ pub(in crate::api) async fn sum(
     let report = log.report(query).await.map_err(unreadable)?;
     let report = report.map_err(|_| GatewayError::TooManyBuckets.about("group"))?;
     let buckets = report.buckets.into_iter();
-    answer(&Answer {
+    answer(&UsageAnswer {
         start,
         end,
         group: group.map(Group::name),
@@ -144,7 +144,7 @@ fn time(name: &'static str, text: Option<String>) -> Result<Option<u64>, ApiErro
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct UsageAnswer {
     start: u64,
     end: u64,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -9,7 +9,7 @@ use crate::codex::Usage;
 use crate::turn::{Delta, Finish};
 
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ResponseAnswer {
     pub(super) head: Head,
     pub(super) context: Context,
     pub(super) output: Output,
@@ -19,14 +19,14 @@ pub(super) struct Answer {
 
 /// The API's status of a response; `Incomplete` with its reason.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum State {
+pub(super) enum ResponseStatus {
     InProgress,
     Completed,
     Incomplete(&'static str),
     Failed,
 }
 
-impl Answer {
+impl ResponseAnswer {
     pub(super) fn new(head: Head, context: Context) -> Self {
         Self {
             output: Output::new(head.id.clone()),
@@ -77,13 +77,13 @@ impl Answer {
     }
 
     /// The state of the answer while it runs, or its end.
-    pub(super) fn state(&self) -> State {
+    pub(super) fn state(&self) -> ResponseStatus {
         match &self.outcome {
-            None => State::InProgress,
-            Some(Err(_)) => State::Failed,
+            None => ResponseStatus::InProgress,
+            Some(Err(_)) => ResponseStatus::Failed,
             Some(Ok((finish, _))) => match incomplete_reason(*finish) {
-                Some(reason) => State::Incomplete(reason),
-                None => State::Completed,
+                Some(reason) => ResponseStatus::Incomplete(reason),
+                None => ResponseStatus::Completed,
             },
         }
     }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::super::activity::Extension;
 use super::super::{Head, json};
-use super::answer::{Answer, State};
+use super::answer::{ResponseAnswer, ResponseStatus};
 use super::object::{Body, ItemBody, PartBody};
 use super::output::{Content, OutputItem, Step};
 use super::{Context, Memory};
@@ -26,7 +26,7 @@ const ACTIVITY: &str = "keepalive";
 /// Writes one answer. The last event has the final state and the whole answer; nothing follows, not even `[DONE]`.
 #[derive(Debug)]
 pub struct Events {
-    answer: Answer,
+    answer: ResponseAnswer,
     begun: bool,
     writer: Writer,
 }
@@ -36,7 +36,7 @@ impl Events {
     #[must_use]
     pub fn new(head: Head, context: Context) -> Self {
         Self {
-            answer: Answer::new(head, context),
+            answer: ResponseAnswer::new(head, context),
             begun: false,
             writer: Writer::default(),
         }
@@ -67,10 +67,10 @@ impl Events {
         }
         self.answer.push(delta, &mut |step| writer.step(&step, out));
         let name = match self.answer.state() {
-            State::InProgress => return,
-            State::Completed => "response.completed",
-            State::Incomplete(_) => "response.incomplete",
-            State::Failed => "response.failed",
+            ResponseStatus::InProgress => return,
+            ResponseStatus::Completed => "response.completed",
+            ResponseStatus::Incomplete(_) => "response.incomplete",
+            ResponseStatus::Failed => "response.failed",
         };
         writer.whole(name, &self.answer, out);
     }
@@ -164,7 +164,7 @@ impl Writer {
         out.push(Event { name, data });
     }
 
-    fn whole(&mut self, name: &'static str, answer: &Answer, out: &mut Vec<Event>) {
+    fn whole(&mut self, name: &'static str, answer: &ResponseAnswer, out: &mut Vec<Event>) {
         let members = Members {
             response: Some(answer.into()),
             ..Members::default()

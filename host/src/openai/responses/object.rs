@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::super::activity::Extension;
 use super::super::usage::ResponseUsage;
 use super::super::{ApiError, Head, json};
-use super::answer::{Answer, State};
+use super::answer::{ResponseAnswer, ResponseStatus};
 use super::echo::Echo;
 use super::output::{Content, OutputItem, Status};
 use super::{Context, Memory};
@@ -13,13 +13,13 @@ use crate::turn::{self, Delta};
 
 /// An answer in one piece that is being collected.
 #[derive(Debug)]
-pub struct ResponseObject(Answer);
+pub struct ResponseObject(ResponseAnswer);
 
 impl ResponseObject {
     /// An answer without content so far.
     #[must_use]
     pub fn new(head: Head, context: Context) -> Self {
-        Self(Answer::new(head, context))
+        Self(ResponseAnswer::new(head, context))
     }
 
     /// Adds a delta.
@@ -156,18 +156,18 @@ impl<'a> From<&'a OutputItem> for ItemBody<'a> {
     }
 }
 
-impl<'a> From<&'a Answer> for Body<'a> {
-    fn from(answer: &'a Answer) -> Self {
+impl<'a> From<&'a ResponseAnswer> for Body<'a> {
+    fn from(answer: &'a ResponseAnswer) -> Self {
         let (usage, error) = match &answer.outcome {
             None => (None, None),
             Some(Ok((_, usage))) => (Some(*usage), None),
             Some(Err(error)) => (None, Some(error)),
         };
         let (status, reason) = match answer.state() {
-            State::InProgress => ("in_progress", None),
-            State::Completed => ("completed", None),
-            State::Incomplete(reason) => ("incomplete", Some(reason)),
-            State::Failed => ("failed", None),
+            ResponseStatus::InProgress => ("in_progress", None),
+            ResponseStatus::Completed => ("completed", None),
+            ResponseStatus::Incomplete(reason) => ("incomplete", Some(reason)),
+            ResponseStatus::Failed => ("failed", None),
         };
         Self {
             id: &answer.head.id,

@@ -57,7 +57,7 @@ pub(super) struct Slot {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct Outcome {
+pub(super) struct DecisionLabels {
     pub(super) slot: &'static str,
     pub(super) outcome: &'static str,
 }

@@ -8,9 +8,9 @@ use crate::turn::meter::Meter;
 use crate::turn::search::{Scan, Search};
 use crate::turn::{BYTES_PER_TOKEN, Delta, Finish, Rules};
 
-/// The answer so far. Nothing is added once it is [cut](Answer::cut).
+/// The answer so far. Nothing is added once it is [cut](AnswerText::cut).
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct AnswerText {
     stop: Search,
     tail: Tail,
     gap: Gap,
@@ -55,7 +55,7 @@ pub(super) struct Call {
     pub(super) arguments: String,
 }
 
-impl Answer {
+impl AnswerText {
     pub(super) fn new(rules: &Rules) -> Self {
         let room = |tokens: u64| {
             usize::try_from(tokens.saturating_mul(BYTES_PER_TOKEN)).unwrap_or(usize::MAX)
