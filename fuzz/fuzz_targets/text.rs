@@ -3,7 +3,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use codex_gateway::codex::{Event, Outcome, Usage};
+use codex_gateway::codex::{Event, TurnOutcome, Usage};
 use codex_gateway::turn::machine::{Input, Machine, Output, Question, Reaction};
 use codex_gateway::turn::{Delta, Rules, Textual};
 use libfuzzer_sys::fuzz_target;
@@ -95,7 +95,7 @@ fn tell(turn: &Turn, pieces: &[&str]) -> Told {
     let texts = pieces.iter().map(|piece| Event::Text((*piece).to_owned()));
     let end = [
         Event::Sampled(Usage::default()),
-        Event::Ended(Outcome::Completed),
+        Event::Ended(TurnOutcome::Completed),
     ];
     for event in texts.chain(end) {
         if machine.is_done() {

@@ -1,5 +1,8 @@
 //! The HTTP surface: routes, middleware and connections. Only this module uses axum. Handlers read a request, ask the other
 //! modules and write the answer.
+//!
+//! `router` lists every path. A request passes `middleware`, gets an owner (`request`), which runs its endpoint (`endpoints`) and its
+//! turns (`turn_stream`).
 
 mod activity;
 mod admission;

@@ -1,4 +1,6 @@
 //! Builds the gateway from its configuration, serves requests, and drains it.
+//!
+//! `door` opens the listeners, `drain` ends them.
 
 mod door;
 mod drain;

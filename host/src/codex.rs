@@ -1,4 +1,6 @@
 //! Codex as the gateway uses it: a plan goes in, events come out, the same for every backend.
+//!
+//! `backend` chooses `app_server`, `proto` or `demo`; other modules see a `Plan`, a `Turn` and its `Event`s.
 
 mod activity;
 mod app_server;

@@ -1,4 +1,6 @@
 //! The configuration: read once from the environment and a `.env` file; all mistakes are reported together.
+//!
+//! `env` declares the variables, `read` reads them and notes mistakes; each part of the program has a file of its own.
 
 mod agent;
 mod api;

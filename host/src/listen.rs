@@ -1,4 +1,4 @@
-//! Opens the sockets the gateway listens on: bound here, or passed by a supervisor (`LISTEN_FDS`).
+//! Opens the sockets the gateway listens on: bound here, or handed over by a supervisor (`LISTEN_FDS`).
 
 mod activation;
 mod descriptors;

@@ -1,4 +1,7 @@
 //! Translates between OpenAI's dialects and the gateway's plans and deltas, without any knowledge of HTTP.
+//!
+//! Each dialect (`chat`, `responses`, `completions`) reads a request into a plan, and writes deltas as chunks or as one object;
+//! `error/table.rs` has every error.
 
 pub mod chat;
 pub mod completions;

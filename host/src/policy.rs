@@ -1,4 +1,6 @@
 //! Policy decisions: WASI components are prepared, frozen, swapped and called. The only module that uses wasmtime.
+//!
+//! `source` reads a folder, `prepare` makes its files ready, `live` swaps them; `generation` has the questions that a request asks.
 
 mod answer;
 mod bindings;

@@ -1,5 +1,7 @@
 //! The counters behind rate limits: buckets that requests draw from, named and sized by the policy.
 //!
+//! `Store` is the trait, `memory` its implementation, and `state` keeps the buckets between runs.
+//!
 //! Not `governor`: its limiter has one quota for all its keys, and takes cells from one key at a time. Here each question
 //! names and sizes its buckets, all of them are charged or none, an estimate is settled later, places are released, and
 //! all of that outlives a restart.

@@ -1,4 +1,6 @@
 //! One turn as a sequence of deltas: the content of the answer, before it is written in an API's dialect.
+//!
+//! `machine` decides, and is pure; `drive` performs: begin with `machine::Input` and `machine::Output`.
 
 pub mod drive;
 pub mod machine;

@@ -1,4 +1,7 @@
 //! The backend that runs turns on long-lived `codex app-server` processes: waits for a lease, and starts the turn.
+//!
+//! A plan goes through `pool`, `worker` and `task`; a line of the process comes back through `rpc`, `route` and `decode`. `supervise` and
+//! `recycle` replace processes.
 
 mod account;
 mod catalogue;

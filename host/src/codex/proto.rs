@@ -1,4 +1,6 @@
 //! The backend for CLIs up to 0.42, which have `codex proto`: one process per turn, a few of them started ahead.
+//!
+//! `supervise` keeps processes ready, each takes one `job`, and `decode` turns its lines into events.
 
 mod decode;
 mod failure;

@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
+use super::Slot;
+
 /// Entries kept: two complete generations, so that switching between them compiles nothing.
-const KEPT: usize = 8;
+const KEPT: usize = 2 * Slot::ALL.len();
 
 type Digest = [u8; 32];
 

@@ -29,7 +29,7 @@ const PER_SLOT: u32 = 128;
 /// Instances for trials, and for warm instances between decisions.
 const RESERVED: u32 = 64;
 /// The most instances that exist at once.
-const INSTANCES: u32 = 4 * PER_SLOT + RESERVED;
+const INSTANCES: u32 = Slot::ALL.len() as u32 * PER_SLOT + RESERVED;
 /// The highest memory limit that a policy can be given.
 pub const MAX_MEMORY: usize = 128 << 20;
 /// Ticks without a decision after which the clock stops until the next one.
