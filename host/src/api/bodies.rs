@@ -42,6 +42,8 @@ pub struct Bodies(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     room: Arc<Semaphore>,
+    /// For small bodies in HTTP/2.
+    small: Arc<Semaphore>,
     /// Bodies that wait for room.
     waiting: AtomicUsize,
     /// Parsing a large body keeps a whole core busy for a while: half of the cores stay free for serving.
@@ -60,6 +62,7 @@ impl Bodies {
         let cores = available_parallelism().map_or(1, usize::from);
         Self(Arc::new(Inner {
             room: Arc::new(Semaphore::new(bytes.div_ceil(UNIT))),
+            small: Arc::new(Semaphore::new(LEAST / UNIT)),
             waiting: AtomicUsize::new(0),
             readers: Semaphore::new((cores / 2).max(1)),
         }))
@@ -69,20 +72,22 @@ impl Bodies {
     pub(super) async fn room(&self, bytes: usize) -> Result<Room, ApiError> {
         match units(bytes) {
             0 => Ok(Room::default()),
-            units => self.take(units).await,
+            units => self.take(&self.0.room, units).await,
         }
     }
 
-    /// The same for a body in HTTP/2, where one connection has many: small bodies are counted, too.
+    /// The same for a body in HTTP/2, where one connection has many: small bodies are counted, too, but never wait for large ones.
     pub(super) async fn room_of_stream(&self, announced: Option<usize>) -> Result<Room, ApiError> {
-        let bytes = announced.unwrap_or(UNANNOUNCED);
-        self.take(bytes.div_ceil(UNIT)).await
+        match announced.unwrap_or(UNANNOUNCED) {
+            bytes @ 0..=SMALL => self.take(&self.0.small, bytes.div_ceil(UNIT)).await,
+            bytes => self.room(bytes).await,
+        }
     }
 
-    async fn take(&self, units: usize) -> Result<Room, ApiError> {
+    async fn take(&self, room: &Arc<Semaphore>, units: usize) -> Result<Room, ApiError> {
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         let _waiting = Waiting::of(&self.0.waiting);
-        let room = Arc::clone(&self.0.room).acquire_many_owned(units);
+        let room = Arc::clone(room).acquire_many_owned(units);
         match timeout(WAIT, room).await {
             Ok(Ok(permit)) => Ok(Room(Some(permit))),
             // The semaphore is never closed.
@@ -140,14 +145,15 @@ impl Room {
     /// Releases the room that the body did not need.
     pub(super) fn shrink(&mut self, bytes: usize) {
         let Some(permit) = &mut self.0 else { return };
-        let spare = permit.num_permits().saturating_sub(units(bytes));
+        let spare = permit.num_permits().saturating_sub(bytes.div_ceil(UNIT));
         drop(permit.split(spare));
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        if self.0.is_some() {
+        let units = self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        if units > SMALL / UNIT {
             memory::give_back_soon();
         }
     }

@@ -219,6 +219,8 @@ async fn read(body: Body, parts: &Parts, shared: &Shared) -> Result<(Bytes, Room
             continue;
         };
         if announced.is_none() && (read.len()..read.len() + data.len()).contains(&UNANNOUNCED) {
+            // Room that is held while other room is waited for could keep all of them waiting.
+            drop(room);
             room = shared.bodies.room(limit).await?;
         }
         read.extend_from_slice(&data);

@@ -131,6 +131,7 @@ impl Line {
                     body,
                     rest: Bytes::new(),
                     is_offered: false,
+                    taken: 0,
                     underway,
                 })
             }))
@@ -145,6 +146,8 @@ struct Departure {
     rest: Bytes,
     /// A piece was handed over.
     is_offered: bool,
+    /// Pieces that were taken. The first is no sign of life: it is taken as soon as there is room for one byte.
+    taken: usize,
     /// The request is over when this is dropped.
     underway: Underway,
 }
@@ -159,7 +162,10 @@ impl HttpBody for Departure {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         // The next piece is asked for when this one was taken.
         if std::mem::take(&mut self.is_offered) {
-            self.underway.taken();
+            self.taken += 1;
+            if self.taken > 1 || self.underway.is_callers() {
+                self.underway.taken();
+            }
         }
         let frame = self.poll_piece(cx);
         self.is_offered = matches!(frame, Poll::Ready(Some(Ok(_))));

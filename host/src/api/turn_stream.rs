@@ -248,7 +248,8 @@ impl Relay {
         let mut turn = match started {
             Ok(turn) => turn,
             Err(error) => {
-                self.say(choice, Delta::Failed(error)).await;
+                let say = self.say(choice, Delta::Failed(error));
+                self.stop.run_until_cancelled(say).await;
                 return None;
             }
         };
@@ -337,6 +338,22 @@ mod tests {
         let costs = relay.run(turns.into_iter(), begun, over).await;
         assert_eq!(costs.len(), 1, "its reader reads nothing");
         assert!(costs[0] <= AHEAD + 1, "{costs:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_that_fails_waits_for_no_reader_when_all_is_over() {
+        let (relay, _said) = relay();
+        let script = vec![Delta::Text("a".to_owned()); 2 * AHEAD];
+        let speaks = async move { Ok(Scripted(script, 0)) }.boxed();
+        let fails = async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Err(turn::Error::Draining)
+        }
+        .boxed();
+        let (begun, _has_begun) = oneshot::channel();
+        let over = tokio::time::sleep(Duration::from_secs(1));
+        let costs = relay.run([speaks, fails].into_iter(), begun, over).await;
+        assert_eq!(costs.len(), 1, "the reader reads nothing");
     }
 
     #[tokio::test]

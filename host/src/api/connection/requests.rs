@@ -92,7 +92,9 @@ impl Peer {
     pub(in crate::api) fn idle(&self) -> Option<(Rank, Instant)> {
         let state = self.requests.state();
         if state.underway == 0 && !state.unsent {
-            return (!state.unread).then(|| (state.rank(), state.since));
+            // The library may still have a part of the last answer.
+            let since = state.since.max(state.sent);
+            return (!state.unread).then(|| (state.rank(), since));
         }
         let patience = if state.authenticated {
             STUCK_CALLER
@@ -319,6 +321,11 @@ impl Underway {
     pub(in crate::api) fn arriving(&self) -> Arriving {
         self.requests.state().arriving += 1;
         Arriving(self.requests.clone())
+    }
+
+    /// Whether its peer was authenticated.
+    pub(in crate::api) fn is_callers(&self) -> bool {
+        self.requests.state().authenticated
     }
 
     /// Notes that the peer took what it was offered.

@@ -1,10 +1,13 @@
 //! Gives each request its id, its generation and an owner, and writes the request's headers into the answer.
 
+use std::panic::AssertUnwindSafe;
+
 use axum::extract::{MatchedPath, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use crate::api::request::{Asked, Request};
@@ -59,7 +62,9 @@ pub(in crate::api) async fn attach(
     let request = axum::extract::Request::from_parts(parts, body);
     let is_demo = shared.backend.is_demo();
     let handler = async move {
-        let mut response = next.run(request).await;
+        // A request that ends in a panic is answered, settled and logged all the same.
+        let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+        let mut response = answered.unwrap_or_else(|_| error::internal().into_response());
         describe(response.headers_mut(), &context, is_demo);
         response
     };
