@@ -104,8 +104,8 @@ struct Line {
 }
 
 impl Line {
-    /// Runs one request: it is under way until the last byte of its answer is sent. It is counted before anything is awaited, so
-    /// that a connection on which a request was just read never counts as idle.
+    /// Runs one request: it is under way until the last piece of its answer is handed over. It is counted before anything is awaited:
+    /// in HTTP/1 in the same step that read it, in HTTP/2 as soon as its task runs.
     fn call<S>(
         self,
         mut request: Request,
