@@ -153,8 +153,15 @@ impl<'a> Generate<'a> {
         &self,
         model: &str,
         streaming: bool,
-        (plan, rules): (Plan, Rules),
+        (mut plan, rules): (Plan, Rules),
     ) -> impl Future<Output = Result<TurnStream, turn::Error>> + Send + use<> {
+        // Ids and tenants are free texts: the length keeps two pairs apart.
+        let Caller { id, tenant, .. } = &self.caller;
+        plan.caller = format!(
+            "{} {id} {}",
+            id.len(),
+            tenant.as_deref().unwrap_or_default()
+        );
         let generation = Arc::clone(self.context.generation());
         let judge = Judge::new(generation, self.caller.clone(), model.to_owned(), streaming);
         let (timers, ending) = (self.shared.config.timers, self.shared.ending.clone());

@@ -5,7 +5,9 @@
 
 mod account;
 mod catalogue;
+mod conversation;
 mod decode;
+mod kept;
 mod launch;
 mod pending_calls;
 mod pool;
@@ -38,10 +40,13 @@ use super::turn_channel::TurnReceiver;
 use super::wait_queue::{self, Full};
 use super::{Config, Error, Mode, Models, Plan, Status, version};
 use catalogue::Catalogue;
+use conversation::Conversation;
 use pool::{Lease, Pool};
 use supervise::Supervisor;
+use task::Place;
 #[cfg(any(test, fuzzing))]
 pub use task::replay::replay;
+use threads::Threads;
 use workspace::WorkspaceRoot;
 
 /// The workers, the turns on them, and the supervisors that restart them.
@@ -119,13 +124,20 @@ impl AppServer {
 
     /// Starts a turn. Dropping the future releases all that it has taken.
     pub(super) async fn start_turn(&self, plan: Plan) -> Result<TurnReceiver, Error> {
-        let lease = self.lease().await?;
+        let conversation = match &self.site {
+            None => Conversation::of(&plan),
+            // An agent's thread has a folder of its own, which is deleted after the turn.
+            Some(_) => None,
+        };
+        let lease = self.lease(conversation.as_ref()).await?;
         // The login is known only once there is a worker, since the worker reports it.
         self.login.borrow().check(plan.provider.as_deref())?;
         let in_flight = InFlight::new(self.status.clone());
-        let workspace = self.site.as_ref().map(|site| site.prepare(&plan));
-        let place = (&plan, workspace.transpose()?);
-        let (exchange, task) = task::prepare(lease, place, self.config.buffer_bytes);
+        let place = match &self.site {
+            Some(site) => Place::Workspace(site.prepare(&plan)?),
+            None => Place::Conversation(conversation),
+        };
+        let (exchange, task) = task::prepare(lease, &plan, place, self.config.buffer_bytes);
         let (started, begun) = oneshot::channel();
         self.tasks.spawn(async move {
             let kind = task.run(plan, started).await;
@@ -142,11 +154,13 @@ impl AppServer {
         }
     }
 
-    /// Waits for a free worker: in order of arrival, in a bounded queue; if there is no worker, only up to `lease_wait`.
-    async fn lease(&self) -> Result<Lease, Error> {
+    /// Waits for a free worker, if possible the one where the conversation was before: in order of arrival, in a bounded queue;
+    /// if there is no worker, only up to `lease_wait`.
+    async fn lease(&self, conversation: Option<&Conversation>) -> Result<Lease, Error> {
         let is_open = || self.pool.is_open();
+        let has = |threads: &Threads| conversation.is_some_and(|it| threads.kept.has(it));
         let waiting = async {
-            match wait_queue::wait(&self.config, self.pool.lease(), is_open).await {
+            match wait_queue::wait(&self.config, self.pool.lease(has), is_open).await {
                 Some(leased) => leased.map_err(|Full| Error::Busy),
                 None if is_open() => Err(Error::Busy),
                 None => Err(Error::Unavailable(self.reason())),

@@ -19,6 +19,8 @@ pub struct Status {
     pub restarts: u64,
     /// The number of workers that were recycled.
     pub recycled: u64,
+    /// The number of turns that went on in the thread of their conversation.
+    pub continued: u64,
     /// Turns that hold a lease.
     pub turns: usize,
     /// Turns that wait for a lease.
@@ -51,6 +53,7 @@ impl Status {
             version,
             restarts: 0,
             recycled: 0,
+            continued: 0,
             turns: 0,
             waiting: 0,
             workers: Vec::new(),
@@ -68,6 +71,7 @@ impl Status {
             version,
             restarts: 0,
             recycled: 0,
+            continued: 0,
             turns: 0,
             waiting: 0,
             workers: Vec::new(),

@@ -341,6 +341,11 @@ impl Metrics {
                 present.recycled,
             ),
             (
+                "codex_turns_continued",
+                "Turns that went on in the thread of their conversation",
+                present.continued,
+            ),
+            (
                 "codex_policy_swaps",
                 "Generations that replaced another",
                 present.generation.saturating_sub(1),

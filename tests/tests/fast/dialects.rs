@@ -210,9 +210,12 @@ async fn a_response_is_continued_fetched_and_forgotten_by_its_caller_only() {
         assert_eq!((status, &second["previous_response_id"]), (200, &json!(id)));
         let asked = journal(&gateway);
         let last = asked.lines().rfind(|line| line.contains("Why,")).unwrap();
+        let last: Value = serde_json::from_str(last).unwrap();
+        let thread = last["params"]["threadId"].as_str().unwrap();
+        let mut of_thread = asked.lines().filter(|line| line.contains(thread));
         assert!(
-            last.contains("Forty-two."),
-            "the conversation goes on: {last}"
+            of_thread.any(|line| line.contains("Forty-two.")),
+            "the conversation goes on in its thread: {last}"
         );
 
         let path = format!("/v1/responses/{id}");

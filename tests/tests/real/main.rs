@@ -5,6 +5,7 @@ mod answers;
 mod browser;
 mod calls;
 mod codex;
+mod conversations;
 mod crowd;
 mod errors;
 mod guard;

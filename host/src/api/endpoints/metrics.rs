@@ -79,6 +79,7 @@ fn render(metrics: &Metrics, shared: &Shared, format: Format) -> String {
         workers: backend.workers.len(),
         restarts: backend.restarts,
         recycled: backend.recycled,
+        continued: backend.continued,
         turns: backend.turns,
         waiting: backend.waiting,
         generation: shared.live.current().number(),

@@ -55,6 +55,11 @@ impl Decoder {
         }
     }
 
+    /// Follows a turn that has begun already.
+    pub(super) fn go_on(&mut self, turn: String) {
+        self.turn = Some(turn);
+    }
+
     /// The turn's id, once known.
     pub(super) fn turn_id(&self) -> Option<&str> {
         self.turn.as_deref()

@@ -14,16 +14,16 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The pending calls of one turn.
 #[derive(Debug, Default)]
 pub(super) struct PendingCalls {
-    /// The ids of Codex's requests.
-    open: Mutex<Vec<Value>>,
+    /// The ids of the calls, each with that of Codex's request.
+    open: Mutex<Vec<(String, Value)>>,
     made: Notify,
     heard: Notify,
 }
 
 impl PendingCalls {
     /// Adds a request of Codex for the output of a call.
-    pub(super) fn add(&self, request: Value) {
-        self.lock().push(request);
+    pub(super) fn add(&self, call: String, request: Value) {
+        self.lock().push((call, request));
         self.made.notify_one();
     }
 
@@ -39,10 +39,30 @@ impl PendingCalls {
             .await
             .is_ok()
         {}
-        std::mem::take(&mut self.lock())
+        let open = std::mem::take(&mut *self.lock());
+        open.into_iter().map(|(_, request)| request).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Value>> {
+    /// Waits until Codex has asked for the output of each of these calls, and returns its requests, in the same order.
+    /// Cancel-safe.
+    pub(super) async fn of(&self, calls: &[String]) -> Vec<Value> {
+        loop {
+            let asked: Option<Vec<Value>> = {
+                let open = self.lock();
+                let of = |call| open.iter().find(|(id, _)| id == call);
+                let requests = calls
+                    .iter()
+                    .map(|call| of(call).map(|(_, request)| request.clone()));
+                requests.collect()
+            };
+            match asked {
+                Some(requests) => return requests,
+                None => self.made.notified().await,
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(String, Value)>> {
         self.open.lock()
     }
 }
@@ -61,12 +81,12 @@ mod tests {
         let quiet = tokio::time::timeout(PATIENCE * 10, calls.stalled()).await;
         assert!(quiet.is_err(), "a turn without a call may be silent");
         let talk = async {
-            calls.add(1.into());
+            calls.add("a".to_owned(), 1.into());
             for pause in [2, 1, 3] {
                 tokio::time::sleep(PATIENCE * pause / 4).await;
                 calls.hear();
             }
-            calls.add(2.into());
+            calls.add("b".to_owned(), 2.into());
         };
         let (given_up, ()) = tokio::join!(calls.stalled(), talk);
         assert_eq!(given_up, [1, 2]);

@@ -52,25 +52,32 @@ impl Pool {
         })
     }
 
-    /// Waits for a worker that is free to run a turn. Cancel-safe.
-    pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease, Full> {
+    /// Waits for a worker that is free to run a turn: one that `suits`, if any does. Cancel-safe.
+    pub(super) async fn lease(
+        self: &Arc<Self>,
+        suits: impl Fn(&Threads) -> bool,
+    ) -> Result<Lease, Full> {
         loop {
             let place = self.wait_queue.enter().await?;
-            if let Some(lease) = self.assign(place) {
+            if let Some(lease) = self.assign(place, &suits) {
                 return Ok(lease);
             }
         }
     }
 
-    /// Gives the place to the least loaded worker, if one is free.
-    fn assign(self: &Arc<Self>, place: OwnedSemaphorePermit) -> Option<Lease> {
+    /// Gives the place to the least loaded worker, of those that suit if any does, if one is free.
+    fn assign(
+        self: &Arc<Self>,
+        place: OwnedSemaphorePermit,
+        suits: impl Fn(&Threads) -> bool,
+    ) -> Option<Lease> {
         let mut members = self.lock();
         let free = |member: &&mut Member| member.open && member.running < self.capacity;
         let least = members
             .all
             .iter_mut()
             .filter(free)
-            .min_by_key(|member| member.running);
+            .min_by_key(|member| (!suits(&member.threads), member.running));
         let Some(member) = least else {
             place.forget();
             return None;
@@ -171,6 +178,16 @@ pub(super) struct Lease {
     pool: Arc<Pool>,
     seat: u64,
     place: Option<OwnedSemaphorePermit>,
+}
+
+impl Lease {
+    /// Counts the turn as one that went on in the thread of its conversation.
+    pub(super) fn went_on(&self) {
+        self.pool.status.send_if_modified(|status| {
+            status.continued += 1;
+            false
+        });
+    }
 }
 
 impl Drop for Lease {

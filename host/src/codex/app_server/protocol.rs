@@ -68,12 +68,13 @@ pub(super) struct Incoming<'a> {
     pub(super) error: Option<RpcError>,
 }
 
-/// The part of a request from the worker that names its thread.
+/// The part of a request for the output of a call that the gateway uses.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct OfThread<'a> {
+pub(super) struct ToolCall<'a> {
     #[serde(borrow)]
     pub(super) thread_id: Cow<'a, str>,
+    pub(super) call_id: String,
 }
 
 /// A JSON-RPC error.
@@ -85,13 +86,13 @@ pub(super) struct RpcError {
 
 /// The gateway's answer to a request from the worker.
 #[derive(Debug, Serialize)]
-pub(super) struct Declined {
+pub(super) struct Answered {
     pub(super) id: Value,
     #[serde(flatten)]
     pub(super) reply: Reply,
 }
 
-/// A refusal in the form of the request's own answer, or a JSON-RPC error if there is no such form.
+/// The answer in the request's own form, or a JSON-RPC error.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Reply {

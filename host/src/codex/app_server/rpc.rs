@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::decode;
 use super::protocol::{
-    self, Declined, Incoming, Method, Notification, Params, Reply, Request, RpcError,
+    self, Answered, Incoming, Method, Notification, Params, Reply, Request, RpcError,
 };
 use super::route::Route;
 use crate::codex::Error;
@@ -278,14 +278,14 @@ impl Connection {
     /// Keeps a call of one of the client's functions open: such a call is meant to stop its turn. The code that knows that
     /// the client will run it interrupts the turn.
     fn keep_call(&self, id: Value, params: Option<&RawValue>) {
-        let thread = params.and_then(|params| serde_json::from_str(params.get()).ok());
-        let Some(protocol::OfThread { thread_id }) = thread else {
+        let call = params.and_then(|params| serde_json::from_str(params.get()).ok());
+        let Some(protocol::ToolCall { thread_id, call_id }) = call else {
             let what = "a call of Codex's has an unexpected shape";
             return self.complaints.warn(what, &id);
         };
         // If the turn is being given up, Codex forgets its calls.
         if let Some(route) = self.lock().routes.get(thread_id.as_ref()) {
-            route.calls.add(id);
+            route.calls.add(call_id, id);
         }
     }
 
@@ -294,6 +294,19 @@ impl Connection {
         for id in requests {
             let result = serde_json::json!({"contentItems": [], "success": false});
             self.reply(id, Reply::Result(result));
+        }
+    }
+
+    /// Answers calls with the outputs of the client's functions.
+    pub(super) async fn answer_calls(&self, outputs: impl Iterator<Item = (Value, Vec<&str>)>) {
+        for (id, texts) in outputs {
+            let text = |text| serde_json::json!({"type": "inputText", "text": text});
+            let items: Vec<Value> = texts.into_iter().map(text).collect();
+            let reply = Reply::Result(serde_json::json!({"contentItems": items, "success": true}));
+            if let Ok(line) = line(&Answered { id, reply }) {
+                // A closed outbox means a closed connection, which `close` reports to every waiting task.
+                let _ = self.outbox.send(line).await;
+            }
         }
     }
 
@@ -318,7 +331,7 @@ impl Connection {
     }
 
     fn reply(&self, id: Value, reply: Reply) {
-        if let Ok(line) = line(&Declined { id, reply }) {
+        if let Ok(line) = line(&Answered { id, reply }) {
             self.send_or_drop(line);
         }
     }

@@ -1,13 +1,16 @@
 //! Runs one turn on a worker: opens a thread, injects the history, follows the turn, and gives thread and lease back.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::de::IgnoredAny;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
+use super::conversation::{Conversation, Recorder, Rest};
 use super::decode::Decoder;
+use super::kept::{self, Announcer, Found, Kept, OpenTurn};
 use super::pool::Lease;
 use super::protocol::{self, InjectItems, TurnInterrupt, TurnStart, TurnStarted};
 use super::route::Route;
@@ -15,14 +18,18 @@ use super::rpc::Connection;
 use super::threads::{self, Opened, Threads};
 use super::tool_schema;
 use super::workspace::{PROFILE, Workspace};
+use crate::codex::config_stamp::ConfigStamp;
 use crate::codex::turn_channel::TurnReceiver;
-use crate::codex::{Error, Event, Plan, TurnOutcome};
+use crate::codex::{Error, Event, Item, Plan, TurnOutcome};
 
 /// How long an interrupted turn may take to end before it is interrupted again.
 const INTERRUPT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// How long to wait for the end of an interrupted turn before it is abandoned.
 const INTERRUPT_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long Codex may take to ask for the outputs of calls whose response is complete.
+const CALL_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The id of a turn that has begun; `None` for one that was cancelled, or had failed, before it could begin.
 type Begun = Result<Option<String>, Error>;
@@ -34,27 +41,55 @@ pub(super) struct Task {
     route: Arc<Route>,
     /// The workspace, if the turn is an agent's.
     workspace: Option<Workspace>,
+    /// The conversation, if the next turn may go on in the same thread.
+    conversation: Option<Conversation>,
     lease: Lease,
+}
+
+/// The place where a turn runs: an agent's in a workspace of its own, any other perhaps where its conversation was before.
+#[derive(Debug)]
+pub(super) enum Place {
+    Workspace(Workspace),
+    Conversation(Option<Conversation>),
 }
 
 /// A new turn: its reader's end, and the task to spawn for it.
 pub(super) fn prepare(
     lease: Lease,
-    (plan, workspace): (&Plan, Option<Workspace>),
+    plan: &Plan,
+    place: Place,
     buffer_bytes: usize,
 ) -> (TurnReceiver, Task) {
+    let (workspace, conversation) = match place {
+        Place::Workspace(workspace) => (Some(workspace), None),
+        Place::Conversation(conversation) => (None, conversation),
+    };
     let decoder = match &workspace {
         Some(workspace) => Decoder::agent(&plan.tools, workspace.cwd()),
         None => Decoder::default(),
     };
     let (exchange, delivery) = TurnReceiver::new(buffer_bytes);
+    let recorder = conversation.as_ref();
+    let recorder = recorder.and_then(|conversation| Recorder::new(conversation, &plan.tools));
+    let kept = &lease.threads.kept;
+    let announcer = recorder.map(|recorder| Announcer::new(recorder, Arc::clone(kept)));
     let task = Task {
         connection: Arc::clone(&lease.threads.connection),
-        route: Arc::new(Route::new(decoder, delivery)),
+        route: Arc::new(Route::new(decoder, delivery, announcer)),
         workspace,
+        conversation,
         lease,
     };
     (exchange, task)
+}
+
+/// How a turn left its thread.
+#[derive(Debug)]
+enum Left {
+    /// Codex has ended it, or was told to.
+    Over,
+    /// Codex waits for the outputs of its calls.
+    Open(OpenTurn),
 }
 
 /// The kind of thread that a turn used, and the threads of its worker.
@@ -86,7 +121,8 @@ impl Task {
                 None
             }
         };
-        // The thread is closed, and its commands have ended with it.
+        self.settle(None);
+        // The thread of an agent is closed, and its commands have ended with it.
         match self.workspace.take() {
             Some(workspace) => {
                 workspace.clear().await;
@@ -103,7 +139,8 @@ impl Task {
         started: oneshot::Sender<Result<(), Error>>,
     ) -> Option<UsedThread> {
         let threads = Arc::clone(&self.lease.threads);
-        let (thread, begun) = match self.open(&params, &plan).await {
+        let stamp = threads.stamp();
+        let (thread, begun) = match self.open(&params, &plan, stamp).await {
             Ok(opened) => opened,
             Err(error) => {
                 let _ = started.send(Err(tool_schema::blame(error)));
@@ -116,26 +153,104 @@ impl Task {
         }
         let turn = begun.as_ref().ok().cloned().flatten();
         let _ = started.send(begun.map(drop));
-        self.follow(&thread, turn).await;
-        self.connection.unregister(&thread);
-        threads.close(&thread).await;
+        let left = self.follow(&thread, turn).await;
+        match self.to_keep(&thread, left, stamp) {
+            Some(kept) => self.settle(Some(kept)),
+            None => self.give_up(&thread).await,
+        }
         Some(UsedThread { threads, params })
     }
 
     /// Opens a thread and begins the turn on it. Returns the thread, and why the turn did not begin if it did not.
-    async fn open(&self, params: &RawValue, plan: &Plan) -> Result<(String, Begun), Error> {
+    async fn open(
+        &self,
+        params: &RawValue,
+        plan: &Plan,
+        stamp: ConfigStamp,
+    ) -> Result<(String, Begun), Error> {
+        // A thread that was kept or ready may be lost. As long as nothing has been sent upstream, another may succeed.
+        let is_lost = |begun: &Begun| matches!(begun, Err(Error::Rpc { .. }));
+        if let Some(found) = self.find(plan, stamp).await {
+            let thread = found.kept.thread.clone();
+            let begun = self.go_on(found, plan).await;
+            if !is_lost(&begun) {
+                self.lease.went_on();
+                return Ok((thread, begun));
+            }
+            self.give_up(&thread).await;
+        }
         let Opened { thread, was_ready } = self.open_thread(params).await?;
-        let begun = self.begin(&thread, plan).await;
-        if !(was_ready && matches!(begun, Err(Error::Rpc { .. }))) {
+        let begun = self.begin(&thread, plan, &plan.history).await;
+        if !(was_ready && is_lost(&begun)) {
             return Ok((thread, begun));
         }
-        // Nothing has been sent upstream yet: a new thread may succeed where this one failed.
-        let threads = &self.lease.threads;
-        self.connection.unregister(&thread);
-        threads.close(&thread).await;
-        let thread = threads.start(params).await?.thread.id;
-        let begun = self.begin(&thread, plan).await;
+        self.give_up(&thread).await;
+        let thread = self.lease.threads.start(params).await?.thread.id;
+        let begun = self.begin(&thread, plan, &plan.history).await;
         Ok((thread, begun))
+    }
+
+    /// Finds the thread where the conversation was before.
+    async fn find(&self, plan: &Plan, stamp: ConfigStamp) -> Option<Found> {
+        let conversation = self.conversation.as_ref()?;
+        let kept = &self.lease.threads.kept;
+        kept.take(conversation, &plan.history, stamp).await
+    }
+
+    /// Goes on in the thread where the conversation was before.
+    async fn go_on(&self, found: Found, plan: &Plan) -> Begun {
+        let Found { kept, from } = found;
+        let Some(open) = kept.open else {
+            let new = plan.history.get(from..).unwrap_or_default();
+            return self.begin(&kept.thread, plan, new).await;
+        };
+        self.route.go_on(open.id.clone());
+        self.connection
+            .register(&kept.thread, Arc::clone(&self.route))?;
+        let outputs = kept::outputs(&plan.history, from).unwrap_or_default();
+        self.connection
+            .answer_calls(open.requests.into_iter().zip(outputs))
+            .await;
+        Ok(Some(open.id))
+    }
+
+    /// The thread, if the next turn of the conversation may go on in it.
+    fn to_keep(&self, thread: &str, left: Left, stamp: ConfigStamp) -> Option<Kept> {
+        let conversation = self.conversation.as_ref()?;
+        let (digest, rest) = self.route.rest()?;
+        let open = match (left, rest) {
+            (Left::Open(open), Rest::Calls(_)) => Some(open),
+            (Left::Over, Rest::Idle) => None,
+            (Left::Open(_), Rest::Idle) | (Left::Over, Rest::Calls(_)) => return None,
+        };
+        // The route of an open turn stays: it learns of the turn's end.
+        if open.is_none() {
+            self.connection.unregister(thread);
+        }
+        Some(Kept {
+            digest,
+            thread: thread.to_owned(),
+            open,
+            stamp,
+            bytes: conversation.bytes,
+            since: Instant::now(),
+        })
+    }
+
+    /// Keeps the thread of the conversation that was announced, if there is one; withdraws all other announcements.
+    fn settle(&self, mut kept: Option<Kept>) {
+        let threads = &self.lease.threads;
+        for digest in self.route.announced() {
+            let of_digest = kept.take_if(|kept| kept.digest == digest);
+            threads.close_kept(threads.kept.settle(digest, of_digest));
+        }
+        threads.close_kept(kept.into_iter().collect());
+    }
+
+    /// Closes a thread that no other turn will use.
+    async fn give_up(&self, thread: &str) {
+        self.connection.unregister(thread);
+        self.lease.threads.close(thread).await;
     }
 
     async fn open_thread(&self, params: &RawValue) -> Result<Opened, Error> {
@@ -159,11 +274,11 @@ impl Task {
         })
     }
 
-    /// Injects the history, starts the turn, and returns its id.
-    async fn begin(&self, thread: &str, plan: &Plan) -> Begun {
+    /// Injects what the thread does not have of the history, starts the turn, and returns its id.
+    async fn begin(&self, thread: &str, plan: &Plan, new: &[Item]) -> Begun {
         self.connection.register(thread, Arc::clone(&self.route))?;
-        if !plan.history.is_empty() {
-            let items = InjectItems::new(thread, &plan.history);
+        if !new.is_empty() {
+            let items = InjectItems::new(thread, new);
             self.connection
                 .call::<_, IgnoredAny>(protocol::INJECT_ITEMS, &items)
                 .await?;
@@ -179,18 +294,28 @@ impl Task {
         Ok(Some(started.turn.id))
     }
 
-    /// Waits for the turn's end; interrupts it if it is to stop.
-    async fn follow(&self, thread: &str, turn: Option<String>) {
+    /// Waits for the turn's end; if it is to stop, interrupts it, unless Codex only waits for outputs that the client may send.
+    async fn follow(&self, thread: &str, turn: Option<String>) -> Left {
         loop {
             tokio::select! {
-                () = self.route.ended.cancelled() => return,
+                () = self.route.ended.cancelled() => return Left::Over,
                 () = self.route.delivery.stop.cancelled() => break,
                 calls = self.route.calls.stalled() => self.connection.give_up_calls(calls),
             }
         }
         let Some(turn) = turn.or_else(|| self.route.turn_id()) else {
-            return;
+            return Left::Over;
         };
+        if let Some(requests) = self.waits_for_outputs().await
+            && let Some(conversation) = &self.conversation
+        {
+            return Left::Open(OpenTurn {
+                id: turn,
+                requests,
+                options: conversation.options,
+                ended: self.route.ended.clone(),
+            });
+        }
         if tokio::time::timeout(INTERRUPT_LIMIT, self.interrupt(thread, &turn))
             .await
             .is_err()
@@ -200,6 +325,17 @@ impl Task {
         self.route
             .delivery
             .deliver(Event::Ended(TurnOutcome::Interrupted));
+        Left::Over
+    }
+
+    /// Codex's requests for the outputs of the calls, in the order of the calls, if it has nothing else to do.
+    async fn waits_for_outputs(&self) -> Option<Vec<Value>> {
+        let Some((_, Rest::Calls(calls))) = self.route.rest() else {
+            return None;
+        };
+        let asked = tokio::time::timeout(CALL_PATIENCE, self.route.calls.of(&calls));
+        let requests = asked.await.ok()?;
+        (!self.route.ended.is_cancelled()).then_some(requests)
     }
 
     /// Repeats the interrupt until the turn ends: Codex refuses it while the turn is only about to begin.

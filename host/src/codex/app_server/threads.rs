@@ -8,7 +8,8 @@ use parking_lot::{Mutex, MutexGuard};
 use serde::de::IgnoredAny;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::protocol::{self, Thread, ThreadStart, ThreadStarted};
+use super::kept::{Kept, KeptThreads};
+use super::protocol::{self, Thread, ThreadStart, ThreadStarted, TurnInterrupt};
 use super::rpc::{self, Connection};
 use super::workspace::Workspace;
 use crate::codex::config_stamp::ConfigStamp;
@@ -30,6 +31,7 @@ const FRESH: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub(super) struct Threads {
     pub(super) connection: Arc<Connection>,
+    pub(super) kept: Arc<KeptThreads>,
     config: Arc<Config>,
     /// The kinds in the order of their last request, the most recent last.
     kinds: Mutex<VecDeque<ThreadKind>>,
@@ -70,6 +72,7 @@ impl Threads {
     pub(super) fn new(connection: Arc<Connection>, config: Arc<Config>) -> Arc<Self> {
         Arc::new(Self {
             connection,
+            kept: Arc::default(),
             config,
             kinds: Mutex::default(),
         })
@@ -119,7 +122,7 @@ impl Threads {
         if !self.reserve(params, again) {
             return;
         }
-        let stamp = ConfigStamp::now(&self.config);
+        let stamp = self.stamp();
         let opened = self.start(params).await.map(|started| started.thread.id);
         let unwanted = {
             let mut kinds = self.lock();
@@ -143,9 +146,33 @@ impl Threads {
         }
     }
 
-    /// Closes ready threads that are out of date or have waited too long.
+    /// The state of Codex's own files: threads that were opened with another are not used.
+    pub(super) fn stamp(&self) -> ConfigStamp {
+        ConfigStamp::now(&self.config)
+    }
+
+    /// Closes threads that were kept, and ends their open turns, without waiting for the answers.
+    pub(super) fn close_kept(&self, gone: Vec<Kept>) {
+        for Kept { thread, open, .. } in gone {
+            if let Some(open) = open {
+                self.connection.unregister(&thread);
+                let params = TurnInterrupt {
+                    thread_id: &thread,
+                    turn_id: &open.id,
+                };
+                self.connection
+                    .ask_in_passing(protocol::TURN_INTERRUPT, &params);
+            }
+            let params = Thread { thread_id: &thread };
+            self.connection
+                .ask_in_passing(protocol::UNSUBSCRIBE, &params);
+        }
+    }
+
+    /// Closes ready and kept threads that are out of date or have waited too long.
     pub(super) fn tidy(&self) {
-        let stamp = ConfigStamp::now(&self.config);
+        let stamp = self.stamp();
+        self.close_kept(self.kept.tidy(stamp));
         let mut kinds = self.lock();
         for kind in kinds.iter_mut() {
             let (keep, stale) = std::mem::take(&mut kind.ready)
@@ -158,7 +185,7 @@ impl Threads {
 
     /// Takes a ready thread, if there is one.
     fn take(&self, params: &RawValue) -> Option<String> {
-        let stamp = ConfigStamp::now(&self.config);
+        let stamp = self.stamp();
         let mut kinds = self.lock();
         let kind = kinds.iter_mut().find(|kind| kind.is(params))?;
         while let Some(ready) = kind.ready.pop() {

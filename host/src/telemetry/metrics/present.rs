@@ -19,6 +19,8 @@ pub struct Present {
     pub restarts: u64,
     /// How often a worker was recycled.
     pub recycled: u64,
+    /// Turns that went on in the thread of their conversation.
+    pub continued: u64,
     /// Turns that run.
     pub turns: usize,
     /// Turns that wait for a worker.

@@ -22,7 +22,7 @@ pub fn replay(pieces: [&[u8]; 3], agent: bool) -> Vec<Event> {
     };
     let (connection, _outbox) = Connection::new(Duration::ZERO);
     let (mut exchange, delivery) = TurnReceiver::new(BUFFER);
-    let route = Arc::new(Route::new(decoder, delivery));
+    let route = Arc::new(Route::new(decoder, delivery, None));
     let registered = connection.register(&first_thread(&pieces.concat()), route);
     debug_assert!(registered.is_ok(), "the connection is open");
     let [one, two, three] = pieces;

@@ -1,5 +1,7 @@
 //! One turn with the test in place of the worker: the order of its requests, and what it gives back.
 
+mod conversations;
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -34,19 +36,38 @@ fn plan() -> Plan {
     }
 }
 
+/// Begins a turn that is no conversation's.
 async fn begin(plan: Plan) -> Rig {
-    let (pool, connection, worker, seat) = pool_of_one();
-    let (exchange, task) = prepare(pool.lease().await.unwrap(), (&plan, None), 1 << 20);
-    let (sender, started) = oneshot::channel();
+    begin_at(plan, |_| None).await
+}
+
+async fn begin_at(plan: Plan, conversation: fn(&Plan) -> Option<Conversation>) -> Rig {
+    let (pool, connection, worker, _seat) = pool_of_one();
+    let conversation = conversation(&plan);
+    let Turn(exchange, started, task) = turn(&pool, plan, conversation).await;
     Rig {
         worker,
         connection,
         exchange: Some(exchange),
         started,
-        task: tokio::spawn(async move { drop(task.run(plan, sender).await) }),
+        task,
         pool,
-        _seat: seat,
+        _seat,
     }
+}
+
+struct Turn(
+    TurnReceiver,
+    oneshot::Receiver<Result<(), Error>>,
+    JoinHandle<()>,
+);
+
+async fn turn(pool: &Arc<Pool>, plan: Plan, conversation: Option<Conversation>) -> Turn {
+    let lease = pool.lease(|_| false).await.unwrap();
+    let (exchange, task) = prepare(lease, &plan, Place::Conversation(conversation), 1 << 20);
+    let (sender, started) = oneshot::channel();
+    let task = tokio::spawn(async move { drop(task.run(plan, sender).await) });
+    Turn(exchange, started, task)
 }
 
 impl Rig {

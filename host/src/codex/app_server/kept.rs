@@ -1,0 +1,258 @@
+//! Keeps the threads of answered conversations, so that the next turn goes on there: one prompt cache, and no history twice.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::conversation::{Conversation, Digest, Recorder, Rest};
+use crate::codex::config_stamp::ConfigStamp;
+use crate::codex::{Event, Item, Part, Role};
+
+/// Limit of kept threads of one worker: each takes it one to two megabytes.
+const MOST: usize = 32;
+
+/// Limit in bytes of all conversations in kept threads of one worker.
+const MOST_BYTES: usize = 64 << 20;
+
+/// How long a thread is kept. Providers keep the prompt of an idle conversation for five to ten minutes.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// How long a turn waits for the turn before it, whose answer is complete, to leave its thread.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The kept threads of one worker.
+#[derive(Debug, Default)]
+pub(super) struct KeptThreads {
+    list: Mutex<List>,
+    settled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    /// The longest kept first.
+    kept: VecDeque<Kept>,
+    /// Conversations whose answer is complete, and whose turn has not left its thread yet.
+    expected: Vec<Digest>,
+}
+
+/// A thread that is kept.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) digest: Digest,
+    pub(super) thread: String,
+    /// The open turn, if Codex waits for the outputs of calls.
+    pub(super) open: Option<OpenTurn>,
+    pub(super) stamp: ConfigStamp,
+    /// The size of the conversation.
+    pub(super) bytes: usize,
+    pub(super) since: Instant,
+}
+
+/// A turn that goes on once the outputs of its calls are there.
+#[derive(Debug)]
+pub(super) struct OpenTurn {
+    pub(super) id: String,
+    /// Codex's requests for the outputs, in the order of the calls.
+    pub(super) requests: Vec<Value>,
+    /// See [`Conversation::options`].
+    pub(super) options: Digest,
+    /// Cancelled when Codex has ended the turn meanwhile.
+    pub(super) ended: CancellationToken,
+}
+
+/// A kept thread on which a conversation goes on.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) kept: Kept,
+    /// The index of the first item of the history that the thread does not have.
+    pub(super) from: usize,
+}
+
+impl KeptThreads {
+    /// Announces that the thread of this conversation may be kept in a moment.
+    pub(super) fn expect(&self, digest: Digest) {
+        self.list.lock().expected.push(digest);
+    }
+
+    /// Keeps the thread of an announced conversation, or withdraws the announcement. Returns threads that are kept no longer.
+    pub(super) fn settle(&self, digest: Digest, kept: Option<Kept>) -> Vec<Kept> {
+        let mut list = self.list.lock();
+        if let Some(at) = list.expected.iter().position(|other| *other == digest) {
+            list.expected.swap_remove(at);
+        }
+        let mut gone = Vec::new();
+        if let Some(kept) = kept {
+            gone.extend(list.remove(|other| other.digest == kept.digest));
+            list.kept.push_back(kept);
+            while list.is_full() {
+                gone.extend(list.kept.pop_front());
+            }
+        }
+        drop(list);
+        self.settled.notify_waiters();
+        gone
+    }
+
+    /// Whether a thread of this conversation is kept, or may be in a moment.
+    pub(super) fn has(&self, conversation: &Conversation) -> bool {
+        let list = self.list.lock();
+        let mut kept = list.kept.iter().map(|kept| &kept.digest);
+        kept.any(|digest| conversation.includes(digest)) || list.expects(conversation)
+    }
+
+    /// Takes the thread that has most of the conversation. Cancel-safe.
+    pub(super) async fn take(
+        &self,
+        conversation: &Conversation,
+        history: &[Item],
+        now: ConfigStamp,
+    ) -> Option<Found> {
+        let settled = async {
+            loop {
+                let settled = self.settled.notified();
+                if !self.list.lock().expects(conversation) {
+                    return;
+                }
+                settled.await;
+            }
+        };
+        let _ = tokio::time::timeout(PATIENCE, settled).await;
+        let mut list = self.list.lock();
+        conversation
+            .answers
+            .iter()
+            .rev()
+            .find_map(|(from, digest)| {
+                let kept = list.remove(|kept| {
+                    kept.digest == *digest
+                        && kept.is_good(now)
+                        && kept.can_go_on(conversation, history, *from)
+                })?;
+                Some(Found { kept, from: *from })
+            })
+    }
+
+    /// Returns the threads that are out of date, or have been kept too long.
+    pub(super) fn tidy(&self, now: ConfigStamp) -> Vec<Kept> {
+        let mut list = self.list.lock();
+        let (good, gone) = std::mem::take(&mut list.kept)
+            .into_iter()
+            .partition(|kept| kept.is_good(now));
+        list.kept = good;
+        Vec::from(gone)
+    }
+}
+
+/// Announces, before the reader learns of it, that a conversation has come to a rest: its next turn may begin at once.
+#[derive(Debug)]
+pub(super) struct Announcer {
+    recorder: Recorder,
+    threads: Arc<KeptThreads>,
+    announced: Vec<Digest>,
+}
+
+impl Announcer {
+    pub(super) fn new(recorder: Recorder, threads: Arc<KeptThreads>) -> Self {
+        Self {
+            recorder,
+            threads,
+            announced: Vec::new(),
+        }
+    }
+
+    /// Takes an event of the turn.
+    pub(super) fn hear(&mut self, event: &Event) {
+        if let Some(digest) = self.recorder.hear(event) {
+            self.threads.expect(digest);
+            self.announced.push(digest);
+        }
+    }
+
+    /// See [`Recorder::rest`].
+    pub(super) fn rest(&self) -> Option<(Digest, Rest)> {
+        self.recorder.rest()
+    }
+
+    /// The conversations that were announced since the last call: each is to be settled.
+    pub(super) fn announced(&mut self) -> Vec<Digest> {
+        std::mem::take(&mut self.announced)
+    }
+}
+
+impl List {
+    fn expects(&self, conversation: &Conversation) -> bool {
+        self.expected.iter().any(|one| conversation.includes(one))
+    }
+
+    fn remove(&mut self, is: impl Fn(&Kept) -> bool) -> Option<Kept> {
+        let at = self.kept.iter().position(is)?;
+        self.kept.remove(at)
+    }
+
+    fn is_full(&self) -> bool {
+        let bytes: usize = self.kept.iter().map(|kept| kept.bytes).sum();
+        self.kept.len() > MOST || bytes > MOST_BYTES
+    }
+}
+
+impl Kept {
+    fn is_good(&self, now: ConfigStamp) -> bool {
+        let is_over = |open: &OpenTurn| open.ended.is_cancelled();
+        self.stamp == now
+            && self.since.elapsed() < LONGEST
+            && !self.open.as_ref().is_some_and(is_over)
+    }
+
+    /// Whether the history after its first `from` items is all that the thread needs to go on.
+    fn can_go_on(&self, conversation: &Conversation, history: &[Item], from: usize) -> bool {
+        self.open.as_ref().is_none_or(|open| {
+            let outputs = outputs(history, from);
+            open.options == conversation.options
+                && outputs.is_some_and(|outputs| outputs.len() == open.requests.len())
+        })
+    }
+}
+
+/// The outputs of the calls just before `from`, in the order of the calls, if the rest of the history is those and nothing else.
+/// Pictures are not among them: the answer to a call has no place for their detail.
+pub(super) fn outputs(history: &[Item], from: usize) -> Option<Vec<Vec<&str>>> {
+    let (before, after) = history.split_at_checked(from)?;
+    let mut calls: Vec<&str> = Vec::new();
+    for item in before.iter().rev() {
+        match item {
+            Item::Call { id, .. } => calls.push(id),
+            Item::Message {
+                role: Role::Assistant,
+                ..
+            } => {}
+            Item::Message { .. } | Item::CallOutput { .. } => break,
+        }
+    }
+    let output = |call: &str| {
+        let mut of_call = after.iter().filter_map(|item| match item {
+            Item::CallOutput { id, parts } if id == call => Some(parts.as_slice()),
+            _ => None,
+        });
+        let parts = of_call.next()?;
+        let texts: Option<Vec<&str>> = parts.iter().map(text_of).collect();
+        texts.filter(|texts| !texts.is_empty())
+    };
+    (after.len() == calls.len())
+        .then(|| calls.into_iter().rev().map(output).collect())
+        .flatten()
+}
+
+fn text_of(part: &Part) -> Option<&str> {
+    match part {
+        Part::Text(text) => (!text.is_empty()).then_some(text),
+        Part::Image { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! A conversation that goes on in the thread of its last turn.
+
+use super::*;
+
+fn said(role: Role, text: &str) -> Item {
+    Item::Message {
+        role,
+        parts: vec![Part::Text(text.to_owned())],
+    }
+}
+
+fn call(id: &str) -> Item {
+    Item::Call {
+        id: id.to_owned(),
+        name: "f".to_owned(),
+        arguments: "{\"a\": 1}".to_owned(),
+    }
+}
+
+fn output(id: &str, text: &str) -> Item {
+    Item::CallOutput {
+        id: id.to_owned(),
+        parts: vec![Part::Text(text.to_owned())],
+    }
+}
+
+fn with_tool() -> Plan {
+    Plan {
+        tools: vec![Tool {
+            name: "f".to_owned(),
+            description: None,
+            parameters: json!({"type": "object"}),
+        }],
+        ..plan()
+    }
+}
+
+/// The next request of the conversation.
+fn then(mut plan: Plan, items: impl IntoIterator<Item = Item>) -> Plan {
+    plan.history.extend(items);
+    plan
+}
+
+impl Rig {
+    /// Ends the first turn with this answer.
+    async fn answer(&mut self, text: &str) {
+        let delta = json!({"itemId": "m", "delta": text});
+        self.hear("item/agentMessage/delta", delta).await;
+        self.end("completed").await;
+        while self.next().await.is_some() {}
+    }
+
+    /// Has the model call the function once for each id, and its response end.
+    async fn call(&mut self, ids: &[&str]) {
+        for id in ids {
+            let item = json!({"type": "function_call", "call_id": id, "name": "f", "arguments": "{\"a\":1}"});
+            self.hear("rawResponseItem/completed", json!({"item": item}))
+                .await;
+        }
+        self.hear("rawResponse/completed", json!({"usage": null}))
+            .await;
+        for _ in 0..=ids.len() {
+            assert!(self.next().await.is_some());
+        }
+    }
+
+    /// Has Codex ask for the output of a call.
+    async fn ask(&mut self, id: &str, request: u64) {
+        let params =
+            json!({"threadId": "t", "turnId": "k", "callId": id, "tool": "f", "arguments": {}});
+        let method = "item/tool/call";
+        self.worker
+            .say(json!({"id": request, "method": method, "params": params}))
+            .await;
+    }
+
+    /// Ends the turn before, and begins the next one.
+    async fn go_on(&mut self, plan: Plan) {
+        drop(self.exchange.take());
+        let task = std::mem::replace(&mut self.task, tokio::spawn(async {}));
+        task.await.unwrap();
+        let conversation = Conversation::of(&plan);
+        let Turn(exchange, started, task) = turn(&self.pool, plan, conversation).await;
+        (self.exchange, self.started, self.task) = (Some(exchange), started, task);
+    }
+}
+
+async fn begun(plan: Plan) -> Rig {
+    let mut rig = begin_at(plan, Conversation::of).await;
+    rig.open().await;
+    rig.inject().await;
+    rig.start().await;
+    rig
+}
+
+fn user(text: &str) -> Value {
+    json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]})
+}
+
+#[tokio::test]
+async fn only_what_is_new_is_injected_into_the_same_thread() {
+    let mut rig = begun(plan()).await;
+    rig.answer("yes").await;
+    let second = then(
+        plan(),
+        [said(Role::Assistant, "yes"), said(Role::User, "go on")],
+    );
+    rig.go_on(second.clone()).await;
+    assert_eq!(
+        rig.inject().await,
+        json!({"threadId": "t", "items": [user("go on")]})
+    );
+    rig.start().await;
+    rig.answer("and on").await;
+    let third = then(
+        second,
+        [said(Role::Assistant, "and on"), said(Role::User, "and on?")],
+    );
+    rig.go_on(third).await;
+    assert_eq!(
+        rig.inject().await,
+        json!({"threadId": "t", "items": [user("and on?")]})
+    );
+}
+
+#[tokio::test]
+async fn a_thread_that_codex_has_lost_is_replaced_by_a_new_one_with_the_whole_history() {
+    let mut rig = begun(plan()).await;
+    rig.answer("yes").await;
+    rig.go_on(then(
+        plan(),
+        [said(Role::Assistant, "yes"), said(Role::User, "go on")],
+    ))
+    .await;
+    let asked = rig.worker.next().await;
+    assert_eq!(asked["method"], protocol::INJECT_ITEMS);
+    let error = json!({"code": protocol::INVALID_REQUEST, "message": "thread not found"});
+    rig.worker
+        .say(json!({"id": asked["id"], "error": error}))
+        .await;
+    rig.worker.answer(protocol::UNSUBSCRIBE, json!({})).await;
+    rig.open().await;
+    let items = rig.inject().await["items"].clone();
+    assert_eq!(items.as_array().unwrap().len(), 4);
+    rig.start().await;
+    rig.answer("again").await;
+}
+
+#[tokio::test]
+async fn an_open_call_gets_the_clients_output_in_the_same_turn() {
+    let mut rig = begun(with_tool()).await;
+    rig.call(&["c1", "c2"]).await;
+    rig.ask("c2", 7).await;
+    rig.ask("c1", 8).await;
+    let calls = [call("x"), call("y"), output("x", "one"), output("y", "two")];
+    rig.go_on(then(with_tool(), calls.clone())).await;
+    for (request, text) in [(8, "one"), (7, "two")] {
+        let answer = rig.worker.next().await;
+        let items = json!([{"type": "inputText", "text": text}]);
+        assert_eq!(
+            answer,
+            json!({"id": request, "result": {"contentItems": items, "success": true}})
+        );
+    }
+    assert_eq!((&mut rig.started).await.unwrap(), Ok(()));
+    rig.answer("three").await;
+    let last = [said(Role::Assistant, "three"), said(Role::User, "thanks")];
+    rig.go_on(then(then(with_tool(), calls), last)).await;
+    assert_eq!(rig.inject().await["items"], json!([user("thanks")]));
+}
+
+#[tokio::test]
+async fn a_call_whose_output_codex_does_not_ask_for_is_interrupted() {
+    let mut rig = begun(with_tool()).await;
+    rig.call(&["c1", "c2"]).await;
+    rig.ask("c1", 7).await;
+    drop(rig.exchange.take());
+    rig.worker.answer(protocol::TURN_INTERRUPT, json!({})).await;
+    rig.end("interrupted").await;
+    rig.cleaned_up().await;
+}
+
+#[tokio::test]
+async fn a_turn_that_stays_open_is_interrupted_and_its_thread_closed() {
+    let mut rig = begun(with_tool()).await;
+    rig.call(&["c1"]).await;
+    rig.ask("c1", 7).await;
+    drop(rig.exchange.take());
+    std::mem::replace(&mut rig.task, tokio::spawn(async {}))
+        .await
+        .unwrap();
+    assert_eq!(rig.pool.running(), 0, "it holds no place");
+    let (threads, signed_in) = rig.kept();
+    let gone = threads.kept.tidy(signed_in);
+    assert_eq!(gone.len(), 1);
+    threads.close_kept(gone);
+    let asked = rig.worker.answer(protocol::TURN_INTERRUPT, json!({})).await;
+    assert_eq!(asked, json!({"threadId": "t", "turnId": "k"}));
+    rig.cleaned_up().await;
+}
+
+impl Rig {
+    /// The worker's threads, and a state of Codex's files that none of them was opened with.
+    fn kept(&self) -> (Arc<Threads>, ConfigStamp) {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("auth.json"), "{}").unwrap();
+        let config = crate::codex::Config {
+            home: Some(home.path().to_owned()),
+            ..crate::codex::Config::default()
+        };
+        (self.pool.threads(), ConfigStamp::now(&config))
+    }
+}
