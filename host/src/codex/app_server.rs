@@ -106,6 +106,7 @@ impl AppServer {
             status: status.clone(),
             login,
             usual: usual.map(Arc::new),
+            log_database: Arc::default(),
             shutdown: shutdown.clone(),
         };
         tasks.spawn(supervise::run_all(supervisor));

@@ -16,4 +16,5 @@ mod proto;
 mod proxies;
 mod sdks;
 mod tls;
+mod versions;
 mod wishes;

@@ -163,14 +163,25 @@ pub(super) fn catalogue(folder: &Folder) -> PathBuf {
     folder.file("catalogue.json")
 }
 
+/// Whether Codex may log into its database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LogDatabase {
+    /// Something else is in the place of the file.
+    Blocked,
+    /// Codex does not work otherwise.
+    Allowed,
+}
+
 /// An empty folder for the databases of one worker.
-pub(super) fn databases(folder: &Folder) -> std::io::Result<TempDir> {
+pub(super) fn databases(folder: &Folder, log: LogDatabase) -> std::io::Result<TempDir> {
     let databases = tempfile::Builder::new()
         .prefix("databases-")
         .tempdir_in(folder.file(""))?;
     // Codex logs some 50 kB a turn into a database that it never empties, and no setting prevents that.
-    // If it finds a folder in the file's place, it works without the database.
-    std::fs::create_dir(databases.path().join("logs_2.sqlite"))?;
+    // If it finds a folder in the file's place, it works without the database; versions before 0.169 end.
+    if log == LogDatabase::Blocked {
+        std::fs::create_dir(databases.path().join("logs_2.sqlite"))?;
+    }
     Ok(databases)
 }
 

@@ -1,7 +1,7 @@
 //! Keeps each worker's place in the pool filled: restarts lost workers, and starts the next before it recycles one.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::account;
+use super::launch::LogDatabase;
 use super::pool::{Pool, Seat};
 use super::recycle;
 use super::sandbox;
@@ -32,7 +33,16 @@ pub(super) struct Supervisor {
     pub(super) login: watch::Sender<Login>,
     /// The plan of most turns: a thread for it is prepared when a worker is ready.
     pub(super) usual: Option<Arc<Plan>>,
+    /// What the first worker that became ready was started with.
+    pub(super) log_database: Arc<OnceLock<LogDatabase>>,
     pub(super) shutdown: CancellationToken,
+}
+
+/// Who ended a worker that never became ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    ByItself,
+    ByUs,
 }
 
 /// A worker that serves turns, in its own task.
@@ -101,9 +111,40 @@ impl Supervisor {
     }
 
     /// Starts a worker, and lets it serve once it is ready. Returns the reason if it never is.
+    ///
+    /// Which versions work without their log's database is found out by trying: as long as no worker was ready without it,
+    /// one that fails is started once more with it.
     async fn raise(&self, tasks: &TaskTracker) -> Result<Serving, String> {
-        let mut worker = Worker::start(&self.config, &self.folder)
-            .map_err(|error| format!("the worker cannot be started: {error}"))?;
+        let known = self.log_database.get().copied();
+        let first = self
+            .raise_with(known.unwrap_or(LogDatabase::Blocked), tasks)
+            .await;
+        let Err((why, Ended::ByItself)) = &first else {
+            return first.map_err(|(why, _)| why);
+        };
+        if known.is_none()
+            && let Ok(serving) = self.raise_with(LogDatabase::Allowed, tasks).await
+        {
+            tracing::info!(
+                reason = why,
+                "this Codex needs its log's database: each turn adds some 50 kB to it"
+            );
+            return Ok(serving);
+        }
+        first.map_err(|(why, _)| why)
+    }
+
+    async fn raise_with(
+        &self,
+        log: LogDatabase,
+        tasks: &TaskTracker,
+    ) -> Result<Serving, (String, Ended)> {
+        let mut worker = Worker::start(&self.config, &self.folder, log).map_err(|error| {
+            (
+                format!("the worker cannot be started: {error}"),
+                Ended::ByUs,
+            )
+        })?;
         tracing::debug!(pid = worker.pid(), "worker started");
         let ready = async {
             worker.make_ready(&self.config).await?;
@@ -116,9 +157,18 @@ impl Supervisor {
             Some(Ok(())) if command::read_home(&self.config) != worker.home => {
                 End::Useless("config.toml changed while the worker started".to_owned())
             }
-            Some(Ok(())) => return Ok(self.seat(worker, tasks)),
+            Some(Ok(())) => {
+                // Another worker may have been faster, with the same result.
+                let _ = self.log_database.set(log);
+                return Ok(self.seat(worker, tasks));
+            }
         };
-        Err(see_off(worker, end, self.config.shutdown_grace).await)
+        let ended = match end {
+            End::Left(_) => Ended::ByItself,
+            End::Shutdown | End::Relieved | End::Useless(_) => Ended::ByUs,
+        };
+        let why = see_off(worker, end, self.config.shutdown_grace).await;
+        Err((why, ended))
     }
 
     /// Waits until the worker's sandbox can restrict an agent's commands: the machine may be repaired meanwhile.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::account;
-use super::launch;
+use super::launch::{self, LogDatabase};
 use super::protocol;
 use super::rpc::{self, Connection};
 use crate::codex::config_stamp::ConfigStamp;
@@ -70,10 +70,14 @@ impl End {
 
 impl Worker {
     /// Starts a process.
-    pub(super) fn start(config: &Config, folder: &Folder) -> std::io::Result<Self> {
+    pub(super) fn start(
+        config: &Config,
+        folder: &Folder,
+        log: LogDatabase,
+    ) -> std::io::Result<Self> {
         let stamp = ConfigStamp::now(config);
         let home = command::read_home(config);
-        let databases = launch::databases(folder)?;
+        let databases = launch::databases(folder, log)?;
         let mut child = launch::worker(config, &home, folder, databases.path()).spawn()?;
         let (stdin, stdout, stderr) = command::pipes(&mut child)?;
         let (connection, outbox) = Connection::new(config.rpc_timeout);
@@ -198,7 +202,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let config = scripted(&home, "#!/bin/sh\nexec >&-\nexec sleep 60\n");
         let folder = Folder::make().unwrap();
-        let mut worker = Worker::start(&config, &folder).unwrap();
+        let mut worker = Worker::start(&config, &folder, LogDatabase::Blocked).unwrap();
         while !worker.reader.as_ref().unwrap().is_finished() {
             tokio::task::yield_now().await;
         }

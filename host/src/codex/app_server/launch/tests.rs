@@ -93,15 +93,15 @@ fn the_folder_is_ours_alone_and_each_worker_has_a_clean_part_of_it() {
     let folder = Folder::make().unwrap();
     let root = folder.work().parent().unwrap().to_owned();
     assert_eq!(root.metadata().unwrap().permissions().mode() & 0o777, 0o700);
-    let (one, other) = (databases(&folder).unwrap(), databases(&folder).unwrap());
+    let (one, other) = (
+        databases(&folder, LogDatabase::Blocked).unwrap(),
+        databases(&folder, LogDatabase::Allowed).unwrap(),
+    );
     assert_ne!(one.path(), other.path());
-    for databases in [one, other] {
+    for (databases, entries) in [(one, 1), (other, 0)] {
         assert!(databases.path().starts_with(&root));
-        assert_eq!(
-            std::fs::read_dir(databases.path()).unwrap().count(),
-            1,
-            "only what keeps the log away"
-        );
+        let found = std::fs::read_dir(databases.path()).unwrap().count();
+        assert_eq!(found, entries, "nothing but what keeps the log away");
     }
     folder.delete().unwrap();
     assert!(!root.exists());
