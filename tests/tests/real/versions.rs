@@ -1,13 +1,13 @@
 //! Other versions of Codex that the gateway serves with: a short form of the suites for the tested one. `TEST_CODEX_OTHERS` has
 //! their paths, with colons between them.
 
-use codex_gateway_tests::real::{ask, assert_answers_whole_and_streamed, set_up_at};
+use codex_gateway_tests::real::{ask, assert_answers_whole_and_streamed, set_up_at, variable};
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs other versions of the real Codex"]
 async fn other_versions_answer_call_and_go_on() {
-    let programs = std::env::var("TEST_CODEX_OTHERS").expect("TEST_CODEX_OTHERS");
+    let programs = variable("TEST_CODEX_OTHERS");
     for program in programs.split(':') {
         let (setup, provider) = set_up_at(program, "gpt-5.4").await;
         let gateway = setup.start().await;

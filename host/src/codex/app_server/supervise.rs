@@ -33,12 +33,12 @@ pub(super) struct Supervisor {
     pub(super) login: watch::Sender<Login>,
     /// The plan of most turns: a thread for it is prepared when a worker is ready.
     pub(super) usual: Option<Arc<Plan>>,
-    /// What the first worker that became ready was started with.
+    /// The choice with which the first worker became ready.
     pub(super) log_database: Arc<OnceLock<LogDatabase>>,
     pub(super) shutdown: CancellationToken,
 }
 
-/// Who ended a worker that never became ready.
+/// The side that ended a worker before it was ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ended {
     ByItself,
