@@ -2,7 +2,7 @@
 # The gateway and the Codex it was tested with, as an ordinary user, in one image.
 
 ARG RUST_VERSION=1.95.0
-ARG CODEX_VERSION=0.169.0
+ARG CODEX_VERSION=0.171.0
 
 FROM rust:${RUST_VERSION}-slim-bookworm AS build
 RUN rustup target add wasm32-wasip2

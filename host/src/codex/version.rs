@@ -1,7 +1,11 @@
 //! The versions of Codex that the gateway can use, and those it is tested with.
 
 /// The versions the gateway is tested with, by backend.
-const TESTED: [(&str, &str); 2] = [("0.169.0", "app-server"), ("0.42.0", "proto")];
+const TESTED: [(&str, &str); 3] = [
+    ("0.171.0", "app-server"),
+    ("0.169.0", "app-server"),
+    ("0.42.0", "proto"),
+];
 
 /// The first version whose app-server has everything that the gateway uses.
 const OLDEST: (u32, u32) = (0, 157);
@@ -28,16 +32,13 @@ pub(super) fn is_too_old(version: &str) -> bool {
 
 /// Warns of a version that was not tested: Codex changes its protocols without notice.
 pub(super) fn warn(version: &str, backend: &'static str) {
-    let [app_server, proto] = TESTED;
     if !is_tested(version, backend) {
+        let tested = TESTED.map(|(version, backend)| format!("{version} ({backend})"));
         tracing::warn!(
             version,
             backend,
-            "this version of Codex is not one the gateway was tested with: {} ({}) and {} ({})",
-            app_server.0,
-            app_server.1,
-            proto.0,
-            proto.1,
+            "this version of Codex is not one the gateway was tested with: {}",
+            tested.join(", ")
         );
     }
 }
