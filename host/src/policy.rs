@@ -70,6 +70,9 @@ pub enum Slot {
 }
 
 impl Slot {
+    /// The number of slots.
+    pub const COUNT: usize = Self::ALL.len();
+
     /// All slots, in the order in which a request meets them.
     pub const ALL: [Self; 4] = [Self::Auth, Self::Model, Self::RateLimit, Self::ToolStop];
 

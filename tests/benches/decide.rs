@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use codex_gateway::policy::{
-    Candidate, Credential, Defaults, Engine, Facts, Live, Request, Source, model, rate_limit,
+    Candidate, Credential, Defaults, Engine, Facts, Live, Request, Slot, Source, model, rate_limit,
     tool_stop,
 };
 use codex_gateway::secret::fingerprint;
@@ -72,7 +72,7 @@ fn request(salt: usize) -> Request {
     }
 }
 
-fn candidates(defaults: Defaults) -> [Candidate; 4] {
+fn candidates(defaults: Defaults) -> [Candidate; Slot::COUNT] {
     let source = Source::new(None, defaults);
     source.read(&facts()).expect("the built-in policies")
 }

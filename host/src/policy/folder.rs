@@ -39,7 +39,7 @@ pub(super) struct Folder(pub(super) Option<PathBuf>);
 
 impl Folder {
     /// Reads the files of every slot, as far as they can be read, and collects a refusal for every file and line that cannot.
-    pub(super) fn read(&self) -> ([Option<Given>; 4], Vec<Refusal>) {
+    pub(super) fn read(&self) -> ([Option<Given>; Slot::COUNT], Vec<Refusal>) {
         let mut manifest = match Manifest::read(self.0.as_deref()) {
             Ok(manifest) => manifest,
             Err(refusal) => return (Default::default(), vec![refusal]),
@@ -67,7 +67,7 @@ impl Folder {
     }
 
     /// The names under which each slot's files are read, whether the files exist or not; `None` if that cannot be known.
-    pub(super) fn expected(&self) -> Option<[Files; 4]> {
+    pub(super) fn expected(&self) -> Option<[Files; Slot::COUNT]> {
         let mut manifest = Manifest::read(self.0.as_deref()).ok()?;
         let files = Slot::ALL.map(|slot| {
             let entry = manifest.take(slot);

@@ -84,7 +84,7 @@ impl Generation {
 
     /// The policies that serve, slot by slot.
     #[must_use]
-    pub fn slots(&self) -> [SlotStatus; 4] {
+    pub fn slots(&self) -> [SlotStatus; Slot::COUNT] {
         [
             status(&self.auth),
             status(&self.model),
@@ -263,7 +263,7 @@ impl Generation {
     }
 
     /// The operator's files that this generation was made of.
-    pub(super) fn files(&self) -> [Files; 4] {
+    pub(super) fn files(&self) -> [Files; Slot::COUNT] {
         self.slots()
             .map(|SlotStatus { about, .. }| Files::named(&about.file, &about.settings))
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::Slot;
 use super::given::Given;
 use super::notice::Notice;
 use super::source::Source;
@@ -26,7 +27,7 @@ struct KeeperState {
 
 #[derive(Debug)]
 struct Waiting {
-    given: [Given; 4],
+    given: [Given; Slot::COUNT],
     since: Instant,
     notice: Notice,
 }
@@ -34,7 +35,11 @@ struct Waiting {
 impl Keeper {
     /// Saves the serving files. A state folder that cannot be written does not stop the gateway from serving. Returns the path to
     /// which a damaged pointer was moved, if there was one.
-    pub(super) async fn keep(&self, source: &Source, given: [Given; 4]) -> Option<PathBuf> {
+    pub(super) async fn keep(
+        &self,
+        source: &Source,
+        given: [Given; Slot::COUNT],
+    ) -> Option<PathBuf> {
         let (keeping, files) = (source.clone(), given.clone());
         let kept = tokio::task::spawn_blocking(move || {
             keeping

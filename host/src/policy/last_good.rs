@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::Slot;
 use super::candidate::hex;
 use super::candidate::{Instances, Options};
 use super::given::{Files, Given, Named};
@@ -24,7 +25,7 @@ const FOLDER: &str = "policies";
 const POINTER: &str = "last-good-";
 /// The subfolder of copied files, each named by its SHA-256.
 const BLOBS: &str = "blobs";
-/// The version of the pointer's layout; there was no other yet.
+/// The version of the pointer's layout; there was no other yet. A pointer with another number of slots has another version.
 const VERSION: u32 = 1;
 /// The most bytes of a pointer or a blob; no file of the operator's is larger.
 const MAX_BYTES: u64 = 64 << 20;
@@ -51,7 +52,7 @@ pub(super) struct LastGood {
 pub(super) struct Past {
     /// The time when they began to serve.
     pub(super) since: SystemTime,
-    pub(super) given: [Given; 4],
+    pub(super) given: [Given; Slot::COUNT],
 }
 
 #[derive(Serialize, Deserialize)]
@@ -62,7 +63,7 @@ struct Pointer {
     /// Seconds since 1970.
     since: u64,
     /// In the order of the slots.
-    slots: [Kept; 4],
+    slots: [Kept; Slot::COUNT],
 }
 
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -111,7 +112,7 @@ impl LastGood {
     ///
     /// # Errors
     /// If something was saved and cannot be read; the error names the path.
-    pub(super) fn files(&self) -> io::Result<Option<[Files; 4]>> {
+    pub(super) fn files(&self) -> io::Result<Option<[Files; Slot::COUNT]>> {
         let name = |blob: Option<Blob>| blob.map(|blob| blob.name);
         let files = |kept: Kept| Files {
             component: name(kept.component),
@@ -140,7 +141,7 @@ impl LastGood {
     ///
     /// # Errors
     /// If the folder cannot be written.
-    pub(super) fn keep(&self, given: &[Given; 4]) -> io::Result<Option<PathBuf>> {
+    pub(super) fn keep(&self, given: &[Given; Slot::COUNT]) -> io::Result<Option<PathBuf>> {
         let blobs = self.folder.join(BLOBS);
         let mut builder = DirBuilder::new();
         let made = builder.recursive(true).mode(0o700).create(&blobs);

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
+use super::Slot;
 use super::candidate::Candidate;
 use super::component::Policy;
 use super::engine::Engine;
@@ -55,7 +56,10 @@ impl Live {
     ///
     /// # Errors
     /// All problems of the candidates: without a first generation nothing can serve.
-    pub async fn start(engine: Engine, candidates: &[Candidate; 4]) -> Result<Self, Refusals> {
+    pub async fn start(
+        engine: Engine,
+        candidates: &[Candidate; Slot::COUNT],
+    ) -> Result<Self, Refusals> {
         let generation = prepare(&engine, candidates, None).await?;
         Ok(Self::of(engine, generation))
     }
@@ -142,7 +146,7 @@ impl Live {
     ///
     /// # Errors
     /// All refusals.
-    pub async fn replace(&self, candidates: &[Candidate; 4]) -> Result<u64, Refusals> {
+    pub async fn replace(&self, candidates: &[Candidate; Slot::COUNT]) -> Result<u64, Refusals> {
         let _one_at_a_time = self.replacing.lock().await;
         let current = self.current();
         let unchanged = candidates
@@ -187,7 +191,7 @@ impl Live {
     }
 
     /// Saves the serving files, so that the next start can fall back on them.
-    pub(super) async fn keep(&self, source: &Source, given: [Given; 4]) {
+    pub(super) async fn keep(&self, source: &Source, given: [Given; Slot::COUNT]) {
         self.keeper.keep(source, given).await;
     }
 
@@ -289,7 +293,7 @@ async fn try_all(
 
 async fn prepare(
     engine: &Engine,
-    candidates: &[Candidate; 4],
+    candidates: &[Candidate; Slot::COUNT],
     old: Option<&Generation>,
 ) -> Result<Generation, Refusals> {
     let prepared = prepare_each(engine, candidates.each_ref().map(Some), old).await?;
@@ -299,7 +303,7 @@ async fn prepare(
 /// Prepares the candidates; returns a generation if all four slots have one.
 async fn prepare_each(
     engine: &Engine,
-    candidates: [Option<&Candidate>; 4],
+    candidates: [Option<&Candidate>; Slot::COUNT],
     old: Option<&Generation>,
 ) -> Result<Option<Generation>, Refusals> {
     let [auth, model, rate_limit, tool_stop] = candidates;

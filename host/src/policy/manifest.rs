@@ -39,7 +39,7 @@ const MEMBERS: [&str; 7] = [
 /// The contents of the manifest, slot by slot.
 #[derive(Debug, Default)]
 pub(super) struct Manifest {
-    entries: [Entry; 4],
+    entries: [Entry; Slot::COUNT],
     /// Its mistakes, each with line, table and member.
     pub(super) mistakes: Vec<Refusal>,
 }
@@ -105,7 +105,7 @@ impl Manifest {
     }
 }
 
-fn parse_bytes(bytes: &[u8]) -> ([Entry; 4], Vec<String>) {
+fn parse_bytes(bytes: &[u8]) -> ([Entry; Slot::COUNT], Vec<String>) {
     match std::str::from_utf8(bytes) {
         Ok(text) => parse(text),
         Err(_) if is_utf16(bytes) => {
@@ -121,7 +121,7 @@ fn parse_bytes(bytes: &[u8]) -> ([Entry; 4], Vec<String>) {
     }
 }
 
-fn parse(text: &str) -> ([Entry; 4], Vec<String>) {
+fn parse(text: &str) -> ([Entry; Slot::COUNT], Vec<String>) {
     let mut reading = Reading {
         text,
         mistakes: Vec::new(),
@@ -135,7 +135,7 @@ fn parse(text: &str) -> ([Entry; 4], Vec<String>) {
         });
         return (Default::default(), mistakes.collect());
     }
-    let mut entries = <[Entry; 4]>::default();
+    let mut entries = <[Entry; Slot::COUNT]>::default();
     for (name, value) in in_order(tables.get_ref()) {
         let slot = Slot::ALL
             .into_iter()

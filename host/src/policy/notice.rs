@@ -77,12 +77,15 @@ fn bounded(mut notices: Vec<Notice>) -> Vec<Notice> {
 }
 
 /// Checks the paths in the folder against the names under which slots read their files.
-pub(super) fn of_files(paths: &[String], files: &[Files; 4]) -> Vec<Notice> {
+pub(super) fn of_files(paths: &[String], files: &[Files; Slot::COUNT]) -> Vec<Notice> {
     unread::find(paths, files)
 }
 
 /// Checks the settings of the built-in policies: the settings of other policies have meanings that the host does not know.
-pub(super) fn of_settings(candidates: &[Option<Candidate>; 4], facts: &Facts) -> Vec<Notice> {
+pub(super) fn of_settings(
+    candidates: &[Option<Candidate>; Slot::COUNT],
+    facts: &Facts,
+) -> Vec<Notice> {
     let mut notices = Vec::new();
     let settings = candidates.each_ref().map(|candidate| {
         let candidate = candidate.as_ref()?;

@@ -32,3 +32,22 @@ impl<T> PerSlot<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_all_slots_has_each_of_them_in_its_place() {
+        // The compiler demands a value for a new slot here; `Slot::ALL` it does not check.
+        let mut made = Vec::new();
+        let slots = PerSlot::from_fn(|slot| {
+            made.push(slot);
+            slot
+        });
+        assert_eq!(made, Slot::ALL);
+        for (place, slot) in Slot::ALL.into_iter().enumerate() {
+            assert_eq!((*slots.of(slot), slot as usize), (slot, place));
+        }
+    }
+}

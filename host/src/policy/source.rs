@@ -44,16 +44,16 @@ pub struct Source {
 /// A complete set of files and the candidates made of them.
 #[derive(Debug, Clone)]
 pub(super) struct Offer {
-    pub(super) given: [Given; 4],
-    pub(super) candidates: [Candidate; 4],
+    pub(super) given: [Given; Slot::COUNT],
+    pub(super) candidates: [Candidate; Slot::COUNT],
     pub(super) notices: Notices,
 }
 
 /// The result of a look at the folder, with all its refusals.
 #[derive(Debug)]
 pub(super) struct Look {
-    pub(super) given: [Option<Given>; 4],
-    pub(super) candidates: [Option<Candidate>; 4],
+    pub(super) given: [Option<Given>; Slot::COUNT],
+    pub(super) candidates: [Option<Candidate>; Slot::COUNT],
     pub(super) notices: Notices,
     pub(super) refusals: Vec<Refusal>,
 }
@@ -87,7 +87,7 @@ impl Look {
 /// The names of the files that served last, as far as they are known.
 #[derive(Debug, Default)]
 pub(super) struct Before {
-    pub(super) files: [Files; 4],
+    pub(super) files: [Files; Slot::COUNT],
     /// The reason if they are not known: the file, and its problem.
     pub(super) unknown: Option<io::Error>,
 }
@@ -139,7 +139,7 @@ impl Source {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let Before { files, unknown } = self.before();
-        unknown.is_none() && files == <[Files; 4]>::default() && self.folder.is_empty()
+        unknown.is_none() && files == <[Files; Slot::COUNT]>::default() && self.folder.is_empty()
     }
 
     /// Whether files were saved as last good: they can serve even if the folder is gone.
@@ -153,13 +153,13 @@ impl Source {
     ///
     /// # Errors
     /// All files that cannot be read or are invalid.
-    pub fn read(&self, facts: &Facts) -> Result<[Candidate; 4], Refusals> {
+    pub fn read(&self, facts: &Facts) -> Result<[Candidate; Slot::COUNT], Refusals> {
         let offer = self.look(facts, &Default::default()).complete()?;
         Ok(offer.candidates)
     }
 
     /// Reads as much as can be read; `before` names the files that served before.
-    pub(super) fn look(&self, facts: &Facts, before: &[Files; 4]) -> Look {
+    pub(super) fn look(&self, facts: &Facts, before: &[Files; Slot::COUNT]) -> Look {
         let (mut given, mut refusals) = self.folder.read();
         for slot in Slot::ALL {
             let given = &mut given[slot as usize];
@@ -175,7 +175,12 @@ impl Source {
     }
 
     /// Makes candidates of the files, as far as possible, and collects refusals and notices.
-    fn judge(&self, given: [Option<Given>; 4], mut refusals: Vec<Refusal>, facts: &Facts) -> Look {
+    fn judge(
+        &self,
+        given: [Option<Given>; Slot::COUNT],
+        mut refusals: Vec<Refusal>,
+        facts: &Facts,
+    ) -> Look {
         let candidates = Slot::ALL.map(|slot| {
             let candidate = self.candidate(slot, given[slot as usize].as_ref()?, facts);
             candidate.map_err(|refusal| refusals.push(refusal)).ok()
@@ -238,7 +243,7 @@ impl Source {
     ///
     /// # Errors
     /// If the state folder cannot be written.
-    pub(super) fn keep(&self, given: &[Given; 4]) -> io::Result<Option<PathBuf>> {
+    pub(super) fn keep(&self, given: &[Given; Slot::COUNT]) -> io::Result<Option<PathBuf>> {
         match &self.last_good {
             Some(last_good) => last_good.keep(given),
             None => Ok(None),

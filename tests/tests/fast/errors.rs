@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use codex_gateway::openai::error::{ROWS, Retry};
+use codex_gateway::policy::Slot;
 
 use crate::docs::{path, read, with_made};
 use crate::layers::all;
@@ -61,8 +62,7 @@ fn every_refusal_of_a_built_in_policy_is_on_the_page() {
     let page = read(PAGE);
     let (_, told) = page.split_once("\n## Of the built-in policies\n").unwrap();
     let mut found = BTreeSet::new();
-    let sources = ["auth", "model", "rate-limit", "tool-stop"];
-    let sources = sources.map(|slot| all(&format!("policies/{slot}/src")));
+    let sources = Slot::ALL.map(|slot| all(&format!("policies/{slot}/src")));
     for file in sources.iter().flatten() {
         let is_test = |part: &std::ffi::OsStr| part == "tests" || part == "tests.rs";
         if file.iter().any(is_test) {

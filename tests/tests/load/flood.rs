@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use codex_gateway::policy::{Defaults, Facts, Source};
+use codex_gateway::policy::{Defaults, Facts, Slot, Source};
 use codex_gateway::quota::{Memory, Quota, Store, Unit};
 use codex_gateway_tests::gateway::{Gateway, KEY, QUICK, Setup, say, stream};
 use serde_json::{Value, json};
@@ -86,7 +86,7 @@ async fn ten_thousand_requests_are_granted_a_limit_of_a_thousand_across_a_hundre
     let fingerprint = codex_gateway::secret::fingerprint(KEY.as_bytes());
     let auth = json!({"keys": [{"id": "flood", "sha256": fingerprint}]});
     // Long deadlines: on a busy machine a short one could be exceeded, which is not tested here.
-    let patient = ["auth", "model", "rate-limit", "tool-stop"]
+    let patient = Slot::ALL
         .map(|slot| format!("[{slot}]\ndeadline_ms = 1000\n"))
         .concat();
     let mut setup = Setup::demo();

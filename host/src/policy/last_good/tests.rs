@@ -2,10 +2,9 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use super::super::Slot;
 use super::*;
 
-fn given(settings: &str) -> [Given; 4] {
+fn given(settings: &str) -> [Given; Slot::COUNT] {
     Slot::ALL.map(|slot| Given {
         component: None,
         settings: (slot == Slot::Auth).then(|| Named {
@@ -28,7 +27,10 @@ fn the_last_good_files_come_back_as_they_were() {
     assert_eq!(past.given, given(r#"{"realm":"x"}"#));
     assert!(past.since.elapsed().unwrap() < Duration::from_secs(3_600));
     let files = last.files().unwrap().unwrap();
-    assert_eq!(files[0].settings.as_deref(), Some("auth.json"));
+    assert_eq!(
+        files[Slot::Auth as usize].settings.as_deref(),
+        Some("auth.json")
+    );
 }
 
 #[test]
@@ -115,4 +117,19 @@ fn nobody_else_can_read_what_is_kept_and_damage_is_noticed() {
     fs::remove_file(&blob).unwrap();
     let error = last.read().unwrap_err().to_string();
     assert!(error.starts_with(blob.to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn a_pointer_of_this_version_has_an_entry_for_each_of_four_slots() {
+    let state = tempfile::tempdir().unwrap();
+    let last = LastGood::new(state.path(), Path::new("/policies"));
+    last.keep(&given("{}")).unwrap();
+    let (pointer, _) = last.pointers().remove(0);
+    let pointer: serde_json::Value = serde_json::from_slice(&fs::read(pointer).unwrap()).unwrap();
+    let entries = pointer["slots"].as_array().unwrap().len();
+    assert_eq!(
+        (&pointer["version"], entries),
+        (&1.into(), 4),
+        "a new number of slots is a new version"
+    );
 }

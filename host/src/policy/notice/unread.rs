@@ -16,7 +16,7 @@ const READ: [&str; 2] = ["wasm", "json"];
 const OURS: &str = "counters.json";
 
 /// A notice with a remedy for each path that looks like a slot's file and is not read. Paths are relative to the folder.
-pub(super) fn find(paths: &[String], files: &[Files; 4]) -> Vec<Notice> {
+pub(super) fn find(paths: &[String], files: &[Files; Slot::COUNT]) -> Vec<Notice> {
     let notice = |path: &String| {
         let what = match path.rsplit_once('/') {
             Some((_, name)) => below(name)?,
@@ -31,7 +31,7 @@ pub(super) fn find(paths: &[String], files: &[Files; 4]) -> Vec<Notice> {
 }
 
 /// The remedy for a file in the folder itself.
-fn beside(name: &str, files: &[Files; 4]) -> Option<String> {
+fn beside(name: &str, files: &[Files; Slot::COUNT]) -> Option<String> {
     let is_read = |file: &Option<String>| file.as_deref() == Some(name);
     let is_used = |files: &Files| is_read(&files.component) || is_read(&files.settings);
     if [MANIFEST, OURS].contains(&name) || name.starts_with('.') || files.iter().any(is_used) {
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_usual_name_beside_the_one_that_is_named_says_what_is_true() {
-        let mut files = <[Files; 4]>::default();
+        let mut files = <[Files; Slot::COUNT]>::default();
         files[0].settings = Some("callers.json".to_owned());
         let found = find(&["auth.json", "callers.json"].map(str::to_owned), &files);
         assert_eq!(found.len(), 1);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn read(files: &[(&str, &str)]) -> Result<[Candidate; 4], Refusals> {
+fn read(files: &[(&str, &str)]) -> Result<[Candidate; Slot::COUNT], Refusals> {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
         std::fs::write(folder.path().join(name), text).unwrap();
