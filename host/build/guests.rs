@@ -22,9 +22,13 @@ fn ensure_target() -> io::Result<()> {
     }
 }
 
-/// Compiles the packages and copies each to `OUT_DIR/NAME.wasm`. `names` pairs a package with that name.
-pub(crate) fn build(names: &[(&str, &str)]) -> io::Result<()> {
+/// Compiles the packages and copies each to `OUT_DIR/NAME.wasm`. `guests` pairs a package with its folder, whose name is NAME.
+/// Cargo runs the script again when one of the packages changes, or a package of this workspace that they use.
+pub(crate) fn build(guests: &[(&str, &str)]) -> io::Result<()> {
     ensure_target()?;
+    for input in ["../host/build", "../wit", "../Cargo.toml", "../Cargo.lock"] {
+        watch(Path::new(input));
+    }
     let out = PathBuf::from(env::var("OUT_DIR").map_err(io::Error::other)?);
     let target = out.join("guests");
     let mut command = Command::new(env::var("CARGO").map_err(io::Error::other)?);
@@ -38,7 +42,7 @@ pub(crate) fn build(names: &[(&str, &str)]) -> io::Result<()> {
         TARGET,
     ]);
     command.arg("--target-dir").arg(&target);
-    for (package, _) in names {
+    for (package, _) in guests {
         command.arg("--package").arg(package);
     }
     // Variables of the host's own build (flags, wrappers, coverage) do not fit a wasm guest.
@@ -48,12 +52,32 @@ pub(crate) fn build(names: &[(&str, &str)]) -> io::Result<()> {
     if !command.status()?.success() {
         return Err(io::Error::other("the guests did not compile"));
     }
-    for (package, name) in names {
-        let built = target
-            .join(TARGET)
-            .join("guest")
-            .join(format!("{}.wasm", package.replace('-', "_")));
-        copy(&built, &out.join(format!("{name}.wasm")))?;
+    for (package, folder) in guests {
+        let folder = Path::new(folder);
+        let name = folder.file_name().unwrap_or_default();
+        let built = target.join(TARGET).join("guest");
+        let built = built.join(package.replace('-', "_"));
+        let to = out.join(name).with_extension("wasm");
+        copy(&built.with_extension("wasm"), &to)?;
+        watch(folder);
+        watch_sources(&built.with_extension("d"))?;
+    }
+    Ok(())
+}
+
+fn watch(path: &Path) {
+    println!("cargo::rerun-if-changed={}", path.display());
+}
+
+/// Watches the sources that Cargo lists for a package, those of other packages of this workspace included.
+fn watch_sources(list: &Path) -> io::Result<()> {
+    let text = fs::read_to_string(list)
+        .map_err(|error| io::Error::other(format!("{}: {error}", list.display())))?;
+    // `…/auth.wasm: /…/a.rs /…/b.rs`, with a backslash before each space in a path.
+    let (_, sources) = text.split_once(": ").unwrap_or_default();
+    let sources = sources.trim().replace("\\ ", "\0");
+    for source in sources.split_whitespace() {
+        watch(Path::new(&source.replace('\0', " ")));
     }
     Ok(())
 }
