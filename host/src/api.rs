@@ -1,7 +1,7 @@
 //! The HTTP surface: routes, middleware and connections. Only this module uses axum. Handlers read a request, ask the other
 //! modules and write the answer.
 //!
-//! `router` lists every path. A request passes `middleware`, gets an owner (`request`), which runs its endpoint (`endpoints`) and its
+//! `endpoints` has the table of all paths. A request passes `middleware`, gets an owner (`request`), which runs its endpoint (`endpoints`) and its
 //! turns (`turn_stream`).
 
 mod activity;
@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -48,7 +48,7 @@ pub use response_store::Responses;
 pub use serve::serve;
 pub use timeouts::Timeouts;
 
-use endpoints::{chat, completions, health, metrics, models, openapi, responses, usage, verify};
+use endpoints::{Access, health, unknown, verify};
 use middleware::{auth, cors, drain_body, head};
 
 use crate::codex::Backend;
@@ -133,71 +133,50 @@ impl std::ops::Deref for Shared {
     }
 }
 
-/// The rate-limited paths of [`router`]; `/*` stands for all paths below.
+/// The paths that need authentication; `/*` stands for all paths below.
 #[must_use]
-pub fn endpoints(config: &Config) -> Vec<&'static str> {
-    let mut endpoints = vec![
-        "/v1/chat/completions",
-        "/v1/completions",
-        "/v1/models",
-        "/v1/models/*",
-        "/v1/usage",
-        "/v1/usage/raw",
-    ];
-    if config.responses {
-        endpoints.extend(["/v1/responses", "/v1/responses/*"]);
-    }
-    endpoints
+pub fn closed_paths(config: &Config) -> Vec<String> {
+    let closed = endpoints::closed(config.responses);
+    closed
+        .map(|endpoint| endpoint.path.replace("{id}", "*"))
+        .collect()
 }
 
-/// All routes. Routes in `guarded` need authentication; routes in `open` do not.
+/// The paths of all endpoints; `{id}` stands for one segment, `{*path}` for any number.
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    endpoints::paths()
+}
+
+/// The routes of the table of endpoints, each with the checks that the table names, and those for edge proxies.
 pub fn router(shared: Shared) -> Router {
-    // These ask the rate-limit policy themselves, after they have read the request.
-    let mut generating = Router::new()
-        .route(
-            "/v1/chat/completions",
-            post(chat::complete).head(chat::probe),
-        )
-        .route(
-            "/v1/completions",
-            post(completions::complete).head(chat::probe),
-        );
-    let mut guarded = Router::new()
-        .route("/v1/models", get(models::list))
-        .route("/v1/models/{id}", get(models::show))
-        .route("/v1/usage", get(usage::sum))
-        .route("/v1/usage/raw", get(usage::raw));
-    if shared.config.responses {
-        generating = generating.route("/v1/responses", post(responses::create).head(chat::probe));
-        guarded = guarded.route(
-            "/v1/responses/{id}",
-            get(responses::show).delete(responses::delete),
-        );
+    let (mut open, mut limited, mut generating) = (Router::new(), Router::new(), Router::new());
+    for endpoint in endpoints::served(shared.config.responses) {
+        let routes = match endpoint.access {
+            Access::Open => &mut open,
+            Access::Limited => &mut limited,
+            Access::Generating => &mut generating,
+        };
+        *routes = std::mem::take(routes).route(endpoint.path, (endpoint.handlers)());
     }
-    let guarded = guarded
+    let routes = limited
         .route_layer(from_fn_with_state(shared.clone(), auth::rate_limit))
         .merge(generating)
-        .route_layer(from_fn_with_state(shared.clone(), auth::authenticate));
-    let open = Router::new()
-        .route("/healthz", get(health::health))
-        .route("/readyz", get(health::ready))
-        .route("/livez", get(health::live))
-        .route("/metrics", get(metrics::read))
-        .route("/openapi.json", get(openapi::document));
-    let routes = guarded.merge(open).fallback(error::unknown_endpoint);
+        .route_layer(from_fn_with_state(shared.clone(), auth::authenticate))
+        .merge(open)
+        .fallback(unknown::endpoint);
     surface(routes, shared)
 }
 
 /// The routes for edge proxies only, for a listener of its own.
 pub fn verify_router(shared: Shared) -> Router {
     let routes = Router::new().route("/healthz", get(health::health));
-    surface(routes.fallback(error::unknown_path), shared)
+    surface(routes.fallback(unknown::path), shared)
 }
 
 /// The middleware of every listener. An `OPTIONS` request of an edge proxy is answered by the policy, not as a preflight.
 fn surface(routes: Router<Shared>, shared: Shared) -> Router {
     routes
-        .method_not_allowed_fallback(error::wrong_method)
+        .method_not_allowed_fallback(unknown::method)
         .layer(from_fn(cors::preflight))
         .layer(from_fn_with_state(shared.clone(), head::head))
         .merge(verify::routes())

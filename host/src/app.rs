@@ -382,7 +382,7 @@ fn facts(config: &Config, models: Option<Models>) -> Facts {
         cors: config.api.origins.is_some(),
         models: listed.collect(),
         codex_model: codex_model.or_else(|| Some(models?.default)),
-        endpoints: api::endpoints(&config.api),
+        endpoints: api::closed_paths(&config.api),
     }
 }
 

@@ -16,5 +16,5 @@ pub struct Facts {
     pub models: Vec<Value>,
     /// The paths that limits can name, for warnings; `/*` at the end stands for all paths below. Not passed to policies.
     #[serde(skip)]
-    pub endpoints: Vec<&'static str>,
+    pub endpoints: Vec<String>,
 }

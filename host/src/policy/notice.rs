@@ -157,7 +157,7 @@ fn hides_all(settings: &Value) -> Option<&'static str> {
 fn unused(settings: &Value, facts: &Facts) -> Vec<String> {
     let paths = settings["anonymous"].as_array().into_iter().flatten();
     let near = paths.filter_map(Value::as_str).filter_map(|path| {
-        let endpoints = facts.endpoints.iter().copied();
+        let endpoints = facts.endpoints.iter().map(String::as_str);
         let meant = nearest(path.trim_end_matches('/'), endpoints)?;
         Some(format!(
             "anonymous `{path}`: there is no such path; did you mean {meant}?"
@@ -216,14 +216,14 @@ fn model_names(facts: &Facts) -> Vec<String> {
 /// Endpoints that rules name and that do not exist.
 fn uncounted(settings: &Value, facts: &Facts) -> Vec<String> {
     let is_there = |named: &str| {
-        let counts = |endpoint: &&str| match (named.strip_suffix("/*"), endpoint.strip_suffix('*'))
-        {
-            (Some(folder), _) => endpoint
-                .strip_prefix(folder)
-                .is_some_and(|below| below.starts_with('/')),
-            (None, Some(folder)) => named.starts_with(folder),
-            (None, None) => named.trim_end_matches('/') == *endpoint,
-        };
+        let counts =
+            |endpoint: &String| match (named.strip_suffix("/*"), endpoint.strip_suffix('*')) {
+                (Some(folder), _) => endpoint
+                    .strip_prefix(folder)
+                    .is_some_and(|below| below.starts_with('/')),
+                (None, Some(folder)) => named.starts_with(folder),
+                (None, None) => named.trim_end_matches('/') == endpoint,
+            };
         facts.endpoints.iter().any(counts)
     };
     let rules = settings["rules"].as_array().into_iter().flatten();

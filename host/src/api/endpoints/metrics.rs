@@ -5,7 +5,8 @@ use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 
-use crate::api::{Shared, client_addr, error};
+use super::unknown;
+use crate::api::{Shared, client_addr};
 use crate::openai::{ApiError, GatewayError};
 use crate::secret::Secret;
 use crate::telemetry::{self, Format, Metrics, Present};
@@ -43,7 +44,7 @@ pub(in crate::api) async fn read(
 ) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
     let (Some(access), Some(metrics)) = (&shared.config.metrics, &shared.telemetry.metrics) else {
-        return Err(error::unknown_path(parts.method, parts.uri).await);
+        return Err(unknown::path(parts.method, parts.uri).await);
     };
     if !access.allows(&parts) {
         return Err(GatewayError::MetricsDenied.into());

@@ -18,7 +18,7 @@ use crate::policy::forward_auth::Grant;
 /// How a proxy names the request it asks about. The path that its operator configured decides which dialect is read, never the
 /// content of the request: proxies pass on headers of the other two that clients made up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dialect {
+pub(super) enum Dialect {
     /// Traefik, Caddy: `X-Forwarded-Method`, `X-Forwarded-Uri`, `X-Forwarded-Host`.
     ForwardAuth,
     /// nginx: `X-Original-Method`, and `X-Original-URL` or `X-Original-URI`.
@@ -29,6 +29,14 @@ enum Dialect {
 
 /// The prefix of the original path in Envoy's requests.
 const EXT_AUTHZ: &str = "/ext-authz";
+
+/// The paths of proxies, each with its dialect.
+pub(super) const PATHS: [(&str, Dialect); 4] = [
+    ("/verify", Dialect::ForwardAuth),
+    ("/auth-request", Dialect::AuthRequest),
+    (EXT_AUTHZ, Dialect::ExtAuthz),
+    ("/ext-authz/{*path}", Dialect::ExtAuthz),
+];
 
 impl Dialect {
     /// nginx turns every refusal but 401 and 403 into a 500; so for nginx every other 4xx becomes 403.
@@ -46,11 +54,11 @@ impl Dialect {
 /// They are outside the authentication middleware, as they are an authentication themselves. They charge no rate limit: proxies
 /// ask twice for one request when a connection breaks, and the request itself is charged when it arrives at a closed route.
 pub(in crate::api) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/verify", asked(Dialect::ForwardAuth))
-        .route("/auth-request", asked(Dialect::AuthRequest))
-        .route("/ext-authz", asked(Dialect::ExtAuthz))
-        .route("/ext-authz/{*path}", asked(Dialect::ExtAuthz))
+    PATHS
+        .into_iter()
+        .fold(Router::new(), |routes, (path, dialect)| {
+            routes.route(path, asked(dialect))
+        })
 }
 
 fn asked(dialect: Dialect) -> MethodRouter<Shared> {

@@ -47,10 +47,15 @@ fn access_without_a_model_hides_them_all() {
     }
 }
 
+fn endpoints() -> Vec<String> {
+    let paths = ["/v1/chat/completions", "/v1/models", "/v1/models/*"];
+    paths.map(str::to_owned).to_vec()
+}
+
 #[test]
 fn a_limit_of_an_endpoint_that_there_is_not_is_told() {
     let facts = Facts {
-        endpoints: vec!["/v1/chat/completions", "/v1/models", "/v1/models/*"],
+        endpoints: endpoints(),
         ..Facts::default()
     };
     for (endpoint, told) in [
@@ -76,7 +81,7 @@ fn a_limit_of_an_endpoint_that_there_is_not_is_told() {
 #[test]
 fn an_anonymous_path_that_is_nearly_one_is_told() {
     let facts = Facts {
-        endpoints: vec!["/v1/chat/completions", "/v1/models", "/v1/models/*"],
+        endpoints: endpoints(),
         ..Facts::default()
     };
     for (path, told) in [

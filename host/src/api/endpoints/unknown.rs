@@ -1,0 +1,109 @@
+//! Answers requests that no endpoint takes: unknown URLs, and methods that an endpoint does not have.
+
+use axum::extract::State;
+use axum::http::{Method, Uri};
+
+use super::closed;
+use crate::api::Shared;
+use crate::openai::{ApiError, GatewayError};
+
+/// 404 for an unknown path.
+pub(in crate::api) async fn path(method: Method, uri: Uri) -> ApiError {
+    unknown(&method, uri.path(), "Please check the URL for typos.")
+}
+
+/// 404 for an unknown path where the endpoints under `/v1` are served: suggests the right URL to clients with another base URL.
+pub(in crate::api) async fn endpoint(
+    State(shared): State<Shared>,
+    method: Method,
+    uri: Uri,
+) -> ApiError {
+    match meant(uri.path(), shared.config.responses) {
+        Some(meant) => {
+            let remedy = format!(
+                "Did you mean {meant}? The base URL of an OpenAI client ends in /v1, and the client adds the rest."
+            );
+            unknown(&method, uri.path(), &remedy)
+        }
+        None => path(method, uri).await,
+    }
+}
+
+fn unknown(method: &Method, path: &str, remedy: &str) -> ApiError {
+    GatewayError::UnknownUrl {
+        method: method.to_string(),
+        path: path.to_owned(),
+        remedy: remedy.to_owned(),
+    }
+    .into()
+}
+
+/// The URL that a client with a wrong base URL was looking for: the path has no `/v1` or two, another prefix before it, or the
+/// endpoint twice.
+fn meant(path: &str, responses: bool) -> Option<String> {
+    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let ends = closed(responses).filter_map(|endpoint| {
+        let template: Vec<_> = endpoint.path.strip_prefix("/v1/")?.split('/').collect();
+        let end = &parts[parts.len().checked_sub(template.len())?..];
+        let is_id = |segment: &str| segment.starts_with('{');
+        let mut pairs = template.iter().zip(end);
+        let fits = pairs.all(|(segment, part)| is_id(segment) || segment == part);
+        let has_id = template.iter().any(|segment| is_id(segment));
+        fits.then_some((!has_id, end))
+    });
+    // An id may be any word, the name of an endpoint too: a path without an id fits better.
+    let (_, end) = ends.max_by_key(|(is_whole, end)| (*is_whole, end.len()))?;
+    let meant = format!("/v1/{}", end.join("/"));
+    (meant != path).then_some(meant)
+}
+
+/// 405; axum adds the header `Allow`.
+pub(in crate::api) async fn method(method: Method, uri: Uri) -> ApiError {
+    GatewayError::WrongMethod {
+        method: method.to_string(),
+        path: uri.path().to_owned(),
+    }
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_at_another_base_url_is_recognised() {
+        for (path, expected) in [
+            ("/chat/completions", "/v1/chat/completions"),
+            ("/v1/v1/chat/completions", "/v1/chat/completions"),
+            ("//v1//chat/completions", "/v1/chat/completions"),
+            (
+                "/v1/chat/completions/chat/completions",
+                "/v1/chat/completions",
+            ),
+            ("/api/openai/v1/models", "/v1/models"),
+            ("/completions", "/v1/completions"),
+            ("/responses", "/v1/responses"),
+            ("/responses/resp_1", "/v1/responses/resp_1"),
+            ("/models/codex-5", "/v1/models/codex-5"),
+            ("/usage/raw", "/v1/usage/raw"),
+        ] {
+            assert_eq!(meant(path, true).as_deref(), Some(expected), "{path}");
+        }
+        for path in [
+            "/",
+            "/v1",
+            "/v1/nope",
+            "/v1/embeddings",
+            "/chat",
+            "/v1/chat/completions/x",
+        ] {
+            assert_eq!(meant(path, true), None, "{path}");
+        }
+        assert_eq!(meant("/responses", false), None);
+        assert_eq!(
+            meant("/v1/responses", true),
+            None,
+            "it is there for other methods"
+        );
+    }
+}
