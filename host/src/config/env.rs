@@ -5,7 +5,7 @@ use std::path::Path;
 use super::problem::{Problem, Warning};
 
 /// A variable that the gateway reads.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Variable {
     /// Its name.
     pub name: &'static str,
@@ -43,7 +43,7 @@ variables! {
     AUTH_REALM, "api", "The realm named to callers without a right key. Superseded by an `auth.json`.";
     PROXY_TRUST_PROXY, "loopback", "Peers whose `X-Forwarded-…`, `Forwarded` and `X-Original-…` are believed: `loopback`, `linklocal`, `uniquelocal` (private networks), `none`, or addresses and CIDRs, comma-separated.";
     PROXY_ENABLE_CORS, "true", "Whether web pages may call at all; see [From a web page](clients.md#from-a-web-page).";
-    PROXY_CORS_ALLOWED_ORIGINS, "*", "Whose pages: `*` for all (without cookies), or origins as `https://app.example,app://obsidian.md`, comma-separated; `http://localhost` is all its ports.";
+    PROXY_CORS_ALLOWED_ORIGINS, "*", "The web pages that may call: `*` for all (without cookies), or origins as `https://app.example,app://obsidian.md`, comma-separated; `http://localhost` is all its ports.";
     POLICY_DIR, "none", "A folder whose `auth.wasm`, `auth.json`, … override the built-in policies, slot by slot, while the gateway runs.";
     PROXY_STATE_DIR, "none", "A folder where rate limits and the last good policies are remembered between two runs.";
     PROXY_CACHE_DIR, "`cache` in PROXY_STATE_DIR, else `~/.cache/codex-gateway`", "A folder where compiled policies are kept, so that a start does not compile them again; made if it is not there, for the gateway's user alone. `none`: nowhere.";
@@ -57,16 +57,16 @@ variables! {
     PROXY_CODEX_WORKDIR, "an empty folder", "The Codex child's working directory. Agents all work in it; without it each turn has a new folder, deleted with the turn.";
     CODEX_QUICK_ROOTS, "auto", "`auto`: with a tested Codex version, on Linux, Codex gets its root certificates in a form that it reads fast; `true`: with any version; `false`: never (see [Root certificates](operating.md#root-certificates)).";
     PROXY_CODEX_ENV, "none", "Further variables the Codex child gets, by name, comma-separated; its environment is otherwise rebuilt from a short list and what its `config.toml` refers to.";
-    PROXY_RATE_LIMIT_ENABLED, "false", "Limits requests per caller. Superseded by a `rate-limit.json`, as the next three.";
-    PROXY_RATE_LIMIT_WINDOW_MS, "60000", "The window, in milliseconds.";
-    PROXY_RATE_LIMIT_MAX, "60", "Requests a window.";
-    PROXY_SSE_MAX_CONCURRENCY, "0", "Streams one caller may have open at once; 0 is no limit.";
-    PROXY_STOP_AFTER_TOOLS, "false", "Ends a turn after its tool calls. Superseded by a `tool-stop.json`, as the next five.";
-    PROXY_STOP_AFTER_TOOLS_MODE, "burst", "`first`: at the first call, also if `PROXY_STOP_AFTER_TOOLS` is not set; `burst`: when no further call came within the grace.";
-    PROXY_STOP_AFTER_TOOLS_GRACE_MS, "300", "The grace, in milliseconds.";
-    PROXY_TOOL_BLOCK_MAX, "0", "Tool calls after which a turn ends; 0 is no limit.";
-    PROXY_SUPPRESS_TAIL_AFTER_TOOLS, "false", "Withholds text that follows a tool call.";
-    PROXY_TOOL_BLOCK_DEDUP, "false", "Leaves out a tool call that the turn made before, with the same arguments.";
+    PROXY_RATE_LIMIT_ENABLED, "false", "Limits requests per caller. Superseded by a `rate-limit.json`.";
+    PROXY_RATE_LIMIT_WINDOW_MS, "60000", "The window of `PROXY_RATE_LIMIT_MAX`, in milliseconds. Superseded by a `rate-limit.json`.";
+    PROXY_RATE_LIMIT_MAX, "60", "Requests one caller may send in a window, with `PROXY_RATE_LIMIT_ENABLED`. Superseded by a `rate-limit.json`.";
+    PROXY_SSE_MAX_CONCURRENCY, "0", "Streams one caller may have open at once; 0 is no limit. Superseded by a `rate-limit.json`.";
+    PROXY_STOP_AFTER_TOOLS, "false", "Ends a turn after its tool calls. Superseded by a `tool-stop.json`.";
+    PROXY_STOP_AFTER_TOOLS_MODE, "burst", "`first`: at the first call, also if `PROXY_STOP_AFTER_TOOLS` is not set; `burst`: when no further call came within `PROXY_STOP_AFTER_TOOLS_GRACE_MS`. Superseded by a `tool-stop.json`.";
+    PROXY_STOP_AFTER_TOOLS_GRACE_MS, "300", "The time for further calls in the mode `burst`, in milliseconds. Superseded by a `tool-stop.json`.";
+    PROXY_TOOL_BLOCK_MAX, "0", "Tool calls after which a turn ends; 0 is no limit. Superseded by a `tool-stop.json`.";
+    PROXY_SUPPRESS_TAIL_AFTER_TOOLS, "false", "Withholds text that follows a tool call. Superseded by a `tool-stop.json`.";
+    PROXY_TOOL_BLOCK_DEDUP, "false", "Leaves out a tool call that the turn made before, with the same arguments. Superseded by a `tool-stop.json`.";
     PROXY_TOOL_BLOCK_DELIMITER, "none", "The text between two `<use_tool>` blocks of an answer that follow each other: `true` for a blank line, or the text itself, with `\\n` for a new line. Without it the model's own.";
     PROXY_DEFAULT_STREAM, "false", "Whether a chat request that has no `stream` is answered as a stream.";
     PROXY_ENABLE_RESPONSES, "true", "Whether `/v1/responses` is there.";
@@ -75,13 +75,13 @@ variables! {
     PROXY_RESPONSES_DEFAULT_MAX_TOKENS, "0", "`max_output_tokens` of a `/v1/responses` request that has none; 0 is no limit.";
     PROXY_MAX_CHAT_CHOICES, "5", "The most answers (`n`) a chat request may ask for; each is a turn of its own.";
     PROXY_OUTPUT_MODE, "obsidian-xml", "The form of tool calls that the model writes as `<use_tool>` text: `obsidian-xml` leaves them text, `openai-json` makes them `tool_calls`. The header `x-proxy-output-mode` overrides it for one request.";
-    PROXY_RESPONSES_OUTPUT_MODE, "openai-json", "The same for `/v1/responses`.";
+    PROXY_RESPONSES_OUTPUT_MODE, "openai-json", "As `PROXY_OUTPUT_MODE`, for `/v1/responses`.";
     PROXY_MAX_BODY_BYTES, "16777216", "The largest request body, 62914560 at most.";
-    PROXY_TIMEOUT_MS, "300000", "The longest a whole answer may take. Code `request_timeout`, as the next four have theirs.";
+    PROXY_TIMEOUT_MS, "300000", "The longest a whole answer may take. Code `request_timeout`.";
     PROXY_FIRST_TOKEN_TIMEOUT_MS, "0", "The longest an answer may take to begin, with reasoning or text; 0 is no limit. Code `first_token_timeout`.";
     PROXY_STREAM_IDLE_TIMEOUT_MS, "300000", "The longest Codex may be silent within a streamed answer. Code `stream_idle_timeout`.";
-    PROXY_IDLE_TIMEOUT_MS, "300000", "The same for an answer in one piece: models think in silence for minutes. Code `idle_timeout`.";
-    PROXY_PROTO_IDLE_MS, "120000", "The same with a Codex up to 0.42 (`proto`), if it is shorter. Code `proto_idle_timeout`.";
+    PROXY_IDLE_TIMEOUT_MS, "300000", "The longest Codex may be silent within an answer in one piece: models think in silence for minutes. Code `idle_timeout`.";
+    PROXY_PROTO_IDLE_MS, "120000", "As `PROXY_IDLE_TIMEOUT_MS`, with a Codex up to 0.42 (`proto`), if it is shorter. Code `proto_idle_timeout`.";
     PROXY_KILL_ON_DISCONNECT, "true", "Whether a turn ends when its client has gone, streamed or not. With `false` it runs to its end, and keeps its worker for so long.";
     PROXY_SSE_KEEPALIVE_MS, "15000", "Silence after which a stream gets a comment line, so that proxies keep it open; 0 is never. Never for a User-Agent with `Obsidian` or `Electron`, `X-No-Keepalive: 1` or `?no_keepalive=1`.";
     PROXY_DRAIN_DELAY_MS, "0", "How long requests are still taken after SIGTERM, in milliseconds, while `/readyz` already says no: load balancers turn away first. Then the grace begins.";
@@ -90,26 +90,26 @@ variables! {
     PROXY_LOG_FORMAT, "text", "`text` or `json`.";
     PROXY_ENABLE_METRICS, "false", "Serves `/metrics`.";
     PROXY_METRICS_TOKEN, "none", "A scraper that sends it as `Authorization: Bearer TOKEN` may read the metrics; a client's key may not.";
-    PROXY_METRICS_ALLOW_LOOPBACK, "true", "Whether this machine may read the metrics without the token. Wrong behind a proxy on the same machine that sends no `X-Forwarded-For`.";
-    PROXY_METRICS_ALLOW_UNAUTH, "false", "Whether everybody may. A mistake with `PROXY_ENV=prod`.";
+    PROXY_METRICS_ALLOW_LOOPBACK, "true", "Whether this machine may read the metrics without `PROXY_METRICS_TOKEN`. Wrong behind a proxy on the same machine that sends no `X-Forwarded-For`.";
+    PROXY_METRICS_ALLOW_UNAUTH, "false", "Whether everybody may read the metrics. A mistake with `PROXY_ENV=prod`.";
     TOKEN_LOG_PATH, "none", "A file that the usage of each turn is appended to, one JSON object a line. Without it nothing is recorded, and `/v1/usage` says so.";
-    TOKEN_LOG_MAX_BYTES, "16777216", "Its largest size; then it becomes `….1`, the one before `….2`, and so on.";
-    TOKEN_LOG_MAX_FILES, "5", "How many such files are kept, the newest included.";
+    TOKEN_LOG_MAX_BYTES, "16777216", "The largest size of the file of `TOKEN_LOG_PATH`; then it becomes `….1`, the one before `….2`, and so on.";
+    TOKEN_LOG_MAX_FILES, "5", "How many files of `TOKEN_LOG_PATH` are kept, the newest included.";
     OTEL_EXPORTER_OTLP_ENDPOINT, "none", "The collector that traces are sent to by OTLP over HTTP, as `http://127.0.0.1:4318`; `/v1/traces` is appended, unless it is there.";
     OTEL_SERVICE_NAME, "codex-gateway", "The name of the gateway in traces.";
     WORKER_STARTUP_TIMEOUT_MS, "8000", "The longest a Codex child may take to be ready.";
     WORKER_REQUEST_TIMEOUT_MS, "30000", "The longest a Codex child may take to answer one request of ours.";
     WORKER_BACKOFF_INITIAL_MS, "500", "The wait before a child that failed is started again; doubles each time. The first restart is at once.";
-    WORKER_BACKOFF_MAX_MS, "5000", "The longest such wait.";
+    WORKER_BACKOFF_MAX_MS, "5000", "The longest wait before a child that failed is started again.";
     WORKER_SHUTDOWN_GRACE_MS, "5000", "How long a child may take to end before it is killed.";
     WORKER_MAX_CONCURRENCY, "64", "Turns one child runs at once (`proto`: turns, and so children, at once).";
     CODEX_WORKERS, "1", "Codex app-server children that share the turns; each takes the next one when it is the least loaded.";
     PROXY_QUEUE_MAX, "64", "Turns that may wait, in order, while every child is at its limit; further ones get a 503 with `retry-after`.";
-    PROXY_QUEUE_WAIT_MS, "30000", "The longest such wait.";
+    PROXY_QUEUE_WAIT_MS, "30000", "The longest a turn may wait while every child is at its limit.";
     WORKER_PROBE_INTERVAL_MS, "10000", "How often an app-server child is asked for a sign of life, its memory and its disk use.";
-    WORKER_RECYCLE_TURNS, "5000", "Turns after which a fresh child takes over; the old one leaves after its last turn. 0 is never, as for the next two.";
-    WORKER_RECYCLE_MEMORY_MB, "1024", "Memory at which it does, in MiB. A fresh child takes some 120.";
-    WORKER_RECYCLE_DISK_MB, "512", "Size of a child's own files at which it does, in MiB.";
+    WORKER_RECYCLE_TURNS, "5000", "Turns after which a fresh child takes over; the old one leaves after its last turn. 0 is never.";
+    WORKER_RECYCLE_MEMORY_MB, "1024", "A child's memory, in MiB, at which a fresh child takes over; 0 is never. A fresh child takes some 120.";
+    WORKER_RECYCLE_DISK_MB, "512", "The size of a child's own files, in MiB, at which a fresh child takes over; 0 is never.";
 }
 
 /// The source of a value.

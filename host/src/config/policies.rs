@@ -34,7 +34,7 @@ pub(super) fn read(
     let overridden = source.overridden(Slot::Auth).filter(|_| may_read);
     let (component, settings) = overridden.unwrap_or((true, true));
     let has_auth = component || settings;
-    let key = reader.text(env::PROXY_API_KEY).map(Secret::new);
+    let (key, of_key) = reader.noting(|reader| reader.text(env::PROXY_API_KEY).map(Secret::new));
     match &key {
         Some(key) if !settings => key::judge(reader, key, environment),
         None if !has_auth && environment == Environment::Prod => reader.note(
@@ -45,14 +45,26 @@ pub(super) fn read(
         _ => {}
     }
     let random_key = (key.is_none() && !has_auth).then(|| Secret::random("sk-local-"));
+    let (auth, of_auth) = reader.noting(|reader| {
+        let key = key.as_ref().or(random_key.as_ref());
+        auth_settings(reader, key)
+    });
+    let (rate_limit, of_rate_limit) = reader.noting(rate_limit_settings);
+    let (tool_stop, of_tool_stop) = reader.noting(tool_stop_settings);
+    for (slot, variables) in [
+        (Slot::Auth, [of_key, of_auth].concat()),
+        (Slot::RateLimit, of_rate_limit),
+        (Slot::ToolStop, of_tool_stop),
+    ] {
+        warn_of_superseded(reader, &source, slot, &variables);
+    }
     let defaults = policy::Defaults {
-        auth: auth_settings(reader, key.as_ref().or(random_key.as_ref())),
+        auth,
         model: Map::new(),
-        rate_limit: rate_limit_settings(reader),
-        tool_stop: tool_stop_settings(reader),
+        rate_limit,
+        tool_stop,
         is_auth_passing: random_key.is_some(),
     };
-    warn_of_superseded(reader, &source);
     Policies {
         dir: dir.filter(|_| may_read),
         defaults,
@@ -130,50 +142,22 @@ fn default_cache_dir(vars: &dyn Vars, state_dir: Option<&Path>) -> Option<PathBu
     })
 }
 
-/// The variables that serve as a slot's settings as long as it has no settings file.
-const STANDING_IN: [(Slot, &[Variable]); 3] = [
-    (
-        Slot::Auth,
-        &[
-            env::PROXY_API_KEY,
-            env::PROXY_PROTECT_MODELS,
-            env::AUTH_REALM,
-        ],
-    ),
-    (
-        Slot::RateLimit,
-        &[
-            env::PROXY_RATE_LIMIT_ENABLED,
-            env::PROXY_RATE_LIMIT_WINDOW_MS,
-            env::PROXY_RATE_LIMIT_MAX,
-            env::PROXY_SSE_MAX_CONCURRENCY,
-        ],
-    ),
-    (
-        Slot::ToolStop,
-        &[
-            env::PROXY_STOP_AFTER_TOOLS,
-            env::PROXY_STOP_AFTER_TOOLS_MODE,
-            env::PROXY_STOP_AFTER_TOOLS_GRACE_MS,
-            env::PROXY_TOOL_BLOCK_MAX,
-            env::PROXY_SUPPRESS_TAIL_AFTER_TOOLS,
-            env::PROXY_TOOL_BLOCK_DEDUP,
-        ],
-    ),
-];
-
-fn warn_of_superseded(reader: &mut Reader<'_>, source: &policy::Source) {
-    for (slot, variables) in STANDING_IN {
-        let found = match source.overridden(slot).unwrap_or_default() {
-            (_, true) => "settings",
-            (true, false) => "a component",
-            (false, false) => continue,
-        };
-        for variable in variables {
-            if reader.is_set(*variable) {
-                let what = format!("has no effect: POLICY_DIR has {found} for {slot}");
-                reader.warn(variable.name, what);
-            }
+/// Warns about variables that were read for a slot's settings, and have no effect because the folder has files for the slot.
+fn warn_of_superseded(
+    reader: &mut Reader<'_>,
+    source: &policy::Source,
+    slot: Slot,
+    variables: &[Variable],
+) {
+    let found = match source.overridden(slot).unwrap_or_default() {
+        (_, true) => "settings",
+        (true, false) => "a component",
+        (false, false) => return,
+    };
+    for variable in variables {
+        if reader.is_set(*variable) {
+            let what = format!("has no effect: POLICY_DIR has {found} for {slot}");
+            reader.warn(variable.name, what);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Reads values: a mistake is noted and does not stop the reading, so that one start reports all mistakes.
 
+use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +10,8 @@ use super::problem::{Problem, Warning};
 
 pub(super) struct Reader<'a> {
     vars: &'a dyn Vars,
+    /// The variables that were read, each once, in the order of their first use.
+    read: RefCell<Vec<Variable>>,
     pub(super) warnings: Vec<Warning>,
     pub(super) problems: Vec<Problem>,
 }
@@ -17,6 +20,7 @@ impl<'a> Reader<'a> {
     pub(super) fn new(vars: &'a dyn Vars) -> Self {
         Self {
             vars,
+            read: RefCell::default(),
             warnings: Vec::new(),
             problems: Vec::new(),
         }
@@ -52,18 +56,34 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn is_set(&self, variable: Variable) -> bool {
-        self.vars.get(variable.name).is_some()
+        self.get(variable).is_some()
+    }
+
+    fn get(&self, variable: Variable) -> Option<String> {
+        let mut read = self.read.borrow_mut();
+        if !read.contains(&variable) {
+            read.push(variable);
+        }
+        self.vars.get(variable.name)
+    }
+
+    /// Reads some settings, and returns them with the variables that were read for them, each once.
+    pub(super) fn noting<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> (T, Vec<Variable>) {
+        let before = std::mem::take(self.read.get_mut());
+        let settings = read(self);
+        let variables = std::mem::replace(self.read.get_mut(), before);
+        (settings, variables)
     }
 
     /// The value of a variable, with blanks trimmed. An empty value is a mistake: it is rarely intended.
     pub(super) fn text(&mut self, variable: Variable) -> Option<String> {
-        let value = self.vars.get(variable.name)?;
+        let value = self.get(variable)?;
         self.unless_empty(variable, value.trim())
     }
 
     /// The value of a variable, with all blanks kept.
     pub(super) fn verbatim(&mut self, variable: Variable) -> Option<String> {
-        let value = self.vars.get(variable.name)?;
+        let value = self.get(variable)?;
         self.unless_empty(variable, &value)
     }
 

@@ -1,6 +1,7 @@
 //! The configuration that an environment gives, and the mistakes that are reported.
 
 mod told;
+mod variables;
 
 use std::collections::HashMap;
 
