@@ -53,7 +53,8 @@ impl TurnStream {
         }
     }
 
-    fn note(&mut self, delta: &Delta) {
+    /// Notes a delta; whether it is passed on to the client.
+    fn note(&mut self, delta: &Delta) -> bool {
         match delta {
             Delta::Text(_) | Delta::Reasoning(_) | Delta::Call { .. } => {
                 let context = &self.context;
@@ -61,13 +62,17 @@ impl TurnStream {
                     .first_token
                     .get_or_insert_with(|| context.elapsed());
             }
-            Delta::Activity(activity) => activity::log(self.context.id(), activity),
+            Delta::Activity(activity) => {
+                activity::log(self.context.id(), activity);
+                return self.tells_activity;
+            }
             Delta::End { finish, .. } => self.turn.finish = Some(finish.code()),
             Delta::Failed(error) => {
                 self.turn.finish = Some(error.code());
                 self.context.fail(error);
             }
         }
+        true
     }
 }
 
@@ -78,8 +83,7 @@ impl Source for TurnStream {
     async fn next(&mut self) -> Option<Delta> {
         loop {
             let delta = self.exchange.next().await?;
-            self.note(&delta);
-            if self.tells_activity || !matches!(delta, Delta::Activity(_)) {
+            if self.note(&delta) {
                 return Some(delta);
             }
         }
@@ -266,7 +270,15 @@ impl Relay {
     }
 
     async fn say(&self, choice: u32, delta: Delta) {
-        let is_last = matches!(delta, Delta::Failed(_));
+        // A failed choice ends the others.
+        let is_last = match delta {
+            Delta::Failed(_) => true,
+            Delta::Text(_)
+            | Delta::Reasoning(_)
+            | Delta::Call { .. }
+            | Delta::Activity(_)
+            | Delta::End { .. } => false,
+        };
         // An error means that the reader has gone.
         let _ = self.sender.send((choice, delta)).await;
         if is_last {

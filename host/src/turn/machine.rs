@@ -171,7 +171,7 @@ impl Machine {
                 name,
                 arguments,
             }),
-            Event::Activity(activity) => self.out.push(Output::Emit(Delta::Activity(activity))),
+            Event::Activity(deed) => self.answer.emit(Delta::Activity(deed), &mut self.out),
             Event::Sampled(usage) => self.close_response(usage),
             Event::Retrying(reason) => self.retry(reason),
             Event::Ended(outcome) => self.conclude(outcome),
@@ -383,7 +383,7 @@ impl Machine {
     fn leave_with(&mut self, last: Delta) {
         if !self.is_done() {
             self.leave();
-            self.out.push(Output::Emit(last));
+            self.answer.emit(last, &mut self.out);
         }
     }
 

@@ -164,10 +164,7 @@ impl AnswerText {
     }
 
     pub(super) fn add_reasoning(&mut self, text: String, out: &mut Vec<Output>) {
-        self.sent = true;
-        self.thought = true;
-        self.meter.add_reasoning(text.len());
-        out.push(Output::Emit(Delta::Reasoning(text)));
+        self.emit(Delta::Reasoning(text), out);
     }
 
     /// Adds a call, as a delta of the next index.
@@ -178,15 +175,13 @@ impl AnswerText {
         }
         let index = self.calls;
         self.calls += 1;
-        self.sent = true;
-        self.meter
-            .add_answer(call.name.len() + call.arguments.len());
-        out.push(Output::Emit(Delta::Call {
+        let call = Delta::Call {
             index,
             id: call.id,
             name: call.name,
             arguments: call.arguments,
-        }));
+        };
+        self.emit(call, out);
     }
 
     /// Adds a block that was admitted.
@@ -253,9 +248,9 @@ impl AnswerText {
             }
             text = blank;
         }
-        self.sent = true;
-        self.spoken = true;
         if let Tail::Withheld(withheld) = &mut self.tail {
+            self.sent = true;
+            self.spoken = true;
             return withheld.push_str(&text);
         }
         let room = self.room.unwrap_or(usize::MAX);
@@ -264,12 +259,35 @@ impl AnswerText {
             self.cut = Some(Finish::Length);
         }
         self.room = self.room.map(|room| room - text.len());
-        self.meter.add_answer(text.len());
         if let Some(json) = &mut self.json {
             json.push_str(&text);
         }
         if !text.is_empty() {
-            out.push(Output::Emit(Delta::Text(text)));
+            self.emit(Delta::Text(text), out);
         }
+    }
+
+    /// Every delta leaves here: content is counted, and a response of which the client got content cannot be repeated.
+    pub(super) fn emit(&mut self, delta: Delta, out: &mut Vec<Output>) {
+        match &delta {
+            Delta::Text(text) => {
+                self.sent = true;
+                self.spoken = true;
+                self.meter.add_answer(text.len());
+            }
+            Delta::Reasoning(text) => {
+                self.sent = true;
+                self.thought = true;
+                self.meter.add_reasoning(text.len());
+            }
+            Delta::Call {
+                name, arguments, ..
+            } => {
+                self.sent = true;
+                self.meter.add_answer(name.len() + arguments.len());
+            }
+            Delta::Activity(_) | Delta::End { .. } | Delta::Failed(_) => {}
+        }
+        out.push(Output::Emit(delta));
     }
 }

@@ -317,3 +317,14 @@ fn nothing_follows_the_end() {
         assert_eq!(out.len(), length, "after {last:?}");
     }
 }
+
+#[test]
+fn every_delta_leaves_through_the_function_that_counts_it() {
+    let sources = [
+        include_str!("../machine.rs"),
+        include_str!("answer.rs"),
+        include_str!("question.rs"),
+    ];
+    let emits = sources.map(|source| source.matches("push(Output::Emit(").count());
+    assert_eq!(emits, [0, 1, 0], "`AnswerText::emit` is that function");
+}
