@@ -4,7 +4,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use codex_gateway::codex::Usage;
+use codex_gateway::codex::{Activity, Deed, Progress, Usage};
 use codex_gateway::openai::responses::{Events, Memory, ResponseObject, ResponsesRequest};
 use codex_gateway::openai::{Head, Reading, Target, chat, completions};
 use codex_gateway::turn::{Delta, Error, Finish};
@@ -29,6 +29,10 @@ enum Piece {
         id: String,
         name: String,
         arguments: String,
+    },
+    Activity {
+        id: String,
+        query: String,
     },
 }
 
@@ -66,6 +70,13 @@ impl Answer {
                 name: name.clone(),
                 arguments: arguments.clone(),
             },
+            Piece::Activity { id, query } => Delta::Activity(Activity {
+                id: id.clone(),
+                status: Progress::Completed,
+                deed: Deed::WebSearch {
+                    query: query.clone(),
+                },
+            }),
         });
         let end = match &self.end {
             End::Stop => Ok(Finish::Stop),
@@ -183,7 +194,12 @@ fn completions(answer: &Answer, deltas: &[Delta]) {
 fn text(deltas: &[Delta]) -> String {
     let texts = deltas.iter().filter_map(|delta| match delta {
         Delta::Text(text) => Some(text.as_str()),
-        _ => None,
+        // Each kind is listed, so that a new one does not compile before `Piece` has it.
+        Delta::Reasoning(_)
+        | Delta::Call { .. }
+        | Delta::Activity(_)
+        | Delta::End { .. }
+        | Delta::Failed(_) => None,
     });
     texts.collect()
 }

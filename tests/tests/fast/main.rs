@@ -14,6 +14,7 @@ mod disconnects;
 mod docs;
 mod errors;
 mod forward_auth;
+mod fuzz;
 mod given;
 mod golden;
 mod health;

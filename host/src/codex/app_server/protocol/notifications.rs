@@ -27,25 +27,31 @@ pub(in super::super) enum Notification {
     ThreadClosed,
 }
 
+/// Codex's names of them; methods that are not here are not read. The compiler warns of a variant that is missing here: it is
+/// never constructed.
+const METHODS: [(&str, Notification); 12] = [
+    ("item/agentMessage/delta", Notification::MessageDelta),
+    (
+        "item/reasoning/summaryTextDelta",
+        Notification::SummaryDelta,
+    ),
+    ("item/reasoning/textDelta", Notification::ReasoningDelta),
+    ("item/started", Notification::ItemStarted),
+    ("item/completed", Notification::ItemCompleted),
+    ("rawResponseItem/completed", Notification::RawItemCompleted),
+    ("turn/plan/updated", Notification::PlanUpdated),
+    ("rawResponse/completed", Notification::ResponseCompleted),
+    ("error", Notification::Error),
+    ("turn/started", Notification::TurnStarted),
+    ("turn/completed", Notification::TurnCompleted),
+    ("thread/closed", Notification::ThreadClosed),
+];
+
 impl Notification {
-    /// The notification of a method; `None` for methods that are not read. The compiler warns of a variant that is missing
-    /// here: it is never constructed.
+    /// The notification of a method; `None` for methods that are not read.
     pub(in super::super) fn of(method: &str) -> Option<Self> {
-        Some(match method {
-            "item/agentMessage/delta" => Self::MessageDelta,
-            "item/reasoning/summaryTextDelta" => Self::SummaryDelta,
-            "item/reasoning/textDelta" => Self::ReasoningDelta,
-            "item/started" => Self::ItemStarted,
-            "item/completed" => Self::ItemCompleted,
-            "rawResponseItem/completed" => Self::RawItemCompleted,
-            "turn/plan/updated" => Self::PlanUpdated,
-            "rawResponse/completed" => Self::ResponseCompleted,
-            "error" => Self::Error,
-            "turn/started" => Self::TurnStarted,
-            "turn/completed" => Self::TurnCompleted,
-            "thread/closed" => Self::ThreadClosed,
-            _ => return None,
-        })
+        let mut methods = METHODS.into_iter();
+        Some(methods.find(|(name, _)| *name == method)?.1)
     }
 }
 
@@ -178,6 +184,24 @@ impl From<TokenUsage> for Usage {
             cached_input: usage.cached_input_tokens,
             output: usage.output_tokens,
             reasoning: usage.reasoning_output_tokens,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::requests::initialize;
+    use super::*;
+
+    #[test]
+    fn no_notification_that_is_read_is_declined_in_the_handshake() {
+        let handshake = initialize();
+        let declined = &handshake["capabilities"]["optOutNotificationMethods"];
+        let declined = declined.as_array().unwrap();
+        assert!(!declined.is_empty());
+        for method in declined {
+            let read = Notification::of(method.as_str().unwrap());
+            assert_eq!(read, None, "{method}");
         }
     }
 }
