@@ -80,6 +80,9 @@ fn the_fields_of_the_access_log_are_those_of_the_book() {
         let mut line = String::new();
         lines.read_line(&mut line).unwrap();
         let line: Value = serde_json::from_str(&line).unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert_eq!(line["bytes"], body.len(), "{answer}");
+        assert_eq!(line["complete"], true);
         written.extend(line.as_object().unwrap().keys().cloned());
     }
     // Every line of the log has these.

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use codex_gateway::config::{env, retired};
 use codex_gateway_tests::gateway::Setup;
 
+mod picture;
+mod slots;
 mod tables;
 
 pub(super) fn path(path: &str) -> PathBuf {
@@ -266,44 +268,6 @@ fn the_example_is_in_the_policy_authors_readme_word_for_word() {
             readme.contains(&block),
             "wit/README.md lacks {file} as it is:\n{block}"
         );
-    }
-}
-
-#[test]
-fn every_member_of_a_settings_file_is_in_the_book() {
-    let members = |slot: &str, pointer: &str| {
-        let schema = read(&format!("policies/{slot}/settings.schema.json"));
-        let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
-        let members = schema.pointer(pointer).and_then(|found| found.as_object());
-        members.unwrap().keys().cloned().collect::<Vec<_>>()
-    };
-    for (slot, pointer, page) in [
-        ("auth", "/properties", "docs/src/policies/operate.md"),
-        (
-            "auth",
-            "/properties/keys/items/properties",
-            "docs/src/policies/cookbook.md",
-        ),
-        ("model", "/properties", "docs/src/policies/operate.md"),
-        ("tool-stop", "/properties", "docs/src/policies/operate.md"),
-        (
-            "rate-limit",
-            "/properties/rules/items/properties",
-            "docs/src/limits.md",
-        ),
-        (
-            "rate-limit",
-            "/$defs/scope/properties",
-            "docs/src/limits.md",
-        ),
-    ] {
-        let text = read(page);
-        // The member `host` is set by the host, not by the operator.
-        for member in members(slot, pointer).iter().filter(|name| *name != "host") {
-            let named = [format!("`{member}`"), format!("\"{member}\":")];
-            let named = named.iter().any(|name| text.contains(name));
-            assert!(named, "{page} lacks {member} of {slot}");
-        }
     }
 }
 
