@@ -126,6 +126,26 @@ pub async fn assert_answers_whole_and_streamed(gateway: &Gateway) {
     assert_eq!((&last["choices"], &last["usage"]), (&json!([]), &usage));
 }
 
+/// Begins a streamed answer that does not end by itself, and waits until Codex and the client have part of it.
+///
+/// # Panics
+/// If the answer does not begin.
+pub async fn endless(gateway: &Gateway, provider: &Provider) -> Events {
+    let endless = json!({"text": ["x "], "repeat": 1000, "stall": 3});
+    let response = gateway.chat(&script(endless, true)).send().await;
+    let mut events = Events::of(response.expect("an answer"));
+    provider.wait_for(|counts| counts.stalled == 1).await;
+    assert!(events.next().await.is_some(), "the answer has begun");
+    events
+}
+
+/// Asserts that a turn is stopped, at the provider too, when its client leaves.
+pub async fn assert_leaving_stops_the_turn(gateway: &Gateway, provider: &Provider) {
+    drop(endless(gateway, provider).await);
+    provider.wait_for(|counts| counts.abandoned == 1).await;
+    gateway.idle().await;
+}
+
 /// Asserts that a Codex process has the variables it needs, and none of the gateway's or its parent's.
 ///
 /// # Panics

@@ -1,7 +1,8 @@
 //! The real Codex behind the gateway's real API, against a scripted model provider.
 
 use codex_gateway_tests::real::{
-    assert_answers_whole_and_streamed, assert_bare_environment, real, script, whole,
+    assert_answers_whole_and_streamed, assert_bare_environment, assert_leaving_stops_the_turn,
+    endless, real, script, whole,
 };
 use codex_gateway_tests::remains::{children, kill};
 use codex_gateway_tests::sse::{self, Event, Events, error};
@@ -119,13 +120,7 @@ async fn stop_and_max_tokens_end_the_turn_upstream_too() {
 #[ignore = "needs the real Codex"]
 async fn a_client_that_leaves_stops_the_turn() {
     let (gateway, provider) = real().await;
-    let endless = json!({"text": ["x "], "repeat": 1000, "stall": 3});
-    let mut events = Events::of(gateway.chat(&script(endless, true)).send().await.unwrap());
-    provider.wait_for(|counts| counts.stalled == 1).await;
-    assert!(events.next().await.is_some());
-    drop(events);
-    provider.wait_for(|counts| counts.abandoned == 1).await;
-    gateway.idle().await;
+    assert_leaving_stops_the_turn(&gateway, &provider).await;
     gateway.stop().await;
 }
 
@@ -133,10 +128,7 @@ async fn a_client_that_leaves_stops_the_turn() {
 #[ignore = "needs the real Codex"]
 async fn a_killed_child_fails_its_stream_and_the_next_one_serves() {
     let (gateway, provider) = real().await;
-    let endless = json!({"text": ["x "], "repeat": 1000, "stall": 3});
-    let mut events = Events::of(gateway.chat(&script(endless, true)).send().await.unwrap());
-    provider.wait_for(|counts| counts.stalled == 1).await;
-    assert!(events.next().await.is_some());
+    let events = endless(&gateway, &provider).await;
     let pid = gateway.worker();
     kill(pid);
     let rest = events.rest().await;

@@ -28,7 +28,7 @@ fn assert_discreet(body: &Value) {
 }
 
 /// Asserts that answer and stream both fail with this status and code, before any content was sent.
-async fn assert_refused(gateway: &Gateway, answer: &Value, status: u16, code: &str) {
+pub(super) async fn assert_refused(gateway: &Gateway, answer: &Value, status: u16, code: &str) {
     for stream in [false, true] {
         let request = gateway.chat(&script(answer.clone(), stream));
         let response = request.send().await.unwrap();
@@ -41,7 +41,12 @@ async fn assert_refused(gateway: &Gateway, answer: &Value, status: u16, code: &s
 
 /// Asserts the same failure after text: the stream has the text, then the error, and no end; the answer in one piece is
 /// only the error. `codes` are those of the stream and of the answer.
-async fn assert_broken_off(gateway: &Gateway, answer: &Value, status: u16, codes: [&str; 2]) {
+pub(super) async fn assert_broken_off(
+    gateway: &Gateway,
+    answer: &Value,
+    status: u16,
+    codes: [&str; 2],
+) {
     let [streamed, code] = codes;
     let response = gateway.chat(&script(answer.clone(), true)).send().await;
     let response = response.unwrap();

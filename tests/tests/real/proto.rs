@@ -6,12 +6,14 @@ use std::path::Path;
 use codex_gateway_tests::gateway::Gateway;
 use codex_gateway_tests::provider::Provider;
 use codex_gateway_tests::real::{
-    ask, assert_answers_whole_and_streamed, assert_bare_environment, on_provider, script,
-    upstream_failures, whole,
+    ask, assert_answers_whole_and_streamed, assert_bare_environment, assert_leaving_stops_the_turn,
+    endless, on_provider, script, upstream_failures, whole,
 };
 use codex_gateway_tests::remains::{children, exists, kill, processes};
-use codex_gateway_tests::sse::{self, Event, Events, error, finishes};
-use serde_json::{Value, json};
+use codex_gateway_tests::sse::{self, Event, Events, error};
+use serde_json::json;
+
+use crate::errors::{assert_broken_off, assert_refused};
 
 /// The number of processes that wait for the next turns.
 const SPARE: usize = 2;
@@ -140,28 +142,10 @@ async fn what_goes_wrong_upstream_has_its_status_streamed_or_not() {
     let told_apart = |code: &str| code != "insufficient_quota";
     let failures = upstream_failures().into_iter();
     for (answer, status, code) in failures.filter(|(_, _, code)| told_apart(code)) {
-        for stream in [false, true] {
-            let request = gateway.chat(&script(answer.clone(), stream));
-            let response = request.send().await.unwrap();
-            assert_eq!(response.status(), status, "{answer}, stream {stream}");
-            let body: Value = response.json().await.unwrap();
-            assert_eq!(body["error"]["code"], code, "{answer}: {body}");
-            let words = body.to_string();
-            assert!(!words.contains("127.0.0.1"), "an address: {words}");
-        }
+        assert_refused(&gateway, &answer, status, code).await;
     }
-    let cut = json!({"text": ["one ", "two ", "three "], "cut": 2});
-    let response = gateway.chat(&script(cut, true)).send().await.unwrap();
-    let events = Events::of(response).rest().await;
-    assert_eq!(sse::text(&events), "one two ");
-    assert_eq!(
-        error(&events).expect("an error frame")["code"],
-        "upstream_error"
-    );
-    assert!(
-        finishes(&events).is_empty() && !events.contains(&Event::Done),
-        "{events:?}"
-    );
+    let cut = json!({"text": ["some ", "text ", "and more"], "cut": 2});
+    assert_broken_off(&gateway, &cut, 502, ["upstream_error"; 2]).await;
     gateway.stop().await;
 }
 
@@ -169,13 +153,7 @@ async fn what_goes_wrong_upstream_has_its_status_streamed_or_not() {
 #[ignore = "needs the real Codex 0.42"]
 async fn a_client_that_leaves_stops_the_turn() {
     let (gateway, provider) = real().await;
-    let endless = json!({"text": ["x "], "repeat": 1000, "stall": 3});
-    let mut events = Events::of(gateway.chat(&script(endless, true)).send().await.unwrap());
-    provider.wait_for(|counts| counts.stalled == 1).await;
-    assert!(events.next().await.is_some());
-    drop(events);
-    provider.wait_for(|counts| counts.abandoned == 1).await;
-    gateway.idle().await;
+    assert_leaving_stops_the_turn(&gateway, &provider).await;
     gateway.stop().await;
 }
 
@@ -183,10 +161,7 @@ async fn a_client_that_leaves_stops_the_turn() {
 #[ignore = "needs the real Codex 0.42"]
 async fn a_killed_child_fails_its_stream_and_the_next_one_serves() {
     let (gateway, provider) = real().await;
-    let endless = json!({"text": ["x "], "repeat": 1000, "stall": 3});
-    let mut events = Events::of(gateway.chat(&script(endless, true)).send().await.unwrap());
-    provider.wait_for(|counts| counts.stalled == 1).await;
-    assert!(events.next().await.is_some());
+    let events = endless(&gateway, &provider).await;
     for process in processes(&gateway.home()) {
         kill(process.pid);
     }
