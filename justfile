@@ -12,6 +12,10 @@ run:
 test:
     cargo test --workspace
 
+# The thirty slowest tests, with their seconds; `just slow --test fast` has those of one program.
+slow *which='--tests':
+    cargo test --workspace --locked --no-fail-fast --config 'target."cfg(all())".runner=["env","RUSTC_BOOTSTRAP=1"]' {{ which }} -- -Z unstable-options --report-time | sed -n 's/^test \(.*\) \.\.\. .* <\(.*\)s>$/\2 \1/p' | sort -rn | head -30
+
 # Format and clippy, warnings as errors.
 lint:
     cargo fmt --all --check
