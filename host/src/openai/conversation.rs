@@ -1,6 +1,6 @@
 //! Builds the conversation for Codex, from any dialect.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::codex::{Item, Part, Role};
 
@@ -10,8 +10,8 @@ pub(super) struct Conversation {
     items: Vec<Item>,
     /// The ids of the calls so far.
     calls: HashSet<String>,
-    /// The ids of the calls whose output has to follow.
-    open: HashSet<String>,
+    /// The ids of the calls whose output has to follow, each with the number of such calls.
+    open: HashMap<String, usize>,
 }
 
 impl Conversation {
@@ -20,7 +20,7 @@ impl Conversation {
         match &item {
             Item::Call { id, .. } => {
                 self.calls.insert(id.clone());
-                self.open.insert(id.clone());
+                *self.open.entry(id.clone()).or_default() += 1;
             }
             Item::CallOutput { id, .. } => self.excuse(id),
             Item::Message { .. } => {}
@@ -30,14 +30,24 @@ impl Conversation {
 
     /// Notes that a call needs no output, or no further one.
     pub(super) fn excuse(&mut self, id: &str) {
-        self.open.remove(id);
+        if let Some(calls) = self.open.get_mut(id) {
+            *calls -= 1;
+            if *calls == 0 {
+                self.open.remove(id);
+            }
+        }
+    }
+
+    /// Whether the output of a call with this id has to follow.
+    pub(super) fn is_open(&self, id: &str) -> bool {
+        self.open.contains_key(id)
     }
 
     /// The ids of the calls without an output, in order, if there are any: Codex would silently report such calls to the model as
     /// aborted.
     pub(super) fn unanswered(&self) -> Option<Vec<&str>> {
         let ids = self.items.iter().filter_map(|item| match item {
-            Item::Call { id, .. } if self.open.contains(id) => Some(id.as_str()),
+            Item::Call { id, .. } if self.open.contains_key(id) => Some(id.as_str()),
             _ => None,
         });
         (!self.open.is_empty()).then(|| ids.collect())
@@ -54,6 +64,49 @@ impl Conversation {
 
     pub(super) fn into_items(self) -> Vec<Item> {
         self.items
+    }
+}
+
+/// Gives each call an id of the gateway's own, and its outputs with it. Clients reuse ids, and make them longer than providers
+/// take. By position, so that the beginning of a conversation is the same in each of its requests: providers cache it.
+pub(super) fn with_own_ids(mut history: Vec<Item>) -> Vec<Item> {
+    let mut calls: HashMap<String, Calls> = HashMap::new();
+    let mut count = 0_usize;
+    for item in &mut history {
+        match item {
+            Item::Call { id, .. } => {
+                count += 1;
+                let own = format!("call_past_{count}");
+                let clients = std::mem::replace(id, own.clone());
+                calls.entry(clients).or_default().open.push_back(own);
+            }
+            Item::CallOutput { id, .. } => {
+                if let Some(own) = calls.get_mut(id.as_str()).and_then(Calls::answer) {
+                    *id = own;
+                }
+            }
+            Item::Message { .. } => {}
+        }
+    }
+    history
+}
+
+/// The calls to which a client gave one id, by the gateway's own ids.
+#[derive(Debug, Default)]
+struct Calls {
+    /// Those without an output, the earliest first.
+    open: VecDeque<String>,
+    /// The last one with an output.
+    answered: Option<String>,
+}
+
+impl Calls {
+    /// The call that the next output belongs to. An output without an open call is a further one of the last call.
+    fn answer(&mut self) -> Option<String> {
+        if let Some(own) = self.open.pop_front() {
+            self.answered = Some(own);
+        }
+        self.answered.clone()
     }
 }
 

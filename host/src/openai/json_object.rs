@@ -111,6 +111,15 @@ impl Object {
         text.ok_or_else(|| self.missing(name))
     }
 
+    /// Takes a string that must not be empty.
+    pub(super) fn required_id(&mut self, name: &str) -> Result<String, ApiError> {
+        let id = self.required_string(name)?;
+        match id.is_empty() {
+            true => Err(empty_string(self.path_of(name))),
+            false => Ok(id),
+        }
+    }
+
     pub(super) fn boolean(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
         match self.take(name) {
             None => Ok(None),
@@ -233,6 +242,14 @@ pub(super) fn unsupported(param: String, got: &str, words: &[&str]) -> ApiError 
 pub(super) fn invalid_value(param: String, message: impl Into<String>) -> ApiError {
     let message = message.into();
     GatewayError::InvalidValue { message }.about(param)
+}
+
+/// The error for a string without a character.
+pub(super) fn empty_string(param: String) -> ApiError {
+    let empty = GatewayError::EmptyString {
+        param: param.clone(),
+    };
+    empty.about(param)
 }
 
 /// An array without an element that is needed.

@@ -85,12 +85,7 @@ pub(super) fn read_stop(body: &mut Object) -> Result<Vec<String>, ApiError> {
 
 fn stop_word(word: Value, param: String) -> Result<String, ApiError> {
     match word {
-        Value::String(word) if word.is_empty() => {
-            let empty = GatewayError::EmptyStop {
-                param: param.clone(),
-            };
-            Err(empty.about(param))
-        }
+        Value::String(word) if word.is_empty() => Err(json_object::empty_string(param)),
         Value::String(word) => Ok(word),
         other => Err(json_object::wrong_type(param, "a string", &other)),
     }

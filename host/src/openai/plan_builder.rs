@@ -1,6 +1,6 @@
 //! Builds the plan of a request before the model is decided.
 
-use super::conversation::{characters, instruction, without_instructions};
+use super::conversation::{characters, instruction, with_own_ids, without_instructions};
 use super::format::Format;
 use super::tools::Offer;
 use super::{Reading, Target};
@@ -84,6 +84,7 @@ impl PlanBuilder {
             prompt_tokens_estimate: self.estimate_tokens(&history),
             ..self.rules
         };
+        let mut history = with_own_ids(history);
         history.extend(self.closing);
         let plan = Plan {
             model: target.model,

@@ -1,7 +1,7 @@
 //! A client's functions on the real Codex: the client gets the model's calls unchanged, and the model gets the functions'
 //! results.
 
-use codex_gateway_tests::gateway::Gateway;
+use codex_gateway_tests::gateway::{Gateway, KEY};
 use codex_gateway_tests::provider::{Provider, Recorded};
 use codex_gateway_tests::real::{ask, real, script};
 use codex_gateway_tests::sse::{Event, Events, finishes, text};
@@ -132,13 +132,11 @@ async fn one_call_or_several_and_their_results_make_the_round_trip() {
             );
             assert_eq!(calls(&answer), []);
             let (made_upstream, results_upstream) = exchanged(&last(&provider));
-            let ids = message["tool_calls"].as_array().unwrap();
-            let ids: Vec<&Value> = ids.iter().map(|call| &call["id"]).collect();
             for (at, (name, arguments)) in made.iter().enumerate() {
-                let expected = [ids[at].clone(), json!(name), json!(arguments)];
+                let id = json!(format!("call_past_{}", at + 1));
+                let expected = [id.clone(), json!(name), json!(arguments)];
                 assert_eq!(made_upstream[at], expected);
-                let expected = [ids[at].clone(), json!(results[at])];
-                assert_eq!(results_upstream[at], expected);
+                assert_eq!(results_upstream[at], [id, json!(results[at])]);
             }
         }
     }
@@ -225,5 +223,61 @@ async fn the_old_functions_are_called_in_their_old_form() {
         assert_eq!(calls[0][0], results[0][0], "the result is that call's");
         assert_eq!(results[0][1], "18 degrees");
     }
+    gateway.stop().await;
+}
+
+/// Sends a responses request whose input is `items` and a last message; its status and answer.
+async fn respond(gateway: &Gateway, items: &[Value]) -> (u16, Value) {
+    let last = json!({"role": "user", "content": "And now?"});
+    let input: Vec<&Value> = items.iter().chain([&last]).collect();
+    let url = format!("{}/v1/responses", gateway.origin);
+    let body = json!({"model": "codex-5", "input": input});
+    let request = gateway.client.post(url).bearer_auth(KEY).json(&body);
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn any_ids_of_calls_reach_the_provider_as_short_ones_that_differ() {
+    let (gateway, provider) = real().await;
+    let (one, other) = ("a".repeat(64) + "1", "a".repeat(64) + "2");
+    let call = |id: &str| json!({"id": id, "type": "function", "function": {"name": "get", "arguments": "{}"}});
+    let output =
+        |id: &str, words: &str| json!({"role": "tool", "tool_call_id": id, "content": words});
+    let messages = json!([
+        {"role": "user", "content": "Well?"},
+        {"role": "assistant", "tool_calls": [call(&one), call(&other)]},
+        output(&one, "first"),
+        output(&other, "second"),
+        {"role": "assistant", "tool_calls": [call(&one)]},
+        output(&one, "third"),
+    ]);
+    let (status, answer) = ask(&gateway, &json!({"messages": messages})).await;
+    assert_eq!(status, 200, "{answer}");
+    let chat = exchanged(&last(&provider));
+    let made = |id: &str| json!({"type": "function_call", "call_id": id, "name": "get", "arguments": "{}"});
+    let told = |id: &str, words: &str| json!({"type": "function_call_output", "call_id": id, "output": words});
+    let (status, answer) = respond(
+        &gateway,
+        &[
+            made(&one),
+            made(&other),
+            told(&one, "first"),
+            told(&other, "second"),
+            made(&one),
+            told(&one, "third"),
+        ],
+    )
+    .await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(exchanged(&last(&provider)), chat);
+    let (calls, results) = chat;
+    let ids = ["call_past_1", "call_past_2", "call_past_3"];
+    for (at, words) in ["first", "second", "third"].into_iter().enumerate() {
+        assert_eq!(calls[at][0], ids[at]);
+        assert_eq!(results[at], [json!(ids[at]), json!(words)]);
+    }
+    assert_eq!((calls.len(), results.len()), (3, 3));
     gateway.stop().await;
 }

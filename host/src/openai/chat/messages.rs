@@ -103,7 +103,10 @@ impl History {
         for (at, call) in calls.into_iter().enumerate() {
             let mut call = Object::from_value(call, format!("{path}[{at}]"))?;
             call.word("type", &["function"])?;
-            let id = call.required_string("id")?;
+            let id = call.required_id("id")?;
+            if self.conversation.is_open(&id) {
+                return Err(repeated(call.path_of("id"), &id));
+            }
             self.add_call(id, call.required_object("function")?)?;
         }
         self.calls = path;
@@ -126,7 +129,7 @@ impl History {
     }
 
     fn add_tool(&mut self, mut message: Object) -> Result<(), ApiError> {
-        let id = message.required_string("tool_call_id")?;
+        let id = message.required_id("tool_call_id")?;
         if !self.conversation.has_call(&id) {
             let text = format!(
                 "Invalid 'tool_call_id': no earlier assistant message has a tool call '{}'.",
@@ -157,4 +160,11 @@ impl History {
         self.conversation.push(conversation::output(id, parts));
         Ok(())
     }
+}
+
+/// The error for an id that two calls of one message have: an output could not be told apart.
+fn repeated(path: String, id: &str) -> ApiError {
+    let id = json_object::shorten(id);
+    let message = format!("Invalid '{path}': duplicate value '{id}' for the id of a tool call.");
+    json_object::invalid_value(path, message)
 }

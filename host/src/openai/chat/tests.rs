@@ -1,6 +1,7 @@
 //! Requests that are parsed, requests that are refused, and the bytes of answers.
 
 mod answers;
+mod calls;
 mod messages;
 mod tools;
 

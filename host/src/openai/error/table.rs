@@ -128,8 +128,8 @@ errors! {
     ModelTooLong { most: usize, found: usize } = 400, INVALID, "string_above_max_length", "Invalid 'model': at most {most} bytes, not {found}.";
     /// There are too many `stop` sequences.
     TooManyStops { most: usize, found: usize } = 400, INVALID, "array_above_max_length", "Invalid 'stop': at most {most} sequences, not {found}.";
-    /// A `stop` sequence is empty.
-    EmptyStop { param: String } = 400, INVALID, "empty_string", "Invalid '{param}': a stop sequence must not be empty.";
+    /// A string is empty that must not be: a `stop` sequence, the id of a tool call.
+    EmptyString { param: String } = 400, INVALID, "empty_string", "Invalid '{param}': empty string. Expected a string with minimum length 1, but got an empty string instead.";
     /// An array is empty that must not be.
     EmptyArray { param: String, needed: &'static str } = 400, INVALID, "empty_array", "Invalid '{param}': {needed}.";
     /// An image is no data URL.

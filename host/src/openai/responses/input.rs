@@ -83,17 +83,8 @@ impl Input {
                     item.ok_or_else(|| unknown(&path, &id))?
                 }
             };
-            if let Some(Item::CallOutput { id, .. }) = &item
-                && !conversation.has_call(id)
-            {
-                let path = format!("{path}.call_id");
-                let message = format!(
-                    "Invalid '{path}': no earlier function call has the id '{}'.",
-                    json_object::shorten(id)
-                );
-                return Err(json_object::invalid_value(path, message));
-            }
             if let Some(item) = item {
+                check_id(&item, &conversation, &path)?;
                 conversation.push(item);
             }
         }
@@ -113,6 +104,23 @@ impl Input {
         }
         Ok(conversation.into_items())
     }
+}
+
+/// Refuses an output without its call, and a call whose output could not be told apart from another call's.
+fn check_id(item: &Item, conversation: &Conversation, path: &str) -> Result<(), ApiError> {
+    let (id, why) = match item {
+        Item::CallOutput { id, .. } if !conversation.has_call(id) => {
+            (id, "no earlier function call has the id")
+        }
+        Item::Call { id, .. } if conversation.is_open(id) => {
+            (id, "an earlier function call without an output has the id")
+        }
+        _ => return Ok(()),
+    };
+    let path = format!("{path}.call_id");
+    let id = json_object::shorten(id);
+    let message = format!("Invalid '{path}': {why} '{id}'.");
+    Err(json_object::invalid_value(path, message))
 }
 
 fn unknown(path: &str, id: &str) -> ApiError {
@@ -139,13 +147,13 @@ fn read_item(mut item: Object) -> Result<Option<Said>, ApiError> {
     );
     let said = match found {
         "function_call" => {
-            let id = item.required_string("call_id")?;
+            let id = item.required_id("call_id")?;
             let name = item.required_string("name")?;
             let arguments = item.string("arguments")?.unwrap_or_default();
             Said::Item(conversation::call(id, name, arguments))
         }
         "function_call_output" => {
-            let id = item.required_string("call_id")?;
+            let id = item.required_id("call_id")?;
             let parts = content::read(&mut item, "output", INPUT)?;
             Said::Item(conversation::output(id, parts))
         }

@@ -56,12 +56,29 @@ fn calls_their_outputs_and_reasoning_are_read_in_order() {
     ]);
     let expected = [
         says(Role::User, "weather?"),
-        calls("c1", "get", "{\"city\":\"Paris\"}"),
-        calls("c2", "get", "{}"),
-        returns("c2", "rain"),
-        returns("c1", "sun"),
+        calls("call_past_1", "get", "{\"city\":\"Paris\"}"),
+        calls("call_past_2", "get", "{}"),
+        returns("call_past_2", "rain"),
+        returns("call_past_1", "sun"),
     ];
     assert_eq!(history(&input), expected);
+}
+
+#[test]
+fn ids_that_clients_reuse_or_make_too_long_stay_apart() {
+    let long = "a".repeat(500);
+    let call = json!({"type": "function_call", "call_id": long, "name": "f", "arguments": "{}"});
+    let output =
+        |words: &str| json!({"type": "function_call_output", "call_id": long, "output": words});
+    let expected = [
+        calls("call_past_1", "f", "{}"),
+        returns("call_past_1", "one"),
+        calls("call_past_2", "f", "{}"),
+        returns("call_past_2", "two"),
+    ];
+    let input = json!([call, output("one"), call, output("two")]);
+    assert_eq!(history(&input), expected);
+    assert_input_refused(&[(json!([call, call]), VALUE, "input[1].call_id")]);
 }
 
 #[test]
@@ -96,7 +113,7 @@ fn pictures_stay_in_their_place() {
         {"type": "function_call_output", "call_id": "c", "output": output},
     ]);
     let expected = Item::CallOutput {
-        id: "c".to_owned(),
+        id: "call_past_1".to_owned(),
         parts: vec![image(None)],
     };
     assert_eq!(history(&input)[1], expected);
@@ -196,6 +213,16 @@ fn input_that_is_none_is_refused() {
             "input[0].name",
         ),
         (output(json!("a")), VALUE, "input[0].call_id"),
+        (
+            json!([{"type": "function_call", "call_id": "", "name": "f"}]),
+            "empty_string",
+            "input[0].call_id",
+        ),
+        (
+            json!([{"type": "function_call_output", "call_id": "", "output": "a"}]),
+            "empty_string",
+            "input[0].call_id",
+        ),
         (
             json!([{"type": "function_call_output", "call_id": "c"}]),
             MISSING,
