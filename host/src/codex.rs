@@ -21,6 +21,7 @@ mod login;
 pub(crate) mod names;
 pub mod plan;
 mod proto;
+mod provider_error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod replay;
@@ -176,7 +177,30 @@ pub enum Error {
         status: Option<u16>,
         /// The provider's or Codex's message. May contain addresses: for the log only, unless the cause says otherwise.
         message: String,
+        /// The names in the provider's error object.
+        named: Named,
     },
+}
+
+impl Error {
+    /// A request that Codex cannot run as it is; the message is for the client.
+    fn invalid_request(message: impl Into<String>) -> Self {
+        Self::Upstream {
+            cause: Cause::InvalidRequest,
+            status: Some(400),
+            message: message.into(),
+            named: Named::default(),
+        }
+    }
+}
+
+/// The names in a provider's error object, as far as it has them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    /// For example `string_above_max_length`.
+    pub code: Option<String>,
+    /// The member at fault of the request that Codex sent, in the words of the Responses API: `input[2].call_id`.
+    pub param: Option<String>,
 }
 
 /// The kinds of upstream failure that the gateway distinguishes.
@@ -204,6 +228,16 @@ pub enum Cause {
     Disconnected,
     /// The provider failed in another way.
     Internal,
+}
+
+impl Cause {
+    /// Whether the provider's message is about the client's request, and meant for the client.
+    fn is_the_clients(self) -> bool {
+        matches!(
+            self,
+            Self::InvalidRequest | Self::ContextLength | Self::ModelNotFound | Self::ContentPolicy
+        )
+    }
 }
 
 impl fmt::Display for Cause {

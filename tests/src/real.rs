@@ -291,7 +291,7 @@ pub fn upstream_failures() -> [(Value, u16, &'static str); 8] {
         json!({"status": status, "body": {"error": error}})
     };
     [
-        (refusal(400, "invalid_value"), 400, "invalid_request_error"),
+        (refusal(400, "invalid_value"), 400, "invalid_value"),
         (
             refusal(400, "context_length_exceeded"),
             400,

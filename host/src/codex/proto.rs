@@ -27,7 +27,7 @@ use super::start_error::StartError;
 use super::status::InFlight;
 use super::turn_channel::TurnReceiver;
 use super::wait_queue::{self, WaitQueue};
-use super::{Cause, Config, Error, Model, Models, Plan, Status};
+use super::{Config, Error, Model, Models, Plan, Status};
 use job::NotBegun;
 use launch::Wish;
 use process::{Setting, Spare};
@@ -227,13 +227,7 @@ fn models(default: &str) -> Models {
 
 /// Refuses a plan that these versions cannot run.
 fn check(plan: &Plan) -> Result<(), Error> {
-    let refused = |message: String| {
-        Err(Error::Upstream {
-            cause: Cause::InvalidRequest,
-            status: Some(400),
-            message,
-        })
-    };
+    let refused = |message: String| Err(Error::invalid_request(message));
     if !plan.tools.is_empty() {
         let remedy = "This gateway's Codex CLI is too old for tools; update it: npm install -g @openai/codex";
         return refused(remedy.to_owned());

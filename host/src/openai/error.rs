@@ -163,6 +163,7 @@ impl From<turn::Error> for ApiError {
             cause,
             status,
             message,
+            named,
         }) = error
         {
             match cause {
@@ -170,7 +171,10 @@ impl From<turn::Error> for ApiError {
                 Cause::InvalidRequest => {
                     let kept = status.filter(|status| [413, 422].contains(status));
                     told.status = kept.unwrap_or(told.status);
+                    told.code = named.code.map_or(told.code.clone(), Cow::Owned);
+                    told.param = named.param.map(in_chats_words);
                 }
+                Cause::ContentPolicy => told.param = named.param.map(in_chats_words),
                 Cause::ContextLength => told.param = Some("messages".to_owned()),
                 Cause::ModelNotFound => told.param = Some("model".to_owned()),
                 Cause::RateLimited | Cause::Overloaded => told.retry_after_ms = wait_in(&message),
@@ -227,6 +231,28 @@ impl From<&codex::Error> for GatewayError {
                 Cause::Internal => Self::ProviderFailed,
             },
         }
+    }
+}
+
+/// The members of the Responses API that have another name in chat. Places within them are not those of the client's request:
+/// Codex puts items of its own before the client's, and one message may become several items.
+const CHATS: [(&str, &str); 5] = [
+    ("input", "messages"),
+    ("instructions", "messages"),
+    ("reasoning.effort", "reasoning_effort"),
+    ("text.format", "response_format"),
+    ("text.verbosity", "verbosity"),
+];
+
+/// The client's member for one that a provider names, in chat's words.
+fn in_chats_words(param: String) -> String {
+    let is_within = |name: &str| {
+        let rest = param.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    match CHATS.iter().find(|(name, _)| is_within(name)) {
+        Some((_, chats)) => (*chats).to_owned(),
+        None => param,
     }
 }
 

@@ -51,9 +51,11 @@ pub struct Context {
 }
 
 /// The names of chat's members, each with its name in this dialect.
-pub const WORDS: [(&str, &str); 2] = [
+pub const WORDS: [(&str, &str); 4] = [
     ("messages", "input"),
     ("reasoning_effort", "reasoning.effort"),
+    ("response_format", "text.format"),
+    ("verbosity", "text.verbosity"),
 ];
 
 const TOOL_CHOICE: Spelling = Spelling {

@@ -79,8 +79,8 @@ async fn every_refusal_of_the_provider_has_its_status() {
     let more = [
         (refusal(403, "forbidden"), 503, "backend_unauthorized"),
         (refusal(404, "not_found"), 502, "upstream_error"),
-        (refusal(413, "too_large"), 413, "invalid_request_error"),
-        (refusal(422, "odd"), 422, "invalid_request_error"),
+        (refusal(413, "too_large"), 413, "too_large"),
+        (refusal(422, "odd"), 422, "odd"),
         (refusal(502, "bad_gateway"), 503, "overloaded"),
         (refusal(503, "unavailable"), 503, "overloaded"),
         (refusal(529, "overloaded"), 503, "overloaded"),
@@ -290,5 +290,30 @@ async fn a_provider_that_is_not_there_or_not_paid_is_told_at_once() {
         .await;
     assert_refused(&gateway, &json!({}), 503, "backend_unauthorized").await;
     assert!(provider.requests().is_empty());
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn a_string_that_is_too_long_is_told_with_its_member() {
+    let (gateway, _provider) = real().await;
+    let refusal = |param: &str| {
+        let code = "string_above_max_length";
+        let error = json!({"message": "too long", "type": "t", "code": code, "param": param});
+        json!({"status": 400, "body": {"error": error}})
+    };
+    for (param, code, chats) in [
+        (
+            "input[0].content[0].text",
+            "context_length_exceeded",
+            "messages",
+        ),
+        ("input[2].call_id", "string_above_max_length", "messages"),
+        ("tools[0].name", "string_above_max_length", "tools[0].name"),
+    ] {
+        let (status, body) = whole(&gateway, refusal(param)).await;
+        let found = (status, &body["error"]["code"], &body["error"]["param"]);
+        assert_eq!(found, (400, &json!(code), &json!(chats)), "{body}");
+    }
     gateway.stop().await;
 }

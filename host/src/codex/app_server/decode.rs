@@ -11,7 +11,7 @@ use self::agent::Agent;
 use super::protocol::{DoneItem, Notification, Params, RawItem, StartedItem, TurnState};
 use crate::codex::complaints::Complaints;
 use crate::codex::names::for_client;
-use crate::codex::{Cause, Error, Event, Tool, TurnOutcome};
+use crate::codex::{Cause, Error, Event, Named, Tool, TurnOutcome};
 
 /// Follows one turn. A thread runs one turn only, but also carries notifications of others:
 /// injected history comes back as a turn of its own.
@@ -204,6 +204,7 @@ impl Decoder {
                     status: Some(400),
                     message: "The conversation is longer than the model's context window."
                         .to_owned(),
+                    named: Named::default(),
                 };
                 self.end(TurnOutcome::Failed(too_long), emit);
             }
@@ -368,11 +369,7 @@ fn omits(item: Option<&RawValue>) -> bool {
 }
 
 fn unreadable_image() -> Error {
-    Error::Upstream {
-        cause: Cause::InvalidRequest,
-        status: Some(400),
-        message: "An image of the conversation is damaged: Codex cannot read it.".to_owned(),
-    }
+    Error::invalid_request("An image of the conversation is damaged: Codex cannot read it.")
 }
 
 /// The log message for a notification whose shape another version may have changed.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::codex::{Cause, Error};
+use crate::codex::Error;
 
 /// Members that are of no use to a model, or that schema generators add.
 const NOISE: [&str; 6] = ["$schema", "$id", "$anchor", "$comment", "title", "readOnly"];
@@ -179,11 +179,7 @@ pub(super) fn blame(error: Error) -> Error {
         return error;
     };
     let name = crate::codex::names::for_client(name);
-    Error::Upstream {
-        cause: Cause::InvalidRequest,
-        status: Some(400),
-        message: format!("Invalid schema for function '{name}': {reason}."),
-    }
+    Error::invalid_request(format!("Invalid schema for function '{name}': {reason}."))
 }
 
 #[cfg(test)]
@@ -291,11 +287,8 @@ mod tests {
         };
         let refused =
             "dynamic tool input schema is not supported for client_shell: invalid type: map";
-        let expected = Error::Upstream {
-            cause: Cause::InvalidRequest,
-            status: Some(400),
-            message: "Invalid schema for function 'shell': invalid type: map.".to_owned(),
-        };
+        let expected =
+            Error::invalid_request("Invalid schema for function 'shell': invalid type: map.");
         assert_eq!(blame(refusal(refused)), expected);
         for other in [refusal("thread not found: 3"), Error::Busy] {
             assert_eq!(blame(other.clone()), other);

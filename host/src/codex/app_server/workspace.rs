@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::codex::command::home_folder;
 use crate::codex::folder::Folder;
-use crate::codex::{Cause, Config, Error, Plan, Sandbox};
+use crate::codex::{Config, Error, Plan, Sandbox};
 
 /// Codex's name for the permission profile of a turn.
 pub(super) const PROFILE: &str = "codex-gateway";
@@ -117,14 +117,10 @@ fn refuse_own_tools(plan: &Plan) -> Result<(), Error> {
     let own = |tool: &&crate::codex::Tool| OWN_TOOLS.contains(&tool.name.as_str());
     match plan.tools.iter().find(own) {
         None => Ok(()),
-        Some(tool) => Err(Error::Upstream {
-            cause: Cause::InvalidRequest,
-            status: Some(400),
-            message: format!(
-                "Codex has a tool '{}' of its own here: give yours another name.",
-                tool.name
-            ),
-        }),
+        Some(tool) => Err(Error::invalid_request(format!(
+            "Codex has a tool '{}' of its own here: give yours another name.",
+            tool.name
+        ))),
     }
 }
 

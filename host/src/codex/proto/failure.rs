@@ -1,9 +1,8 @@
 //! Turns Codex's message about a failed turn into the kind of failure: old versions send no error code.
 
-use crate::codex::failure::{
-    INVALID_PROMPT, cause_of_code, cause_of_status, for_the_client, provider_error,
-};
-use crate::codex::{Cause, Error};
+use crate::codex::failure::{INVALID_PROMPT, cause_of_status};
+use crate::codex::provider_error::{ProviderError, for_the_client};
+use crate::codex::{Cause, Error, Named};
 
 /// The beginning of Codex's message that the provider refused the request. The status and the answer follow.
 const REFUSED: &str = "unexpected status ";
@@ -38,17 +37,15 @@ pub(super) fn error(message: &str) -> Error {
     } else {
         cause(message)
     };
-    let message = match cause {
-        Cause::InvalidRequest
-        | Cause::ContextLength
-        | Cause::ModelNotFound
-        | Cause::ContentPolicy => for_the_client(words),
-        _ => message.to_owned(),
+    let (message, named) = match cause.is_the_clients() {
+        true => for_the_client(words),
+        false => (message.to_owned(), Named::default()),
     };
     Error::Upstream {
         cause,
         status,
         message,
+        named,
     }
 }
 
@@ -60,8 +57,8 @@ fn cause(message: &str) -> (Cause, Option<u16>) {
         && let Some(status) = leading_status(answer)
     {
         let body = answer.split_once(": ").map_or("", |(_, body)| body);
-        let cause = match provider_error(body).as_ref().map(cause_of_code) {
-            // `cause_of_code` gives `InvalidRequest` for every code that it does not know: the status is more specific.
+        let cause = match ProviderError::of(body).map(|error| error.cause()) {
+            // This is the cause of every unknown code: the status is more specific.
             None | Some(Cause::InvalidRequest) => cause_of_status(status),
             Some(cause) => cause,
         };
@@ -87,6 +84,7 @@ mod tests {
             cause,
             status: status.into(),
             message: message.to_owned(),
+            named: Named::default(),
         }
     }
 
@@ -195,10 +193,11 @@ mod tests {
             ),
         ];
         for (status, code, cause, number) in table {
-            assert_eq!(
-                refused(status, code),
-                upstream(cause, number, "said the provider")
-            );
+            let mut expected = upstream(cause, number, "said the provider");
+            if let Error::Upstream { named, .. } = &mut expected {
+                named.code = Some(code.to_owned());
+            }
+            assert_eq!(refused(status, code), expected);
         }
         let flagged = "Invalid prompt: flagged, see https://provider.example/login";
         assert_eq!(

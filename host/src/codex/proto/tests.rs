@@ -8,7 +8,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::codex::binary::tests::script;
 use crate::codex::tests::{idle, kill, scripted, until};
-use crate::codex::{Backend, BackendChoice, Event, Item, Part, Role, Tool, TurnOutcome, binary};
+use crate::codex::{
+    Backend, BackendChoice, Cause, Event, Item, Part, Role, Tool, TurnOutcome, binary,
+};
 
 /// Speaks as much of the protocol as is needed for a turn that says one word and never ends. Like the real Codex, it
 /// exits only when asked to and its input has ended. Its process id is listed once it has reported the path of its record:

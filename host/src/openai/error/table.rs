@@ -226,7 +226,7 @@ errors! {
     Quota = 429, "insufficient_quota", "insufficient_quota", "The Codex account of this gateway has used up its quota.", Retry::Never;
     /// The model is at capacity; `retry-after` has the provider's time, if it says one.
     Overloaded = 503, SERVER, "overloaded", "The model is at capacity; try again later.";
-    /// The provider finds the request invalid, and says why. Its own 413 or 422 is kept.
+    /// The provider finds the request invalid, and says why. Its own 413 or 422 is kept, and so are the `code` and `param` it names.
     ProviderInvalid { message: String } = 400, INVALID, "invalid_request_error", "{message}";
     /// The provider refuses the content.
     ContentPolicy = 400, INVALID, "content_policy_violation", "The model provider refused this content.";

@@ -9,6 +9,7 @@ fn upstream(cause: Cause) -> turn::Error {
         cause,
         status: Some(418),
         message: SECRET.to_owned(),
+        named: codex::Named::default(),
     })
 }
 
@@ -136,6 +137,7 @@ fn a_providers_time_to_wait_is_passed_on() {
                 cause,
                 status: None,
                 message: message.to_owned(),
+                named: codex::Named::default(),
             });
             assert_eq!(ApiError::from(failure).retry_after_ms, ms, "{message}");
         }
@@ -155,8 +157,52 @@ fn a_request_the_provider_finds_too_large_keeps_that_status() {
             cause: Cause::InvalidRequest,
             status,
             message: "no".to_owned(),
+            named: codex::Named::default(),
         });
         assert_eq!(ApiError::from(failure).status, told);
+    }
+}
+
+#[test]
+fn the_code_and_member_that_a_provider_names_reach_the_client() {
+    let told = |cause, code: &str, param: &str| {
+        let failure = turn::Error::Codex(codex::Error::Upstream {
+            cause,
+            status: Some(400),
+            message: "no".to_owned(),
+            named: codex::Named {
+                code: Some(code.to_owned()),
+                param: Some(param.to_owned()),
+            },
+        });
+        let told = ApiError::from(failure);
+        (
+            told.code.to_string(),
+            told.param.clone().unwrap_or_default(),
+        )
+    };
+    for (param, chats) in [
+        ("input[2].call_id", "messages"),
+        ("input", "messages"),
+        ("instructions", "messages"),
+        ("reasoning.effort", "reasoning_effort"),
+        ("text.format.schema", "response_format"),
+        ("text.verbosity", "verbosity"),
+        ("tools[0].parameters", "tools[0].parameters"),
+        ("inputs", "inputs"),
+        ("service_tier", "service_tier"),
+    ] {
+        let found = told(Cause::InvalidRequest, "string_above_max_length", param);
+        let expected = ("string_above_max_length".to_owned(), chats.to_owned());
+        assert_eq!(found, expected);
+    }
+    for (cause, code, param) in [
+        (Cause::ContextLength, "context_length_exceeded", "messages"),
+        (Cause::ContentPolicy, "content_policy_violation", "messages"),
+        (Cause::Credential, "backend_unauthorized", ""),
+    ] {
+        let expected = (code.to_owned(), param.to_owned());
+        assert_eq!(told(cause, "odd", "input[0].content"), expected);
     }
 }
 

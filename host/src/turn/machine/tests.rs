@@ -25,6 +25,7 @@ fn event(word: &str) -> Event {
             cause,
             status: None,
             message: "words".to_owned(),
+            named: codex::Named::default(),
         }))
     };
     match word {

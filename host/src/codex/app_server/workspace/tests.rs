@@ -1,7 +1,7 @@
 //! The permissions of a turn's commands, and the deletion of its folder.
 
 use super::*;
-use crate::codex::Tool;
+use crate::codex::{Cause, Tool};
 
 fn site(sandbox: Sandbox, workdir: Option<PathBuf>) -> (WorkspaceRoot, Folder, TempDir) {
     let home = tempfile::tempdir().unwrap();

@@ -252,6 +252,7 @@ fn failures_have_published_codes() {
             cause,
             status: None,
             message: "http://10.0.0.7".to_owned(),
+            named: codex::Named::default(),
         }));
         let streamed = events(&json!({}), &[failure]);
         let last = values(&streamed).pop().expect("an end");
