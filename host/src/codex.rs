@@ -67,6 +67,11 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Whether the model wrote more than reasoning.
+    fn has_answer(self) -> bool {
+        self.output > self.reasoning
+    }
+
     /// Prompt and answer together.
     #[must_use]
     pub fn total(&self) -> u64 {
@@ -106,6 +111,8 @@ pub enum Event {
     },
     /// An activity of Codex itself, with one of its own tools, began or ended.
     Activity(Activity),
+    /// The upstream response that ends now cost tokens for an answer, and Codex passed nothing of it on: it drops refusals.
+    Withheld,
     /// One upstream response ended, with its usage. All calls of that response were sent before.
     Sampled(Usage),
     /// Codex samples again after a transport error: text that was already sent will be repeated.

@@ -146,7 +146,11 @@ fn cost(event: &Event) -> usize {
                 arguments,
             } => id.len() + name.len() + arguments.len(),
             Event::Activity(activity) => activity.bytes(),
-            Event::TextBreak | Event::ReasoningBreak | Event::Sampled(_) | Event::Ended(_) => 0,
+            Event::TextBreak
+            | Event::ReasoningBreak
+            | Event::Withheld
+            | Event::Sampled(_)
+            | Event::Ended(_) => 0,
         }
 }
 

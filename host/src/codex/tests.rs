@@ -52,12 +52,13 @@ pub(super) fn kill(pid: impl Display) {
 }
 
 /// The events as one line: `|` for a break, reasoning in parentheses, `[name arguments]` for a call, `<id>` for an
-/// activity, `$` for usage, `^` for a retry, `.` for the end.
+/// activity, `$` for usage, `?` for a dropped answer, `^` for a retry, `.` for the end.
 pub(super) fn told(events: &[Event]) -> String {
     let mut line = String::new();
     for event in events {
         match event {
             Event::Text(text) => line.push_str(text),
+            Event::Withheld => line.push('?'),
             Event::TextBreak => line.push('|'),
             Event::Reasoning(text) => line.push_str(&format!("({text})")),
             Event::ReasoningBreak => line.push_str("(|)"),

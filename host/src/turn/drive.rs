@@ -52,6 +52,7 @@ fn is_answer(event: &Event) -> bool {
         | Event::Reasoning(_)
         | Event::Call { .. }
         | Event::Activity(_)
+        | Event::Withheld
         | Event::Sampled(_)
         | Event::Ended(_) => true,
         Event::TextBreak | Event::ReasoningBreak | Event::Retrying(_) => false,

@@ -1,6 +1,7 @@
 //! Decides the content of the answer and its end: a pure state machine, whose inputs and outputs `drive` carries.
 
 mod answer;
+mod progress;
 mod question;
 
 use std::collections::VecDeque;
@@ -9,6 +10,7 @@ use super::blocks::{Block, Blocks, Found};
 use super::{Delta, Error, Finish, Rules, Textual};
 use crate::codex::{Event, TurnOutcome, Usage};
 use answer::{AnswerText, Call};
+use progress::Progress;
 
 pub use question::{Question, Reaction};
 
@@ -56,25 +58,6 @@ pub struct Machine {
     progress: Progress,
     /// The outputs of the present step; swapped with the caller's list during it.
     out: Vec<Output>,
-}
-
-/// The progress of the turn.
-#[derive(Debug, Default)]
-struct Progress {
-    /// Calls that are part of the answer, textual ones included.
-    calls: u32,
-    /// Bytes already read of the text at the front of the queue.
-    read: usize,
-    /// The next text is the first after a call.
-    after_call: bool,
-    /// The present upstream response made a call. No output for the call comes within this turn.
-    called: bool,
-    text_break: bool,
-    reasoning_break: bool,
-    /// Codex has ended the turn, so it is not interrupted.
-    ended: bool,
-    /// The turn is over.
-    done: bool,
 }
 
 #[derive(Debug)]
@@ -172,6 +155,7 @@ impl Machine {
                 arguments,
             }),
             Event::Activity(deed) => self.answer.emit(Delta::Activity(deed), &mut self.out),
+            Event::Withheld => self.progress.withheld = true,
             Event::Sampled(usage) => self.close_response(usage),
             Event::Retrying(reason) => self.retry(reason),
             Event::Ended(outcome) => self.conclude(outcome),
@@ -184,6 +168,7 @@ impl Machine {
             return;
         }
         self.answer.open();
+        self.progress.withheld = false;
         if std::mem::take(&mut self.progress.after_call) {
             let bytes = u32::try_from(text.len() - read).unwrap_or(u32::MAX);
             self.hear_later(text, read);
@@ -240,6 +225,7 @@ impl Machine {
 
     fn hear_call(&mut self, call: Call) {
         self.answer.open();
+        self.progress.withheld = false;
         // A call of a tool that the client did not offer: Codex itself reports the error to the model.
         if self.tools {
             self.progress.called = true;
@@ -338,6 +324,10 @@ impl Machine {
 
     /// Ends the answer when the model is done. Only a complete answer is checked for a JSON object.
     fn complete(&mut self) {
+        if self.progress.withheld {
+            // The model refused, and its words are lost.
+            return self.finish(Finish::ContentFilter);
+        }
         self.release_block();
         self.answer.release(&mut self.out);
         if self.answer.is_malformed() {

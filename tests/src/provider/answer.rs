@@ -78,8 +78,13 @@ impl Voice {
             self.reason(&script).await?;
             index += 1;
         }
-        // A model that calls functions sends no text, unless the script has one.
-        let silent = !script.calls.is_empty() && script.text == Script::default().text;
+        if !script.refusal.is_empty() {
+            self.refuse(&script.refusal, index).await?;
+            index += 1;
+        }
+        // A model that refuses or calls functions sends no text, unless the script has one.
+        let silent = !script.calls.is_empty() || !script.refusal.is_empty();
+        let silent = silent && script.text == Script::default().text;
         let first = (&script.text, if silent { 0 } else { script.repeat });
         let others = script.messages.iter().map(|deltas| (deltas, 1));
         for (deltas, times) in std::iter::once(first).chain(others) {
@@ -173,6 +178,38 @@ impl Voice {
         let kind = "response.output_item.done";
         self.event(json!({"type": kind, "output_index": index, "item": item}))
             .await
+    }
+
+    async fn refuse(&mut self, refusal: &str, index: usize) -> Told {
+        let id = format!("msg_{}_{index}", self.id);
+        let item = |content| {
+            json!({
+                "type": "message", "id": id, "role": "assistant", "status": "completed", "content": content,
+            })
+        };
+        let place = |kind: &str| json!({"type": kind, "item_id": id, "output_index": index, "content_index": 0});
+        let part = |text: &str| json!({"type": "refusal", "refusal": text});
+        self.event(json!({"type": "response.output_item.added", "output_index": index, "item": item(json!([]))}))
+            .await?;
+        let mut event = place("response.content_part.added");
+        event["part"] = part("");
+        self.event(event).await?;
+        for word in refusal.split_inclusive(' ') {
+            let mut event = place("response.refusal.delta");
+            event["delta"] = json!(word);
+            self.delta(event).await?;
+        }
+        let mut event = place("response.refusal.done");
+        event["refusal"] = json!(refusal);
+        self.event(event).await?;
+        let mut event = place("response.content_part.done");
+        event["part"] = part(refusal);
+        self.event(event).await?;
+        let item = item(json!([part(refusal)]));
+        self.event(
+            json!({"type": "response.output_item.done", "output_index": index, "item": item}),
+        )
+        .await
     }
 
     async fn end(&mut self, script: &Script) -> Told {

@@ -17,6 +17,8 @@ pub struct Script {
     pub phase: Option<String>,
     /// Send the message whole, without deltas.
     pub whole: bool,
+    /// A refusal of the model, sent word by word, in place of `text`.
+    pub refusal: String,
     /// Parts of the reasoning summary; each is sent word by word.
     pub reasoning: Vec<String>,
     /// Raw reasoning, sent word by word.
@@ -97,6 +99,7 @@ impl Default for Script {
             messages: Vec::new(),
             phase: None,
             whole: false,
+            refusal: String::new(),
             reasoning: Vec::new(),
             raw_reasoning: String::new(),
             calls: Vec::new(),

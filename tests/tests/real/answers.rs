@@ -24,7 +24,7 @@ async fn told(gateway: &Gateway, mut body: Value, stream: bool) -> (String, Stri
 }
 
 /// The provider's script, extra members of the client's request, and the text and finish reason the client gets.
-fn endings() -> [(Value, Value, &'static str, &'static str); 10] {
+fn endings() -> [(Value, Value, &'static str, &'static str); 12] {
     let call = json!({"name": "f", "arguments": "{}"});
     let function = json!({"name": "f", "parameters": {"type": "object"}});
     let tools = json!({"tools": [{"type": "function", "function": function}]});
@@ -39,7 +39,25 @@ fn endings() -> [(Value, Value, &'static str, &'static str); 10] {
             "all of it",
             "stop",
         ),
-        (text(&[]), nothing.clone(), "", "stop"),
+        (
+            json!({"text": [], "usage": {"output": 7, "reasoning": 7}}),
+            nothing.clone(),
+            "",
+            "stop",
+        ),
+        // Codex drops the words of a refusal, and the item that they are in.
+        (
+            json!({"refusal": "I cannot help with that."}),
+            nothing.clone(),
+            "",
+            "content_filter",
+        ),
+        (
+            json!({"refusal": "No."}),
+            json!({"response_format": {"type": "json_object"}}),
+            "",
+            "content_filter",
+        ),
         (
             text(&["one END two"]),
             json!({"stop": "END"}),

@@ -317,7 +317,7 @@ impl Recorder {
             Event::Ended(TurnOutcome::Completed) if self.calls.is_empty() => {
                 self.state = Progress::Completed;
             }
-            Event::Retrying(_) | Event::Ended(_) | Event::Activity(_) => {
+            Event::Withheld | Event::Retrying(_) | Event::Ended(_) | Event::Activity(_) => {
                 self.state = Progress::Diverged;
             }
             Event::Sampled(_) | Event::Reasoning(_) | Event::ReasoningBreak => {}

@@ -11,7 +11,7 @@ use self::agent::Agent;
 use super::protocol::{DoneItem, Notification, Params, RawItem, StartedItem, TurnState};
 use crate::codex::complaints::Complaints;
 use crate::codex::names::for_client;
-use crate::codex::{Cause, Error, Event, Named, Tool, TurnOutcome};
+use crate::codex::{Cause, Error, Event, Named, Tool, TurnOutcome, Usage};
 
 /// Follows one turn. A thread runs one turn only, but also carries notifications of others:
 /// injected history comes back as a turn of its own.
@@ -26,6 +26,8 @@ pub(super) struct Decoder {
     told: Told,
     /// The value of `told` when the last upstream response was complete: a retry repeats only later text.
     settled: Told,
+    /// The present upstream response has a message or a call.
+    answered: bool,
     /// The end was sent: no further event may follow.
     ended: bool,
     /// Codex has finished the turn.
@@ -105,10 +107,15 @@ impl Decoder {
             Notification::PlanUpdated if is_open => self.plan(params, emit),
             Notification::ResponseCompleted if is_open => {
                 self.settled = self.told;
-                emit(Event::Sampled(params.usage.unwrap_or_default().into()));
+                let usage = Usage::from(params.usage.unwrap_or_default());
+                if !std::mem::take(&mut self.answered) && usage.has_answer() {
+                    emit(Event::Withheld);
+                }
+                emit(Event::Sampled(usage));
             }
             Notification::Error if is_open && params.will_retry => {
                 (self.told, self.message, self.part) = (self.settled, None, None);
+                self.answered = false;
                 emit(Event::Retrying(params.error.unwrap_or_default().message));
             }
             // Of another turn, after the end, or an error that the end of the turn repeats.
@@ -134,6 +141,7 @@ impl Decoder {
 
     fn text(&mut self, params: Params<'_>, emit: &mut dyn FnMut(Event)) {
         if let (Some(id), Some(delta)) = (params.item_id, params.delta) {
+            self.answered = true;
             self.tell(&id, delta, emit);
         }
     }
@@ -243,6 +251,7 @@ impl Decoder {
     fn item(&mut self, item: Option<&RawValue>, emit: &mut dyn FnMut(Event)) {
         match parse::<DoneItem>(item) {
             Some(DoneItem::AgentMessage { id, text, phase }) => {
+                self.answered = true;
                 let in_passing = self.part.take_if(|part| part.item == id).is_some();
                 if !in_passing && self.message.as_ref() != Some(&id) {
                     self.begin_message(id.clone(), phase);
@@ -283,7 +292,12 @@ impl Decoder {
     }
 
     fn raw_item(&mut self, item: Option<&RawValue>, emit: &mut dyn FnMut(Event)) {
-        match (parse(item), &mut self.agent) {
+        let item = parse(item);
+        self.answered |= matches!(
+            item,
+            Some(RawItem::FunctionCall { .. } | RawItem::CustomToolCall { .. })
+        );
+        match (item, &mut self.agent) {
             (
                 Some(RawItem::FunctionCall {
                     call_id,

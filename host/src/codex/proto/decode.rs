@@ -14,6 +14,8 @@ pub(super) struct Decoder {
     streamed: Streamed,
     /// The kind of the last piece of reasoning, until its part ends.
     part: Option<Reasoning>,
+    /// The present upstream response has a message.
+    answered: bool,
     /// The token counts so far.
     counted: Usage,
     /// The end was sent: no further event may follow.
@@ -53,10 +55,12 @@ impl Decoder {
         }
         match message {
             EventMsg::AgentMessageDelta { delta } if !delta.is_empty() => {
+                self.answered = true;
                 let begins = !std::mem::replace(&mut self.streamed.message, true);
                 self.text(delta, begins, emit);
             }
             EventMsg::AgentMessage { message } => {
+                self.answered = true;
                 let told = std::mem::take(&mut self.streamed.message);
                 let news = if told { String::new() } else { message };
                 self.text(news, true, emit);
@@ -137,17 +141,23 @@ impl Decoder {
         }
         let before = std::mem::replace(&mut self.counted, total);
         self.settled = self.told;
+        let answered = self.answered;
         self.begin_response();
-        emit(Event::Sampled(Usage {
+        let usage = Usage {
             input: total.input.saturating_sub(before.input),
             cached_input: total.cached_input.saturating_sub(before.cached_input),
             output: total.output.saturating_sub(before.output),
             reasoning: total.reasoning.saturating_sub(before.reasoning),
-        }));
+        };
+        if !answered && usage.has_answer() {
+            emit(Event::Withheld);
+        }
+        emit(Event::Sampled(usage));
     }
 
     fn begin_response(&mut self) {
         (self.streamed, self.part) = (Streamed::default(), None);
+        self.answered = false;
     }
 
     fn end(&mut self, outcome: TurnOutcome, emit: &mut dyn FnMut(Event)) {

@@ -31,6 +31,7 @@ fn event(word: &str) -> Event {
     match word {
         ":break" => Event::TextBreak,
         "(:break)" => Event::ReasoningBreak,
+        ":withheld" => Event::Withheld,
         ":sampled" => Event::Sampled(USAGE),
         ":retrying" => Event::Retrying("cut".to_owned()),
         ":completed" => Event::Ended(TurnOutcome::Completed),
@@ -169,6 +170,36 @@ fn cost(outputs: &[Output]) -> ([u64; 4], bool) {
         _ => None,
     });
     end.expect("the turn ended well")
+}
+
+#[test]
+fn an_answer_that_codex_dropped_is_filtered_not_empty() {
+    for (rules, words, expected) in [
+        (
+            Rules::default(),
+            &[":withheld", ":sampled"][..],
+            "#ContentFilter",
+        ),
+        (
+            json_object(),
+            &["(a)", ":withheld", ":sampled"],
+            "(a)#ContentFilter",
+        ),
+        // Only the last response of a turn counts.
+        (
+            Rules::default(),
+            &["a", ":sampled", ":withheld", ":sampled"],
+            "a#ContentFilter",
+        ),
+        (
+            Rules::default(),
+            &[":withheld", ":sampled", "a", ":sampled"],
+            "a#Stop",
+        ),
+    ] {
+        let words = [words, &[":completed"]].concat();
+        assert_eq!(told(&play(rules, &words)), expected, "{words:?}");
+    }
 }
 
 #[test]

@@ -81,6 +81,23 @@ fn a_message_without_deltas_is_told_whole_and_others_only_once() {
 }
 
 #[test]
+fn a_refusal_which_codex_drops_is_told_from_an_empty_answer() {
+    assert_eq!(told(&recorded!("refusal")), "?$.");
+    let after = |item: &str, reasoning: u64| {
+        let usage = format!(
+            r#"rawResponse/completed {{"turnId":"k","usage":{{"outputTokens":9,"reasoningOutputTokens":{reasoning}}}}}"#
+        );
+        told(&feed(&mut Decoder::default(), &[STARTED, item, &usage]))
+    };
+    let message =
+        r#"item/completed {"turnId":"k","item":{"type":"agentMessage","id":"m","text":""}}"#;
+    let thought = r#"rawResponseItem/completed {"turnId":"k","item":{"type":"reasoning","id":"r","summary":[]}}"#;
+    assert_eq!(after(message, 2), "$", "the message is empty");
+    assert_eq!(after(thought, 9), "$", "the model only thought");
+    assert_eq!(after(thought, 2), "?$");
+}
+
+#[test]
 fn a_retry_is_announced_and_what_is_repeated_is_no_new_message() {
     assert_eq!(told(&recorded!("retry")), "w0 w1 ^w0 w1 w2 w3 w4 .");
 }

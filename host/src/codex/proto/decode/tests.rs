@@ -85,7 +85,7 @@ fn a_message_without_deltas_is_told_whole_and_others_only_once() {
         r#""agent_reasoning","text":"b""#,
     ];
     assert_eq!(told(&feed(&thought)), "(a)(|)(b).");
-    assert_eq!(told(&recorded!("empty")), "$.");
+    assert_eq!(told(&recorded!("empty")), "?$.");
     let last =
         replay(r#"{"id":"turn","msg":{"type":"task_complete","last_agent_message":"only here"}}"#);
     assert_eq!(told(&last), "only here.");
