@@ -12,6 +12,7 @@ mod bodies;
 mod client_addr;
 mod connection;
 mod connections;
+mod content_coding;
 mod endpoints;
 mod entrance;
 mod error;

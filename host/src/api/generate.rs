@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::RequestPartsExt;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Version};
 use bytes::BytesMut;
@@ -18,6 +18,7 @@ use super::activity;
 use super::admission::{self, Ask};
 use super::arrival::TooSlow;
 use super::bodies::{Room, UNANNOUNCED};
+use super::content_coding::Coding;
 use super::request_context::{Authenticated, Fact, RequestContext};
 use super::turn_stream::{Deltas, TurnStream};
 use super::{Shared, client_addr};
@@ -190,25 +191,64 @@ pub(super) fn head(id: String, model: String) -> Head {
     }
 }
 
-/// Reads the whole body, up to the size limit, whether or not its length was announced; returns it with its room.
+/// Reads the whole body, up to the size limit, and decompresses it within the same limit; returns it with its room.
 async fn read(body: Body, parts: &Parts, shared: &Shared) -> Result<(Bytes, Room), ApiError> {
-    let headers = &parts.headers;
-    if headers
-        .get(CONTENT_ENCODING)
-        .is_some_and(|encoding| encoding != "identity")
-    {
-        return Err(GatewayError::Encoded.about("content-encoding"));
-    }
     let limit = shared.config.max_body;
-    let announced = headers
+    let Some(coding) = Coding::of(&parts.headers)? else {
+        return receive(body, parts, shared, 0).await;
+    };
+    let (body, mut room) = receive(body, parts, shared, limit).await?;
+    if let Some(decoded) = decode_small(coding, &body)? {
+        return Ok((decoded.into(), room));
+    }
+    if body.len() <= UNANNOUNCED {
+        // See `receive`.
+        drop(room);
+        room = shared.bodies.room(limit).await?;
+    }
+    let work = shared
+        .bodies
+        .work(limit, move || coding.decode(&body, limit));
+    let decoded = work.await??;
+    room.shrink(decoded.len());
+    Ok((decoded.into(), room))
+}
+
+/// Decompresses a body that is small in both forms; none if it is not.
+fn decode_small(coding: Coding, body: &[u8]) -> Result<Option<Vec<u8>>, GatewayError> {
+    if body.len() > UNANNOUNCED {
+        return Ok(None);
+    }
+    match coding.decode(body, UNANNOUNCED) {
+        Ok(decoded) => Ok(Some(decoded)),
+        Err(GatewayError::BodyTooLarge { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Receives a body, up to the size limit, whether or not its length was announced; returns it with its room. The room of a large
+/// body has `spare` bytes more.
+async fn receive(
+    body: Body,
+    parts: &Parts,
+    shared: &Shared,
+    spare: usize,
+) -> Result<(Bytes, Room), ApiError> {
+    let limit = shared.config.max_body;
+    let announced = parts
+        .headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(GatewayError::BodyTooLarge { limit }.into());
     }
+    let needed = announced.map(|bytes| match bytes > UNANNOUNCED {
+        true => bytes + spare,
+        false => bytes,
+    });
     let mut room = match parts.version {
-        Version::HTTP_2 => shared.bodies.room_of_stream(announced).await?,
-        _ => shared.bodies.room(announced.unwrap_or_default()).await?,
+        Version::HTTP_2 => shared.bodies.room_of_stream(needed).await?,
+        _ => shared.bodies.room(needed.unwrap_or_default()).await?,
     };
     let mut body = Limited::new(body, limit);
     let mut read = BytesMut::with_capacity(announced.unwrap_or_default());
@@ -228,11 +268,12 @@ async fn read(body: Body, parts: &Parts, shared: &Shared) -> Result<(Bytes, Room
         if announced.is_none() && (read.len()..read.len() + data.len()).contains(&UNANNOUNCED) {
             // Room that is held while other room is waited for could keep all of them waiting.
             drop(room);
-            room = shared.bodies.room(limit).await?;
+            room = shared.bodies.room(limit + spare).await?;
         }
         read.extend_from_slice(&data);
     }
-    room.shrink(read.len());
+    let spare = if read.len() > UNANNOUNCED { spare } else { 0 };
+    room.shrink(read.len() + spare);
     Ok((read.freeze(), room))
 }
 

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{ApiError, GatewayError};
+use super::{ApiError, GatewayError, json_object};
 
 /// The largest image in bytes, as at OpenAI.
 const MOST_BYTES: usize = 20 << 20;
@@ -23,10 +23,36 @@ pub(super) fn check(url: &str, param: &str) -> Result<(), ApiError> {
     look_at(url).map_err(|error| error.about(param))
 }
 
+/// Beginnings of files that clients send as images, and their names.
+const OTHERS: [(&[u8], &str); 7] = [
+    (b"BM", "a BMP image"),
+    (b"II*\0", "a TIFF image"),
+    (b"MM\0*", "a TIFF image"),
+    (b"\0\0\x01\0", "an icon"),
+    (b"%PDF", "a PDF document"),
+    (b"<svg", "an SVG image"),
+    (b"<?xml", "an SVG image"),
+];
+
+/// A name for an image of a type that Codex cannot read. `declared` is the media type in its URL.
+fn name_of(bytes: &[u8], declared: &str) -> String {
+    // The container of the formats of cameras and telephones has its brand after its length.
+    let found = match (bytes.get(4..8), bytes.get(8..12)) {
+        (Some(b"ftyp"), Some(b"avif" | b"avis")) => Some("an AVIF image"),
+        (Some(b"ftyp"), Some(b"heic" | b"heix" | b"mif1" | b"msf1")) => Some("a HEIC image"),
+        _ => None,
+    };
+    let others = || OTHERS.iter().find(|(known, _)| bytes.starts_with(known));
+    match found.or_else(|| others().map(|(_, name)| *name)) {
+        Some(name) => name.to_owned(),
+        None => format!("an image of this type ({})", json_object::shorten(declared)),
+    }
+}
+
 fn look_at(url: &str) -> Result<(), GatewayError> {
     let is_data = url
-        .get(..11)
-        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:image/"));
+        .get(..5)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"));
     if !is_data {
         return Err(GatewayError::ImageNotInline);
     }
@@ -36,20 +62,30 @@ fn look_at(url: &str) -> Result<(), GatewayError> {
             .is_some_and(|word| word.eq_ignore_ascii_case("base64"))
     };
     let coded = url.split_once(',').filter(|(head, _)| is_base64(head));
-    let Some((_, coded)) = coded else {
+    let Some((head, coded)) = coded else {
         return Err(GatewayError::ImageNotBase64);
     };
+    let declared = head.get(5..).unwrap_or_default();
+    let declared = declared.split_once(';').map_or(declared, |(kind, _)| kind);
     if coded.len() / 4 * 3 > MOST_BYTES {
         return Err(GatewayError::ImageTooLarge);
     }
     match STANDARD.decode(coded) {
         Ok(bytes) if bytes.is_empty() => Err(GatewayError::ImageEmpty),
-        Ok(bytes) if is_known(&bytes) => Ok(()),
-        Ok(_) => Err(GatewayError::ImageUnknown),
+        Ok(bytes) if is_known(&bytes) && is_image(declared) => Ok(()),
+        Ok(bytes) => Err(GatewayError::ImageUnknown {
+            found: name_of(&bytes, declared),
+        }),
         Err(error) => Err(GatewayError::ImageBroken {
             why: error.to_string(),
         }),
     }
+}
+
+fn is_image(media_type: &str) -> bool {
+    media_type
+        .get(..6)
+        .is_some_and(|kind| kind.eq_ignore_ascii_case("image/"))
 }
 
 #[cfg(test)]
@@ -87,7 +123,7 @@ mod tests {
             ),
             (
                 url("data:application/pdf;base64,", b"%PDF"),
-                "invalid_image_url",
+                "unsupported_image_media_type",
             ),
             ("data:image/png,abc".to_owned(), "invalid_image_url"),
             ("data:image/png;base64".to_owned(), "invalid_image_url"),
@@ -106,6 +142,25 @@ mod tests {
             let error = check(&url, "messages[0].x").expect_err(&url);
             let found = (error.status, &*error.code, error.param.as_deref());
             assert_eq!(found, (400, code, Some("messages[0].x")), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_image_that_codex_cannot_read_is_named() {
+        let png = b"\x89PNG\r\n\x1a\n";
+        for (declared, bytes, name) in [
+            ("image/svg+xml", &b"<svg/>"[..], "an SVG image"),
+            ("image/bmp", b"BM\0\0", "a BMP image"),
+            ("image/png", b"MM\0*", "a TIFF image"),
+            ("image/heic", b"\0\0\0\x18ftypheic", "a HEIC image"),
+            ("image/avif", b"\0\0\0\x18ftypavif", "an AVIF image"),
+            ("application/pdf", b"%PDF-1.7", "a PDF document"),
+            ("image/odd", b"odd", "an image of this type (image/odd)"),
+            ("text/plain", png, "an image of this type (text/plain)"),
+        ] {
+            let error = check(&url(&format!("data:{declared};base64,"), bytes), "p").unwrap_err();
+            let expected = format!("Codex cannot read {name}: send PNG, JPEG, GIF or WebP.");
+            assert_eq!(error.message, expected, "{declared}");
         }
     }
 }

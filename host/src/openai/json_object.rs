@@ -8,28 +8,44 @@ use super::{ApiError, GatewayError};
 /// 60,000 messages, and more tools than any model takes.
 const MOST_VALUES: usize = 200_000;
 
-/// Refuses a body with so many values that parsing it would take much more memory than its bytes.
+/// The most levels of objects and arrays in a request. Codex, as most programs in Rust, reads up to 127, and its own messages add
+/// some around a schema: beyond that it ignores the message without a reply.
+const MOST_LEVELS: usize = 100;
+
+/// Refuses a body with so many values that parsing it would take much more memory than its bytes, and one that is nested so deeply
+/// that Codex could not read it.
 fn bound_values(body: &[u8]) -> Result<(), ApiError> {
-    if body.len() < MOST_VALUES || count_values(body) <= MOST_VALUES {
-        return Ok(());
+    let (values, levels) = measure(body);
+    if values > MOST_VALUES {
+        return Err(GatewayError::TooManyValues { most: MOST_VALUES }.into());
     }
-    Err(GatewayError::TooManyValues { most: MOST_VALUES }.into())
+    if levels > MOST_LEVELS {
+        return Err(GatewayError::TooDeep { most: MOST_LEVELS }.into());
+    }
+    Ok(())
 }
 
-/// Counts the values of a document, without the names of members. The count of invalid JSON has no meaning.
-fn count_values(json: &[u8]) -> usize {
+/// Counts the values of a document, without the names of members, and its levels. The counts of invalid JSON have no meaning.
+fn measure(json: &[u8]) -> (usize, usize) {
     let (mut values, mut in_string, mut escaped) = (1, false, false);
+    let (mut level, mut levels) = (0_usize, 0);
     for byte in json {
         match (in_string, byte) {
             (true, _) if escaped => escaped = false,
             (true, b'\\') => escaped = true,
             (_, b'"') => in_string = !in_string,
             // Each value but the first of its list or object has a comma before it, and the first has the bracket.
-            (false, b',' | b'[' | b'{') => values += 1,
+            (false, b',') => values += 1,
+            (false, b'[' | b'{') => {
+                values += 1;
+                level += 1;
+                levels = levels.max(level);
+            }
+            (false, b']' | b'}') => level = level.saturating_sub(1),
             _ => {}
         }
     }
-    values
+    (values, levels)
 }
 
 /// A JSON object whose members are taken out one by one. An absent member and `null` are the same, as at OpenAI.
@@ -109,6 +125,27 @@ impl Object {
     pub(super) fn required_string(&mut self, name: &str) -> Result<String, ApiError> {
         let text = self.string(name)?;
         text.ok_or_else(|| self.missing(name))
+    }
+
+    /// Takes a string of at most `most` bytes. An empty one is the same as none.
+    pub(super) fn short_string(
+        &mut self,
+        name: &str,
+        most: usize,
+    ) -> Result<Option<String>, ApiError> {
+        let text = self.string(name)?.filter(|text| !text.is_empty());
+        match text.as_ref().map(String::len) {
+            Some(found) if found > most => {
+                let param = self.path_of(name);
+                let long = GatewayError::StringTooLong {
+                    param: param.clone(),
+                    most,
+                    found,
+                };
+                Err(long.about(param))
+            }
+            _ => Ok(text),
+        }
     }
 
     /// Takes a string that must not be empty.
@@ -276,13 +313,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_counted_outside_of_strings() {
-        for (json, values) in [
-            (r"1", 1),
-            (r"[1,2,3]", 4),
-            (r#"{"a":[1,{"b":"[,,,{"}],"c":"\"\\","d":"\\\","}"#, 7),
+    fn values_and_levels_are_counted_outside_of_strings() {
+        for (json, counts) in [
+            (r"1", (1, 0)),
+            (r"[1,2,3]", (4, 1)),
+            (r"[[1],[[2]]]", (6, 3)),
+            (r#"{"a":[1,{"b":"[,,,{"}],"c":"\"\\","d":"\\\","}"#, (7, 3)),
         ] {
-            assert_eq!(count_values(json.as_bytes()), values, "{json}");
+            assert_eq!(measure(json.as_bytes()), counts, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_nested_too_deeply_is_told_so() {
+        let nested = |levels: usize| {
+            let arrays = levels - 1;
+            format!(r#"{{"a":{}{}}}"#, "[".repeat(arrays), "]".repeat(arrays))
+        };
+        assert!(Object::from_body(nested(MOST_LEVELS).as_bytes()).is_ok());
+        for levels in [MOST_LEVELS + 1, 1_000, 100_000] {
+            let error = Object::from_body(nested(levels).as_bytes()).unwrap_err();
+            assert_eq!((error.status, &*error.code), (400, "too_deeply_nested"));
         }
     }
 

@@ -10,14 +10,7 @@ const MODEL_BYTES: usize = 256;
 
 /// Takes `model`.
 pub(super) fn read_model(body: &mut Object) -> Result<Option<String>, ApiError> {
-    let model = body.string("model")?.filter(|model| !model.is_empty());
-    match model.as_ref().map(String::len) {
-        Some(found) if found > MODEL_BYTES => {
-            let most = MODEL_BYTES;
-            Err(GatewayError::ModelTooLong { most, found }.about("model"))
-        }
-        _ => Ok(model),
-    }
+    body.short_string("model", MODEL_BYTES)
 }
 
 /// Takes `stream`, which may be absent, and whether the stream ends with the usage.

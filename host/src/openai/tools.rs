@@ -79,9 +79,11 @@ impl Offer {
             return Err(json_object::invalid_value(path, message));
         }
         let description = function.string("description")?;
-        let parameters = match function.object("parameters")? {
-            Some(schema) => schema.into_value(),
-            None => json!({"type": "object", "properties": {}}),
+        let parameters = function.object("parameters")?;
+        let parameters = match parameters.map(Object::into_members) {
+            Some(schema) if !schema.is_empty() => Value::Object(schema),
+            // Arguments are an object: Codex would take an empty schema for a string's.
+            _ => json!({"type": "object", "properties": {}}),
         };
         self.tools.push(Tool {
             name,

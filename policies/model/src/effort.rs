@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::decide::{Denial, Route, quote};
 
+/// The effort of an answer without reasoning.
+const NONE: &str = "none";
+
 /// The efforts that any client may name, weakest first. A model may support others.
-pub const KNOWN: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+pub const KNOWN: [&str; 7] = [NONE, "minimal", "low", "medium", "high", "xhigh", "max"];
 
 /// The efforts that each of the host's models supports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,7 +59,8 @@ fn rank(word: &str) -> usize {
 /// If there is no such effort, or the model does not support it.
 pub fn choose(word: &str, supported: &[String]) -> Result<String, Denial> {
     let effort = normalise(word);
-    if supported.contains(&effort) {
+    // No reasoning is not a level of it, so that lists of levels may leave it out: the provider decides.
+    if effort == NONE || supported.contains(&effort) {
         return Ok(effort);
     }
     let known = KNOWN.contains(&effort.as_str());
@@ -68,7 +72,7 @@ pub fn choose(word: &str, supported: &[String]) -> Result<String, Denial> {
         };
     };
     // Apps ask every model for the least effort, for chat titles for example, so they get the lowest the model supports.
-    if matches!(effort.as_str(), "none" | "minimal") {
+    if effort == "minimal" {
         return Ok(lowest.clone());
     }
     Err(Denial {

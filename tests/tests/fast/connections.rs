@@ -60,7 +60,7 @@ fn requests() -> Vec<(u16, &'static str, String)> {
         (404, "POST /nowhere", known.clone()),
         (405, "PUT /v1/chat/completions", known.clone()),
         (413, chat, known.clone()),
-        (415, chat, format!("{known}content-encoding: gzip\r\n")),
+        (415, chat, format!("{known}content-encoding: deflate\r\n")),
         (200, "GET /healthz", String::new()),
     ]
 }

@@ -7,6 +7,7 @@ mod book;
 mod circles;
 mod codex_faults;
 mod compile_cache;
+mod compressed;
 mod connections;
 mod cors;
 mod dialects;

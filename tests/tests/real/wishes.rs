@@ -85,3 +85,59 @@ async fn reasoning_is_summarised_as_the_client_asks_by_proto_too() {
     assert_summaries(&gateway, &provider).await;
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn no_reasoning_is_passed_on_for_every_model() {
+    let (gateway, provider) = real().await;
+    for model in MODELS {
+        let wishes = json!({"reasoning_effort": "none"});
+        let body = sent(&gateway, &provider, model, &wishes).await;
+        assert_eq!(body["reasoning"]["effort"], "none", "{model}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn a_function_without_parameters_takes_an_object() {
+    let (gateway, provider) = real().await;
+    let members = json!({"a": {"type": "string"}});
+    for (schema, properties) in [
+        (json!({}), json!({})),
+        (json!(null), json!({})),
+        (json!({"type": "object"}), json!({})),
+        (json!({"properties": members}), members.clone()),
+        (json!({"description": "nothing"}), json!({})),
+        (json!({"additionalProperties": false}), json!({})),
+    ] {
+        let function = json!({"name": "f", "parameters": schema, "strict": true});
+        let wishes = json!({"tools": [{"type": "function", "function": function}]});
+        let body = sent(&gateway, &provider, "codex-5", &wishes).await;
+        let tool = &body["tools"][0];
+        let found = (
+            &tool["parameters"]["type"],
+            &tool["parameters"]["properties"],
+        );
+        assert_eq!(found, (&json!("object"), &properties), "{schema}: {tool}");
+        assert_eq!(tool["strict"], false, "Codex has no such setting");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn the_author_of_a_message_is_told_to_the_model() {
+    let (gateway, provider) = real().await;
+    let messages = json!([
+        {"role": "user", "name": "Ann", "content": "hi"},
+        {"role": "assistant", "name": "Bot", "content": "hello"},
+        {"role": "user", "name": "Bob", "content": [{"type": "text", "text": "me too"}]},
+    ]);
+    let (status, answer) = ask(&gateway, &json!({"messages": messages})).await;
+    assert_eq!(status, 200, "{answer}");
+    let told = provider.requests().pop().unwrap().conversation();
+    let told: Vec<&str> = told.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!(told, ["Ann: hi", "Bot: hello", "Bob: me too"]);
+    gateway.stop().await;
+}

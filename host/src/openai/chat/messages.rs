@@ -42,6 +42,9 @@ pub(super) fn read(body: &mut Object) -> Result<Vec<Item>, ApiError> {
     Ok(items)
 }
 
+/// The longest `name` of a message: OpenAI's limit of 64 characters, each of up to four bytes.
+const NAME_BYTES: usize = 256;
+
 #[derive(Default)]
 struct History {
     conversation: Conversation,
@@ -82,7 +85,8 @@ impl History {
     }
 
     fn say(&mut self, role: Role, message: &mut Object, types: &[&str]) -> Result<(), ApiError> {
-        let parts = content::read(message, "content", types)?;
+        let name = message.short_string("name", NAME_BYTES)?;
+        let parts = signed(name, content::read(message, "content", types)?);
         if let Some(item) = conversation::message(role, parts) {
             self.conversation.push(item);
         }
@@ -95,7 +99,8 @@ impl History {
             parts = content::read(&mut message, "content", ASSISTANT)?;
         }
         parts.extend(message.string("refusal")?.map(Part::Text));
-        if let Some(item) = conversation::message(Role::Assistant, parts) {
+        let name = message.short_string("name", NAME_BYTES)?;
+        if let Some(item) = conversation::message(Role::Assistant, signed(name, parts)) {
             self.conversation.push(item);
         }
         let path = message.path_of("tool_calls");
@@ -160,6 +165,17 @@ impl History {
         self.conversation.push(conversation::output(id, parts));
         Ok(())
     }
+}
+
+/// The parts with the author's name before the first: Codex has no place for a name.
+fn signed(name: Option<String>, mut parts: Vec<Part>) -> Vec<Part> {
+    let Some(name) = name else { return parts };
+    match parts.first_mut() {
+        Some(Part::Text(text)) if !text.is_empty() => text.insert_str(0, &format!("{name}: ")),
+        Some(Part::Image { .. }) => parts.insert(0, Part::Text(format!("{name}:"))),
+        Some(Part::Text(_)) | None => {}
+    }
+    parts
 }
 
 /// The error for an id that two calls of one message have: an output could not be told apart.

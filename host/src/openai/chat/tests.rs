@@ -306,7 +306,7 @@ fn a_body_that_is_no_json_object_is_refused() {
     }
     let deep = format!("{{\"messages\":{}", "[".repeat(100_000));
     let error = ChatRequest::parse(deep.as_bytes(), &Reading::default()).expect_err("a refusal");
-    assert_eq!(error.code, "invalid_json");
+    assert_eq!(error.code, "too_deeply_nested");
 }
 
 #[test]

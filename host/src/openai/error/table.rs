@@ -91,9 +91,11 @@ errors! {
     InvalidQuery { why: String } = 400, INVALID, "invalid_query", "The query of this request makes no sense: {why}.";
     /// The id in the path cannot be decoded.
     InvalidId = 400, INVALID, "invalid_value", "The id in the path is not UTF-8 after decoding.";
-    /// The body is compressed.
-    Encoded = 415, INVALID, "unsupported_encoding", "This gateway takes no compressed request bodies: leave out 'Content-Encoding'.";
-    /// The body is larger than `PROXY_MAX_BODY_BYTES`.
+    /// The body is compressed otherwise than with gzip, br or zstd, or several times.
+    Encoded = 415, INVALID, "unsupported_encoding", "This gateway reads request bodies that are compressed once, with gzip, br or zstd: send another 'Content-Encoding', or none.";
+    /// The body cannot be decompressed.
+    BrokenEncoding { coding: &'static str } = 400, INVALID, "invalid_encoding", "The request body cannot be decompressed: it is not in {coding}, as its 'Content-Encoding' says, or not complete.";
+    /// The body is larger than `PROXY_MAX_BODY_BYTES`, decompressed.
     BodyTooLarge { limit: usize } = 413, INVALID, "request_too_large", "The request body is larger than {limit} bytes, the limit of this gateway.";
     /// The body arrives too slowly.
     BodyTooSlow = 408, TIMEOUT, "request_timeout", "The request body arrived too slowly.";
@@ -108,6 +110,8 @@ errors! {
     NoBody = 400, INVALID, "invalid_json", "The request has no body; a JSON object was expected.";
     /// The body is no JSON.
     InvalidJson { why: String } = 400, INVALID, "invalid_json", "The request body is not valid JSON: {why}.";
+    /// The body is nested too deeply.
+    TooDeep { most: usize } = 400, INVALID, "too_deeply_nested", "The request is nested more than {most} levels deep, the limit of this gateway: send less deep schemas.";
     /// The body has too many JSON values.
     TooManyValues { most: usize } = 400, INVALID, "too_many_values", "The request has more than {most} JSON values, the limit of this gateway: send fewer messages, parts or tools.";
     /// The body is no JSON object.
@@ -124,8 +128,8 @@ errors! {
     BelowMinimum { name: String, found: String } = 400, INVALID, "integer_below_min_value", "Invalid value for '{name}': it must be at least 1, not {found}.";
     /// `n` is more than `PROXY_MAX_CHAT_CHOICES`.
     TooManyChoices { most: u32, found: u32 } = 400, INVALID, "integer_above_max_value", "Invalid value for 'n': it must be from 1 to {most}, not {found}.";
-    /// `model` is too long.
-    ModelTooLong { most: usize, found: usize } = 400, INVALID, "string_above_max_length", "Invalid 'model': at most {most} bytes, not {found}.";
+    /// `model`, or the `name` of a message, is too long.
+    StringTooLong { param: String, most: usize, found: usize } = 400, INVALID, "string_above_max_length", "Invalid '{param}': at most {most} bytes, not {found}.";
     /// There are too many `stop` sequences.
     TooManyStops { most: usize, found: usize } = 400, INVALID, "array_above_max_length", "Invalid 'stop': at most {most} sequences, not {found}.";
     /// A string is empty that must not be: a `stop` sequence, the id of a tool call.
@@ -143,7 +147,7 @@ errors! {
     /// An image is empty.
     ImageEmpty = 400, INVALID, "empty_image_file", "The image is empty.";
     /// An image is neither PNG, JPEG, GIF nor WebP.
-    ImageUnknown = 400, INVALID, "unsupported_image_media_type", "The image is none that Codex can read: send PNG, JPEG, GIF or WebP.";
+    ImageUnknown { found: String } = 400, INVALID, "unsupported_image_media_type", "Codex cannot read {found}: send PNG, JPEG, GIF or WebP.";
     /// The prompt is longer than `PROXY_MAX_PROMPT_TOKENS`. The type is the predecessor's.
     PromptTooLong { tokens: u64, most: u64 } = 403, "tokens_exceeded_error", "context_length_exceeded", "The context length is exceeded: the prompt has about {tokens} tokens, and this gateway takes {most}.";
     /// The gateway does not have this response, or not for this caller.

@@ -219,9 +219,17 @@ fn an_effort_the_model_does_not_take_is_refused() {
 
 #[test]
 fn asking_for_the_least_effort_gets_the_least_there_is() {
-    for word in ["none", "minimal"] {
-        assert_eq!(effort_of("codex-5", word).as_deref(), Some("low"));
-        assert_eq!(effort_of("gpt-6-mini", word).as_deref(), Some(word));
+    assert_eq!(effort_of("codex-5", "minimal").as_deref(), Some("low"));
+    assert_eq!(
+        effort_of("gpt-6-mini", "minimal").as_deref(),
+        Some("minimal")
+    );
+}
+
+#[test]
+fn no_reasoning_is_never_replaced_by_some() {
+    for model in ["codex-5", "gpt-6-mini"] {
+        assert_eq!(effort_of(model, "None").as_deref(), Some("none"));
     }
 }
 

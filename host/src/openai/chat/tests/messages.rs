@@ -27,7 +27,7 @@ fn each_role_is_told_as_codex_knows_it() {
             "a",
         ),
         (
-            json!({"role": "user", "content": "a", "name": "Ann"}),
+            json!({"role": "user", "content": "a", "name": ""}),
             Role::User,
             "a",
         ),
@@ -50,6 +50,45 @@ fn each_role_is_told_as_codex_knows_it() {
     ] {
         assert_eq!(history(&json!([message])), [says(role, words)], "{message}");
     }
+}
+
+#[test]
+fn the_author_is_named_before_what_is_said() {
+    let image =
+        json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}});
+    let both = json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]);
+    let messages = json!([
+        {"role": "system", "content": "a", "name": "example_user"},
+        {"role": "user", "content": both, "name": "Ann"},
+        {"role": "user", "content": [image], "name": "Bob"},
+        {"role": "user", "content": "", "name": "Ann"},
+        {"role": "assistant", "content": "b", "name": "Bot"},
+        {"role": "assistant", "content": "", "name": "Bot"},
+    ]);
+    let said: Vec<_> = history(&messages)
+        .into_iter()
+        .map(|item| match item {
+            Item::Message { parts, .. } => parts,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(said[0], [text("example_user: a")]);
+    assert_eq!(said[1], [text("Ann: a"), text("b")]);
+    assert_eq!((said[2].len(), &said[2][0]), (2, &text("Bob:")));
+    assert_eq!(
+        (&said[3], &said[4]),
+        (&vec![text("")], &vec![text("Bot: b")])
+    );
+    assert_eq!(said.len(), 5);
+    let named = |name: Value| json!([{"role": "user", "content": "a", "name": name}]);
+    assert_messages_refused(&[
+        (named(json!(1)), TYPE, "messages[0].name"),
+        (
+            named(json!("a".repeat(257))),
+            "string_above_max_length",
+            "messages[0].name",
+        ),
+    ]);
 }
 
 #[test]
