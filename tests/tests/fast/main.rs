@@ -37,6 +37,7 @@ mod sandboxes;
 mod swap;
 mod timers;
 mod traces;
+mod unserved;
 mod usage;
 mod workers;
 

@@ -1,7 +1,8 @@
 //! Answers requests that no endpoint takes: unknown URLs, and methods that an endpoint does not have.
 
 use axum::extract::State;
-use axum::http::{Method, Uri};
+use axum::http::header::UPGRADE;
+use axum::http::{HeaderMap, Method, Uri};
 
 use super::closed;
 use crate::api::Shared;
@@ -57,13 +58,29 @@ fn meant(path: &str, responses: bool) -> Option<String> {
     (meant != path).then_some(meant)
 }
 
-/// 405; axum adds the header `Allow`.
-pub(in crate::api) async fn method(method: Method, uri: Uri) -> ApiError {
+/// 405; axum adds the header `Allow`. 426 if a WebSocket was asked for: after a 405 Codex tries seven times before it sends a
+/// POST request, after a 426 at once.
+pub(in crate::api) async fn method(method: Method, uri: Uri, headers: HeaderMap) -> ApiError {
+    if asks_for_websocket(&headers) {
+        let mut error = ApiError::from(GatewayError::NoWebSocket);
+        let upgrade = [("upgrade", "HTTP/1.1"), ("connection", "upgrade")];
+        let upgrade = upgrade.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        error.headers.extend(upgrade);
+        return error;
+    }
     GatewayError::WrongMethod {
         method: method.to_string(),
         path: uri.path().to_owned(),
     }
     .into()
+}
+
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    let protocols = headers.get_all(UPGRADE).iter();
+    protocols
+        .filter_map(|protocols| protocols.to_str().ok())
+        .flat_map(|protocols| protocols.split(','))
+        .any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
 }
 
 #[cfg(test)]

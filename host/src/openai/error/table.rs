@@ -87,6 +87,8 @@ errors! {
     UnknownUrl { method: String, path: String, remedy: String } = 404, INVALID, "unknown_url", "Unknown request URL: {method} {path}. {remedy}";
     /// The endpoint does not take this method.
     WrongMethod { method: String, path: String } = 405, INVALID, "method_not_supported", "Not allowed to {method} on {path}.";
+    /// The request asks for a WebSocket.
+    NoWebSocket = 426, INVALID, "websocket_not_supported", "This gateway speaks no WebSocket: send a POST request, with `stream` for events.";
     /// The query cannot be read.
     InvalidQuery { why: String } = 400, INVALID, "invalid_query", "The query of this request makes no sense: {why}.";
     /// The id in the path cannot be decoded.

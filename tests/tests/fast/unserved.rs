@@ -1,0 +1,41 @@
+//! Operations of OpenAI's that the gateway does not have.
+
+use codex_gateway_tests::gateway::{KEY, Setup};
+use reqwest::Method;
+use serde_json::Value;
+
+async fn refusal(response: reqwest::Response) -> (u16, String) {
+    let status = response.status().as_u16();
+    let body: Value = response.json().await.expect("errors are JSON");
+    (status, body["error"]["code"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operations_that_are_not_served_are_unknown_and_a_websocket_is_refused() {
+    let gateway = Setup::demo().start().await;
+    let send = |method: Method, path: &str| {
+        let url = format!("{}{path}", gateway.origin);
+        gateway.client.request(method, url).bearer_auth(KEY)
+    };
+    for (method, path) in [
+        (Method::POST, "/v1/responses/compact"),
+        (Method::POST, "/v1/responses/input_tokens"),
+        (Method::GET, "/v1/responses/resp_1/input_items"),
+        (Method::POST, "/v1/responses/resp_1/cancel"),
+    ] {
+        let found = refusal(send(method, path).send().await.unwrap()).await;
+        assert_eq!(found, (404, "unknown_url".to_owned()), "{path}");
+    }
+    let upgrade = send(Method::GET, "/v1/responses")
+        .header("connection", "Upgrade")
+        .header("upgrade", "WebSocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let response = upgrade.send().await.unwrap();
+    assert_eq!(response.headers()["upgrade"], "HTTP/1.1");
+    let expected = (426, "websocket_not_supported".to_owned());
+    assert_eq!(refusal(response).await, expected);
+    let plain = send(Method::GET, "/v1/responses").send().await.unwrap();
+    assert_eq!(refusal(plain).await.0, 405);
+    gateway.stop().await;
+}
