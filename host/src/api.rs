@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{any, get};
+use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -148,10 +148,6 @@ pub fn paths() -> impl Iterator<Item = &'static str> {
     endpoints::paths()
 }
 
-/// Operations of OpenAI's that the gateway does not have, at paths that look like a response's: a client takes a 405 for a
-/// mistake of its own.
-const NOT_SERVED: [&str; 2] = ["/v1/responses/compact", "/v1/responses/input_tokens"];
-
 /// The routes of the table of endpoints, each with the checks that the table names, and those for edge proxies.
 pub fn router(shared: Shared) -> Router {
     let (mut open, mut limited, mut generating) = (Router::new(), Router::new(), Router::new());
@@ -167,11 +163,8 @@ pub fn router(shared: Shared) -> Router {
         .route_layer(from_fn_with_state(shared.clone(), auth::rate_limit))
         .merge(generating)
         .route_layer(from_fn_with_state(shared.clone(), auth::authenticate))
-        .merge(open);
-    let routes = NOT_SERVED.iter().fold(routes, |routes, path| {
-        routes.route(path, any(unknown::endpoint))
-    });
-    let routes = routes.fallback(unknown::endpoint);
+        .merge(open)
+        .fallback(unknown::endpoint);
     surface(routes, shared)
 }
 

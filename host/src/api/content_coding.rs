@@ -109,6 +109,7 @@ mod tests {
     use std::io::Write;
 
     use axum::http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -166,6 +167,30 @@ mod tests {
         assert_eq!(code(&refused), (400, "invalid_encoding"));
         let large = Coding::Brotli.decode(&[0x11, 30, 0x03], 100).unwrap_err();
         assert_eq!(code(&large), (400, "invalid_encoding"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_refused_or_stay_within_the_limit(
+            text in proptest::collection::vec(any::<u8>(), 0..200),
+            at in any::<prop::sample::Index>(),
+            change in any::<u8>(),
+            noise in proptest::collection::vec(any::<u8>(), 0..100),
+        ) {
+            let zstd = zstd::encode_all(&text[..], 3).unwrap();
+            for (coding, mut body) in [
+                (Coding::Gzip, gzip(&text)),
+                (Coding::Brotli, BROTLI.to_vec()),
+                (Coding::Zstd, zstd),
+            ] {
+                let at = at.index(body.len());
+                body[at] ^= change;
+                for body in [&body, &noise] {
+                    let decoded = coding.decode(body, 100);
+                    prop_assert!(decoded.is_err() || decoded.is_ok_and(|body| body.len() <= 100));
+                }
+            }
+        }
     }
 
     #[test]

@@ -198,7 +198,8 @@ async fn read(body: Body, parts: &Parts, shared: &Shared) -> Result<(Bytes, Room
         return receive(body, parts, shared, 0).await;
     };
     let (body, mut room) = receive(body, parts, shared, limit).await?;
-    if let Some(decoded) = decode_small(coding, &body)? {
+    if let Some(decoded) = decode_small(coding, &body, limit)? {
+        room.shrink(decoded.len());
         return Ok((decoded.into(), room));
     }
     if body.len() <= UNANNOUNCED {
@@ -215,11 +216,15 @@ async fn read(body: Body, parts: &Parts, shared: &Shared) -> Result<(Bytes, Room
 }
 
 /// Decompresses a body that is small in both forms; none if it is not.
-fn decode_small(coding: Coding, body: &[u8]) -> Result<Option<Vec<u8>>, GatewayError> {
+fn decode_small(
+    coding: Coding,
+    body: &[u8],
+    limit: usize,
+) -> Result<Option<Vec<u8>>, GatewayError> {
     if body.len() > UNANNOUNCED {
         return Ok(None);
     }
-    match coding.decode(body, UNANNOUNCED) {
+    match coding.decode(body, UNANNOUNCED.min(limit)) {
         Ok(decoded) => Ok(Some(decoded)),
         Err(GatewayError::BodyTooLarge { .. }) => Ok(None),
         Err(error) => Err(error),
@@ -242,10 +247,12 @@ async fn receive(
     if announced.is_some_and(|length| length > limit) {
         return Err(GatewayError::BodyTooLarge { limit }.into());
     }
-    let needed = announced.map(|bytes| match bytes > UNANNOUNCED {
-        true => bytes + spare,
-        false => bytes,
-    });
+    // A small body that is compressed may become one of `UNANNOUNCED` bytes without further room.
+    let whole = |bytes: usize| match bytes > UNANNOUNCED {
+        true => bytes.saturating_add(spare),
+        false => bytes.max(UNANNOUNCED.min(spare)),
+    };
+    let needed = announced.map(whole);
     let mut room = match parts.version {
         Version::HTTP_2 => shared.bodies.room_of_stream(needed).await?,
         _ => shared.bodies.room(needed.unwrap_or_default()).await?,
@@ -268,12 +275,11 @@ async fn receive(
         if announced.is_none() && (read.len()..read.len() + data.len()).contains(&UNANNOUNCED) {
             // Room that is held while other room is waited for could keep all of them waiting.
             drop(room);
-            room = shared.bodies.room(limit + spare).await?;
+            room = shared.bodies.room(limit.saturating_add(spare)).await?;
         }
         read.extend_from_slice(&data);
     }
-    let spare = if read.len() > UNANNOUNCED { spare } else { 0 };
-    room.shrink(read.len() + spare);
+    room.shrink(whole(read.len()));
     Ok((read.freeze(), room))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::ApiError;
 use super::json_object::{self, Object};
@@ -58,6 +58,18 @@ impl Shape {
     }
 }
 
+/// The schema of a function's arguments, which are an object: Codex reduces a schema without a type to `{}`.
+fn schema_of(schema: Option<Map<String, Value>>) -> Value {
+    const TYPING: [&str; 5] = ["type", "$ref", "anyOf", "oneOf", "allOf"];
+    let Some(mut schema) = schema.filter(|schema| !schema.is_empty()) else {
+        return json!({"type": "object", "properties": {}});
+    };
+    if !TYPING.iter().any(|member| schema.contains_key(*member)) {
+        schema.insert("type".to_owned(), json!("object"));
+    }
+    Value::Object(schema)
+}
+
 impl Offer {
     /// Adds a function: `{"name", "description", "parameters"}`.
     pub(super) fn add(&mut self, mut function: Object) -> Result<(), ApiError> {
@@ -80,11 +92,7 @@ impl Offer {
         }
         let description = function.string("description")?;
         let parameters = function.object("parameters")?;
-        let parameters = match parameters.map(Object::into_members) {
-            Some(schema) if !schema.is_empty() => Value::Object(schema),
-            // Arguments are an object: Codex would take an empty schema for a string's.
-            _ => json!({"type": "object", "properties": {}}),
-        };
+        let parameters = schema_of(parameters.map(Object::into_members));
         self.tools.push(Tool {
             name,
             description,

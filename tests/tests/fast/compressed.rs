@@ -18,6 +18,22 @@ fn gzip(body: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_small_limit_holds_for_the_decompressed_body() {
+    let gateway = Setup::demo()
+        .var("PROXY_MAX_BODY_BYTES", "2048")
+        .start()
+        .await;
+    for (blanks, status) in [(1_000, 200), (10_000, 413)] {
+        let body = gzip(say(&" ".repeat(blanks)).to_string().as_bytes());
+        let url = format!("{}/v1/chat/completions", gateway.origin);
+        let request = gateway.client.post(url).bearer_auth(KEY);
+        let request = request.header("content-encoding", "gzip").body(body);
+        assert_eq!(request.send().await.unwrap().status(), status);
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn compressed_bodies_are_read_within_the_limit() {
     let gateway = Setup::demo()
         .var("PROXY_MAX_BODY_BYTES", "1000000")

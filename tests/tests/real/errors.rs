@@ -79,8 +79,9 @@ async fn every_refusal_of_the_provider_has_its_status() {
     let more = [
         (refusal(403, "forbidden"), 503, "backend_unauthorized"),
         (refusal(404, "not_found"), 502, "upstream_error"),
-        (refusal(413, "too_large"), 413, "too_large"),
-        (refusal(422, "odd"), 422, "odd"),
+        // Of these Codex passes on the message only.
+        (refusal(413, "too_large"), 413, "invalid_request_error"),
+        (refusal(422, "odd"), 422, "invalid_request_error"),
         (refusal(502, "bad_gateway"), 503, "overloaded"),
         (refusal(503, "unavailable"), 503, "overloaded"),
         (refusal(529, "overloaded"), 503, "overloaded"),

@@ -58,9 +58,13 @@ fn meant(path: &str, responses: bool) -> Option<String> {
     (meant != path).then_some(meant)
 }
 
-/// 405; axum adds the header `Allow`. 426 if a WebSocket was asked for: after a 405 Codex tries seven times before it sends a
+/// Operations of OpenAI's that the gateway does not have, at paths that look like a response's: a client takes a 405 for a
+/// mistake of its own.
+const NOT_SERVED: [&str; 2] = ["/v1/responses/compact", "/v1/responses/input_tokens"];
+
+/// 405; axum adds the header `Allow`. 404 for operations that the gateway does not have. 426 if a WebSocket was asked for: after a 405 Codex tries seven times before it sends a
 /// POST request, after a 426 at once.
-pub(in crate::api) async fn method(method: Method, uri: Uri, headers: HeaderMap) -> ApiError {
+pub(in crate::api) async fn method(http: Method, uri: Uri, headers: HeaderMap) -> ApiError {
     if asks_for_websocket(&headers) {
         let mut error = ApiError::from(GatewayError::NoWebSocket);
         let upgrade = [("upgrade", "HTTP/1.1"), ("connection", "upgrade")];
@@ -68,8 +72,11 @@ pub(in crate::api) async fn method(method: Method, uri: Uri, headers: HeaderMap)
         error.headers.extend(upgrade);
         return error;
     }
+    if http == Method::POST && NOT_SERVED.contains(&uri.path()) {
+        return path(http, uri).await;
+    }
     GatewayError::WrongMethod {
-        method: method.to_string(),
+        method: http.to_string(),
         path: uri.path().to_owned(),
     }
     .into()

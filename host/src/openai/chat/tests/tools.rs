@@ -29,6 +29,25 @@ fn tools_are_offered_as_they_were_given() {
 }
 
 #[test]
+fn arguments_are_an_object() {
+    let empty = json!({"type": "object", "properties": {}});
+    let any = json!({"anyOf": [{"type": "object"}]});
+    for (schema, expected) in [
+        (json!({}), empty),
+        (
+            json!({"description": "a"}),
+            json!({"type": "object", "description": "a"}),
+        ),
+        (any.clone(), any),
+        (json!({"type": "string"}), json!({"type": "string"})),
+    ] {
+        let function = json!({"name": "f", "parameters": schema});
+        let tools = json!({"tools": [{"type": "function", "function": function}]});
+        assert_eq!(plan(hi_with(&tools)).tools[0].parameters, expected);
+    }
+}
+
+#[test]
 fn a_choice_is_put_into_words() {
     let function = json!({"name": "f"});
     let tool = json!({"type": "function", "function": function});
