@@ -78,7 +78,14 @@ fn ids_that_clients_reuse_or_make_too_long_stay_apart() {
     ];
     let input = json!([call, output("one"), call, output("two")]);
     assert_eq!(history(&input), expected);
-    assert_input_refused(&[(json!([call, call]), VALUE, "input[1].call_id")]);
+    let empty = "empty_string";
+    let nameless = json!([{"type": "function_call", "call_id": "", "name": "f"}]);
+    let orphan = json!([{"type": "function_call_output", "call_id": "", "output": "a"}]);
+    assert_input_refused(&[
+        (json!([call, call]), VALUE, "input[1].call_id"),
+        (nameless, empty, "input[0].call_id"),
+        (orphan, empty, "input[0].call_id"),
+    ]);
 }
 
 #[test]
@@ -213,16 +220,6 @@ fn input_that_is_none_is_refused() {
             "input[0].name",
         ),
         (output(json!("a")), VALUE, "input[0].call_id"),
-        (
-            json!([{"type": "function_call", "call_id": "", "name": "f"}]),
-            "empty_string",
-            "input[0].call_id",
-        ),
-        (
-            json!([{"type": "function_call_output", "call_id": "", "output": "a"}]),
-            "empty_string",
-            "input[0].call_id",
-        ),
         (
             json!([{"type": "function_call_output", "call_id": "c"}]),
             MISSING,
