@@ -41,18 +41,54 @@ pub struct Bodies(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    room: Arc<Semaphore>,
+    large: Arc<Space>,
     /// For small bodies in HTTP/2.
-    small: Arc<Semaphore>,
-    /// Bodies that wait for room.
-    waiting: AtomicUsize,
+    small: Arc<Space>,
     /// Parsing a large body keeps a whole core busy for a while: half of the cores stay free for serving.
     readers: Semaphore,
 }
 
+/// The room of one kind of bodies.
+#[derive(Debug)]
+struct Space {
+    permits: Arc<Semaphore>,
+    /// Bodies that wait for a part of it.
+    waiting: AtomicUsize,
+}
+
+impl Space {
+    fn of(bytes: usize) -> Arc<Self> {
+        Arc::new(Self {
+            permits: Arc::new(Semaphore::new(bytes.div_ceil(UNIT))),
+            waiting: AtomicUsize::new(0),
+        })
+    }
+
+    async fn take(self: &Arc<Self>, units: usize) -> Result<Room, ApiError> {
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let _waiting = Waiting::of(&self.waiting);
+        let permit = Arc::clone(&self.permits).acquire_many_owned(units);
+        match timeout(WAIT, permit).await {
+            Ok(Ok(permit)) => Ok(Room(Some(Part {
+                space: Arc::clone(self),
+                permit,
+            }))),
+            // The semaphore is never closed.
+            Ok(Err(_)) | Err(_) => Err(GatewayError::NoRoom.into()),
+        }
+    }
+}
+
 /// Room for one body, released on drop.
 #[derive(Debug, Default)]
-pub(super) struct Room(Option<OwnedSemaphorePermit>);
+pub(super) struct Room(Option<Part>);
+
+/// The part of a space that one body has.
+#[derive(Debug)]
+struct Part {
+    space: Arc<Space>,
+    permit: OwnedSemaphorePermit,
+}
 
 impl Bodies {
     /// Room for bodies of at most `largest` bytes.
@@ -61,9 +97,8 @@ impl Bodies {
         let bytes = largest.saturating_mul(LARGEST).max(LEAST);
         let cores = available_parallelism().map_or(1, usize::from);
         Self(Arc::new(Inner {
-            room: Arc::new(Semaphore::new(bytes.div_ceil(UNIT))),
-            small: Arc::new(Semaphore::new(LEAST / UNIT)),
-            waiting: AtomicUsize::new(0),
+            large: Space::of(bytes),
+            small: Space::of(LEAST),
             readers: Semaphore::new((cores / 2).max(1)),
         }))
     }
@@ -72,38 +107,15 @@ impl Bodies {
     pub(super) async fn room(&self, bytes: usize) -> Result<Room, ApiError> {
         match units(bytes) {
             0 => Ok(Room::default()),
-            units => self.take(&self.0.room, units).await,
+            units => self.0.large.take(units).await,
         }
     }
 
     /// The same for a body in HTTP/2, where one connection has many: small bodies are counted, too, but never wait for large ones.
     pub(super) async fn room_of_stream(&self, announced: Option<usize>) -> Result<Room, ApiError> {
         match announced.unwrap_or(UNANNOUNCED) {
-            bytes @ 0..=SMALL => self.take(&self.0.small, bytes.div_ceil(UNIT)).await,
+            bytes @ 0..=SMALL => self.0.small.take(bytes.div_ceil(UNIT)).await,
             bytes => self.room(bytes).await,
-        }
-    }
-
-    async fn take(&self, room: &Arc<Semaphore>, units: usize) -> Result<Room, ApiError> {
-        let units = u32::try_from(units).unwrap_or(u32::MAX);
-        let _waiting = Waiting::of(&self.0.waiting);
-        let room = Arc::clone(room).acquire_many_owned(units);
-        match timeout(WAIT, room).await {
-            Ok(Ok(permit)) => Ok(Room(Some(permit))),
-            // The semaphore is never closed.
-            Ok(Err(_)) | Err(_) => Err(GatewayError::NoRoom.into()),
-        }
-    }
-
-    /// Returns when others wait for room and this body, which began to arrive at `since`, has arrived too slowly.
-    pub(super) async fn outstayed(&self, room: &Room, since: Instant, come: usize) {
-        if room.0.is_none() {
-            return pending().await;
-        }
-        let bytes = u32::try_from(come / RATE).unwrap_or(u32::MAX);
-        tokio::time::sleep_until(since + GRACE + Duration::from_secs(1) * bytes).await;
-        while self.0.waiting.load(Ordering::Relaxed) == 0 {
-            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -142,9 +154,23 @@ impl Drop for Waiting<'_> {
 }
 
 impl Room {
+    /// Returns when others wait for room of this kind and this body, which began to arrive at `since`, has arrived too slowly.
+    pub(super) async fn outstayed(&self, since: Instant, come: usize) {
+        let Some(Part { space, .. }) = &self.0 else {
+            return pending().await;
+        };
+        let bytes = u32::try_from(come / RATE).unwrap_or(u32::MAX);
+        tokio::time::sleep_until(since + GRACE + Duration::from_secs(1) * bytes).await;
+        while space.waiting.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Releases the room that the body did not need.
     pub(super) fn shrink(&mut self, bytes: usize) {
-        let Some(permit) = &mut self.0 else { return };
+        let Some(Part { permit, .. }) = &mut self.0 else {
+            return;
+        };
         let spare = permit.num_permits().saturating_sub(bytes.div_ceil(UNIT));
         drop(permit.split(spare));
     }
@@ -152,7 +178,8 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        let units = self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let part = self.0.as_ref();
+        let units = part.map_or(0, |part| part.permit.num_permits());
         if units > SMALL / UNIT {
             memory::give_back_soon();
         }
@@ -199,17 +226,35 @@ mod tests {
         let bodies = Bodies::new(1);
         let began = Instant::now();
         let all = bodies.room(LEAST).await.unwrap();
-        let outstayed = |come| bodies.outstayed(&all, began, come);
+        let outstayed = |come| all.outstayed(began, come);
         let alone = timeout(Duration::from_secs(100), outstayed(1_000)).await;
         assert!(alone.is_err(), "nobody waits");
         let began = Instant::now();
-        let outstayed = |come| bodies.outstayed(&all, began, come);
+        let outstayed = |come| all.outstayed(began, come);
         let ((), waited) = tokio::join!(outstayed(1_000), bodies.room(LEAST));
         assert!(began.elapsed() < WAIT + GRACE && waited.is_err());
         let began = Instant::now();
-        let outstayed = |come| bodies.outstayed(&all, began, come);
+        let outstayed = |come| all.outstayed(began, come);
         let fast = tokio::join!(timeout(WAIT, outstayed(20 * RATE)), bodies.room(LEAST)).0;
         assert!(fast.is_err(), "it comes fast enough");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_body_gives_no_way_to_small_ones() {
+        let bodies = Bodies::new(1);
+        let began = Instant::now();
+        let large = bodies.room(LEAST).await.unwrap();
+        let mut crowd = Vec::new();
+        for _ in 0..LEAST / SMALL {
+            crowd.push(bodies.room_of_stream(Some(SMALL)).await.unwrap());
+        }
+        let small = bodies.room_of_stream(Some(1));
+        let (slow, refused) = tokio::join!(timeout(WAIT, large.outstayed(began, 1)), small);
+        assert!(slow.is_err(), "its room helps no small body");
+        assert_eq!(refused.unwrap_err().status, 503, "their room is used up");
+        let trickles = crowd[0].outstayed(began, 1);
+        let small = bodies.room_of_stream(Some(1));
+        assert!(tokio::join!(trickles, small).1.is_err());
     }
 
     #[tokio::test]

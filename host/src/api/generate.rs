@@ -263,7 +263,7 @@ async fn receive(
     loop {
         let frame = tokio::select! {
             frame = body.frame() => frame,
-            () = shared.bodies.outstayed(&room, began, read.len()) => {
+            () = room.outstayed(began, read.len()) => {
                 return Err(GatewayError::BodyTooSlow.into());
             }
         };
