@@ -13,6 +13,7 @@ mod client_addr;
 mod connection;
 mod connections;
 mod content_coding;
+mod departure;
 mod endpoints;
 mod entrance;
 mod error;

@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use head::Head;
 use reject::Reject;
 use requests::Requests;
-pub(super) use requests::{Arriving, Peer, Underway};
+pub(super) use requests::{Arriving, Offer, Peer, Underway};
 
 /// Longer than proxies keep an idle connection for reuse (Caddy two minutes, Traefik 90 seconds): the side that reuses
 /// connections should close first.

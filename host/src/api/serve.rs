@@ -2,29 +2,29 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::pin::pin;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Version};
 use axum::response::Response;
-use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt};
 use tower_http::normalize_path::NormalizePathLayer;
 
 use super::arrival::Arrival;
-use super::connection::{Connection, Peer, Underway};
+use super::connection::{Connection, Peer};
 use super::connections::{Connections, Place};
+use super::departure::{Departure, PIECE};
 
 use crate::listen::{self, Listener};
 use crate::memory;
@@ -40,10 +40,6 @@ const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Requests at the same time on one connection in HTTP/2, the least that RFC 9113 recommends: each costs memory.
 const STREAMS: u32 = 100;
-
-/// Bytes of an answer that are handed over at once, and that HTTP/2 may keep for each: the request is under way until the last of
-/// them, so that no answer is cut that its reader still takes.
-const PIECE: usize = 16 << 10;
 
 /// Bytes that the system may hold unsent for a connection. Its default is some megabytes, with which a slow reader seems to take
 /// nothing for half a minute.
@@ -104,107 +100,29 @@ struct Line {
 }
 
 impl Line {
-    /// Runs one request: it is under way until the last piece of its answer is handed over. It is counted before anything is awaited:
-    /// in HTTP/1 in the same step that read it, in HTTP/2 as soon as its task runs.
+    /// Runs one request: it is under way until the system has taken its answer. It is counted in the same step that read it, before
+    /// anything is awaited.
     fn call<S>(
         self,
         mut request: Request,
         service: S,
-    ) -> impl Future<Output = Result<Response, Infallible>>
+    ) -> impl Future<Output = Result<axum::http::Response<Departure>, Infallible>>
     where
         S: Service<Request, Response = Response, Error = Infallible>,
     {
         let version = request.version();
-        let mut underway = self.peer.begin(version);
+        let underway = self.peer.begin(version);
         request.extensions_mut().insert(ConnectInfo(self.peer));
         let request = request.map(|body| Arrival::watch(body, &underway));
         async move {
             let mut response = service.oneshot(request).await?;
-            underway.offers(true);
             // HTTP/2 announces it with frames (GOAWAY).
             if version <= Version::HTTP_11 && (self.is_extra || self.closing.is_cancelled()) {
                 let headers = response.headers_mut();
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response.map(|body| {
-                Body::new(Departure {
-                    body,
-                    rest: Bytes::new(),
-                    is_offered: false,
-                    taken: 0,
-                    underway,
-                })
-            }))
+            Ok(response.map(|body| Departure::of(body, underway)))
         }
-    }
-}
-
-/// The body of an answer, with its request under way.
-struct Departure {
-    body: Body,
-    /// The part of the last frame that is still to come.
-    rest: Bytes,
-    /// A piece was handed over.
-    is_offered: bool,
-    /// Pieces that were taken. The first is no sign of life: it is taken as soon as there is room for one byte.
-    taken: usize,
-    /// The request is over when this is dropped.
-    underway: Underway,
-}
-
-impl HttpBody for Departure {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        // The next piece is asked for when this one was taken.
-        if std::mem::take(&mut self.is_offered) {
-            self.taken += 1;
-            if self.taken > 1 || self.underway.is_callers() {
-                self.underway.taken();
-            }
-        }
-        let frame = self.poll_piece(cx);
-        self.is_offered = matches!(frame, Poll::Ready(Some(Ok(_))));
-        self.underway.offers(frame.is_ready());
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let (rest, body) = (self.rest.len() as u64, self.body.size_hint());
-        let mut hint = SizeHint::new();
-        hint.set_lower(body.lower() + rest);
-        if let Some(upper) = body.upper() {
-            hint.set_upper(upper + rest);
-        }
-        hint
-    }
-}
-
-impl Departure {
-    fn poll_piece(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if self.rest.is_empty() {
-            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-            match frame.map(|frame| frame.map(Frame::into_data)) {
-                Some(Ok(Ok(data))) => self.rest = data,
-                Some(Ok(Err(trailers))) => return Poll::Ready(Some(Ok(trailers))),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => return Poll::Ready(None),
-            }
-        }
-        let bytes = PIECE.min(self.rest.len());
-        let piece = self.rest.split_to(bytes);
-        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 }
 
@@ -248,7 +166,8 @@ impl Visit {
             closing: closing.clone(),
             is_extra: place.is_extra,
         };
-        let service = service_fn(move |request: axum::http::Request<_>| {
+        // Not `TowerToHyperService`: in HTTP/2 it calls the service only when the request's own task runs.
+        let service = service_fn(move |request: axum::http::Request<Incoming>| {
             line.clone().call(request.map(Body::new), service.clone())
         });
         let mut builder = Builder::new(TokioExecutor::new());
@@ -258,7 +177,6 @@ impl Visit {
             .max_header_list_size(HTTP2_HEAD)
             .max_concurrent_streams(STREAMS)
             .max_send_buf_size(PIECE);
-        let service = TowerToHyperService::new(service);
         let mut served = pin!(builder.serve_connection(TokioIo::new(connection), service));
         let is_extra = place.is_extra;
         let mut goes_away = false;
@@ -322,3 +240,6 @@ fn tune(stream: &TcpStream) {
         tracing::debug!(%error, "a connection goes on as it is");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,6 +122,85 @@ fn peers_that_take_no_answer_and_ask_again_lock_nobody_out() {
     panic!("{answered} were answered");
 }
 
+/// A window update of one byte, of the connection and of the first stream.
+const ONE_BYTE: &[u8] = b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x01\0\0\x04\x08\0\0\0\0\x01\0\0\0\x01";
+
+#[test]
+fn peers_that_take_a_byte_at_a_time_lock_nobody_out() {
+    let gateway = Running::of(few_descriptors(160));
+    let mut crowd: Vec<_> = (0..110).map(|_| connect(&gateway, NO_WINDOW)).collect();
+    let mut answered = 0;
+    for _ in 1..60 {
+        for peer in &mut crowd {
+            if peer.write_all(ONE_BYTE).is_err() {
+                *peer = connect(&gateway, NO_WINDOW);
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        answered += usize::from(is_answered(&gateway));
+        if answered == 5 {
+            return;
+        }
+    }
+    panic!("{answered} were answered");
+}
+
+/// An HTTP/2 request with a body of 60,000 bytes, and the first bytes of the body.
+fn small_body(stream: u32) -> Vec<u8> {
+    let frame = |kind: u8, flags: u8, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
+        [head, payload.to_vec()].concat()
+    };
+    let field = |index: &[u8], value: &str| {
+        let length = [u8::try_from(value.len()).unwrap()];
+        [index, &length, value.as_bytes()].concat()
+    };
+    let fields = [
+        // POST and http, then literal fields with names of the static table.
+        b"\x83\x86".to_vec(),
+        field(b"\x04", "/v1/chat/completions"),
+        field(b"\x01", "x"),
+        field(b"\x0f\x08", "Bearer sk-test"),
+        field(b"\x0f\x0d", "60000"),
+    ];
+    [frame(1, 4, &fields.concat()), frame(0, 0, &[b' '; 600])].concat()
+}
+
+#[test]
+fn small_bodies_in_http_2_have_a_budget_of_their_own() {
+    let gateway = Running::start(&[("CODEX_BACKEND", "demo")]);
+    // 1,092 such bodies fit.
+    let mut crowd = Vec::new();
+    for _ in 0..12 {
+        let mut peer = connect(
+            &gateway,
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+        );
+        for stream in 0..100 {
+            peer.write_all(&small_body(1 + 2 * stream)).unwrap();
+        }
+        crowd.push(peer);
+    }
+    // The bodies that arrive slowly give way to those that wait, and only to them.
+    let mut told = Vec::new();
+    let late = std::time::Duration::from_secs(60);
+    crowd[0].set_read_timeout(Some(late)).unwrap();
+    let mut piece = [0; 4 << 10];
+    let slow = b"request_timeout";
+    while !told.windows(slow.len()).any(|part| part == slow) {
+        let bytes = crowd[0].read(&mut piece).unwrap();
+        assert!(bytes > 0, "no body gave way");
+        told.extend_from_slice(&piece[..bytes]);
+    }
+    let mut answer = String::new();
+    gateway
+        .post(crate::STREAM)
+        .read_to_string(&mut answer)
+        .unwrap();
+    assert!(answer.contains("data: [DONE]"), "{answer}");
+}
+
 #[test]
 fn a_peer_that_takes_no_answer_does_not_use_up_the_grace() {
     let mut command = few_descriptors(160);

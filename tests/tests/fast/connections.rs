@@ -143,6 +143,76 @@ async fn who_closes_the_sending_side_is_answered_all_the_same() {
     gateway.stop().await;
 }
 
+/// A chat request and one for `/livez`, in one piece, and then the end of the sending side.
+async fn pipelined(gateway: &Gateway, last: &str) -> String {
+    let mut connection = connect(gateway).await;
+    let body = say(QUICK).to_string();
+    let known = format!("authorization: Bearer {KEY}\r\n");
+    let first = head("POST /v1/chat/completions", &known, body.len());
+    let all = format!("{first}{body}{last}");
+    connection.write_all(all.as_bytes()).await.unwrap();
+    connection.shutdown().await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_all_answered_after_the_sending_side_was_closed() {
+    let gateway = Setup::demo().start().await;
+    let livez = "GET /livez HTTP/1.1\r\nhost: gateway\r\n\r\n";
+    for many in [1, 2, 20] {
+        let answer = pipelined(&gateway, &livez.repeat(many)).await;
+        let answered = answer.matches("HTTP/1.1 200 OK").count();
+        assert_eq!(answered, 1 + many, "{answer}");
+    }
+    let answer = pipelined(&gateway, &livez[..20]).await;
+    assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), 1, "{answer}");
+    gateway.stop().await;
+}
+
+/// Sends all at once, and returns all that is answered until the connection is closed.
+async fn answered(gateway: &Gateway, sent: &str) -> String {
+    let mut connection = connect(gateway).await;
+    connection.write_all(sent.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn nothing_can_be_smuggled_behind_a_body_whose_length_is_unclear() {
+    let gateway = Setup::demo().start().await;
+    let chunks = "5\r\n{}   \r\n0\r\n\r\n";
+    let smuggled = "GET /livez HTTP/1.1\r\nhost: gateway\r\n\r\n";
+    let huge = u64::MAX.to_string();
+    for (headers, status) in [
+        // The length of the chunks counts, and the connection ends with the answer (RFC 9112 §6.1).
+        ("content-length: 4\r\ntransfer-encoding: chunked", 401),
+        ("transfer-encoding: chunked\r\ncontent-length: 4", 401),
+        ("transfer-encoding: chunked, identity", 400),
+        ("transfer-encoding: chunked\r\ntransfer-encoding: gzip", 400),
+        ("content-length: 4\r\ncontent-length: 5", 400),
+        ("content-length: +4", 400),
+        ("content-length: 184467440737095516150", 400),
+        // hyper's own limit of a length, which it takes for one of the head.
+        (&format!("content-length: {huge}"), 431),
+    ] {
+        let head =
+            format!("POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\n{headers}\r\n\r\n");
+        let answer = answered(&gateway, &format!("{head}{chunks}{smuggled}")).await;
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&expected), "{headers}: {answer}");
+        assert!(answer.contains("connection: close"), "{headers}: {answer}");
+        assert_eq!(
+            answer.matches("HTTP/1.1 ").count(),
+            1,
+            "{headers}: {answer}"
+        );
+    }
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn who_is_refused_before_there_is_a_request_is_told_in_openais_words() {
     let gateway = Setup::demo().start().await;

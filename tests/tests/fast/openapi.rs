@@ -30,6 +30,7 @@ fn routes() -> BTreeSet<String> {
 fn no_route_is_added_beside_the_table_of_endpoints() {
     let mut files = all("host/src/api");
     files.push(root().join("host/src/api.rs"));
+    files.retain(|file| !file.ends_with("tests.rs"));
     let mut routes = 0;
     for file in files {
         let source = std::fs::read_to_string(&file).unwrap();

@@ -1,5 +1,7 @@
 //! The requests under way on one connection, and whether the connection is idle, stuck or in the middle of a head.
 
+mod underway;
+
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Connection;
+pub(in crate::api) use underway::{Arriving, Offer, Underway};
 
 /// A peer that has taken nothing of its answers for this long gives way to a new connection, if there are too many.
 const STUCK: Duration = Duration::from_millis(250);
@@ -62,14 +65,12 @@ impl Peer {
         state.head_since = None;
         state.answering = false;
         state.version = version;
+        state.recount();
         if version == Version::HTTP_2 {
             state.multiplexed.cancel();
         }
         drop(state);
-        Underway {
-            requests: self.requests.clone(),
-            is_stuck: false,
-        }
+        Underway::of(self.requests.clone())
     }
 
     /// Notes that a request was authenticated.
@@ -92,9 +93,7 @@ impl Peer {
     pub(in crate::api) fn idle(&self) -> Option<(Rank, Instant)> {
         let state = self.requests.state();
         if state.underway == 0 && !state.unsent {
-            // The library may still have a part of the last answer.
-            let since = state.since.max(state.sent);
-            return (!state.unread).then(|| (state.rank(), since));
+            return (!state.unread).then(|| (state.rank(), state.since));
         }
         let patience = if state.authenticated {
             STUCK_CALLER
@@ -169,11 +168,13 @@ struct RequestCounts {
     multiplexed: CancellationToken,
     /// Requests whose answers wait for the peer to take more of them.
     stuck: usize,
-    /// When the first of them began to wait.
-    stuck_from: Instant,
-    /// When the peer last took a part of an answer, after which it could have more. A further request is no such sign: one that is
-    /// sent now and then would keep a connection on which nothing is taken.
-    taken: Instant,
+    /// When the last of all the requests under way became one of them.
+    all_stuck: Option<Instant>,
+    /// How long all of them were stuck before, since the peer last took a part of an answer. A further request does not reset it:
+    /// one that is sent now and then would keep a connection on which nothing is taken.
+    stuck_for: Duration,
+    /// Bytes of answers that the peer took since then.
+    taken_bytes: usize,
     /// The system has not taken all that was to be sent.
     unsent: bool,
     /// When the system last took bytes.
@@ -197,12 +198,37 @@ impl RequestCounts {
         }
     }
 
-    /// Since when all that is to be sent waits for the peer.
+    /// Since when all that is to be sent waits for the peer. The time in which a request waited for the model does not count.
     fn stuck_since(&self) -> Option<Instant> {
         match self.underway {
             0 => self.unsent.then_some(self.sent),
-            _ => (self.stuck == self.underway).then_some(self.stuck_from.max(self.taken)),
+            _ => self
+                .all_stuck
+                .map(|since| since.checked_sub(self.stuck_for).unwrap_or(since)),
         }
+    }
+
+    /// Notes a change of the requests under way, or of those that are stuck.
+    fn recount(&mut self) {
+        let are_all_stuck = self.underway > 0 && self.stuck == self.underway;
+        match self.all_stuck {
+            None if are_all_stuck => self.all_stuck = Some(Instant::now()),
+            Some(since) if !are_all_stuck => {
+                self.stuck_for += since.elapsed();
+                self.all_stuck = None;
+            }
+            _ => {}
+        }
+        if self.underway == 0 {
+            self.stuck_for = Duration::ZERO;
+        }
+    }
+
+    /// The peer took a part of an answer, after which it could have more.
+    fn taken(&mut self) {
+        self.taken_bytes = 0;
+        self.stuck_for = Duration::ZERO;
+        self.all_stuck = self.all_stuck.map(|_| Instant::now());
     }
 
     /// Wakes the reading task if nothing is under way any more.
@@ -233,8 +259,9 @@ impl Default for RequestCounts {
             reader: None,
             multiplexed: CancellationToken::new(),
             stuck: 0,
-            stuck_from: Instant::now(),
-            taken: Instant::now(),
+            all_stuck: None,
+            stuck_for: Duration::ZERO,
+            taken_bytes: 0,
             unsent: false,
             sent: Instant::now(),
         }
@@ -246,13 +273,12 @@ impl Requests {
         self.0.lock()
     }
 
-    /// Ready when no request is under way, and its answer was sent: since when. An answer in HTTP/2 may still be with the library when
-    /// its request is over: a caller's connection is not idle while something is sent.
+    /// Ready when no request is under way, and all was sent: since when. Frames that are no part of an answer do not count: a peer
+    /// that sends PINGs gets some all the time.
     pub(super) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<Instant> {
         let mut state = self.state();
         if state.underway == 0 && !state.unsent {
-            let sent = state.authenticated.then_some(state.sent);
-            return Poll::Ready(sent.map_or(state.since, |sent| state.since.max(sent)));
+            return Poll::Ready(state.since);
         }
         state.reader = Some(cx.waker().clone());
         Poll::Pending
@@ -306,65 +332,5 @@ impl Requests {
         let mut state = self.state();
         state.answering |= state.underway > 0 && !interim;
         state.underway > 0
-    }
-}
-
-/// A request that is being answered.
-#[derive(Debug)]
-pub(in crate::api) struct Underway {
-    requests: Requests,
-    is_stuck: bool,
-}
-
-impl Underway {
-    /// Marks the request's body as arriving, until the result is dropped.
-    pub(in crate::api) fn arriving(&self) -> Arriving {
-        self.requests.state().arriving += 1;
-        Arriving(self.requests.clone())
-    }
-
-    /// Whether its peer was authenticated.
-    pub(in crate::api) fn is_callers(&self) -> bool {
-        self.requests.state().authenticated
-    }
-
-    /// Notes that the peer took what it was offered.
-    pub(in crate::api) fn taken(&mut self) {
-        self.requests.state().taken = Instant::now();
-    }
-
-    /// Notes whether the answer has data for the peer to take (`more`), or waits for data itself.
-    pub(in crate::api) fn offers(&mut self, more: bool) {
-        let mut state = self.requests.state();
-        match (std::mem::replace(&mut self.is_stuck, more), more) {
-            (false, true) => {
-                if state.stuck == 0 {
-                    state.stuck_from = Instant::now();
-                }
-                state.stuck += 1;
-            }
-            (true, false) => state.stuck -= 1,
-            _ => {}
-        }
-    }
-}
-
-impl Drop for Underway {
-    fn drop(&mut self) {
-        let mut state = self.requests.state();
-        state.underway -= 1;
-        state.stuck -= usize::from(self.is_stuck);
-        state.since = Instant::now();
-        state.wake();
-    }
-}
-
-/// A body that is still arriving.
-#[derive(Debug)]
-pub(in crate::api) struct Arriving(Requests);
-
-impl Drop for Arriving {
-    fn drop(&mut self) {
-        self.0.state().arriving -= 1;
     }
 }

@@ -81,6 +81,25 @@ async fn between_requests_a_connection_may_be_idle_and_pings_do_not_keep_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn answers_to_pings_do_not_keep_an_idle_connection() {
+    let (_client, io) = duplex(64 << 10);
+    let connection = open(io);
+    let peer = peer(&connection);
+    drop(peer.begin(Version::HTTP_2));
+    peer.authenticated();
+    let (mut reads, mut writes) = tokio::io::split(connection);
+    tokio::spawn(async move {
+        while writes.write_all(PING).await.is_ok() {
+            tokio::time::sleep(HEAD / 4).await;
+        }
+    });
+    let began = Instant::now();
+    reads.read_to_end(&mut Vec::new()).await.unwrap_err();
+    let lasted = began.elapsed();
+    assert!((IDLE..IDLE + HEAD).contains(&lasted), "{lasted:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_left_of_an_unwanted_body_is_no_half_head() {
     let (mut client, io) = duplex(64);
     let mut connection = open(io);
