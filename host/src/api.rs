@@ -190,3 +190,6 @@ fn surface(routes: Router<Shared>, shared: Shared) -> Router {
         .layer(from_fn_with_state(shared.clone(), drain_body::drain))
         .with_state(shared)
 }
+
+#[cfg(test)]
+mod tests;

@@ -178,6 +178,9 @@ pub enum Error {
     /// The gateway is shutting down.
     #[error("the gateway is shutting down")]
     Draining,
+    /// A defect of the gateway: the turn's task panicked.
+    #[error("the turn's task panicked")]
+    Panicked,
 }
 
 impl Error {
@@ -192,6 +195,7 @@ impl Error {
             Self::NotJson => "answer_not_json",
             Self::Interrupted => "turn_interrupted",
             Self::Draining => "shutting_down",
+            Self::Panicked => "internal_error",
         }
     }
 

@@ -1,6 +1,7 @@
 //! The steps that generating endpoints share: read the body, ask the policies, begin the turns.
 
 use std::error::Error;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Version};
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::{Instant, timeout};
 
@@ -171,7 +173,9 @@ impl<'a> Generate<'a> {
         let tells_activity = activity::is_wanted(self.headers());
         async move {
             let began = context.elapsed();
-            match Exchange::start(&backend, plan, rules, judge, limits).await {
+            let start = Exchange::start(&backend, plan, rules, judge, limits);
+            let started = AssertUnwindSafe(start).catch_unwind().await;
+            match started.unwrap_or(Err(turn::Error::Panicked)) {
                 Ok(exchange) => Ok(TurnStream::new(exchange, context, began, tells_activity)),
                 Err(error) => {
                     context.fail(&error);

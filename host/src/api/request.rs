@@ -2,6 +2,7 @@
 
 mod decisions;
 
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::Method;
 use axum::response::Response;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http_body::{Frame, SizeHint};
 use tokio::sync::{mpsc, oneshot};
@@ -119,7 +121,7 @@ impl Request {
         self.learn_all();
         self.tell(&sent, duration);
         // The end of the answer waits for this: a client that has all of it finds the request in the log, metrics and usage.
-        drop(sent.told);
+        drop(sent.held);
     }
 
     /// The handler's answer; none if the client leaves first. The turns run meanwhile.
@@ -154,7 +156,11 @@ impl Request {
             }
             Fact::Failure(code) => known.failure = Some(code),
             Fact::Drawn(reservation) => known.drawn.push(reservation),
-            Fact::Turns(turns) => self.turns = Some(turns),
+            Fact::Turns(turns) => {
+                // A panic is the end of the turns, and not of their owner.
+                let turns = AssertUnwindSafe(turns).catch_unwind();
+                self.turns = Some(turns.map(Result::unwrap_or_default).boxed());
+            }
         }
     }
 
@@ -243,8 +249,27 @@ struct Sent {
     bytes: u64,
     /// The last byte may be handed over; otherwise the client left.
     whole: bool,
-    /// Dropped when the request was reported.
-    told: Option<oneshot::Sender<()>>,
+    /// The end of the answer, sent when this is dropped: when the request was reported.
+    held: Option<Held>,
+}
+
+/// The end of an answer, sent on drop.
+enum Held {
+    /// Notified that the body may end.
+    End { _told: oneshot::Sender<()> },
+    /// An answer without a body, and its client.
+    All(Option<(oneshot::Sender<Response>, Response)>),
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Self::All(all) = self
+            && let Some((client, response)) = all.take()
+        {
+            // If the client has left, the answer is dropped.
+            let _ = client.send(response);
+        }
+    }
 }
 
 impl Sent {
@@ -254,7 +279,7 @@ impl Sent {
             error: None,
             bytes: 0,
             whole: false,
-            told: None,
+            held: None,
         }
     }
 }
@@ -268,9 +293,18 @@ async fn send(
     let error = response.extensions_mut().remove::<Code>();
     let status = response.status().as_u16();
     let bytes = Arc::new(AtomicU64::new(0));
+    let error = error.map(|Code(code)| code);
+    if is_whole_without_body || response.body().is_end_stream() {
+        return Sent {
+            status,
+            error,
+            bytes: 0,
+            whole: !client.is_closed(),
+            held: Some(Held::All(Some((client, response)))),
+        };
+    }
     let (whole, ended) = oneshot::channel();
-    let (told, is_told) = oneshot::channel();
-    let is_empty = response.body().is_end_stream();
+    let (_told, is_told) = oneshot::channel();
     let counted = Arc::clone(&bytes);
     // If the client has left, the answer is dropped at once.
     let _ = client.send(response.map(|body| {
@@ -282,13 +316,13 @@ async fn send(
             last: None,
         })
     }));
-    let is_whole = ended.await.is_ok();
+    let whole = ended.await.is_ok();
     Sent {
         status,
-        error: error.map(|Code(code)| code),
+        error,
         bytes: bytes.load(Ordering::Relaxed),
-        whole: is_whole || is_empty || is_whole_without_body,
-        told: Some(told),
+        whole,
+        held: Some(Held::End { _told }),
     }
 }
 
@@ -360,35 +394,4 @@ impl HttpBody for Counted {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures_util::FutureExt;
-    use http_body_util::BodyExt;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn an_answer_ends_when_its_request_was_told_of() {
-        let pieces = [Ok::<_, axum::Error>("a"), Ok("b")];
-        let streamed = Body::from_stream(futures_util::stream::iter(pieces));
-        for (body, early) in [(Body::from("ab"), ""), (streamed, "ab")] {
-            let (client, answer) = oneshot::channel();
-            let sent = tokio::spawn(send(Response::new(body), client, false));
-            let mut body = answer.await.unwrap().into_body();
-            let mut read = String::new();
-            let mut read_on = async || {
-                while let Some(Some(frame)) = body.frame().now_or_never() {
-                    let data = frame.unwrap().into_data().unwrap();
-                    read.push_str(std::str::from_utf8(&data).unwrap());
-                }
-                read.clone()
-            };
-            assert_eq!(read_on().await, early);
-            let mut sent = sent.await.unwrap();
-            assert!(sent.whole && sent.bytes == 2);
-            assert_eq!(read_on().await, early, "it is not told of yet");
-            drop(sent.told.take());
-            assert_eq!(read_on().await, "ab");
-            assert!(body.frame().await.is_none());
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! Runs the turns of one answer: passes their deltas to the reader, and returns the cost of each when it is over.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -89,6 +90,12 @@ impl Source for TurnStream {
         }
     }
 
+    fn panicked(&mut self) -> Delta {
+        let failed = Delta::Failed(turn::Error::Panicked);
+        self.note(&failed);
+        failed
+    }
+
     fn end(mut self) -> Turn {
         let (usage, estimated) = self.exchange.usage();
         self.turn.ended = self.context.elapsed();
@@ -108,6 +115,9 @@ trait Source: Send {
     type Cost: Send;
 
     fn next(&mut self) -> impl Future<Output = Option<Delta>> + Send;
+
+    /// The last delta, after `next` has panicked.
+    fn panicked(&mut self) -> Delta;
 
     fn end(self) -> Self::Cost;
 }
@@ -259,10 +269,12 @@ impl Relay {
         };
         // A turn is stopped even while it waits for its reader or for a policy's decision.
         let pass_on = async {
-            while !self.stop.is_cancelled()
-                && let Some(delta) = turn.next().await
-            {
-                self.say(choice, delta).await;
+            while !self.stop.is_cancelled() {
+                let next = AssertUnwindSafe(turn.next()).catch_unwind().await;
+                match next.unwrap_or_else(|_| Some(turn.panicked())) {
+                    Some(delta) => self.say(choice, delta).await,
+                    None => return,
+                }
             }
         };
         self.stop.run_until_cancelled(pass_on).await;
@@ -288,103 +300,4 @@ impl Relay {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A source that emits its deltas, and then never ends; its cost is the number of deltas emitted.
-    struct Scripted(Vec<Delta>, usize);
-
-    impl Source for Scripted {
-        type Cost = usize;
-
-        async fn next(&mut self) -> Option<Delta> {
-            match self.0.get(self.1).cloned() {
-                Some(delta) => {
-                    self.1 += 1;
-                    Some(delta)
-                }
-                None => std::future::pending().await,
-            }
-        }
-
-        fn end(self) -> usize {
-            self.1
-        }
-    }
-
-    fn relay() -> (Relay, mpsc::Receiver<Said>) {
-        let (sender, said) = mpsc::channel(AHEAD);
-        let stop = CancellationToken::new();
-        (Relay { sender, stop }, said)
-    }
-
-    #[tokio::test]
-    async fn when_one_choice_fails_the_others_end_with_it() {
-        let (relay, mut said) = relay();
-        let text = || Delta::Text("a".to_owned());
-        let fails = vec![text(), Delta::Failed(turn::Error::Interrupted), text()];
-        let turns = [vec![], fails].map(|script| async { Ok(Scripted(script, 0)) });
-        let (begun, has_begun) = oneshot::channel();
-        let run = relay.run(turns.into_iter(), begun, std::future::pending());
-        let mut costs = run.await;
-        costs.sort_unstable();
-        assert_eq!(costs, [0, 2], "each tells what it cost");
-        assert_eq!(has_begun.await, Ok(Ok(())));
-        let mut heard = Vec::new();
-        while let Some(delta) = said.recv().await {
-            heard.push(delta);
-        }
-        assert!(matches!(
-            heard[..],
-            [(1, Delta::Text(_)), (1, Delta::Failed(_))]
-        ));
-    }
-
-    #[tokio::test]
-    async fn what_is_over_ends_and_says_what_it_cost() {
-        let (relay, _said) = relay();
-        let script = vec![Delta::Text("a".to_owned()); 2 * AHEAD];
-        let turns = [async { Ok(Scripted(script, 0)) }];
-        let (begun, has_begun) = oneshot::channel();
-        let over = async { assert_eq!(has_begun.await, Ok(Ok(()))) };
-        let costs = relay.run(turns.into_iter(), begun, over).await;
-        assert_eq!(costs.len(), 1, "its reader reads nothing");
-        assert!(costs[0] <= AHEAD + 1, "{costs:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_start_that_fails_waits_for_no_reader_when_all_is_over() {
-        let (relay, _said) = relay();
-        let script = vec![Delta::Text("a".to_owned()); 2 * AHEAD];
-        let speaks = async move { Ok(Scripted(script, 0)) }.boxed();
-        let fails = async {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            Err(turn::Error::Draining)
-        }
-        .boxed();
-        let (begun, _has_begun) = oneshot::channel();
-        let over = tokio::time::sleep(Duration::from_secs(1));
-        let costs = relay.run([speaks, fails].into_iter(), begun, over).await;
-        assert_eq!(costs.len(), 1, "the reader reads nothing");
-    }
-
-    #[tokio::test]
-    async fn nothing_begins_for_one_who_has_left_and_an_error_is_told_before_it_begins() {
-        let (left, _said) = relay();
-        let (begun, has_begun) = oneshot::channel();
-        drop(has_begun);
-        let waits = [std::future::pending::<Result<Scripted, _>>()];
-        let over = std::future::pending::<()>;
-        assert!(left.run(waits.into_iter(), begun, over()).await.is_empty());
-        let (refused, _said) = relay();
-        let (begun, has_begun) = oneshot::channel();
-        let fails = [async { Err::<Scripted, _>(turn::Error::Draining) }];
-        assert!(
-            refused
-                .run(fails.into_iter(), begun, over())
-                .await
-                .is_empty()
-        );
-        assert_eq!(has_begun.await, Ok(Err(turn::Error::Draining)));
-    }
-}
+mod tests;

@@ -201,6 +201,7 @@ impl From<&turn::Error> for GatewayError {
             turn::Error::NotJson => Self::NotJson,
             turn::Error::Interrupted => Self::Interrupted,
             turn::Error::Draining => Self::Draining,
+            turn::Error::Panicked => Self::Internal,
         }
     }
 }

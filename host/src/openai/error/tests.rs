@@ -63,6 +63,7 @@ fn failures() -> Vec<(turn::Error, u16, &'static str, &'static str)> {
         (turn::Error::Restarted(secret()), 502, server, "upstream_restarted"),
         (turn::Error::Interrupted, 502, server, "turn_interrupted"),
         (turn::Error::Draining, 503, server, "shutting_down"),
+        (turn::Error::Panicked, 500, server, "internal_error"),
     ];
     failures
 }
