@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::process::Resource;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, Bodies, Connections, Parts, Shared, Stage};
 use crate::codex::{self, Backend, Models};
 use crate::config::{Codex, Config};
+use crate::file::RAISE_FILE_LIMIT;
 use crate::listen::{self, Handed, Sockets};
 use crate::policy::{self, Engine, Facts, FaultKind, Live, Refusals, Slot, Source};
 use crate::quota::{Memory, State};
@@ -92,14 +94,25 @@ pub async fn check(config: &Config) -> (Vec<policy::Notice>, Vec<StartError>) {
     (notices, errors)
 }
 
-/// Makes a write beyond the limit of file sizes (`ulimit -f`) fail instead of ending the process. The signal (SIGXFSZ) is caught
-/// and not ignored, so that children start with its default, as they do with that of SIGPIPE.
+/// The size of the largest files that the gateway writes: compiled policies, counters, the usage log.
+const LARGEST_FILE: u64 = 64 << 20;
+
+/// Makes a write beyond the limit of file sizes (`ulimit -f`) fail instead of ending the process, and warns of a low limit. The
+/// signal (SIGXFSZ) is caught and not ignored, so that children start with its default, as they do with that of SIGPIPE.
 ///
 /// # Errors
 /// If signals cannot be caught.
 pub fn outlive_file_limit() -> std::io::Result<()> {
     let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
-    signal(kind).map(drop)
+    signal(kind).map(drop)?;
+    let limit = rustix::process::getrlimit(Resource::Fsize).current;
+    if let Some(bytes) = limit.filter(|bytes| *bytes < LARGEST_FILE) {
+        tracing::warn!(
+            bytes,
+            "some files cannot be written whole: {RAISE_FILE_LIMIT}"
+        );
+    }
+    Ok(())
 }
 
 /// A gateway that is ready to serve.

@@ -1,8 +1,9 @@
 //! Opens and reads files of other writers safely: regular files only, a limited number of bytes, never waiting for a writer.
 
-use std::fs::{File, FileType, OpenOptions};
+use std::fmt;
+use std::fs::{DirBuilder, File, FileType, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -18,9 +19,70 @@ pub fn is_shortage(error: &io::Error) -> bool {
     errno.is_some_and(|errno| short.contains(&errno)) || cause.is_some_and(is_shortage)
 }
 
+/// Whether an error may pass by itself: a shortage, or a file that another program has to itself for now.
+#[must_use]
+pub fn may_pass(error: &io::Error) -> bool {
+    is_shortage(error) || error.kind() == io::ErrorKind::ResourceBusy
+}
+
+/// The remedy for a write that the limit of file sizes forbids.
+pub const RAISE_FILE_LIMIT: &str = "the process may not write larger files: raise the limit (`ulimit -f`, `LimitFSIZE=` of systemd)";
+
+/// Whether the limit of file sizes forbade a write.
+#[must_use]
+pub fn is_over_limit(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::FBIG.raw_os_error())
+}
+
+/// Shows an error with its remedy, where the system's message does not say what to do.
+#[must_use]
+pub fn explained(error: &io::Error) -> impl fmt::Display {
+    fmt::from_fn(move |f| match is_over_limit(error) {
+        true => write!(f, "{error}; {RAISE_FILE_LIMIT}"),
+        false => write!(f, "{error}"),
+    })
+}
+
+/// Makes a folder of the gateway's own that is missing, for its owner alone. Returns whether it was missing.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn make_folder(path: &Path) -> io::Result<bool> {
+    if path.is_dir() {
+        return Ok(false);
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    Ok(true)
+}
+
+/// As [`make_folder`], for a folder that was there when the process began.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn restore_folder(path: &Path) -> io::Result<()> {
+    if make_folder(path)? {
+        tracing::warn!(folder = %path.display(), "the folder was gone, with its files; it is made again");
+    }
+    Ok(())
+}
+
+/// Whether an open file still has this name: it may have been replaced, moved or removed.
+///
+/// # Errors
+/// If that cannot be known.
+pub fn has_name(file: &File, path: &Path) -> io::Result<bool> {
+    let named = match std::fs::metadata(path) {
+        Ok(named) => named,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let open = file.metadata()?;
+    Ok((named.dev(), named.ino()) == (open.dev(), open.ino()))
+}
+
 /// An error with its file's path, which the system's message does not contain.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {error}", .path.display())]
+#[error("{}: {}", .path.display(), explained(.error))]
 struct At {
     path: PathBuf,
     #[source]
@@ -118,7 +180,17 @@ fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
         Err(error) => return Err(error),
     }
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = options.custom_flags(flags.bits() as i32).open(path)?;
+    let opened = options.custom_flags(flags.bits() as i32).open(path);
+    let file = opened.map_err(|error| {
+        match error.raw_os_error().map(Errno::from_raw_os_error) {
+            // Without O_NONBLOCK the system would wait until the lease is given up, or taken away.
+            Some(Errno::AGAIN) => io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "another program has a lease on it (fcntl F_SETLEASE), which the system now asks it to give up",
+            ),
+            _ => error,
+        }
+    })?;
     regular(file.metadata()?.file_type())?;
     Ok(file)
 }
@@ -158,67 +230,4 @@ fn real(file: &File, path: &Path) -> io::Result<std::path::PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-    use std::os::unix::net::UnixListener;
-
-    use super::*;
-
-    fn said<T: std::fmt::Debug>(result: io::Result<T>) -> String {
-        result.unwrap_err().to_string()
-    }
-
-    #[test]
-    fn only_regular_files_are_opened_and_none_is_waited_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let pipe = std::process::Command::new("mkfifo")
-            .arg(path("pipe"))
-            .status();
-        assert!(pipe.unwrap().success());
-        let _socket = UnixListener::bind(path("socket")).unwrap();
-        symlink("/dev/zero", path("zero")).unwrap();
-        for (name, kind) in [
-            ("pipe", "a pipe"),
-            ("socket", "a socket"),
-            ("zero", "a device"),
-            ("", "a folder"),
-        ] {
-            let expected = format!("it is {kind}, not a regular file");
-            assert_eq!(said(read(&path(name), 1 << 10)), expected);
-            assert_eq!(said(create(&path(name))), expected);
-        }
-    }
-
-    #[test]
-    fn a_file_is_read_up_to_its_bound_and_no_further() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("text");
-        std::fs::write(&path, vec![b'x'; 2048]).unwrap();
-        assert_eq!(read(&path, 2048).unwrap().len(), 2048);
-        assert_eq!(said(read(&path, 2047)), "it is larger than 1 KiB");
-        // Its metadata has size 0.
-        let endless = Path::new("/proc/self/environ");
-        assert_eq!(std::fs::metadata(endless).unwrap().len(), 0);
-        assert_eq!(said(read(endless, 1)), "it is larger than 0 KiB");
-    }
-
-    #[test]
-    fn links_may_lead_through_the_folder_and_not_out_of_it() {
-        let place = tempfile::tempdir().unwrap();
-        let folder = place.path().join("policies");
-        std::fs::create_dir_all(folder.join("..2026")).unwrap();
-        std::fs::write(folder.join("..2026/auth.json"), "{}").unwrap();
-        std::fs::write(place.path().join("secret.json"), "{}").unwrap();
-        symlink("..2026", folder.join("..data")).unwrap();
-        symlink("..data/auth.json", folder.join("auth.json")).unwrap();
-        symlink("../secret.json", folder.join("model.json")).unwrap();
-        let link = place.path().join("live");
-        symlink(&folder, &link).unwrap();
-        for folder in [&folder, &link] {
-            assert_eq!(read_within(folder, "auth.json", 10).unwrap(), b"{}");
-            let refused = said(read_within(folder, "model.json", 10));
-            assert!(refused.contains("a link out of the folder"), "{refused}");
-        }
-    }
-}
+mod tests;

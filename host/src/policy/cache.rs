@@ -1,12 +1,13 @@
 //! The compile cache: a folder that keeps compiled components after the process ends, so that a restart does not compile them
 //! again.
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use wasmtime::{Cache, CacheConfig};
+
+use crate::file;
 
 /// The size limit in bytes; beyond it wasmtime deletes the least recently used files, about once an hour.
 const MAX_BYTES: u64 = 1 << 30;
@@ -29,7 +30,7 @@ pub fn is_there(folder: &Path) -> bool {
 /// gateway would run.
 pub(super) fn open(folder: &Path) -> Result<Cache, String> {
     let ours = folder.join(OURS);
-    make(&ours).map_err(|error| error.to_string())?;
+    file::make_folder(&ours).map_err(|error| error.to_string())?;
     let ours = ours.canonicalize().map_err(|error| error.to_string())?;
     check(folder, 0o022)?;
     check(&ours, 0o077)?;
@@ -43,8 +44,12 @@ pub(super) fn open(folder: &Path) -> Result<Cache, String> {
     Cache::new(config).map_err(|error| format!("{error:#}"))
 }
 
-fn make(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+/// Makes the folder of an open cache again if it is gone: wasmtime would make one that others may read.
+pub(super) fn restore(folder: &Path) {
+    if let Err(error) = file::restore_folder(&folder.join(OURS)) {
+        let folder = folder.display();
+        tracing::warn!(%folder, %error, "no compile cache");
+    }
 }
 
 /// Checks that the folder belongs to the gateway's user and that its mode has none of the bits in `nobodys`.
@@ -77,6 +82,17 @@ mod tests {
         let folder = parent.path().join("a/b");
         open(&folder).unwrap();
         assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_is_made_again_for_its_owner_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("cache");
+        open(&folder).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        restore(&folder);
+        let inner = fs::metadata(folder.join(OURS)).unwrap();
+        assert_eq!(inner.mode() & 0o777, 0o700);
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct Engine {
     pub(super) compiled: Arc<ComponentCache<Component>>,
     /// Compiles heavy components; if absent, they are compiled in this process.
     pub(super) compiler: Option<Compiler>,
+    /// The folder of the compile cache.
+    cache: Option<Arc<Path>>,
     /// A temporary cache folder, deleted with the last engine.
     _passing: Option<Arc<TempDir>>,
 }
@@ -156,8 +158,16 @@ impl Engine {
             instrumented: Arc::default(),
             compiled: Arc::default(),
             compiler: None,
+            cache: cache.and(cache_folder).map(Arc::from),
             _passing: None,
         })
+    }
+
+    /// Makes the folder of the compile cache again, if it is gone.
+    pub(super) fn restore_cache(&self) {
+        if let Some(folder) = &self.cache {
+            cache::restore(folder);
+        }
     }
 
     /// As [`Engine::new`], with a program (this one, run again) that compiles heavy components in a child process, which leaves

@@ -8,7 +8,7 @@ use wasmtime::Trap;
 use super::Slot;
 use super::bindings::{Denial, PACKAGE, VERSION};
 use super::words::{LINE, NAME, text_within};
-use crate::file::is_shortage;
+use crate::file;
 
 /// A candidate that may not serve, and the reason. Shown to the operator in the log and in `/healthz`.
 ///
@@ -46,6 +46,9 @@ pub enum Problem {
     /// The machine lacks a resource that reading or preparing needs.
     #[error("the machine is short of open files or memory now: {0}")]
     Shortage(String),
+    /// Something stands in the way that is no fault of the file, and may pass.
+    #[error("cannot be used now, another try follows: {0}")]
+    Hindered(String),
     /// Neither a module nor a component.
     #[error("expected a WebAssembly component, found {0}")]
     NotWasm(String),
@@ -151,6 +154,7 @@ impl Problem {
         match self {
             Self::Unreadable(_)
             | Self::Shortage(_)
+            | Self::Hindered(_)
             | Self::Configure(_)
             | Self::Trial(_)
             | Self::Internal(_) => true,
@@ -181,6 +185,7 @@ impl Problem {
             Self::Settings(_) | Self::SettingsShape(_) | Self::SettingsMistakes(_) => true,
             Self::Unreadable(_)
             | Self::Shortage(_)
+            | Self::Hindered(_)
             | Self::NotWasm(_)
             | Self::CoreModule
             | Self::Invalid(_)
@@ -202,26 +207,33 @@ impl Problem {
         }
     }
 
-    /// The problem of a failed system call: a shortage if the error is one, otherwise the problem of that step.
+    /// Whether the machine is at fault, and not a file.
+    pub(super) fn is_of_the_machine(&self) -> bool {
+        matches!(self, Self::Shortage(_) | Self::Hindered(_))
+    }
+
+    /// The problem of a failed system call: a shortage or a hindrance if the error is one, otherwise the problem of that step.
     pub(super) fn of_io(error: &io::Error, otherwise: impl FnOnce(String) -> Self) -> Self {
-        match is_shortage(error) {
-            true => Self::Shortage(error.to_string()),
-            false => otherwise(error.to_string()),
+        let told = file::explained(error).to_string();
+        match error {
+            error if file::is_shortage(error) => Self::Shortage(told),
+            error if file::may_pass(error) || file::is_over_limit(error) => Self::Hindered(told),
+            _ => otherwise(told),
         }
     }
 
     /// As [`Problem::of_io`], for a failed step of wasmtime.
     pub(super) fn of(error: &wasmtime::Error, otherwise: impl FnOnce(String) -> Self) -> Self {
-        let short = error.chain().any(|cause| {
-            let errno = cause.downcast_ref::<Errno>();
+        let mut found = error.chain().filter_map(|cause| {
             let io = cause.downcast_ref::<io::Error>();
-            io.is_some_and(is_shortage)
-                || errno.is_some_and(|errno| is_shortage(&io::Error::from(*errno)))
+            let errno = cause.downcast_ref::<Errno>();
+            let of_io = |error: &io::Error| Self::of_io(error, Self::Internal);
+            io.map(of_io)
+                .or_else(|| errno.map(|errno| of_io(&io::Error::from(*errno))))
         });
-        match short {
-            true => Self::Shortage(error.root_cause().to_string()),
-            false => otherwise(format!("{error:#}")),
-        }
+        found
+            .find(Self::is_of_the_machine)
+            .unwrap_or_else(|| otherwise(format!("{error:#}")))
     }
 }
 
@@ -235,8 +247,8 @@ impl Refusals {
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         let Self(refusals) = self;
-        let passing = |refusal: &Refusal| matches!(refusal.problem, Problem::Shortage(_));
-        !refusals.iter().all(passing)
+        let of_the_machine = |refusal: &Refusal| refusal.problem.is_of_the_machine();
+        !refusals.iter().all(of_the_machine)
     }
 }
 

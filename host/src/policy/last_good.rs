@@ -2,9 +2,8 @@
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -143,9 +142,9 @@ impl LastGood {
     /// If the folder cannot be written.
     pub(super) fn keep(&self, given: &[Given; Slot::COUNT]) -> io::Result<Option<PathBuf>> {
         let blobs = self.folder.join(BLOBS);
-        let mut builder = DirBuilder::new();
-        let made = builder.recursive(true).mode(0o700).create(&blobs);
-        made.map_err(|error| at(&blobs, error))?;
+        let state = self.folder.parent().unwrap_or(&self.folder);
+        file::restore_folder(state).map_err(|error| at(state, error))?;
+        file::make_folder(&blobs).map_err(|error| at(&blobs, error))?;
         let [auth, model, rate_limit, tool_stop] =
             given.each_ref().map(|given| kept(&blobs, given));
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -162,7 +161,7 @@ impl LastGood {
                 Ok(before) if before.slots == pointer.slots => continue,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) if file::is_shortage(&error) => return Err(error),
+                Err(error) if file::may_pass(&error) => return Err(error),
                 Err(_) => aside = Some(move_aside(path)?),
             }
             of.clone_into(&mut pointer.of);

@@ -63,6 +63,7 @@ impl Preparation<'_> {
         inspect::magic(&candidate.wasm)?;
         let weight = Weight::of(&candidate.wasm)?;
         inspect::exports_and_imports(&candidate.wasm, candidate.slot)?;
+        self.engine.restore_cache();
         let _clock = self.engine.runtime.run();
         let configured = self.configure(weight).await?;
         let pre = link(self.engine.runtime.serving_linker(), &configured.component)?;
@@ -313,7 +314,7 @@ fn explain<T>(
         .map(|text| format!("; it printed: {text}"))
         .unwrap_or_default();
     match Problem::of(&error, Problem::Internal) {
-        shortage @ Problem::Shortage(_) => Err(Trouble::Problem(shortage)),
+        problem if problem.is_of_the_machine() => Err(Trouble::Problem(problem)),
         _ => {
             let cause = error.root_cause();
             Err(Trouble::Fault(format!("{kind}: {cause}{printed}")))

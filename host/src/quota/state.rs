@@ -154,14 +154,16 @@ impl State {
                 "the counters are kept by another gateway: this one counts on its own, and saves nothing until that one ends"
             ),
             Err(SaveError::Failed(error)) => {
+                let error = file::explained(error);
                 tracing::warn!(%folder, %error, "the counters cannot be saved; trying on");
             }
         }
         self.trouble = trouble;
     }
 
-    /// Replaces the saved file, completely or not at all.
+    /// Replaces the saved file, completely or not at all. A folder that was removed is made again.
     fn save(&mut self, memory: &Memory) -> Result<(), SaveError> {
+        file::restore_folder(&self.folder)?;
         self.lock()?;
         let buckets = memory.save();
         let snapshot = Snapshot {
@@ -181,8 +183,9 @@ impl State {
     }
 
     fn lock(&mut self) -> Result<(), SaveError> {
-        if self.lock.is_none() {
-            let path = self.folder.join(LOCK);
+        let path = self.folder.join(LOCK);
+        let held = self.lock.as_ref();
+        if !held.is_some_and(|lock| file::has_name(lock, &path).unwrap_or(true)) {
             let mut file = file::create(&path)?;
             match file.try_lock() {
                 Ok(()) => {}

@@ -238,3 +238,20 @@ fn full_access_is_allowed_where_the_policies_are_mounted_read_only() {
     assert!(!said.contains("PROXY_SANDBOX_MODE: expected"), "{said}");
     assert!(said.contains("agents may make a .env in"), "{said}");
 }
+
+#[test]
+fn a_start_with_a_limit_of_file_sizes_that_is_too_low_names_it() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -f 8; exec \"$0\""]);
+    command.arg(env!("CARGO_BIN_EXE_codex-gateway")).env_clear();
+    command.envs([
+        ("PORT", "0"),
+        ("PROXY_API_KEY", "sk-test"),
+        ("CODEX_BACKEND", "demo"),
+    ]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let last = said.lines().last().unwrap();
+    assert!(last.contains("ulimit -f"), "{said}");
+}

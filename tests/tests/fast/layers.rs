@@ -14,6 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "api",
             "config",
             "codex",
+            "file",
             "listen",
             "policy",
             "quota",

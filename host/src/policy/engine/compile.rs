@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use wasmtime::component::Component;
 
 use super::Purpose;
+use crate::file;
 use crate::policy::cache;
 use crate::policy::fault::Problem;
 
@@ -113,6 +114,10 @@ async fn finish(child: &mut Child, wasm: &[u8]) -> Result<(), Problem> {
         (_, Some(Signal::ABORT)) => Err(Problem::TooHeavy(format!(
             "{} GiB of memory to compile",
             MEMORY >> 30
+        ))),
+        (_, Some(Signal::XFSZ)) => Err(Problem::Hindered(format!(
+            "the compile cache cannot be written: {}",
+            file::RAISE_FILE_LIMIT
         ))),
         _ => Err(internal(format!(
             "the compiling child ended with {status}: {words}"

@@ -133,3 +133,15 @@ fn a_pointer_of_this_version_has_an_entry_for_each_of_four_slots() {
         "a new number of slots is a new version"
     );
 }
+
+#[test]
+fn a_state_folder_that_is_gone_is_made_again() {
+    let place = tempfile::tempdir().unwrap();
+    let state = place.path().join("state");
+    let last = LastGood::new(&state, Path::new("/policies"));
+    last.keep(&given("{}")).unwrap();
+    fs::remove_dir_all(&state).unwrap();
+    last.keep(&given("{}")).unwrap();
+    assert_eq!(last.read().unwrap().unwrap().given, given("{}"));
+    assert_eq!(fs::metadata(&state).unwrap().mode() & 0o777, 0o700);
+}

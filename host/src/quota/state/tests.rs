@@ -145,3 +145,17 @@ fn where_nothing_can_be_saved_counting_goes_on() {
     assert_eq!(state.trouble, Some(Trouble::Failed));
     assert_eq!(remaining(&memory, Unit::Requests), 10);
 }
+
+#[test]
+fn a_folder_that_is_gone_is_made_again_and_locked_again() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("state");
+    let memory = Memory::default();
+    let mut state = State::new(folder.clone());
+    state.save(&memory).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    state.save(&memory).unwrap();
+    assert!(folder.join(FILE).exists());
+    let other = State::new(folder).save(&memory);
+    assert!(matches!(other, Err(SaveError::Held(_))), "{other:?}");
+}

@@ -4,7 +4,7 @@
 //! gateways may share them.
 
 use std::ffi::OsString;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::PathBuf;
@@ -65,14 +65,21 @@ impl Files {
         Ok(file)
     }
 
+    /// As [`Files::open_newest`], for a file that was written before: if its folder is gone, it is made again.
+    ///
+    /// # Errors
+    /// As [`Files::open_newest`], and if the folder cannot be made.
+    pub(super) fn reopen_newest(&self) -> std::io::Result<File> {
+        let folder = self.config.path.parent();
+        if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) {
+            file::restore_folder(folder)?;
+        }
+        self.open_newest()
+    }
+
     /// Whether the file still has the newest name: another gateway may have rotated it.
     pub(super) fn is_newest(&self, file: &File) -> std::io::Result<bool> {
-        let named = match std::fs::metadata(&self.config.path) {
-            Ok(named) => named,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        Ok(is_same(&named, &file.metadata()?))
+        file::has_name(file, &self.config.path)
     }
 
     /// Renames each file to the next number; the oldest is overwritten.
@@ -121,15 +128,4 @@ impl Files {
         }
         Ok(files)
     }
-}
-
-#[cfg(unix)]
-fn is_same(one: &Metadata, other: &Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
-}
-
-#[cfg(not(unix))]
-fn is_same(_: &Metadata, _: &Metadata) -> bool {
-    true
 }

@@ -213,3 +213,17 @@ fn the_end_does_not_wait_for_a_disk_that_hangs() {
     let (written, dropped) = log.counts();
     assert!(written == 0 && dropped > 0, "{written} {dropped}");
 }
+
+#[tokio::test]
+async fn a_folder_that_is_gone_is_made_again() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("usage");
+    std::fs::create_dir(&folder).unwrap();
+    let log = log(&folder, 1 << 20, 2);
+    log.ended(&request("1", "alice", 1));
+    assert_eq!(ids(&log, 9).await, ["1"]);
+    std::fs::remove_dir_all(&folder).unwrap();
+    log.ended(&request("2", "alice", 1));
+    assert_eq!(ids(&log, 9).await, ["2"]);
+    assert_eq!(log.counts(), (2, 0));
+}

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 
 use super::files::Files;
 use super::{Counts, Event, Message};
+use crate::file;
 
 /// The bytes after which a batch is written, even if more events are queued.
 const BATCH: usize = 64 << 10;
@@ -83,7 +84,7 @@ impl Writer {
             Err(error) => {
                 self.file = None;
                 for _ in 0..events {
-                    self.counts.dropped(&error);
+                    self.counts.dropped(&file::explained(&error));
                 }
             }
         }
@@ -97,7 +98,7 @@ impl Writer {
         loop {
             let mut file = match self.file.take() {
                 Some(file) => file,
-                None => self.files.open_newest()?,
+                None => self.files.reopen_newest()?,
             };
             lock(&file)?;
             if !self.files.is_newest(&file)? {
