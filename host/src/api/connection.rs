@@ -33,6 +33,10 @@ const HEAD: Duration = Duration::from_secs(10);
 /// The first and the longest interval at which a half-closed connection is probed for whether its peer is still there.
 const LOOK: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 
+/// How long a body may seem incomplete after its peer has closed its sending side: its last bytes may be on their way to the
+/// request.
+const LAST_BYTES: Duration = Duration::from_secs(1);
+
 /// How long the last frames of a peer in HTTP/2 are read, at most.
 const LAST_FRAMES: Duration = Duration::from_secs(5);
 
@@ -53,6 +57,8 @@ pub(super) struct Connection<I> {
     closed: Option<Instant>,
     /// The peer has closed its sending side and still gets its answer: the interval until the next probe.
     half_closed: Option<Duration>,
+    /// The same while a body seems incomplete: until when that is doubted.
+    doubted: Option<Instant>,
     /// The last write was only partial, or pending.
     congested: bool,
     /// Everything was sent: since when, and until when the peer's last frames are read.
@@ -70,6 +76,7 @@ impl<I> Connection<I> {
             closing: Box::pin(closing.cancelled_owned()),
             closed: None,
             half_closed: None,
+            doubted: None,
             congested: false,
             last_frames: None,
         }
@@ -116,9 +123,24 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Connection<I> {
         )))
     }
 
+    /// Waits for a body whose last bytes were read and have not reached its request yet. The library may just have read them, and
+    /// reads on; or it reads on for a part that will never come.
+    fn poll_last_bytes(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.requests.poll_arrived(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let until = *self
+            .doubted
+            .get_or_insert_with(|| Instant::now() + LAST_BYTES);
+        self.poll_alarm(until, cx)
+    }
+
     /// The peer has closed its sending side. A peer that closed the whole connection looks the same until something is sent to
     /// it. If no interim answer can be sent, the peer counts as gone.
     fn poll_half_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.half_closed.is_none() {
+            ready!(self.poll_last_bytes(cx));
+        }
         let mut look = match self.half_closed {
             Some(look) => look,
             None if self.congested || !self.requests.may_be_awaited() => {

@@ -64,6 +64,7 @@ fn links_may_lead_through_the_folder_and_not_out_of_it() {
 }
 
 /// Takes a lease on a file, as file servers do.
+#[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "functions of C without a safe wrapper")]
 fn lease(file: &File) {
     use std::os::fd::AsRawFd;

@@ -166,6 +166,13 @@ async fn pipelined_requests_are_all_answered_after_the_sending_side_was_closed()
         let answered = answer.matches("HTTP/1.1 200 OK").count();
         assert_eq!(answered, 1 + many, "{answer}");
     }
+    let body = say(QUICK).to_string();
+    let known = format!("authorization: Bearer {KEY}\r\n");
+    let post = head("POST /v1/chat/completions", &known, body.len()) + &body;
+    for _ in 0..10 {
+        let answer = pipelined(&gateway, &post).await;
+        assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), 2, "{answer}");
+    }
     let answer = pipelined(&gateway, &livez[..20]).await;
     assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), 1, "{answer}");
     gateway.stop().await;

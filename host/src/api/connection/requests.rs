@@ -163,7 +163,7 @@ struct RequestCounts {
     version: Version,
     /// Part of the last request's answer was sent.
     answering: bool,
-    /// The task that reads, woken when the last request ends.
+    /// The task that reads, woken when the last request ends, or the last body is complete.
     reader: Option<Waker>,
     multiplexed: CancellationToken,
     /// Requests whose answers wait for the peer to take more of them.
@@ -279,6 +279,16 @@ impl Requests {
         let mut state = self.state();
         if state.underway == 0 && !state.unsent {
             return Poll::Ready(state.since);
+        }
+        state.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Ready when no body in HTTP/1.1 is incomplete.
+    pub(super) fn poll_arrived(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state();
+        if state.arriving == 0 || state.version != Version::HTTP_11 {
+            return Poll::Ready(());
         }
         state.reader = Some(cx.waker().clone());
         Poll::Pending

@@ -208,3 +208,31 @@ async fn who_closes_all_of_the_connection_is_not_waited_for() {
     drop(client);
     reading.await.unwrap().unwrap_err();
 }
+
+/// A client that closes its sending side while the last bytes of a body are on their way to its request. Returns what it is told.
+async fn told_with_a_body(is_whole: bool) -> Vec<u8> {
+    let (mut client, io) = duplex(64);
+    let mut connection = open(io);
+    let underway = peer(&connection).begin(Version::HTTP_11);
+    let arriving = underway.arriving();
+    client.shutdown().await.unwrap();
+    let reading = tokio::spawn(async move { connection.read_to_end(&mut Vec::new()).await });
+    tokio::time::sleep(LAST_BYTES / 2).await;
+    assert!(!reading.is_finished());
+    if is_whole {
+        drop(arriving);
+        tokio::time::sleep(IDLE).await;
+        assert!(!reading.is_finished());
+        drop(underway);
+    }
+    assert_eq!(reading.await.unwrap().unwrap(), 0);
+    let mut told = Vec::new();
+    client.read_to_end(&mut told).await.unwrap();
+    told
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_was_just_read_is_not_taken_for_a_broken_one() {
+    assert_eq!(told_with_a_body(true).await, INTERIM);
+    assert_eq!(told_with_a_body(false).await, b"");
+}

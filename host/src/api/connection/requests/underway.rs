@@ -99,6 +99,12 @@ pub(in crate::api) struct Arriving(Requests);
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        self.0.state().arriving -= 1;
+        let mut state = self.0.state();
+        state.arriving -= 1;
+        if state.arriving == 0
+            && let Some(reader) = state.reader.take()
+        {
+            reader.wake();
+        }
     }
 }
