@@ -24,7 +24,22 @@ async fn told(gateway: &Gateway, mut body: Value, stream: bool) -> (String, Stri
 }
 
 /// The provider's script, extra members of the client's request, and the text and finish reason the client gets.
-fn endings() -> [(Value, Value, &'static str, &'static str); 12] {
+type Ending = (Value, Value, &'static str, &'static str);
+
+/// Refusals. Codex drops their words, and the item that they are in.
+fn refusals() -> [Ending; 2] {
+    let json_object = json!({"response_format": {"type": "json_object"}});
+    let filtered = |refusal: &str, members| {
+        let script = json!({"refusal": refusal});
+        (script, members, "", "content_filter")
+    };
+    [
+        filtered("I cannot help with that.", json!({})),
+        filtered("No.", json_object),
+    ]
+}
+
+fn endings() -> [Ending; 10] {
     let call = json!({"name": "f", "arguments": "{}"});
     let function = json!({"name": "f", "parameters": {"type": "object"}});
     let tools = json!({"tools": [{"type": "function", "function": function}]});
@@ -44,19 +59,6 @@ fn endings() -> [(Value, Value, &'static str, &'static str); 12] {
             nothing.clone(),
             "",
             "stop",
-        ),
-        // Codex drops the words of a refusal, and the item that they are in.
-        (
-            json!({"refusal": "I cannot help with that."}),
-            nothing.clone(),
-            "",
-            "content_filter",
-        ),
-        (
-            json!({"refusal": "No."}),
-            json!({"response_format": {"type": "json_object"}}),
-            "",
-            "content_filter",
         ),
         (
             text(&["one END two"]),
@@ -103,7 +105,7 @@ fn endings() -> [(Value, Value, &'static str, &'static str); 12] {
 #[ignore = "needs the real Codex"]
 async fn every_answer_says_why_it_ended() {
     let (gateway, _provider) = real().await;
-    for (answer, wish, text, finish) in endings() {
+    for (answer, wish, text, finish) in endings().into_iter().chain(refusals()) {
         for stream in [false, true] {
             let mut body = script(answer.clone(), stream);
             let members = wish.as_object().unwrap().clone();

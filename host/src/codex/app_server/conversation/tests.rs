@@ -205,7 +205,7 @@ fn a_branch_goes_on_from_the_last_answer_it_shares() {
 #[test]
 fn a_turn_that_the_client_does_not_know_whole_comes_to_no_rest() {
     let failed = Event::Ended(TurnOutcome::Interrupted);
-    let turns: [&[Event]; 9] = [
+    let turns: [&[Event]; 10] = [
         &[text("half")],
         &[text("half"), failed],
         &[DONE],
@@ -217,6 +217,7 @@ fn a_turn_that_the_client_does_not_know_whole_comes_to_no_rest() {
         ],
         &[called("c", "f", "{"), sampled()],
         &[called("c", "unknown", "{}"), sampled()],
+        &[called("c", "f", "{}"), called("c", "f", "{}"), sampled()],
         &[called("c", "f", "{}")],
         &[called("c", "f", "{}"), DONE],
         &[
