@@ -125,10 +125,10 @@ impl AppServer {
 
     /// Starts a turn. Dropping the future releases all that it has taken.
     pub(super) async fn start_turn(&self, plan: Plan) -> Result<TurnReceiver, Error> {
-        let conversation = match &self.site {
-            None => Conversation::of(&plan),
+        let (plan, conversation) = match &self.site {
+            None => Conversation::read(plan).await,
             // An agent's thread has a folder of its own, which is deleted after the turn.
-            Some(_) => None,
+            Some(_) => (plan, None),
         };
         let lease = self.lease(conversation.as_ref()).await?;
         // The login is known only once there is a worker, since the worker reports it.

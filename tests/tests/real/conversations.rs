@@ -103,13 +103,19 @@ async fn effort_and_schema_may_change_between_the_turns() {
     say(&gateway, &mut body, "two").await;
     body["reasoning_effort"] = json!("low");
     say(&gateway, &mut body, "three").await;
-    assert_eq!(keys(&provider), [0, 0, 0]);
+    body.as_object_mut().unwrap().remove("reasoning_effort");
+    say(&gateway, &mut body, "four").await;
+    assert_eq!(keys(&provider), [0, 0, 0, 1]);
     let requests = provider.requests();
     let efforts = requests
         .iter()
         .map(|request| request.body["reasoning"]["effort"].clone());
-    assert_eq!(efforts.skip(1).collect::<Vec<_>>(), ["high", "low"]);
-    assert_eq!(said(&provider).len(), 6);
+    let [first, high, low, last] = &efforts.collect::<Vec<_>>()[..] else {
+        panic!("four requests")
+    };
+    assert_eq!((high, low), (&json!("high"), &json!("low")));
+    assert_eq!(last, first, "Codex would have kept the last effort");
+    assert_eq!(said(&provider).len(), 8);
     gateway.stop().await;
 }
 

@@ -1,5 +1,8 @@
 //! Recognises a conversation that goes on: digests of all that was said, the same whether Codex or the client reports it.
 
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
@@ -9,35 +12,64 @@ use crate::codex::{Event, Item, Part, Plan, Role, Tool, TurnOutcome};
 /// SHA-256 of a conversation up to the end of an answer.
 pub(super) type Digest = [u8; 32];
 
-/// Limit in bytes of a conversation that is recognised: digests of longer ones would take milliseconds.
+/// Limit in bytes of a conversation that is recognised.
 const LONGEST: usize = 8 << 20;
 
+/// The bytes that an item counts beside its texts.
+const ITEM: usize = 100;
+
+/// From this many bytes on a conversation takes too long for the serving threads: a millisecond and more.
+const LONG: usize = 256 * 1024;
+
 /// Limit in bytes of arguments that are compared as JSON, not as text, and of blanks at the end of a text.
-const LONGEST_DETAIL: usize = 64 * 1024;
+const LONGEST_DETAIL: usize = 256 * 1024;
+
+/// The most answers of the history from which a conversation can go on: the latest ones.
+const ANSWERS: usize = 8;
 
 /// The conversation of one request.
 #[derive(Debug, Clone)]
 pub(super) struct Conversation {
-    /// The index after each of the model's answers, with the digest of the conversation up to there; the latest is the last.
-    pub(super) answers: Vec<(usize, Digest)>,
+    /// The index after each of the model's latest answers, with the digest of the conversation up to there; the last is the
+    /// latest.
+    pub(super) answers: VecDeque<(usize, Digest)>,
     /// The digest of the settings that hold for a whole turn.
     pub(super) options: Digest,
-    /// The size of the texts.
+    /// Whether the request names an effort: Codex keeps it for later turns of the thread.
+    pub(super) has_effort: bool,
+    /// The size of the history and the tools.
     pub(super) bytes: usize,
     /// The whole history; absent if it ends with words of the model, which the next answer would only prolong.
     whole: Option<Sha256>,
 }
 
 impl Conversation {
-    /// The conversation of a plan; none if it is very long.
+    /// The conversation of a plan; none if it is very long. A long one is read on a thread for blocking work.
+    pub(super) async fn read(plan: Plan) -> (Plan, Option<Self>) {
+        if plan.history.iter().map(size).sum::<usize>() < LONG {
+            let conversation = Self::of(&plan);
+            return (plan, conversation);
+        }
+        let plan = Arc::new(plan);
+        let read = {
+            let plan = Arc::clone(&plan);
+            tokio::task::spawn_blocking(move || Self::of(&plan))
+        };
+        let conversation = read.await.ok().flatten();
+        (Arc::unwrap_or_clone(plan), conversation)
+    }
+
+    /// See [`Conversation::read`].
     pub(super) fn of(plan: &Plan) -> Option<Self> {
-        let bytes = plan.history.iter().map(size).sum();
+        let mut bytes = plan.history.iter().map(size).sum();
         if bytes > LONGEST {
             return None;
         }
-        let mut chain = kind(plan);
-        let mut answers = Vec::new();
-        let (mut answer, mut calls) = (Answer::default(), Vec::new());
+        let mut chain = kind(plan, &mut bytes);
+        let mut answers = VecDeque::new();
+        let mut answer = Answer::default();
+        // The place of each call of the last answer that made calls.
+        let mut calls = HashMap::new();
         for (at, item) in plan.history.iter().enumerate() {
             match item {
                 Item::Message {
@@ -55,13 +87,16 @@ impl Conversation {
                     if answer.calls == 0 {
                         calls.clear();
                     }
-                    calls.push(id.as_str());
+                    calls.insert(id.as_str(), answer.calls);
                     answer.add_call(name, arguments);
                 }
                 Item::Message { .. } | Item::CallOutput { .. } => {
                     if !answer.is_empty() {
                         chain.end_answer(std::mem::take(&mut answer));
-                        answers.push((at, chain.digest()));
+                        answers.push_back((at, chain.digest()));
+                        if answers.len() > ANSWERS {
+                            answers.pop_front();
+                        }
                     }
                     chain.add_item(item, &calls);
                 }
@@ -70,6 +105,7 @@ impl Conversation {
         Some(Self {
             answers,
             options: options(plan),
+            has_effort: plan.effort.is_some(),
             bytes,
             whole: answer.is_empty().then_some(chain.0),
         })
@@ -89,16 +125,18 @@ fn size(item: &Item) -> usize {
         };
         parts.iter().map(of_part).sum()
     };
-    match item {
+    let texts = match item {
         Item::Message { parts, .. } | Item::CallOutput { parts, .. } => of_parts(parts),
         Item::Call {
             name, arguments, ..
         } => name.len() + arguments.len(),
-    }
+    };
+    ITEM + texts
 }
 
 /// A digest of the caller, and of the members that decide about a thread: all turns on it have the same.
-fn kind(plan: &Plan) -> Chain {
+/// Adds the size of the tools.
+fn kind(plan: &Plan, bytes: &mut usize) -> Chain {
     let mut chain = Chain(Sha256::new());
     chain.add(&plan.caller);
     chain.add(&plan.model);
@@ -108,7 +146,9 @@ fn kind(plan: &Plan) -> Chain {
     for tool in &plan.tools {
         chain.add(&tool.name);
         chain.add(tool.description.as_deref().unwrap_or_default());
-        chain.add(&tool.parameters.to_string());
+        let parameters = tool.parameters.to_string();
+        *bytes += ITEM + parameters.len();
+        chain.add(&parameters);
     }
     chain.add("end of the tools");
     chain
@@ -134,7 +174,7 @@ impl Chain {
         self.0.update(text);
     }
 
-    fn add_item(&mut self, item: &Item, calls: &[&str]) {
+    fn add_item(&mut self, item: &Item, calls: &HashMap<&str, usize>) {
         let parts = match item {
             Item::Message { role, parts } => {
                 self.add(match role {
@@ -146,7 +186,7 @@ impl Chain {
             }
             // By its place among the calls, since ids may be mapped anew for each request.
             Item::CallOutput { id, parts } => {
-                let place = calls.iter().rposition(|call| call == id);
+                let place = calls.get(id.as_str());
                 self.add("output");
                 self.add(&place.map_or_else(|| id.clone(), |place| place.to_string()));
                 parts
@@ -187,6 +227,8 @@ struct Answer {
     text: Text,
     calls: usize,
     call_hash: Sha256,
+    /// The bytes of arguments that were read as JSON.
+    read: usize,
 }
 
 impl Answer {
@@ -203,8 +245,9 @@ impl Answer {
 
     fn add_call(&mut self, name: &str, arguments: &str) {
         self.calls += 1;
+        self.read += arguments.len();
         let json = Some(arguments)
-            .filter(|text| text.len() <= LONGEST_DETAIL)
+            .filter(|_| self.read <= LONGEST_DETAIL)
             .and_then(|text| serde_json::from_str::<Value>(text).ok())
             .map(|value| value.to_string());
         let mut chain = Chain(std::mem::take(&mut self.call_hash));

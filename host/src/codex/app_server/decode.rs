@@ -13,7 +13,7 @@ use crate::codex::complaints::Complaints;
 use crate::codex::names::for_client;
 use crate::codex::{Cause, Error, Event, Named, Tool, TurnOutcome, Usage};
 
-/// Follows one turn. A thread runs one turn only, but also carries notifications of others:
+/// Follows one turn. A thread also carries notifications of other turns:
 /// injected history comes back as a turn of its own.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {

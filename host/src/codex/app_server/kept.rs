@@ -1,6 +1,7 @@
 //! Keeps the threads of answered conversations, so that the next turn goes on there: one prompt cache, and no history twice.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,8 @@ use super::conversation::{Conversation, Digest, Recorder, Rest};
 use crate::codex::config_stamp::ConfigStamp;
 use crate::codex::{Event, Item, Part, Role};
 
-/// Limit of kept threads of one worker: each takes it one to two megabytes.
-const MOST: usize = 32;
+/// Limits of kept threads of one worker, which keeps as many as it runs turns: each takes it one to two megabytes.
+const MOST: RangeInclusive<usize> = 32..=256;
 
 /// Limit in bytes of all conversations in kept threads of one worker.
 const MOST_BYTES: usize = 64 << 20;
@@ -26,10 +27,11 @@ const LONGEST: Duration = Duration::from_secs(600);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The kept threads of one worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct KeptThreads {
     list: Mutex<List>,
     settled: Notify,
+    most: usize,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +52,10 @@ pub(super) struct Kept {
     pub(super) stamp: ConfigStamp,
     /// The size of the conversation.
     pub(super) bytes: usize,
+    /// Whether the last turn named an effort: the thread has it for all later turns that name none.
+    pub(super) has_effort: bool,
+    /// Whether the conversation has gone on in the thread before. Most threads that are used once are never used again.
+    pub(super) went_on: bool,
     pub(super) since: Instant,
 }
 
@@ -74,6 +80,15 @@ pub(super) struct Found {
 }
 
 impl KeptThreads {
+    /// The threads of a worker that runs this many turns at once: none yet.
+    pub(super) fn new(turns: usize) -> Arc<Self> {
+        Arc::new(Self {
+            list: Mutex::default(),
+            settled: Notify::new(),
+            most: turns.clamp(*MOST.start(), *MOST.end()),
+        })
+    }
+
     /// Announces that the thread of this conversation may be kept in a moment.
     pub(super) fn expect(&self, digest: Digest) {
         self.list.lock().expected.push(digest);
@@ -89,8 +104,8 @@ impl KeptThreads {
         if let Some(kept) = kept {
             gone.extend(list.remove(|other| other.digest == kept.digest));
             list.kept.push_back(kept);
-            while list.is_full() {
-                gone.extend(list.kept.pop_front());
+            while list.is_over(self.most) {
+                gone.extend(list.give_way());
             }
         }
         drop(list);
@@ -135,6 +150,11 @@ impl KeptThreads {
                 })?;
                 Some(Found { kept, from: *from })
             })
+    }
+
+    /// Keeps a thread again that was taken and not used.
+    pub(super) fn put_back(&self, kept: Kept) {
+        self.list.lock().kept.push_front(kept);
     }
 
     /// Returns the threads that are out of date, or have been kept too long.
@@ -194,9 +214,19 @@ impl List {
         self.kept.remove(at)
     }
 
-    fn is_full(&self) -> bool {
+    fn is_over(&self, most: usize) -> bool {
         let bytes: usize = self.kept.iter().map(|kept| kept.bytes).sum();
-        self.kept.len() > MOST || bytes > MOST_BYTES
+        self.kept.len() > most || bytes > MOST_BYTES
+    }
+
+    /// Gives up the thread that is needed least: the longest kept of those that were used once, else of all.
+    fn give_way(&mut self) -> Option<Kept> {
+        let (last, before) = (self.kept.len().saturating_sub(1), &self.kept);
+        let once = before
+            .iter()
+            .take(last)
+            .position(|kept| !kept.went_on && kept.open.is_none());
+        self.kept.remove(once.unwrap_or_default())
     }
 }
 
@@ -210,12 +240,27 @@ impl Kept {
 
     /// Whether the history after its first `from` items is all that the thread needs to go on.
     fn can_go_on(&self, conversation: &Conversation, history: &[Item], from: usize) -> bool {
-        self.open.as_ref().is_none_or(|open| {
-            let outputs = outputs(history, from);
-            open.options == conversation.options
-                && outputs.is_some_and(|outputs| outputs.len() == open.requests.len())
-        })
+        let Some(open) = &self.open else {
+            let is_reset = self.has_effort && !conversation.has_effort;
+            return !is_reset && has_calls(history.get(from..).unwrap_or_default());
+        };
+        let outputs = outputs(history, from);
+        open.options == conversation.options
+            && outputs.is_some_and(|outputs| outputs.len() == open.requests.len())
     }
+}
+
+/// Whether the call of each output is among the items: the ids of earlier calls are others in the thread.
+fn has_calls(items: &[Item]) -> bool {
+    let mut calls = HashSet::new();
+    items.iter().all(|item| match item {
+        Item::Call { id, .. } => {
+            calls.insert(id);
+            true
+        }
+        Item::CallOutput { id, .. } => calls.contains(id),
+        Item::Message { .. } => true,
+    })
 }
 
 /// The outputs of the calls just before `from`, in the order of the calls, if the rest of the history is those and nothing else.
@@ -233,12 +278,15 @@ pub(super) fn outputs(history: &[Item], from: usize) -> Option<Vec<Vec<&str>>> {
             Item::Message { .. } | Item::CallOutput { .. } => break,
         }
     }
+    let mut outputs: HashMap<&str, &[Part]> = HashMap::new();
+    for item in after {
+        let Item::CallOutput { id, parts } = item else {
+            return None;
+        };
+        outputs.insert(id, parts);
+    }
     let output = |call: &str| {
-        let mut of_call = after.iter().filter_map(|item| match item {
-            Item::CallOutput { id, parts } if id == call => Some(parts.as_slice()),
-            _ => None,
-        });
-        let parts = of_call.next()?;
+        let parts = outputs.get(call)?;
         let texts: Option<Vec<&str>> = parts.iter().map(text_of).collect();
         texts.filter(|texts| !texts.is_empty())
     };

@@ -1,6 +1,7 @@
 //! Runs one turn on a worker: opens a thread, injects the history, follows the turn, and gives thread and lease back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::de::IgnoredAny;
@@ -43,6 +44,8 @@ pub(super) struct Task {
     workspace: Option<Workspace>,
     /// The conversation, if the next turn may go on in the same thread.
     conversation: Option<Conversation>,
+    /// Whether the turn runs in the thread where the conversation was before.
+    went_on: AtomicBool,
     lease: Lease,
 }
 
@@ -78,6 +81,7 @@ pub(super) fn prepare(
         route: Arc::new(Route::new(decoder, delivery, announcer)),
         workspace,
         conversation,
+        went_on: AtomicBool::new(false),
         lease,
     };
     (exchange, task)
@@ -175,6 +179,7 @@ impl Task {
             let begun = self.go_on(found, plan).await;
             if !is_lost(&begun) {
                 self.lease.went_on();
+                self.went_on.store(true, Ordering::Relaxed);
                 return Ok((thread, begun));
             }
             self.give_up(&thread).await;
@@ -193,8 +198,14 @@ impl Task {
     /// Finds the thread where the conversation was before.
     async fn find(&self, plan: &Plan, stamp: ConfigStamp) -> Option<Found> {
         let conversation = self.conversation.as_ref()?;
-        let kept = &self.lease.threads.kept;
-        kept.take(conversation, &plan.history, stamp).await
+        let threads = &self.lease.threads.kept;
+        let found = threads.take(conversation, &plan.history, stamp).await?;
+        if self.route.delivery.stop.is_cancelled() {
+            // The client has gone: it may come back.
+            threads.put_back(found.kept);
+            return None;
+        }
+        Some(found)
     }
 
     /// Goes on in the thread where the conversation was before.
@@ -207,6 +218,14 @@ impl Task {
         self.route.go_on(open.id.clone());
         self.connection
             .register(&kept.thread, Arc::clone(&self.route))?;
+        if open.ended.is_cancelled() {
+            // The new route did not learn of the turn's end.
+            return Err(Error::Rpc {
+                method: protocol::TURN_START,
+                code: protocol::INVALID_REQUEST,
+                message: "the turn has ended".to_owned(),
+            });
+        }
         let outputs = kept::outputs(&plan.history, from).unwrap_or_default();
         self.connection
             .answer_calls(open.requests.into_iter().zip(outputs))
@@ -233,6 +252,8 @@ impl Task {
             open,
             stamp,
             bytes: conversation.bytes,
+            has_effort: conversation.has_effort,
+            went_on: self.went_on.load(Ordering::Relaxed),
             since: Instant::now(),
         })
     }

@@ -237,6 +237,37 @@ fn a_turn_that_the_client_does_not_know_whole_comes_to_no_rest() {
 #[test]
 fn a_very_long_conversation_is_not_recognised() {
     let long = |bytes| plan(vec![said(Role::User, &"x".repeat(bytes))]);
-    assert!(Conversation::of(&long(LONGEST)).is_some());
-    assert!(Conversation::of(&long(LONGEST + 1)).is_none());
+    assert!(Conversation::of(&long(LONGEST - ITEM)).is_some());
+    assert!(Conversation::of(&long(LONGEST)).is_none());
+    let many = |items| plan(vec![call("c", "", ""); items]);
+    assert!(Conversation::of(&many(LONGEST / ITEM)).is_some());
+    assert!(Conversation::of(&many(LONGEST / ITEM + 1)).is_none());
+}
+
+#[tokio::test]
+async fn a_long_conversation_is_read_the_same() {
+    let mut history = question();
+    history.push(said(Role::User, &"x".repeat(LONG)));
+    history.extend([said(Role::Assistant, "yes"), said(Role::User, "go on")]);
+    let plan = plan(history);
+    let (same, read) = Conversation::read(plan.clone()).await;
+    assert_eq!(same, plan);
+    assert_eq!(
+        read.unwrap().answers,
+        Conversation::of(&plan).unwrap().answers
+    );
+}
+
+#[test]
+fn a_conversation_goes_on_from_one_of_the_latest_answers() {
+    let mut history = question();
+    for n in 0..ANSWERS + 3 {
+        history.extend([
+            said(Role::Assistant, &n.to_string()),
+            said(Role::User, "go on"),
+        ]);
+    }
+    let answers = Conversation::of(&plan(history.clone())).unwrap().answers;
+    assert_eq!(answers.len(), ANSWERS);
+    assert_eq!(answers.back().unwrap().0, history.len() - 1);
 }

@@ -44,6 +44,9 @@ fn spoken(answer: &str) -> (Conversation, Vec<Item>, Digest) {
     after(&[said(Role::Assistant, answer), said(Role::User, "go on")])
 }
 
+/// As many as are kept at least.
+const MANY: usize = *MOST.start();
+
 fn stamp() -> ConfigStamp {
     ConfigStamp::now(&Config::default())
 }
@@ -55,6 +58,8 @@ fn kept(digest: Digest, thread: &str) -> Kept {
         open: None,
         stamp: stamp(),
         bytes: 1,
+        has_effort: false,
+        went_on: false,
         since: Instant::now(),
     }
 }
@@ -82,7 +87,7 @@ impl KeptThreads {
 
 #[tokio::test]
 async fn a_thread_is_found_once_and_by_its_own_conversation() {
-    let threads = KeptThreads::default();
+    let threads = KeptThreads::new(0);
     let (yes, no) = (spoken("yes"), spoken("no"));
     assert!(threads.settle(yes.2, Some(kept(yes.2, "t"))).is_empty());
     assert!(threads.has(&yes.0) && !threads.has(&no.0));
@@ -97,30 +102,30 @@ async fn a_thread_is_found_once_and_by_its_own_conversation() {
 
 #[test]
 fn the_oldest_go_beyond_the_limits() {
-    let threads = KeptThreads::default();
+    let threads = KeptThreads::new(0);
     let digest = |n: usize| spoken(&n.to_string()).2;
-    for n in 0..MOST {
+    for n in 0..MANY {
         assert!(
             threads
                 .settle(digest(n), Some(kept(digest(n), &n.to_string())))
                 .is_empty()
         );
     }
-    let gone = threads.settle(digest(MOST), Some(kept(digest(MOST), "new")));
+    let gone = threads.settle(digest(MANY), Some(kept(digest(MANY), "new")));
     assert_eq!(gone.len(), 1);
     assert_eq!(gone[0].thread, "0");
     let large = Kept {
         bytes: MOST_BYTES,
-        ..kept(digest(MOST + 1), "large")
+        ..kept(digest(MANY + 1), "large")
     };
-    assert_eq!(threads.settle(digest(MOST + 1), Some(large)).len(), MOST);
-    let again = threads.settle(digest(MOST + 1), Some(kept(digest(MOST + 1), "same")));
+    assert_eq!(threads.settle(digest(MANY + 1), Some(large)).len(), MANY);
+    let again = threads.settle(digest(MANY + 1), Some(kept(digest(MANY + 1), "same")));
     assert_eq!(again[0].thread, "large", "one conversation has one thread");
 }
 
 #[tokio::test]
 async fn old_ones_and_those_of_another_login_are_given_up() {
-    let threads = KeptThreads::default();
+    let threads = KeptThreads::new(0);
     let (yes, no) = (spoken("yes"), spoken("no"));
     let old = Kept {
         since: Instant::now().checked_sub(LONGEST).unwrap(),
@@ -161,7 +166,7 @@ async fn an_open_turn_goes_on_with_all_outputs_and_nothing_else() {
     .iter()
     .enumerate()
     {
-        let threads = KeptThreads::default();
+        let threads = KeptThreads::new(0);
         let other = with(items);
         let thread = Kept {
             open: open(&other.0, 2),
@@ -181,7 +186,7 @@ async fn an_open_turn_goes_on_with_all_outputs_and_nothing_else() {
 #[tokio::test]
 async fn an_open_turn_keeps_its_options_and_may_end_meanwhile() {
     let next = after(&[call("a"), output("a", "1")]);
-    let threads = KeptThreads::default();
+    let threads = KeptThreads::new(0);
     let mut other = open(&next.0, 1).unwrap();
     other.options = [0; 32];
     let thread = Kept {
@@ -202,7 +207,7 @@ async fn an_open_turn_keeps_its_options_and_may_end_meanwhile() {
 
 #[tokio::test(start_paused = true)]
 async fn a_turn_waits_for_the_thread_that_the_one_before_is_about_to_leave() {
-    let threads = KeptThreads::default();
+    let threads = KeptThreads::new(0);
     let (conversation, history, digest) = spoken("yes");
     threads.expect(digest);
     let mut taking = std::pin::pin!(threads.take(&conversation, &history, stamp()));
@@ -219,4 +224,74 @@ async fn a_turn_waits_for_the_thread_that_the_one_before_is_about_to_leave() {
     threads.expect(digest);
     let late = threads.take(&conversation, &history, stamp()).await;
     assert!(late.is_none(), "and not for ever");
+}
+
+#[tokio::test]
+async fn a_thread_that_was_used_once_gives_way_before_one_that_is_used() {
+    let threads = KeptThreads::new(0);
+    let digest = |n: usize| spoken(&n.to_string()).2;
+    let used = Kept {
+        went_on: true,
+        ..kept(digest(0), "used")
+    };
+    threads.settle(digest(0), Some(used));
+    for n in 1..MANY {
+        threads.settle(digest(n), Some(kept(digest(n), &n.to_string())));
+    }
+    let gone = threads.settle(digest(MANY), Some(kept(digest(MANY), "new")));
+    assert_eq!(gone[0].thread, "1");
+    assert_eq!(threads.find(&spoken("0")), Some("used".to_owned()));
+}
+
+#[tokio::test]
+async fn a_request_without_an_effort_does_not_get_that_of_an_earlier_turn() {
+    let threads = KeptThreads::new(0);
+    let (conversation, history, digest) = spoken("yes");
+    let thread = Kept {
+        has_effort: true,
+        ..kept(digest, "t")
+    };
+    threads.settle(digest, Some(thread));
+    assert_eq!(
+        threads.find(&(conversation.clone(), history.clone(), digest)),
+        None
+    );
+    let mut named = conversation;
+    named.has_effort = true;
+    assert_eq!(
+        threads.find(&(named, history, digest)),
+        Some("t".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn one_more_output_of_an_earlier_call_needs_the_whole_history() {
+    let threads = KeptThreads::new(0);
+    let late = after(&[
+        call("a"),
+        output("a", "1"),
+        said(Role::Assistant, "one"),
+        output("a", "2"),
+    ]);
+    let digest = late.0.answers[1].1;
+    threads.settle(digest, Some(kept(digest, "t")));
+    assert_eq!(
+        threads.find(&late),
+        None,
+        "in the thread the call has another id"
+    );
+    let new = [call("b"), output("b", "2"), said(Role::User, "go on")];
+    let begun = [call("a"), output("a", "1"), said(Role::Assistant, "one")];
+    let branch = after(&[&begun[..], &[said(Role::User, "more")], &new].concat());
+    assert_eq!(threads.find(&branch), Some("t".to_owned()));
+}
+
+#[tokio::test]
+async fn a_thread_that_was_not_used_after_all_is_kept_on() {
+    let threads = KeptThreads::new(0);
+    let next = spoken("yes");
+    threads.settle(next.2, Some(kept(next.2, "t")));
+    let found = threads.take(&next.0, &next.1, stamp()).await.unwrap();
+    threads.put_back(found.kept);
+    assert_eq!(threads.find(&next), Some("t".to_owned()));
 }
