@@ -133,7 +133,9 @@ async fn one_call_or_several_and_their_results_make_the_round_trip() {
             assert_eq!(calls(&answer), []);
             let (made_upstream, results_upstream) = exchanged(&last(&provider));
             for (at, (name, arguments)) in made.iter().enumerate() {
-                let id = json!(format!("call_past_{}", at + 1));
+                // The model's own id where the conversation goes on in its thread, else one of the gateway's.
+                let id = made_upstream[at][0].clone();
+                assert!(id.as_str().unwrap().starts_with("call_"), "{id}");
                 let expected = [id.clone(), json!(name), json!(arguments)];
                 assert_eq!(made_upstream[at], expected);
                 assert_eq!(results_upstream[at], [id, json!(results[at])]);
