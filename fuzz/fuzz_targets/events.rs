@@ -4,7 +4,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use codex_gateway::codex::{Activity, Deed, Progress, Usage};
+use codex_gateway::codex::{Activity, Action, Progress, Usage};
 use codex_gateway::openai::responses::{Events, Memory, ResponseObject, ResponsesRequest};
 use codex_gateway::openai::{Head, Reading, Target, chat, completions};
 use codex_gateway::turn::{Delta, Error, Finish};
@@ -73,7 +73,7 @@ impl Answer {
             Piece::Activity { id, query } => Delta::Activity(Activity {
                 id: id.clone(),
                 status: Progress::Completed,
-                deed: Deed::WebSearch {
+                action: Action::WebSearch {
                     query: query.clone(),
                 },
             }),

@@ -36,7 +36,7 @@ mod wait_queue;
 
 use std::fmt;
 
-pub use activity::{Activity, Change, Deed, Progress, Step};
+pub use activity::{Action, Activity, Change, Progress, Step};
 pub use backend::{Backend, BackendChoice, Turn};
 pub use binary::{Probe, ProbeError, locate, probe};
 pub use config::{Config, Mode, Recycling, Sandbox};

@@ -182,7 +182,7 @@ fn show_config() -> ExitCode {
     }
     let mut is_configuration = !problems.is_empty();
     for error in &errors {
-        tell(error);
+        print_problems(error);
         is_configuration |= error.is_configuration();
     }
     match (is_configuration, errors.is_empty()) {
@@ -229,7 +229,7 @@ fn start() -> ExitCode {
 }
 
 /// Writes one line for each problem.
-fn tell(error: &StartError) {
+fn print_problems(error: &StartError) {
     match error {
         StartError::Policies(refusals) => {
             for refusal in &refusals.0 {
@@ -241,7 +241,7 @@ fn tell(error: &StartError) {
 }
 
 fn refuse(error: &StartError) -> ExitCode {
-    tell(error);
+    print_problems(error);
     match error.is_configuration() {
         true => ExitCode::from(EXIT_CONFIG),
         false => ExitCode::FAILURE,

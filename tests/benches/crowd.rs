@@ -49,18 +49,18 @@ async fn side_by_side(gateway: &Gateway, crowd: usize) {
 async fn one_after_another(gateway: &Gateway, provider: &Provider) {
     let (mut done, mut took) = (0, Duration::ZERO);
     provider.forget();
-    tell(done, took, gateway);
+    print(done, took, gateway);
     for turns in TURNS {
         let started = Instant::now();
         in_turn(gateway, turns).await;
         took += started.elapsed();
         provider.forget();
         done += turns;
-        tell(done, took, gateway);
+        print(done, took, gateway);
     }
 }
 
-fn tell(turns: usize, took: Duration, gateway: &Gateway) {
+fn print(turns: usize, took: Duration, gateway: &Gateway) {
     let Footprint {
         own_kib,
         codex_kib,

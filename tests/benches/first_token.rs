@@ -35,9 +35,9 @@ fn main() {
                 prepared.push(first.after_history);
             }
         }
-        let gateway_median = tell("gateway", ours);
+        let gateway_median = print("gateway", ours);
         for (what, times) in [("bare", theirs), ("bare, thread at hand", prepared)] {
-            let median = tell(what, times);
+            let median = print(what, times);
             let ratio = gateway_median.as_secs_f64() / median.as_secs_f64();
             println!("gateway / {what}: {ratio:.2}");
         }
@@ -63,7 +63,7 @@ async fn through(gateway: &Gateway) -> Duration {
 }
 
 /// Prints the median and the 95th percentile, and returns the median.
-fn tell(what: &str, mut times: Vec<Duration>) -> Duration {
+fn print(what: &str, mut times: Vec<Duration>) -> Duration {
     times.sort();
     let median = times[times.len() / 2];
     let slow = times[times.len() * 95 / 100];

@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderMap, HeaderName};
 
-use crate::codex::{Activity, Deed, Progress};
+use crate::codex::{Action, Activity, Progress};
 
 /// A client that sends it as `true` or `1` gets the activity in its answer.
 pub(super) const HEADER: HeaderName = HeaderName::from_static("x-proxy-activity");
@@ -19,21 +19,21 @@ pub(super) fn log(request: &str, activity: &Activity) {
         return;
     }
     let ok = activity.status == Progress::Completed;
-    let (exit_code, duration_ms) = match activity.deed {
-        Deed::Command {
+    let (exit_code, duration_ms) = match activity.action {
+        Action::Command {
             exit_code,
             duration_ms,
             ..
         } => (exit_code, duration_ms),
-        Deed::McpTool { duration_ms, .. } => (None, duration_ms),
+        Action::McpTool { duration_ms, .. } => (None, duration_ms),
         _ => (None, None),
     };
     tracing::info!(
         target: "activity",
         request,
-        kind = activity.deed.kind(),
+        kind = activity.action.kind(),
         ok,
-        program = activity.deed.program(),
+        program = activity.action.program(),
         exit_code,
         duration_ms,
         "Codex worked"
@@ -71,7 +71,7 @@ mod tests {
         let command = |status| Activity {
             id: "secret".to_owned(),
             status,
-            deed: Deed::Command {
+            action: Action::Command {
                 command: "curl secret".to_owned(),
                 exit_code: Some(7),
                 duration_ms: Some(12),

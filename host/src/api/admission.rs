@@ -67,7 +67,7 @@ pub(super) async fn ask(
     };
     // A policy may admit a request that the buckets refused; then there is no reservation.
     if let Some(reservation) = reservation {
-        context.tell(Fact::Drawn(reservation));
+        context.record(Fact::Drawn(reservation));
     }
     context.add_limits(&headers);
     Ok(())

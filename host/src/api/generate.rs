@@ -100,7 +100,7 @@ impl<'a> Generate<'a> {
         };
         let generation = self.context.generation();
         let target = generation.resolve(ask, client_addr::now_ms()).await?;
-        self.context.tell(Fact::Model {
+        self.context.record(Fact::Model {
             answer: target.id.clone(),
             codex: target.model.clone(),
         });
@@ -133,7 +133,7 @@ impl<'a> Generate<'a> {
             estimated_tokens: turns.iter().map(estimate).fold(0, u64::saturating_add),
         };
         admission::ask(self.shared, &self.context, ask).await?;
-        self.context.tell(Fact::Stream(streaming));
+        self.context.record(Fact::Stream(streaming));
         let starting = turns
             .into_iter()
             .map(|turn| self.start(model, streaming, turn));

@@ -119,7 +119,7 @@ impl Request {
         };
         let ((sent, duration), ()) = tokio::join!(sent, settled);
         self.learn_all();
-        self.tell(&sent, duration);
+        self.report(&sent, duration);
         // The end of the answer waits for this: a client that has all of it finds the request in the log, metrics and usage.
         drop(sent.held);
     }
@@ -182,7 +182,7 @@ impl Request {
     }
 
     /// Reports the finished request to telemetry.
-    fn tell(&self, sent: &Sent, duration: Duration) {
+    fn report(&self, sent: &Sent, duration: Duration) {
         let Self { known, asked, .. } = self;
         let (caller, model) = (known.caller.as_ref(), known.model.as_ref());
         let mut finishes = known.turns.iter().map(|turn| turn.finish);

@@ -81,14 +81,14 @@ impl RequestContext {
     }
 
     /// Sends a fact to the owner.
-    pub(super) fn tell(&self, fact: Fact) {
+    pub(super) fn record(&self, fact: Fact) {
         // If the owner has ended, the fact is dropped.
         let _ = self.0.owner.send(fact);
     }
 
     /// Reports and logs why a turn failed: the client does not get all of it.
     pub(super) fn fail(&self, error: &turn::Error) {
-        self.tell(Fact::Failure(error.code()));
+        self.record(Fact::Failure(error.code()));
         tracing::warn!(request = self.id(), code = error.code(), cause = %error, "the turn failed");
         if let Some(remedy) = error.remedy() {
             tracing::error!("{remedy}");

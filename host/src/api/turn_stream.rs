@@ -161,7 +161,7 @@ impl Deltas {
                 }
             }
         };
-        context.tell(Fact::Turns(
+        context.record(Fact::Turns(
             relay.run(starting.into_iter(), begun, over).boxed(),
         ));
         // The sender is dropped without a result if the request is over.

@@ -29,7 +29,7 @@ pub struct Activity {
     pub status: Progress,
     /// The kind of activity, with its details.
     #[serde(flatten)]
-    pub deed: Deed,
+    pub action: Action,
 }
 
 /// How far an activity has come.
@@ -47,7 +47,7 @@ pub enum Progress {
 /// The kinds of activity, with their details.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum Deed {
+pub enum Action {
     /// A command.
     Command {
         /// The command as the model wrote it.
@@ -125,10 +125,10 @@ pub struct Step {
 
 impl Activity {
     /// An activity with its texts cut to their limits.
-    pub(super) fn new(mut id: String, status: Progress, deed: Deed) -> Self {
+    pub(super) fn new(mut id: String, status: Progress, action: Action) -> Self {
         shorten(&mut id, WORD_BYTES);
-        let deed = deed.bounded();
-        Self { id, status, deed }
+        let action = action.bounded();
+        Self { id, status, action }
     }
 
     /// Whether the activity has ended.
@@ -142,27 +142,27 @@ impl Activity {
     pub fn bytes(&self) -> usize {
         let option = |text: &Option<String>| text.as_deref().map_or(0, str::len);
         self.id.len()
-            + match &self.deed {
-                Deed::Command {
+            + match &self.action {
+                Action::Command {
                     command, output, ..
                 } => command.len() + option(output),
-                Deed::FileChange { changes } => {
+                Action::FileChange { changes } => {
                     let bytes =
                         |change: &Change| change.path.len() + change.kind.len() + change.diff.len();
                     changes.iter().map(bytes).sum()
                 }
-                Deed::McpTool {
+                Action::McpTool {
                     server,
                     tool,
                     arguments,
                     ..
                 } => server.len() + tool.len() + arguments.len(),
-                Deed::WebSearch { query } => query.len(),
-                Deed::Plan { explanation, steps } => {
+                Action::WebSearch { query } => query.len(),
+                Action::Plan { explanation, steps } => {
                     let bytes = |step: &Step| step.step.len() + step.status.len();
                     option(explanation) + steps.iter().map(bytes).sum::<usize>()
                 }
-                Deed::Tool {
+                Action::Tool {
                     name,
                     arguments,
                     output,
@@ -171,7 +171,7 @@ impl Activity {
     }
 }
 
-impl Deed {
+impl Action {
     /// The same details, with the texts cut to their limits.
     fn bounded(mut self) -> Self {
         match &mut self {
@@ -285,8 +285,8 @@ fn shorten(text: &mut String, bytes: usize) {
 mod tests {
     use super::*;
 
-    fn command(command: &str, output: &str) -> Deed {
-        Deed::Command {
+    fn command(command: &str, output: &str) -> Action {
+        Action::Command {
             command: command.to_owned(),
             exit_code: Some(0),
             duration_ms: Some(7),
@@ -299,7 +299,7 @@ mod tests {
         let activity = Activity {
             id: "call_1".to_owned(),
             status: Progress::Completed,
-            deed: command("ls -l", "file\n"),
+            action: command("ls -l", "file\n"),
         };
         let expected = serde_json::json!({
             "id": "call_1", "status": "completed", "type": "command",
@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn of_long_texts_the_middle_is_missing() {
         let output = format!("begin{}end", "ä".repeat(1 << 20));
-        let Deed::Command { output, .. } = command("x", &output).bounded() else {
+        let Action::Command { output, .. } = command("x", &output).bounded() else {
             panic!("a command");
         };
         let output = output.unwrap();
@@ -334,32 +334,32 @@ mod tests {
             step: long(),
             status: long(),
         };
-        let deeds = [
+        let actions = [
             command(&long(), &long()),
-            Deed::FileChange {
+            Action::FileChange {
                 changes: (0..200).map(|_| change()).collect(),
             },
-            Deed::McpTool {
+            Action::McpTool {
                 server: long(),
                 tool: long(),
                 arguments: long(),
                 duration_ms: None,
             },
-            Deed::WebSearch { query: long() },
-            Deed::Plan {
+            Action::WebSearch { query: long() },
+            Action::Plan {
                 explanation: Some(long()),
                 steps: (0..200).map(|_| step()).collect(),
             },
-            Deed::Tool {
+            Action::Tool {
                 name: long(),
                 arguments: long(),
                 output: long(),
             },
         ];
-        for deed in deeds {
-            let written = serde_json::to_value(&deed).unwrap();
-            assert_eq!(written["type"], deed.kind());
-            let activity = Activity::new(long(), Progress::Completed, deed);
+        for action in actions {
+            let written = serde_json::to_value(&action).unwrap();
+            assert_eq!(written["type"], action.kind());
+            let activity = Activity::new(long(), Progress::Completed, action);
             assert!(activity.bytes() < 320 * 1024, "{} bytes", activity.bytes());
         }
     }
@@ -378,7 +378,7 @@ mod tests {
         ] {
             assert_eq!(command(text, "").program(), program, "{text}");
         }
-        let query = Deed::WebSearch {
+        let query = Action::WebSearch {
             query: "secret".to_owned(),
         };
         assert_eq!(query.program(), None);

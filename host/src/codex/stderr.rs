@@ -39,7 +39,7 @@ impl LastWords {
     }
 
     /// The kept line, once the pipe has reached its end; `patience` is the timeout for that.
-    pub(super) async fn hear_out(mut self, patience: Duration) -> Option<String> {
+    pub(super) async fn read_rest(mut self, patience: Duration) -> Option<String> {
         let _ = tokio::time::timeout(patience, &mut self.listener).await;
         self.said.lock().take()
     }
@@ -101,7 +101,7 @@ mod tests {
 
     async fn last_words(output: &'static str) -> Option<String> {
         LastWords::listen(output.as_bytes())
-            .hear_out(Duration::from_secs(5))
+            .read_rest(Duration::from_secs(5))
             .await
     }
 

@@ -27,13 +27,13 @@ impl<'a> From<&'a Activity> for Extension<'a> {
 
 /// All activities of an answer, each in its latest state.
 #[derive(Debug, Default)]
-pub(super) struct Deeds {
+pub(super) struct Actions {
     told: Vec<Activity>,
     bytes: usize,
     left_out: usize,
 }
 
-impl Deeds {
+impl Actions {
     pub(super) fn push(&mut self, activity: Activity) {
         let earlier = self.told.iter().rposition(|told| told.id == activity.id);
         if let Some(earlier) = earlier {
@@ -59,13 +59,13 @@ impl Deeds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codex::{Deed, Progress};
+    use crate::codex::{Action, Progress};
 
     fn search(id: usize, status: Progress, query: &str) -> Activity {
         Activity {
             id: id.to_string(),
             status,
-            deed: Deed::WebSearch {
+            action: Action::WebSearch {
                 query: query.to_owned(),
             },
         }
@@ -73,12 +73,12 @@ mod tests {
 
     #[test]
     fn a_deed_is_told_once_and_as_it_ended() {
-        let mut deeds = Deeds::default();
-        assert!(deeds.extension().is_none());
-        deeds.push(search(1, Progress::InProgress, ""));
-        deeds.push(search(2, Progress::Completed, "b"));
-        deeds.push(search(1, Progress::Failed, "a"));
-        let told = serde_json::to_value(deeds.extension()).unwrap();
+        let mut actions = Actions::default();
+        assert!(actions.extension().is_none());
+        actions.push(search(1, Progress::InProgress, ""));
+        actions.push(search(2, Progress::Completed, "b"));
+        actions.push(search(1, Progress::Failed, "a"));
+        let told = serde_json::to_value(actions.extension()).unwrap();
         let expected = serde_json::json!({"activity": [
             {"id": "2", "status": "completed", "type": "web_search", "query": "b"},
             {"id": "1", "status": "failed", "type": "web_search", "query": "a"},
@@ -88,12 +88,12 @@ mod tests {
 
     #[test]
     fn an_answer_does_not_grow_without_end() {
-        let mut deeds = Deeds::default();
+        let mut actions = Actions::default();
         let query = "x".repeat(1000);
         for id in 0..3000 {
-            deeds.push(search(id, Progress::Completed, &query));
+            actions.push(search(id, Progress::Completed, &query));
         }
-        let told = serde_json::to_value(deeds.extension()).unwrap();
+        let told = serde_json::to_value(actions.extension()).unwrap();
         let count = told["activity"].as_array().unwrap().len();
         assert!((1000..1100).contains(&count), "{count}");
         assert_eq!(told["left_out"], 3000 - count);

@@ -337,7 +337,7 @@ impl Metrics {
             ),
             (
                 "codex_worker_recycled",
-                "Workers that were relieved as planned",
+                "Workers that were recycled as planned",
                 present.recycled,
             ),
             (

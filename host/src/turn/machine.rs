@@ -154,7 +154,7 @@ impl Machine {
                 name,
                 arguments,
             }),
-            Event::Activity(deed) => self.answer.emit(Delta::Activity(deed), &mut self.out),
+            Event::Activity(action) => self.answer.emit(Delta::Activity(action), &mut self.out),
             Event::Withheld => self.progress.withheld = true,
             Event::Sampled(usage) => self.close_response(usage),
             Event::Retrying(reason) => self.retry(reason),

@@ -242,7 +242,7 @@ async fn codex_keeps_its_prompt_and_what_it_says_in_passing_is_not_the_answer() 
 }
 
 /// The activity in a stream: commands and file changes.
-fn deeds(events: &[Event]) -> Vec<Value> {
+fn actions(events: &[Event]) -> Vec<Value> {
     let chunks = events.iter().filter_map(|event| match event {
         Event::Data(data) => data["choices"][0]["x_codex"]["activity"].as_array(),
         _ => None,
@@ -263,10 +263,10 @@ async fn who_asks_is_told_of_commands_and_files_but_never_of_more_than_fits() {
     let body = script(answer, true);
     let asked = gateway.chat(&body).header("x-proxy-activity", "true");
     let events = Events::of(asked.send().await.unwrap()).rest().await;
-    let deeds = deeds(&events);
+    let actions = actions(&events);
     let of = |kind: &str| -> Vec<_> {
-        let deeds = deeds.iter().filter(|deed| deed["type"] == kind);
-        deeds.cloned().collect()
+        let actions = actions.iter().filter(|action| action["type"] == kind);
+        actions.cloned().collect()
     };
     let commands = of("command");
     assert_eq!(commands.len(), 2, "begun and ended: {commands:?}");
@@ -300,8 +300,8 @@ async fn what_the_sandbox_refused_is_told_too() {
     let body = script(run("echo x > /etc/stray", done()), true);
     let asked = gateway.chat(&body).header("x-proxy-activity", "true");
     let events = Events::of(asked.send().await.unwrap()).rest().await;
-    let deeds = deeds(&events);
-    let refused = deeds.last().expect("a deed");
+    let actions = actions(&events);
+    let refused = actions.last().expect("an action");
     assert_eq!(
         (&refused["command"], &refused["status"]),
         (&json!("echo x > /etc/stray"), &json!("failed"))

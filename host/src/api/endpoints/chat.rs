@@ -24,7 +24,7 @@ pub(in crate::api) async fn complete(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (mut intake, chat) = Generate::open(&shared, request, ChatRequest::parse).await?;
-    intake.context.tell(Fact::Metadata(chat.metadata.clone()));
+    intake.context.record(Fact::Metadata(chat.metadata.clone()));
     let form = chat.form;
     bound_choices(form, shared.config.max_choices)?;
     let (model, target) = intake

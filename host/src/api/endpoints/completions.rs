@@ -25,7 +25,7 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
     let (mut intake, request) = Generate::open(&shared, request, parse).await?;
     intake
         .context
-        .tell(Fact::Metadata(request.metadata.clone()));
+        .record(Fact::Metadata(request.metadata.clone()));
     let (model, target) = intake.resolve(request.model.clone(), None).await?;
     let form = request.form;
     let head = generate::head(id::completion(), model.clone());

@@ -29,7 +29,7 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
     let (mut intake, request) = Generate::open(&shared, request, ResponsesRequest::parse).await?;
     intake
         .context
-        .tell(Fact::Metadata(request.metadata.clone()));
+        .record(Fact::Metadata(request.metadata.clone()));
     let past = recall(&shared, &intake.caller, &request)?;
     let (model, target) = intake
         .resolve(request.model.clone(), request.effort.clone())

@@ -107,7 +107,7 @@ async fn decide(
     head::check(parts, &shared.config.trusted)?;
     let original = original::read(parts, context.id(), dialect, &shared.config.trusted)?;
     let grant = context.generation().verify(original).await?;
-    context.tell(Fact::Caller(grant.caller.clone()));
+    context.record(Fact::Caller(grant.caller.clone()));
     auth::authenticated(parts);
     headers(grant)
 }

@@ -65,7 +65,7 @@ async fn admit(shared: &Shared, parts: &mut Parts) -> Result<Caller, ApiError> {
     };
     admission::ask(shared, &context, ask).await?;
     let caller = context.generation().authenticate(request).await?;
-    context.tell(Fact::Caller(caller.clone()));
+    context.record(Fact::Caller(caller.clone()));
     authenticated(parts);
     Ok(caller)
 }

@@ -23,9 +23,9 @@ pub(super) struct Decoder {
     message: Option<String>,
     /// The part of the reasoning whose deltas are arriving.
     part: Option<ReasoningPart>,
-    told: Told,
-    /// The value of `told` when the last upstream response was complete: a retry repeats only later text.
-    settled: Told,
+    sent: Sent,
+    /// The value of `sent` when the last upstream response was complete: a retry repeats only later text.
+    settled: Sent,
     /// The present upstream response has a message or a call.
     answered: bool,
     /// The end was sent: no further event may follow.
@@ -36,7 +36,7 @@ pub(super) struct Decoder {
 
 /// Whether text or reasoning was sent before, so that the next message or part needs a break.
 #[derive(Debug, Clone, Copy, Default)]
-struct Told {
+struct Sent {
     text: bool,
     reasoning: bool,
 }
@@ -106,7 +106,7 @@ impl Decoder {
             Notification::RawItemCompleted if is_open => self.raw_item(params.item, emit),
             Notification::PlanUpdated if is_open => self.plan(params, emit),
             Notification::ResponseCompleted if is_open => {
-                self.settled = self.told;
+                self.settled = self.sent;
                 let usage = Usage::from(params.usage.unwrap_or_default());
                 if !std::mem::take(&mut self.answered) && usage.has_answer() {
                     emit(Event::Withheld);
@@ -114,7 +114,7 @@ impl Decoder {
                 emit(Event::Sampled(usage));
             }
             Notification::Error if is_open && params.will_retry => {
-                (self.told, self.message, self.part) = (self.settled, None, None);
+                (self.sent, self.message, self.part) = (self.settled, None, None);
                 self.answered = false;
                 emit(Event::Retrying(params.error.unwrap_or_default().message));
             }
@@ -142,11 +142,11 @@ impl Decoder {
     fn text(&mut self, params: Params<'_>, emit: &mut dyn FnMut(Event)) {
         if let (Some(id), Some(delta)) = (params.item_id, params.delta) {
             self.answered = true;
-            self.tell(&id, delta, emit);
+            self.add_text(&id, delta, emit);
         }
     }
 
-    fn tell(&mut self, id: &str, text: String, emit: &mut dyn FnMut(Event)) {
+    fn add_text(&mut self, id: &str, text: String, emit: &mut dyn FnMut(Event)) {
         let agent = self.agent.as_ref();
         if agent.is_some_and(|agent| agent.commentary.as_deref() == Some(id)) {
             let part = ReasoningPart {
@@ -161,11 +161,11 @@ impl Decoder {
         }
         if self.message.as_deref() != Some(id) {
             self.message = Some(id.to_owned());
-            if self.told.text {
+            if self.sent.text {
                 emit(Event::TextBreak);
             }
         }
-        self.told.text = true;
+        self.sent.text = true;
         emit(Event::Text(text));
     }
 
@@ -194,11 +194,11 @@ impl Decoder {
         }
         if self.part.as_ref() != Some(&part) {
             self.part = Some(part);
-            if self.told.reasoning {
+            if self.sent.reasoning {
                 emit(Event::ReasoningBreak);
             }
         }
-        self.told.reasoning = true;
+        self.sent.reasoning = true;
         emit(Event::Reasoning(text));
     }
 
@@ -255,7 +255,7 @@ impl Decoder {
                 let in_passing = self.part.take_if(|part| part.item == id).is_some();
                 if !in_passing && self.message.as_ref() != Some(&id) {
                     self.begin_message(id.clone(), phase);
-                    self.tell(&id, text.clone(), emit);
+                    self.add_text(&id, text.clone(), emit);
                     self.part.take_if(|part| part.item == id);
                 }
                 self.message = None;
@@ -343,14 +343,14 @@ impl Decoder {
             return;
         }
         self.over = true;
-        if !self.told.text && !self.ended {
+        if !self.sent.text && !self.ended {
             // `turn.items` repeats the last message: the last chance to send it.
             turn.items
                 .into_iter()
                 .for_each(|item| self.item(Some(item), emit));
         }
         let last_words = self.agent.take().and_then(|agent| agent.last_words);
-        if let Some(text) = last_words.filter(|_| !self.told.text && !self.ended) {
+        if let Some(text) = last_words.filter(|_| !self.sent.text && !self.ended) {
             emit(Event::Text(text));
         }
         let outcome = match turn.status.as_ref() {

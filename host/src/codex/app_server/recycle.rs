@@ -27,7 +27,7 @@ pub(super) async fn when_outdated(config: &Config, started_with: ConfigStamp) {
     while ConfigStamp::now(config) == started_with {
         tokio::time::sleep(LOOK.min(config.probe_interval)).await;
     }
-    tracing::info!("Codex's login or settings have changed: a worker is to be relieved");
+    tracing::info!("Codex's login or settings have changed: a worker is to be recycled");
 }
 
 /// Checks a worker at every `probe_interval`, and returns when it should be recycled.
@@ -48,7 +48,7 @@ pub(super) async fn when_due(config: &Config, threads: &Threads, seat: &Seat, da
             disk: size_of(databases).await,
         };
         if let Some(why) = found.exceeds(&config.recycling) {
-            tracing::info!(reason = why, "a Codex worker is to be relieved");
+            tracing::info!(reason = why, "a Codex worker is to be recycled");
             return;
         }
     }

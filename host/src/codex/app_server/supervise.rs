@@ -48,9 +48,9 @@ enum Ended {
 /// A worker that serves turns, in its own task.
 struct Serving {
     /// Fires when the worker should be recycled.
-    worn: oneshot::Receiver<()>,
+    due: oneshot::Receiver<()>,
     /// Cancelled when its replacement is ready.
-    relieved: CancellationToken,
+    replaced: CancellationToken,
     /// The end of its task; the result is how long it served.
     ended: JoinHandle<Duration>,
 }
@@ -80,17 +80,17 @@ impl Supervisor {
     pub(super) async fn run(self) {
         let mut backoff = Backoff::new(self.config.backoff_initial, self.config.backoff_max);
         let tasks = TaskTracker::new();
-        let mut worn: Option<Serving> = None;
+        let mut outgoing: Option<Serving> = None;
         while !self.shutdown.is_cancelled() {
             let lifetime = match self.raise(&tasks).await {
                 Ok(mut serving) => {
-                    if let Some(worn) = worn.take() {
-                        worn.relieved.cancel();
+                    if let Some(outgoing) = outgoing.take() {
+                        outgoing.replaced.cancel();
                     }
                     tokio::select! {
-                        Ok(()) = &mut serving.worn => {
+                        Ok(()) = &mut serving.due => {
                             self.status.send_modify(|status| status.recycled += 1);
-                            worn = Some(serving);
+                            outgoing = Some(serving);
                             continue;
                         }
                         lifetime = &mut serving.ended => lifetime.ok(),
@@ -165,9 +165,9 @@ impl Supervisor {
         };
         let ended = match end {
             End::Left(_) => Ended::ByItself,
-            End::Shutdown | End::Relieved | End::Useless(_) => Ended::ByUs,
+            End::Shutdown | End::Replaced | End::Useless(_) => Ended::ByUs,
         };
-        let why = see_off(worker, end, self.config.shutdown_grace).await;
+        let why = end_worker(worker, end, self.config.shutdown_grace).await;
         Err((why, ended))
     }
 
@@ -201,17 +201,17 @@ impl Supervisor {
         let threads = Threads::new(Arc::clone(&worker.connection), Arc::clone(&self.config));
         let seat = self.pool.join(worker.pid(), Arc::clone(&threads));
         tracing::info!(pid = worker.pid(), "Codex is ready");
-        let (tell, worn) = oneshot::channel();
-        let relieved = CancellationToken::new();
+        let (tell, due) = oneshot::channel();
+        let replaced = CancellationToken::new();
         let service = Service {
             supervisor: self.clone(),
             seat,
             threads,
-            relieved: relieved.clone(),
+            replaced: replaced.clone(),
         };
         Serving {
-            worn,
-            relieved,
+            due,
+            replaced,
             ended: tasks.spawn(service.run(worker, tell)),
         }
     }
@@ -238,18 +238,18 @@ struct Service {
     supervisor: Supervisor,
     seat: Seat,
     threads: Arc<Threads>,
-    relieved: CancellationToken,
+    replaced: CancellationToken,
 }
 
 impl Service {
     /// Serves until the worker's end, and returns how long it served.
-    async fn run(self, mut worker: Worker, worn: oneshot::Sender<()>) -> Duration {
+    async fn run(self, mut worker: Worker, due: oneshot::Sender<()>) -> Duration {
         let since = Instant::now();
         let connection = Arc::clone(&worker.connection);
         let (databases, stamp) = (worker.databases.clone(), worker.stamp);
         let (home, login) = (worker.home.clone(), worker.login.clone());
         let config = &self.supervisor.config;
-        let wearing = async {
+        let watching = async {
             if let Some(usual) = &self.supervisor.usual {
                 self.threads.prepare_usual(usual).await;
             }
@@ -259,24 +259,24 @@ impl Service {
                 () = account::signs_in(config, &connection, (&home, &login)) => {}
             }
             // The receiver is gone only if the supervisor has ended, at shutdown.
-            let _ = worn.send(());
+            let _ = due.send(());
             std::future::pending::<Infallible>().await
         };
-        let relieved = async {
-            self.relieved.cancelled().await;
+        let replaced = async {
+            self.replaced.cancelled().await;
             self.seat.close();
             self.seat.idle().await;
         };
         let end = tokio::select! {
             end = worker.end() => end,
             () = recycle::when_silent(&connection) => End::Useless("the worker no longer answers".to_owned()),
-            () = relieved => End::Relieved,
+            () = replaced => End::Replaced,
             () = self.supervisor.shutdown.cancelled() => End::Shutdown,
-            never = wearing => match never {},
+            never = watching => match never {},
         };
         self.seat.close();
         let lost = end.is_loss();
-        let why = see_off(worker, end, config.shutdown_grace).await;
+        let why = end_worker(worker, end, config.shutdown_grace).await;
         drop(self.seat);
         if lost {
             self.supervisor.report(&why);
@@ -287,16 +287,16 @@ impl Service {
 
 /// Ends a worker: it may exit by itself if it did nothing wrong, else it is killed; it is reaped in any case. Then fails
 /// all that still waits for it. Returns the reason of its end.
-async fn see_off(worker: Worker, end: End, grace: Duration) -> String {
+async fn end_worker(worker: Worker, end: End, grace: Duration) -> String {
     let connection = Arc::clone(&worker.connection);
     let why = match end {
         End::Shutdown => {
             worker.leave(grace).await;
             "the gateway is shutting down".to_owned()
         }
-        End::Relieved => {
+        End::Replaced => {
             worker.leave(grace).await;
-            "it was relieved by another".to_owned()
+            "it was replaced by another".to_owned()
         }
         End::Left(how) => match worker.leave(Duration::ZERO).await {
             Some(last_words) => format!("{how}: {last_words}"),

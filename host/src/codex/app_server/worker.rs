@@ -51,7 +51,7 @@ pub(super) enum End {
     /// The gateway is shutting down.
     Shutdown,
     /// Its replacement is ready, and its last turn is over.
-    Relieved,
+    Replaced,
     /// The worker exited by itself: the exit status in words.
     Left(String),
     /// The worker is unusable: the reason.
@@ -63,7 +63,7 @@ impl End {
     pub(super) fn is_loss(&self) -> bool {
         match self {
             Self::Left(_) | Self::Useless(_) => true,
-            Self::Shutdown | Self::Relieved => false,
+            Self::Shutdown | Self::Replaced => false,
         }
     }
 }
@@ -179,7 +179,7 @@ impl Worker {
         if let Err(error) = std::fs::remove_dir_all(&self.databases) {
             tracing::warn!(%error, "the worker's databases could not be deleted");
         }
-        self.last_words.hear_out(DRAIN).await
+        self.last_words.read_rest(DRAIN).await
     }
 }
 

@@ -260,7 +260,7 @@ impl Process {
         let Stop::Lost(why) = stop else {
             return End::Done;
         };
-        let why = match self.last_words.hear_out(DRAIN).await {
+        let why = match self.last_words.read_rest(DRAIN).await {
             // Once it was ready, its stderr does not explain the loss: it belongs only in the log.
             Some(words) if ready_since.is_none() => format!("{why}: {words}"),
             _ => why,

@@ -98,7 +98,7 @@ impl Supervisor {
         self.waiting.clear();
         drop(requests);
         while self.processes.join_next().await.is_some() {}
-        self.tell(false, Some("the gateway is shutting down"));
+        self.show(false, Some("the gateway is shutting down"));
         if let Err(error) = self.folder.delete() {
             tracing::warn!(%error, "the folder of the Codex processes could not be deleted");
         }
@@ -174,7 +174,7 @@ impl Supervisor {
         self.starting = self.starting.saturating_sub(1);
         self.failing = None;
         self.spares.push_back(spare);
-        self.tell(true, None);
+        self.show(true, None);
     }
 
     /// Handles the end of a process.
@@ -196,11 +196,11 @@ impl Supervisor {
         }
         if ready_for.is_none() {
             self.starting = self.starting.saturating_sub(1);
-            self.tell(!self.spares.is_empty(), Some(&why));
+            self.show(!self.spares.is_empty(), Some(&why));
         }
     }
 
-    fn tell(&self, ready: bool, reason: Option<&str>) {
+    fn show(&self, ready: bool, reason: Option<&str>) {
         self.status.send_if_modified(|status| {
             let reason = reason.filter(|_| !ready).map(str::to_owned);
             let changed = (status.ready, &status.reason) != (ready, &reason);

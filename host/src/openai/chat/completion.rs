@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::activity::{Deeds, Extension};
+use super::super::activity::{Actions, Extension};
 use super::super::conversation::arguments_or_empty_object;
 use super::super::json;
 use super::super::usage::UsageBody;
@@ -25,7 +25,7 @@ struct Collected {
     content: String,
     reasoning: String,
     calls: Vec<Call>,
-    deeds: Deeds,
+    actions: Actions,
     outcome: Option<Result<(Finish, Usage), turn::Error>>,
 }
 
@@ -112,7 +112,7 @@ impl Completion {
                 message: collected.message(self.form),
                 logprobs: (),
                 finish_reason: finish_reason(finish, self.form),
-                x_codex: collected.deeds.extension(),
+                x_codex: collected.actions.extension(),
             });
         }
         Ok(json::write(&Body {
@@ -145,7 +145,7 @@ impl Collected {
                     arguments: arguments_or_empty_object(arguments),
                 },
             }),
-            Delta::Activity(activity) => self.deeds.push(activity),
+            Delta::Activity(activity) => self.actions.push(activity),
             Delta::End { finish, usage, .. } => self.outcome = Some(Ok((finish, usage))),
             Delta::Failed(error) => self.outcome = Some(Err(error)),
         }

@@ -1,6 +1,6 @@
 //! One answer, collected from deltas: the common part of the stream of events and of the whole object.
 
-use super::super::activity::Deeds;
+use super::super::activity::Actions;
 use super::super::conversation::arguments_or_empty_object;
 use super::super::{ApiError, Head};
 use super::output::{Output, Status, Step};
@@ -13,7 +13,7 @@ pub(super) struct ResponseAnswer {
     pub(super) head: Head,
     pub(super) context: Context,
     pub(super) output: Output,
-    pub(super) deeds: Deeds,
+    pub(super) actions: Actions,
     pub(super) outcome: Option<Result<(Finish, Usage), ApiError>>,
 }
 
@@ -30,7 +30,7 @@ impl ResponseAnswer {
     pub(super) fn new(head: Head, context: Context) -> Self {
         Self {
             output: Output::new(head.id.clone()),
-            deeds: Deeds::default(),
+            actions: Actions::default(),
             head,
             context,
             outcome: None,
@@ -56,7 +56,7 @@ impl ResponseAnswer {
                 let arguments = arguments_or_empty_object(arguments);
                 self.output.add_call(id, name, &arguments, step);
             }
-            Delta::Activity(activity) => self.deeds.push(activity),
+            Delta::Activity(activity) => self.actions.push(activity),
             Delta::End { finish, usage, .. } => {
                 let status = match incomplete_reason(finish) {
                     Some(_) => Status::Incomplete,

@@ -183,7 +183,7 @@ impl<'a> From<&'a ResponseAnswer> for Body<'a> {
             output: answer.output.items().iter().map(ItemBody::from).collect(),
             echo: &answer.context.echo,
             usage: usage.map(ResponseUsage::from),
-            x_codex: answer.deeds.extension(),
+            x_codex: answer.actions.extension(),
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::codex::app_server::protocol::{COMMENTARY, FileUpdate, WorkItem};
 use crate::codex::names::for_codex;
-use crate::codex::{Activity, Change, Deed, Progress, Step, Tool};
+use crate::codex::{Action, Activity, Change, Progress, Step, Tool};
 
 /// Codex's tool that runs a command.
 const EXEC: &str = "exec_command";
@@ -39,7 +39,7 @@ struct OwnCall {
     /// The arguments; for a command, the command.
     text: String,
     /// Whether an item reports this call.
-    told: bool,
+    reported: bool,
 }
 
 impl Agent {
@@ -75,13 +75,20 @@ impl Agent {
             true => command(&arguments).unwrap_or(arguments),
             false => arguments,
         };
-        let told = name == PLAN;
-        self.calls.insert(id, OwnCall { name, text, told });
+        let reported = name == PLAN;
+        self.calls.insert(
+            id,
+            OwnCall {
+                name,
+                text,
+                reported,
+            },
+        );
     }
 
     /// The activity of a tool that returned. Codex reports a call that was refused or failed in the sandbox in no other way.
     pub(super) fn returned(&mut self, id: &str, output: String) -> Option<Activity> {
-        if self.calls.get(id)?.told {
+        if self.calls.get(id)?.reported {
             return None;
         }
         let OwnCall { name, text, .. } = self.calls.remove(id)?;
@@ -90,12 +97,12 @@ impl Agent {
                 true => Progress::Failed,
                 false => Progress::Completed,
             };
-            let deed = Deed::Tool {
+            let action = Action::Tool {
                 name,
                 arguments: text,
                 output,
             };
-            return Some(Activity::new(id.to_owned(), status, deed));
+            return Some(Activity::new(id.to_owned(), status, action));
         }
         let (head, output) = match output.split_once("\nOutput:\n") {
             Some((head, output)) => (head, output.to_owned()),
@@ -109,13 +116,13 @@ impl Agent {
             Some(0) => Progress::Completed,
             _ => Progress::Failed,
         };
-        let deed = Deed::Command {
+        let action = Action::Command {
             command: text,
             exit_code,
             duration_ms: None,
             output: Some(output),
         };
-        Some(Activity::new(id.to_owned(), status, deed))
+        Some(Activity::new(id.to_owned(), status, action))
     }
 
     /// The activity of an item that has begun, or is over.
@@ -129,26 +136,26 @@ impl Agent {
                 exit_code,
                 duration_ms,
             } => {
-                let written = self.tell(&id, over);
-                let deed = Deed::Command {
+                let written = self.claim(&id, over);
+                let action = Action::Command {
                     command: written.unwrap_or(command),
                     exit_code,
                     duration_ms,
                     output: aggregated_output,
                 };
-                Some(Activity::new(id, progress(&status), deed))
+                Some(Activity::new(id, progress(&status), action))
             }
             WorkItem::FileChange {
                 id,
                 changes,
                 status,
             } => {
-                self.tell(&id, over);
+                self.claim(&id, over);
                 let changes = changes.into_iter().map(|change| self.change(change));
-                let deed = Deed::FileChange {
+                let action = Action::FileChange {
                     changes: changes.collect(),
                 };
-                over.then(|| Activity::new(id, progress(&status), deed))
+                over.then(|| Activity::new(id, progress(&status), action))
             }
             WorkItem::McpToolCall {
                 id,
@@ -158,18 +165,18 @@ impl Agent {
                 status,
                 duration_ms,
             } => {
-                self.tell(&id, over);
-                let deed = Deed::McpTool {
+                self.claim(&id, over);
+                let action = Action::McpTool {
                     server,
                     tool,
                     arguments: arguments.to_string(),
                     duration_ms,
                 };
-                Some(Activity::new(id, progress(&status), deed))
+                Some(Activity::new(id, progress(&status), action))
             }
             WorkItem::WebSearch { id, query } => {
-                self.tell(&id, over);
-                over.then(|| Activity::new(id, Progress::Completed, Deed::WebSearch { query }))
+                self.claim(&id, over);
+                over.then(|| Activity::new(id, Progress::Completed, Action::WebSearch { query }))
             }
             WorkItem::Other => None,
         }
@@ -177,17 +184,17 @@ impl Agent {
 
     /// The activity of a changed plan. A turn has only one plan, so the id is always the same.
     pub(super) fn planned(explanation: Option<String>, steps: Vec<Step>) -> Activity {
-        let deed = Deed::Plan { explanation, steps };
-        Activity::new(PLAN.to_owned(), Progress::Completed, deed)
+        let action = Action::Plan { explanation, steps };
+        Activity::new(PLAN.to_owned(), Progress::Completed, action)
     }
 
     /// Marks a call as reported by an item; returns the text that the model wrote.
-    fn tell(&mut self, id: &str, over: bool) -> Option<String> {
+    fn claim(&mut self, id: &str, over: bool) -> Option<String> {
         if over {
             return self.calls.remove(id).map(|call| call.text);
         }
         let call = self.calls.get_mut(id)?;
-        call.told = true;
+        call.reported = true;
         Some(call.text.clone())
     }
 

@@ -82,12 +82,12 @@ fn an_agents_work_may_be_shortened() {
     assert!(!decoder.is_given_up());
 }
 
-fn deeds(events: &[Event]) -> Vec<Value> {
-    let deeds = events.iter().filter_map(|event| match event {
+fn actions(events: &[Event]) -> Vec<Value> {
+    let actions = events.iter().filter_map(|event| match event {
         Event::Activity(activity) => serde_json::to_value(activity).ok(),
         _ => None,
     });
-    deeds.collect()
+    actions.collect()
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn an_agents_work_is_told_also_what_failed_and_what_was_refused() {
     let events = recorded!("agent-work", agent());
     let line = "(Let me look.)$<update_plan>$<call_2><call_2>$<call_3>$<call_4>$<call_5>$<call_6><web_7_0>All done.$.";
     assert_eq!(told(&events), line);
-    let deeds = deeds(&events);
+    let actions = actions(&events);
     let expected = [
         json!({"id": "update_plan", "status": "completed", "type": "plan", "explanation": "Two things.", "steps": [
             {"step": "look", "status": "inProgress"}, {"step": "write", "status": "pending"},
@@ -110,18 +110,18 @@ fn an_agents_work_is_told_also_what_failed_and_what_was_refused() {
             "exit_code": 1, "output": "/bin/bash: line 1: /etc/stray: Read-only file system\n",
         }),
     ];
-    assert_eq!(deeds[..4], expected);
-    let refused = deeds[4]["output"].as_str().unwrap();
+    assert_eq!(actions[..4], expected);
+    let refused = actions[4]["output"].as_str().unwrap();
     assert!(refused.starts_with("approval policy is Never"), "{refused}");
     let changed = json!({"id": "call_5", "status": "completed", "type": "file_change", "changes": [
         {"path": "new.txt", "kind": "add", "diff": "hello\nthere\n"},
     ]});
-    assert_eq!(deeds[5], changed);
+    assert_eq!(actions[5], changed);
     assert_eq!(
-        (&deeds[6]["type"], &deeds[6]["status"]),
+        (&actions[6]["type"], &actions[6]["status"]),
         (&json!("tool"), &json!("failed"))
     );
-    assert_eq!(deeds[7]["query"], "weather");
+    assert_eq!(actions[7]["query"], "weather");
 }
 
 #[test]
@@ -145,10 +145,10 @@ fn a_tool_of_an_mcp_server_is_told_as_it_begins_and_ends() {
         told_as(json!({"status": "in_progress"})),
         told_as(json!({"status": "failed", "duration_ms": 8})),
     ];
-    assert_eq!(deeds(&events), expected);
+    assert_eq!(actions(&events), expected);
 }
 
 #[test]
 fn a_chats_turn_has_no_work() {
-    assert!(deeds(&recorded!("agent-work")).is_empty());
+    assert!(actions(&recorded!("agent-work")).is_empty());
 }
