@@ -143,7 +143,7 @@ impl Config {
             api: api::read(&mut reader, environment),
             drain_delay: reader.millis(env::PROXY_DRAIN_DELAY_MS, 0, 0),
             shutdown_grace: reader.millis(env::PROXY_SHUTDOWN_GRACE_MS, 0, 30_000),
-            telemetry: telemetry::read(&mut reader),
+            telemetry: telemetry::read(&mut reader, environment),
             warnings: Vec::new(),
         };
         agent::judge(&mut reader, &mut config, vars.file());

@@ -87,7 +87,7 @@ variables! {
     PROXY_DRAIN_DELAY_MS, "0", "How long requests are still taken after SIGTERM, in milliseconds, while `/readyz` already says no: load balancers turn away first. Then the grace begins.";
     PROXY_SHUTDOWN_GRACE_MS, "30000", "How long streams may finish after SIGTERM.";
     PROXY_LOG, "info", "The events that are logged: a level, or directives as `codex_gateway=debug,policy=info`.";
-    PROXY_LOG_FORMAT, "text", "`text` or `json`.";
+    PROXY_LOG_FORMAT, "text", "`text` or `json`; with `PROXY_ENV=prod` the default is `json`.";
     PROXY_ENABLE_METRICS, "false", "Serves `/metrics`.";
     PROXY_METRICS_TOKEN, "none", "A scraper that sends it as `Authorization: Bearer TOKEN` may read the metrics; a client's key may not.";
     PROXY_METRICS_ALLOW_LOOPBACK, "true", "Whether this machine may read the metrics without `PROXY_METRICS_TOKEN`. Wrong behind a proxy on the same machine that sends no `X-Forwarded-For`.";

@@ -1,18 +1,19 @@
 //! Reads the settings of log, usage records and traces.
 
-use super::env;
 use super::read::Reader;
+use super::{Environment, env};
 use crate::spelling;
 use crate::telemetry::{Config, Filter, Log, TARGETS, traces, usage};
 
-pub(super) fn read(reader: &mut Reader<'_>) -> Config {
+pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> Config {
     Config {
         log: Log {
             filter: filter(reader),
             json: reader.choice(
                 env::PROXY_LOG_FORMAT,
                 &[("text", false), ("json", true)],
-                false,
+                // In production a program reads the log.
+                environment == Environment::Prod,
             ),
         },
         usage: usage(reader),

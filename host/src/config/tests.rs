@@ -233,6 +233,20 @@ fn prod_needs_a_key_and_a_codex() {
 }
 
 #[test]
+fn the_log_is_json_in_prod_unless_text_is_named() {
+    let prod = [
+        ("PROXY_ENV", "prod"),
+        ("PROXY_API_KEY", "sk-0123456789abcdef0123456789"),
+        ("CODEX_BACKEND", "demo"),
+    ];
+    let json = |vars: &[(&str, &str)]| read(vars).unwrap().telemetry.log.json;
+    assert!(!json(&[]) && json(&prod));
+    assert!(!json(
+        &[&prod[..], &[("PROXY_LOG_FORMAT", "text")]].concat()
+    ));
+}
+
+#[test]
 fn a_chosen_backend_without_a_program_is_a_mistake() {
     for backend in ["app-server", "proto"] {
         let problems = read(&[("CODEX_BACKEND", backend)]).unwrap_err();
