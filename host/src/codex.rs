@@ -29,7 +29,7 @@ mod start_error;
 mod status;
 mod stderr;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod turn_channel;
 mod version;
 mod wait_queue;

@@ -1,4 +1,5 @@
-//! Helpers for the tests of both protocols: a shell script in place of Codex, the events of a turn as one line.
+//! Helpers for the tests of both protocols and of the dialects: items of a conversation, a shell script in place of Codex, the
+//! events of a turn as one line.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -7,7 +8,32 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::binary::tests::script;
-use super::{Config, Event, Status, TurnOutcome, Usage};
+use super::{Config, Event, Item, Part, Role, Status, TurnOutcome, Usage};
+
+/// A message of one text.
+pub(crate) fn said(role: Role, text: &str) -> Item {
+    Item::Message {
+        role,
+        parts: vec![Part::Text(text.to_owned())],
+    }
+}
+
+/// A call that the model made earlier.
+pub(crate) fn call(id: &str, name: &str, arguments: &str) -> Item {
+    Item::Call {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        arguments: arguments.to_owned(),
+    }
+}
+
+/// The output of a call, of one text.
+pub(crate) fn output(id: &str, text: &str) -> Item {
+    Item::CallOutput {
+        id: id.to_owned(),
+        parts: vec![Part::Text(text.to_owned())],
+    }
+}
 
 /// The configuration for a shell script in place of Codex, with the folder as `CODEX_HOME`.
 pub(super) fn scripted(home: &TempDir, text: &str) -> Config {

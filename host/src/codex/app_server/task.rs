@@ -215,7 +215,6 @@ impl Task {
             let new = plan.history.get(from..).unwrap_or_default();
             return self.begin(&kept.thread, plan, new).await;
         };
-        self.route.go_on(open.id.clone());
         self.connection
             .register(&kept.thread, Arc::clone(&self.route))?;
         if open.ended.is_cancelled() {
@@ -226,6 +225,8 @@ impl Task {
                 message: "the turn has ended".to_owned(),
             });
         }
+        // Not before: another thread's turn could not be followed by this route any more.
+        self.route.go_on(open.id.clone());
         let outputs = kept::outputs(&plan.history, from).unwrap_or_default();
         self.connection
             .answer_calls(open.requests.into_iter().zip(outputs))

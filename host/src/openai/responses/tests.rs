@@ -7,6 +7,7 @@ mod memory;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::codex::tests::{call as calls, output as returns};
 use crate::codex::{Part, Role, Tool};
 
 const TYPE: &str = "invalid_type";
@@ -43,21 +44,6 @@ fn text(text: &str) -> Part {
 fn says(role: Role, words: &str) -> Item {
     Item::Message {
         role,
-        parts: vec![text(words)],
-    }
-}
-
-fn calls(id: &str, name: &str, arguments: &str) -> Item {
-    Item::Call {
-        id: id.to_owned(),
-        name: name.to_owned(),
-        arguments: arguments.to_owned(),
-    }
-}
-
-fn returns(id: &str, words: &str) -> Item {
-    Item::CallOutput {
-        id: id.to_owned(),
         parts: vec![text(words)],
     }
 }

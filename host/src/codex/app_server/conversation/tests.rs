@@ -4,28 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::codex::Usage;
-
-fn said(role: Role, text: &str) -> Item {
-    Item::Message {
-        role,
-        parts: vec![Part::Text(text.to_owned())],
-    }
-}
-
-fn call(id: &str, name: &str, arguments: &str) -> Item {
-    Item::Call {
-        id: id.to_owned(),
-        name: name.to_owned(),
-        arguments: arguments.to_owned(),
-    }
-}
-
-fn output(id: &str, text: &str) -> Item {
-    Item::CallOutput {
-        id: id.to_owned(),
-        parts: vec![Part::Text(text.to_owned())],
-    }
-}
+use crate::codex::tests::{call, output, said};
 
 fn plan(history: Vec<Item>) -> Plan {
     let tool = |name: &str| Tool {

@@ -3,28 +3,11 @@
 use futures_util::FutureExt;
 
 use super::*;
+use crate::codex::tests::{self as items, output, said};
 use crate::codex::{Config, Plan};
 
-fn said(role: Role, text: &str) -> Item {
-    Item::Message {
-        role,
-        parts: vec![Part::Text(text.to_owned())],
-    }
-}
-
 fn call(id: &str) -> Item {
-    Item::Call {
-        id: id.to_owned(),
-        name: "f".to_owned(),
-        arguments: "{}".to_owned(),
-    }
-}
-
-fn output(id: &str, text: &str) -> Item {
-    Item::CallOutput {
-        id: id.to_owned(),
-        parts: vec![Part::Text(text.to_owned())],
-    }
+    items::call(id, "f", "{}")
 }
 
 /// A request after one answer, with the digest of that answer.

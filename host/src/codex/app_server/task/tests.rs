@@ -11,6 +11,7 @@ use super::*;
 use crate::codex::app_server::pool::tests::pool_of_one;
 use crate::codex::app_server::pool::{Pool, Seat};
 use crate::codex::app_server::rpc::tests::Worker;
+use crate::codex::tests::said;
 use crate::codex::{Item, Part, Role, Tool};
 
 /// A turn that was started.
@@ -25,10 +26,6 @@ struct Rig {
 }
 
 fn plan() -> Plan {
-    let said = |role, text: &str| Item::Message {
-        role,
-        parts: vec![Part::Text(text.to_owned())],
-    };
     Plan {
         model: "m".to_owned(),
         history: vec![said(Role::Developer, "Be terse."), said(Role::User, "hi")],

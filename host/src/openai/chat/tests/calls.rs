@@ -2,21 +2,7 @@
 
 use super::messages::{assert_messages_refused, history};
 use super::*;
-
-fn calls(id: &str, name: &str, arguments: &str) -> Item {
-    Item::Call {
-        id: id.to_owned(),
-        name: name.to_owned(),
-        arguments: arguments.to_owned(),
-    }
-}
-
-fn returns(id: &str, words: &str) -> Item {
-    Item::CallOutput {
-        id: id.to_owned(),
-        parts: vec![text(words)],
-    }
-}
+use crate::codex::tests::{call as calls, output as returns};
 
 #[test]
 fn calls_and_their_outputs_stay_tied() {

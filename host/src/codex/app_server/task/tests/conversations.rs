@@ -1,27 +1,10 @@
 //! A conversation that goes on in the thread of its last turn.
 
 use super::*;
-
-fn said(role: Role, text: &str) -> Item {
-    Item::Message {
-        role,
-        parts: vec![Part::Text(text.to_owned())],
-    }
-}
+use crate::codex::tests::{self as items, output, said};
 
 fn call(id: &str) -> Item {
-    Item::Call {
-        id: id.to_owned(),
-        name: "f".to_owned(),
-        arguments: "{\"a\": 1}".to_owned(),
-    }
-}
-
-fn output(id: &str, text: &str) -> Item {
-    Item::CallOutput {
-        id: id.to_owned(),
-        parts: vec![Part::Text(text.to_owned())],
-    }
+    items::call(id, "f", "{\"a\": 1}")
 }
 
 fn with_tool() -> Plan {
