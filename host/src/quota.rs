@@ -53,7 +53,7 @@ pub struct Quota {
 
 /// The status of a bucket after a draw.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct BucketStatus {
     /// Whether it had room for the cost.
     pub granted: bool,
     /// The remaining amount, in whole units.
@@ -63,7 +63,7 @@ pub struct Standing {
 }
 
 /// The result of [`Store::take`]: a bucket status for each quota, in the same order; and the reservation, if all were granted.
-pub type Taken = (Vec<Standing>, Option<Reservation>);
+pub type Taken = (Vec<BucketStatus>, Option<Reservation>);
 
 /// The future of [`Store::take`].
 pub type Taking<'a> = Pin<Box<dyn Future<Output = Result<Taken, Unavailable>> + Send + 'a>>;

@@ -85,6 +85,8 @@ pub struct Decision {
     pub outcome: &'static str,
     /// The kind of fault, if it was one.
     pub fault: Option<&'static str>,
+    /// The answer was kept from the same question before.
+    pub from_memo: bool,
     /// The start, counted from the request's first byte.
     pub began: Duration,
     /// The time that the decision took.

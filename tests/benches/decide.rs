@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use codex_gateway::policy::{
-    Candidate, Credential, Defaults, Engine, Facts, Live, Request, Slot, Source, model, rate_limit,
-    tool_stop,
+    Candidate, Credential, Defaults, Engine, Facts, Generation, Live, Refused, Request, Slot,
+    Source, model, rate_limit, tool_stop,
 };
 use codex_gateway::secret::fingerprint;
 use codex_gateway_tests::guests::{EVERY, deploy};
@@ -121,7 +121,15 @@ async fn decisions(keys: usize) {
         .await
         .expect("a known key");
     println!("one decision, {keys} keys:");
-    time!("  auth.authenticate", generation.authenticate(request(0)));
+    new_keys(&generation).await;
+    time!(
+        "  auth.authenticate, kept",
+        generation.authenticate(request(0))
+    );
+    time!(
+        "  the decisions of a chat turn, kept",
+        chat_turn(&generation)
+    );
     let ask = model::Ask {
         caller: caller.clone(),
         requested: Some("codex-5-high".to_owned()),
@@ -159,6 +167,58 @@ async fn decisions(keys: usize) {
             Vec::new()
         )
     );
+}
+
+/// Credentials that were not seen before, so that no answer is kept.
+async fn new_keys(generation: &Generation) {
+    let mut times = Vec::with_capacity(CALLS);
+    for number in 0..CALLS {
+        let mut request = request(0);
+        if let Some(credential) = &mut request.credential {
+            credential.fingerprint = format!("{number:064x}");
+        }
+        let started = Instant::now();
+        let answer = generation.authenticate(request).await;
+        times.push(started.elapsed());
+        assert!(answer.is_err());
+    }
+    print("  auth.authenticate, a new key", times);
+}
+
+/// The decisions of a chat request, as the endpoint asks for them.
+async fn chat_turn(generation: &Generation) -> Result<(), Refused> {
+    let by_address = rate_limit::Ask {
+        client: "127.0.0.1".to_owned(),
+        caller: None,
+        endpoint: "/v1/chat/completions".to_owned(),
+        model: None,
+        streaming: false,
+        estimated_tokens: 0,
+        now_ms: 0,
+    };
+    admit(generation, by_address.clone()).await?;
+    let caller = generation.authenticate(request(0)).await?;
+    let ask = model::Ask {
+        caller: caller.clone(),
+        requested: Some("codex-5-high".to_owned()),
+        effort: None,
+    };
+    let target = generation.resolve(ask, 0).await?;
+    let by_caller = rate_limit::Ask {
+        caller: Some(caller),
+        model: Some(target.id),
+        streaming: true,
+        estimated_tokens: 100,
+        ..by_address
+    };
+    admit(generation, by_caller).await
+}
+
+async fn admit(generation: &Generation, ask: rate_limit::Ask) -> Result<(), Refused> {
+    if let Some((_, admission)) = generation.quotas(ask).await? {
+        admission.decide(Vec::new()).await?;
+    }
+    Ok(())
 }
 
 /// Measures the first decisions of each new generation. The machine's caches are cold after a preparation, so the first

@@ -56,11 +56,11 @@ async fn no_fault_leaves_a_turn_a_permit_a_task_a_process_or_a_file() {
         .await;
     // After one round, everything that is allocated once has been allocated.
     everything_goes_wrong(&gateway).await;
-    let before = Standing::settled(&gateway).await;
+    let before = BucketStatus::settled(&gateway).await;
     for _ in 0..ROUNDS {
         everything_goes_wrong(&gateway).await;
     }
-    let after = Standing::within(&gateway, &before).await;
+    let after = BucketStatus::within(&gateway, &before).await;
     assert!(after.is_within(&before), "{before:?}, and then {after:?}");
     gateway.stop().await;
 }
@@ -141,7 +141,7 @@ async fn recovers(gateway: &Gateway) {
 
 /// The resources in use while there is no request: counted without a connection, which would be counted too.
 #[derive(Debug, PartialEq)]
-struct Standing {
+struct BucketStatus {
     turns: usize,
     tasks: usize,
     open_files: usize,
@@ -149,7 +149,7 @@ struct Standing {
     files: usize,
 }
 
-impl Standing {
+impl BucketStatus {
     fn of(gateway: &Gateway) -> Self {
         let processes = processes(&gateway.home());
         let folders = processes.iter().flat_map(|process| &process.folders);

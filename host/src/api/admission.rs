@@ -35,10 +35,11 @@ pub(super) async fn ask(
         estimated_tokens: ask.estimated_tokens,
         now_ms,
     };
-    let generation = context.generation();
-    let quotas = generation.quotas(ask.clone()).await?;
+    let Some((quotas, admission)) = context.generation().quotas(ask).await? else {
+        return Ok(());
+    };
     let spent: Vec<Quota> = quotas.into_iter().map(quota).collect();
-    let (standings, mut reservation) = shared.counters.take(&spent).await.map_err(|error| {
+    let (statuses, mut reservation) = shared.counters.take(&spent).await.map_err(|error| {
         tracing::error!(%error, "rate limits");
         turn::Error::Policy(error.to_string())
     })?;
@@ -46,17 +47,17 @@ pub(super) async fn ask(
         // A request cancelled before admission is charged nothing.
         reservation.settle(0);
     }
-    let standings = spent
+    let statuses = spent
         .iter()
-        .zip(standings)
-        .map(|(quota, standing)| rate_limit::Standing {
+        .zip(statuses)
+        .map(|(quota, status)| rate_limit::BucketStatus {
             name: quota.name.clone(),
-            granted: standing.granted,
-            remaining: standing.remaining,
-            reset_ms: standing.reset_ms,
+            granted: status.granted,
+            remaining: status.remaining,
+            reset_ms: status.reset_ms,
         })
         .collect();
-    let headers = match generation.admit(ask, standings).await {
+    let headers = match admission.decide(statuses).await {
         Ok(headers) => headers,
         Err(refused) => {
             if let Some(reservation) = reservation {

@@ -28,6 +28,11 @@ pub(super) trait GuestAnswer: Sized {
     /// # Errors
     /// A description of the part that breaks the contract.
     fn checked(self) -> Result<Self, String>;
+
+    /// Whether the request is refused.
+    fn is_denial(&self) -> bool {
+        false
+    }
 }
 
 impl<T: GuestAnswer> GuestAnswer for Result<T, Denial> {
@@ -36,6 +41,10 @@ impl<T: GuestAnswer> GuestAnswer for Result<T, Denial> {
             Ok(answer) => Ok(answer.checked()?),
             Err(denial) => Err(denial.checked()?),
         })
+    }
+
+    fn is_denial(&self) -> bool {
+        self.is_err()
     }
 }
 

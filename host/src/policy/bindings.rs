@@ -12,24 +12,50 @@ wasmtime::component::bindgen!({
     inline: "
         package codex:host;
         world every-policy {
-            export codex:policy/lifecycle@0.1.0;
-            export codex:policy/auth@0.1.0;
-            export codex:policy/forward-auth@0.1.0;
-            export codex:policy/model@0.1.0;
-            export codex:policy/rate-limit@0.1.0;
-            export codex:policy/tool-stop@0.1.0;
+            export codex:policy/lifecycle@0.2.0;
+            export codex:policy/auth@0.2.0;
+            export codex:policy/forward-auth@0.2.0;
+            export codex:policy/model@0.2.0;
+            export codex:policy/rate-limit@0.2.0;
+            export codex:policy/tool-stop@0.2.0;
         }
     ",
     world: "codex:host/every-policy",
     exports: { default: async },
-    additional_derives: [PartialEq],
+    // A decision's input is the key under which its answer is kept, and both are weighed by their JSON.
+    additional_derives: [PartialEq, Eq, Hash, serde::Serialize],
 });
 
 pub use codex::policy::types::{Caller, Credential, Denial, Header, Request};
 pub use exports::codex::policy::{auth, forward_auth, lifecycle, model, rate_limit, tool_stop};
 
+/// The contract's version 0.1, whose policies still load. Its shared types are those of 0.2.
+pub(super) mod v0_1 {
+    wasmtime::component::bindgen!({
+        path: "../wit/v0.1",
+        inline: "
+            package codex:host;
+            world every-policy {
+                export codex:policy/lifecycle@0.1.0;
+                export codex:policy/auth@0.1.0;
+                export codex:policy/forward-auth@0.1.0;
+                export codex:policy/model@0.1.0;
+                export codex:policy/rate-limit@0.1.0;
+                export codex:policy/tool-stop@0.1.0;
+            }
+        ",
+        world: "codex:host/every-policy",
+        exports: { default: async },
+        with: { "codex:policy/types@0.1.0": super::codex::policy::types },
+    });
+
+    pub use exports::codex::policy::{auth, forward_auth, lifecycle, model, rate_limit, tool_stop};
+}
+
 /// The name of the WIT package; [`VERSION`] is the version this host supports. Versions within one minor version (0.x) are
 /// compatible.
 pub const PACKAGE: &str = "codex:policy";
-/// The supported version of [`PACKAGE`].
-pub const VERSION: &str = "0.1.0";
+/// The newest supported version of [`PACKAGE`].
+pub const VERSION: &str = "0.2.0";
+/// The supported versions of [`PACKAGE`], newest first.
+pub(super) const VERSIONS: [&str; 2] = [VERSION, "0.1.0"];

@@ -113,6 +113,11 @@ pub struct About {
     /// Why it runs warm although it was to be frozen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warm_because: Option<String>,
+    /// The version of the contract it is written against.
+    pub contract: &'static str,
+    /// The parts of the input that it declared; absent if it gets all of it, as its contract has no needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Vec<String>>,
 }
 
 /// Hexadecimal digits, in lower case.

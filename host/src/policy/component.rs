@@ -3,21 +3,23 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures_util::future::BoxFuture;
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 use wasmtime::Store;
-use wasmtime::component::{Instance, InstancePre};
+use wasmtime::component::InstancePre;
 
 use super::answer::GuestAnswer;
-use super::bindings::lifecycle;
 use super::candidate::{About, Candidate, Instances, Options};
-use super::engine::{Engine, Runtime};
+use super::contract::{Contract, Lifecycle};
+use super::engine::{Engine, Running, Runtime};
 use super::fault::{Fault, FaultKind, Problem, Refusal};
 use super::guest::Guest;
-use super::prepare::{self, Prepared, configure};
+use super::needs::Needs;
+use super::prepare::{self, Prepared};
+use super::trial::Attempt;
 use super::warm::{Pool, Warm};
 use super::words::text;
-use super::world::World;
+use super::world::{Kept, Question, World};
 
 /// A policy that passed preparation and may serve.
 pub(super) struct Policy<W> {
@@ -26,6 +28,10 @@ pub(super) struct Policy<W> {
     pre: InstancePre<Guest>,
     /// Present only if the policy runs in warm instances.
     warm: Option<WarmParts>,
+    needs: Needs,
+    /// Whether answers are kept: an answer of a warm instance may depend on the calls before, and a policy of contract 0.1 does
+    /// not say what its answers depend on.
+    keeps: bool,
     options: Options,
     /// The candidate's digest; it seeds the guests' random numbers.
     digest: [u8; 32],
@@ -35,11 +41,37 @@ pub(super) struct Policy<W> {
 
 struct WarmParts {
     pool: Pool,
-    lifecycle: lifecycle::GuestIndices,
+    lifecycle: Lifecycle,
     settings: String,
 }
 
 type Failed = (FaultKind, String);
+
+/// The answer to a question.
+pub(super) struct Decided<A> {
+    pub(super) answer: Result<A, Fault>,
+    /// The policy was not asked: it answered the same question before.
+    pub(super) from_memo: bool,
+}
+
+impl<A> Decided<A> {
+    pub(super) fn now(answer: Result<A, Fault>) -> Self {
+        Self {
+            answer,
+            from_memo: false,
+        }
+    }
+}
+
+/// An instance that answers the questions of one request, one after the other.
+pub(super) struct Session<'a, W> {
+    policy: &'a Policy<W>,
+    instance: Warm,
+    /// A fault leaves an instance in no known state.
+    is_sound: bool,
+    _clock: Running<'a>,
+    _place: SemaphorePermit<'a>,
+}
 
 impl<W: World> Policy<W> {
     /// Prepares a candidate. Takes some hundred milliseconds of computing, on a blocking thread, unless the same candidate was
@@ -47,7 +79,10 @@ impl<W: World> Policy<W> {
     pub(super) async fn prepare(
         engine: &Engine,
         candidate: &Candidate,
-    ) -> Result<Arc<Self>, Refusal> {
+    ) -> Result<Arc<Self>, Refusal>
+    where
+        W: Attempt,
+    {
         let digest = candidate.digest();
         let recent = engine.policies.get(digest);
         if let Some(policy) = recent.and_then(|policy| policy.downcast().ok()) {
@@ -72,11 +107,14 @@ impl<W: World> Policy<W> {
             lifecycle: prepared.lifecycle,
             settings: candidate.settings.clone(),
         });
+        let keeps = warm.is_none() && prepared.contract != Contract::V0_1;
         Self {
             runtime: engine.runtime.clone(),
             world: prepared.world,
             pre: prepared.pre,
             warm,
+            needs: prepared.needs,
+            keeps,
             options: candidate.options,
             digest: candidate.digest(),
             about: prepared.about,
@@ -92,6 +130,11 @@ impl<W: World> Policy<W> {
         self.digest
     }
 
+    /// The parts of the input that the policy declared.
+    pub(super) fn needs(&self) -> &Needs {
+        &self.needs
+    }
+
     pub(super) fn grants_credential(&self) -> bool {
         self.options.credential
     }
@@ -100,23 +143,56 @@ impl<W: World> Policy<W> {
         self.faults.load(Ordering::Relaxed)
     }
 
-    /// Runs one decision, and checks its answer. `now_ms` is the time that the guest's clocks show.
-    pub(super) async fn decide<R, F>(&self, now_ms: u64, call: F) -> Result<R, Fault>
-    where
-        R: GuestAnswer,
-        F: for<'a> FnOnce(
-                &'a W,
-                &'a mut Store<Guest>,
-                &'a Instance,
-            ) -> BoxFuture<'a, wasmtime::Result<R>>
-            + Send,
-    {
-        let answer = self.run(now_ms, call).await;
-        let checked = answer.and_then(|answer| {
-            let checked = answer.checked();
-            checked.map_err(|found| (FaultKind::Nonsense, found))
-        });
-        checked.map_err(|(kind, cause)| self.fault(kind, cause))
+    /// Answers a question: from the kept answers, or in an instance of its own.
+    pub(super) async fn decide<Q: Question<World = W>>(&self, question: &Q) -> Decided<Q::Answer> {
+        if let Some(decided) = self.remember(question) {
+            return decided;
+        }
+        Decided::now(match self.begin(question.now_ms()).await {
+            Ok(mut session) => {
+                let answer = session.ask(question).await;
+                session.end();
+                answer
+            }
+            Err(fault) => Err(fault),
+        })
+    }
+
+    /// The kept answer to a question.
+    pub(super) fn remember<Q: Question<World = W>>(
+        &self,
+        question: &Q,
+    ) -> Option<Decided<Q::Answer>> {
+        let answer = self.memo::<Q>()?.get(&*question.key())?;
+        Some(Decided {
+            answer: Ok(answer),
+            from_memo: true,
+        })
+    }
+
+    fn memo<Q: Question<World = W>>(&self) -> Option<&Kept<Q>> {
+        Q::memo(&self.world).filter(|_| self.keeps)
+    }
+
+    /// Takes an instance for one or several questions. `now_ms` is the time that its clocks show.
+    pub(super) async fn begin(&self, now_ms: u64) -> Result<Session<'_, W>, Fault> {
+        let begun = self.instantiate(now_ms).await;
+        begun.map_err(|(kind, cause)| self.fault(kind, cause))
+    }
+
+    async fn instantiate(&self, now_ms: u64) -> Result<Session<'_, W>, Failed> {
+        let limits = self.options.limits;
+        let Ok(Some(place)) = timeout(limits.wall, self.runtime.admit(W::SLOT)).await else {
+            return Err((FaultKind::Busy, "no place to run in became free".to_owned()));
+        };
+        let clock = self.runtime.run();
+        Ok(Session {
+            policy: self,
+            instance: self.instance(now_ms).await?,
+            is_sound: true,
+            _clock: clock,
+            _place: place,
+        })
     }
 
     /// Counts and logs a fault.
@@ -132,35 +208,6 @@ impl<W: World> Policy<W> {
             kind,
             cause,
         }
-    }
-
-    async fn run<R, F>(&self, now_ms: u64, call: F) -> Result<R, Failed>
-    where
-        F: for<'a> FnOnce(
-                &'a W,
-                &'a mut Store<Guest>,
-                &'a Instance,
-            ) -> BoxFuture<'a, wasmtime::Result<R>>
-            + Send,
-    {
-        let limits = self.options.limits;
-        let Ok(Some(_place)) = timeout(limits.wall, self.runtime.admit(W::SLOT)).await else {
-            return Err((FaultKind::Busy, "no place to run in became free".to_owned()));
-        };
-        let _clock = self.runtime.run();
-        let mut warm = self.instance(now_ms).await?;
-        Guest::rearm(&mut warm.store, limits, now_ms);
-        let called = call(&self.world, &mut warm.store, &warm.instance);
-        let result = timeout(limits.wall, called).await;
-        warm.store.data_mut().rest();
-        if let Some(text) = warm.store.data_mut().take_log() {
-            tracing::info!(target: "policy", slot = W::SLOT.name(), policy = %self.about.name, "{text}");
-        }
-        let answer = settle(result, &warm.store)?;
-        if let Some(parts) = &self.warm {
-            parts.pool.give_back(warm);
-        }
-        Ok(answer)
     }
 
     /// A fresh instance, or a warm one: taken from the idle ones, or made and configured now.
@@ -187,13 +234,63 @@ impl<W: World> Policy<W> {
                 ..
             }) = &self.warm
             {
-                let answer = configure(lifecycle, &mut store, &instance, settings).await?;
+                let answer = lifecycle.configure(&mut store, &instance, settings).await?;
                 answer.map_err(wasmtime::Error::msg)?;
             }
             Ok(instance)
         });
         let instance = settle(made.await, &store)?;
         Ok(Warm::new(store, instance))
+    }
+}
+
+impl<W: World> Session<'_, W> {
+    /// Asks a question, checks the answer and keeps it.
+    pub(super) async fn ask<Q: Question<World = W>>(
+        &mut self,
+        question: &Q,
+    ) -> Result<Q::Answer, Fault> {
+        let answer = self.call(question).await;
+        let checked = answer.and_then(|answer| {
+            let checked = answer.checked();
+            checked.map_err(|found| (FaultKind::Nonsense, found))
+        });
+        match checked {
+            Ok(answer) => {
+                if let Some(memo) = self.policy.memo::<Q>() {
+                    memo.put(question.key().into_owned(), &answer);
+                }
+                Ok(answer)
+            }
+            Err((kind, cause)) => Err(self.policy.fault(kind, cause)),
+        }
+    }
+
+    async fn call<Q: Question<World = W>>(&mut self, question: &Q) -> Result<Q::Answer, Failed> {
+        let policy = self.policy;
+        let limits = policy.options.limits;
+        let Warm {
+            store, instance, ..
+        } = &mut self.instance;
+        // Until the call has come back, also if it is cancelled.
+        self.is_sound = false;
+        Guest::rearm(store, limits, question.now_ms());
+        let called = question.ask(&policy.world, store, instance);
+        let result = timeout(limits.wall, called).await;
+        store.data_mut().rest();
+        if let Some(text) = store.data_mut().take_log() {
+            tracing::info!(target: "policy", slot = W::SLOT.name(), policy = %policy.about.name, "{text}");
+        }
+        let answer = settle(result, store)?;
+        self.is_sound = true;
+        Ok(answer)
+    }
+
+    /// Ends the session: an instance that may be used again is kept.
+    pub(super) fn end(self) {
+        if let Some(parts) = self.policy.warm.as_ref().filter(|_| self.is_sound) {
+            parts.pool.give_back(self.instance);
+        }
     }
 }
 

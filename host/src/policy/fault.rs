@@ -72,7 +72,7 @@ pub enum Problem {
     },
     /// Built for a version of the contract that this host does not support.
     #[error(
-        "expected {PACKAGE}@{VERSION} (or another 0.1.x), found {PACKAGE}@{0}; rebuild it against this gateway's wit/ folder"
+        "expected {PACKAGE}@0.2.x or 0.1.x, found {PACKAGE}@{0}; rebuild it against this gateway's wit/ folder"
     )]
     Version(String),
     /// It imports an interface that a policy may not have.

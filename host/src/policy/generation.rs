@@ -4,13 +4,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Slot;
+use super::answer::GuestAnswer;
 use super::bindings::{Caller, Request, forward_auth, model, rate_limit, tool_stop};
 use super::candidate::About;
-use super::component::Policy;
+use super::component::{Decided, Policy, Session};
 use super::fault::{Fault, Refused};
 use super::given::Files;
-use super::observer::{Decision, DecisionOutcome, Failure, Observer};
-use super::world::{Auth, Model, RateLimit, ToolStop, World};
+use super::observer::{Decision, DecisionOutcome, Observer};
+use super::world::{
+    Auth, Authenticate, Catalog, Decide, Model, Observe, Question, Quotas, RateLimit, Resolve,
+    ToolStop, Verify, World,
+};
 
 /// Four policies that serve together.
 pub struct Generation {
@@ -44,22 +48,8 @@ fn status<W: World>(policy: &Policy<W>) -> SlotStatus {
 }
 
 /// Turns a denial of the contract's type into [`Refused`].
-fn decided<T>(answer: Result<T, super::Denial>) -> Result<T, Refused> {
-    answer.map_err(|denial| Refused::Denied(Box::new(denial)))
-}
-
-/// Calls a function of a policy in one instance of it: `ask!(policy, now, interface.function(arguments))`.
-macro_rules! ask {
-    ($policy:expr, $now:expr, $interface:tt.$function:ident($($argument:expr),*)) => {
-        $policy
-            .decide($now, |world, store, instance| {
-                Box::pin(async move {
-                    let interface = world.$interface.load(&mut *store, instance)?;
-                    interface.$function(&mut *store, $($argument),*).await
-                })
-            })
-            .await
-    };
+fn decided<T>(answer: Result<Result<T, super::Denial>, Fault>) -> Result<T, Refused> {
+    answer?.map_err(|denial| Refused::Denied(Box::new(denial)))
 }
 
 impl Generation {
@@ -97,28 +87,18 @@ impl Generation {
     ///
     /// # Errors
     /// The policy's denial, or its fault.
-    pub async fn authenticate(&self, mut request: Request) -> Result<Caller, Refused> {
-        self.told(Slot::Auth, "authenticate", async move {
-            self.withhold_secret(&mut request);
-            let now = request.now_ms;
-            let answer = ask!(self.auth, now, auth.call_authenticate(&request))?;
-            decided(answer)
-        })
-        .await
+    pub async fn authenticate(&self, request: Request) -> Result<Caller, Refused> {
+        let question = Authenticate(self.declared(request));
+        decided(self.ask(&self.auth, &question).await)
     }
 
     /// Asks the auth policy whether an edge proxy may let this request through.
     ///
     /// # Errors
     /// The policy's denial, or its fault.
-    pub async fn verify(&self, mut original: Request) -> Result<forward_auth::Grant, Refused> {
-        self.told(Slot::Auth, "verify", async move {
-            self.withhold_secret(&mut original);
-            let now = original.now_ms;
-            let answer = ask!(self.auth, now, forward_auth.call_verify(&original))?;
-            decided(answer)
-        })
-        .await
+    pub async fn verify(&self, original: Request) -> Result<forward_auth::Grant, Refused> {
+        let question = Verify(self.declared(original));
+        decided(self.ask(&self.auth, &question).await)
     }
 
     /// Asks the model policy which models this caller may see.
@@ -130,10 +110,12 @@ impl Generation {
         caller: Option<Caller>,
         now_ms: u64,
     ) -> Result<Vec<model::Card>, Refused> {
-        self.told(Slot::Model, "catalog", async move {
-            Ok(ask!(self.model, now_ms, 0.call_catalog(caller.as_ref()))?)
-        })
-        .await
+        let needs = self.model.needs();
+        let question = Catalog {
+            caller: caller.map(|caller| needs.caller(caller)),
+            now_ms: needs.now(now_ms),
+        };
+        Ok(self.ask(&self.model, &question).await?)
     }
 
     /// Asks the model policy which model runs.
@@ -141,38 +123,55 @@ impl Generation {
     /// # Errors
     /// The policy's denial, or its fault.
     pub async fn resolve(&self, ask: model::Ask, now_ms: u64) -> Result<model::Target, Refused> {
-        self.told(Slot::Model, "resolve", async move {
-            let answer = ask!(self.model, now_ms, 0.call_resolve(&ask))?;
-            decided(answer)
-        })
-        .await
+        let needs = self.model.needs();
+        let question = Resolve {
+            ask: needs.model(ask),
+            now_ms: needs.now(now_ms),
+        };
+        decided(self.ask(&self.model, &question).await)
     }
 
-    /// Asks the rate-limit policy which buckets this request draws from.
+    /// Asks the rate-limit policy which buckets this request draws from. The admission goes on with the status of the buckets.
+    /// The answer is `None` if the policy does not need this question: nothing is drawn, and the request goes on.
     ///
     /// # Errors
     /// Only a fault.
-    pub async fn quotas(&self, ask: rate_limit::Ask) -> Result<Vec<rate_limit::Quota>, Refused> {
-        self.told(Slot::RateLimit, "quotas", async move {
-            Ok(ask!(self.rate_limit, ask.now_ms, 0.call_quotas(&ask))?)
-        })
-        .await
-    }
-
-    /// Asks the rate-limit policy whether the request may go on, given the status of its buckets.
-    ///
-    /// # Errors
-    /// The policy's denial, or its fault.
-    pub async fn admit(
+    pub async fn quotas(
         &self,
         ask: rate_limit::Ask,
-        standings: Vec<rate_limit::Standing>,
-    ) -> Result<Vec<super::Header>, Refused> {
-        self.told(Slot::RateLimit, "admit", async move {
-            let answer = ask!(self.rate_limit, ask.now_ms, 0.call_decide(&ask, &standings))?;
-            decided(answer)
-        })
-        .await
+    ) -> Result<Option<(Vec<rate_limit::Quota>, Admission<'_>)>, Refused> {
+        let needs = self.rate_limit.needs();
+        if ask.caller.is_none() && !needs.by_address() {
+            return Ok(None);
+        }
+        let question = Quotas(needs.limits(ask));
+        let (quotas, session) = self.begin_admission(&question).await?;
+        let admission = Admission {
+            generation: self,
+            question,
+            session,
+        };
+        Ok(Some((quotas, admission)))
+    }
+
+    async fn begin_admission(
+        &self,
+        question: &Quotas,
+    ) -> Result<(Vec<rate_limit::Quota>, Option<Session<'_, RateLimit>>), Fault> {
+        let started = Instant::now();
+        let policy = &self.rate_limit;
+        if let Some(kept) = policy.remember(question) {
+            self.report::<Quotas>(&kept, started);
+            return Ok((kept.answer?, None));
+        }
+        let begun = policy.begin(question.now_ms()).await;
+        let (answer, session) = match begun {
+            Ok(mut session) => (session.ask(question).await, Some(session)),
+            Err(fault) => (Err(fault), None),
+        };
+        let decided = Decided::now(answer);
+        self.report::<Quotas>(&decided, started);
+        Ok((decided.answer?, session))
     }
 
     /// Asks the tool-stop policy whether the turn goes on after this event.
@@ -185,35 +184,46 @@ impl Generation {
         event: tool_stop::Event,
         memo: Vec<u8>,
     ) -> Result<(tool_stop::Reaction, Vec<u8>), Fault> {
-        self.told(Slot::ToolStop, "observe", async move {
-            ask!(self.tool_stop, 0, 0.call_observe(&progress, &event, &memo))
-        })
-        .await
+        let question = Observe {
+            progress: self.tool_stop.needs().progress(progress),
+            event,
+            memo,
+        };
+        self.ask(&self.tool_stop, &question).await
     }
 
     /// Makes a decision, and passes its outcome to the observer.
-    async fn told<T, E: Failure>(
+    async fn ask<Q: Question>(
         &self,
-        slot: Slot,
-        question: &'static str,
-        decision: impl Future<Output = Result<T, E>> + Send,
-    ) -> Result<T, E> {
-        let Some(observer) = &self.observer else {
-            return decision.await;
-        };
+        policy: &Policy<Q::World>,
+        question: &Q,
+    ) -> Result<Q::Answer, Fault> {
         let started = Instant::now();
-        let answer = decision.await;
-        let elapsed = started.elapsed();
-        observer.decided(&Decision {
-            slot,
-            question,
-            outcome: answer
-                .as_ref()
-                .err()
-                .map_or(DecisionOutcome::Answered, Failure::outcome),
-            elapsed,
-        });
-        answer
+        let decided = policy.decide(question).await;
+        self.report::<Q>(&decided, started);
+        decided.answer
+    }
+
+    fn report<Q: Question>(&self, decided: &Decided<Q::Answer>, started: Instant) {
+        if let Some(observer) = &self.observer {
+            observer.decided(&Decision {
+                slot: Q::World::SLOT,
+                question: Q::NAME,
+                outcome: match &decided.answer {
+                    Ok(answer) if answer.is_denial() => DecisionOutcome::Denied,
+                    Ok(_) => DecisionOutcome::Answered,
+                    Err(fault) => DecisionOutcome::Fault(fault.kind),
+                },
+                from_memo: decided.from_memo,
+                elapsed: started.elapsed(),
+            });
+        }
+    }
+
+    /// The parts of a request that the auth policy declared and was granted.
+    fn declared(&self, mut request: Request) -> Request {
+        self.withhold_secret(&mut request);
+        self.auth.needs().request(request)
     }
 
     fn withhold_secret(&self, request: &mut Request) {
@@ -223,6 +233,64 @@ impl Generation {
             credential.secret = None;
         }
     }
+}
+
+/// The second half of a question about limits, whose buckets are drawn from in between.
+pub struct Admission<'a> {
+    generation: &'a Generation,
+    question: Quotas,
+    /// The instance that answered the first half. If that answer was kept, there is none yet.
+    session: Option<Session<'a, RateLimit>>,
+}
+
+impl Admission<'_> {
+    /// Asks the rate-limit policy whether the request may go on, given the status of its buckets.
+    ///
+    /// # Errors
+    /// The policy's denial, or its fault.
+    pub async fn decide(
+        self,
+        statuses: Vec<rate_limit::BucketStatus>,
+    ) -> Result<Vec<super::Header>, Refused> {
+        let Self {
+            generation,
+            question,
+            session,
+        } = self;
+        let started = Instant::now();
+        let decide = Decide {
+            ask: question.0.clone(),
+            statuses,
+        };
+        let policy = &generation.rate_limit;
+        let decided = match policy.remember(&decide) {
+            Some(kept) => kept,
+            None => Decided::now(finish(policy, &question, session, &decide).await),
+        };
+        generation.report::<Decide>(&decided, started);
+        self::decided(decided.answer)
+    }
+}
+
+/// Asks `decide` in an instance that answered `quotas`, as the contract says: otherwise a kept answer to `quotas` could change
+/// the one to `decide`.
+async fn finish(
+    policy: &Policy<RateLimit>,
+    quotas: &Quotas,
+    session: Option<Session<'_, RateLimit>>,
+    decide: &Decide,
+) -> Result<Result<Vec<super::Header>, super::Denial>, Fault> {
+    let mut session = match session {
+        Some(session) => session,
+        None => {
+            let mut session = policy.begin(decide.now_ms()).await?;
+            session.ask(quotas).await?;
+            session
+        }
+    };
+    let answer = session.ask(decide).await;
+    session.end();
+    answer
 }
 
 impl Generation {

@@ -4,6 +4,7 @@ use wasmparser::{ComponentExternalKind, Parser, Payload};
 
 use super::Slot;
 use super::bindings::{PACKAGE, VERSION};
+use super::contract::Contract;
 use super::fault::Problem;
 
 /// Interfaces that a language's runtime may import. Every other import is refused, and the refusal names it.
@@ -32,16 +33,17 @@ pub(super) fn magic(bytes: &[u8]) -> Result<(), Problem> {
     }
 }
 
-/// Checks names and versions before anything is compiled; wasmtime checks the types when functions are loaded.
-pub(super) fn exports_and_imports(wasm: &[u8], slot: Slot) -> Result<(), Problem> {
+/// Checks names and versions before anything is compiled; wasmtime checks the types when functions are loaded. Returns the
+/// version of the contract.
+pub(super) fn exports_and_imports(wasm: &[u8], slot: Slot) -> Result<Contract, Problem> {
     let names = Names::read(wasm).map_err(|error| Problem::Invalid(error.to_string()))?;
-    if !fits(slot, &names.exports) {
+    let Some(contract) = fits(slot, &names.exports) else {
         return Err(wrong_exports(slot, &names.exports));
-    }
+    };
     let mut imports = names.imports.into_iter();
     match imports.find(|name| !ALLOWED.iter().any(|ok| name.starts_with(ok))) {
         Some(name) => Err(Problem::Import(name)),
-        None => Ok(()),
+        None => Ok(contract),
     }
 }
 
@@ -80,10 +82,12 @@ impl Names {
     }
 }
 
-/// Whether the exports include every interface that the slot needs.
-fn fits(slot: Slot, exports: &[String]) -> bool {
-    let mut interfaces = slot.interfaces().iter();
-    interfaces.all(|interface| exports.iter().any(|export| speaks(export, interface)))
+/// The version of the contract in which the exports include every interface that the slot needs.
+fn fits(slot: Slot, exports: &[String]) -> Option<Contract> {
+    let version = |interface: &&str| exports.iter().find_map(|export| speaks(export, interface));
+    let mut versions = slot.interfaces().iter().map(version);
+    let first = versions.next()??;
+    versions.all(|other| other == Some(first)).then_some(first)
 }
 
 fn wrong_exports(slot: Slot, exports: &[String]) -> Problem {
@@ -95,7 +99,9 @@ fn wrong_exports(slot: Slot, exports: &[String]) -> Problem {
                 .strip_prefix('/')?
                 .split_once('@')
         })
-        .find(|(interface, version)| slot.interfaces().contains(interface) && !compatible(version));
+        .find(|(interface, version)| {
+            slot.interfaces().contains(interface) && Contract::compatible_with(version).is_none()
+        });
     if let Some((_, version)) = other_version {
         return Problem::Version(version.to_owned());
     }
@@ -110,7 +116,9 @@ fn wrong_exports(slot: Slot, exports: &[String]) -> Problem {
         exports.join(", ")
     };
     let others = Slot::ALL.into_iter();
-    let fits = others.filter(|slot| fits(*slot, exports)).collect();
+    let fits = others
+        .filter(|slot| fits(*slot, exports).is_some())
+        .collect();
     Problem::WrongWorld {
         expected,
         found,
@@ -118,19 +126,13 @@ fn wrong_exports(slot: Slot, exports: &[String]) -> Problem {
     }
 }
 
-/// Whether an export is this interface of the contract, in a version that the host supports.
-fn speaks(export: &str, interface: &str) -> bool {
-    let name = export
-        .strip_prefix(PACKAGE)
-        .and_then(|rest| rest.strip_prefix('/'));
-    name.and_then(|name| name.split_once('@'))
-        .is_some_and(|(found, version)| found == interface && compatible(version))
-}
-
-/// Versions are compatible within a minor version while the major one is 0.
-fn compatible(version: &str) -> bool {
-    let minor = |version: &str| version.rsplit_once('.').map(|(minor, _)| minor.to_owned());
-    minor(version) == minor(VERSION)
+/// The version of the contract, if an export is this interface in a version that the host supports.
+fn speaks(export: &str, interface: &str) -> Option<Contract> {
+    let name = export.strip_prefix(PACKAGE)?.strip_prefix('/')?;
+    let (found, version) = name.split_once('@')?;
+    (found == interface)
+        .then(|| Contract::compatible_with(version))
+        .flatten()
 }
 
 #[cfg(test)]
@@ -138,11 +140,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_of_the_same_minor_is_spoken_others_are_not() {
-        assert!(speaks("codex:policy/auth@0.1.7", "auth"));
-        assert!(!speaks("codex:policy/auth@0.2.0", "auth"));
-        assert!(!speaks("codex:policy/forward-auth@0.1.0", "auth"));
-        assert!(!speaks("other:policy/auth@0.1.0", "auth"));
+    fn versions_of_a_supported_minor_are_compatible() {
+        let version = |export: &str| speaks(export, "auth");
+        assert_eq!(version("codex:policy/auth@0.1.7"), Some(Contract::V0_1));
+        assert_eq!(version("codex:policy/auth@0.2.3"), Some(Contract::V0_2));
+        assert_eq!(version("codex:policy/auth@0.3.0"), None);
+        assert_eq!(version("codex:policy/forward-auth@0.1.0"), None);
+        assert_eq!(version("other:policy/auth@0.1.0"), None);
+    }
+
+    #[test]
+    fn the_interfaces_of_a_policy_have_one_version() {
+        let exports = |versions: [&str; 2]| {
+            let names = ["lifecycle", "model"].into_iter().zip(versions);
+            let names = names.map(|(name, version)| format!("{PACKAGE}/{name}@{version}"));
+            names.collect::<Vec<_>>()
+        };
+        let fits = |versions| fits(Slot::Model, &exports(versions));
+        assert_eq!(fits(["0.1.0", "0.1.2"]), Some(Contract::V0_1));
+        assert_eq!(fits(["0.2.0", "0.2.0"]), Some(Contract::V0_2));
+        assert_eq!(fits(["0.1.0", "0.2.0"]), None);
     }
 
     #[test]
@@ -160,7 +177,7 @@ mod tests {
         assert!(told.ends_with(remedy), "{told}");
         let told = wrong_exports(Slot::Auth, &exports[1..]).to_string();
         assert!(
-            told.ends_with("found codex:policy/rate-limit@0.1.0"),
+            told.ends_with("found codex:policy/rate-limit@0.2.0"),
             "{told}"
         );
     }

@@ -20,7 +20,7 @@ use super::given::Given;
 use super::keeper::Keeper;
 use super::notice::Notice;
 use super::source::{Look, Source};
-use super::world::World;
+use super::trial::Attempt;
 
 /// Preparing a policy that takes longer than this is logged: it is compiled, because it is not in the cache.
 const SLOW: Duration = Duration::from_secs(1);
@@ -337,7 +337,7 @@ async fn prepare_each(
 }
 
 /// Prepares one slot's policy, or keeps the old one if its digest is unchanged.
-async fn one<W: World>(
+async fn one<W: Attempt>(
     engine: &Engine,
     candidate: Option<&Candidate>,
     old: Option<&Arc<Policy<W>>>,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Slot;
-use super::fault::{Fault, FaultKind, Refused};
+use super::fault::FaultKind;
 
 /// Receives every decision that ended, on the task that asked for it: implementations must be quick.
 pub trait Observer: Send + Sync {
@@ -20,6 +20,8 @@ pub struct Decision {
     pub question: &'static str,
     /// The outcome.
     pub outcome: DecisionOutcome,
+    /// The answer was kept from the same question before.
+    pub from_memo: bool,
     /// The elapsed time, including the wait for a permit to run.
     pub elapsed: Duration,
 }
@@ -44,25 +46,5 @@ impl DecisionOutcome {
             Self::Denied => "denied",
             Self::Fault(_) => "fault",
         }
-    }
-}
-
-/// The reason why a decision did not let the request go on.
-pub(super) trait Failure {
-    fn outcome(&self) -> DecisionOutcome;
-}
-
-impl Failure for Refused {
-    fn outcome(&self) -> DecisionOutcome {
-        match self {
-            Self::Denied(_) => DecisionOutcome::Denied,
-            Self::Fault(fault) => fault.outcome(),
-        }
-    }
-}
-
-impl Failure for Fault {
-    fn outcome(&self) -> DecisionOutcome {
-        DecisionOutcome::Fault(self.kind)
     }
 }

@@ -8,45 +8,55 @@ use wasmtime::component::{Component, Instance, InstancePre, Linker};
 use super::answer::{GuestAnswer, Nonsense};
 use super::bindings::lifecycle;
 use super::candidate::{About, Candidate, Instances, hex};
+use super::contract::{Contract, Lifecycle};
 use super::engine::{Engine, Purpose};
 use super::fault::{FaultKind, Problem};
 use super::guest::{Guest, Limits};
+use super::needs::Needs;
+use super::trial::{Attempt, Trial};
 use super::weigh::Weight;
 use super::words::text;
-use super::world::{Trial, World};
 use super::{freeze, inspect, schema};
 
 /// A policy that passed every step of preparation.
 pub(super) struct Prepared<W> {
     pub(super) world: W,
     pub(super) pre: InstancePre<Guest>,
-    pub(super) lifecycle: lifecycle::GuestIndices,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) needs: Needs,
+    pub(super) contract: Contract,
     pub(super) about: About,
 }
 
 /// Prepares a candidate. Computes for some hundred milliseconds, so it must not run on a thread that serves.
-pub(super) async fn prepare<W: World>(
+pub(super) async fn prepare<W: Attempt>(
     engine: &Engine,
     candidate: &Candidate,
 ) -> Result<Prepared<W>, Problem> {
-    Preparation { engine, candidate }.run().await
-}
-
-/// Calls `configure` in an instance; the inner error is the policy's own.
-pub(super) async fn configure(
-    lifecycle: &lifecycle::GuestIndices,
-    store: &mut Store<Guest>,
-    instance: &Instance,
-    settings: &str,
-) -> wasmtime::Result<Result<(), String>> {
-    let guest = lifecycle.load(&mut *store, instance)?;
-    guest.call_configure(&mut *store, settings).await
+    inspect::magic(&candidate.wasm)?;
+    let weight = Weight::of(&candidate.wasm)?;
+    let contract = inspect::exports_and_imports(&candidate.wasm, candidate.slot)?;
+    let preparation = Preparation {
+        engine,
+        candidate,
+        contract,
+    };
+    preparation.run(weight).await
 }
 
 /// One preparation; no step changes anything outside of it.
 struct Preparation<'a> {
     engine: &'a Engine,
     candidate: &'a Candidate,
+    contract: Contract,
+}
+
+/// The exports of a component that is ready to be tried.
+struct Exports<'a, W> {
+    pre: &'a InstancePre<Guest>,
+    world: &'a W,
+    lifecycle: &'a Lifecycle,
+    instances: Instances,
 }
 
 /// A component that can be instantiated, and whether each instance must be configured.
@@ -58,19 +68,21 @@ struct Configured {
 }
 
 impl Preparation<'_> {
-    async fn run<W: World>(self) -> Result<Prepared<W>, Problem> {
-        let candidate = self.candidate;
-        inspect::magic(&candidate.wasm)?;
-        let weight = Weight::of(&candidate.wasm)?;
-        inspect::exports_and_imports(&candidate.wasm, candidate.slot)?;
+    async fn run<W: Attempt>(self, weight: Weight) -> Result<Prepared<W>, Problem> {
+        let (candidate, contract) = (self.candidate, self.contract);
         self.engine.restore_cache();
         let _clock = self.engine.runtime.run();
         let configured = self.configure(weight).await?;
         let pre = link(self.engine.runtime.serving_linker(), &configured.component)?;
-        let world = W::find(&pre).map_err(types)?;
-        let lifecycle = lifecycle::GuestIndices::new(&pre).map_err(types)?;
-        let warm = configured.instances == Instances::Warm;
-        self.attempt(&pre, &world, &lifecycle, warm).await?;
+        let world = W::find(contract, &pre).map_err(types)?;
+        let lifecycle = Lifecycle::find(contract, &pre).map_err(types)?;
+        let exports = Exports {
+            pre: &pre,
+            world: &world,
+            lifecycle: &lifecycle,
+            instances: configured.instances,
+        };
+        let needs = self.attempt(&exports).await?;
         let about = About {
             name: configured.manifest.name,
             version: configured.manifest.version,
@@ -79,11 +91,18 @@ impl Preparation<'_> {
             sha256: hex(&Sha256::digest(&candidate.wasm)),
             instances: configured.instances,
             warm_because: configured.warm_because.map(text),
+            contract: contract.name(),
+            needs: match contract {
+                Contract::V0_2 => Some(needs.words()),
+                Contract::V0_1 => None,
+            },
         };
         Ok(Prepared {
             world,
             pre,
             lifecycle,
+            needs,
+            contract,
             about,
         })
     }
@@ -179,7 +198,7 @@ impl Preparation<'_> {
         purpose: Purpose,
         pre: &InstancePre<Guest>,
     ) -> Result<lifecycle::Manifest, Problem> {
-        let lifecycle = lifecycle::GuestIndices::new(pre).map_err(types)?;
+        let lifecycle = Lifecycle::find(self.contract, pre).map_err(types)?;
         let Candidate {
             options, settings, ..
         } = self.candidate;
@@ -187,8 +206,7 @@ impl Preparation<'_> {
         let mut store = self.store(self.engine.runtime.engine(purpose), limits);
         let done = timeout(limits.wall, async {
             let instance = pre.instantiate_async(&mut store).await?;
-            let guest = lifecycle.load(&mut store, &instance)?;
-            let manifest = guest.call_about(&mut store).await?;
+            let manifest = lifecycle.about(&mut store, &instance).await?;
             Ok(manifest.checked().map_err(Nonsense)?)
         });
         let manifest = match explain(done.await, &mut store) {
@@ -205,13 +223,13 @@ impl Preparation<'_> {
         &self,
         pre: &InstancePre<Guest>,
     ) -> Result<(Store<Guest>, Instance), Problem> {
-        let lifecycle = lifecycle::GuestIndices::new(pre).map_err(types)?;
+        let lifecycle = Lifecycle::find(self.contract, pre).map_err(types)?;
         let limits = self.candidate.options.limits.to_configure();
         let mut store = self.store(self.engine.runtime.engine(Purpose::Freezing), limits);
         let done = timeout(limits.wall, async {
             let instance = pre.instantiate_async(&mut store).await?;
             let settings = &self.candidate.settings;
-            let answer = configure(&lifecycle, &mut store, &instance, settings).await?;
+            let answer = lifecycle.configure(&mut store, &instance, settings).await?;
             Ok((instance, answer))
         });
         let (instance, answer) = match explain(done.await, &mut store) {
@@ -223,45 +241,44 @@ impl Preparation<'_> {
         Ok((store, instance))
     }
 
-    /// Makes trial calls, so that no request meets a policy that cannot answer. The second round leaves the image mapped and its
-    /// code touched, so that the first request is not slower than the next.
-    async fn attempt<W: World>(
-        &self,
-        pre: &InstancePre<Guest>,
-        world: &W,
-        lifecycle: &lifecycle::GuestIndices,
-        warm: bool,
-    ) -> Result<(), Problem> {
-        self.attempt_once(pre, world, lifecycle, warm).await?;
-        self.attempt_once(pre, world, lifecycle, warm).await
+    /// Asks for the needs and makes trial calls, so that no request meets a policy that cannot answer. The second round leaves
+    /// the image mapped and its code touched, so that the first request is not slower than the next.
+    async fn attempt<W: Attempt>(&self, exports: &Exports<'_, W>) -> Result<Needs, Problem> {
+        self.attempt_once(exports).await?;
+        self.attempt_once(exports).await
     }
 
-    async fn attempt_once<W: World>(
-        &self,
-        pre: &InstancePre<Guest>,
-        world: &W,
-        lifecycle: &lifecycle::GuestIndices,
-        warm: bool,
-    ) -> Result<(), Problem> {
+    async fn attempt_once<W: Attempt>(&self, exports: &Exports<'_, W>) -> Result<Needs, Problem> {
+        let Exports {
+            pre,
+            world,
+            lifecycle,
+            instances,
+        } = *exports;
         let options = self.candidate.options;
         let limits = options.limits.to_configure();
         let mut store = self.store(self.engine.runtime.serving(), limits);
         let done = timeout(limits.wall, async {
             let instance = pre.instantiate_async(&mut store).await?;
-            if warm {
+            if instances == Instances::Warm {
                 let settings = &self.candidate.settings;
-                let answer = configure(lifecycle, &mut store, &instance, settings).await?;
+                let answer = lifecycle.configure(&mut store, &instance, settings).await?;
                 if let Err(message) = answer {
                     return Ok(Err(message));
                 }
             }
+            let declared = lifecycle.needs(&mut store, &instance).await?;
+            let needs = declared.map(|needs| Needs::read(W::SLOT, needs));
+            let needs = needs.unwrap_or_else(|| Ok(Needs::everything()));
+            let needs = needs.map_err(Nonsense)?;
             let mut trial = Trial {
                 store: &mut store,
                 instance,
                 options,
+                needs: &needs,
             };
             world.attempt(&mut trial).await?;
-            Ok(Ok(()))
+            Ok(Ok(needs))
         });
         match explain(done.await, &mut store) {
             Ok(answer) => answer.map_err(|words| Problem::Settings(text(words))),

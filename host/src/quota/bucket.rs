@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{End, Quota, Standing, Unit};
+use super::{BucketStatus, End, Quota, Unit};
 use crate::secret::fingerprint;
 
 /// How much of a bucket is used, as of its last use.
@@ -198,7 +198,7 @@ impl Bucket {
         }
     }
 
-    pub(super) fn standing(&self, cost: u64, granted: bool) -> Standing {
+    pub(super) fn status(&self, cost: u64, granted: bool) -> BucketStatus {
         let size = self.amount(self.limit);
         let left = size.saturating_sub(self.used()) / u128::from(self.window_ms);
         // The used amount to wait for: none, or little enough to leave room for the cost.
@@ -207,7 +207,7 @@ impl Bucket {
         } else {
             size.saturating_sub(self.amount(cost))
         };
-        Standing {
+        BucketStatus {
             granted,
             remaining: u64::try_from(left).unwrap_or(u64::MAX),
             reset_ms: self.wait(room),

@@ -8,7 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::bucket::{Bucket, Id, Loss, Saved};
 use super::shelves::{Place, Shelves};
-use super::{Counts, End, Quota, Reservation, Standing, Store, Taken, Taking};
+use super::{BucketStatus, Counts, End, Quota, Reservation, Store, Taken, Taking};
 
 /// The most private buckets. Beyond it, a new key's bucket replaces one that refused no draw recently and has no reserved units.
 pub(super) const MAX_BUCKETS: usize = 100_000;
@@ -18,7 +18,7 @@ pub(super) const MAX_BUCKETS: usize = 100_000;
 const MAX_SHARED: usize = 1_000;
 
 /// The status of a bucket for which there is no room.
-const NO_ROOM: Standing = Standing {
+const NO_ROOM: BucketStatus = BucketStatus {
     granted: false,
     remaining: 0,
     reset_ms: SWEEP_EVERY_MS,
@@ -148,8 +148,8 @@ impl Memory {
         let granted = table.draw_all(quotas, &ids);
         let all = granted.iter().all(|granted| *granted);
         let asked = quotas.iter().zip(&ids).zip(granted);
-        let standings = asked
-            .map(|((quota, id), granted)| table.standing(quota, id.as_ref(), granted))
+        let statuses = asked
+            .map(|((quota, id), granted)| table.status(quota, id.as_ref(), granted))
             .collect();
         ids.iter().flatten().for_each(|id| table.used(id));
         let shares = table.shares(&ids, now_ms);
@@ -161,7 +161,7 @@ impl Memory {
             );
         }
         let hold = all.then(|| self.hold(quotas, ids));
-        (standings, hold)
+        (statuses, hold)
     }
 
     fn hold(&self, quotas: &[Quota], ids: Vec<Option<Arc<Id>>>) -> Reservation {
@@ -327,9 +327,9 @@ impl Table {
         granted
     }
 
-    fn standing(&self, quota: &Quota, id: Option<&Arc<Id>>, granted: bool) -> Standing {
+    fn status(&self, quota: &Quota, id: Option<&Arc<Id>>, granted: bool) -> BucketStatus {
         let bucket = id.and_then(|id| self.buckets.get(id));
-        bucket.map_or(NO_ROOM, |(bucket, _)| bucket.standing(quota.cost, granted))
+        bucket.map_or(NO_ROOM, |(bucket, _)| bucket.status(quota.cost, granted))
     }
 }
 

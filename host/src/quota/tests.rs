@@ -176,17 +176,17 @@ impl Trial {
     fn look(&mut self) -> Result<(), TestCaseError> {
         for ((unit, key), simple) in &self.reference.buckets {
             let limit = self.reference.limit;
-            let (standings, _) = self.memory.draw(&[quota(limit, *unit, *key, 0)]);
-            prop_assert_eq!(standings[0].remaining, simple.left(limit));
+            let (statuses, _) = self.memory.draw(&[quota(limit, *unit, *key, 0)]);
+            prop_assert_eq!(statuses[0].remaining, simple.left(limit));
             if UNITS[*unit] != Unit::Concurrent && limit > 0 {
                 let used = simple.spent + simple.lent * WINDOW_MS;
-                let full = if standings[0].granted {
+                let full = if statuses[0].granted {
                     0
                 } else {
                     limit * WINDOW_MS
                 };
                 let excess = used.saturating_sub(full);
-                prop_assert_eq!(standings[0].reset_ms, excess.div_ceil(limit));
+                prop_assert_eq!(statuses[0].reset_ms, excess.div_ceil(limit));
             }
         }
         Ok(())
@@ -210,8 +210,8 @@ proptest! {
         trial.time.fetch_add(1_000_000, Ordering::Relaxed);
         for unit in 0..UNITS.len() {
             for key in 0..3 {
-                let (standings, _) = trial.memory.draw(&[quota(7, unit, key, 7)]);
-                prop_assert!(standings[0].granted);
+                let (statuses, _) = trial.memory.draw(&[quota(7, unit, key, 7)]);
+                prop_assert!(statuses[0].granted);
             }
         }
     }

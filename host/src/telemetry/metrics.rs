@@ -66,6 +66,7 @@ pub struct Metrics {
     usage: Family<Token, Histogram>,
     tokens: Family<TokenKind, Counter>,
     decisions: Family<DecisionLabels, Counter>,
+    kept_decisions: Family<Slot, Counter>,
     decision_durations: Family<Slot, Histogram>,
     faults: Family<Fault, Counter>,
     models: Models,
@@ -89,12 +90,14 @@ impl Metrics {
             usage: Family::new_with_constructor(|| Histogram::new(TOKENS)),
             tokens: Family::default(),
             decisions: Family::default(),
+            kept_decisions: Family::default(),
             decision_durations: Family::new_with_constructor(|| Histogram::new(DECISION)),
             faults: Family::default(),
             models: Models::default(),
         };
         for slot in slots {
             drop(metrics.decision_durations.get_or_create(&Slot { slot }));
+            drop(metrics.kept_decisions.get_or_create(&Slot { slot }));
             for outcome in ["answered", "denied", "fault"] {
                 drop(
                     metrics
@@ -153,6 +156,11 @@ impl Metrics {
             "Decisions of policies",
             self.decisions.clone(),
         );
+        to.register(
+            "codex_policy_kept_decisions",
+            "Decisions that were kept from the same question",
+            self.kept_decisions.clone(),
+        );
         to.register_with_unit(
             "codex_policy_decision_duration",
             "What a decision takes",
@@ -179,9 +187,12 @@ impl Metrics {
         self.decisions
             .get_or_create(&DecisionLabels { slot, outcome })
             .inc();
-        self.decision_durations
-            .get_or_create(&Slot { slot })
-            .observe(decision.elapsed.as_secs_f64());
+        if decision.from_memo {
+            self.kept_decisions.get_or_create(&Slot { slot }).inc();
+        } else {
+            let durations = self.decision_durations.get_or_create(&Slot { slot });
+            durations.observe(decision.elapsed.as_secs_f64());
+        }
         if let Some(kind) = decision.fault {
             self.faults.get_or_create(&Fault { slot, kind }).inc();
         }

@@ -125,6 +125,7 @@ impl Traces {
         let mut attributes = vec![
             KeyValue::new("codex.policy.slot", *slot),
             KeyValue::new("codex.policy.outcome", decision.outcome),
+            KeyValue::new("codex.policy.from_memo", decision.from_memo),
         ];
         attributes.extend(decision.fault.map(|kind| KeyValue::new("error.type", kind)));
         let mut span = SpanBuilder::from_name(format!("policy {slot} {question}"))

@@ -5,6 +5,9 @@ use std::collections::HashMap;
 /// The caller id of a request without a key on a path that needs none.
 pub const ANONYMOUS: &str = "anonymous";
 
+/// Keys expire at full seconds, so decisions need no finer time than these milliseconds.
+pub const EXPIRY_STEP_MS: u32 = 1000;
+
 /// The SHA-256 of a key. The policy never holds the key itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
@@ -144,6 +147,18 @@ impl Rules {
         ];
         let headers = headers.map(|(name, value)| (name.to_owned(), value)).into();
         Ok(Grant { caller, headers })
+    }
+
+    /// Whether a decision depends on the path.
+    #[must_use]
+    pub fn has_open_paths(&self) -> bool {
+        !self.anonymous.is_empty()
+    }
+
+    /// Whether a decision depends on the time.
+    #[must_use]
+    pub fn has_expiring_keys(&self) -> bool {
+        self.keys.values().any(|key| key.expires_at.is_some())
     }
 
     fn identify(&self, credential: Credential<'_>, now_ms: u64) -> Result<Caller, Denial> {

@@ -85,7 +85,7 @@ pub struct Quota<'a> {
 
 /// The status of a bucket after a quota was charged or refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct BucketStatus {
     /// The name of the rule.
     pub name: String,
     /// The bucket had enough for the charge.
@@ -111,6 +111,25 @@ pub struct Denial {
     pub headers: Vec<(String, String)>,
 }
 
+/// The parts of questions that the rules read, beside the endpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The client's address.
+    pub client: bool,
+    /// The caller's id and tenant.
+    pub caller: bool,
+    /// The caller's groups.
+    pub groups: bool,
+    /// The model.
+    pub model: bool,
+    /// Whether the answer is streamed.
+    pub streaming: bool,
+    /// The estimate for prompt and answer.
+    pub estimated_tokens: bool,
+    /// The question before authentication.
+    pub by_address: bool,
+}
+
 /// The checked settings, ready for decisions. Without rules there is no limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules(pub Vec<Rule>);
@@ -122,6 +141,30 @@ impl Rules {
         self.0.iter().filter_map(|rule| rule.quota(ask)).collect()
     }
 
+    /// The parts of questions that the rules read.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        let any = |reads: fn(&Rule) -> bool| self.0.iter().any(reads);
+        Needs {
+            client: any(|rule| rule.per.contains(&Per::Address)),
+            caller: any(|rule| {
+                let lists = [&rule.only, &rule.except];
+                rule.per
+                    .iter()
+                    .any(|per| matches!(per, Per::Caller | Per::Tenant))
+                    || lists.iter().any(|scope| scope.names_callers())
+            }),
+            groups: any(|rule| !(rule.only.groups.is_empty() && rule.except.groups.is_empty())),
+            model: any(|rule| {
+                let lists = [&rule.only.models, &rule.except.models];
+                rule.per.contains(&Per::Model) || lists.iter().any(|list| !list.is_empty())
+            }),
+            streaming: any(|rule| rule.streaming_only),
+            estimated_tokens: any(|rule| rule.unit == Unit::Tokens),
+            by_address: any(Rule::is_early),
+        }
+    }
+
     /// The headers of the answer, if all quotas were granted.
     ///
     /// # Errors
@@ -129,53 +172,53 @@ impl Rules {
     pub fn decide(
         &self,
         ask: &Ask<'_>,
-        standings: &[Standing],
+        statuses: &[BucketStatus],
     ) -> Result<Vec<(String, String)>, Denial> {
         let mut headers = Vec::new();
         for unit in [Unit::Requests, Unit::Tokens] {
-            let of_unit = standings.iter().filter_map(|standing| {
-                let rule = self.rule(standing).filter(|rule| rule.unit == unit)?;
-                Some((rule.limit, standing))
+            let of_unit = statuses.iter().filter_map(|status| {
+                let rule = self.rule(status).filter(|rule| rule.unit == unit)?;
+                Some((rule.limit, status))
             });
             headers.extend(headers::balance(unit, of_unit));
         }
-        let refused = || standings.iter().filter(|standing| !standing.granted);
-        let mut refusers = refused().filter_map(|standing| self.rule(standing));
+        let refused = || statuses.iter().filter(|status| !status.granted);
+        let mut refusers = refused().filter_map(|status| self.rule(status));
         if let Some(rule) = refusers.find(|rule| rule.cost(ask) > rule.limit) {
             return Err(too_large(rule, rule.cost(ask), headers));
         }
-        let Some(standing) = refused().min_by_key(|standing| Reverse(standing.reset_ms)) else {
+        let Some(status) = refused().min_by_key(|status| Reverse(status.reset_ms)) else {
             return Ok(headers);
         };
         // The bucket has room again when another answer ends, at an unknown time: one second is a fair guess.
-        let wait_ms = if standing.reset_ms == 0 {
+        let wait_ms = if status.reset_ms == 0 {
             1000
         } else {
-            standing.reset_ms
+            status.reset_ms
         };
         headers.extend(headers::retry(wait_ms));
         Err(Denial {
             status: 429,
             kind: "rate_limit_error",
-            code: match self.rule(standing).map(|rule| rule.unit) {
+            code: match self.rule(status).map(|rule| rule.unit) {
                 Some(Unit::Tokens) => "tokens_rate_limited",
                 Some(Unit::Concurrent) => "concurrency_exceeded",
                 Some(Unit::Requests) | None => "rate_limited",
             },
             message: format!(
                 "{} Try again in {}.",
-                self.explain(standing),
+                self.explain(status),
                 headers::duration(wait_ms)
             ),
             headers,
         })
     }
 
-    fn rule(&self, standing: &Standing) -> Option<&Rule> {
-        self.0.iter().find(|rule| rule.name == standing.name)
+    fn rule(&self, status: &BucketStatus) -> Option<&Rule> {
+        self.0.iter().find(|rule| rule.name == status.name)
     }
 
-    fn explain(&self, refused: &Standing) -> String {
+    fn explain(&self, refused: &BucketStatus) -> String {
         let Some(rule) = self.rule(refused) else {
             return "Rate limit reached.".to_owned();
         };

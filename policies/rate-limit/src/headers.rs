@@ -2,34 +2,33 @@
 
 use core::cmp::Reverse;
 
-use crate::decide::{Standing, Unit};
+use crate::decide::{BucketStatus, Unit};
 
 /// A header, its name in lower case.
 pub type Header = (String, String);
 
 /// The `x-ratelimit-…` headers for the tightest of a unit's buckets, each with its limit; none if there is no bucket.
-pub fn balance<'a>(unit: Unit, buckets: impl Iterator<Item = (u64, &'a Standing)>) -> Vec<Header> {
+pub fn balance<'a>(
+    unit: Unit,
+    buckets: impl Iterator<Item = (u64, &'a BucketStatus)>,
+) -> Vec<Header> {
     let suffix = match unit {
         Unit::Requests => "requests",
         Unit::Tokens => "tokens",
         // OpenAI defines no headers for these.
         Unit::Concurrent => return Vec::new(),
     };
-    let tightness = |(_, standing): &(u64, &Standing)| {
-        (
-            standing.granted,
-            standing.remaining,
-            Reverse(standing.reset_ms),
-        )
+    let tightness = |(_, status): &(u64, &BucketStatus)| {
+        (status.granted, status.remaining, Reverse(status.reset_ms))
     };
-    let Some((limit, standing)) = buckets.min_by_key(tightness) else {
+    let Some((limit, status)) = buckets.min_by_key(tightness) else {
         return Vec::new();
     };
     let header = |name: &str, value: String| (format!("x-ratelimit-{name}-{suffix}"), value);
     vec![
         header("limit", limit.to_string()),
-        header("remaining", standing.remaining.to_string()),
-        header("reset", duration(standing.reset_ms)),
+        header("remaining", status.remaining.to_string()),
+        header("reset", duration(status.reset_ms)),
     ]
 }
 

@@ -66,6 +66,12 @@ impl Scope {
             .all(|list| list.is_empty())
     }
 
+    /// Whether the scope names callers or tenants.
+    #[must_use]
+    pub fn names_callers(&self) -> bool {
+        !(self.callers.is_empty() && self.tenants.is_empty())
+    }
+
     /// The scope with its models in lower case, and the first mistake in the lists.
     #[must_use]
     pub fn checked(self) -> (Self, Option<&'static str>) {

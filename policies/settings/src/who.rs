@@ -84,6 +84,18 @@ impl Who {
         self.callers.is_empty() && self.groups.is_empty() && self.tenants.is_empty()
     }
 
+    /// Whether the entry names callers or tenants.
+    #[must_use]
+    pub fn names_callers(&self) -> bool {
+        !(self.callers.is_empty() && self.tenants.is_empty())
+    }
+
+    /// Whether the entry names groups.
+    #[must_use]
+    pub fn names_groups(&self) -> bool {
+        !self.groups.is_empty()
+    }
+
     /// Whether the entry applies to `caller`. Without a caller, only an entry for all callers applies.
     #[must_use]
     pub fn is(&self, caller: Option<Caller<'_>>) -> bool {

@@ -9,6 +9,7 @@ mod codex_faults;
 mod compile_cache;
 mod compressed;
 mod connections;
+mod contract;
 mod cors;
 mod dialects;
 mod disconnects;

@@ -55,6 +55,7 @@ impl Observer for Decisions {
             question: decision.question,
             outcome: decision.outcome.name(),
             fault,
+            from_memo: decision.from_memo,
             began: self.started.elapsed().saturating_sub(decision.elapsed),
             elapsed: decision.elapsed,
         };

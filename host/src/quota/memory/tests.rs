@@ -35,14 +35,14 @@ fn a_bucket_pays_its_limit_and_refills_evenly() {
     for _ in 0..60 {
         assert!(memory.draw(&one).1.is_some());
     }
-    let (standings, hold) = memory.draw(&one);
+    let (statuses, hold) = memory.draw(&one);
     assert!(hold.is_none());
-    let expected = Standing {
+    let expected = BucketStatus {
         granted: false,
         remaining: 0,
         reset_ms: 1_000,
     };
-    assert_eq!(standings, [expected]);
+    assert_eq!(statuses, [expected]);
     time.store(999, Ordering::Relaxed);
     assert!(memory.draw(&one).1.is_none());
     time.store(1_000, Ordering::Relaxed);
@@ -54,11 +54,11 @@ fn all_or_none() {
     let (memory, _) = at_rest();
     let both = [quota(Unit::Requests, 60, 1), quota(Unit::Concurrent, 1, 1)];
     let (_, first) = memory.draw(&both);
-    let (standings, second) = memory.draw(&both);
+    let (statuses, second) = memory.draw(&both);
     assert!(first.is_some() && second.is_none());
-    assert!(standings[0].granted && !standings[1].granted);
+    assert!(statuses[0].granted && !statuses[1].granted);
     assert_eq!(
-        standings[0].remaining, 59,
+        statuses[0].remaining, 59,
         "the refused request spent nothing"
     );
     drop(first);
@@ -80,8 +80,8 @@ fn a_request_that_is_refused_after_all_cost_nothing() {
 fn two_quotas_of_one_bucket_are_both_paid_from_it() {
     let (memory, _) = at_rest();
     let twice = [quota(Unit::Requests, 3, 2), quota(Unit::Requests, 3, 2)];
-    let (standings, hold) = memory.draw(&twice);
-    assert!(hold.is_none() && standings[0].granted && !standings[1].granted);
+    let (statuses, hold) = memory.draw(&twice);
+    assert!(hold.is_none() && statuses[0].granted && !statuses[1].granted);
     assert_eq!(remaining(&memory, Unit::Requests, 3), 3);
 }
 
@@ -105,10 +105,10 @@ fn an_answer_that_cost_more_leaves_a_debt() {
     let mut hold = memory.draw(&[quota(Unit::Tokens, 1_000, 10)]).1.unwrap();
     hold.settle(2_500);
     drop(hold);
-    let (standings, refused) = memory.draw(&[quota(Unit::Tokens, 1_000, 1)]);
+    let (statuses, refused) = memory.draw(&[quota(Unit::Tokens, 1_000, 1)]);
     assert!(refused.is_none());
     // 1,501 tokens too many, at a rate of a thousand a minute.
-    assert_eq!((standings[0].remaining, standings[0].reset_ms), (0, 90_060));
+    assert_eq!((statuses[0].remaining, statuses[0].reset_ms), (0, 90_060));
     time.store(90_060, Ordering::Relaxed);
     assert!(memory.draw(&[quota(Unit::Tokens, 1_000, 1)]).1.is_some());
 }
@@ -309,9 +309,9 @@ fn rules_without_end_are_refused() {
     for number in 0..MAX_BUCKETS + MAX_SHARED {
         holds.push(memory.draw(&[rule(number)]).1.unwrap());
     }
-    let (standings, hold) = memory.draw(&[rule(usize::MAX)]);
+    let (statuses, hold) = memory.draw(&[rule(usize::MAX)]);
     assert!(hold.is_none());
-    assert_eq!(standings, [NO_ROOM]);
+    assert_eq!(statuses, [NO_ROOM]);
 }
 
 #[test]

@@ -19,6 +19,10 @@ impl lifecycle::Guest for OpenAuth {
     fn configure(_settings: String) -> Result<(), String> {
         Ok(())
     }
+
+    fn needs() -> Vec<lifecycle::Need> {
+        Vec::new()
+    }
 }
 
 impl auth::Guest for OpenAuth {

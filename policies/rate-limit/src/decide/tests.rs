@@ -231,11 +231,11 @@ fn the_environments_rules_count_requests_and_streams_of_each_caller() {
         [(Unit::Requests, 60, 60_000), (Unit::Concurrent, 4, 0)]
     );
 
-    let requests = |granted| standing("requests", granted, 0, 1000);
-    let streams = |granted| standing("streams", granted, 0, 0);
-    let code = |standings: &[Standing]| {
+    let requests = |granted| status("requests", granted, 0, 1000);
+    let streams = |granted| status("streams", granted, 0, 0);
+    let code = |statuses: &[BucketStatus]| {
         rules
-            .decide(&late(), standings)
+            .decide(&late(), statuses)
             .map_err(|denial| denial.code)
     };
     assert!(code(&[requests(true), streams(true)]).is_ok());
@@ -339,8 +339,8 @@ fn a_limit_per_address_of_some_callers_waits_until_they_are_known() {
     }
 }
 
-fn standing(name: &str, granted: bool, remaining: u64, reset_ms: u64) -> Standing {
-    Standing {
+fn status(name: &str, granted: bool, remaining: u64, reset_ms: u64) -> BucketStatus {
+    BucketStatus {
         name: name.to_owned(),
         granted,
         remaining,

@@ -1,11 +1,12 @@
 //! A policy for every slot that obeys its settings when it is configured, and a request header in decisions. Without
 //! such orders it is honest; its results carry its stamp.
 //!
-//! Settings: `{"stamp": 7, "configure": "panic" | "spin" | "print" | "refuse" | "rant" | "hoard", "sets": "…"}`.
+//! Settings: `{"stamp": 7, "configure": "panic" | "spin" | "print" | "refuse" | "rant" | "hoard", "sets": "…",
+//! "needs": ["path", "header x-a", "now 1000"]}`; without `needs` it needs everything.
 //! Header `x-hostile`: `panic`, `spin`, `hoard`, `recurse`, `flood`, `exit`, `nonsense`, `print`, `sleep`,
 //! `limit` (a denial with status 429), `denies NAME`, `grants NAME`, `sets NAME` (a denial, a grant, an answer with this header),
 //! `framing` (a denial with the connection's headers), `rant` (a denial with line breaks in its texts, which are very long),
-//! `code`, `id-long`, `id-control`, `group-control`.
+//! `input` (the caller's id is the whole input), `code`, `id-long`, `id-control`, `group-control`.
 
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
@@ -15,12 +16,12 @@ wit_bindgen::generate!({
     inline: "
         package test:guest;
         world every {
-            export codex:policy/lifecycle@0.1.0;
-            export codex:policy/auth@0.1.0;
-            export codex:policy/forward-auth@0.1.0;
-            export codex:policy/model@0.1.0;
-            export codex:policy/rate-limit@0.1.0;
-            export codex:policy/tool-stop@0.1.0;
+            export codex:policy/lifecycle@0.2.0;
+            export codex:policy/auth@0.2.0;
+            export codex:policy/forward-auth@0.2.0;
+            export codex:policy/model@0.2.0;
+            export codex:policy/rate-limit@0.2.0;
+            export codex:policy/tool-stop@0.2.0;
         }
     ",
     world: "test:guest/every",
@@ -33,6 +34,8 @@ use exports::codex::policy::{auth, forward_auth, lifecycle, model, rate_limit, t
 thread_local! {
     static STAMP: RefCell<String> = const { RefCell::new(String::new()) };
     static SETS: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// The needs, if the settings name some.
+    static NEEDS: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
     static CALLS: Cell<u32> = const { Cell::new(0) };
     /// The path on which it panics, if any.
     static TRIP: RefCell<String> = const { RefCell::new(String::new()) };
@@ -48,6 +51,13 @@ mod glue {
 
 fn stamp() -> String {
     STAMP.with_borrow(String::clone)
+}
+
+/// A short stand-in for a long text: FNV-1a.
+fn fnv(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
 }
 
 /// A long text that breaks lines and colours a terminal.
@@ -111,6 +121,11 @@ impl lifecycle::Guest for Guest {
             serde_json::from_str(&settings).map_err(|error| error.to_string())?;
         STAMP.with_borrow_mut(|stamp| *stamp = settings["stamp"].to_string());
         SETS.set(settings["sets"].as_str().map(str::to_owned));
+        let needs = settings["needs"].as_array().map(|needs| {
+            let words = needs.iter().filter_map(|need| need.as_str());
+            words.map(str::to_owned).collect()
+        });
+        NEEDS.set(needs);
         let trip = settings["trip"].as_str().unwrap_or_default();
         TRIP.with_borrow_mut(|path| trip.clone_into(path));
         match settings["configure"].as_str() {
@@ -122,6 +137,64 @@ impl lifecycle::Guest for Guest {
             }
             None => Ok(()),
         }
+    }
+
+    fn needs() -> Vec<lifecycle::Need> {
+        NEEDS.with_borrow(|needs| match needs {
+            Some(needs) => needs.iter().map(|word| need(word)).collect(),
+            None => EVERYTHING.map(need).into(),
+        })
+    }
+}
+
+/// All needs, as they are written in the settings.
+const EVERYTHING: [&str; 17] = [
+    "id",
+    "credential",
+    "method",
+    "path",
+    "query",
+    "host",
+    "client",
+    "headers",
+    "caller",
+    "groups",
+    "model",
+    "effort",
+    "endpoint",
+    "streaming",
+    "estimated-tokens",
+    "by-address",
+    "now 1",
+];
+
+#[expect(clippy::panic, reason = "a test has a mistake")]
+fn need(word: &str) -> lifecycle::Need {
+    use lifecycle::Need;
+    if let Some(name) = word.strip_prefix("header ") {
+        return Need::Header(name.to_owned());
+    }
+    if let Some(step) = word.strip_prefix("now ") {
+        return Need::Now(step.parse().unwrap_or_default());
+    }
+    match word {
+        "id" => Need::Id,
+        "credential" => Need::Credential,
+        "method" => Need::Method,
+        "path" => Need::Path,
+        "query" => Need::Query,
+        "host" => Need::Host,
+        "client" => Need::Client,
+        "headers" => Need::Headers,
+        "caller" => Need::Caller,
+        "groups" => Need::Groups,
+        "model" => Need::Model,
+        "effort" => Need::Effort,
+        "endpoint" => Need::Endpoint,
+        "streaming" => Need::Streaming,
+        "estimated-tokens" => Need::EstimatedTokens,
+        "by-address" => Need::ByAddress,
+        other => panic!("no need: {other}"),
     }
 }
 
@@ -196,6 +269,7 @@ impl auth::Guest for Guest {
             "id-long" => "x".repeat(257),
             "id-control" => "a\nforged=line".to_owned(),
             _ if how.starts_with("sets ") || how.starts_with("grants ") => how.clone(),
+            "input" => format!("{:x}", fnv(&format!("{request:?}"))),
             "count" => format!("call-{}", CALLS.get()),
             "secret" => request
                 .credential
@@ -270,7 +344,10 @@ impl rate_limit::Guest for Guest {
         Vec::new()
     }
 
-    fn decide(ask: rate_limit::Ask, _: Vec<rate_limit::Standing>) -> Result<Vec<Header>, Denial> {
+    fn decide(
+        ask: rate_limit::Ask,
+        _: Vec<rate_limit::BucketStatus>,
+    ) -> Result<Vec<Header>, Denial> {
         let told = ask.caller.and_then(|caller| {
             let name = caller.id.strip_prefix("sets ")?;
             Some(name.to_owned())

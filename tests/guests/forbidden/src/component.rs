@@ -27,6 +27,10 @@ impl lifecycle::Guest for Guest {
             .map(|_| ())
             .map_err(|error| error.to_string())
     }
+
+    fn needs() -> Vec<lifecycle::Need> {
+        Vec::new()
+    }
 }
 
 impl auth::Guest for Guest {

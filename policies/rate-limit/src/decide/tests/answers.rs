@@ -26,10 +26,10 @@ fn granted_requests_are_told_the_tightest_balance_of_each_unit() {
     let headers = usual().decide(
         &late(),
         &[
-            standing("minute", true, 58, 2000),
-            standing("day", true, 3, 3_600_000),
-            standing("tokens", true, 88_800, 120),
-            standing("streams", true, 3, 0),
+            status("minute", true, 58, 2000),
+            status("day", true, 3, 3_600_000),
+            status("tokens", true, 88_800, 120),
+            status("streams", true, 3, 0),
         ],
     );
     let expected = [
@@ -46,11 +46,11 @@ fn granted_requests_are_told_the_tightest_balance_of_each_unit() {
 
 #[test]
 fn too_many_requests_are_429_with_the_time_to_wait() {
-    let standings = [
-        standing("minute", false, 0, 11_001),
-        standing("day", true, 0, 50_000),
+    let statuses = [
+        status("minute", false, 0, 11_001),
+        status("day", true, 0, 50_000),
     ];
-    let denial = usual().decide(&late(), &standings).unwrap_err();
+    let denial = usual().decide(&late(), &statuses).unwrap_err();
     assert_eq!(
         (denial.status, denial.kind, denial.code),
         (429, "rate_limit_error", "rate_limited")
@@ -72,7 +72,7 @@ fn too_many_requests_are_429_with_the_time_to_wait() {
 #[test]
 fn too_many_tokens_have_a_code_of_their_own() {
     let denial = usual()
-        .decide(&late(), &[standing("tokens", false, 7, 30_000)])
+        .decide(&late(), &[status("tokens", false, 7, 30_000)])
         .unwrap_err();
     assert_eq!((denial.status, denial.code), (429, "tokens_rate_limited"));
     assert_eq!(
@@ -85,7 +85,7 @@ fn too_many_tokens_have_a_code_of_their_own() {
 #[test]
 fn too_many_streams_have_a_code_of_their_own() {
     let denial = usual()
-        .decide(&late(), &[standing("streams", false, 0, 0)])
+        .decide(&late(), &[status("streams", false, 0, 0)])
         .unwrap_err();
     assert_eq!((denial.status, denial.code), (429, "concurrency_exceeded"));
     assert_eq!(
@@ -98,12 +98,12 @@ fn too_many_streams_have_a_code_of_their_own() {
 
 #[test]
 fn of_several_refusals_the_longest_is_told() {
-    let standings = [
-        standing("streams", false, 0, 10),
-        standing("tokens", false, 0, 2500),
-        standing("minute", false, 0, 900),
+    let statuses = [
+        status("streams", false, 0, 10),
+        status("tokens", false, 0, 2500),
+        status("minute", false, 0, 900),
     ];
-    let denial = usual().decide(&late(), &standings).unwrap_err();
+    let denial = usual().decide(&late(), &statuses).unwrap_err();
     assert_eq!(denial.code, "tokens_rate_limited");
     assert_eq!(value(&denial.headers, "retry-after"), "3");
 }
@@ -111,7 +111,7 @@ fn of_several_refusals_the_longest_is_told() {
 #[test]
 fn a_refusal_by_a_rule_nobody_knows_is_still_a_refusal() {
     let denial = usual()
-        .decide(&late(), &[standing("?", false, 0, 20)])
+        .decide(&late(), &[status("?", false, 0, 20)])
         .unwrap_err();
     assert_eq!((denial.status, denial.code), (429, "rate_limited"));
     assert_eq!(value(&denial.headers, "retry-after"), "1");
@@ -125,7 +125,7 @@ fn several_words_are_a_bucket_for_each_combination() {
     assert_ne!(asked(Some("codex-5")), asked(Some("codex-5-high")));
     assert_eq!(asked(None), "", "where no model is asked for");
     let denial = rules(&json!([rule]))
-        .decide(&late(), &[standing("r", false, 0, 1000)])
+        .decide(&late(), &[status("r", false, 0, 1000)])
         .unwrap_err();
     assert!(
         denial.message.contains("for this caller and model."),
@@ -140,11 +140,11 @@ fn a_request_larger_than_the_limit_is_told_so_and_not_to_wait() {
         estimated_tokens: 90_001,
         ..late()
     };
-    let standings = [
-        standing("minute", false, 0, 900_000),
-        standing("tokens", false, 90_000, 0),
+    let statuses = [
+        status("minute", false, 0, 900_000),
+        status("tokens", false, 90_000, 0),
     ];
-    let denial = usual().decide(&ask, &standings).unwrap_err();
+    let denial = usual().decide(&ask, &statuses).unwrap_err();
     assert_eq!(
         (denial.status, denial.kind, denial.code),
         (400, "invalid_request_error", "tokens_exceed_limit")

@@ -1,0 +1,123 @@
+//! The model policy: its functions, and the questions that it answers.
+
+use serde::Serialize;
+use wasmtime::Store;
+use wasmtime::component::{Instance, InstancePre};
+
+use super::super::Slot;
+use super::super::bindings::{Caller, Denial, model, v0_1};
+use super::super::contract::Contract;
+use super::super::guest::Guest;
+use super::{Kept, Question, World};
+
+/// The functions of the model policy.
+pub(in crate::policy) enum ModelExports {
+    V0_2(model::GuestIndices),
+    V0_1(v0_1::model::GuestIndices),
+}
+
+/// The model policy.
+pub(in crate::policy) struct Model {
+    pub(in crate::policy) exports: ModelExports,
+    pub(in crate::policy) catalog: Kept<Catalog>,
+    pub(in crate::policy) resolve: Kept<Resolve>,
+}
+
+impl World for Model {
+    const SLOT: Slot = Slot::Model;
+
+    fn find(contract: Contract, pre: &InstancePre<Guest>) -> wasmtime::Result<Self> {
+        let exports = match contract {
+            Contract::V0_2 => ModelExports::V0_2(model::GuestIndices::new(pre)?),
+            Contract::V0_1 => ModelExports::V0_1(v0_1::model::GuestIndices::new(pre)?),
+        };
+        Ok(Self {
+            exports,
+            catalog: Kept::default(),
+            resolve: Kept::default(),
+        })
+    }
+}
+
+/// `model.catalog`.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+pub(in crate::policy) struct Catalog {
+    pub(in crate::policy) caller: Option<Caller>,
+    pub(in crate::policy) now_ms: u64,
+}
+
+impl Question for Catalog {
+    type World = Model;
+    type Answer = Vec<model::Card>;
+
+    const NAME: &'static str = "catalog";
+
+    fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    fn memo(world: &Model) -> Option<&Kept<Self>> {
+        Some(&world.catalog)
+    }
+
+    async fn ask(
+        &self,
+        world: &Model,
+        store: &mut Store<Guest>,
+        instance: &Instance,
+    ) -> wasmtime::Result<Self::Answer> {
+        let caller = self.caller.as_ref();
+        match &world.exports {
+            ModelExports::V0_2(model) => {
+                let guest = model.load(&mut *store, instance)?;
+                guest.call_catalog(store, caller).await
+            }
+            ModelExports::V0_1(model) => {
+                let guest = model.load(&mut *store, instance)?;
+                let cards = guest.call_catalog(store, caller).await?;
+                Ok(cards.into_iter().map(Into::into).collect())
+            }
+        }
+    }
+}
+
+/// `model.resolve`.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+pub(in crate::policy) struct Resolve {
+    pub(in crate::policy) ask: model::Ask,
+    pub(in crate::policy) now_ms: u64,
+}
+
+impl Question for Resolve {
+    type World = Model;
+    type Answer = Result<model::Target, Denial>;
+
+    const NAME: &'static str = "resolve";
+
+    fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    fn memo(world: &Model) -> Option<&Kept<Self>> {
+        Some(&world.resolve)
+    }
+
+    async fn ask(
+        &self,
+        world: &Model,
+        store: &mut Store<Guest>,
+        instance: &Instance,
+    ) -> wasmtime::Result<Self::Answer> {
+        match &world.exports {
+            ModelExports::V0_2(model) => {
+                let guest = model.load(&mut *store, instance)?;
+                guest.call_resolve(store, &self.ask).await
+            }
+            ModelExports::V0_1(model) => {
+                let guest = model.load(&mut *store, instance)?;
+                let answer = guest.call_resolve(store, &(&self.ask).into()).await?;
+                Ok(answer.map(Into::into))
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The tool-stop policy: its function, and the question that it answers.
+
+use serde::Serialize;
+use wasmtime::Store;
+use wasmtime::component::{Instance, InstancePre};
+
+use super::super::Slot;
+use super::super::bindings::{tool_stop, v0_1};
+use super::super::contract::Contract;
+use super::super::guest::Guest;
+use super::{Kept, Question, World};
+
+/// The tool-stop policy.
+pub(in crate::policy) enum ToolStop {
+    V0_2(tool_stop::GuestIndices),
+    V0_1(v0_1::tool_stop::GuestIndices),
+}
+
+impl World for ToolStop {
+    const SLOT: Slot = Slot::ToolStop;
+
+    fn find(contract: Contract, pre: &InstancePre<Guest>) -> wasmtime::Result<Self> {
+        Ok(match contract {
+            Contract::V0_2 => Self::V0_2(tool_stop::GuestIndices::new(pre)?),
+            Contract::V0_1 => Self::V0_1(v0_1::tool_stop::GuestIndices::new(pre)?),
+        })
+    }
+}
+
+/// `tool-stop.observe`.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+pub(in crate::policy) struct Observe {
+    pub(in crate::policy) progress: tool_stop::Progress,
+    pub(in crate::policy) event: tool_stop::Event,
+    pub(in crate::policy) memo: Vec<u8>,
+}
+
+impl Question for Observe {
+    type World = ToolStop;
+    type Answer = (tool_stop::Reaction, Vec<u8>);
+
+    const NAME: &'static str = "observe";
+
+    fn now_ms(&self) -> u64 {
+        self.progress.elapsed_ms
+    }
+
+    /// Calls differ from each other: their answers are not kept.
+    fn memo(_: &ToolStop) -> Option<&Kept<Self>> {
+        None
+    }
+
+    async fn ask(
+        &self,
+        world: &ToolStop,
+        store: &mut Store<Guest>,
+        instance: &Instance,
+    ) -> wasmtime::Result<Self::Answer> {
+        let Self {
+            progress,
+            event,
+            memo,
+        } = self;
+        match world {
+            ToolStop::V0_2(tool_stop) => {
+                let guest = tool_stop.load(&mut *store, instance)?;
+                guest.call_observe(store, progress, event, memo).await
+            }
+            ToolStop::V0_1(tool_stop) => {
+                let guest = tool_stop.load(&mut *store, instance)?;
+                let (progress, event) = (progress.into(), event.into());
+                let answer = guest.call_observe(store, &progress, &event, memo).await?;
+                Ok((answer.0.into(), answer.1))
+            }
+        }
+    }
+}
