@@ -21,6 +21,7 @@ mod forwarded;
 mod generate;
 mod id;
 mod middleware;
+mod operator_access;
 mod output_mode;
 mod request;
 mod request_context;
@@ -42,9 +43,9 @@ pub use crate::openai::Reading;
 pub use bodies::Bodies;
 pub use client_addr::TrustedProxies;
 pub use connections::Connections;
-pub use endpoints::metrics::MetricsAccess;
 pub use entrance::{Entrance, Stage};
 pub use middleware::cors::Origins;
+pub use operator_access::OperatorAccess;
 pub use output_mode::OutputMode;
 pub use response_store::Responses;
 pub use serve::serve;
@@ -76,7 +77,9 @@ pub struct Config {
     /// How tool calls that the model wrote as text reach the client of a chat request, unless the request names a mode.
     pub output_mode: OutputMode,
     /// The rule for access to the metrics; absent if no metrics are kept.
-    pub metrics: Option<MetricsAccess>,
+    pub metrics: Option<OperatorAccess>,
+    /// The rule for access to the test endpoints; absent if they are not served.
+    pub test_endpoints: Option<OperatorAccess>,
     /// As `output_mode`, for `/v1/responses`.
     pub responses_output_mode: OutputMode,
     /// The text between two such calls that follow each other and stay text; if absent, the text that the model wrote.

@@ -42,7 +42,7 @@ pub use binary::{Probe, ProbeError, locate, probe};
 pub use config::{Config, Mode, Recycling, Sandbox};
 pub use plan::{Item, Part, Plan, Role, Tool};
 pub use start_error::{CatalogueError, StartError};
-pub use status::{Status, WorkerStatus};
+pub use status::{Places, Status, WorkerStatus};
 
 /// The models a backend offers.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -8,6 +8,7 @@ pub mod usage;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub use log::{
@@ -72,6 +73,8 @@ pub struct Telemetry {
     pub usage: Option<Arc<UsageLog>>,
     /// Absent if traces are not exported.
     pub traces: Option<Arc<Traces>>,
+    /// Answers that are being streamed.
+    streaming: Arc<AtomicUsize>,
 }
 
 /// One decision of a policy.
@@ -185,7 +188,11 @@ pub struct Summary<'a> {
 impl Summary<'_> {
     /// Whether it is a successful probe. Probes come every few seconds and are logged only when they fail.
     fn is_probe(&self) -> bool {
-        self.status == 200 && matches!(self.route, "/healthz" | "/readyz" | "/livez" | "/metrics")
+        let is_one = matches!(
+            self.route,
+            "/healthz" | "/readyz" | "/livez" | "/metrics" | "/__test/conc"
+        );
+        self.status == 200 && is_one
     }
 
     /// OpenTelemetry's name for the operation.
@@ -225,6 +232,7 @@ impl Telemetry {
             metrics: metrics.map(Arc::new),
             usage: usage.transpose()?.map(Arc::new),
             traces: traces.transpose()?.map(Arc::new),
+            streaming: Arc::default(),
         })
     }
 
@@ -247,9 +255,13 @@ impl Telemetry {
 
     /// Counts an answer that is going to be a stream.
     pub fn streams(&self) {
-        if let Some(metrics) = &self.metrics {
-            metrics.streams();
-        }
+        self.streaming.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number of answers that are being streamed.
+    #[must_use]
+    pub fn streaming(&self) -> usize {
+        self.streaming.load(Ordering::Relaxed)
     }
 
     /// Counts a policy's decision.
@@ -261,6 +273,9 @@ impl Telemetry {
 
     /// Records a request that is over.
     pub fn ended(&self, request: &Summary<'_>) {
+        if request.stream == Some(true) {
+            self.streaming.fetch_sub(1, Ordering::Relaxed);
+        }
         if let Some(metrics) = &self.metrics {
             metrics.ended(request);
         }

@@ -51,6 +51,8 @@ struct Inner {
 /// The room of one kind of bodies.
 #[derive(Debug)]
 struct Space {
+    /// Its size, in permits.
+    total: usize,
     permits: Arc<Semaphore>,
     /// Bodies that wait for a part of it.
     waiting: AtomicUsize,
@@ -58,8 +60,10 @@ struct Space {
 
 impl Space {
     fn of(bytes: usize) -> Arc<Self> {
+        let total = bytes.div_ceil(UNIT);
         Arc::new(Self {
-            permits: Arc::new(Semaphore::new(bytes.div_ceil(UNIT))),
+            total,
+            permits: Arc::new(Semaphore::new(total)),
             waiting: AtomicUsize::new(0),
         })
     }
@@ -77,6 +81,13 @@ impl Space {
             Ok(Err(_)) | Err(_) => Err(GatewayError::NoRoom.into()),
         }
     }
+}
+
+/// The room for large bodies, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RoomLeft {
+    pub(super) free: usize,
+    pub(super) total: usize,
 }
 
 /// Room for one body, released on drop.
@@ -101,6 +112,15 @@ impl Bodies {
             small: Space::of(LEAST),
             readers: Semaphore::new((cores / 2).max(1)),
         }))
+    }
+
+    /// The room for large bodies, and how much of it is free.
+    pub(super) fn room_left(&self) -> RoomLeft {
+        let Space { total, permits, .. } = &*self.0.large;
+        RoomLeft {
+            free: permits.available_permits() * UNIT,
+            total: total * UNIT,
+        }
     }
 
     /// Takes room for a body of `bytes` bytes, after a wait of at most [`WAIT`].

@@ -2,6 +2,7 @@
 
 pub(super) mod chat;
 pub(super) mod completions;
+pub(super) mod concurrency;
 pub(super) mod health;
 pub(super) mod metrics;
 pub(super) mod models;
@@ -39,7 +40,7 @@ pub(super) enum Access {
 
 /// All endpoints but those for edge proxies, which `verify` has. The router, the paths that limits can name and the suggestions
 /// for wrong URLs are made of this table.
-const ALL: [Endpoint; 13] = [
+const ALL: [Endpoint; 14] = [
     generating("/v1/chat/completions", || {
         post(chat::complete).head(chat::probe)
     }),
@@ -58,6 +59,7 @@ const ALL: [Endpoint; 13] = [
     open("/readyz", || get(health::ready)),
     open("/livez", || get(health::live)),
     open("/metrics", || get(metrics::read)),
+    open("/__test/conc", || get(concurrency::read)),
     open("/openapi.json", || get(openapi::document)),
 ];
 

@@ -30,6 +30,7 @@ fn config() -> Config {
         max_choices: 1,
         output_mode: OutputMode::OpenaiJson,
         metrics: None,
+        test_endpoints: None,
         responses_output_mode: OutputMode::OpenaiJson,
         block_delimiter: None,
         responses: false,

@@ -35,7 +35,7 @@ use super::command;
 use super::folder::Folder;
 use super::login::Login;
 use super::start_error::StartError;
-use super::status::InFlight;
+use super::status::{InFlight, Places};
 use super::turn_channel::TurnReceiver;
 use super::wait_queue::{self, Full};
 use super::{Config, Error, Mode, Models, Plan, Status, version};
@@ -182,6 +182,11 @@ impl AppServer {
     /// The listed models, and the operator's or the program's default.
     pub(super) fn models(&self) -> Models {
         self.models.clone()
+    }
+
+    /// The places for turns on all workers that take any.
+    pub(super) fn places(&self) -> Places {
+        self.pool.places()
     }
 
     /// Follows the status from now on.

@@ -11,7 +11,7 @@ use super::demo::{self, Demo};
 use super::folder::Folder;
 use super::proto::Proto;
 use super::start_error::StartError;
-use super::status::Status;
+use super::status::{Places, Status};
 use super::turn_channel::TurnReceiver;
 use super::{Config, Error, Event, Mode, Models, Plan, version};
 
@@ -131,6 +131,16 @@ impl Backend {
     #[must_use]
     pub fn status(&self) -> Status {
         self.watch().borrow().clone()
+    }
+
+    /// The places for turns; none for the demo, which has no limit.
+    #[must_use]
+    pub fn places(&self) -> Option<Places> {
+        match &*self.0 {
+            BackendKind::AppServer(app_server) => Some(app_server.places()),
+            BackendKind::Proto(proto) => Some(proto.places()),
+            BackendKind::Demo(_) => None,
+        }
     }
 
     /// Follows the status from now on. `turns` and `waiting` are current whenever the status is read, but

@@ -24,7 +24,7 @@ use super::config_stamp::ConfigStamp;
 use super::folder::Folder;
 use super::login::Login;
 use super::start_error::StartError;
-use super::status::InFlight;
+use super::status::{InFlight, Places};
 use super::turn_channel::TurnReceiver;
 use super::wait_queue::{self, WaitQueue};
 use super::{Config, Error, Model, Models, Plan, Status};
@@ -182,6 +182,14 @@ impl Proto {
     pub(super) fn offer(config: &Config, probe: &Probe) -> Result<Models, StartError> {
         check_version(probe)?;
         Ok(models(&default_model(config)))
+    }
+
+    /// The places for turns.
+    pub(super) fn places(&self) -> Places {
+        Places {
+            free: self.leases.free(),
+            total: self.config.max_turns.max(1),
+        }
     }
 
     /// Follows the status from now on.

@@ -42,6 +42,15 @@ pub struct WorkerStatus {
     pub leaving: bool,
 }
 
+/// The places for turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Places {
+    /// Those that no turn has.
+    pub free: usize,
+    /// All of them.
+    pub total: usize,
+}
+
 impl Status {
     /// The status of a backend whose first worker is not ready yet.
     pub(super) fn starting(kind: &'static str, version: String) -> Self {

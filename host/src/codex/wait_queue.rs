@@ -53,6 +53,11 @@ impl WaitQueue {
         has_room.then(|| Waiting(&self.status)).ok_or(Full)
     }
 
+    /// The number of free places.
+    pub(super) fn free(&self) -> usize {
+        self.places.available_permits()
+    }
+
     /// Adds places.
     pub(super) fn add(&self, places: usize) {
         self.places.add_permits(places);

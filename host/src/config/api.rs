@@ -11,6 +11,7 @@ const LARGEST_BODY: u64 = 60 << 20;
 
 pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> api::Config {
     let max_body = reader.number(env::PROXY_MAX_BODY_BYTES, 1_024..=LARGEST_BODY, 16 << 20);
+    let [metrics, test_endpoints] = operators(reader, environment);
     api::Config {
         max_body: usize::try_from(max_body).unwrap_or(usize::MAX),
         timers: timers(reader),
@@ -24,7 +25,8 @@ pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> api::Co
             &api::OutputMode::WORDS,
             api::OutputMode::ObsidianXml,
         ),
-        metrics: metrics(reader, environment),
+        metrics,
+        test_endpoints,
         responses_output_mode: reader.choice(
             env::PROXY_RESPONSES_OUTPUT_MODE,
             &api::OutputMode::WORDS,
@@ -114,24 +116,37 @@ fn metrics_token(reader: &mut Reader<'_>) -> Option<Secret> {
     Some(Secret::new(token))
 }
 
-/// The access rules of `/metrics`, if it is enabled.
-fn metrics(reader: &mut Reader<'_>, environment: Environment) -> Option<api::MetricsAccess> {
-    let enabled = reader.switch(env::PROXY_ENABLE_METRICS);
-    let access = api::MetricsAccess {
+/// The access rules of `/metrics` and of the test endpoints, as far as they are enabled.
+fn operators(
+    reader: &mut Reader<'_>,
+    environment: Environment,
+) -> [Option<api::OperatorAccess>; 2] {
+    let metrics = reader.switch(env::PROXY_ENABLE_METRICS);
+    let tests = reader.switch(env::PROXY_TEST_ENDPOINTS);
+    let access = api::OperatorAccess {
         anybody: reader.switch(env::PROXY_METRICS_ALLOW_UNAUTH),
         loopback: reader.switch_on(env::PROXY_METRICS_ALLOW_LOOPBACK),
         token: metrics_token(reader),
     };
-    if !enabled {
-        return None;
-    }
-    if access.anybody && environment == Environment::Prod {
+    let is_prod = environment == Environment::Prod;
+    if metrics && access.anybody && is_prod {
         let expected = "a PROXY_METRICS_TOKEN instead, when PROXY_ENV is prod";
         reader.note(env::PROXY_METRICS_ALLOW_UNAUTH, expected, "`true`");
     }
-    if !access.anybody && !access.loopback && access.token.is_none() {
+    if tests && is_prod {
+        let expected = "`false` when PROXY_ENV is prod: /metrics has the same counts";
+        reader.note(env::PROXY_TEST_ENDPOINTS, expected, "`true`");
+    }
+    let for_tests = api::OperatorAccess {
+        anybody: false,
+        ..access.clone()
+    };
+    let is_for_nobody = |access: &api::OperatorAccess| {
+        !access.anybody && !access.loopback && access.token.is_none()
+    };
+    if metrics && is_for_nobody(&access) || tests && is_for_nobody(&for_tests) {
         let expected = "a token, since nobody else may read the metrics";
         reader.note(env::PROXY_METRICS_TOKEN, expected, "none");
     }
-    Some(access)
+    [metrics.then_some(access), tests.then_some(for_tests)]
 }

@@ -92,6 +92,7 @@ variables! {
     PROXY_METRICS_TOKEN, "none", "A scraper that sends it as `Authorization: Bearer TOKEN` may read the metrics; a client's key may not.";
     PROXY_METRICS_ALLOW_LOOPBACK, "true", "Whether this machine may read the metrics without `PROXY_METRICS_TOKEN`. Wrong behind a proxy on the same machine that sends no `X-Forwarded-For`.";
     PROXY_METRICS_ALLOW_UNAUTH, "false", "Whether everybody may read the metrics. A mistake with `PROXY_ENV=prod`.";
+    PROXY_TEST_ENDPOINTS, "false", "Serves `/__test/conc`, which counts turns, permits and connections, to the readers of the metrics: this machine, or with `PROXY_METRICS_TOKEN`. A mistake with `PROXY_ENV=prod`.";
     TOKEN_LOG_PATH, "none", "A file that the usage of each turn is appended to, one JSON object a line. Without it nothing is recorded, and `/v1/usage` says so.";
     TOKEN_LOG_MAX_BYTES, "16777216", "The largest size of the file of `TOKEN_LOG_PATH`; then it becomes `….1`, the one before `….2`, and so on.";
     TOKEN_LOG_MAX_FILES, "5", "How many files of `TOKEN_LOG_PATH` are kept, the newest included.";

@@ -117,9 +117,9 @@ pub const ALL: &[Retired] = &[
         instead: "`OTEL_SERVICE_NAME`",
     },
     Retired {
-        names: &["PROXY_TEST_ENDPOINTS", "PROXY_TEST_ALLOW_REMOTE"],
-        why: "A gateway that clients reach has no test endpoints.",
-        instead: "`/healthz`",
+        names: &["PROXY_TEST_ALLOW_REMOTE"],
+        why: "Another machine needs a token for the test endpoints.",
+        instead: "`PROXY_METRICS_TOKEN`",
     },
     Retired {
         names: &[

@@ -60,7 +60,6 @@ pub struct Metrics {
     requests: Family<Request, Counter>,
     durations: Family<Route, Histogram>,
     active: Gauge,
-    streams: Gauge,
     turn_durations: Family<GenAi, Histogram>,
     first_tokens: Family<GenAi, Histogram>,
     usage: Family<Token, Histogram>,
@@ -84,7 +83,6 @@ impl Metrics {
             requests: Family::default(),
             durations: Family::new_with_constructor(seconds),
             active: Gauge::default(),
-            streams: Gauge::default(),
             turn_durations: Family::new_with_constructor(seconds),
             first_tokens: Family::new_with_constructor(|| Histogram::new(FIRST_TOKEN)),
             usage: Family::new_with_constructor(|| Histogram::new(TOKENS)),
@@ -127,11 +125,6 @@ impl Metrics {
             "http_server_active_requests",
             "Requests being answered",
             self.active.clone(),
-        );
-        to.register(
-            "codex_streams_active",
-            "Answers being streamed",
-            self.streams.clone(),
         );
         to.register_with_unit(
             "gen_ai_server_request_duration",
@@ -178,10 +171,6 @@ impl Metrics {
         self.active.inc();
     }
 
-    pub(super) fn streams(&self) {
-        self.streams.inc();
-    }
-
     pub(super) fn decided(&self, decision: &Decision) {
         let Decision { slot, outcome, .. } = *decision;
         self.decisions
@@ -200,9 +189,6 @@ impl Metrics {
 
     pub(super) fn ended(&self, request: &Summary<'_>) {
         self.active.dec();
-        if request.stream == Some(true) {
-            self.streams.dec();
-        }
         let route = request.route.to_owned();
         self.requests
             .get_or_create(&Request {
@@ -299,6 +285,11 @@ impl Metrics {
                 "codex_backend_waiting",
                 "Turns that wait for a worker",
                 number(present.waiting),
+            ),
+            (
+                "codex_streams_active",
+                "Answers being streamed",
+                number(present.streams),
             ),
             (
                 "codex_backend_workers",

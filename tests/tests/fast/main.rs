@@ -8,6 +8,7 @@ mod circles;
 mod codex_faults;
 mod compile_cache;
 mod compressed;
+mod concurrency;
 mod connections;
 mod contract;
 mod cors;

@@ -168,6 +168,7 @@ async fn whatever_is_sent_gets_an_answer_that_the_document_foretells() {
     let usage = tempfile::NamedTempFile::new().unwrap();
     let gateway = Setup::demo()
         .var("PROXY_ENABLE_METRICS", "true")
+        .var("PROXY_TEST_ENDPOINTS", "true")
         .var("TOKEN_LOG_PATH", usage.path().to_str().unwrap())
         .start()
         .await;

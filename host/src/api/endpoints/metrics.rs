@@ -6,36 +6,9 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 
 use super::unknown;
-use crate::api::{Shared, client_addr};
+use crate::api::Shared;
 use crate::openai::{ApiError, GatewayError};
-use crate::secret::Secret;
 use crate::telemetry::{self, Format, Metrics, Present};
-
-/// The rule for access to the metrics. Each of the three is enough.
-#[derive(Debug, Clone)]
-pub struct MetricsAccess {
-    /// Any client may read them.
-    pub anybody: bool,
-    /// Clients on this machine may read them.
-    pub loopback: bool,
-    /// Clients that send this token may read them.
-    pub token: Option<Secret>,
-}
-
-impl MetricsAccess {
-    fn allows(&self, parts: &Parts) -> bool {
-        self.anybody || self.has_token(parts) || self.loopback && client_addr::is_local(parts)
-    }
-
-    /// Compares fingerprints, so that the time it takes shows nothing of the token.
-    fn has_token(&self, parts: &Parts) -> bool {
-        let expected = self.token.as_ref().map(Secret::fingerprint);
-        let given = client_addr::credential(parts)
-            .filter(|given| given.scheme.eq_ignore_ascii_case("bearer"))
-            .map(|given| given.fingerprint);
-        expected.is_some() && expected == given
-    }
-}
 
 /// `GET`: the metrics, in the format that `Accept` asks for.
 pub(in crate::api) async fn read(
@@ -72,6 +45,7 @@ fn render(metrics: &Metrics, shared: &Shared, format: Format) -> String {
     let connections = shared.connections.occupancy();
     let limits = shared.counters.counts();
     let present = Present {
+        streams: shared.telemetry.streaming(),
         connections: connections.open,
         connections_displaced: connections.displaced,
         connections_refused: connections.turned_away,

@@ -7,7 +7,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 
 use super::threads::Threads;
 use crate::codex::Status;
-use crate::codex::status::WorkerStatus;
+use crate::codex::status::{Places, WorkerStatus};
 use crate::codex::wait_queue::{Full, WaitQueue};
 
 /// All workers that may get a turn, and the turns that wait for one.
@@ -138,6 +138,16 @@ impl Pool {
     /// Whether any worker takes turns.
     pub(super) fn is_open(&self) -> bool {
         self.lock().all.iter().any(|member| member.open)
+    }
+
+    /// The places of the workers that take turns.
+    pub(super) fn places(&self) -> Places {
+        let members = self.lock();
+        let open = members.all.iter().filter(|member| member.open).count();
+        Places {
+            free: self.wait_queue.free(),
+            total: open * self.capacity,
+        }
     }
 
     /// Shows the workers in the status. Only a change of the workers wakes its receivers (`news`), not one of their turns.

@@ -169,6 +169,8 @@ errors! {
     TooManyBuckets = 400, INVALID, "too_many_buckets", "That would be too many buckets: narrow it with 'start' and 'end'.";
     /// `/metrics` is asked for from another machine, without the token.
     MetricsDenied = 403, INVALID, "metrics_access_denied", "The metrics are for this machine, or for whoever sends PROXY_METRICS_TOKEN.";
+    /// A test endpoint is asked for from another machine, without the token.
+    TestEndpointDenied = 403, INVALID, "test_endpoint_denied", "The test endpoints are for this machine, or for whoever sends PROXY_METRICS_TOKEN.";
     /// A peer that is no trusted proxy asks for a verification.
     UntrustedProxy = 403, "permission_error", "untrusted_proxy", "Only trusted proxies may ask; the gateway's operator names them in PROXY_TRUST_PROXY.";
     /// A proxy does not say which request it asks about.

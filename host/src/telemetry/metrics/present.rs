@@ -7,6 +7,8 @@ pub struct Present {
     pub backend: &'static str,
     /// Whether the backend takes turns.
     pub ready: bool,
+    /// Answers that are being streamed.
+    pub streams: usize,
     /// Connections that are open.
     pub connections: usize,
     /// Idle connections that gave way to new ones.

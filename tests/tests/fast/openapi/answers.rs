@@ -140,6 +140,7 @@ impl Checked {
         in_time.expect("the file is refused");
         self.get("/readyz").await;
         self.get("/livez").await;
+        self.get("/__test/conc").await;
     }
 }
 
@@ -153,6 +154,7 @@ async fn every_answer_is_as_the_document_has_it_and_has_all_of_it() {
         // A file that no slot reads causes a warning.
         .policy("model.JSON", b"{}")
         .var("TOKEN_LOG_PATH", usage.path().to_str().unwrap())
+        .var("PROXY_TEST_ENDPOINTS", "true")
         .start()
         .await;
     let schemas = Schemas::of(document(&gateway).await);
