@@ -1,4 +1,8 @@
 //! Opens and reads files of other writers safely: regular files only, a limited number of bytes, never waiting for a writer.
+//!
+//! `journal` appends the gateway's own records to rotating files.
+
+pub mod journal;
 
 use std::fmt;
 use std::fs::{DirBuilder, File, FileType, OpenOptions};
@@ -17,6 +21,19 @@ pub fn is_shortage(error: &io::Error) -> bool {
     let cause = error.get_ref().and_then(|error| error.source());
     let cause = cause.and_then(|cause| cause.downcast_ref::<io::Error>());
     errno.is_some_and(|errno| short.contains(&errno)) || cause.is_some_and(is_shortage)
+}
+
+/// Whether a file that is to be written is in a wrong place, so that another try without a change cannot help.
+#[must_use]
+pub fn is_misplaced(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::NotADirectory
+    )
 }
 
 /// Whether an error may pass by itself: a shortage, or a file that another program has to itself for now.

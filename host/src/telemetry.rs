@@ -5,7 +5,6 @@ mod metrics;
 pub mod traces;
 pub mod usage;
 
-use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +17,8 @@ pub use log::{
 pub use metrics::{Format, Metrics, Present};
 use traces::Traces;
 use usage::UsageLog;
+
+use crate::file;
 
 /// The settings of the log, usage and traces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,14 +52,7 @@ impl StartError {
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Usage { cause, .. } => matches!(
-                cause.kind(),
-                ErrorKind::NotFound
-                    | ErrorKind::PermissionDenied
-                    | ErrorKind::ReadOnlyFilesystem
-                    | ErrorKind::IsADirectory
-                    | ErrorKind::NotADirectory
-            ),
+            Self::Usage { cause, .. } => file::is_misplaced(cause),
             Self::Traces(_) => true,
         }
     }

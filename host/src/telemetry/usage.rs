@@ -1,53 +1,29 @@
 //! Usage: one event for each request with a turn, appended to a rotating file, and read back for reports.
 
-mod files;
 mod report;
-mod write;
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{
-    Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel,
-};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 use super::Summary;
 use super::log::{millis, shorten};
-use files::Files;
+pub use crate::file::journal::Config;
+use crate::file::journal::{Files, Journal, Subject};
 pub use report::{Group, Key, Query, Report, Sums, TooManyBuckets, Totals};
 
-/// The most events in the queue. Further ones are dropped: no request waits for a disk.
-const QUEUE: usize = 4_096;
 /// The most reports that are made at once; others wait.
 const READERS: usize = 2;
 /// How long a report waits for events that were queued before it.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long the end of the process waits for a disk.
-const CLOSING: Duration = Duration::from_secs(5);
-/// The interval at which `close` tries again to get a place in a full queue.
-const AGAIN: Duration = Duration::from_millis(10);
 
 /// The caller of requests with `PROXY_API_KEY`, to whom the predecessor's events belong too.
 pub const OWNER: &str = "default";
 
 fn owner() -> String {
     OWNER.to_owned()
-}
-
-/// Where events are written, and how many are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// The file that is written; older files have `.1`, `.2`, … appended.
-    pub path: PathBuf,
-    /// The size in bytes after which a new file begins.
-    pub max_bytes: u64,
-    /// The number of files, including the one that is written.
-    pub max_files: u32,
 }
 
 /// One event: a request with a turn, recorded when it is over. The gateway's predecessor wrote the same names.
@@ -147,39 +123,16 @@ impl Event {
     }
 }
 
-/// A message for the writer.
-enum Message {
-    Event(Box<Event>),
-    /// Answered when all events before it were written to the file.
-    Flush(oneshot::Sender<()>),
-    End,
-}
-
-/// The numbers of written and of dropped events.
-#[derive(Debug, Default)]
-struct Counts {
-    written: AtomicU64,
-    dropped: AtomicU64,
-}
-
-impl Counts {
-    /// Counts a dropped event, and logs at powers of two only: a full disk must not fill another one with log lines.
-    fn dropped(&self, cause: &dyn std::fmt::Display) {
-        let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
-        if dropped.is_power_of_two() {
-            tracing::error!(dropped, %cause, "usage events were not recorded");
-        }
-    }
-}
+/// The usage log's place in the log.
+const SUBJECT: Subject = Subject {
+    name: "the usage log",
+    lost: |dropped, cause| tracing::error!(dropped, %cause, "usage events were not recorded"),
+};
 
 /// The usage of all callers, on disk.
 #[derive(Debug)]
 pub struct UsageLog {
-    sender: SyncSender<Message>,
-    /// Disconnected when the writer has ended.
-    ended: Mutex<Receiver<()>>,
-    files: Arc<Files>,
-    counts: Arc<Counts>,
+    journal: Journal<Box<Event>>,
     readers: Arc<Semaphore>,
 }
 
@@ -189,43 +142,24 @@ impl UsageLog {
     /// # Errors
     /// If the file cannot be written.
     pub fn open(config: Config) -> std::io::Result<Self> {
-        let files = Arc::new(Files::new(config));
-        let counts = Arc::new(Counts::default());
-        let (sender, receiver): (_, Receiver<Message>) = sync_channel(QUEUE);
-        let writer = write::Writer::open(Arc::clone(&files), Arc::clone(&counts))?;
-        let (running, ended) = channel();
-        std::thread::Builder::new()
-            .name("usage-log".to_owned())
-            .spawn(move || {
-                writer.run(&receiver);
-                // In this order, so that an event after the end finds no receiver and is counted as dropped.
-                drop(receiver);
-                drop(running);
-            })?;
+        let line = |event: Box<Event>| serde_json::to_vec(&event).ok();
         Ok(Self {
-            sender,
-            ended: Mutex::new(ended),
-            files,
-            counts,
+            journal: Journal::open(SUBJECT, config, line)?,
             readers: Arc::new(Semaphore::new(READERS)),
         })
     }
 
     /// Queues the event of a request that is over, without waiting.
     pub(super) fn ended(&self, request: &Summary<'_>) {
-        let Some(event) = Event::of(request) else {
-            return;
-        };
-        if let Err(error) = self.sender.try_send(Message::Event(Box::new(event))) {
-            self.counts.dropped(&error);
+        if let Some(event) = Event::of(request) {
+            self.journal.push(Box::new(event));
         }
     }
 
     /// The numbers of events written and dropped.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        (read(&self.counts.written), read(&self.counts.dropped))
+        self.journal.counts()
     }
 
     /// Adds up the events that match a query.
@@ -250,14 +184,13 @@ impl UsageLog {
         &self,
         work: impl FnOnce(&Files) -> std::io::Result<T> + Send + 'static,
     ) -> std::io::Result<T> {
-        let (written, is_written) = oneshot::channel();
-        if self.sender.try_send(Message::Flush(written)).is_ok() {
+        if let Some(is_written) = self.journal.flush() {
             // If the disk hangs, the report is made without the latest events instead of later.
             let _ = tokio::time::timeout(PATIENCE, is_written).await;
         }
         let readers = Arc::clone(&self.readers).acquire_owned().await;
         let turn = readers.map_err(std::io::Error::other)?;
-        let files = Arc::clone(&self.files);
+        let files = Arc::clone(self.journal.files());
         let reading = move || {
             // Held until the end of the read, even if the reader has been cancelled.
             let _turn = turn;
@@ -268,23 +201,7 @@ impl UsageLog {
 
     /// Writes the queued events, and ends: within a time limit, even if the disk hangs. Later events are dropped.
     pub fn close(&self) {
-        self.close_within(CLOSING);
-    }
-
-    fn close_within(&self, limit: Duration) {
-        let end = Instant::now() + limit;
-        // A full queue has room again when the writer takes from it; a writer that has ended takes nothing more.
-        while let Err(TrySendError::Full(_)) = self.sender.try_send(Message::End) {
-            if Instant::now() >= end {
-                break;
-            }
-            std::thread::sleep(AGAIN);
-        }
-        let ended = self.ended.lock();
-        let left = end.saturating_duration_since(Instant::now());
-        if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(left) {
-            tracing::error!("usage events are lost: the usage log cannot be written in time");
-        }
+        self.journal.close();
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::Serialize;
 
 use super::Event;
-use super::files::Files;
+use crate::file::journal::Files;
 
 /// The most buckets of one report.
 const MOST_BUCKETS: usize = 10_000;

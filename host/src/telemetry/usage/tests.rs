@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::file::journal::QUEUE;
 use crate::telemetry::Tokens;
 
 fn log(folder: &Path, max_bytes: u64, max_files: u32) -> UsageLog {
@@ -209,7 +210,7 @@ fn the_end_does_not_wait_for_a_disk_that_hangs() {
     for _ in 0..2 * QUEUE {
         log.ended(&request("1", "alice", 1));
     }
-    log.close_within(Duration::from_millis(50));
+    log.journal.close_within(Duration::from_millis(50));
     let (written, dropped) = log.counts();
     assert!(written == 0 && dropped > 0, "{written} {dropped}");
 }

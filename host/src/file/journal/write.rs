@@ -1,4 +1,4 @@
-//! Writes usage events on a thread of its own, in batches if several are queued.
+//! Writes the entries of a journal on a thread of its own, in batches if several are queued.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use super::files::Files;
-use super::{Counts, Event, Message};
+use super::{Counts, Message};
 use crate::file;
 
-/// The bytes after which a batch is written, even if more events are queued.
+/// The bytes after which a batch is written, even if more entries are queued.
 const BATCH: usize = 64 << 10;
 
 pub(super) struct Writer {
@@ -19,8 +19,8 @@ pub(super) struct Writer {
     /// Absent after a failure, until it can be opened again.
     file: Option<File>,
     waiting: Vec<u8>,
-    /// The number of events in `waiting`.
-    events: u64,
+    /// The number of entries in `waiting`.
+    entries: u64,
     /// It was logged that the files cannot be rotated.
     stuck: bool,
 }
@@ -33,18 +33,26 @@ impl Writer {
             counts,
             file: Some(file),
             waiting: Vec::new(),
-            events: 0,
+            entries: 0,
             stuck: false,
         })
     }
 
-    /// Runs until [`Message::End`], or until the sender is dropped.
-    pub(super) fn run(mut self, messages: &Receiver<Message>) {
+    /// Runs until [`Message::End`], or until the sender is dropped. `line` makes the line of an entry.
+    pub(super) fn run<T>(
+        mut self,
+        messages: &Receiver<Message<T>>,
+        mut line: impl FnMut(T) -> Option<Vec<u8>>,
+    ) {
         while let Ok(message) = messages.recv() {
             let mut next = Ok(message);
             loop {
                 match next {
-                    Ok(Message::Event(event)) => self.push(&event),
+                    Ok(Message::Entry(entry)) => {
+                        if let Some(line) = line(entry) {
+                            self.push(line);
+                        }
+                    }
                     Ok(Message::Flush(done)) => {
                         self.flush();
                         // The receiver may have given up.
@@ -59,31 +67,33 @@ impl Writer {
         }
     }
 
-    fn push(&mut self, event: &Event) {
-        let Ok(mut line) = serde_json::to_vec(event) else {
-            return;
-        };
+    fn push(&mut self, mut line: Vec<u8>) {
         line.push(b'\n');
         let most = usize::try_from(self.files.max_bytes()).unwrap_or(usize::MAX);
+        if line.len() > most {
+            return self
+                .counts
+                .dropped(&"the line is longer than a file may be");
+        }
         if self.waiting.len() + line.len() > BATCH.min(most) {
             self.flush();
         }
         self.waiting.extend_from_slice(&line);
-        self.events += 1;
+        self.entries += 1;
     }
 
     fn flush(&mut self) {
         if self.waiting.is_empty() {
             return;
         }
-        let events = std::mem::take(&mut self.events);
+        let entries = std::mem::take(&mut self.entries);
         match self.write() {
             Ok(()) => {
-                self.counts.written.fetch_add(events, Ordering::Relaxed);
+                self.counts.written.fetch_add(entries, Ordering::Relaxed);
             }
             Err(error) => {
                 self.file = None;
-                for _ in 0..events {
+                for _ in 0..entries {
                     self.counts.dropped(&file::explained(&error));
                 }
             }
@@ -123,7 +133,7 @@ impl Writer {
         if let Err(error) = &rotated
             && !stuck
         {
-            tracing::error!(%error, "the usage log cannot be rotated");
+            tracing::error!(%error, "{} cannot be rotated", self.counts.subject.name);
         }
         rotated.is_ok()
     }

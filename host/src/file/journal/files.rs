@@ -1,7 +1,4 @@
-//! The files of the usage log: their names, their rotation, and reading all lines in order.
-//!
-//! Not `tracing-appender`: it rotates by the clock, not by size. These files are read again while they move up, and two
-//! gateways may share them.
+//! The files of a journal: their names, their rotation, and reading all lines in order.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -18,9 +15,9 @@ use crate::file;
 /// Longer lines were not written by the gateway, and are skipped.
 const MAX_LINE: usize = 16 << 10;
 
-/// The files of the usage log.
+/// The files of a journal.
 #[derive(Debug)]
-pub(super) struct Files {
+pub struct Files {
     config: Config,
     /// Held while files are renamed, and while a reader opens them, so that it opens each file once.
     moving: Mutex<()>,
@@ -48,7 +45,7 @@ impl Files {
         name.into()
     }
 
-    /// Opens the newest file for appending. Only the gateway's own user may read it: it contains callers and times.
+    /// Opens the newest file for appending. Only the gateway's own user may read it: it contains what callers did.
     ///
     /// # Errors
     /// If it cannot be opened or is a pipe: a pipe can block, cannot be rotated, and cannot be read back.
@@ -95,7 +92,10 @@ impl Files {
     }
 
     /// Passes every line to `each`, oldest first, without its line end. Memory does not grow with the files.
-    pub(super) fn lines(&self, mut each: impl FnMut(&[u8])) -> std::io::Result<()> {
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn lines(&self, mut each: impl FnMut(&[u8])) -> std::io::Result<()> {
         for file in self.open()? {
             let mut reader = BufReader::with_capacity(64 << 10, file);
             let mut line = Vec::new();
