@@ -36,7 +36,7 @@ def blocks():
 
 def environment():
     """Of a fresh machine: nothing is set that README does not set."""
-    ours = ("PROXY_", "CODEX_", "POLICY_", "OPENAI_", "OTEL_", "TOKEN_LOG_", "WORKER_", "AUTH_", "PORT")
+    ours = ("PROXY_", "CODEX_", "POLICY_", "OPENAI_", "OTEL_", "TOKEN_LOG_", "PROTO_LOG_", "WORKER_", "AUTH_", "PORT")
     env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     if shutil.which("codex"):
         # A login must not be spent on this, and a Codex without one answers nothing.

@@ -21,6 +21,7 @@ mod login;
 pub(crate) mod names;
 pub mod plan;
 mod proto;
+mod protocol_log;
 mod provider_error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -41,6 +42,7 @@ pub use backend::{Backend, BackendChoice, Turn};
 pub use binary::{Probe, ProbeError, locate, probe};
 pub use config::{Config, Mode, Recycling, Sandbox};
 pub use plan::{Item, Part, Plan, Role, Tool};
+pub use protocol_log::ProtocolLogConfig;
 pub use start_error::{CatalogueError, StartError};
 pub use status::{Places, Status, WorkerStatus};
 

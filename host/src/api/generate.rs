@@ -165,6 +165,7 @@ impl<'a> Generate<'a> {
             id.len(),
             tenant.as_deref().unwrap_or_default()
         );
+        self.context.id().clone_into(&mut plan.request);
         let generation = Arc::clone(self.context.generation());
         let judge = Judge::new(generation, self.caller.clone(), model.to_owned(), streaming);
         let (timers, ending) = (self.shared.config.timers, self.shared.ending.clone());

@@ -10,6 +10,7 @@ mod decode;
 mod kept;
 mod launch;
 mod pending_calls;
+mod pipes;
 mod pool;
 mod protocol;
 mod recycle;
@@ -34,6 +35,7 @@ use super::binary::{self, Probe};
 use super::command;
 use super::folder::Folder;
 use super::login::Login;
+use super::protocol_log::ProtocolLog;
 use super::start_error::StartError;
 use super::status::{InFlight, Places};
 use super::turn_channel::TurnReceiver;
@@ -60,6 +62,7 @@ pub(super) struct AppServer {
     config: Arc<Config>,
     /// The root of the agents' workspaces; absent for chat.
     site: Option<WorkspaceRoot>,
+    log: Option<ProtocolLog>,
     /// The supervisors and every turn.
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -78,6 +81,8 @@ impl AppServer {
         let catalogue = catalogue(&config, &probe).await?;
         let version = probe.version;
         let is_tested = version::is_tested(&version, "app-server");
+        let log = config.protocol_log.clone().map(ProtocolLog::open);
+        let log = log.transpose()?;
         let folder = Folder::make()?;
         std::fs::write(launch::catalogue(&folder), &catalogue.written)?;
         command::make_workdir(&config)?;
@@ -107,6 +112,7 @@ impl AppServer {
             login,
             usual: usual.map(Arc::new),
             log_database: Arc::default(),
+            protocol_log: log.clone(),
             shutdown: shutdown.clone(),
         };
         tasks.spawn(supervise::run_all(supervisor));
@@ -117,6 +123,7 @@ impl AppServer {
             models: catalogue.models,
             config,
             site,
+            log,
             tasks,
             _shutdown_on_drop: shutdown.clone().drop_guard(),
             shutdown,
@@ -202,6 +209,14 @@ impl AppServer {
         if let Some(site) = &self.site {
             site.clear();
         }
+        if let Some(log) = &self.log {
+            log.close().await;
+        }
+    }
+
+    /// The log of messages, if there is one.
+    pub(super) fn protocol_log(&self) -> Option<&ProtocolLog> {
+        self.log.as_ref()
     }
 }
 

@@ -10,6 +10,7 @@ use super::command;
 use super::demo::{self, Demo};
 use super::folder::Folder;
 use super::proto::Proto;
+use super::protocol_log::ProtocolLog;
 use super::start_error::StartError;
 use super::status::{Places, Status};
 use super::turn_channel::TurnReceiver;
@@ -152,6 +153,17 @@ impl Backend {
             BackendKind::Proto(proto) => proto.watch(),
             BackendKind::Demo(status) => status.subscribe(),
         }
+    }
+
+    /// The numbers of protocol messages recorded and lost; none if they are not recorded.
+    #[must_use]
+    pub fn messages_recorded(&self) -> Option<(u64, u64)> {
+        let log = match &*self.0 {
+            BackendKind::AppServer(app_server) => app_server.protocol_log(),
+            BackendKind::Proto(proto) => proto.protocol_log(),
+            BackendKind::Demo(_) => None,
+        };
+        log.map(ProtocolLog::counts)
     }
 
     /// Waits until the backend takes turns; for ever, if it never does.

@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::protocol_log::ProtocolLogConfig;
+
 /// How Codex serves the gateway's clients.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -78,6 +80,8 @@ pub struct Config {
     pub lease_wait: Duration,
     /// How many bytes of one turn may wait for a slow reader.
     pub buffer_bytes: usize,
+    /// Where the messages to and from Codex are recorded; absent if they are not.
+    pub protocol_log: Option<ProtocolLogConfig>,
 }
 
 /// When a worker is recycled: it gets no new turns once a fresh one is ready, and exits after its last. Zero means never.
@@ -127,6 +131,7 @@ impl Default for Config {
             spare: 2,
             lease_wait: Duration::from_secs(2),
             buffer_bytes: 4 * 1024 * 1024,
+            protocol_log: None,
         }
     }
 }
@@ -145,6 +150,7 @@ impl fmt::Debug for Config {
             .field("max_turns", &self.max_turns)
             .field("queue_max", &self.queue_max)
             .field("recycling", &self.recycling)
+            .field("protocol_log", &self.protocol_log)
             .finish_non_exhaustive()
     }
 }

@@ -5,6 +5,8 @@ use serde_json::Value;
 /// One turn to run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
+    /// The id of the client's request, for the protocol log.
+    pub request: String,
     /// The caller and its tenant: no two callers share a conversation.
     pub caller: String,
     /// The model Codex is asked to run.

@@ -23,6 +23,7 @@ use super::command;
 use super::config_stamp::ConfigStamp;
 use super::folder::Folder;
 use super::login::Login;
+use super::protocol_log::ProtocolLog;
 use super::start_error::StartError;
 use super::status::{InFlight, Places};
 use super::turn_channel::TurnReceiver;
@@ -59,6 +60,7 @@ pub(super) struct Proto {
     login: watch::Receiver<Login>,
     config: Arc<Config>,
     default_model: Arc<str>,
+    log: Option<ProtocolLog>,
     supervisor: TaskTracker,
     shutdown: CancellationToken,
     /// Ends the processes when the backend is dropped.
@@ -70,6 +72,8 @@ impl Proto {
     pub(super) fn start(config: Config, probe: Probe) -> Result<Self, StartError> {
         check_version(&probe)?;
         let version = probe.version;
+        let log = config.protocol_log.clone().map(ProtocolLog::open);
+        let log = log.transpose()?;
         let folder = Folder::make()?;
         launch::prepare(&folder)?;
         command::make_workdir(&config)?;
@@ -81,6 +85,7 @@ impl Proto {
             default_model: Arc::clone(&default_model),
             workdir: launch::workdir(&config, &folder),
             stamp: ConfigStamp::now(&config),
+            log: log.clone(),
             shutdown: shutdown.clone(),
         };
         let (status, _) = watch::channel(Status::starting("proto", version));
@@ -96,6 +101,7 @@ impl Proto {
             login: told,
             config,
             default_model,
+            log,
             supervisor,
             _shutdown_on_drop: shutdown.clone().drop_guard(),
             shutdown,
@@ -201,6 +207,14 @@ impl Proto {
     pub(super) async fn shutdown(&self) {
         self.shutdown.cancel();
         self.supervisor.wait().await;
+        if let Some(log) = &self.log {
+            log.close().await;
+        }
+    }
+
+    /// The log of messages, if there is one.
+    pub(super) fn protocol_log(&self) -> Option<&ProtocolLog> {
+        self.log.as_ref()
     }
 }
 

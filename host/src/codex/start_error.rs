@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::binary::ProbeError;
 use super::version;
+use crate::file;
 
 /// Why the backend cannot start at all. A worker that fails to start is no such error: it is started again.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +60,14 @@ pub enum StartError {
         /// The error of the system.
         cause: std::io::Error,
     },
+    /// The protocol log cannot be written.
+    #[error("PROTO_LOG_PATH: cannot write {path}: {cause}", path = .path.display())]
+    ProtocolLog {
+        /// The file.
+        path: PathBuf,
+        /// The error of the system.
+        cause: std::io::Error,
+    },
     /// The gateway's own folder cannot be made.
     #[error("no folder for Codex: {0}")]
     Folder(#[from] std::io::Error),
@@ -75,6 +84,7 @@ impl StartError {
             | Self::NoServer { .. }
             | Self::NoAgent { .. }
             | Self::Catalogue(_) => true,
+            Self::ProtocolLog { cause, .. } => file::is_misplaced(cause),
             Self::Workdir { cause, .. } => !matches!(
                 cause.kind(),
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::OutOfMemory

@@ -45,6 +45,9 @@ pub(super) fn judge(reader: &mut Reader<'_>, config: &mut Config, settings: Opti
             let records = config.telemetry.usage.as_ref();
             let records = records.map(|records| records.path.as_path());
             apart(reader, workdir, env::TOKEN_LOG_PATH.name, records);
+            let messages = codex.protocol_log.as_ref();
+            let messages = messages.map(|messages| messages.journal.path.as_path());
+            apart(reader, workdir, env::PROTO_LOG_PATH.name, messages);
         }
         _ => {}
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::env::{self, Vars};
 use super::read::Reader;
-use super::{Codex, Environment};
+use super::{Codex, Environment, telemetry};
 use crate::codex;
 
 pub(super) fn read(
@@ -30,6 +30,7 @@ pub(super) fn read(
         pass_env: reader.list(env::PROXY_CODEX_ENV),
         parent_env: vars.all().into_iter().collect(),
         quick_roots: reader.choice(env::CODEX_QUICK_ROOTS, &QUICK_ROOTS, None),
+        protocol_log: protocol_log(reader, environment),
         ..bounds(reader)
     };
     let choice = reader.choice(
@@ -42,8 +43,16 @@ pub(super) fn read(
             "`chat` with CODEX_BACKEND `demo` or `proto`, which have no tools of their own";
         reader.note(env::CODEX_MODE, expected, "`agent`");
     }
+    let is_recorded = config.protocol_log.is_some();
+    let demo = |reader: &mut Reader<'_>| {
+        if is_recorded {
+            let what = "has no effect: the built-in demo answers, to which there are no messages";
+            reader.warn(env::PROXY_DEBUG_PROTO.name, what);
+        }
+        Codex::Demo
+    };
     let Some(choice) = choice else {
-        return Codex::Demo;
+        return demo(reader);
     };
     match (found, named) {
         (Some(bin), _) => {
@@ -61,7 +70,7 @@ pub(super) fn read(
             }
         }
     }
-    Codex::Demo
+    demo(reader)
 }
 
 /// The setting that requires a Codex program, so that the demo cannot stand in for it.
@@ -79,6 +88,38 @@ fn needs_program(
         return Some("PROXY_ENV is prod");
     }
     (mode != codex::Mode::Chat).then_some("CODEX_MODE is agent")
+}
+
+/// Where the messages to and from Codex are recorded, if they are.
+fn protocol_log(
+    reader: &mut Reader<'_>,
+    environment: Environment,
+) -> Option<codex::ProtocolLogConfig> {
+    let is_on = reader.switch(env::PROXY_DEBUG_PROTO);
+    let bodies = reader.switch(env::PROXY_DEBUG_PROTO_BODIES);
+    let limits = [env::PROTO_LOG_MAX_BYTES, env::PROTO_LOG_MAX_FILES];
+    let journal = telemetry::journal(reader, env::PROTO_LOG_PATH, limits);
+    if bodies && environment == Environment::Prod {
+        let expected = "`false` when PROXY_ENV is prod: it records what callers say";
+        reader.note(env::PROXY_DEBUG_PROTO_BODIES, expected, "`true`");
+    }
+    if !is_on {
+        for variable in [env::PROXY_DEBUG_PROTO_BODIES, env::PROTO_LOG_PATH] {
+            if reader.is_set(variable) {
+                reader.warn(
+                    variable.name,
+                    "has no effect without PROXY_DEBUG_PROTO=true",
+                );
+            }
+        }
+        return None;
+    }
+    if journal.is_none() {
+        let expected = "a file for the messages, with PROXY_DEBUG_PROTO=true";
+        reader.note(env::PROTO_LOG_PATH, expected, "none");
+    }
+    let journal = journal?;
+    Some(codex::ProtocolLogConfig { journal, bodies })
 }
 
 /// A folder that exists or can be created.

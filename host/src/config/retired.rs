@@ -123,15 +123,13 @@ pub const ALL: &[Retired] = &[
     },
     Retired {
         names: &[
-            "PROXY_DEBUG_PROTO",
             "PROXY_LOG_PROTO",
-            "PROTO_LOG_PATH",
             "PROXY_DEBUG_WIRE",
             "PROXY_TRACE_REQUIRED",
             "PROXY_TRACE_BODY_LIMIT",
         ],
-        why: "Conversations are not written down.",
-        instead: "`PROXY_LOG=codex_gateway=debug` for everything else",
+        why: "Messages are recorded on demand only, and their content with a switch of its own.",
+        instead: "`PROXY_DEBUG_PROTO`",
     },
     Retired {
         names: &[

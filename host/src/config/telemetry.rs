@@ -2,8 +2,9 @@
 
 use super::read::Reader;
 use super::{Environment, env};
+use crate::file::journal;
 use crate::spelling;
-use crate::telemetry::{Config, Filter, Log, TARGETS, traces, usage};
+use crate::telemetry::{Config, Filter, Log, TARGETS, traces};
 
 pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> Config {
     Config {
@@ -44,11 +45,22 @@ fn filter(reader: &mut Reader<'_>) -> Filter {
     filter
 }
 
-fn usage(reader: &mut Reader<'_>) -> Option<usage::Config> {
-    let path = reader.file(env::TOKEN_LOG_PATH);
-    let max_bytes = reader.number(env::TOKEN_LOG_MAX_BYTES, 4_096..=1 << 40, 16 << 20);
-    let max_files = reader.number(env::TOKEN_LOG_MAX_FILES, 2..=1_000, 5);
-    Some(usage::Config {
+fn usage(reader: &mut Reader<'_>) -> Option<journal::Config> {
+    let limits = [env::TOKEN_LOG_MAX_BYTES, env::TOKEN_LOG_MAX_FILES];
+    journal(reader, env::TOKEN_LOG_PATH, limits)
+}
+
+/// The files of a journal, if `path` is set; `limits` are the variables for the size and the number of its files.
+pub(super) fn journal(
+    reader: &mut Reader<'_>,
+    path: env::Variable,
+    limits: [env::Variable; 2],
+) -> Option<journal::Config> {
+    let path = reader.file(path);
+    let [max_bytes, max_files] = limits;
+    let max_bytes = reader.number(max_bytes, 4_096..=1 << 40, 16 << 20);
+    let max_files = reader.number(max_files, 2..=1_000, 5);
+    Some(journal::Config {
         path: path?,
         max_bytes,
         max_files: u32::try_from(max_files).unwrap_or(2),

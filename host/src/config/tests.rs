@@ -386,5 +386,11 @@ fn agents_do_not_work_in_the_gateways_own_folders() {
             ("TOKEN_LOG_PATH", &records),
         ];
         assert_eq!(mistakes(&[&[write], &places[..]].concat()), found);
+        let places = [
+            places[0],
+            ("PROXY_DEBUG_PROTO", "true"),
+            ("PROTO_LOG_PATH", &records),
+        ];
+        assert_eq!(mistakes(&[&[write], &places[..]].concat()), found);
     }
 }

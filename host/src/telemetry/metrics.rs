@@ -373,6 +373,16 @@ impl Metrics {
                 present.usage_dropped,
             ),
             (
+                "codex_protocol_messages_written",
+                "Messages between the gateway and Codex that were recorded",
+                present.protocol_written,
+            ),
+            (
+                "codex_protocol_messages_dropped",
+                "Messages between the gateway and Codex whose record was lost",
+                present.protocol_dropped,
+            ),
+            (
                 "codex_log_lines_dropped",
                 "Lines of the log that were dropped because its reader was too slow",
                 present.log_dropped,

@@ -139,6 +139,7 @@ fn every_variable_that_a_document_names_exists() {
         "AUTH_",
         "WORKER_",
         "TOKEN_LOG_",
+        "PROTO_LOG_",
     ];
     for page in pages() {
         let text = read(&page);

@@ -33,6 +33,7 @@ mod obsidian;
 mod odd_files;
 mod openapi;
 mod policies;
+mod protocol_log;
 mod requests;
 mod restarts;
 mod sandboxes;

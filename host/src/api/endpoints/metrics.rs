@@ -42,6 +42,8 @@ fn render(metrics: &Metrics, shared: &Shared, format: Format) -> String {
     let backend = shared.backend.status();
     let usage = shared.telemetry.usage.as_ref();
     let (usage_written, usage_dropped) = usage.map_or((0, 0), |usage| usage.counts());
+    let recorded = shared.backend.messages_recorded();
+    let (protocol_written, protocol_dropped) = recorded.unwrap_or_default();
     let connections = shared.connections.occupancy();
     let limits = shared.counters.counts();
     let present = Present {
@@ -64,6 +66,8 @@ fn render(metrics: &Metrics, shared: &Shared, format: Format) -> String {
         limit_buckets_shared: limits.shared,
         usage_written,
         usage_dropped,
+        protocol_written,
+        protocol_dropped,
         log_dropped: telemetry::log_lines_dropped(),
     };
     metrics.render(&present, format)

@@ -10,9 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
 
 use super::decode;
 use super::protocol::{
@@ -21,7 +19,7 @@ use super::protocol::{
 use super::route::Route;
 use crate::codex::Error;
 use crate::codex::complaints::Complaints;
-use crate::codex::lines::{Lines, ReadError};
+use crate::codex::protocol_log::Tap;
 
 /// Limit of outstanding requests: Codex refuses or forgets requests if there are many more.
 const IN_FLIGHT: usize = 64;
@@ -54,6 +52,7 @@ pub(super) struct Connection {
     doubt: Notify,
     table: Mutex<Table>,
     complaints: Complaints,
+    pub(super) tap: Tap,
 }
 
 /// The requests that wait for answers, and the turns that wait for notifications.
@@ -73,7 +72,7 @@ struct Pending {
 
 impl Connection {
     /// A connection, and the lines that its writer is to send.
-    pub(super) fn new(timeout: Duration) -> (Arc<Self>, mpsc::Receiver<Vec<u8>>) {
+    pub(super) fn new(timeout: Duration, tap: Tap) -> (Arc<Self>, mpsc::Receiver<Vec<u8>>) {
         let (outbox, lines) = mpsc::channel(OUTBOX);
         let connection = Self {
             outbox,
@@ -83,6 +82,7 @@ impl Connection {
             doubt: Notify::new(),
             table: Mutex::default(),
             complaints: Complaints::default(),
+            tap,
         };
         (Arc::new(connection), lines)
     }
@@ -382,37 +382,6 @@ fn line<T: Serialize>(message: &T) -> Result<Vec<u8>, serde_json::Error> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     Ok(line)
-}
-
-/// Reads the worker's lines until its output ends or cannot be read.
-pub(super) async fn read<R: AsyncRead + Unpin>(
-    connection: Arc<Connection>,
-    stdout: R,
-) -> Result<(), ReadError> {
-    let mut lines = Lines::new(stdout);
-    while let Some(line) = lines.next().await? {
-        connection.take(line);
-    }
-    Ok(())
-}
-
-/// Writes lines to the worker until `hang_up` is cancelled, then closes its stdin.
-pub(super) async fn write<W>(
-    mut lines: mpsc::Receiver<Vec<u8>>,
-    mut stdin: W,
-    hang_up: CancellationToken,
-) where
-    W: AsyncWrite + Unpin,
-{
-    let writing = async {
-        while let Some(line) = lines.recv().await {
-            if stdin.write_all(&line).await.is_err() {
-                // The worker is gone or about to exit, which is noticed elsewhere.
-                break;
-            }
-        }
-    };
-    hang_up.run_until_cancelled(writing).await;
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use super::worker::{End, Worker};
 use crate::codex::backoff::Backoff;
 use crate::codex::folder::Folder;
 use crate::codex::login::Login;
+use crate::codex::protocol_log::ProtocolLog;
 use crate::codex::{Config, Mode, Plan, Status, command};
 
 /// The parts from which workers are started, and those they report to.
@@ -35,6 +36,7 @@ pub(super) struct Supervisor {
     pub(super) usual: Option<Arc<Plan>>,
     /// The choice with which the first worker became ready.
     pub(super) log_database: Arc<OnceLock<LogDatabase>>,
+    pub(super) protocol_log: Option<ProtocolLog>,
     pub(super) shutdown: CancellationToken,
 }
 
@@ -139,7 +141,8 @@ impl Supervisor {
         log: LogDatabase,
         tasks: &TaskTracker,
     ) -> Result<Serving, (String, Ended)> {
-        let mut worker = Worker::start(&self.config, &self.folder, log).map_err(|error| {
+        let started = Worker::start(&self.config, &self.folder, log, self.protocol_log.as_ref());
+        let mut worker = started.map_err(|error| {
             (
                 format!("the worker cannot be started: {error}"),
                 Ended::ByUs,

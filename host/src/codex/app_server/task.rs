@@ -215,8 +215,7 @@ impl Task {
             let new = plan.history.get(from..).unwrap_or_default();
             return self.begin(&kept.thread, plan, new).await;
         };
-        self.connection
-            .register(&kept.thread, Arc::clone(&self.route))?;
+        self.register(&kept.thread, plan)?;
         if open.ended.is_cancelled() {
             // The new route did not learn of the turn's end.
             return Err(Error::Rpc {
@@ -232,6 +231,12 @@ impl Task {
             .answer_calls(open.requests.into_iter().zip(outputs))
             .await;
         Ok(Some(open.id))
+    }
+
+    /// Delivers the thread's notifications to this turn from now on.
+    fn register(&self, thread: &str, plan: &Plan) -> Result<(), Error> {
+        self.connection.tap.works_for(Some(thread), &plan.request);
+        self.connection.register(thread, Arc::clone(&self.route))
     }
 
     /// The thread, if the next turn of the conversation may go on in it.
@@ -298,7 +303,7 @@ impl Task {
 
     /// Injects what the thread does not have of the history, starts the turn, and returns its id.
     async fn begin(&self, thread: &str, plan: &Plan, new: &[Item]) -> Begun {
-        self.connection.register(thread, Arc::clone(&self.route))?;
+        self.register(thread, plan)?;
         if !new.is_empty() {
             let items = InjectItems::new(thread, new);
             self.connection

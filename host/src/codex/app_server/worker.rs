@@ -12,13 +12,15 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::account;
 use super::launch::{self, LogDatabase};
+use super::pipes;
 use super::protocol;
-use super::rpc::{self, Connection};
+use super::rpc::Connection;
 use crate::codex::config_stamp::ConfigStamp;
 use crate::codex::folder::Folder;
 use crate::codex::home::Home;
 use crate::codex::lines::ReadError;
 use crate::codex::login::Login;
+use crate::codex::protocol_log::{ProtocolLog, Tap};
 use crate::codex::stderr::LastWords;
 use crate::codex::{Config, Error, command};
 
@@ -74,16 +76,18 @@ impl Worker {
         config: &Config,
         folder: &Folder,
         log: LogDatabase,
+        messages: Option<&ProtocolLog>,
     ) -> std::io::Result<Self> {
         let stamp = ConfigStamp::now(config);
         let home = command::read_home(config);
         let databases = launch::databases(folder, log)?;
         let mut child = launch::worker(config, &home, folder, databases.path()).spawn()?;
         let (stdin, stdout, stderr) = command::pipes(&mut child)?;
-        let (connection, outbox) = Connection::new(config.rpc_timeout);
+        let tap = Tap::new(messages, child.id());
+        let (connection, outbox) = Connection::new(config.rpc_timeout, tap.clone());
         let hang_up = CancellationToken::new();
-        let writer = tokio::spawn(rpc::write(outbox, stdin, hang_up.clone()));
-        let reader = tokio::spawn(rpc::read(Arc::clone(&connection), stdout));
+        let writer = tokio::spawn(pipes::write(outbox, stdin, hang_up.clone(), tap));
+        let reader = tokio::spawn(pipes::read(Arc::clone(&connection), stdout));
         Ok(Self {
             child,
             connection,
@@ -202,7 +206,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let config = scripted(&home, "#!/bin/sh\nexec >&-\nexec sleep 60\n");
         let folder = Folder::make().unwrap();
-        let mut worker = Worker::start(&config, &folder, LogDatabase::Blocked).unwrap();
+        let mut worker = Worker::start(&config, &folder, LogDatabase::Blocked, None).unwrap();
         while !worker.reader.as_ref().unwrap().is_finished() {
             tokio::task::yield_now().await;
         }

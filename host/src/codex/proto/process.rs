@@ -17,6 +17,7 @@ use super::rollout;
 use crate::codex::complaints::Complaints;
 use crate::codex::config_stamp::ConfigStamp;
 use crate::codex::lines::Lines;
+use crate::codex::protocol_log::{ProtocolLog, Tap};
 use crate::codex::stderr::LastWords;
 use crate::codex::{Config, Error, command};
 
@@ -69,6 +70,7 @@ pub(super) struct Setting {
     pub(super) workdir: PathBuf,
     /// The write times of Codex's own files at the process's start.
     pub(super) stamp: ConfigStamp,
+    pub(super) log: Option<ProtocolLog>,
     pub(super) shutdown: CancellationToken,
 }
 
@@ -91,6 +93,7 @@ pub(super) struct Process {
     lines: Lines<ChildStdout>,
     last_words: LastWords,
     complaints: Complaints,
+    tap: Tap,
     /// The file in which Codex records the conversation.
     record: Option<PathBuf>,
 }
@@ -107,7 +110,7 @@ pub(super) async fn run(command: Command, setting: Setting, announce: Announce) 
 }
 
 async fn live(command: Command, setting: &Setting, announce: &mut Option<Announce>) -> End {
-    let mut process = match Process::spawn(command) {
+    let mut process = match Process::spawn(command, setting) {
         Ok(process) => process,
         Err(error) => return End::Lost(format!("Codex cannot be started: {error}"), None),
     };
@@ -137,10 +140,11 @@ async fn given_up(setting: &Setting) {
 }
 
 impl Process {
-    fn spawn(mut command: Command) -> std::io::Result<Self> {
+    fn spawn(mut command: Command, setting: &Setting) -> std::io::Result<Self> {
         let mut child = command.spawn()?;
         let (stdin, stdout, stderr) = command::pipes(&mut child)?;
         Ok(Self {
+            tap: Tap::new(setting.log.as_ref(), child.id()),
             child,
             stdin: Some(stdin),
             lines: Lines::new(stdout),
@@ -218,6 +222,7 @@ impl Process {
                 Ok(None) => break,
                 Err(error) => return Err(Stop::Lost(error.to_string())),
             };
+            self.tap.received(line);
             match serde_json::from_slice::<Incoming<'_>>(line) {
                 Ok(Incoming { id, msg }) => return Ok((id == protocol::TURN, msg)),
                 Err(error) => {
@@ -240,7 +245,11 @@ impl Process {
     /// Writes a submission, one line, to the process.
     pub(super) async fn submit(&mut self, line: &[u8]) -> std::io::Result<()> {
         match &mut self.stdin {
-            Some(stdin) => stdin.write_all(line).await,
+            Some(stdin) => {
+                // Before the write: the answer must not be recorded first.
+                self.tap.sent(line);
+                stdin.write_all(line).await
+            }
             None => Err(std::io::ErrorKind::BrokenPipe.into()),
         }
     }
@@ -273,8 +282,12 @@ impl Process {
         // A process that has exited already reads nothing.
         let _ = self.submit(protocol::SHUTDOWN).await;
         self.stdin = None;
-        let lines = &mut self.lines;
-        let drained = async { while let Ok(Some(_)) = lines.next().await {} };
+        let (lines, tap) = (&mut self.lines, &self.tap);
+        let drained = async {
+            while let Ok(Some(line)) = lines.next().await {
+                tap.received(line);
+            }
+        };
         tokio::select! {
             _ = self.child.wait() => return,
             () = drained => {}

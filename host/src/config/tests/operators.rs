@@ -51,3 +51,51 @@ fn metrics_are_for_somebody_and_in_prod_not_for_everybody() {
     let token = read(&[on, ("PROXY_METRICS_TOKEN", "look-at-me")]).unwrap();
     assert!(!format!("{token:?}").contains("look-at-me"));
 }
+
+#[test]
+fn the_protocol_log_needs_a_file_and_in_prod_has_no_content() {
+    let program = ("CODEX_BIN", "/bin/sh");
+    let on = ("PROXY_DEBUG_PROTO", "true");
+    let log = |vars: &[(&str, &str)]| match read(vars).unwrap().codex {
+        Codex::Program(codex, _) => codex.protocol_log,
+        Codex::Demo => None,
+    };
+    let file = ("PROTO_LOG_PATH", "proto.ndjson");
+    assert_eq!(log(&[program]), None);
+    assert_eq!(log(&[program, file]), None);
+    let recorded = log(&[program, on, file]).unwrap();
+    assert!(!recorded.bodies);
+    assert_eq!(
+        (recorded.journal.max_bytes, recorded.journal.max_files),
+        (16 << 20, 5)
+    );
+    let bodies = ("PROXY_DEBUG_PROTO_BODIES", "true");
+    assert!(log(&[program, on, file, bodies]).unwrap().bodies);
+
+    let mistakes = |vars: &[(&str, &str)]| {
+        let problems = read(vars).err().unwrap_or_default();
+        problems.iter().map(|it| it.variable).collect::<Vec<_>>()
+    };
+    assert_eq!(mistakes(&[program, on]), ["PROTO_LOG_PATH"]);
+    let nowhere = ("PROTO_LOG_PATH", "/no/such/folder/proto.ndjson");
+    assert_eq!(mistakes(&[program, on, nowhere]), ["PROTO_LOG_PATH"]);
+    let prod = [
+        program,
+        on,
+        file,
+        ("PROXY_ENV", "prod"),
+        ("PROXY_API_KEY", "sk-0123456789abcdef"),
+    ];
+    assert!(mistakes(&prod).is_empty());
+    let with_bodies = [&prod[..], &[bodies]].concat();
+    assert_eq!(mistakes(&with_bodies), ["PROXY_DEBUG_PROTO_BODIES"]);
+
+    let warned = |vars: &[(&str, &str)]| {
+        let key = [("PROXY_API_KEY", "sk-0123456789abcdef")];
+        let warnings = read(&[vars, &key].concat()).unwrap().warnings;
+        warnings.into_iter().map(|it| it.name).collect::<Vec<_>>()
+    };
+    assert_eq!(warned(&[program, file]), ["PROTO_LOG_PATH"]);
+    assert_eq!(warned(&[on, file]), ["PROXY_DEBUG_PROTO"], "the demo");
+    assert!(warned(&[program, on, file]).is_empty());
+}

@@ -41,6 +41,10 @@ pub struct Present {
     pub usage_written: u64,
     /// Usage events that were lost.
     pub usage_dropped: u64,
+    /// Messages between the gateway and Codex that were recorded.
+    pub protocol_written: u64,
+    /// Messages between the gateway and Codex whose record was lost.
+    pub protocol_dropped: u64,
     /// Log lines that were dropped.
     pub log_dropped: u64,
 }

@@ -9,6 +9,7 @@ use super::*;
 use crate::codex::Config;
 use crate::codex::app_server::rpc::Connection;
 use crate::codex::app_server::rpc::tests::{Worker, connect};
+use crate::codex::protocol_log::Tap;
 
 fn pool(capacity: usize, queue: usize) -> Arc<Pool> {
     let status = Status::starting("app-server", "1".to_owned());
@@ -17,7 +18,7 @@ fn pool(capacity: usize, queue: usize) -> Arc<Pool> {
 
 /// A worker that gets no requests.
 fn join(pool: &Arc<Pool>, pid: u32) -> Seat {
-    let (connection, _) = Connection::new(Duration::from_secs(1));
+    let (connection, _) = Connection::new(Duration::from_secs(1), Tap::default());
     pool.join(Some(pid), Threads::new(connection, Arc::default()))
 }
 

@@ -3,11 +3,14 @@
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::io::{
-    AsyncBufReadExt, AsyncReadExt, BufReader, DuplexStream, Lines as Input, ReadHalf, WriteHalf,
-    split,
+    AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines as Input,
+    ReadHalf, WriteHalf, split,
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::*;
+use crate::codex::app_server::pipes::{read, write};
 use crate::codex::app_server::protocol::{Nothing, THREAD_START, UNSUBSCRIBE};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -45,8 +48,13 @@ pub(in super::super) fn connect(timeout: Duration) -> (Arc<Connection>, Worker) 
     let (ours, theirs) = tokio::io::duplex(1 << 20);
     let (output, input) = split(ours);
     let (asked, answers) = split(theirs);
-    let (connection, outbox) = Connection::new(timeout);
-    tokio::spawn(write(outbox, input, CancellationToken::new()));
+    let (connection, outbox) = Connection::new(timeout, Tap::default());
+    tokio::spawn(write(
+        outbox,
+        input,
+        CancellationToken::new(),
+        Tap::default(),
+    ));
     tokio::spawn(read(Arc::clone(&connection), output));
     let asked = BufReader::new(asked).lines();
     (connection, Worker { asked, answers })
@@ -220,7 +228,7 @@ async fn hanging_up_closes_the_workers_input() {
     let (stdin, mut input) = tokio::io::duplex(1024);
     let (outbox, lines) = mpsc::channel(1);
     let hang_up = CancellationToken::new();
-    tokio::spawn(write(lines, stdin, hang_up.clone()));
+    tokio::spawn(write(lines, stdin, hang_up.clone(), Tap::default()));
     outbox.send(b"last words".to_vec()).await.unwrap();
     let mut heard = vec![0; 10];
     input.read_exact(&mut heard).await.unwrap();

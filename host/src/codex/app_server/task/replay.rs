@@ -8,7 +8,9 @@ use tokio::io::AsyncReadExt;
 
 use super::{Decoder, Route, TurnReceiver};
 use crate::codex::Event;
-use crate::codex::app_server::rpc::{self, Connection};
+use crate::codex::app_server::pipes;
+use crate::codex::app_server::rpc::Connection;
+use crate::codex::protocol_log::Tap;
 
 /// The size of the turn's event queue, in bytes.
 const BUFFER: usize = 1 << 20;
@@ -20,14 +22,14 @@ pub fn replay(pieces: [&[u8]; 3], agent: bool) -> Vec<Event> {
         true => Decoder::agent(&[], std::path::Path::new("/")),
         false => Decoder::default(),
     };
-    let (connection, _outbox) = Connection::new(Duration::ZERO);
+    let (connection, _outbox) = Connection::new(Duration::ZERO, Tap::default());
     let (mut exchange, delivery) = TurnReceiver::new(BUFFER);
     let route = Arc::new(Route::new(decoder, delivery, None));
     let registered = connection.register(&first_thread(&pieces.concat()), route);
     debug_assert!(registered.is_ok(), "the connection is open");
     let [one, two, three] = pieces;
     // All input is available: no read waits.
-    let _ = rpc::read(connection, one.chain(two).chain(three)).now_or_never();
+    let _ = pipes::read(connection, one.chain(two).chain(three)).now_or_never();
     std::iter::from_fn(|| exchange.next().now_or_never().flatten()).collect()
 }
 

@@ -36,6 +36,7 @@ pub(super) async fn run(process: &mut Process, job: &mut Job, setting: &Setting)
 }
 
 async fn submit(process: &mut Process, job: &mut Job, setting: &Setting) -> Result<(), Stop> {
+    process.tap.works_for(None, &job.plan.request);
     let model = match job.plan.model.as_str() {
         "" => &*setting.default_model,
         model => model,
