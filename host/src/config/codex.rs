@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::env::{self, Vars};
-use super::read::Reader;
+use super::read::{Reader, is_writable};
 use super::{Codex, Environment, telemetry};
 use crate::codex;
 
@@ -23,7 +23,7 @@ pub(super) fn read(
     let mode = read_mode(reader);
     let config = codex::Config {
         mode,
-        home: reader.folder(env::CODEX_HOME),
+        home: home(reader),
         model,
         force_provider: reader.text(env::CODEX_FORCE_PROVIDER),
         workdir: workdir(reader),
@@ -88,6 +88,19 @@ fn needs_program(
         return Some("PROXY_ENV is prod");
     }
     (mode != codex::Mode::Chat).then_some("CODEX_MODE is agent")
+}
+
+/// Codex's folder. One that cannot be written is only a warning: the gateway serves, and Codex as soon as it can be written.
+fn home(reader: &mut Reader<'_>) -> Option<PathBuf> {
+    let folder = reader.folder(env::CODEX_HOME)?;
+    if folder.is_dir() && !is_writable(&folder) {
+        let what = format!(
+            "this user cannot write {}: Codex keeps its login and its sessions there, and ends without",
+            folder.display()
+        );
+        reader.warn(env::CODEX_HOME.name, what);
+    }
+    Some(folder)
 }
 
 /// Where the messages to and from Codex are recorded, if they are.

@@ -83,6 +83,7 @@ fn what_cannot_be_written_is_found_without_writing() {
             (name, folder.as_str()),
             (state, memory.as_str()),
             ("TOKEN_LOG_PATH", path),
+            ("CODEX_HOME", memory.as_str()),
             ("PORT", "0"),
         ];
         let mut command = gateway(&vars);
@@ -104,10 +105,10 @@ fn what_cannot_be_written_is_found_without_writing() {
                 "{said}"
             );
             if !arguments.is_empty() {
-                assert!(
-                    said.contains("PROXY_STATE_DIR: this user cannot write "),
-                    "{said}"
-                );
+                for name in ["PROXY_STATE_DIR", "CODEX_HOME"] {
+                    let warning = format!("{name}: this user cannot write ");
+                    assert!(said.contains(&warning), "{said}");
+                }
             }
         }
     }
