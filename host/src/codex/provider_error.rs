@@ -1,6 +1,7 @@
 //! Reads a provider's error object out of Codex's message: its words, its code, and the member of the request that it names.
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{Cause, Named};
 
@@ -23,6 +24,12 @@ impl ProviderError {
             error @ Value::Object(_) => Some(Self(error.take())),
             _ => None,
         }
+    }
+
+    /// The error object of an answer with which the text begins: Codex writes its own words after it.
+    fn at_the_beginning_of(text: &str) -> Option<Self> {
+        let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+        Self::of(values.next()?.ok()?.get())
     }
 
     /// The cause that the code names; [`Cause::InvalidRequest`] for all others.
@@ -70,20 +77,6 @@ fn is_prompt(param: &str) -> bool {
 
 /// The provider's message without its wrapping (a JSON body, a status line, the provider's address, ids), and its names.
 pub(super) fn for_the_client(message: &str) -> (String, Named) {
-    let words = match ProviderError::of(message) {
-        Some(_) => message,
-        None => unwrapped(message),
-    };
-    match ProviderError::of(words) {
-        Some(error) => (
-            error.word("message").unwrap_or(words).to_owned(),
-            error.named(),
-        ),
-        None => (words.to_owned(), Named::default()),
-    }
-}
-
-fn unwrapped(message: &str) -> &str {
     let body = match message
         .strip_prefix("unexpected status ")
         .and_then(|rest| rest.split_once(": "))
@@ -91,6 +84,21 @@ fn unwrapped(message: &str) -> &str {
         Some((_status, body)) => body,
         None => message,
     };
+    // The provider's own words may contain the marks after which Codex names the address.
+    match ProviderError::at_the_beginning_of(body) {
+        Some(error) => (
+            error
+                .word("message")
+                .unwrap_or_else(|| words(body))
+                .to_owned(),
+            error.named(),
+        ),
+        None => (words(body).to_owned(), Named::default()),
+    }
+}
+
+/// The words before the provider's address and ids.
+fn words(body: &str) -> &str {
     let end = [", url: ", ", request id: ", ", cf-ray: "]
         .iter()
         .filter_map(|mark| body.find(mark))
@@ -138,8 +146,19 @@ mod tests {
             error.to_string(),
             format!("unexpected status 422 Unprocessable Entity: {error}"),
             format!("unexpected status 422 Odd: {error}, url: http://10.0.0.7, request id: r"),
+            format!("{error}, url: http://10.0.0.7"),
         ] {
             let expected = ("m".to_owned(), named.clone());
+            assert_eq!(for_the_client(&message), expected, "{message}");
+        }
+        let marks = "see it, url: http://a, request id: b";
+        let error = json!({"error": {"message": marks, "code": "c", "param": "input[0].id"}});
+        for message in [
+            error.to_string(),
+            format!("unexpected status 400 Bad Request: {error}"),
+            format!("unexpected status 400 Bad Request: {error}, url: http://10.0.0.7"),
+        ] {
+            let expected = (marks.to_owned(), named.clone());
             assert_eq!(for_the_client(&message), expected, "{message}");
         }
         let odd = json!({"error": {"code": "a b", "param": "x".repeat(LONGEST + 1)}}).to_string();
