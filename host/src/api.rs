@@ -23,6 +23,9 @@ mod id;
 mod middleware;
 mod operator_access;
 mod output_mode;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod replay;
 mod request;
 mod request_context;
 mod response_store;

@@ -43,6 +43,8 @@ use super::wait_queue::{self, Full};
 use super::{Config, Error, Mode, Models, Plan, Status, version};
 use catalogue::Catalogue;
 use conversation::Conversation;
+#[cfg(any(test, fuzzing))]
+pub use conversation::replay::{ends_at, goes_on_from};
 use pool::{Lease, Pool};
 use supervise::Supervisor;
 use task::Place;

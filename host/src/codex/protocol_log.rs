@@ -174,9 +174,9 @@ impl Tap {
     }
 }
 
-/// The line of one message from a child, of which `kept` bytes are kept.
-#[cfg(fuzzing)]
-pub fn replay(message: &[u8], kept: usize) -> Option<Vec<u8>> {
+/// The line of one message from a child, without or with its content; `kept` bytes of it are kept.
+#[cfg(any(test, fuzzing))]
+pub fn replay(message: &[u8], kept: usize, bodies: bool) -> Option<Vec<u8>> {
     let message = Message {
         at: Instant::now(),
         time: SystemTime::now(),
@@ -186,7 +186,7 @@ pub fn replay(message: &[u8], kept: usize) -> Option<Vec<u8>> {
         head: message[..message.len().min(kept)].into(),
         _room: None,
     };
-    Lines::new(true).line(Entry::Message(message))
+    Lines::new(bodies).line(Entry::Message(message))
 }
 
 #[cfg(test)]

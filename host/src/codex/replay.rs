@@ -1,8 +1,16 @@
 //! Decodes recorded turns of workers from pieces of any size: tests cut recordings at every byte, and the fuzzer
-//! (`fuzz/`) wherever it chooses.
+//! (`fuzz/`) wherever it chooses. Beside them, other readers that the fuzzer calls.
 
 pub use super::app_server::replay as app_server;
+pub use super::app_server::{ends_at, goes_on_from};
 pub use super::proto::replay as proto;
+pub use super::protocol_log::replay as protocol_line;
+
+/// The words for the client, and the provider's names, in the message of a failed turn.
+#[must_use]
+pub fn provider_words(message: &str) -> (String, super::Named) {
+    super::provider_error::for_the_client(message)
+}
 
 #[cfg(test)]
 mod tests {

@@ -101,3 +101,34 @@ fn every_name_of_codexs_protocols_is_in_the_dictionary_of_the_fuzzer() {
         }
     }
 }
+
+/// The parts of a file that lie between two marks, each with the next one.
+fn between(text: &str, begin: &str, end: &str) -> BTreeSet<String> {
+    let parts = text.split(begin).skip(1);
+    parts
+        .filter_map(|part| Some(part.split_once(end)?.0.to_owned()))
+        .collect()
+}
+
+#[test]
+fn every_fuzz_target_is_listed_described_and_can_be_run() {
+    let folder = crate::docs::path("fuzz/fuzz_targets");
+    let files = std::fs::read_dir(folder).unwrap();
+    let names = files.map(|file| file.unwrap().path());
+    let names: BTreeSet<_> = names
+        .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    let (manifest, readme) = (read("fuzz/Cargo.toml"), read("fuzz/README.md"));
+    assert_eq!(between(&manifest, "[[bin]]\nname = \"", "\""), names);
+    assert_eq!(between(&readme, "\n| `", "` | "), names, "rows of README");
+    let commands = between(&readme, "cargo fuzz run --sanitizer none ", " ");
+    assert_eq!(commands, names, "commands of README");
+    let justfile = read("justfile");
+    let (_, listed) = justfile
+        .split_once("# One fuzz target, for ten minutes: ")
+        .unwrap();
+    let (listed, _) = listed.split_once(".\n").unwrap();
+    let listed = listed.replace(" or ", ", ");
+    let listed: BTreeSet<_> = listed.split(", ").map(str::to_owned).collect();
+    assert_eq!(listed, names, "the justfile");
+}

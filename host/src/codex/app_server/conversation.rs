@@ -383,5 +383,7 @@ impl Recorder {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod replay;
 #[cfg(test)]
 mod tests;

@@ -129,7 +129,8 @@ impl Lines {
             }
             _ => {}
         }
-        let is_shown = self.bodies && is_whole && facts.method.as_deref().is_some_and(is_content);
+        let is_shown =
+            self.bodies && is_whole && !is_cut && facts.method.as_deref().is_some_and(is_content);
         let time = message.time.duration_since(UNIX_EPOCH);
         let line = Line {
             ts: time.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0)),
