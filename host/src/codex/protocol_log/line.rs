@@ -129,8 +129,15 @@ impl Lines {
             }
             _ => {}
         }
-        let is_shown =
-            self.bodies && is_whole && !is_cut && facts.method.as_deref().is_some_and(is_content);
+        // As Codex wrote it: JSON may have line ends between its parts.
+        let is_line = || {
+            !message
+                .head
+                .iter()
+                .any(|byte| matches!(byte, b'\n' | b'\r'))
+        };
+        let is_content = facts.method.as_deref().is_some_and(is_content);
+        let is_shown = self.bodies && is_content && is_whole && !is_cut && is_line();
         let time = message.time.duration_since(UNIX_EPOCH);
         let line = Line {
             ts: time.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0)),

@@ -172,6 +172,8 @@ fn with_bodies_only_conversations_are_written() {
     );
     let unknown = written.received(r#"{"id":9,"result":{"config":{"token":"sk-1"}}}"#);
     assert_eq!(unknown.get("body"), None, "it is not known what was asked");
+    let with_line_ends = "{\"method\"\n:\r\"turn/started\"}";
+    assert_eq!(written.received(with_line_ends).get("body"), None);
     // Codex does not decide that a message is a conversation by giving it two names.
     let twice = r#"{"method":"account/updated","params":{"token":"sk-1"},"method":"turn/x"}"#;
     assert_eq!(written.received(twice)["body"]["method"], "turn/x");
