@@ -33,7 +33,7 @@ settings:
 picture:
     python3 docs/record.py
 
-# Measures decisions, answers, crowds and first tokens.
+# Measures decisions, answers, crowds, open streams and first tokens.
 bench:
     cargo bench -p codex-gateway-tests
 

@@ -34,6 +34,7 @@ mod odd_files;
 mod openapi;
 mod policies;
 mod protocol_log;
+mod replicas;
 mod requests;
 mod restarts;
 mod sandboxes;
