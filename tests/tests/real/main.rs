@@ -13,6 +13,7 @@ mod home;
 mod logins;
 mod names;
 mod proto;
+mod protocol_log;
 mod proxies;
 mod sdks;
 mod tls;
