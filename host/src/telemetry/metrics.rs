@@ -8,11 +8,10 @@ mod process;
 use std::time::SystemTime;
 
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::{Decision, Summary, Tokens};
@@ -258,139 +257,9 @@ impl Metrics {
 
     fn present(&self, present: &Present) -> Registry {
         let mut registry = Registry::default();
-        let to = &mut registry;
-        let about = [
-            ("version", env!("CARGO_PKG_VERSION")),
-            ("backend", present.backend),
-        ];
-        to.register("codex_gateway", "What runs", Info::new(about));
-        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let gauges = [
-            (
-                "codex_connections",
-                "Connections that are open",
-                number(present.connections),
-            ),
-            (
-                "codex_backend_ready",
-                "1 if turns are taken",
-                u64::from(present.ready),
-            ),
-            (
-                "codex_backend_turns",
-                "Turns that run",
-                number(present.turns),
-            ),
-            (
-                "codex_backend_waiting",
-                "Turns that wait for a worker",
-                number(present.waiting),
-            ),
-            (
-                "codex_streams_active",
-                "Answers being streamed",
-                number(present.streams),
-            ),
-            (
-                "codex_backend_workers",
-                "Long-lived workers that are ready, or still end their turns",
-                number(present.workers),
-            ),
-            (
-                "codex_policy_generation",
-                "The generation that serves",
-                present.generation,
-            ),
-            (
-                "codex_policy_refused",
-                "Policies whose last candidate was refused",
-                number(present.refused),
-            ),
-            (
-                "codex_rate_limit_buckets",
-                "Buckets of rate limits that are kept",
-                number(present.limit_buckets),
-            ),
-        ];
-        for (name, help, value) in gauges {
-            to.register(name, help, ConstGauge::new(value));
-        }
-        Self::happened(to, present);
-        self.process(to);
+        present.register(&mut registry);
+        self.process(&mut registry);
         registry
-    }
-
-    fn happened(to: &mut Registry, present: &Present) {
-        let counters = [
-            (
-                "codex_connections_displaced",
-                "Idle connections that were closed to make room for new ones",
-                present.connections_displaced,
-            ),
-            (
-                "codex_connections_refused",
-                "Connections that were closed at once: all others were busy",
-                present.connections_refused,
-            ),
-            (
-                "codex_worker_restarts",
-                "Workers that had to be replaced",
-                present.restarts,
-            ),
-            (
-                "codex_worker_recycled",
-                "Workers that were recycled as planned",
-                present.recycled,
-            ),
-            (
-                "codex_turns_continued",
-                "Turns that went on in the thread of their conversation",
-                present.continued,
-            ),
-            (
-                "codex_policy_swaps",
-                "Generations that replaced another",
-                present.generation.saturating_sub(1),
-            ),
-            (
-                "codex_rate_limit_buckets_evicted",
-                "Buckets that gave way to others before they were full again",
-                present.limit_buckets_evicted,
-            ),
-            (
-                "codex_rate_limit_shared_requests",
-                "Requests paid from a bucket that new keys of a rule share",
-                present.limit_buckets_shared,
-            ),
-            (
-                "codex_usage_events_written",
-                "Usage events that were recorded",
-                present.usage_written,
-            ),
-            (
-                "codex_usage_events_dropped",
-                "Usage events that were lost",
-                present.usage_dropped,
-            ),
-            (
-                "codex_protocol_messages_written",
-                "Messages between the gateway and Codex that were recorded",
-                present.protocol_written,
-            ),
-            (
-                "codex_protocol_messages_dropped",
-                "Messages between the gateway and Codex whose record was lost",
-                present.protocol_dropped,
-            ),
-            (
-                "codex_log_lines_dropped",
-                "Lines of the log that were dropped because its reader was too slow",
-                present.log_dropped,
-            ),
-        ];
-        for (name, help, value) in counters {
-            to.register(name, help, ConstCounter::new(value));
-        }
     }
 
     fn process(&self, to: &mut Registry) {

@@ -1,5 +1,10 @@
 //! Metrics whose values are looked up when the metrics are read.
 
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
 /// The values at the time of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Present {
@@ -47,4 +52,152 @@ pub struct Present {
     pub protocol_dropped: u64,
     /// Log lines that were dropped.
     pub log_dropped: u64,
+}
+
+impl Present {
+    /// Registers the values with their names. docs/src/operating.md lists the same names: a test compares.
+    pub(super) fn register(&self, to: &mut Registry) {
+        let about = [
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("backend", self.backend),
+        ];
+        to.register("codex_gateway", "What runs", Info::new(about));
+        self.gauges(to);
+        self.happened(to);
+        self.recorded(to);
+    }
+
+    fn gauges(&self, to: &mut Registry) {
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let gauges = [
+            (
+                "codex_connections",
+                "Connections that are open",
+                number(self.connections),
+            ),
+            (
+                "codex_backend_ready",
+                "1 if turns are taken",
+                u64::from(self.ready),
+            ),
+            ("codex_backend_turns", "Turns that run", number(self.turns)),
+            (
+                "codex_backend_waiting",
+                "Turns that wait for a worker",
+                number(self.waiting),
+            ),
+            (
+                "codex_streams_active",
+                "Answers being streamed",
+                number(self.streams),
+            ),
+            (
+                "codex_backend_workers",
+                "Long-lived workers that are ready, or still end their turns",
+                number(self.workers),
+            ),
+            (
+                "codex_policy_generation",
+                "The generation that serves",
+                self.generation,
+            ),
+            (
+                "codex_policy_refused",
+                "Policies whose last candidate was refused",
+                number(self.refused),
+            ),
+            (
+                "codex_rate_limit_buckets",
+                "Buckets of rate limits that are kept",
+                number(self.limit_buckets),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            to.register(name, help, ConstGauge::new(value));
+        }
+    }
+
+    fn happened(&self, to: &mut Registry) {
+        let counters = [
+            (
+                "codex_connections_displaced",
+                "Idle connections that were closed to make room for new ones",
+                self.connections_displaced,
+            ),
+            (
+                "codex_connections_refused",
+                "Connections that were closed at once: all others were busy",
+                self.connections_refused,
+            ),
+            (
+                "codex_worker_restarts",
+                "Workers that had to be replaced",
+                self.restarts,
+            ),
+            (
+                "codex_worker_recycled",
+                "Workers that were recycled as planned",
+                self.recycled,
+            ),
+            (
+                "codex_turns_continued",
+                "Turns that went on in the thread of their conversation",
+                self.continued,
+            ),
+            (
+                "codex_policy_swaps",
+                "Generations that replaced another",
+                self.generation.saturating_sub(1),
+            ),
+            (
+                "codex_rate_limit_buckets_evicted",
+                "Buckets that gave way to others before they were full again",
+                self.limit_buckets_evicted,
+            ),
+            (
+                "codex_rate_limit_shared_requests",
+                "Requests paid from a bucket that new keys of a rule share",
+                self.limit_buckets_shared,
+            ),
+        ];
+        count(to, counters);
+    }
+
+    /// Counts records and lines that were written, and lost.
+    fn recorded(&self, to: &mut Registry) {
+        let counters = [
+            (
+                "codex_usage_events_written",
+                "Usage events that were recorded",
+                self.usage_written,
+            ),
+            (
+                "codex_usage_events_dropped",
+                "Usage events that were lost",
+                self.usage_dropped,
+            ),
+            (
+                "codex_protocol_messages_written",
+                "Messages between the gateway and Codex that were recorded",
+                self.protocol_written,
+            ),
+            (
+                "codex_protocol_messages_dropped",
+                "Messages between the gateway and Codex whose record was lost",
+                self.protocol_dropped,
+            ),
+            (
+                "codex_log_lines_dropped",
+                "Lines of the log that were dropped because its reader was too slow",
+                self.log_dropped,
+            ),
+        ];
+        count(to, counters);
+    }
+}
+
+fn count<const N: usize>(to: &mut Registry, counters: [(&str, &str, u64); N]) {
+    for (name, help, value) in counters {
+        to.register(name, help, ConstCounter::new(value));
+    }
 }
