@@ -15,8 +15,8 @@ const ANSWERS: usize = 4_096;
 const BYTES: u64 = 4 << 20;
 /// The most bytes of one answer with its input; a larger one is not kept.
 const MOST: u64 = 64 << 10;
-/// The bytes of an entry beside its texts.
-const ENTRY: u64 = BYTES / ANSWERS as u64 / 4;
+/// The least that an entry counts as, so that the bytes bound the number, too.
+const LEAST: u64 = BYTES / ANSWERS as u64;
 
 /// The answers of one function.
 pub(super) struct Memo<K, A>(Cache<K, Kept<A>, Weight>);
@@ -50,7 +50,7 @@ impl<K: Eq + Hash + Serialize, A: Clone + Serialize> Memo<K, A> {
 
     /// Keeps an answer, unless it is too large.
     pub(super) fn put(&self, question: K, answer: &A) {
-        let bytes = ENTRY + 2 * size(&question).saturating_add(size(answer));
+        let bytes = LEAST.max(2 * size(&question).saturating_add(size(answer)));
         if bytes > MOST {
             return;
         }
