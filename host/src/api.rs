@@ -9,6 +9,7 @@ mod admission;
 mod arrival;
 mod authority;
 mod bodies;
+mod choices;
 mod client_addr;
 mod connection;
 mod connections;
@@ -75,8 +76,10 @@ pub struct Config {
     pub trusted: TrustedProxies,
     /// The origins whose pages may call; without any, a page cannot read any answer.
     pub origins: Option<Origins>,
-    /// The most answers a chat request may ask for.
+    /// The most answers a chat request may ask for, and the most turns of any request that are under way at once.
     pub max_choices: u32,
+    /// The most answers a completion request may ask for, over all its prompts.
+    pub max_completion_choices: u32,
     /// How tool calls that the model wrote as text reach the client of a chat request, unless the request names a mode.
     pub output_mode: OutputMode,
     /// The rule for access to the metrics; absent if no metrics are kept.

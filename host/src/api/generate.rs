@@ -1,8 +1,6 @@
 //! The steps that generating endpoints share: read the body, ask the policies, begin the turns.
 
 use std::error::Error;
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::RequestPartsExt;
@@ -12,7 +10,6 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Version};
 use bytes::BytesMut;
-use futures_util::FutureExt;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::{Instant, timeout};
 
@@ -20,15 +17,13 @@ use super::activity;
 use super::admission::{self, Ask};
 use super::arrival::TooSlow;
 use super::bodies::{Room, UNANNOUNCED};
+use super::choices::{Choices, Starter};
 use super::content_coding::Coding;
 use super::request_context::{Authenticated, Fact, RequestContext};
-use super::turn_stream::{Deltas, TurnStream};
+use super::turn_stream::{Deltas, Turns};
 use super::{Shared, client_addr};
-use crate::codex::Plan;
 use crate::openai::{ApiError, GatewayError, Head, Reading, Target};
 use crate::policy::{Caller, model};
-use crate::turn::drive::{Exchange, Judge};
-use crate::turn::{self, Rules};
 
 /// A request that may generate, from its body to the start of its turns.
 pub(super) struct Generate<'a> {
@@ -117,72 +112,53 @@ impl<'a> Generate<'a> {
         &mut self,
         model: &str,
         streaming: bool,
-        turns: Vec<(Plan, Rules)>,
+        choices: Choices,
     ) -> Result<Deltas, ApiError> {
-        self.bound_prompt(&turns)?;
-        let estimate = |(_, rules): &(Plan, Rules)| {
-            let most = rules.max_tokens.unwrap_or_default();
-            rules.prompt_tokens_estimate.saturating_add(most)
-        };
+        self.bound_prompt(&choices)?;
         let ask = Ask {
             client: client_addr::address(&self.parts, &self.shared.config.trusted),
             caller: Some(self.caller.clone()),
             endpoint: self.parts.uri.path().to_owned(),
             model: Some(model.to_owned()),
             streaming,
-            estimated_tokens: turns.iter().map(estimate).fold(0, u64::saturating_add),
+            estimated_tokens: choices.estimated_tokens(),
         };
         admission::ask(self.shared, &self.context, ask).await?;
         self.context.record(Fact::Stream(streaming));
-        let starting = turns
-            .into_iter()
-            .map(|turn| self.start(model, streaming, turn));
-        let deltas = Deltas::begin(starting.collect(), &self.context, self.shared).await?;
+        let count = choices.count();
+        let mut starter = self.starter(model, streaming, choices);
+        let turns = Turns {
+            count,
+            at_once: self.shared.config.max_choices,
+            start: move |choice| starter.start(choice),
+        };
+        let deltas = Deltas::begin(turns, &self.context, self.shared).await?;
         self.room = Room::default();
         Ok(deltas)
     }
 
-    fn bound_prompt(&self, turns: &[(Plan, Rules)]) -> Result<(), ApiError> {
-        let tokens = turns.first().map(|(_, rules)| rules.prompt_tokens_estimate);
-        match (tokens, self.shared.config.max_prompt_tokens) {
-            (Some(tokens), Some(most)) if tokens > most => {
+    fn bound_prompt(&self, choices: &Choices) -> Result<(), ApiError> {
+        let tokens = choices.longest_prompt();
+        match self.shared.config.max_prompt_tokens {
+            Some(most) if tokens > most => {
                 Err(GatewayError::PromptTooLong { tokens, most }.about("messages"))
             }
             _ => Ok(()),
         }
     }
 
-    fn start(
-        &self,
-        model: &str,
-        streaming: bool,
-        (mut plan, rules): (Plan, Rules),
-    ) -> impl Future<Output = Result<TurnStream, turn::Error>> + Send + use<> {
-        // Ids and tenants are free texts: the length keeps two pairs apart.
-        let Caller { id, tenant, .. } = &self.caller;
-        plan.caller = format!(
-            "{} {id} {}",
-            id.len(),
-            tenant.as_deref().unwrap_or_default()
-        );
-        self.context.id().clone_into(&mut plan.request);
-        let generation = Arc::clone(self.context.generation());
-        let judge = Judge::new(generation, self.caller.clone(), model.to_owned(), streaming);
-        let (timers, ending) = (self.shared.config.timers, self.shared.ending.clone());
-        let limits = timers.limits(streaming, self.shared.backend.is_proto(), ending);
-        let (backend, context) = (self.shared.backend.clone(), self.context.clone());
-        let tells_activity = activity::is_wanted(self.headers());
-        async move {
-            let began = context.elapsed();
-            let start = Exchange::start(&backend, plan, rules, judge, limits);
-            let started = AssertUnwindSafe(start).catch_unwind().await;
-            match started.unwrap_or(Err(turn::Error::Panicked)) {
-                Ok(exchange) => Ok(TurnStream::new(exchange, context, began, tells_activity)),
-                Err(error) => {
-                    context.fail(&error);
-                    Err(error)
-                }
-            }
+    fn starter(&self, model: &str, streaming: bool, choices: Choices) -> Starter {
+        let shared = self.shared.clone();
+        let (timers, ending) = (shared.config.timers, shared.ending.clone());
+        Starter {
+            limits: timers.limits(streaming, shared.backend.is_proto(), ending),
+            shared,
+            context: self.context.clone(),
+            caller: self.caller.clone(),
+            model: model.to_owned(),
+            streaming,
+            tells_activity: activity::is_wanted(self.headers()),
+            choices,
         }
     }
 }

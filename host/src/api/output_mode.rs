@@ -44,14 +44,14 @@ impl OutputMode {
         }
     }
 
-    /// The turn's rule for calls in the text of a choice; `answer` is the answer's id.
-    pub(super) fn textual(self, answer: &str, choice: u32) -> Textual {
+    /// The turns' rule for calls in their text; `answer` is the answer's id.
+    pub(super) fn textual(self, answer: &str) -> Textual {
         match self {
             Self::ObsidianXml => Textual::Text,
             Self::OpenaiJson => {
                 let stem = answer.rsplit(['-', '_']).next().unwrap_or_default();
                 Textual::Calls {
-                    id_prefix: format!("call_{stem}_{choice}_"),
+                    id_prefix: format!("call_{stem}_"),
                 }
             }
         }

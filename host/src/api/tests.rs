@@ -28,6 +28,7 @@ fn config() -> Config {
         trusted: TrustedProxies::parse(&[]).unwrap(),
         origins: None,
         max_choices: 1,
+        max_completion_choices: 1,
         output_mode: OutputMode::OpenaiJson,
         metrics: None,
         test_endpoints: None,

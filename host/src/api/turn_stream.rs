@@ -1,7 +1,10 @@
 //! Runs the turns of one answer: passes their deltas to the reader, and returns the cost of each when it is over.
 
+mod beginnings;
+
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, FuturesUnordered};
@@ -15,6 +18,9 @@ use crate::openai::ApiError;
 use crate::telemetry::{Tokens, Turn};
 use crate::turn::drive::Exchange;
 use crate::turn::{self, Delta};
+use beginnings::{Beginnings, found_no_place};
+
+pub(super) use beginnings::Turns;
 
 /// The most deltas waiting for their reader. Few: a slow reader slows down its own turn.
 const AHEAD: usize = 16;
@@ -133,20 +139,26 @@ impl Deltas {
     /// Begins the turns, and returns when the first has begun: the others may have to wait for its worker. The request's owner
     /// runs them, so that every limit holds and reservations are settled even if the reader neither reads nor leaves.
     /// Depending on `kill_on_disconnect`, they end when the reader leaves, or only with the answer.
-    pub(super) async fn begin<F>(
-        starting: Vec<F>,
+    pub(super) async fn begin<M, F>(
+        turns: Turns<M>,
         context: &RequestContext,
         shared: &Shared,
     ) -> Result<Self, turn::Error>
     where
+        M: FnMut(u32) -> F + Send + 'static,
         F: Future<Output = Result<TurnStream, turn::Error>> + Send + 'static,
     {
         let (sender, said) = mpsc::channel(AHEAD);
         let (begun, has_begun) = oneshot::channel();
         let (last_word, overrun) = oneshot::channel();
+        let failed = {
+            let context = context.clone();
+            move |error: &turn::Error| context.fail(error)
+        };
         let relay = Relay {
             sender,
             stop: CancellationToken::new(),
+            failed: Arc::new(failed),
         };
         let timers = &shared.config.timers;
         let late = tokio::time::sleep(timers.total + LINGER);
@@ -161,9 +173,7 @@ impl Deltas {
                 }
             }
         };
-        context.record(Fact::Turns(
-            relay.run(starting.into_iter(), begun, over).boxed(),
-        ));
+        context.record(Fact::Turns(relay.run(turns, begun, over).boxed()));
         // The sender is dropped without a result if the request is over.
         has_begun.await.unwrap_or(Err(turn::Error::Interrupted))?;
         Ok(Self { said, overrun })
@@ -204,53 +214,77 @@ struct Relay {
     sender: mpsc::Sender<Said>,
     /// Cancelled when nothing more is passed on.
     stop: CancellationToken,
+    /// Notified of the error of a turn that could not begin.
+    failed: Arc<dyn Fn(&turn::Error) + Send + Sync>,
 }
 
 impl Relay {
     /// Runs until all turns end, or until `over` is ready. Reports whether the first has begun, and returns the cost of each.
-    async fn run<S: Source>(
+    async fn run<S: Source, M, F>(
         self,
-        starting: impl Iterator<Item = impl Future<Output = Result<S, turn::Error>>>,
+        turns: Turns<M>,
         mut begun: oneshot::Sender<Result<(), turn::Error>>,
         over: impl Future<Output = ()>,
-    ) -> Vec<S::Cost> {
-        let mut starting: FuturesUnordered<_> = (0..)
-            .zip(starting)
-            .map(async |(choice, start)| (choice, start.await))
-            .collect();
+    ) -> Vec<S::Cost>
+    where
+        M: FnMut(u32) -> F,
+        F: Future<Output = Result<S, turn::Error>> + Send + 'static,
+    {
+        let mut beginnings = Beginnings::new(turns);
+        beginnings.begin(0);
         let first = tokio::select! {
-            first = starting.next() => first,
+            first = beginnings.starting.next() => first,
             () = begun.closed() => None,
         };
         let (choice, first) = match first {
             Some((choice, Ok(first))) => (choice, first),
             Some((_, Err(error))) => {
+                (self.failed)(&error);
                 let _ = begun.send(Err(error));
                 return Vec::new();
             }
             None => return Vec::new(),
         };
         let _ = begun.send(Ok(()));
-        let mut all = pin!(async {
-            let (mut running, mut costs) = (FuturesUnordered::new(), Vec::new());
-            running.push(self.pass_on(choice, Ok(first)));
-            loop {
-                tokio::select! {
-                    biased;
-                    () = self.stop.cancelled(), if !starting.is_empty() => starting.clear(),
-                    Some(cost) = running.next() => costs.extend(cost),
-                    Some((choice, started)) = starting.next() => {
-                        running.push(self.pass_on(choice, started));
-                    }
-                    else => return costs,
-                }
-            }
-        });
+        let mut all = pin!(self.run_all(beginnings, choice, first));
         tokio::select! {
             costs = &mut all => return costs,
             () = over => self.stop.cancel(),
         }
         all.await
+    }
+
+    /// Runs the turns, of which the first has begun. Returns the cost of each that began.
+    async fn run_all<S: Source, M, F>(
+        &self,
+        mut beginnings: Beginnings<M, S>,
+        choice: u32,
+        first: S,
+    ) -> Vec<S::Cost>
+    where
+        M: FnMut(u32) -> F,
+        F: Future<Output = Result<S, turn::Error>> + Send + 'static,
+    {
+        let (mut running, mut costs) = (FuturesUnordered::new(), Vec::new());
+        running.push(self.pass_on(choice, Ok(first)));
+        loop {
+            beginnings.begin(running.len());
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled(), if !beginnings.is_empty() => beginnings.clear(),
+                Some(cost) = running.next() => {
+                    costs.extend(cost);
+                    beginnings.held_back = false;
+                }
+                Some((choice, started)) = beginnings.starting.next() => match started {
+                    Err(error) if !running.is_empty() && found_no_place(&error) => {
+                        beginnings.put_off(choice);
+                    }
+                    started => running.push(self.pass_on(choice, started)),
+                },
+                else => return costs,
+            }
+        }
     }
 
     /// Passes on one turn. Returns its cost if it began.
@@ -262,6 +296,7 @@ impl Relay {
         let mut turn = match started {
             Ok(turn) => turn,
             Err(error) => {
+                (self.failed)(&error);
                 let say = self.say(choice, Delta::Failed(error));
                 self.stop.run_until_cancelled(say).await;
                 return None;

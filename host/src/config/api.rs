@@ -18,8 +18,8 @@ pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> api::Co
         kill_on_disconnect: reader.switch_on(env::PROXY_KILL_ON_DISCONNECT),
         trusted: trusted(reader),
         origins: origins(reader),
-        max_choices: u32::try_from(reader.number(env::PROXY_MAX_CHAT_CHOICES, 1..=128, 5))
-            .unwrap_or(1),
+        max_choices: choices(reader, env::PROXY_MAX_CHAT_CHOICES, 5),
+        max_completion_choices: choices(reader, env::PROXY_MAX_COMPLETION_CHOICES, 20),
         output_mode: reader.choice(
             env::PROXY_OUTPUT_MODE,
             &api::OutputMode::WORDS,
@@ -41,6 +41,11 @@ pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> api::Co
             response_max_tokens: limit(reader, env::PROXY_RESPONSES_DEFAULT_MAX_TOKENS),
         },
     }
+}
+
+/// Reads a limit of the answers to one request.
+fn choices(reader: &mut Reader<'_>, variable: env::Variable, default: u64) -> u32 {
+    u32::try_from(reader.number(variable, 1..=128, default)).unwrap_or(1)
 }
 
 /// Reads the trusted proxies. The predecessor's hop counts and `true` would trust every peer, so they are refused.

@@ -73,7 +73,8 @@ variables! {
     PROXY_IGNORE_CLIENT_SYSTEM_PROMPT, "false", "Drops `system` and `developer` messages and `instructions`, unless nothing else was said.";
     PROXY_MAX_PROMPT_TOKENS, "0", "The longest prompt, at four characters a token; longer ones are refused before the caller's limits are charged. 0 is no limit.";
     PROXY_RESPONSES_DEFAULT_MAX_TOKENS, "0", "`max_output_tokens` of a `/v1/responses` request that has none; 0 is no limit.";
-    PROXY_MAX_CHAT_CHOICES, "5", "The most answers (`n`) a chat request may ask for; each is a turn of its own.";
+    PROXY_MAX_CHAT_CHOICES, "5", "The most answers (`n`) a chat request may ask for; each is a turn of its own. No request has more turns under way at once.";
+    PROXY_MAX_COMPLETION_CHOICES, "20", "The most answers a request to `/v1/completions` may ask for: its prompts, each `n` times. Each is a turn of its own.";
     PROXY_OUTPUT_MODE, "obsidian-xml", "The form of tool calls that the model writes as `<use_tool>` text: `obsidian-xml` leaves them text, `openai-json` makes them `tool_calls`. The header `x-proxy-output-mode` overrides it for one request.";
     PROXY_RESPONSES_OUTPUT_MODE, "openai-json", "As `PROXY_OUTPUT_MODE`, for `/v1/responses`.";
     PROXY_MAX_BODY_BYTES, "16777216", "The largest request body, 62914560 at most.";

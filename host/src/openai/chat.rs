@@ -108,6 +108,7 @@ impl ChatRequest {
 /// Refuses members that Codex does not support, if an answer without them would lack what the client asked for.
 fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
     params::refuse_moderation(body)?;
+    params::refuse_logit_bias(body)?;
     if body.boolean("logprobs")? == Some(true) {
         let message = "Codex does not tell log probabilities: 'logprobs' must be false.";
         return Err(params::unsupported("logprobs", message));

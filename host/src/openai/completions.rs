@@ -14,7 +14,7 @@ use super::json;
 use super::json_object::{self, Object};
 use super::plan_builder::PlanBuilder;
 use super::tools::Offer;
-use super::{ApiError, Head, Metadata, Target, conversation, params};
+use super::{ApiError, GatewayError, Head, Metadata, Target, conversation, params};
 use crate::codex::{Item, Part, Plan, Role};
 use crate::turn::{Finish, Rules};
 
@@ -27,17 +27,62 @@ pub struct CompletionRequest {
     pub metadata: Metadata,
     /// The form of the answer.
     pub form: Form,
-    history: Vec<Item>,
+    /// The message of each prompt.
+    prompts: Vec<Option<Item>>,
     draft: PlanBuilder,
 }
 
 /// The form in which the client wants the answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Form {
     /// In chunks, as the answer arrives.
     pub stream: bool,
     /// Whether the stream ends with a chunk that has the usage.
     pub include_usage: bool,
+    /// The number of prompts.
+    pub prompts: usize,
+    /// The number of answers to each prompt; each is a turn of its own.
+    pub samples: u64,
+}
+
+impl Form {
+    /// The number of answers. Those to one prompt follow each other.
+    #[must_use]
+    pub fn choices(self) -> u32 {
+        let prompts = u64::try_from(self.prompts).unwrap_or(u64::MAX);
+        u32::try_from(prompts.saturating_mul(self.samples)).unwrap_or(u32::MAX)
+    }
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self {
+            stream: false,
+            include_usage: false,
+            prompts: 1,
+            samples: 1,
+        }
+    }
+}
+
+/// Refuses a request for more answers than the gateway allows.
+///
+/// # Errors
+/// 400, with the limit in its message.
+pub fn bound_choices(form: Form, most: u32) -> Result<(), ApiError> {
+    if form.choices() <= most {
+        return Ok(());
+    }
+    let Form {
+        prompts, samples, ..
+    } = form;
+    let param = if samples == 1 { "prompt" } else { "n" };
+    let many = GatewayError::TooManyCompletions {
+        most,
+        prompts,
+        samples,
+    };
+    Err(many.about(param))
 }
 
 /// The names of chat's members, each with its name in this dialect.
@@ -52,35 +97,43 @@ impl CompletionRequest {
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let mut body = Object::from_body(body)?;
         let metadata = Metadata::of(&body);
-        params::refuse_several(&mut body)?;
-        refuse_unsupported(&mut body)?;
+        let samples = body.positive("n")?.unwrap_or(1);
+        refuse_unsupported(&mut body, samples)?;
         let model = params::read_model(&mut body)?;
         let (stream, include_usage) = params::read_streaming(&mut body)?;
         let mut draft = PlanBuilder::new(Offer::default(), Format::Text);
         draft.limit(params::read_stop(&mut body)?, body.positive("max_tokens")?);
-        let prompt = Part::Text(read_prompt(&mut body)?);
-        let history = conversation::message(Role::User, vec![prompt]);
+        let prompts = read_prompts(&mut body)?.into_iter();
+        let said = |text| conversation::message(Role::User, vec![Part::Text(text)]);
+        let prompts: Vec<_> = prompts.map(said).collect();
         Ok(Self {
             model,
             metadata,
             form: Form {
                 stream: stream.unwrap_or(false),
                 include_usage,
+                prompts: prompts.len(),
+                samples,
             },
-            history: history.into_iter().collect(),
+            prompts,
             draft,
         })
     }
 
-    /// The plan for Codex, and the rules that the gateway enforces.
+    /// The plan of each prompt for Codex, and the rules that the gateway enforces.
     #[must_use]
-    pub fn into_plan(self, target: Target) -> (Plan, Rules) {
-        self.draft.into_plan(self.history, target)
+    pub fn into_plans(self, target: &Target) -> Vec<(Plan, Rules)> {
+        let plan = |prompt: Option<Item>| {
+            let history = prompt.into_iter().collect();
+            self.draft.clone().into_plan(history, target.clone())
+        };
+        self.prompts.into_iter().map(plan).collect()
     }
 }
 
 /// Refuses members that Codex does not support, if an answer without them would lack what the client asked for.
-fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
+fn refuse_unsupported(body: &mut Object, samples: u64) -> Result<(), ApiError> {
+    params::refuse_logit_bias(body)?;
     if body.boolean("echo")? == Some(true) {
         let message = "This gateway answers without the prompt: 'echo' must be false.";
         return Err(params::unsupported("echo", message));
@@ -89,8 +142,11 @@ fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
         let message = "Codex continues a text but does not fill a gap: leave out 'suffix'.";
         return Err(params::unsupported("suffix", message));
     }
-    if body.positive("best_of")?.is_some_and(|best_of| best_of > 1) {
-        let message = "Codex gives one answer a request: 'best_of' must be 1.";
+    // As many candidates as answers leave no choice.
+    let best_of = body.positive("best_of")?.unwrap_or(1);
+    if best_of > samples {
+        let message =
+            "Codex does not compare answers: leave out 'best_of', or make it as many as 'n'.";
         return Err(params::unsupported("best_of", message));
     }
     // Some clients send `false`, as in chat; 0 already asks for log probabilities.
@@ -102,13 +158,13 @@ fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn read_prompt(body: &mut Object) -> Result<String, ApiError> {
-    let expected = "a string, or an array of one string";
+fn read_prompts(body: &mut Object) -> Result<Vec<String>, ApiError> {
     let prompt = body.take("prompt").ok_or_else(|| body.missing("prompt"))?;
-    let mut prompts = match prompt {
-        Value::String(prompt) => return Ok(prompt),
+    let prompts = match prompt {
+        Value::String(prompt) => return Ok(vec![prompt]),
         Value::Array(prompts) => prompts,
         other => {
+            let expected = "a string or an array of strings";
             return Err(json_object::wrong_type(
                 "prompt".to_owned(),
                 expected,
@@ -116,28 +172,25 @@ fn read_prompt(body: &mut Object) -> Result<String, ApiError> {
             ));
         }
     };
-    // One list of tokens, or one list of tokens per prompt.
-    if let Some(Value::Number(_) | Value::Array(_)) = prompts.first() {
-        let message = "This gateway takes prompts as text: 'prompt' must not be tokens.";
-        return Err(params::unsupported("prompt", message));
+    if prompts.is_empty() {
+        let needed = "at least one prompt is needed";
+        return Err(json_object::empty("prompt", needed));
     }
-    match (prompts.pop(), prompts.len()) {
-        (Some(Value::String(prompt)), 0) => Ok(prompt),
-        (Some(other), 0) => Err(json_object::wrong_type(
-            "prompt[0]".to_owned(),
-            "a string",
-            &other,
-        )),
-        (Some(_), others) => {
-            let count = others + 1;
-            let message = format!("Codex answers one prompt a request, not {count}.");
-            Err(params::unsupported("prompt", message))
-        }
-        (None, _) => Err(json_object::empty(
-            "prompt",
-            "at least one prompt is needed",
-        )),
-    }
+    let prompts = prompts.into_iter().enumerate();
+    prompts
+        .map(|(at, prompt)| match prompt {
+            Value::String(prompt) => Ok(prompt),
+            // One list of tokens, or one list of tokens per prompt.
+            Value::Number(_) | Value::Array(_) => {
+                let message = "This gateway takes prompts as text: 'prompt' must not be tokens.";
+                Err(params::unsupported("prompt", message))
+            }
+            other => {
+                let param = format!("prompt[{at}]");
+                Err(json_object::wrong_type(param, "a string", &other))
+            }
+        })
+        .collect()
 }
 
 /// The members of a completion and of each of its chunks, which have the same form.
@@ -171,10 +224,10 @@ fn write(head: &Head, choices: &[Choice<'_>], usage: Option<impl Serialize>) -> 
     })
 }
 
-fn choice(text: &str, finish: Option<Finish>) -> Choice<'_> {
+fn choice(index: u32, text: &str, finish: Option<Finish>) -> Choice<'_> {
     Choice {
         text,
-        index: 0,
+        index,
         logprobs: (),
         finish_reason: finish.map(|finish| match finish {
             // No tools were offered.

@@ -25,18 +25,6 @@ pub(super) fn read_streaming(body: &mut Object) -> Result<(Option<bool>, bool), 
     Ok((stream, include_usage.unwrap_or(at_top)))
 }
 
-/// Takes `n`, and refuses any number but 1.
-pub(super) fn refuse_several(body: &mut Object) -> Result<(), ApiError> {
-    match body.take("n").filter(|n| n.as_u64() != Some(1)) {
-        Some(n) => {
-            let message =
-                format!("Invalid value for 'n': Codex gives one answer a request, not {n}.");
-            Err(unsupported("n", message))
-        }
-        None => Ok(()),
-    }
-}
-
 /// The error for a member that could only be ignored, so that the answer would not be the one the client expects.
 pub(super) fn unsupported(param: &str, message: impl Into<String>) -> ApiError {
     let message = message.into();
@@ -51,6 +39,17 @@ pub(super) fn refuse_moderation(body: &mut Object) -> Result<(), ApiError> {
             Err(unsupported("moderation", message))
         }
         None => Ok(()),
+    }
+}
+
+/// Refuses a `logit_bias`: it can forbid a word, or force it.
+pub(super) fn refuse_logit_bias(body: &mut Object) -> Result<(), ApiError> {
+    match body.object("logit_bias")? {
+        Some(biases) if !biases.into_members().is_empty() => {
+            let message = "Codex has no biases for tokens: leave out 'logit_bias'.";
+            Err(unsupported("logit_bias", message))
+        }
+        _ => Ok(()),
     }
 }
 

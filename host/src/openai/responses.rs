@@ -155,6 +155,20 @@ fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
         let message = "This gateway keeps no prompt templates: use 'instructions' and 'input'.";
         return Err(params::unsupported("prompt", message));
     }
+    if let Some(mut options) = body.object("prompt_cache_options")?
+        && options.boolean("prewarm")? == Some(true)
+    {
+        let message = "This gateway answers every request: 'prewarm' must be false.";
+        return Err(params::unsupported("prompt_cache_options.prewarm", message));
+    }
+    if let Some(mut programs) = body.object("access_programs")?
+        && programs
+            .string("cyber")?
+            .is_some_and(|program| program != "standard")
+    {
+        let message = "Codex has no access programs: 'cyber' must be standard.";
+        return Err(params::unsupported("access_programs.cyber", message));
+    }
     let include = body.array("include")?.unwrap_or_default();
     let logprobs = include
         .iter()

@@ -7,6 +7,7 @@ mod book;
 mod circles;
 mod codex_faults;
 mod compile_cache;
+mod completions;
 mod compressed;
 mod concurrency;
 mod connections;

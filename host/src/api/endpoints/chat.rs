@@ -5,6 +5,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 
+use crate::api::choices::Choices;
 use crate::api::generate::{self, Generate};
 use crate::api::output_mode::{HEADER, OutputMode};
 use crate::api::request_context::Fact;
@@ -30,20 +31,16 @@ pub(in crate::api) async fn complete(
     let (model, target) = intake
         .resolve(chat.model.clone(), chat.effort.clone())
         .await?;
-    let (plan, rules) = intake.work(move || chat.into_plan(target)).await?;
+    let (plan, mut rules) = intake.work(move || chat.into_plan(target)).await?;
     let head = generate::head(id::chat_completion(), model.clone());
     let mode = OutputMode::of(intake.headers(), shared.config.output_mode);
     intake.context.add_header(HEADER, mode.name());
-    // The last choice takes the plan itself, so that a request with one choice copies no conversation.
-    let plans = std::iter::repeat_n((plan, rules), form.choices as usize);
-    let turns = (0..).zip(plans).map(|(choice, (plan, mut rules))| {
-        rules.textual_tools = mode.textual(&head.id, choice);
-        rules
-            .block_delimiter
-            .clone_from(&shared.config.block_delimiter);
-        (plan, rules)
-    });
-    let deltas = intake.begin(&model, form.stream, turns.collect()).await?;
+    rules.textual_tools = mode.textual(&head.id);
+    rules
+        .block_delimiter
+        .clone_from(&shared.config.block_delimiter);
+    let choices = Choices::new(vec![(plan, rules)], form.choices);
+    let deltas = intake.begin(&model, form.stream, choices).await?;
     if form.stream {
         return sse::respond(deltas, Chunks::new(head, form), intake.keepalive()).await;
     }

@@ -6,6 +6,7 @@ use axum::response::Response;
 use axum::response::sse::Event;
 use serde_json::{Value, json};
 
+use crate::api::choices::Choices;
 use crate::api::generate::{self, Generate};
 use crate::api::id::Id;
 use crate::api::output_mode::{HEADER, OutputMode};
@@ -40,12 +41,12 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
     let head = generate::head(id::response(), model.clone());
     let mode = OutputMode::of(intake.headers(), shared.config.responses_output_mode);
     intake.context.add_header(HEADER, mode.name());
-    rules.textual_tools = mode.textual(&head.id, 0);
+    rules.textual_tools = mode.textual(&head.id);
     rules
         .block_delimiter
         .clone_from(&shared.config.block_delimiter);
-    let turns = vec![(plan, rules)];
-    let deltas = intake.begin(&model, stream, turns).await?;
+    let choices = Choices::one(plan, rules);
+    let deltas = intake.begin(&model, stream, choices).await?;
     let keep = Keep {
         shared: shared.clone(),
         caller: intake.caller.id.clone(),

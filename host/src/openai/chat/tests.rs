@@ -276,7 +276,7 @@ fn what_means_nothing_to_codex_is_ignored() {
     let values = json!({
         "temperature": 0.2, "top_p": 1, "seed": 7,
         "store": true, "frequency_penalty": 0, "presence_penalty": 0.1, "n": 1,
-        "logit_bias": {"50256": -100}, "logprobs": false, "top_logprobs": 0,
+        "logit_bias": {}, "logprobs": false, "top_logprobs": 0,
         "parallel_tool_calls": true, "prompt_cache_key": "k", "modalities": ["text"],
         "prediction": null, "no_such_thing": {"at": ["all"]},
     });

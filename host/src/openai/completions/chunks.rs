@@ -3,6 +3,7 @@
 use super::super::usage::UsageBody;
 use super::super::{ApiError, DONE, Head};
 use super::{Form, WORDS, choice, write};
+use crate::codex::Usage;
 use crate::turn::{Delta, Finish};
 
 /// Writes one answer. `[DONE]` comes last; a failure is written last, and nothing follows it.
@@ -10,7 +11,10 @@ use crate::turn::{Delta, Finish};
 pub struct Chunks {
     head: Head,
     form: Form,
-    ended: bool,
+    /// Choices that have not ended.
+    running: u32,
+    /// The usage of the choices that have ended.
+    usage: Usage,
 }
 
 impl Chunks {
@@ -20,36 +24,44 @@ impl Chunks {
         Self {
             head,
             form,
-            ended: false,
+            running: form.choices(),
+            usage: Usage::default(),
         }
     }
 
-    /// Appends the chunks for a delta. Reasoning is left out: this API has no member for it.
-    pub fn push(&mut self, delta: Delta, out: &mut Vec<String>) {
-        if self.ended {
+    /// Appends the chunks for a delta of a choice. Reasoning is left out: this API has no member for it.
+    pub fn push(&mut self, choice: u32, delta: Delta, out: &mut Vec<String>) {
+        if self.running == 0 {
             return;
         }
         match delta {
-            Delta::Text(text) => out.push(self.chunk(&text, None)),
+            Delta::Text(text) => out.push(self.chunk(choice, &text, None)),
             Delta::Reasoning(_) | Delta::Call { .. } | Delta::Activity(_) => {}
             Delta::End { finish, usage, .. } => {
-                self.ended = true;
-                out.push(self.chunk("", Some(finish)));
-                if self.form.include_usage {
-                    out.push(write(&self.head, &[], Some(UsageBody::from(usage))));
+                out.push(self.chunk(choice, "", Some(finish)));
+                self.usage += usage;
+                self.running -= 1;
+                if self.running == 0 {
+                    self.end(out);
                 }
-                out.push(DONE.to_owned());
             }
             Delta::Failed(error) => {
-                self.ended = true;
+                self.running = 0;
                 out.push(ApiError::from(error).in_words(&WORDS).to_json());
             }
         }
     }
 
-    fn chunk(&self, text: &str, finish: Option<Finish>) -> String {
+    fn end(&self, out: &mut Vec<String>) {
+        if self.form.include_usage {
+            out.push(write(&self.head, &[], Some(UsageBody::from(self.usage))));
+        }
+        out.push(DONE.to_owned());
+    }
+
+    fn chunk(&self, index: u32, text: &str, finish: Option<Finish>) -> String {
         // Absent if the client did not ask for it; if it did, `null` in all chunks but the last.
         let usage = self.form.include_usage.then_some(());
-        write(&self.head, &[choice(text, finish)], usage)
+        write(&self.head, &[choice(index, text, finish)], usage)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::usage::UsageBody;
 use super::super::{ApiError, Head};
-use super::{choice, write};
+use super::{Form, choice, write};
 use crate::codex::Usage;
 use crate::turn::{self, Delta, Finish};
 
@@ -10,6 +10,12 @@ use crate::turn::{self, Delta, Finish};
 #[derive(Debug)]
 pub struct Completion {
     head: Head,
+    choices: Vec<Collected>,
+}
+
+/// The content of one choice.
+#[derive(Debug, Default)]
+struct Collected {
     text: String,
     outcome: Option<Result<(Finish, Usage), turn::Error>>,
 }
@@ -17,31 +23,38 @@ pub struct Completion {
 impl Completion {
     /// An answer without content so far.
     #[must_use]
-    pub fn new(head: Head) -> Self {
-        Self {
-            head,
-            text: String::new(),
-            outcome: None,
-        }
+    pub fn new(head: Head, form: Form) -> Self {
+        let choices = (0..form.choices()).map(|_| Collected::default()).collect();
+        Self { head, choices }
     }
 
-    /// Adds a delta.
-    pub fn push(&mut self, delta: Delta) {
+    /// Adds a delta of a choice.
+    pub fn push(&mut self, choice: u32, delta: Delta) {
+        let choice = usize::try_from(choice).ok();
+        let Some(choice) = choice.and_then(|choice| self.choices.get_mut(choice)) else {
+            return;
+        };
         match delta {
-            Delta::Text(text) => self.text.push_str(&text),
+            Delta::Text(text) => choice.text.push_str(&text),
             Delta::Reasoning(_) | Delta::Call { .. } | Delta::Activity(_) => {}
-            Delta::End { finish, usage, .. } => self.outcome = Some(Ok((finish, usage))),
-            Delta::Failed(error) => self.outcome = Some(Err(error)),
+            Delta::End { finish, usage, .. } => choice.outcome = Some(Ok((finish, usage))),
+            Delta::Failed(error) => choice.outcome = Some(Err(error)),
         }
     }
 
-    /// The JSON of the whole answer.
+    /// The JSON of the whole answer, with the sum of the usage of all choices.
     ///
     /// # Errors
-    /// If the answer failed or did not end: a partial answer is not sent.
+    /// If a choice failed or did not end: a partial answer is not sent.
     pub fn into_json(self) -> Result<String, ApiError> {
-        let (finish, usage) = self.outcome.unwrap_or(Err(turn::Error::Interrupted))?;
-        let choices = [choice(&self.text, Some(finish))];
+        let mut usage = Usage::default();
+        let mut choices = Vec::with_capacity(self.choices.len());
+        for (index, collected) in (0..).zip(&self.choices) {
+            let outcome = collected.outcome.clone();
+            let (finish, cost) = outcome.unwrap_or(Err(turn::Error::Interrupted))?;
+            usage += cost;
+            choices.push(choice(index, &collected.text, Some(finish)));
+        }
         Ok(write(&self.head, &choices, Some(UsageBody::from(usage))))
     }
 }

@@ -31,7 +31,7 @@ fn a_prompt_is_what_the_user_says() {
             effort: Some("low".to_owned()),
             provider: None,
         };
-        let (plan, rules) = request.into_plan(target);
+        let (plan, rules) = request.into_plans(&target).pop().expect("a plan");
         let expected = Plan {
             model: "gpt-6-sol".to_owned(),
             effort: Some("low".to_owned()),
@@ -60,9 +60,13 @@ fn the_model_the_form_and_the_limits_are_read() {
     let expected = Form {
         stream: true,
         include_usage: true,
+        ..Form::default()
     };
     assert_eq!(request.form, expected);
-    let (_, rules) = request.into_plan(Target::default());
+    let (_, rules) = request
+        .into_plans(&Target::default())
+        .pop()
+        .expect("a plan");
     assert_eq!(rules.max_tokens, Some(16));
     assert_eq!(rules.stop, ["\n"]);
 }
@@ -101,16 +105,19 @@ fn what_codex_cannot_do_is_refused() {
         (json!({"prompt": 1}), TYPE, "prompt"),
         (json!({"prompt": []}), "empty_array", "prompt"),
         (json!({"prompt": [null]}), TYPE, "prompt[0]"),
-        (json!({"prompt": ["a", "b"]}), UNSUPPORTED, "prompt"),
+        (json!({"prompt": ["a", null]}), TYPE, "prompt[1]"),
+        (json!({"prompt": ["a", [1]]}), UNSUPPORTED, "prompt"),
         (json!({"prompt": [1, 2]}), UNSUPPORTED, "prompt"),
         (json!({"prompt": [[1, 2]]}), UNSUPPORTED, "prompt"),
         (json!({"suffix": "the end"}), UNSUPPORTED, "suffix"),
         (json!({"suffix": 1}), TYPE, "suffix"),
         (json!({"best_of": 2}), UNSUPPORTED, "best_of"),
+        (json!({"best_of": 3, "n": 2}), UNSUPPORTED, "best_of"),
         (json!({"logprobs": 0}), UNSUPPORTED, "logprobs"),
         (json!({"logprobs": 5}), UNSUPPORTED, "logprobs"),
         (json!({"echo": true}), UNSUPPORTED, "echo"),
-        (json!({"n": 2}), UNSUPPORTED, "n"),
+        (json!({"n": 0}), "integer_below_min_value", "n"),
+        (json!({"n": "2"}), TYPE, "n"),
         (
             json!({"max_tokens": 0}),
             "integer_below_min_value",
@@ -128,14 +135,110 @@ fn what_codex_cannot_do_is_refused() {
     }
 }
 
+#[test]
+fn several_prompts_are_plans_with_the_same_rules() {
+    let request = once_with(&json!({
+        "prompt": ["Once", "", "Upon a time"], "n": 2, "best_of": 2, "stop": ["."],
+    }));
+    assert_eq!((request.form.prompts, request.form.samples), (3, 2));
+    assert_eq!(request.form.choices(), 6);
+    let plans = request.into_plans(&Target::default());
+    let said: Vec<_> = plans.iter().map(|(plan, _)| plan.history.clone()).collect();
+    let user = |text: &str| Item::Message {
+        role: Role::User,
+        parts: vec![Part::Text(text.to_owned())],
+    };
+    assert_eq!(said, [[user("Once")], [user("")], [user("Upon a time")]]);
+    assert!(plans.iter().all(|(_, rules)| rules.stop == ["."]));
+    let estimates = plans.iter().map(|(_, rules)| rules.prompt_tokens_estimate);
+    assert_eq!(estimates.collect::<Vec<_>>(), [1, 0, 3]);
+}
+
+#[test]
+fn the_answers_to_one_request_are_bounded() {
+    for (prompts, samples, most, param) in [
+        (1, 3, 3, None),
+        (3, 1, 3, None),
+        (2, 2, 3, Some("n")),
+        (4, 1, 3, Some("prompt")),
+        (1, u64::MAX, 128, Some("n")),
+        (usize::MAX, u64::MAX, 128, Some("n")),
+    ] {
+        let form = Form {
+            prompts,
+            samples,
+            ..Form::default()
+        };
+        let refused = bound_choices(form, most).err();
+        assert_eq!(
+            refused.and_then(|error| error.param.clone()).as_deref(),
+            param
+        );
+    }
+}
+
+#[test]
+fn the_answers_to_several_prompts_are_told_apart_and_summed() {
+    let form = Form {
+        stream: true,
+        include_usage: true,
+        prompts: 2,
+        samples: 1,
+    };
+    let (mut stream, mut out) = (Chunks::new(head("cmpl-golden"), form), Vec::new());
+    let mut whole = Completion::new(head("cmpl-golden"), form);
+    for (choice, delta) in [
+        (1, says("b")),
+        (0, says("a")),
+        (1, end(Finish::Length)),
+        (0, says("a")),
+        (0, end(Finish::Stop)),
+    ] {
+        stream.push(choice, delta.clone(), &mut out);
+        whole.push(choice, delta);
+    }
+    assert_golden("completions/two-prompts.sse", &sse(out));
+    let whole = whole.into_json().expect("an answer") + "\n";
+    assert_golden("completions/two-prompts.json", &whole);
+}
+
+#[test]
+fn one_failed_answer_fails_them_all() {
+    let form = Form {
+        prompts: 2,
+        ..Form::default()
+    };
+    let (mut stream, mut out) = (Chunks::new(head("cmpl-golden"), form), Vec::new());
+    let mut whole = Completion::new(head("cmpl-golden"), form);
+    for (choice, delta) in [
+        (0, says("a")),
+        (0, end(Finish::Stop)),
+        (1, busy()),
+        (1, says("b")),
+    ] {
+        stream.push(choice, delta.clone(), &mut out);
+        whole.push(choice, delta);
+    }
+    assert_eq!(out.len(), 3, "text, finish, error, nothing else: {out:?}");
+    assert!(out[2].starts_with("{\"error\":"));
+    assert_eq!(
+        whole.into_json().expect_err("the failure").code,
+        "worker_busy"
+    );
+    let mut cut = Completion::new(head("cmpl-golden"), form);
+    cut.push(0, end(Finish::Stop));
+    assert_eq!(cut.into_json().expect_err("a failure").status, 502);
+}
+
 fn chunks(include_usage: bool, deltas: &[Delta]) -> Vec<String> {
     let form = Form {
         stream: true,
         include_usage,
+        ..Form::default()
     };
     let (mut chunks, mut out) = (Chunks::new(head("cmpl-golden"), form), Vec::new());
     for delta in deltas {
-        chunks.push(delta.clone(), &mut out);
+        chunks.push(0, delta.clone(), &mut out);
     }
     out
 }
@@ -146,9 +249,9 @@ fn sse(chunks: Vec<String>) -> String {
 }
 
 fn completion(deltas: &[Delta]) -> Result<String, ApiError> {
-    let mut completion = Completion::new(head("cmpl-golden"));
+    let mut completion = Completion::new(head("cmpl-golden"), Form::default());
     for delta in deltas {
-        completion.push(delta.clone());
+        completion.push(0, delta.clone());
     }
     completion.into_json()
 }

@@ -130,6 +130,8 @@ errors! {
     BelowMinimum { name: String, found: String } = 400, INVALID, "integer_below_min_value", "Invalid value for '{name}': it must be at least 1, not {found}.";
     /// `n` is more than `PROXY_MAX_CHAT_CHOICES`.
     TooManyChoices { most: u32, found: u32 } = 400, INVALID, "integer_above_max_value", "Invalid value for 'n': it must be from 1 to {most}, not {found}.";
+    /// The prompts of a completion, each `n` times, are more than `PROXY_MAX_COMPLETION_CHOICES`.
+    TooManyCompletions { most: u32, prompts: usize, samples: u64 } = 400, INVALID, "too_many_choices", "Too many answers: {prompts} prompts with 'n' {samples} are more than {most} in one request.";
     /// `model`, or the `name` of a message, is too long.
     StringTooLong { param: String, most: usize, found: usize } = 400, INVALID, "string_above_max_length", "Invalid '{param}': at most {most} bytes, not {found}.";
     /// There are too many `stop` sequences.

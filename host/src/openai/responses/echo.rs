@@ -106,6 +106,13 @@ fn read_reasoning(body: &mut Object) -> Result<Reasoning, ApiError> {
     let (mut effort, mut summary) = (None, None);
     if let Some(mut reasoning) = body.object("reasoning")? {
         effort = reasoning.string("effort")?;
+        if reasoning
+            .string("mode")?
+            .is_some_and(|mode| mode != "standard")
+        {
+            let message = "Codex has one mode of reasoning: 'mode' must be standard.";
+            return Err(params::unsupported("reasoning.mode", message));
+        }
         let old = reasoning.word("generate_summary", &words)?;
         summary = reasoning.word("summary", &words)?.or(old);
     }
