@@ -33,6 +33,7 @@ mod metrics;
 mod obsidian;
 mod odd_files;
 mod openapi;
+mod parameters;
 mod policies;
 mod protocol_log;
 mod replicas;

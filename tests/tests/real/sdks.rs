@@ -1,7 +1,7 @@
 //! Popular client libraries with the real Codex: tools, streams, structured output, images, errors.
 
 use codex_gateway_tests::provider::Recorded;
-use codex_gateway_tests::real::{node, python};
+use codex_gateway_tests::real::{node, python, python_script, succeed};
 
 /// Asserts that the model got the results of the client's functions, of one function and of two at once.
 fn assert_results_arrived(asked: &[Recorded]) {
@@ -44,6 +44,12 @@ async fn the_openai_python_sdk_chats() {
     let asked = python("openai_chat.py").await;
     assert_schema_arrived(&asked);
     assert_picture_arrived(&asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the Python SDKs"]
+async fn the_table_of_parameters_has_all_that_the_openai_python_sdk_knows() {
+    succeed(python_script("openai_parameters.py")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
