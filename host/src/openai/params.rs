@@ -44,13 +44,12 @@ pub(super) fn refuse_moderation(body: &mut Object) -> Result<(), ApiError> {
 
 /// Refuses a `logit_bias`: it can forbid a word, or force it.
 pub(super) fn refuse_logit_bias(body: &mut Object) -> Result<(), ApiError> {
-    match body.object("logit_bias")? {
-        Some(biases) if !biases.into_members().is_empty() => {
-            let message = "Codex has no biases for tokens: leave out 'logit_bias'.";
-            Err(unsupported("logit_bias", message))
-        }
-        _ => Ok(()),
+    let biases = body.object("logit_bias")?.map(Object::into_members);
+    if biases.unwrap_or_default().is_empty() {
+        return Ok(());
     }
+    let message = "Codex has no biases for tokens: leave out 'logit_bias'.";
+    Err(unsupported("logit_bias", message))
 }
 
 /// Takes `stop`.

@@ -48,6 +48,12 @@ async fn the_openai_python_sdk_chats() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the Python SDKs"]
+async fn recorded_answers_are_as_openais_schema_has_them() {
+    succeed(python_script("openai_schema.py")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the Python SDKs"]
 async fn the_table_of_parameters_has_all_that_the_openai_python_sdk_knows() {
     succeed(python_script("openai_parameters.py")).await;
 }

@@ -1,5 +1,7 @@
 //! One answer, collected from deltas: the common part of the stream of events and of the whole object.
 
+use std::time::Instant;
+
 use super::super::activity::Actions;
 use super::super::conversation::arguments_or_empty_object;
 use super::super::{ApiError, Head};
@@ -15,6 +17,9 @@ pub(super) struct ResponseAnswer {
     pub(super) output: Output,
     pub(super) actions: Actions,
     pub(super) outcome: Option<Result<(Finish, Usage), ApiError>>,
+    started: Instant,
+    /// The time of the end, in seconds since 1970.
+    pub(super) completed_at: Option<u64>,
 }
 
 /// The API's status of a response; `Incomplete` with its reason.
@@ -34,6 +39,8 @@ impl ResponseAnswer {
             head,
             context,
             outcome: None,
+            started: Instant::now(),
+            completed_at: None,
         }
     }
 
@@ -64,6 +71,7 @@ impl ResponseAnswer {
                 };
                 self.output.close(status, step);
                 self.outcome = Some(Ok((finish, usage)));
+                self.completed_at = Some(self.head.created + self.started.elapsed().as_secs());
             }
             Delta::Failed(error) => {
                 self.output.close(Status::Incomplete, &mut |_| {});

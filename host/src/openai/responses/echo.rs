@@ -1,7 +1,7 @@
 //! Repeats the request's parameters in a response, in OpenAI's form.
 
 use serde::Serialize;
-use serde_json::{Map, Number, Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::json_object::{self, Object};
 use super::super::{ApiError, params};
@@ -21,13 +21,38 @@ pub(super) struct Echo {
     safety_identifier: Option<String>,
     pub(super) service_tier: &'static str,
     pub(super) store: bool,
-    temperature: Option<Number>,
+    #[serde(flatten)]
+    sampling: Sampling,
     pub(super) text: Text,
     tool_choice: Value,
     tools: Value,
-    top_p: Option<Number>,
     truncation: &'static str,
     user: Option<String>,
+}
+
+/// How tokens are sampled. Codex carries none of it, so the provider's defaults hold, whatever the request says.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Sampling {
+    temperature: f32,
+    top_p: f32,
+    presence_penalty: f32,
+    frequency_penalty: f32,
+    top_logprobs: u8,
+}
+
+impl Sampling {
+    /// Only checks the types of what the request says.
+    fn read(body: &mut Object) -> Result<Self, ApiError> {
+        body.number("temperature")?;
+        body.number("top_p")?;
+        Ok(Self {
+            temperature: 1.0,
+            top_p: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            top_logprobs: 0,
+        })
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -47,7 +72,7 @@ impl Echo {
     /// Takes the members that are only repeated out of a request, and copies those with a further meaning.
     pub(super) fn read(body: &mut Object) -> Result<Self, ApiError> {
         let look = |name, default| body.get(name).cloned().unwrap_or(default);
-        let tools = look("tools", json!([]));
+        let tools = complete(look("tools", json!([])));
         let tool_choice = look("tool_choice", json!("auto"));
         let format = body.get("text").and_then(|text| text.get("format"));
         let format = format.filter(|format| !format.is_null()).cloned();
@@ -64,14 +89,13 @@ impl Echo {
             safety_identifier: body.string("safety_identifier")?,
             service_tier: params::read_service_tier(body)?.unwrap_or("auto"),
             store: body.boolean("store")?.unwrap_or(true),
-            temperature: body.number("temperature")?,
+            sampling: Sampling::read(body)?,
             text: Text {
                 format: format.unwrap_or_else(|| json!({"type": "text"})),
                 verbosity: None,
             },
             tool_choice,
             tools,
-            top_p: body.number("top_p")?,
             truncation: body
                 .word("truncation", &["auto", "disabled"])?
                 .unwrap_or("disabled"),
@@ -85,6 +109,24 @@ impl Echo {
     pub(super) fn is_one_call(&self) -> bool {
         !self.parallel_tool_calls
     }
+}
+
+/// Adds the members of functions that typed clients expect. Codex sends every function as not strict.
+fn complete(mut tools: Value) -> Value {
+    let functions = tools.as_array_mut().into_iter().flatten();
+    for function in functions.filter_map(Value::as_object_mut) {
+        for (name, default) in [
+            ("description", Value::Null),
+            ("parameters", Value::Null),
+            ("strict", Value::Bool(false)),
+        ] {
+            let member = function.entry(name).or_insert(Value::Null);
+            if member.is_null() {
+                *member = default;
+            }
+        }
+    }
+    tools
 }
 
 fn read_metadata(body: &mut Object) -> Result<Map<String, Value>, ApiError> {

@@ -48,6 +48,7 @@ pub(super) struct Body<'a> {
     id: &'a str,
     object: &'static str,
     created_at: u64,
+    completed_at: Option<u64>,
     status: &'static str,
     error: Option<ErrorBody<'a>>,
     incomplete_details: Option<IncompleteDetails>,
@@ -173,6 +174,7 @@ impl<'a> From<&'a ResponseAnswer> for Body<'a> {
             id: &answer.head.id,
             object: "response",
             created_at: answer.head.created,
+            completed_at: answer.completed_at.filter(|_| status == "completed"),
             status,
             error: error.map(|error| ErrorBody {
                 code: error_code(error),

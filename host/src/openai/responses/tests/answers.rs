@@ -129,9 +129,38 @@ fn a_response_repeats_its_request() {
                 json!({"effort": "low", "summary": "auto"}),
                 "what is used"
             ),
+            "temperature" | "top_p" => assert_eq!(found[name], 1.0, "the value that holds"),
             _ => assert_eq!(found[name], *asked, "{name}"),
         }
     }
+}
+
+/// Typed clients fail on a member that is missing or has another type.
+#[test]
+fn a_response_has_the_members_that_typed_clients_expect() {
+    let f = json!({"type": "function", "name": "f"});
+    let whole = object(
+        &json!({"tools": [f], "top_p": 0.1}),
+        &[says("hi"), end(Finish::Stop)],
+    );
+    let found: Value = serde_json::from_str(&whole.expect("an answer")).expect("JSON");
+    let tool = json!({
+        "type": "function", "name": "f", "description": null, "parameters": null, "strict": false,
+    });
+    assert_eq!(found["tools"], json!([tool]));
+    for (name, holds) in [
+        ("temperature", json!(1.0)),
+        ("top_p", json!(1.0)),
+        ("presence_penalty", json!(0.0)),
+        ("frequency_penalty", json!(0.0)),
+        ("top_logprobs", json!(0)),
+        ("completed_at", found["created_at"].clone()),
+    ] {
+        assert_eq!(found[name], holds, "{name}");
+    }
+    let cut = object(&json!({}), &[says("hi"), end(Finish::Length)]).expect("an answer");
+    let cut: Value = serde_json::from_str(&cut).expect("JSON");
+    assert_eq!(cut["completed_at"], Value::Null, "it is incomplete");
 }
 
 #[test]
