@@ -88,7 +88,7 @@ pub enum Part {
     Image {
         /// A `data:` URL.
         url: String,
-        /// `low`, `high` or `auto`.
+        /// `auto`, `high` or `original`: Codex 0.160.0 to 0.171.0 send no picture with `low`.
         detail: Option<String>,
     },
 }

@@ -73,8 +73,8 @@ fn read_flat_image(mut part: Object) -> Result<Part, ApiError> {
 /// `holder` has the image's `detail`; `path` is the path of its URL.
 fn make_image(url: String, mut holder: Object, path: String) -> Result<Part, ApiError> {
     let detail = match holder.word("detail", &["auto", "low", "high", "original"])? {
-        // `high` is the highest level that Codex knows.
-        Some("original") => Some("high"),
+        // For `low` Codex would send a sentence instead of the picture. The provider may still choose it for `auto`.
+        Some("low") => Some("auto"),
         detail => detail,
     };
     image::check(&url, &path)?;

@@ -158,6 +158,52 @@ async fn pictures_that_pass_reach_the_model_whatever_their_url_says_they_are() {
     gateway.stop().await;
 }
 
+/// The last picture that the provider got.
+fn picture(provider: &Provider) -> Value {
+    let asked = provider.requests().pop().unwrap().body;
+    let items = asked["input"].as_array().unwrap().iter().rev();
+    let lists = items.flat_map(|item| [&item["content"], &item["output"]]);
+    let mut parts = lists.filter_map(Value::as_array).flatten();
+    let part = parts.find(|part| part["type"] == "input_image");
+    part.unwrap_or_else(|| panic!("no picture: {asked}"))
+        .clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn the_detail_of_a_picture_is_the_clients() {
+    let (gateway, provider) = real().await;
+    let url = format!("data:image/png;base64,{PNG}");
+    for (detail, arrives) in [
+        (json!("auto"), json!("auto")),
+        (json!("high"), json!("high")),
+        (json!("low"), json!("auto")),
+        (json!("original"), json!("original")),
+        (json!(null), json!(null)),
+    ] {
+        let part = json!({"type": "image_url", "image_url": {"url": url, "detail": detail}});
+        // A first, a middle and a last message go different ways to Codex.
+        let look = json!({"role": "user", "content": [part]});
+        let call =
+            json!({"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+        let calls = json!({"role": "assistant", "tool_calls": [call]});
+        let result = json!({"role": "tool", "tool_call_id": "c", "content": [part]});
+        let says = |role: &str| json!({"role": role, "content": "hi"});
+        for messages in [
+            json!([look]),
+            json!([look, says("assistant"), says("user")]),
+            json!([says("user"), calls, result]),
+        ] {
+            let body = json!({"model": "gpt-5.5", "messages": messages});
+            let (status, answer) = ask(&gateway, &body).await;
+            assert_eq!(status, 200, "{answer}");
+            let part = picture(&provider);
+            assert_eq!(part["detail"], arrives, "{detail} in {messages}");
+        }
+    }
+    gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex"]
 async fn a_damaged_picture_is_refused_whatever_the_model_makes_of_the_rest() {

@@ -118,6 +118,8 @@ fn make_plain(model: &mut Map<String, Value>) {
         ("use_responses_lite", json!(false)),
         ("experimental_supported_tools", json!([])),
         ("upgrade", Value::Null),
+        // Codex would replace a picture by a text. The provider's refusal of a picture reaches the client.
+        ("input_modalities", json!(["text", "image"])),
     ] {
         model.insert(name.to_owned(), value);
     }
@@ -159,7 +161,7 @@ mod tests {
     fn printed() -> String {
         json!({"models": [
             {"slug": "second", "visibility": "list", "priority": 2, "tool_mode": "code_mode_only",
-             "use_responses_lite": true, "shell_type": "unified_exec", "include_skills_usage_instructions": true, "context_window": 272_000, "max_context_window": 872_000,
+             "use_responses_lite": true, "input_modalities": ["text"], "shell_type": "unified_exec", "include_skills_usage_instructions": true, "context_window": 272_000, "max_context_window": 872_000,
              "support_verbosity": false, "default_verbosity": "low", "service_tiers": [{"id": "priority"}],
              "supported_reasoning_levels": [{"effort": "low"}, {"effort": "high"}]},
             {"slug": "internal", "visibility": "hide", "priority": 0},
@@ -222,6 +224,7 @@ mod tests {
         assert_eq!(second["max_context_window"], Value::Null);
         assert_eq!(second["default_verbosity"], Value::Null);
         assert_eq!(second["include_skills_usage_instructions"], false);
+        assert_eq!(second["input_modalities"], json!(["text", "image"]));
         assert_eq!(second.get("tool_mode"), None);
         assert_eq!(
             lean["models"].as_array().unwrap().len(),

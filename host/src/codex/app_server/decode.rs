@@ -1,13 +1,14 @@
 //! Turns Codex's notifications about one turn into events: a pure decoder, which ignores every other turn.
 
 mod agent;
+mod omitted;
 
 use std::path::Path;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use self::agent::Agent;
+use self::omitted::{omits, unreadable_image};
 use super::protocol::{DoneItem, Notification, Params, RawItem, StartedItem, TurnState};
 use crate::codex::complaints::Complaints;
 use crate::codex::names::for_client;
@@ -366,24 +367,6 @@ impl Decoder {
             emit(Event::Ended(outcome));
         }
     }
-}
-
-/// The text that Codex puts in place of a picture it cannot read, when it repeats the injected history.
-const OMITTED: &str = "image content omitted because it could not be processed";
-
-fn omits(item: Option<&RawValue>) -> bool {
-    let is_mark = |part: &Value| part.get("text").is_some_and(|text| text == OMITTED);
-    let marks = |item: &Value, list: &str| {
-        let parts = item.get(list).and_then(Value::as_array);
-        parts.is_some_and(|parts| parts.iter().any(is_mark))
-    };
-    item.filter(|item| item.get().contains(OMITTED))
-        .and_then(|item| serde_json::from_str::<Value>(item.get()).ok())
-        .is_some_and(|item| marks(&item, "content") || marks(&item, "output"))
-}
-
-fn unreadable_image() -> Error {
-    Error::invalid_request("An image of the conversation is damaged: Codex cannot read it.")
 }
 
 /// The log message for a notification whose shape another version may have changed.

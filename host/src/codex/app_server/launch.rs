@@ -47,8 +47,9 @@ const CHAT_SETTINGS: [&str; 8] = [
 const CHAT_DISABLED: [&str; 3] = ["view_image", "shell_tool", "unified_exec"];
 
 /// Features that reach beyond a folder on this machine, add prompts, or retry without end (`fast_mode` stays: it carries
-/// service tiers). Code mode would wrap the client's functions in a program that the model writes.
-const DISABLED: [&str; 26] = [
+/// service tiers). Code mode would wrap the client's functions in a program that the model writes. The image budget would send
+/// every picture as `original`, whatever its `detail` says.
+const DISABLED: [&str; 27] = [
     "apps",
     "plugins",
     "multi_agent",
@@ -75,6 +76,7 @@ const DISABLED: [&str; 26] = [
     "tool_call_mcp_elicitation",
     "code_mode_host",
     "unbounded_connection_retries",
+    "unified_image_budget",
 ];
 
 /// The command that starts a worker.

@@ -1,5 +1,6 @@
 //! Recorded turns of Codex 0.169.0, replayed.
 
+use super::omitted::{OMITTED, REASONS};
 use super::*;
 use crate::codex::app_server::protocol::Incoming;
 use crate::codex::tests::{outcome, told};
@@ -266,14 +267,20 @@ fn a_picture_that_codex_left_out_fails_the_turn_before_it_begins() {
     };
     let failure = [Event::Ended(TurnOutcome::Failed(unreadable_image()))];
     for list in ["content", "output"] {
-        let mut decoder = Decoder::default();
-        assert_eq!(feed(&mut decoder, &[&echo(list, OMITTED)]), failure);
-        assert!(decoder.is_given_up());
+        for reason in REASONS {
+            let mut decoder = Decoder::default();
+            let mark = format!("{OMITTED}{reason}");
+            assert_eq!(feed(&mut decoder, &[&echo(list, &mark)]), failure);
+            assert!(decoder.is_given_up());
+        }
     }
     // A text that only mentions the mark is no left-out picture, and an answer may contain any text.
-    let mention = echo("content", &format!("Codex says: {OMITTED}"));
-    assert_eq!(feed(&mut Decoder::default(), &[&mention, STARTED]), []);
-    let late = echo("content", OMITTED);
+    let mark = format!("{OMITTED}{}", REASONS[0]);
+    for mention in [format!("Codex says: {mark}"), format!("{mark}, it says")] {
+        let mention = echo("content", &mention);
+        assert_eq!(feed(&mut Decoder::default(), &[&mention, STARTED]), []);
+    }
+    let late = echo("content", &mark);
     assert_eq!(feed(&mut Decoder::default(), &[STARTED, &late]), []);
 }
 

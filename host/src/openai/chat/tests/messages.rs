@@ -125,7 +125,7 @@ fn pictures_stay_in_their_place() {
         parts: vec![
             text("this"),
             image(one, None),
-            image(two, Some("low")),
+            image(two, Some("auto")),
             text("or that?"),
         ],
     };

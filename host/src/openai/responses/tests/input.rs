@@ -105,9 +105,9 @@ fn pictures_stay_in_their_place() {
         role: Role::User,
         parts: vec![
             text("this"),
-            image(Some("low")),
+            image(Some("auto")),
             image(None),
-            image(Some("high")),
+            image(Some("original")),
         ],
     };
     assert_eq!(
