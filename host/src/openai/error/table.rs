@@ -148,6 +148,8 @@ errors! {
     ImageBroken { why: String } = 400, INVALID, "invalid_base64_image", "The image is not valid base64: {why}.";
     /// An image is larger than 20 MiB.
     ImageTooLarge = 400, INVALID, "image_too_large", "An image may have at most 20 MiB.";
+    /// An image has more than 50 million pixels.
+    ImageTooManyPixels { width: usize, height: usize } = 400, INVALID, "image_too_large", "An image may have at most 50 million pixels; this one has {width} times {height}.";
     /// An image is empty.
     ImageEmpty = 400, INVALID, "empty_image_file", "The image is empty.";
     /// An image is neither PNG, JPEG, GIF nor WebP.
