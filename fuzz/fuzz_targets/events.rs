@@ -177,11 +177,12 @@ fn completions(answer: &Answer, deltas: &[Delta]) {
     let form = completions::Form {
         stream: true,
         include_usage: answer.include_usage,
+        ..completions::Form::default()
     };
     let mut written = Vec::new();
     let mut writer = completions::Chunks::new(answer.head(), form);
     for delta in deltas {
-        writer.push(delta.clone(), &mut written);
+        writer.push(0, delta.clone(), &mut written);
     }
     let chunks = chunks_unless_endless(answer, &written);
     let streamed: String = chunks
