@@ -145,3 +145,34 @@ impl Question for Verify {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::bindings::Credential;
+    use super::*;
+
+    fn request(secret: Option<&str>) -> Request {
+        Request {
+            id: String::new(),
+            method: String::new(),
+            path: "/v1/models".to_owned(),
+            query: None,
+            host: String::new(),
+            client: String::new(),
+            headers: Vec::new(),
+            credential: Some(Credential {
+                scheme: "Bearer".to_owned(),
+                fingerprint: "f".to_owned(),
+                secret: secret.map(str::to_owned),
+            }),
+            now_ms: 0,
+        }
+    }
+
+    #[test]
+    fn a_secret_is_no_part_of_the_key_of_an_answer() {
+        let (with, without) = (request(Some("sk-secret")), request(None));
+        assert!(*Authenticate(with.clone()).key() == Authenticate(without.clone()));
+        assert!(*Verify(with).key() == Verify(without));
+    }
+}
