@@ -57,5 +57,3 @@ pub(super) mod v0_1 {
 pub const PACKAGE: &str = "codex:policy";
 /// The newest supported version of [`PACKAGE`].
 pub const VERSION: &str = "0.2.0";
-/// The supported versions of [`PACKAGE`], newest first.
-pub(super) const VERSIONS: [&str; 2] = [VERSION, "0.1.0"];

@@ -3,7 +3,7 @@
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
-use super::bindings::{VERSIONS, lifecycle, v0_1};
+use super::bindings::{lifecycle, v0_1};
 use super::guest::Guest;
 
 /// A version of the contract that policies may be written against.
@@ -16,16 +16,13 @@ pub(super) enum Contract {
 }
 
 impl Contract {
-    /// All versions, newest first, as [`VERSIONS`].
-    const ALL: [Self; VERSIONS.len()] = [Self::V0_2, Self::V0_1];
+    /// All versions, newest first.
+    const ALL: [Self; 2] = [Self::V0_2, Self::V0_1];
 
     /// The version that is compatible with this one. Versions are compatible within a minor version while the major one is 0.
     pub(super) fn compatible_with(version: &str) -> Option<Self> {
-        let minor = |version: &str| version.rsplit_once('.').map(|(minor, _)| minor.to_owned());
-        let at = VERSIONS
-            .iter()
-            .position(|known| minor(known) == minor(version))?;
-        Self::ALL.get(at).copied()
+        let (minor, _) = version.rsplit_once('.')?;
+        Self::ALL.into_iter().find(|known| known.name() == minor)
     }
 
     /// The major and minor version.
