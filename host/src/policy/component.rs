@@ -163,15 +163,15 @@ impl<W: World> Policy<W> {
         &self,
         question: &Q,
     ) -> Option<Decided<Q::Answer>> {
-        let answer = self.memo::<Q>()?.get(&*question.key())?;
+        let answer = self.memo(question)?.get(&*question.key())?;
         Some(Decided {
             answer: Ok(answer),
             from_memo: true,
         })
     }
 
-    fn memo<Q: Question<World = W>>(&self) -> Option<&Kept<Q>> {
-        Q::memo(&self.world).filter(|_| self.keeps)
+    fn memo<Q: Question<World = W>>(&self, question: &Q) -> Option<&Kept<Q>> {
+        question.memo(&self.world).filter(|_| self.keeps)
     }
 
     /// Takes an instance for one or several questions. `now_ms` is the time that its clocks show.
@@ -257,7 +257,7 @@ impl<W: World> Session<'_, W> {
         });
         match checked {
             Ok(answer) => {
-                if let Some(memo) = self.policy.memo::<Q>() {
+                if let Some(memo) = self.policy.memo(question) {
                     memo.put(question.key().into_owned(), &answer);
                 }
                 Ok(answer)

@@ -55,8 +55,8 @@ pub(super) trait Question: Clone + Eq + Hash + Serialize + Send + Sync + 'static
         Cow::Borrowed(self)
     }
 
-    /// Where the policy's answers are kept, if they are.
-    fn memo(world: &Self::World) -> Option<&Kept<Self>>;
+    /// Where the policy's answers to questions like this are kept, if they are.
+    fn memo<'a>(&self, world: &'a Self::World) -> Option<&'a Kept<Self>>;
 
     /// Calls the function.
     fn ask(

@@ -81,7 +81,7 @@ impl Question for Authenticate {
         without_secret(&self.0).map_or(Cow::Borrowed(self), |key| Cow::Owned(Self(key)))
     }
 
-    fn memo(world: &Auth) -> Option<&Kept<Self>> {
+    fn memo<'a>(&self, world: &'a Auth) -> Option<&'a Kept<Self>> {
         Some(&world.authenticate)
     }
 
@@ -122,7 +122,7 @@ impl Question for Verify {
         without_secret(&self.0).map_or(Cow::Borrowed(self), |key| Cow::Owned(Self(key)))
     }
 
-    fn memo(world: &Auth) -> Option<&Kept<Self>> {
+    fn memo<'a>(&self, world: &'a Auth) -> Option<&'a Kept<Self>> {
         Some(&world.verify)
     }
 

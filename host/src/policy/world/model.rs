@@ -56,7 +56,7 @@ impl Question for Catalog {
         self.now_ms
     }
 
-    fn memo(world: &Model) -> Option<&Kept<Self>> {
+    fn memo<'a>(&self, world: &'a Model) -> Option<&'a Kept<Self>> {
         Some(&world.catalog)
     }
 
@@ -98,7 +98,7 @@ impl Question for Resolve {
         self.now_ms
     }
 
-    fn memo(world: &Model) -> Option<&Kept<Self>> {
+    fn memo<'a>(&self, world: &'a Model) -> Option<&'a Kept<Self>> {
         Some(&world.resolve)
     }
 

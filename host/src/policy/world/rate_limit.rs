@@ -53,7 +53,7 @@ impl Question for Quotas {
         self.0.now_ms
     }
 
-    fn memo(world: &RateLimit) -> Option<&Kept<Self>> {
+    fn memo<'a>(&self, world: &'a RateLimit) -> Option<&'a Kept<Self>> {
         Some(&world.quotas)
     }
 
@@ -94,8 +94,9 @@ impl Question for Decide {
         self.ask.now_ms
     }
 
-    fn memo(world: &RateLimit) -> Option<&Kept<Self>> {
-        Some(&world.decide)
+    /// The status of a bucket is seldom what it was: such an answer would only displace others.
+    fn memo<'a>(&self, world: &'a RateLimit) -> Option<&'a Kept<Self>> {
+        self.statuses.is_empty().then_some(&world.decide)
     }
 
     async fn ask(

@@ -46,7 +46,7 @@ impl Question for Observe {
     }
 
     /// Calls differ from each other: their answers are not kept.
-    fn memo(_: &ToolStop) -> Option<&Kept<Self>> {
+    fn memo<'a>(&self, _: &'a ToolStop) -> Option<&'a Kept<Self>> {
         None
     }
 
