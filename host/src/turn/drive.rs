@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::machine::{Input, Machine, Output, Question, Reaction};
+use super::machine::{Input, Machine, Output};
 use super::{Delta, Error, Rules, Timer};
 use crate::codex::{Activity, Backend, Event, Plan, Turn, Usage};
 use crate::policy::{Caller, Fault, Generation, tool_stop};
@@ -88,10 +88,10 @@ impl Judge {
 
     async fn ask(
         &mut self,
-        question: Question,
+        event: tool_stop::Event,
         calls: u32,
         elapsed: Duration,
-    ) -> Result<Reaction, Fault> {
+    ) -> Result<tool_stop::Reaction, Fault> {
         let progress = tool_stop::Progress {
             caller: self.caller.clone(),
             model: self.model.clone(),
@@ -99,31 +99,10 @@ impl Judge {
             calls,
             elapsed_ms: millis(elapsed),
         };
-        let event = match question {
-            Question::Called {
-                name,
-                arguments,
-                textual,
-                index,
-            } => tool_stop::Event::Called(tool_stop::Call {
-                name,
-                arguments,
-                textual,
-                index,
-            }),
-            Question::TextAfterCalls(bytes) => tool_stop::Event::TextAfterCalls(bytes),
-            Question::Quiet(ms) => tool_stop::Event::Quiet(ms),
-        };
         let memo = std::mem::take(&mut self.memo);
         let (reaction, memo) = self.generation.observe(progress, event, memo).await?;
         self.memo = memo;
-        Ok(match reaction {
-            tool_stop::Reaction::GoOn => Reaction::GoOn,
-            tool_stop::Reaction::Wait(ms) => Reaction::Wait(ms),
-            tool_stop::Reaction::Drop => Reaction::Drop,
-            tool_stop::Reaction::HideTail => Reaction::HideTail,
-            tool_stop::Reaction::Stop => Reaction::Stop,
-        })
+        Ok(reaction)
     }
 }
 

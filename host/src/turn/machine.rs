@@ -2,17 +2,15 @@
 
 mod answer;
 mod progress;
-mod question;
 
 use std::collections::VecDeque;
 
 use super::blocks::{Block, Blocks, Found};
 use super::{Delta, Error, Finish, Rules, Textual};
 use crate::codex::{Event, TurnOutcome, Usage};
+use crate::policy::tool_stop::{self, Reaction};
 use answer::{AnswerText, Call};
 use progress::Progress;
-
-pub use question::{Question, Reaction};
 
 /// An input of the machine.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +33,7 @@ pub enum Output {
     /// Pass this to the client. Nothing is emitted after [`Delta::End`] or [`Delta::Failed`].
     Emit(Delta),
     /// Ask the tool-stop policy; its answer is [`Input::Verdict`].
-    Ask(Question),
+    Ask(tool_stop::Event),
     /// Set the turn's one timer to this many milliseconds, whatever its state; when it runs out: [`Input::Quiet`].
     Arm(u32),
     /// Tell Codex to stop.
@@ -172,7 +170,7 @@ impl Machine {
         if std::mem::take(&mut self.progress.after_call) {
             let bytes = u32::try_from(text.len() - read).unwrap_or(u32::MAX);
             self.hear_later(text, read);
-            return self.ask(Asked::Text, Question::TextAfterCalls(bytes));
+            return self.ask(Asked::Text, tool_stop::Event::TextAfterCalls(bytes));
         }
         let in_block = self.blocks.as_ref().is_some_and(Blocks::is_holding);
         if std::mem::take(&mut self.progress.text_break) && (self.answer.has_text() || in_block) {
@@ -234,16 +232,16 @@ impl Machine {
         }
     }
 
-    fn called(&self, name: String, arguments: String, textual: bool) -> Question {
-        Question::Called {
+    fn called(&self, name: String, arguments: String, textual: bool) -> tool_stop::Event {
+        tool_stop::Event::Called(tool_stop::Call {
             name,
             arguments,
             textual,
             index: self.progress.calls,
-        }
+        })
     }
 
-    fn ask(&mut self, asked: Asked, question: Question) {
+    fn ask(&mut self, asked: Asked, question: tool_stop::Event) {
         self.asked = Some(asked);
         self.out.push(Output::Ask(question));
     }
@@ -252,7 +250,7 @@ impl Machine {
         if !self.is_asking()
             && let Some(ms) = self.wait.take()
         {
-            self.ask(Asked::Quiet, Question::Quiet(ms));
+            self.ask(Asked::Quiet, tool_stop::Event::Quiet(ms));
         }
     }
 

@@ -100,7 +100,7 @@ fn limited(tokens: u64) -> Rules {
 fn play_with(
     rules: Rules,
     events: Vec<Event>,
-    mut policy: impl FnMut(&Question) -> Reaction,
+    mut policy: impl FnMut(&tool_stop::Event) -> Reaction,
 ) -> Vec<Output> {
     let (mut machine, mut all) = (Machine::new(rules), Vec::new());
     for event in events {
@@ -140,14 +140,14 @@ fn told(outputs: &[Output]) -> String {
 /// The questions in short form: `index call`, `text bytes`, `quiet ms`.
 fn questions(outputs: &[Output]) -> Vec<String> {
     let ask = |output: &Output| match output {
-        Output::Ask(Question::Called {
+        Output::Ask(tool_stop::Event::Called(tool_stop::Call {
             name,
             textual,
             index,
             ..
-        }) => Some(format!("{index} {name}{}", if *textual { "*" } else { "" })),
-        Output::Ask(Question::TextAfterCalls(bytes)) => Some(format!("text {bytes}")),
-        Output::Ask(Question::Quiet(ms)) => Some(format!("quiet {ms}")),
+        })) => Some(format!("{index} {name}{}", if *textual { "*" } else { "" })),
+        Output::Ask(tool_stop::Event::TextAfterCalls(bytes)) => Some(format!("text {bytes}")),
+        Output::Ask(tool_stop::Event::Quiet(ms)) => Some(format!("quiet {ms}")),
         _ => None,
     };
     outputs.iter().filter_map(ask).collect()
@@ -355,7 +355,7 @@ fn every_delta_leaves_through_the_function_that_counts_it() {
     let sources = [
         include_str!("../machine.rs"),
         include_str!("answer.rs"),
-        include_str!("question.rs"),
+        include_str!("progress.rs"),
     ];
     let emits = sources.map(|source| source.matches("push(Output::Emit(").count());
     assert_eq!(emits, [0, 1, 0], "`AnswerText::emit` is that function");

@@ -207,15 +207,15 @@ fn a_wait_counts_from_its_verdict_and_text_does_not_prolong_it() {
     assert_eq!(last(Input::Verdict(Reaction::Wait(300))), armed);
     let reasoning = Some(Output::Emit(Delta::Reasoning("r".to_owned())));
     assert_eq!(last(Input::Event(event("(r)"))), reasoning);
-    let text = ask(Question::TextAfterCalls(1));
+    let text = ask(tool_stop::Event::TextAfterCalls(1));
     assert_eq!(last(Input::Event(event("b"))), text);
     assert_eq!(last(Input::Quiet), None, "the policy is thinking again");
     let shown = Some(Output::Emit(Delta::Text("b".to_owned())));
     assert_eq!(last(Input::Verdict(GoOn)), shown);
-    assert_eq!(last(Input::Quiet), ask(Question::Quiet(300)));
+    assert_eq!(last(Input::Quiet), ask(tool_stop::Event::Quiet(300)));
     let again = Some(Output::Arm(50));
     assert_eq!(last(Input::Verdict(Reaction::Wait(50))), again);
-    assert_eq!(last(Input::Quiet), ask(Question::Quiet(50)));
+    assert_eq!(last(Input::Quiet), ask(tool_stop::Event::Quiet(50)));
     assert_eq!(last(Input::Verdict(GoOn)), None);
     assert_eq!(last(Input::Quiet), None, "nobody waits any more");
     assert_eq!(last(Input::Verdict(Stop)), None, "nothing was asked");
