@@ -1,10 +1,9 @@
-//! Parses the settings of the four default policies, reports all mistakes at once, and keeps the result.
+//! What the four default policies share: settings that report all mistakes at once, and the lifecycle of a component.
 
+pub mod component;
 pub mod models;
 pub mod schema;
 pub mod who;
-
-use std::sync::OnceLock;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -24,16 +23,6 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
         }
         mistakes.join("; ")
     })
-}
-
-/// Keeps the rules that `configure` built from the settings, for all later decisions.
-///
-/// # Errors
-/// If `place` is set already: an instance is configured once.
-pub fn keep<T>(place: &OnceLock<T>, rules: T) -> Result<(), String> {
-    place
-        .set(rules)
-        .map_err(|_| "this instance is configured already".to_owned())
 }
 
 /// Collects the innermost values that `T` refuses. `wrap` puts each in its place in the document, without its neighbours.
@@ -234,16 +223,5 @@ mod tests {
             let error = read::<Zoo>(text).unwrap_err();
             assert!(error.starts_with(expected), "{error}");
         }
-    }
-
-    #[test]
-    fn the_first_configuration_stays() {
-        let place = OnceLock::new();
-        assert_eq!(keep(&place, 1), Ok(()));
-        assert_eq!(
-            keep(&place, 2),
-            Err("this instance is configured already".to_owned())
-        );
-        assert_eq!(place.get(), Some(&1));
     }
 }
