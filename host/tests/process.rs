@@ -55,6 +55,19 @@ fn listening(line: &str) -> Option<String> {
     (line["message"] == "listening").then(|| line["address"].as_str().unwrap().to_owned())
 }
 
+/// Starts the program and stops it once it listens; returns its log until then, and its output.
+fn told_until_it_listens(command: &mut Command) -> (String, String) {
+    let mut child = command.spawn().unwrap();
+    let mut log = String::new();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    while !log.contains("listening address=") {
+        assert!(lines.read_line(&mut log).unwrap() > 0, "{log}");
+    }
+    child.kill().unwrap();
+    let rest = child.wait_with_output().unwrap();
+    (log, String::from_utf8(rest.stdout).unwrap())
+}
+
 /// A running gateway; killed if a test fails.
 struct Running {
     child: Child,

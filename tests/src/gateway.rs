@@ -213,7 +213,15 @@ impl Gateway {
     /// # Panics
     /// If the answer is not JSON.
     pub async fn health(&self) -> Value {
-        let response = self.get("/healthz").send().await.expect("an answer");
+        self.read("/healthz").await
+    }
+
+    /// The answer to `GET` with the test key, whatever the status.
+    ///
+    /// # Panics
+    /// If the answer is not JSON.
+    pub async fn read(&self, path: &str) -> Value {
+        let response = self.get(path).send().await.expect("an answer");
         response.json().await.expect("JSON")
     }
 

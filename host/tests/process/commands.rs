@@ -134,27 +134,13 @@ fn it_serves_as_the_env_file_says_and_warns_of_what_has_no_effect() {
     let path = folder.path().join(".env");
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     let mut command = gateway(&[]);
-    let mut child = command.current_dir(folder.path()).spawn().unwrap();
-    let mut log = String::new();
-    let mut lines = BufReader::new(child.stderr.take().unwrap());
-    while !log.contains("listening address=") {
-        assert!(lines.read_line(&mut log).unwrap() > 0, "{log}");
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let (log, shown) = told_until_it_listens(command.current_dir(folder.path()));
     for words in [
         "PROXY_MAINTENANCE_MODE: has no effect any more",
         ".env: every user of this machine may read it",
     ] {
         assert!(log.contains(words), "`{words}` is missing in:\n{log}");
     }
-    let mut shown = String::new();
-    child
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut shown)
-        .unwrap();
     assert_eq!(shown, "", "the key was given, none is made");
 }
 

@@ -344,14 +344,7 @@ fn a_folder_without_policies_or_without_a_memory_is_worth_a_word() {
     );
     // This is the start that README describes: the message is information, not a warning.
     let mut command = gateway(&[(name, folder.as_str()), key, ("PORT", "0")]);
-    let mut child = command.spawn().unwrap();
-    let mut log = String::new();
-    let mut lines = BufReader::new(child.stderr.take().unwrap());
-    while !log.contains("listening address=") {
-        assert!(lines.read_line(&mut log).unwrap() > 0, "{log}");
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let (log, _) = told_until_it_listens(&mut command);
     let line = log
         .lines()
         .find(|line| line.contains("no policy in it yet"));

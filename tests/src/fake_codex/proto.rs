@@ -1,7 +1,6 @@
 //! The fake as an old Codex: one conversation on stdin and stdout, one turn in it.
 
 use std::io::{BufRead, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::journal::{self, Journal};
 use crate::script::{Script, StartFault};
-use crate::turn::{POLL, Stop, Turn};
+use crate::turn::{Stop, Turn};
 
 /// Runs until it was asked to shut down and stdin ends, or a script ends it.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
@@ -187,15 +186,7 @@ impl Player {
         if self.script.exit_after == Some(self.deltas) {
             return self.leave();
         }
-        if self.deltas == 1
-            && let Some(gate) = &self.script.gate
-        {
-            while !Path::new(gate).exists() {
-                self.turn.pause(Some(POLL))?;
-            }
-        }
-        self.turn
-            .pause(Some(Duration::from_millis(self.script.delay_ms)))?;
+        self.turn.hold_back(&self.script, self.deltas)?;
         self.say(json!({"type": kind, "delta": delta}));
         self.deltas += 1;
         Ok(())

@@ -10,7 +10,7 @@ use crate::script::{Call, Script};
 use crate::server::Server;
 
 /// The interval at which a gate is polled.
-pub(crate) const POLL: Duration = Duration::from_millis(2);
+const POLL: Duration = Duration::from_millis(2);
 
 /// A turn that can be interrupted.
 pub(crate) struct Turn {
@@ -60,6 +60,18 @@ impl Turn {
         state.interrupted = true;
         self.changed.notify_all();
         true
+    }
+
+    /// Waits before a delta as the script says; before the second one, for its gate, too.
+    pub(crate) fn hold_back(&self, script: &Script, deltas: usize) -> Result<(), Stop> {
+        if deltas == 1
+            && let Some(gate) = &script.gate
+        {
+            while !Path::new(gate).exists() {
+                self.pause(Some(POLL))?;
+            }
+        }
+        self.pause(Some(Duration::from_millis(script.delay_ms)))
     }
 
     /// Waits for `time` or an interrupt, which is an error. `None` waits for an interrupt only.
@@ -225,15 +237,7 @@ impl Player<'_> {
 
     fn delta(&mut self, method: &str, params: Value) -> Result<(), Stop> {
         self.perhaps_exit()?;
-        if self.deltas == 1
-            && let Some(gate) = &self.script.gate
-        {
-            while !Path::new(gate).exists() {
-                self.turn.pause(Some(POLL))?;
-            }
-        }
-        self.turn
-            .pause(Some(Duration::from_millis(self.script.delay_ms)))?;
+        self.turn.hold_back(self.script, self.deltas)?;
         self.notify(method, params);
         self.deltas += 1;
         self.perhaps_exit()

@@ -1,10 +1,9 @@
 //! The test endpoint: counts of the moment, under the names that scripts read, and which clients may read them.
 
-use codex_gateway_tests::gateway::{Gateway, KEY, Setup, stream};
-use codex_gateway_tests::sse::Events;
+use codex_gateway_tests::gateway::{Gateway, KEY, Setup};
 use serde_json::{Value, json};
 
-use crate::{fake, old_fake};
+use crate::{endless, fake, old_fake};
 
 const PATH: &str = "/__test/conc";
 
@@ -13,15 +12,6 @@ async fn counts(gateway: &Gateway) -> Value {
     let answer = gateway.client.get(url).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     answer.json().await.unwrap()
-}
-
-/// Opens a stream that goes on until its reader disconnects.
-async fn endless(gateway: &Gateway) -> Events {
-    let endless = json!({"fake": {"text": ["x"], "repeat": 1_000_000, "delay_ms": 5}});
-    let response = gateway.chat(&stream(&endless.to_string())).send().await;
-    let mut events = Events::of(response.unwrap());
-    assert!(events.next().await.is_some());
-    events
 }
 
 async fn counts_a_stream(setup: Setup) {

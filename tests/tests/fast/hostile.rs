@@ -123,16 +123,7 @@ async fn no_header_of_a_policy_breaks_the_connection() {
             assert!(wire.ends_with('}'), "{wire}");
         }
     }
-    let url = format!("{}/healthz", gateway.origin);
-    let health: Value = gateway
-        .client
-        .get(url)
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let health = gateway.health().await;
     for slot in [0, 2] {
         assert_eq!(health["policies"][slot]["faults"], framing.len());
     }

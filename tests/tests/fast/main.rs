@@ -1,6 +1,8 @@
 //! Tests with the demo or a scripted Codex behind the gateway: one program, so that it is linked once.
 
-use codex_gateway_tests::gateway::Setup;
+use codex_gateway_tests::gateway::{Gateway, Setup, stream};
+use codex_gateway_tests::sse::Events;
+use serde_json::json;
 
 mod addresses;
 mod book;
@@ -55,4 +57,13 @@ fn fake() -> Setup {
 /// A setup with the scripted Codex under a name that makes it an old version, with `proto` only.
 fn old_fake() -> Setup {
     Setup::old_codex(env!("CARGO_BIN_EXE_fake-codex"))
+}
+
+/// Opens a stream that goes on until its reader disconnects.
+async fn endless(gateway: &Gateway) -> Events {
+    let endless = json!({"fake": {"text": ["x"], "repeat": 1_000_000, "delay_ms": 5}});
+    let response = gateway.chat(&stream(&endless.to_string())).send().await;
+    let mut events = Events::of(response.unwrap());
+    assert!(events.next().await.is_some());
+    events
 }

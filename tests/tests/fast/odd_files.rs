@@ -127,14 +127,7 @@ async fn a_config_map_is_served_and_swapped() {
     gateway.generation(2).await;
     publish("..2026_02", "second");
     gateway.generation(3).await;
-    let models: Value = gateway
-        .get("/v1/models")
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let models: Value = gateway.read("/v1/models").await;
     assert_eq!(models["data"][0]["owned_by"], "second");
     stop(gateway).await;
 }

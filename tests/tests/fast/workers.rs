@@ -9,16 +9,7 @@ use futures_util::future::select_all;
 use futures_util::stream::{self as streams, StreamExt};
 use serde_json::json;
 
-use crate::fake;
-
-/// Opens a stream that goes on until its reader disconnects.
-async fn endless(gateway: &Gateway) -> Events {
-    let endless = json!({"fake": {"text": ["x"], "repeat": 1_000_000, "delay_ms": 5}});
-    let response = gateway.chat(&stream(&endless.to_string())).send().await;
-    let mut events = Events::of(response.unwrap());
-    assert!(events.next().await.is_some());
-    events
-}
+use crate::{endless, fake};
 
 fn status(gateway: &Gateway) -> Status {
     gateway.backend.status()

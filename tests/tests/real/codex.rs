@@ -69,14 +69,7 @@ async fn the_effort_of_the_alias_or_of_the_request_reaches_the_model() {
             (&json!("gpt-5.4"), &json!(expected))
         );
     }
-    let listed: Value = gateway
-        .get("/v1/models")
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let listed: Value = gateway.read("/v1/models").await;
     let ids: Vec<&str> = listed["data"]
         .as_array()
         .unwrap()

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::codex::{Item, Part, Role};
+use crate::openai::tests::assert_invalid;
 
 fn parse(body: &Value) -> ChatRequest {
     ChatRequest::parse(body.to_string().as_bytes(), &Reading::default())
@@ -76,11 +77,7 @@ fn refusal(body: &Value) -> ApiError {
 
 fn assert_refusal(body: &Value, code: &str, param: &str) {
     let error = refusal(body);
-    let found = (&*error.code, error.param.as_deref());
-    assert_eq!(found, (code, Some(param)), "{body}: {error}");
-    let found = (error.status, &*error.kind);
-    assert_eq!(found, (400, "invalid_request_error"), "{body}");
-    assert!(error.message.ends_with('.'), "{error}");
+    assert_invalid(&error, body, code, param);
 }
 
 /// Asserts the refusal of members other than `messages`: the members, the code, the param.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::codex::tests::{call as calls, output as returns};
 use crate::codex::{Part, Role, Tool};
+use crate::openai::tests::assert_invalid;
 
 const TYPE: &str = "invalid_type";
 const VALUE: &str = "invalid_value";
@@ -53,11 +54,7 @@ fn assert_refusal(body: &Value, code: &str, param: &str) {
     let planned =
         parse(body).and_then(|request| request.into_plan(Target::default(), Memory::default()));
     let error = planned.expect_err(&body.to_string());
-    let found = (&*error.code, error.param.as_deref());
-    assert_eq!(found, (code, Some(param)), "{body}: {error}");
-    let found = (error.status, &*error.kind);
-    assert_eq!(found, (400, "invalid_request_error"), "{body}");
-    assert!(error.message.ends_with('.'), "{error}");
+    assert_invalid(&error, body, code, param);
 }
 
 /// Asserts the refusal of members other than `input`: the members, the code, the param.
