@@ -106,6 +106,7 @@ impl Answer {
             id: "id-1".to_owned(),
             created: 1,
             model: self.model.clone(),
+            clock: || 1,
         }
     }
 

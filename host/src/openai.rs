@@ -56,7 +56,7 @@ pub struct Reading {
 }
 
 /// The members that every part of one answer repeats.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Head {
     /// For example `chatcmpl-…`.
     pub id: String,
@@ -64,4 +64,6 @@ pub struct Head {
     pub created: u64,
     /// The model's name for the client.
     pub model: String,
+    /// Reads the clock: seconds since 1970.
+    pub clock: fn() -> u64,
 }

@@ -165,10 +165,12 @@ impl<'a> Generate<'a> {
 
 /// The members that every part of the answer repeats.
 pub(super) fn head(id: String, model: String) -> Head {
+    let clock = || client_addr::now_ms() / 1_000;
     Head {
         id,
-        created: client_addr::now_ms() / 1_000,
+        created: clock(),
         model,
+        clock,
     }
 }
 

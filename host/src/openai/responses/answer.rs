@@ -1,7 +1,5 @@
 //! One answer, collected from deltas: the common part of the stream of events and of the whole object.
 
-use std::time::Instant;
-
 use super::super::activity::Actions;
 use super::super::conversation::arguments_or_empty_object;
 use super::super::{ApiError, Head};
@@ -17,7 +15,6 @@ pub(super) struct ResponseAnswer {
     pub(super) output: Output,
     pub(super) actions: Actions,
     pub(super) outcome: Option<Result<(Finish, Usage), ApiError>>,
-    started: Instant,
     /// The time of the end, in seconds since 1970.
     pub(super) completed_at: Option<u64>,
 }
@@ -39,7 +36,6 @@ impl ResponseAnswer {
             head,
             context,
             outcome: None,
-            started: Instant::now(),
             completed_at: None,
         }
     }
@@ -71,7 +67,7 @@ impl ResponseAnswer {
                 };
                 self.output.close(status, step);
                 self.outcome = Some(Ok((finish, usage)));
-                self.completed_at = Some(self.head.created + self.started.elapsed().as_secs());
+                self.completed_at = Some((self.head.clock)());
             }
             Delta::Failed(error) => {
                 self.output.close(Status::Incomplete, &mut |_| {});

@@ -111,20 +111,14 @@ impl Echo {
     }
 }
 
-/// Adds the members of functions that typed clients expect. Codex sends every function as not strict.
+/// Adds the members of functions that typed clients expect. `strict` is what holds: Codex sends every function as not strict.
 fn complete(mut tools: Value) -> Value {
     let functions = tools.as_array_mut().into_iter().flatten();
     for function in functions.filter_map(Value::as_object_mut) {
-        for (name, default) in [
-            ("description", Value::Null),
-            ("parameters", Value::Null),
-            ("strict", Value::Bool(false)),
-        ] {
-            let member = function.entry(name).or_insert(Value::Null);
-            if member.is_null() {
-                *member = default;
-            }
+        for name in ["description", "parameters"] {
+            function.entry(name).or_insert(Value::Null);
         }
+        function.insert("strict".to_owned(), Value::Bool(false));
     }
     tools
 }

@@ -22,6 +22,7 @@ pub(in crate::openai) fn head(id: &str) -> Head {
         id: id.to_owned(),
         created: 1_800_000_000,
         model: "codex-5".to_owned(),
+        clock: || 1_800_000_000,
     }
 }
 

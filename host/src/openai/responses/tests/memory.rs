@@ -12,6 +12,7 @@ fn head(id: &str) -> Head {
         id: id.to_owned(),
         created: 7,
         model: "codex-5".to_owned(),
+        clock: || 7,
     }
 }
 
