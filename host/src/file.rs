@@ -6,7 +6,7 @@ pub mod journal;
 
 use std::fmt;
 use std::fs::{DirBuilder, File, FileType, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -130,6 +130,32 @@ pub fn create(path: &Path) -> io::Result<File> {
         OpenOptions::new().write(true).create(true).mode(0o600),
         path,
     )
+}
+
+/// Opens a file for reading, and for writing at its end; a missing one is created, for its owner alone.
+///
+/// # Errors
+/// If it is not a regular file, or cannot be opened.
+pub fn append(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true).mode(0o600);
+    open_with(&mut options, path)
+}
+
+/// Writes a whole file, for its owner alone. Whenever the process or the machine ends, the file is the old one or the new one.
+///
+/// # Errors
+/// If its folder cannot be written.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    let written = || -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        File::open(folder)?.sync_all()
+    };
+    written().map_err(|error| at(path, error))
 }
 
 /// Reads a whole file.

@@ -153,6 +153,8 @@ pub struct Summary<'a> {
     pub stream: Option<bool>,
     /// The generation that decided.
     pub generation: u64,
+    /// The first digits of its digest.
+    pub digest: &'a str,
     /// The W3C `traceparent` and `tracestate` the client sent.
     pub trace: [Option<&'a str>; 2],
     /// When the first byte came, since 1970.

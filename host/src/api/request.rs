@@ -204,6 +204,7 @@ impl Request {
             metadata: known.metadata.metadata.as_deref(),
             stream: known.stream,
             generation: self.context.generation().number(),
+            digest: &self.context.generation().digest().short(),
             trace: asked.trace.each_ref().map(Option::as_deref),
             began: began.unwrap_or_default(),
             duration,

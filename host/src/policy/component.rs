@@ -11,6 +11,7 @@ use wasmtime::component::InstancePre;
 use super::answer::GuestAnswer;
 use super::candidate::{About, Candidate, Instances, Options};
 use super::contract::{Contract, Lifecycle};
+use super::digest::Digest;
 use super::engine::{Engine, Running, Runtime};
 use super::fault::{Fault, FaultKind, Problem, Refusal};
 use super::guest::Guest;
@@ -35,6 +36,7 @@ pub(super) struct Policy<W> {
     options: Options,
     /// The candidate's digest; it seeds the guests' random numbers.
     digest: [u8; 32],
+    identity: Digest,
     about: About,
     faults: AtomicU64,
 }
@@ -117,6 +119,7 @@ impl<W: World> Policy<W> {
             keeps,
             options: candidate.options,
             digest: candidate.digest(),
+            identity: Digest::of(candidate),
             about: prepared.about,
             faults: AtomicU64::new(0),
         }
@@ -130,13 +133,14 @@ impl<W: World> Policy<W> {
         self.digest
     }
 
+    /// The digest of the operator's choice.
+    pub(super) fn identity(&self) -> Digest {
+        self.identity
+    }
+
     /// The parts of the input that the policy declared.
     pub(super) fn needs(&self) -> &Needs {
         &self.needs
-    }
-
-    pub(super) fn grants_credential(&self) -> bool {
-        self.options.credential
     }
 
     pub(super) fn faults(&self) -> u64 {

@@ -131,6 +131,17 @@ pub enum Problem {
     /// The folder has a component, and `policies.toml` says `built_in = true`.
     #[error("there is a component, and policies.toml says `built_in = true`: remove one of them")]
     NotBuiltIn,
+    /// The same policies served, and were taken back.
+    #[error(
+        "these policies (digest {digest}) were taken back, as they could not decide what those before them could: {why}; mend \
+         the files or, to serve them all the same, write `accept = [\"{digest}\"]` under `[rollout]` in policies.toml"
+    )]
+    TakenBack {
+        /// The first digits.
+        digest: String,
+        /// The slot and its fault.
+        why: String,
+    },
     /// A defect of the gateway.
     #[error("internal error while preparing: {0}")]
     Internal(String),
@@ -175,6 +186,7 @@ impl Problem {
             | Self::Manifest(_)
             | Self::Vanished(_)
             | Self::Forgotten(_)
+            | Self::TakenBack { .. }
             | Self::NotBuiltIn => false,
         }
     }
@@ -203,6 +215,7 @@ impl Problem {
             | Self::Vanished(_)
             | Self::Forgotten(_)
             | Self::NotBuiltIn
+            | Self::TakenBack { .. }
             | Self::Internal(_) => false,
         }
     }

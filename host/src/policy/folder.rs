@@ -8,6 +8,7 @@ use super::Slot;
 use super::fault::{Problem, Refusal};
 use super::given::{Files, Given, Named};
 use super::manifest::{Entry, MANIFEST, Manifest, Name};
+use super::rollout::Rules;
 use crate::file;
 
 /// The most bytes of a component (JavaScript and Python ones have some ten million).
@@ -39,14 +40,14 @@ pub(super) struct Folder(pub(super) Option<PathBuf>);
 
 impl Folder {
     /// Reads the files of every slot, as far as they can be read, and collects a refusal for every file and line that cannot.
-    pub(super) fn read(&self) -> ([Option<Given>; Slot::COUNT], Vec<Refusal>) {
+    pub(super) fn read(&self) -> ([Option<Given>; Slot::COUNT], Vec<Refusal>, Rules) {
         let mut manifest = match Manifest::read(self.0.as_deref()) {
             Ok(manifest) => manifest,
-            Err(refusal) => return (Default::default(), vec![refusal]),
+            Err(refusal) => return (Default::default(), vec![refusal], Rules::default()),
         };
         let mut refusals = std::mem::take(&mut manifest.mistakes);
         let given = Slot::ALL.map(|slot| self.given(slot, manifest.take(slot), &mut refusals));
-        (given, refusals)
+        (given, refusals, manifest.rollout)
     }
 
     /// Whether a slot has a component here, and whether it has settings; `None` if that cannot be known.

@@ -1,50 +1,35 @@
 //! A generation: the four prepared policies that a request holds from its first byte to its last.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::Slot;
 use super::answer::GuestAnswer;
 use super::bindings::{Caller, Request, forward_auth, model, rate_limit, tool_stop};
 use super::candidate::About;
 use super::component::{Decided, Policy, Session};
+use super::digest::Digest;
 use super::fault::{Fault, Refused};
 use super::given::Files;
+use super::history::{Door, Entry};
 use super::observer::{Decision, DecisionOutcome, Observer};
+use super::policies::{Policies, Seat, SlotStatus};
+use super::probation::Probation;
 use super::world::{
-    Auth, Authenticate, Catalog, Decide, Model, Observe, Question, Quotas, RateLimit, Resolve,
-    ToolStop, Verify, World,
+    Authenticate, Catalog, Decide, Observe, Question, Quotas, RateLimit, Resolve, Verify, World,
 };
 
-/// Four policies that serve together.
+/// Four policies that serve together, from one activation to the next.
 pub struct Generation {
-    pub(super) number: u64,
-    pub(super) auth: Arc<Policy<Auth>>,
-    pub(super) model: Arc<Policy<Model>>,
-    pub(super) rate_limit: Arc<Policy<RateLimit>>,
-    pub(super) tool_stop: Arc<Policy<ToolStop>>,
+    number: u64,
+    digest: Digest,
+    since: SystemTime,
+    door: Door,
+    policies: Arc<Policies>,
+    /// The policies before, as long as these are compared with them.
+    probation: Option<Arc<Probation>>,
     /// Receives every decision.
-    pub(super) observer: Option<Arc<dyn Observer>>,
-}
-
-/// One slot of a generation, for health and metrics.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct SlotStatus {
-    /// The slot's name.
-    pub slot: &'static str,
-    /// The component in it.
-    #[serde(flatten)]
-    pub about: About,
-    /// The number of faults since the policy was prepared.
-    pub faults: u64,
-}
-
-fn status<W: World>(policy: &Policy<W>) -> SlotStatus {
-    SlotStatus {
-        slot: W::SLOT.name(),
-        about: policy.about().clone(),
-        faults: policy.faults(),
-    }
+    observer: Option<Arc<dyn Observer>>,
 }
 
 /// Turns a denial of the contract's type into [`Refused`].
@@ -53,10 +38,53 @@ fn decided<T>(answer: Result<Result<T, super::Denial>, Fault>) -> Result<T, Refu
 }
 
 impl Generation {
-    /// The number, which counts up from 1 with every swap; sent to clients as `x-codex-generation`.
+    /// The activation of these policies, as the history has it.
+    pub(super) fn new(policies: Arc<Policies>, entry: &Entry) -> Self {
+        Self {
+            number: entry.number,
+            digest: policies.digest(),
+            since: entry.at,
+            door: entry.door,
+            policies,
+            probation: None,
+            observer: None,
+        }
+    }
+
+    /// The number, which counts activations; sent to clients as `x-codex-generation`.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// The identity of the four policies; its first digits are sent to clients as `x-codex-policy`.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The time of the activation.
+    #[must_use]
+    pub fn since(&self) -> SystemTime {
+        self.since
+    }
+
+    /// The way by which the policies came to serve.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        self.door
+    }
+
+    pub(super) fn policies(&self) -> &Arc<Policies> {
+        &self.policies
+    }
+
+    /// The same generation on probation.
+    pub(super) fn on_probation(self, probation: Probation) -> Self {
+        Self {
+            probation: Some(Arc::new(probation)),
+            ..self
+        }
     }
 
     /// The same policies for one request: the observer receives each of its decisions.
@@ -64,10 +92,11 @@ impl Generation {
     pub fn observed(&self, observer: Arc<dyn Observer>) -> Self {
         Self {
             number: self.number,
-            auth: Arc::clone(&self.auth),
-            model: Arc::clone(&self.model),
-            rate_limit: Arc::clone(&self.rate_limit),
-            tool_stop: Arc::clone(&self.tool_stop),
+            digest: self.digest,
+            since: self.since,
+            door: self.door,
+            policies: Arc::clone(&self.policies),
+            probation: self.probation.clone(),
             observer: Some(observer),
         }
     }
@@ -75,12 +104,7 @@ impl Generation {
     /// The policies that serve, slot by slot.
     #[must_use]
     pub fn slots(&self) -> [SlotStatus; Slot::COUNT] {
-        [
-            status(&self.auth),
-            status(&self.model),
-            status(&self.rate_limit),
-            status(&self.tool_stop),
-        ]
+        self.policies.slots()
     }
 
     /// Asks the auth policy who is calling.
@@ -88,8 +112,7 @@ impl Generation {
     /// # Errors
     /// The policy's denial, or its fault.
     pub async fn authenticate(&self, request: Request) -> Result<Caller, Refused> {
-        let question = Authenticate(self.declared(request));
-        decided(self.ask(&self.auth, &question).await)
+        decided(self.ask(Authenticate(request)).await)
     }
 
     /// Asks the auth policy whether an edge proxy may let this request through.
@@ -97,8 +120,7 @@ impl Generation {
     /// # Errors
     /// The policy's denial, or its fault.
     pub async fn verify(&self, original: Request) -> Result<forward_auth::Grant, Refused> {
-        let question = Verify(self.declared(original));
-        decided(self.ask(&self.auth, &question).await)
+        decided(self.ask(Verify(original)).await)
     }
 
     /// Asks the model policy which models this caller may see.
@@ -110,12 +132,7 @@ impl Generation {
         caller: Option<Caller>,
         now_ms: u64,
     ) -> Result<Vec<model::Card>, Refused> {
-        let needs = self.model.needs();
-        let question = Catalog {
-            caller: caller.map(|caller| needs.caller(caller)),
-            now_ms: needs.now(now_ms),
-        };
-        Ok(self.ask(&self.model, &question).await?)
+        Ok(self.ask(Catalog { caller, now_ms }).await?)
     }
 
     /// Asks the model policy which model runs.
@@ -123,12 +140,7 @@ impl Generation {
     /// # Errors
     /// The policy's denial, or its fault.
     pub async fn resolve(&self, ask: model::Ask, now_ms: u64) -> Result<model::Target, Refused> {
-        let needs = self.model.needs();
-        let question = Resolve {
-            ask: needs.model(ask),
-            now_ms: needs.now(now_ms),
-        };
-        decided(self.ask(&self.model, &question).await)
+        decided(self.ask(Resolve { ask, now_ms }).await)
     }
 
     /// Asks the rate-limit policy which buckets this request draws from. The admission goes on with the status of the buckets.
@@ -140,15 +152,22 @@ impl Generation {
         &self,
         ask: rate_limit::Ask,
     ) -> Result<Option<(Vec<rate_limit::Quota>, Admission<'_>)>, Refused> {
-        let needs = self.rate_limit.needs();
+        let needs = self.policies.rate_limit.needs();
         if ask.caller.is_none() && !needs.by_address() {
             return Ok(None);
         }
-        let question = Quotas(needs.limits(ask));
-        let (quotas, session) = self.begin_admission(&question).await?;
+        let asked = Quotas(ask);
+        let spare = self.spare(&asked);
+        let question = asked.declared(needs);
+        let begun = self.begin_admission(&question).await;
+        if let (Err(fault), Some(asked)) = (&begun, &spare) {
+            self.doubt(fault, asked.clone());
+        }
+        let (quotas, session) = begun?;
         let admission = Admission {
             generation: self,
             question,
+            spare,
             session,
         };
         Ok(Some((quotas, admission)))
@@ -159,7 +178,7 @@ impl Generation {
         question: &Quotas,
     ) -> Result<(Vec<rate_limit::Quota>, Option<Session<'_, RateLimit>>), Fault> {
         let started = Instant::now();
-        let policy = &self.rate_limit;
+        let policy = &self.policies.rate_limit;
         if let Some(kept) = policy.remember(question) {
             self.report::<Quotas>(&kept, started);
             return Ok((kept.answer?, None));
@@ -185,23 +204,40 @@ impl Generation {
         memo: Vec<u8>,
     ) -> Result<(tool_stop::Reaction, Vec<u8>), Fault> {
         let question = Observe {
-            progress: self.tool_stop.needs().progress(progress),
+            progress,
             event,
             memo,
         };
-        self.ask(&self.tool_stop, &question).await
+        self.ask(question).await
     }
 
-    /// Makes a decision, and passes its outcome to the observer.
-    async fn ask<Q: Question>(
-        &self,
-        policy: &Policy<Q::World>,
-        question: &Q,
-    ) -> Result<Q::Answer, Fault> {
+    /// Makes a decision, and passes its outcome to the observer. A fault on probation is compared with the policies before.
+    async fn ask<Q: Question<World: Seat>>(&self, asked: Q) -> Result<Q::Answer, Fault> {
         let started = Instant::now();
-        let decided = policy.decide(question).await;
+        let policy = Q::World::of(&self.policies);
+        let spare = self.spare(&asked);
+        let decided = policy.decide(&asked.declared(policy.needs())).await;
         self.report::<Q>(&decided, started);
+        if let (Err(fault), Some(asked)) = (&decided.answer, spare) {
+            self.doubt(fault, asked);
+        }
         decided.answer
+    }
+
+    /// A copy of the whole question, if the policies before may have to answer it.
+    fn spare<Q: Question>(&self, asked: &Q) -> Option<Q> {
+        let probation = self.probation.as_ref()?;
+        probation.lasts().then(|| asked.clone())
+    }
+
+    fn doubt<Q: Question<World: Seat>>(&self, fault: &Fault, asked: Q) {
+        if let Some(probation) = &self.probation {
+            probation.doubt(fault, move |before| async move {
+                let policy = Q::World::of(&before);
+                let question = asked.declared(policy.needs());
+                policy.decide(&question).await.answer.is_ok()
+            });
+        }
     }
 
     fn report<Q: Question>(&self, decided: &Decided<Q::Answer>, started: Instant) {
@@ -219,26 +255,14 @@ impl Generation {
             });
         }
     }
-
-    /// The parts of a request that the auth policy declared and was granted.
-    fn declared(&self, mut request: Request) -> Request {
-        self.withhold_secret(&mut request);
-        self.auth.needs().request(request)
-    }
-
-    fn withhold_secret(&self, request: &mut Request) {
-        if !self.auth.grants_credential()
-            && let Some(credential) = &mut request.credential
-        {
-            credential.secret = None;
-        }
-    }
 }
 
 /// The second half of a question about limits, whose buckets are drawn from in between.
 pub struct Admission<'a> {
     generation: &'a Generation,
     question: Quotas,
+    /// The whole question, on probation.
+    spare: Option<Quotas>,
     /// The instance that answered the first half. If that answer was kept, there is none yet.
     session: Option<Session<'a, RateLimit>>,
 }
@@ -255,6 +279,7 @@ impl Admission<'_> {
         let Self {
             generation,
             question,
+            spare,
             session,
         } = self;
         let started = Instant::now();
@@ -262,13 +287,38 @@ impl Admission<'_> {
             ask: question.0.clone(),
             statuses,
         };
-        let policy = &generation.rate_limit;
+        let policy = &generation.policies.rate_limit;
         let decided = match policy.remember(&decide) {
             Some(kept) => kept,
             None => Decided::now(finish(policy, &question, session, &decide).await),
         };
         generation.report::<Decide>(&decided, started);
+        if let (Err(fault), Some(asked)) = (&decided.answer, spare) {
+            generation.doubt_admission(fault, asked, decide.statuses);
+        }
         self::decided(decided.answer)
+    }
+}
+
+impl Generation {
+    /// As `doubt`, for the second half of a question about limits: the policies before are asked both halves.
+    fn doubt_admission(
+        &self,
+        fault: &Fault,
+        asked: Quotas,
+        statuses: Vec<rate_limit::BucketStatus>,
+    ) {
+        if let Some(probation) = &self.probation {
+            probation.doubt(fault, move |before| async move {
+                let policy = &before.rate_limit;
+                let quotas = asked.declared(policy.needs());
+                let decide = Decide {
+                    ask: quotas.0.clone(),
+                    statuses,
+                };
+                finish(policy, &quotas, None, &decide).await.is_ok()
+            });
+        }
     }
 }
 
@@ -296,18 +346,20 @@ async fn finish(
 impl Generation {
     /// Logs the policies that serve from now on, if they differ from before. Built-in policies get no line each at the start.
     pub(super) fn announce(&self, before: Option<&Self>) {
-        let files = self.files();
-        if before.is_none() {
-            let names = files
-                .iter()
-                .flat_map(|files| [&files.component, &files.settings]);
-            let names: Vec<_> = names.flatten().map(String::as_str).collect();
-            let files = (!names.is_empty()).then(|| names.join(", "));
-            tracing::info!(generation = self.number, files, "policies serve");
-        }
+        let files = self.policies.files();
+        let names = self.policies.file_names();
+        let names = (!names.is_empty()).then(|| names.join(", "));
+        tracing::info!(
+            generation = self.number,
+            digest = self.digest.short(),
+            by = self.door.name(),
+            files = names,
+            "policies serve"
+        );
         for (slot, status) in Slot::ALL.into_iter().zip(self.slots()) {
+            let digest = |of: &Self| of.policies.slot_digest(slot);
             let is_new = match before {
-                Some(before) => before.digest(slot) != self.digest(slot),
+                Some(before) => digest(before) != digest(self),
                 None => files[slot as usize] != Files::default(),
             };
             if is_new {
@@ -328,20 +380,5 @@ impl Generation {
             warm_because = about.warm_because.as_deref(),
             "policy serves"
         );
-    }
-
-    /// The operator's files that this generation was made of.
-    pub(super) fn files(&self) -> [Files; Slot::COUNT] {
-        self.slots()
-            .map(|SlotStatus { about, .. }| Files::named(&about.file, &about.settings))
-    }
-
-    pub(super) fn digest(&self, slot: Slot) -> [u8; 32] {
-        match slot {
-            Slot::Auth => self.auth.digest(),
-            Slot::Model => self.model.digest(),
-            Slot::RateLimit => self.rate_limit.digest(),
-            Slot::ToolStop => self.tool_stop.digest(),
-        }
     }
 }

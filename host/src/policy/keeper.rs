@@ -5,14 +5,18 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::time::timeout;
 
 use super::Slot;
 use super::given::Given;
+use super::history::{Activation, Entry};
 use super::notice::Notice;
 use super::source::Source;
 
 /// The delay before a failed save is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
+/// The longest wait for the history: an activation must not hang with its disk.
+const RECORDING: Duration = Duration::from_secs(2);
 
 /// The pending save, if any, and the notices about saving.
 #[derive(Debug, Default)]
@@ -23,6 +27,8 @@ struct KeeperState {
     waiting: Option<Waiting>,
     /// The notice about files that were saved before this process began.
     past: Option<Notice>,
+    /// The notice about an activation that is missing in the history.
+    unrecorded: Option<Notice>,
 }
 
 #[derive(Debug)]
@@ -81,6 +87,32 @@ impl Keeper {
         }
     }
 
+    /// Writes an activation into the history, and returns its entry. A history that cannot be written stops nothing: the numbers
+    /// then count on from the last one of this process.
+    pub(super) async fn record(&self, source: &Source, activation: Activation) -> Entry {
+        let (recording, what) = (source.clone(), activation.clone());
+        let recorded = tokio::task::spawn_blocking(move || recording.record(&what));
+        let recorded = match timeout(RECORDING, recorded).await {
+            Ok(recorded) => recorded.unwrap_or_else(|error| Err(io::Error::other(error))),
+            Err(_) => Err(io::Error::other("the folder does not answer")),
+        };
+        let (entry, unrecorded) = match recorded {
+            Ok(entry) => (entry, None),
+            Err(error) => {
+                let notice = Notice {
+                    file: "PROXY_STATE_DIR".to_owned(),
+                    what: format!(
+                        "the activation is not in the history ({error}): after a restart the generations may be numbered otherwise"
+                    ),
+                };
+                tracing::warn!("{notice}");
+                (activation.alone(), Some(notice))
+            }
+        };
+        self.0.lock().unrecorded = unrecorded;
+        entry
+    }
+
     /// Tries a failed save again, when its delay is over.
     pub(super) async fn keep_again(&self, source: &Source) {
         let due = {
@@ -110,6 +142,11 @@ impl Keeper {
     pub(super) fn notices(&self) -> Vec<Notice> {
         let state = self.0.lock();
         let waiting = state.waiting.as_ref().map(|waiting| &waiting.notice);
-        waiting.into_iter().chain(&state.past).cloned().collect()
+        waiting
+            .into_iter()
+            .chain(&state.past)
+            .chain(&state.unrecorded)
+            .cloned()
+            .collect()
     }
 }

@@ -2,8 +2,8 @@
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,7 +18,7 @@ use super::guest::Limits;
 use crate::file::{self, at};
 
 /// The subfolder of the state folder.
-const FOLDER: &str = "policies";
+pub(super) const FOLDER: &str = "policies";
 /// The first part of a pointer's file name; the digest of its policy folder follows. A pointer names the blobs that served last,
 /// and is replaced by rename, so that it is never incomplete.
 const POINTER: &str = "last-good-";
@@ -165,7 +165,7 @@ impl LastGood {
                 Err(_) => aside = Some(move_aside(path)?),
             }
             of.clone_into(&mut pointer.of);
-            write(path, &serde_json::to_vec(&pointer)?)?;
+            file::replace(path, &serde_json::to_vec(&pointer)?)?;
             is_news = true;
         }
         if is_news {
@@ -272,7 +272,7 @@ fn kept(blobs: &Path, given: &Given) -> io::Result<Kept> {
             tracing::warn!(file = %name, blob = %path.display(), "what was kept of a policy was damaged: it is written anew");
         }
         if before.ok().as_deref() != Some(&**bytes) {
-            write(&path, bytes)?;
+            file::replace(&path, bytes)?;
         }
         let name = name.clone();
         Ok(Some(Blob { name, sha256 }))
@@ -292,19 +292,6 @@ fn kept(blobs: &Path, given: &Given) -> io::Result<Kept> {
         wall_ms: limits.wall.as_millis() as u64,
         built_in: given.built_in,
     })
-}
-
-/// Writes a file atomically, and readable for this user alone: settings may hold secrets.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(path);
-    let written = || -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        File::open(folder)?.sync_all()
-    };
-    written().map_err(|error| at(path, error))
 }
 
 /// Removes the oldest pointers, except `ours`, and the blobs that no pointer names any more, so that the folder does not grow.

@@ -1,4 +1,4 @@
-//! `policies.toml`: the host's options of each slot, read from the file beside the operator's components.
+//! `policies.toml`: the host's options of each slot and the rules for new generations, beside the operator's components.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -14,6 +14,7 @@ use super::candidate::{Instances, Options};
 use super::engine::MAX_MEMORY;
 use super::fault::{Problem, Refusal};
 use super::guest::Limits;
+use super::rollout::Rules;
 use super::settings::is_utf16;
 use crate::file::read_if_there;
 
@@ -24,6 +25,13 @@ const MAX_BYTES: u64 = 256 << 10;
 
 /// The most mistakes reported of a text that is not TOML; later ones follow from the first.
 const MOST: usize = 8;
+
+/// The table that is of no slot.
+const ROLLOUT: &str = "rollout";
+/// The longest probation.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The most digests that are accepted.
+const MOST_ACCEPTED: usize = 16;
 
 /// The members of a slot's table.
 const MEMBERS: [&str; 7] = [
@@ -40,6 +48,8 @@ const MEMBERS: [&str; 7] = [
 #[derive(Debug, Default)]
 pub(super) struct Manifest {
     entries: [Entry; Slot::COUNT],
+    /// The rules for new generations.
+    pub(super) rollout: Rules,
     /// Its mistakes, each with line, table and member.
     pub(super) mistakes: Vec<Refusal>,
 }
@@ -80,22 +90,23 @@ impl Manifest {
             let problem = Problem::of_io(&error, Problem::Unreadable);
             return Err(refuse(folder.display().to_string(), problem));
         }
-        let (entries, mistakes) = match read_if_there(folder, MANIFEST, MAX_BYTES) {
+        let (parsed, problems) = match read_if_there(folder, MANIFEST, MAX_BYTES) {
             Ok(Some(bytes)) => {
-                let (entries, mistakes) = parse_bytes(&bytes);
-                let mistakes = mistakes.into_iter().map(Problem::Manifest);
-                (entries, mistakes.collect())
+                let mut parsed = parse_bytes(&bytes);
+                let mistakes = std::mem::take(&mut parsed.mistakes).into_iter();
+                (parsed, mistakes.map(Problem::Manifest).collect())
             }
-            Ok(None) => Default::default(),
+            Ok(None) => (Parsed::default(), Vec::new()),
             Err(error) => {
                 let problem = Problem::of_io(&error, Problem::Unreadable);
-                (Default::default(), vec![problem])
+                (Parsed::default(), vec![problem])
             }
         };
         let refused = |problem| refuse(MANIFEST.to_owned(), problem);
         Ok(Self {
-            entries,
-            mistakes: mistakes.into_iter().map(refused).collect(),
+            entries: parsed.entries,
+            rollout: parsed.rollout,
+            mistakes: problems.into_iter().map(refused).collect(),
         })
     }
 
@@ -105,23 +116,40 @@ impl Manifest {
     }
 }
 
-fn parse_bytes(bytes: &[u8]) -> ([Entry; Slot::COUNT], Vec<String>) {
+/// The text of the manifest, read as far as it can be read.
+#[derive(Debug, Default)]
+struct Parsed {
+    entries: [Entry; Slot::COUNT],
+    rollout: Rules,
+    mistakes: Vec<String>,
+}
+
+impl Parsed {
+    fn unreadable(mistakes: Vec<String>) -> Self {
+        Self {
+            mistakes,
+            ..Self::default()
+        }
+    }
+}
+
+fn parse_bytes(bytes: &[u8]) -> Parsed {
     match std::str::from_utf8(bytes) {
         Ok(text) => parse(text),
         Err(_) if is_utf16(bytes) => {
             let mistake = "expected text in UTF-8, found UTF-16; save it as UTF-8".to_owned();
-            (Default::default(), vec![mistake])
+            Parsed::unreadable(vec![mistake])
         }
         Err(error) => {
             let before = &bytes[..error.valid_up_to()];
             let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
             let mistake = format!("line {line}: expected text in UTF-8, found other bytes");
-            (Default::default(), vec![mistake])
+            Parsed::unreadable(vec![mistake])
         }
     }
 }
 
-fn parse(text: &str) -> ([Entry; Slot::COUNT], Vec<String>) {
+fn parse(text: &str) -> Parsed {
     let mut reading = Reading {
         text,
         mistakes: Vec::new(),
@@ -133,29 +161,33 @@ fn parse(text: &str) -> ([Entry; Slot::COUNT], Vec<String>) {
             let found = error.message().replace('\n', ", ");
             format!("{place}: expected TOML, as `name = \"text\"` below a `[table]`, found a mistake: {found}")
         });
-        return (Default::default(), mistakes.collect());
+        return Parsed::unreadable(mistakes.collect());
     }
-    let mut entries = <[Entry; Slot::COUNT]>::default();
+    let mut parsed = Parsed::default();
     for (name, value) in in_order(tables.get_ref()) {
-        let slot = Slot::ALL
-            .into_iter()
-            .find(|slot| slot.name() == name.get_ref().as_ref());
+        let word = name.get_ref().as_ref();
+        let slot = Slot::ALL.into_iter().find(|slot| slot.name() == word);
         match (slot, value.get_ref()) {
             (Some(slot), DeValue::Table(table)) => {
-                entries[slot as usize] = reading.entry(slot, table);
+                parsed.entries[slot as usize] = reading.entry(slot, table);
             }
-            (Some(slot), other) => {
-                let place = format!("line {}, {slot}", reading.line(&name.span()));
-                reading.note(&place, &format!("a table, `[{slot}]`"), kind(other));
+            (None, DeValue::Table(table)) if word == ROLLOUT => {
+                parsed.rollout = reading.rollout(table);
             }
-            (None, _) => {
-                let place = format!("line {}, [{}]", reading.line(&name.span()), name.get_ref());
+            (slot, other) if slot.is_some() || word == ROLLOUT => {
+                let place = format!("line {}, {word}", reading.line(&name.span()));
+                reading.note(&place, &format!("a table, `[{word}]`"), kind(other));
+            }
+            _ => {
+                let place = format!("line {}, [{word}]", reading.line(&name.span()));
                 let tables = Slot::ALL.map(|slot| format!("[{slot}]")).join(", ");
-                reading.note(&place, &format!("one of {tables}"), "another name");
+                let expected = format!("one of {tables}, [{ROLLOUT}]");
+                reading.note(&place, &expected, "another name");
             }
         }
     }
-    (entries, reading.mistakes)
+    parsed.mistakes = reading.mistakes;
+    parsed
 }
 
 /// Reads the values, and collects their mistakes.
@@ -176,7 +208,7 @@ impl Reading<'_> {
         let options = &mut entry.options;
         for (name, value) in in_order(table) {
             let member = Member {
-                place: self.place(slot, name),
+                place: self.place(slot.name(), name),
                 value: value.get_ref(),
             };
             match name.get_ref().as_ref() {
@@ -213,6 +245,60 @@ impl Reading<'_> {
             self.note(&component.place, expected, "one");
         }
         entry
+    }
+
+    fn rollout(&mut self, table: &DeTable<'_>) -> Rules {
+        let mut rules = Rules::default();
+        for (name, value) in in_order(table) {
+            let member = Member {
+                place: self.place(ROLLOUT, name),
+                value: value.get_ref(),
+            };
+            match name.get_ref().as_ref() {
+                "probation" => {
+                    if let Some(probation) = self.duration(&member) {
+                        rules.probation = probation;
+                    }
+                }
+                "accept" => rules.accept = self.digests(&member),
+                _ => self.note(&member.place, "one of probation, accept", "another name"),
+            }
+        }
+        rules
+    }
+
+    fn duration(&mut self, member: &Member<'_>) -> Option<Duration> {
+        let text = member.value.as_str();
+        let duration = text.and_then(|text| humantime::parse_duration(text).ok());
+        let duration = duration.filter(|duration| *duration <= LONGEST);
+        if duration.is_none() {
+            self.wrong(
+                member,
+                "a time as \"10m\", at most \"7d\", or \"0s\" for none",
+            );
+        }
+        duration
+    }
+
+    fn digests(&mut self, member: &Member<'_>) -> Vec<String> {
+        let read = |digest: &Spanned<DeValue<'_>>| {
+            let digest = digest.get_ref().as_str()?;
+            let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+            let is_digest = (12..=64).contains(&digest.len()) && digest.bytes().all(is_digit);
+            is_digest.then(|| digest.to_owned())
+        };
+        let digests = member
+            .value
+            .as_array()
+            .filter(|list| list.len() <= MOST_ACCEPTED);
+        let digests = digests.and_then(|list| list.iter().map(read).collect());
+        if digests.is_none() {
+            let expected = format!(
+                "a list of at most {MOST_ACCEPTED} digests, each with 12 or more of its digits, in quotes"
+            );
+            self.wrong(member, &expected);
+        }
+        digests.unwrap_or_default()
     }
 
     fn file(&mut self, member: &Member<'_>) -> Option<Name> {
@@ -275,9 +361,9 @@ impl Reading<'_> {
             .push(format!("{place}: expected {expected}, found {found}"));
     }
 
-    fn place(&self, slot: Slot, name: &Spanned<impl Display>) -> String {
+    fn place(&self, table: &str, name: &Spanned<impl Display>) -> String {
         let line = self.line(&name.span());
-        format!("line {line}, [{slot}] {}", name.get_ref())
+        format!("line {line}, [{table}] {}", name.get_ref())
     }
 
     /// The line, table and member of text that is not TOML, as far as they can be recognised.

@@ -2,7 +2,8 @@
 
 use super::Slot;
 use super::bindings::lifecycle::Need;
-use super::bindings::{Caller, Request, model, rate_limit, tool_stop};
+use super::bindings::{Caller, Credential, Request, model, rate_limit, tool_stop};
+use super::candidate::Options;
 
 /// The most needs of one policy.
 const MOST: usize = 64;
@@ -35,6 +36,8 @@ pub(super) struct Needs {
     /// The step of the clock, in milliseconds.
     now: Option<u32>,
     by_address: bool,
+    /// Whether the operator granted the credential's secret.
+    secret: bool,
 }
 
 impl Needs {
@@ -59,6 +62,15 @@ impl Needs {
             estimated_tokens: true,
             now: Some(1),
             by_address: true,
+            secret: false,
+        }
+    }
+
+    /// With what the operator granted beyond the needs.
+    pub(super) fn with_grants(self, options: &Options) -> Self {
+        Self {
+            secret: options.credential,
+            ..self
         }
     }
 
@@ -164,8 +176,9 @@ impl Needs {
         self.now.map_or(0, |step| ms - ms % u64::from(step))
     }
 
-    /// The declared parts of a request.
+    /// The declared and granted parts of a request.
     pub(super) fn request(&self, mut request: Request) -> Request {
+        let credential = request.credential.filter(|_| self.credential);
         let wanted = |name: &String| self.headers.contains(name);
         if !self.all_headers {
             request.headers.retain(|(name, _)| wanted(name));
@@ -178,7 +191,10 @@ impl Needs {
             host: text(self.host, request.host),
             client: text(self.client, request.client),
             headers: request.headers,
-            credential: request.credential.filter(|_| self.credential),
+            credential: credential.map(|credential| Credential {
+                secret: credential.secret.filter(|_| self.secret),
+                ..credential
+            }),
             now_ms: self.now(request.now_ms),
         }
     }

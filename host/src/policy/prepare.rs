@@ -270,7 +270,7 @@ impl Preparation<'_> {
             let declared = lifecycle.needs(&mut store, &instance).await?;
             let needs = declared.map(|needs| Needs::read(W::SLOT, needs));
             let needs = needs.unwrap_or_else(|| Ok(Needs::everything()));
-            let needs = needs.map_err(Nonsense)?;
+            let needs = needs.map_err(Nonsense)?.with_grants(&options);
             let mut trial = Trial {
                 store: &mut store,
                 instance,

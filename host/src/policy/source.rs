@@ -9,12 +9,15 @@ use serde_json::{Map, Value};
 
 use super::Slot;
 use super::candidate::{Candidate, Instances, Options};
+use super::digest::Digest;
 use super::facts::Facts;
 use super::fault::{Problem, Refusal, Refusals};
 use super::folder::{Folder, Signature};
 use super::given::{BUILT_IN, ENVIRONMENT, Files, Given, NONE, Named};
+use super::history::{Activation, Entry, History};
 use super::last_good::{LastGood, Past};
 use super::notice::{self, Notice, Notices};
+use super::rollout::Rules;
 use super::settings::object;
 
 /// The settings of slots without a settings file; each is a JSON object, from the environment.
@@ -39,6 +42,14 @@ pub struct Source {
     folder: Folder,
     defaults: Defaults,
     last_good: Option<LastGood>,
+    history: Option<History>,
+}
+
+/// The operator's files of one generation, and the notices about them.
+#[derive(Debug, Clone)]
+pub(super) struct FileSet {
+    pub(super) given: [Given; Slot::COUNT],
+    pub(super) notices: Vec<Notice>,
 }
 
 /// A complete set of files and the candidates made of them.
@@ -56,9 +67,32 @@ pub(super) struct Look {
     pub(super) candidates: [Option<Candidate>; Slot::COUNT],
     pub(super) notices: Notices,
     pub(super) refusals: Vec<Refusal>,
+    pub(super) rules: Rules,
+}
+
+impl Offer {
+    /// The files, and the notices about them.
+    pub(super) fn files(&self) -> FileSet {
+        FileSet {
+            given: self.given.clone(),
+            notices: self.notices.settings.clone(),
+        }
+    }
 }
 
 impl Look {
+    /// The files of all slots, and the notices about them; `None` if a slot's cannot be read.
+    pub(super) fn files(&self) -> Option<FileSet> {
+        let [Some(auth), Some(model), Some(rate_limit), Some(tool_stop)] = self.given.each_ref()
+        else {
+            return None;
+        };
+        Some(FileSet {
+            given: [auth, model, rate_limit, tool_stop].map(Given::clone),
+            notices: self.notices.settings.clone(),
+        })
+    }
+
     /// The complete set, if nothing was refused.
     ///
     /// # Errors
@@ -69,6 +103,7 @@ impl Look {
             candidates,
             notices,
             refusals,
+            ..
         } = self;
         match (given, candidates) {
             (
@@ -100,17 +135,42 @@ impl Source {
             folder: Folder(folder),
             defaults,
             last_good: None,
+            history: None,
         }
     }
 
-    /// Saves the serving files in the gateway's state folder, if there is one.
+    /// Saves the serving files and the history of activations in the gateway's state folder, if there is one.
     #[must_use]
     pub fn remembering(self, state: Option<&Path>) -> Self {
-        let last_good = |folder: &PathBuf| Some(LastGood::new(state?, folder));
+        let folder = self.folder.0.as_deref();
         Self {
-            last_good: self.folder.0.as_ref().and_then(last_good),
+            last_good: state
+                .zip(folder)
+                .map(|(state, of)| LastGood::new(state, of)),
+            history: state.map(|state| History::new(state, folder)),
             ..self
         }
+    }
+
+    /// Writes an activation into the history, if there is one.
+    ///
+    /// # Errors
+    /// If the history cannot be read or written.
+    pub(super) fn record(&self, activation: &Activation) -> io::Result<Entry> {
+        match &self.history {
+            Some(history) => history.activate(activation),
+            None => Ok(activation.alone()),
+        }
+    }
+
+    /// The policies that were taken back in earlier runs, as far as the history can be read.
+    pub(super) fn taken_back(&self) -> Vec<(Digest, String)> {
+        let read = self.history.as_ref().map(History::taken_back);
+        let read = read.unwrap_or_else(|| Ok(Vec::new()));
+        read.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the history cannot be read: what was taken back is not known");
+            Vec::new()
+        })
     }
 
     /// The operator's folder.
@@ -160,7 +220,7 @@ impl Source {
 
     /// Reads as much as can be read; `before` names the files that served before.
     pub(super) fn look(&self, facts: &Facts, before: &[Files; Slot::COUNT]) -> Look {
-        let (mut given, mut refusals) = self.folder.read();
+        let (mut given, mut refusals, rules) = self.folder.read();
         for slot in Slot::ALL {
             let given = &mut given[slot as usize];
             let vanished = given
@@ -171,7 +231,8 @@ impl Source {
                 *given = None;
             }
         }
-        self.judge(given, refusals, facts)
+        let look = self.judge(given, refusals, facts);
+        Look { rules, ..look }
     }
 
     /// Makes candidates of the files, as far as possible, and collects refusals and notices.
@@ -196,6 +257,7 @@ impl Source {
             candidates,
             notices,
             refusals,
+            rules: Rules::default(),
         }
     }
 

@@ -44,6 +44,7 @@ impl Trial<'_> {
         world: &Q::World,
         question: Q,
     ) -> wasmtime::Result<Q::Answer> {
+        let question = question.declared(self.needs);
         Guest::rearm(self.store, self.options.limits, question.now_ms());
         let answer = question.ask(world, self.store, &self.instance).await?;
         answer
@@ -51,7 +52,7 @@ impl Trial<'_> {
             .map_err(|found| wasmtime::Error::new(Nonsense(found)))
     }
 
-    fn requests(&self) -> [Request; 2] {
+    fn requests() -> [Request; 2] {
         let bare = Request {
             id: "trial".to_owned(),
             method: "GET".to_owned(),
@@ -73,11 +74,11 @@ impl Trial<'_> {
             credential: Some(Credential {
                 scheme: "Bearer".to_owned(),
                 fingerprint: hex(&Sha256::digest(secret)),
-                secret: self.options.credential.then(|| secret.to_owned()),
+                secret: Some(secret.to_owned()),
             }),
             ..bare.clone()
         };
-        [bare, full].map(|request| self.needs.request(request))
+        [bare, full]
     }
 }
 
@@ -91,7 +92,7 @@ fn caller() -> Caller {
 
 impl Attempt for Auth {
     async fn attempt(&self, trial: &mut Trial<'_>) -> wasmtime::Result<()> {
-        for request in trial.requests() {
+        for request in Trial::requests() {
             let _ = trial.ask(self, Authenticate(request.clone())).await?;
             let _ = trial.ask(self, Verify(request)).await?;
         }
@@ -101,17 +102,16 @@ impl Attempt for Auth {
 
 impl Attempt for Model {
     async fn attempt(&self, trial: &mut Trial<'_>) -> wasmtime::Result<()> {
-        let now_ms = trial.needs.now(NOW_MS);
-        for known in [None, Some(caller())] {
-            let caller = known.map(|caller| trial.needs.caller(caller));
+        let now_ms = NOW_MS;
+        for caller in [None, Some(caller())] {
             trial.ask(self, Catalog { caller, now_ms }).await?;
         }
         for requested in [None, Some(MODEL.to_owned())] {
-            let ask = trial.needs.model(model::Ask {
+            let ask = model::Ask {
                 caller: caller(),
                 effort: requested.as_ref().map(|_| "high".to_owned()),
                 requested,
-            });
+            };
             let _ = trial.ask(self, Resolve { ask, now_ms }).await?;
         }
         Ok(())
@@ -129,7 +129,7 @@ impl Attempt for RateLimit {
             if caller.is_none() && !trial.needs.by_address() {
                 continue;
             }
-            let ask = trial.needs.limits(rate_limit::Ask {
+            let ask = rate_limit::Ask {
                 client: "127.0.0.1".to_owned(),
                 endpoint: "/v1/chat/completions".to_owned(),
                 model: caller.as_ref().map(|_| MODEL.to_owned()),
@@ -137,7 +137,7 @@ impl Attempt for RateLimit {
                 estimated_tokens: if caller.is_some() { 1_000 } else { 0 },
                 caller,
                 now_ms: NOW_MS,
-            });
+            };
             let quotas = trial.ask(self, Quotas(ask.clone())).await?;
             let statuses = quotas.into_iter().map(|quota| rate_limit::BucketStatus {
                 name: quota.name,
@@ -167,13 +167,13 @@ impl Attempt for ToolStop {
         ];
         let mut memo = Vec::new();
         for (elapsed_ms, event) in (0..).step_by(100).zip(history) {
-            let progress = trial.needs.progress(tool_stop::Progress {
+            let progress = tool_stop::Progress {
                 caller: caller(),
                 model: MODEL.to_owned(),
                 streaming: true,
                 calls: 1,
                 elapsed_ms,
-            });
+            };
             let question = Observe {
                 progress,
                 event,

@@ -42,7 +42,9 @@ pub async fn watch(live: Arc<Live>, source: Source, facts: Facts, stop: Cancella
         again: None,
         pause: AGAIN,
     };
-    stop.run_until_cancelled(watch.run()).await;
+    let (live, source) = (Arc::clone(&watch.live), watch.source.clone());
+    let watching = async { tokio::join!(watch.run(), live.guard(&source)) };
+    stop.run_until_cancelled(watching).await;
 }
 
 struct Watch {
@@ -68,6 +70,7 @@ impl Watch {
                 LOOK
             };
             tokio::time::sleep(pause).await;
+            self.live.look();
             self.live.keep_again(&self.source).await;
             let Some(now) = look_at(&self.source).await else {
                 continue;
@@ -92,7 +95,7 @@ impl Watch {
     async fn load(&mut self, seen: &Signature, restless: bool) -> bool {
         let (reader, facts) = (self.source.clone(), self.facts.clone());
         let before = self.live.current();
-        let files = before.files();
+        let files = before.policies().files();
         let read = tokio::task::spawn_blocking(move || reader.look(&facts, &files)).await;
         if !restless && look_at(&self.source).await.as_ref() != Some(seen) {
             return false;
@@ -119,17 +122,15 @@ impl Watch {
 
     /// Replaces the policies, and reports as much as a start does, whether the files serve or are refused.
     async fn serve(&self, before: &Generation, look: Look) {
-        let replaced = self.live.take(&look).await;
+        let replaced = self.live.take(&self.source, &look).await;
         let notices = look.notices.clone();
         match &replaced {
             Ok(_) => self.live.notice(Some(notices.settings), notices.unread),
             Err(_) => self.live.notice(None, notices.all()),
         }
         let is_news = |number: &u64| *number != before.number();
-        if replaced.as_ref().is_ok_and(is_news)
-            && let Ok(offer) = look.complete()
-        {
-            self.live.keep(&self.source, offer.given).await;
+        if replaced.as_ref().is_ok_and(is_news) {
+            self.live.keep(&self.source).await;
         }
         report(&self.live, before, replaced);
     }
@@ -145,7 +146,7 @@ async fn look_at(source: &Source) -> Option<Signature> {
 fn report(live: &Live, before: &Generation, result: Result<u64, Refusals>) {
     match result {
         Ok(number) => {
-            let mended = live.note(Vec::new());
+            let mended = live.mended(number);
             if number != before.number() {
                 live.current().announce(Some(before));
             } else if mended {

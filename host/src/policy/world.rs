@@ -19,6 +19,7 @@ use super::answer::GuestAnswer;
 use super::contract::Contract;
 use super::guest::Guest;
 use super::memo::Memo;
+use super::needs::Needs;
 
 pub(super) use auth::{Auth, Authenticate, Verify};
 pub(super) use model::{Catalog, Model, Resolve};
@@ -49,6 +50,9 @@ pub(super) trait Question: Clone + Eq + Hash + Serialize + Send + Sync + 'static
 
     /// The time that the guest's clocks show.
     fn now_ms(&self) -> u64;
+
+    /// The question with blanks in place of what the policy did not declare.
+    fn declared(self, needs: &Needs) -> Self;
 
     /// The question as the key of its answer. Secrets are no part of it.
     fn key(&self) -> Cow<'_, Self> {

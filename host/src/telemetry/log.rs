@@ -201,6 +201,7 @@ pub(super) fn access(request: &Summary<'_>, trace: Option<&str>) {
         metadata = request.metadata,
         stream = request.stream,
         generation = request.generation,
+        digest = request.digest,
         duration_ms = millis(request.duration),
         first_token_ms = request.first_token.map(millis),
         policy_us = u64::try_from(request.policies.as_micros()).unwrap_or(u64::MAX),

@@ -198,6 +198,7 @@ fn attributes(request: &Summary<'_>) -> Vec<KeyValue> {
         KeyValue::new("client.address", request.client.to_owned()),
         KeyValue::new("codex.request.id", request.id.to_owned()),
         KeyValue::new("codex.policy.generation", count(request.generation)),
+        KeyValue::new("codex.policy.digest", request.digest.to_owned()),
     ];
     let caller = request
         .caller

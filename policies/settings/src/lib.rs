@@ -1,4 +1,4 @@
-//! What the four default policies share: settings that report all mistakes at once, and the lifecycle of a component.
+//! The code that the four default policies share: settings that report all mistakes at once, and the lifecycle of a component.
 
 pub mod component;
 pub mod models;

@@ -46,6 +46,7 @@ fn render(metrics: &Metrics, shared: &Shared, format: Format) -> String {
     let (protocol_written, protocol_dropped) = recorded.unwrap_or_default();
     let connections = shared.connections.occupancy();
     let limits = shared.counters.counts();
+    let serving = shared.live.current();
     let present = Present {
         streams: shared.telemetry.streaming(),
         connections: connections.open,
@@ -59,7 +60,10 @@ fn render(metrics: &Metrics, shared: &Shared, format: Format) -> String {
         continued: backend.continued,
         turns: backend.turns,
         waiting: backend.waiting,
-        generation: shared.live.current().number(),
+        generation: serving.number(),
+        digest: serving.digest().short(),
+        swaps: shared.live.swaps(),
+        taken_back: shared.live.taken_back(),
         refused: shared.live.refusals().len(),
         limit_buckets: limits.buckets,
         limit_buckets_evicted: limits.evicted,

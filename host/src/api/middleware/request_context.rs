@@ -88,6 +88,11 @@ fn describe(headers: &mut HeaderMap, context: &RequestContext, is_demo: bool) {
     set(headers, "x-request-id", context.id());
     let generation = context.generation().number().to_string();
     set(headers, "x-codex-generation", &generation);
+    set(
+        headers,
+        "x-codex-policy",
+        &context.generation().digest().short(),
+    );
     let elapsed = context.elapsed().as_millis().to_string();
     set(headers, "openai-processing-ms", &elapsed);
     if is_demo {

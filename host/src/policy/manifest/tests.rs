@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn mistakes(text: &str) -> Vec<String> {
-    parse(text).1
+fn mistakes_of(text: &str) -> Vec<String> {
+    parse(text).mistakes
 }
 
 #[test]
@@ -21,20 +21,20 @@ fn all_mistakes_are_named_with_line_table_and_member() {
         "line 10, [model] instances: expected \"frozen\" or \"warm\", found \"hot\"",
         "line 11, [model] component: expected the name of a file, in quotes, found 3",
         "line 12, [model] built_in: expected true or false, found \"yes\"",
-        "line 13, [rate_limit]: expected one of [auth], [model], [rate-limit], [tool-stop], found another name",
+        "line 13, [rate_limit]: expected one of [auth], [model], [rate-limit], [tool-stop], [rollout], found another name",
     ];
-    assert_eq!(mistakes(text), expected);
+    assert_eq!(mistakes_of(text), expected);
 }
 
 #[test]
 fn members_are_named_however_a_table_is_written() {
     for text in ["auth = { memory_mib = 500 }", "auth.memory_mib = 500"] {
-        let said = mistakes(text).join("; ");
+        let said = mistakes_of(text).join("; ");
         assert!(said.starts_with("line 1, [auth] memory_mib: "), "{said}");
     }
-    let said = mistakes("auth = 3").join("; ");
+    let said = mistakes_of("auth = 3").join("; ");
     assert_eq!(said, "line 1, auth: expected a table, `[auth]`, found 3");
-    let said = mistakes("[auth]\nsettings = \"\"").join("; ");
+    let said = mistakes_of("[auth]\nsettings = \"\"").join("; ");
     assert!(said.starts_with("line 2, [auth] settings: "), "{said}");
 }
 
@@ -52,35 +52,69 @@ fn a_text_that_is_no_toml_is_told_by_its_line() {
             "line 3, [auth] built_in",
         ),
     ] {
-        let said = mistakes(text).join("; ");
+        let said = mistakes_of(text).join("; ");
         assert!(
             said.starts_with(&format!("{place}: expected TOML")),
             "{said}"
         );
     }
-    let (_, said) = parse_bytes(b"\xff\xfe[\0a\0]\0");
+    let said = parse_bytes(b"\xff\xfe[\0a\0]\0").mistakes;
     assert!(said[0].contains("UTF-16"), "{said:?}");
-    let (_, said) = parse_bytes(b"[auth]\n# \xe9\n");
+    let said = parse_bytes(b"[auth]\n# \xe9\n").mistakes;
     assert!(
         said[0].starts_with("line 2: expected text in UTF-8"),
         "{said:?}"
     );
-    assert!(mistakes("\u{feff}[auth]\n").is_empty());
+    assert!(mistakes_of("\u{feff}[auth]\n").is_empty());
 }
 
 #[test]
 fn a_component_cannot_be_named_and_built_in() {
-    let said = mistakes("[auth]\nbuilt_in = true\ncomponent = \"x.wasm\"").join("; ");
+    let said = mistakes_of("[auth]\nbuilt_in = true\ncomponent = \"x.wasm\"").join("; ");
     assert!(said.starts_with("line 3, [auth] component: "), "{said}");
 }
 
 #[test]
 fn files_outside_the_folder_cannot_be_named() {
     for name in ["/etc/passwd", "../x.json", "..", ".", "a/b.json", ""] {
-        let said = mistakes(&format!("[auth]\nsettings = \"{name}\"")).join("; ");
+        let said = mistakes_of(&format!("[auth]\nsettings = \"{name}\"")).join("; ");
         let expected =
             "line 2, [auth] settings: expected the name of a file in the same folder, found ";
         assert!(said.starts_with(expected), "{said}");
     }
-    assert!(mistakes("[auth]\nsettings = \"..data.json\"").is_empty());
+    assert!(mistakes_of("[auth]\nsettings = \"..data.json\"").is_empty());
+}
+
+#[test]
+fn the_rules_for_new_generations_are_read_with_all_their_mistakes() {
+    let text = "[rollout]\nprobation = \"90s\"\naccept = [\"9c1e41ab02f3\"]\n";
+    let Parsed {
+        rollout, mistakes, ..
+    } = parse(text);
+    assert_eq!(mistakes, [""; 0]);
+    assert_eq!(rollout.probation, Duration::from_secs(90));
+    assert_eq!(rollout.accept, ["9c1e41ab02f3"]);
+    assert_eq!(parse("").rollout, Rules::default());
+    let text = "rollout.probation = 600\n[auth]\n";
+    let expected = "line 1, [rollout] probation: expected a time as \"10m\", at most \"7d\", or \"0s\" for none, found 600";
+    assert_eq!(mistakes_of(text), [expected]);
+    for (member, place) in [
+        ("probation = \"8d\"", "[rollout] probation: "),
+        ("probation = \"soon\"", "[rollout] probation: "),
+        ("accept = [\"9c1e\"]", "[rollout] accept: "),
+        ("accept = [\"9C1E41AB02F3\"]", "[rollout] accept: "),
+        ("accept = \"9c1e41ab02f3\"", "[rollout] accept: "),
+        (
+            "keep = 3",
+            "[rollout] keep: expected one of probation, accept",
+        ),
+    ] {
+        let said = mistakes_of(&format!("[rollout]\n{member}")).join("; ");
+        assert!(said.starts_with(&format!("line 2, {place}")), "{said}");
+    }
+    let said = mistakes_of("rollout = true").join("; ");
+    assert_eq!(
+        said,
+        "line 1, rollout: expected a table, `[rollout]`, found true"
+    );
 }

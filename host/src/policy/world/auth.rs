@@ -10,6 +10,7 @@ use super::super::Slot;
 use super::super::bindings::{Caller, Denial, Request, auth, forward_auth, v0_1};
 use super::super::contract::Contract;
 use super::super::guest::Guest;
+use super::super::needs::Needs;
 use super::{Kept, Question, World};
 
 /// The functions of the auth policy.
@@ -77,6 +78,10 @@ impl Question for Authenticate {
         self.0.now_ms
     }
 
+    fn declared(self, needs: &Needs) -> Self {
+        Self(needs.request(self.0))
+    }
+
     fn key(&self) -> Cow<'_, Self> {
         without_secret(&self.0).map_or(Cow::Borrowed(self), |key| Cow::Owned(Self(key)))
     }
@@ -116,6 +121,10 @@ impl Question for Verify {
 
     fn now_ms(&self) -> u64 {
         self.0.now_ms
+    }
+
+    fn declared(self, needs: &Needs) -> Self {
+        Self(needs.request(self.0))
     }
 
     fn key(&self) -> Cow<'_, Self> {

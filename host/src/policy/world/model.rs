@@ -8,6 +8,7 @@ use super::super::Slot;
 use super::super::bindings::{Caller, Denial, model, v0_1};
 use super::super::contract::Contract;
 use super::super::guest::Guest;
+use super::super::needs::Needs;
 use super::{Kept, Question, World};
 
 /// The functions of the model policy.
@@ -56,6 +57,13 @@ impl Question for Catalog {
         self.now_ms
     }
 
+    fn declared(self, needs: &Needs) -> Self {
+        Self {
+            caller: self.caller.map(|caller| needs.caller(caller)),
+            now_ms: needs.now(self.now_ms),
+        }
+    }
+
     fn memo<'a>(&self, world: &'a Model) -> Option<&'a Kept<Self>> {
         Some(&world.catalog)
     }
@@ -96,6 +104,13 @@ impl Question for Resolve {
 
     fn now_ms(&self) -> u64 {
         self.now_ms
+    }
+
+    fn declared(self, needs: &Needs) -> Self {
+        Self {
+            ask: needs.model(self.ask),
+            now_ms: needs.now(self.now_ms),
+        }
     }
 
     fn memo<'a>(&self, world: &'a Model) -> Option<&'a Kept<Self>> {

@@ -8,6 +8,7 @@ use super::super::Slot;
 use super::super::bindings::{Denial, Header, rate_limit, v0_1};
 use super::super::contract::Contract;
 use super::super::guest::Guest;
+use super::super::needs::Needs;
 use super::{Kept, Question, World};
 
 /// The functions of the rate-limit policy.
@@ -53,6 +54,10 @@ impl Question for Quotas {
         self.0.now_ms
     }
 
+    fn declared(self, needs: &Needs) -> Self {
+        Self(needs.limits(self.0))
+    }
+
     fn memo<'a>(&self, world: &'a RateLimit) -> Option<&'a Kept<Self>> {
         Some(&world.quotas)
     }
@@ -92,6 +97,13 @@ impl Question for Decide {
 
     fn now_ms(&self) -> u64 {
         self.ask.now_ms
+    }
+
+    fn declared(self, needs: &Needs) -> Self {
+        Self {
+            ask: needs.limits(self.ask),
+            statuses: self.statuses,
+        }
     }
 
     /// The status of a bucket is seldom what it was: such an answer would only displace others.

@@ -8,6 +8,7 @@ use super::super::Slot;
 use super::super::bindings::{tool_stop, v0_1};
 use super::super::contract::Contract;
 use super::super::guest::Guest;
+use super::super::needs::Needs;
 use super::{Kept, Question, World};
 
 /// The tool-stop policy.
@@ -43,6 +44,13 @@ impl Question for Observe {
 
     fn now_ms(&self) -> u64 {
         self.progress.elapsed_ms
+    }
+
+    fn declared(self, needs: &Needs) -> Self {
+        Self {
+            progress: needs.progress(self.progress),
+            ..self
+        }
     }
 
     /// Calls differ from each other: their answers are not kept.

@@ -6,7 +6,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 /// The values at the time of reading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Present {
     /// The kind of the backend: `app-server`, `proto` or `demo`.
     pub backend: &'static str,
@@ -34,6 +34,12 @@ pub struct Present {
     pub waiting: usize,
     /// The number of the serving generation.
     pub generation: u64,
+    /// The first digits of its digest.
+    pub digest: String,
+    /// Generations of this process that replaced another.
+    pub swaps: u64,
+    /// Generations of this process that were taken back.
+    pub taken_back: u64,
     /// Policies whose last candidate is refused.
     pub refused: usize,
     /// Rate-limit buckets that are kept.
@@ -62,6 +68,12 @@ impl Present {
             ("backend", self.backend),
         ];
         to.register("codex_gateway", "What runs", Info::new(about));
+        let serving = [("digest", self.digest.clone())];
+        to.register(
+            "codex_policy",
+            "The policies that serve",
+            Info::new(serving),
+        );
         self.gauges(to);
         self.happened(to);
         self.recorded(to);
@@ -147,7 +159,12 @@ impl Present {
             (
                 "codex_policy_swaps",
                 "Generations that replaced another",
-                self.generation.saturating_sub(1),
+                self.swaps,
+            ),
+            (
+                "codex_policy_taken_back",
+                "Generations that were taken back on probation",
+                self.taken_back,
             ),
             (
                 "codex_rate_limit_buckets_evicted",

@@ -2,7 +2,8 @@
 //! such orders it is honest; its results carry its stamp.
 //!
 //! Settings: `{"stamp": 7, "configure": "panic" | "spin" | "print" | "refuse" | "rant" | "hoard", "sets": "…",
-//! "needs": ["path", "header x-a", "now 1000"]}`; without `needs` it needs everything.
+//! "needs": ["path", "header x-a", "now 1000"], "fails": "resolve" | "quotas" | "decide" | "observe"}`; without `needs` it needs
+//! everything.
 //! Header `x-hostile`: `panic`, `spin`, `hoard`, `recurse`, `flood`, `exit`, `nonsense`, `print`, `sleep`,
 //! `limit` (a denial with status 429), `denies NAME`, `grants NAME`, `sets NAME` (a denial, a grant, an answer with this header),
 //! `framing` (a denial with the connection's headers), `rant` (a denial with line breaks in its texts, which are very long),
@@ -39,6 +40,8 @@ thread_local! {
     static CALLS: Cell<u32> = const { Cell::new(0) };
     /// The path on which it panics, if any.
     static TRIP: RefCell<String> = const { RefCell::new(String::new()) };
+    /// The function that panics when it is asked about `codex-5`, if any.
+    static FAILS: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 struct Guest;
@@ -69,6 +72,14 @@ fn rant() -> String {
 fn trip(path: &str) {
     if TRIP.with_borrow(|found| found == path) {
         panic!("tripped over the {path}");
+    }
+}
+
+/// Fails requests for `codex-5` only: trial calls are about another model.
+#[expect(clippy::panic, reason = "that is what this guest is for")]
+fn fail(function: &str, model: Option<&str>) {
+    if model == Some("codex-5") && FAILS.with_borrow(|found| found == function) {
+        panic!("told to fail in {function}");
     }
 }
 
@@ -128,6 +139,8 @@ impl lifecycle::Guest for Guest {
         NEEDS.set(needs);
         let trip = settings["trip"].as_str().unwrap_or_default();
         TRIP.with_borrow_mut(|path| trip.clone_into(path));
+        let fails = settings["fails"].as_str().unwrap_or_default();
+        FAILS.with_borrow_mut(|function| fails.clone_into(function));
         match settings["configure"].as_str() {
             Some("refuse") => Err("told to refuse".to_owned()),
             Some("rant") => Err(rant()),
@@ -315,6 +328,7 @@ impl model::Guest for Guest {
         if ask.requested.is_some() {
             trip("model");
         }
+        fail("resolve", ask.requested.as_deref());
         if ask
             .caller
             .groups
@@ -340,7 +354,8 @@ impl model::Guest for Guest {
 }
 
 impl rate_limit::Guest for Guest {
-    fn quotas(_: rate_limit::Ask) -> Vec<rate_limit::Quota> {
+    fn quotas(ask: rate_limit::Ask) -> Vec<rate_limit::Quota> {
+        fail("quotas", ask.model.as_deref());
         Vec::new()
     }
 
@@ -348,6 +363,7 @@ impl rate_limit::Guest for Guest {
         ask: rate_limit::Ask,
         _: Vec<rate_limit::BucketStatus>,
     ) -> Result<Vec<Header>, Denial> {
+        fail("decide", ask.model.as_deref());
         let told = ask.caller.and_then(|caller| {
             let name = caller.id.strip_prefix("sets ")?;
             Some(name.to_owned())
@@ -361,13 +377,14 @@ impl rate_limit::Guest for Guest {
 
 impl tool_stop::Guest for Guest {
     fn observe(
-        _: tool_stop::Progress,
+        progress: tool_stop::Progress,
         _: tool_stop::Event,
         memo: Vec<u8>,
     ) -> (tool_stop::Reaction, Vec<u8>) {
         if !memo.is_empty() {
             trip("history");
         }
+        fail("observe", Some(&progress.model));
         (tool_stop::Reaction::GoOn, vec![1])
     }
 }

@@ -1,0 +1,182 @@
+//! Guards new generations: on probation the policies before stand by, and serve again if the new ones cannot decide.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::Slot;
+use super::digest::Digest;
+use super::fault::{Problem, Refusal};
+use super::generation::Generation;
+use super::given::Given;
+use super::policies::Policies;
+use super::probation::{Blame, Probation};
+use super::rollout::{Input, Output, Rollout, Rules};
+use super::source::FileSet;
+
+/// The rules of new generations, applied to what serves.
+pub(super) struct Guard {
+    began: Instant,
+    state: Mutex<State>,
+    reports: mpsc::Sender<Blame>,
+    unread: tokio::sync::Mutex<mpsc::Receiver<Blame>>,
+    taken_back: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    rollout: Rollout,
+    /// The serving files, and the notices about them.
+    serving: Option<FileSet>,
+    before: Option<Standby>,
+}
+
+/// Policies that served before, and can again at once.
+pub(super) struct Standby {
+    pub(super) policies: Arc<Policies>,
+    pub(super) files: Option<FileSet>,
+}
+
+impl Guard {
+    /// Goes on with the policies that were taken back earlier, and why.
+    pub(super) fn new(refused: Vec<(Digest, String)>) -> Self {
+        let (reports, unread) = Probation::channel();
+        Self {
+            began: Instant::now(),
+            state: Mutex::new(State {
+                rollout: Rollout::new(refused),
+                ..State::default()
+            }),
+            reports,
+            unread: tokio::sync::Mutex::new(unread),
+            taken_back: AtomicU64::new(0),
+        }
+    }
+
+    /// Remembers the files of the first generation.
+    pub(super) fn begin(&self, files: FileSet) {
+        self.state.lock().serving = Some(files);
+    }
+
+    /// The serving files.
+    pub(super) fn serving(&self) -> Option<[Given; Slot::COUNT]> {
+        let state = self.state.lock();
+        state.serving.as_ref().map(|files| files.given.clone())
+    }
+
+    /// Refuses policies that were taken back, unless the operator accepts them.
+    pub(super) fn refusal(&self, digest: Digest, rules: &Rules) -> Option<Refusal> {
+        let state = self.state.lock();
+        let why = state.rollout.refusal(digest)?;
+        (!rules.accepts(digest)).then(|| refusal(digest, why.to_owned()))
+    }
+
+    /// Puts a generation that replaces `before` on probation, as the rules say.
+    pub(super) fn activate(
+        &self,
+        next: Generation,
+        before: &Generation,
+        files: FileSet,
+        rules: &Rules,
+    ) -> Generation {
+        let digest = next.digest();
+        let probation = match rules.accepts(digest) {
+            // The operator wants them, whatever they do.
+            true => Duration::ZERO,
+            false => rules.probation,
+        };
+        let mut state = self.state.lock();
+        let files = state.serving.replace(files);
+        state.rollout.step(
+            self.began.elapsed(),
+            Input::Activated {
+                digest,
+                before: before.digest(),
+                probation,
+            },
+        );
+        if state.rollout.on_probation_until().is_none() {
+            state.before = None;
+            return next;
+        }
+        let policies = Arc::clone(before.policies());
+        state.before = Some(Standby {
+            policies: Arc::clone(&policies),
+            files,
+        });
+        let probation = Probation::new(digest, policies, probation, self.reports.clone());
+        next.on_probation(probation)
+    }
+
+    /// Waits until policies must be taken back, and returns those that serve in their place.
+    pub(super) async fn blamed(&self) -> (Blame, Standby) {
+        let mut unread = self.unread.lock().await;
+        while let Some(blame) = unread.recv().await {
+            let mut state = self.state.lock();
+            let input = Input::Blamed {
+                digest: blame.digest,
+                why: blame.why(),
+            };
+            let output = state.rollout.step(self.began.elapsed(), input);
+            if let Some(Output::TakeBack { .. }) = output
+                && let Some(before) = state.before.take()
+            {
+                state.serving.clone_from(&before.files);
+                self.taken_back.fetch_add(1, Ordering::Relaxed);
+                return (blame, before);
+            }
+        }
+        pending().await
+    }
+
+    /// Lets the policies before go, if the probation is over.
+    pub(super) fn look(&self) {
+        let mut state = self.state.lock();
+        let output = state.rollout.step(self.began.elapsed(), Input::Looked);
+        if let Some(Output::Keep(digest)) = output {
+            state.before = None;
+            tracing::info!(
+                digest = digest.short(),
+                "policies kept: their probation is over"
+            );
+        }
+    }
+
+    /// The end of the probation, if there is one.
+    pub(super) fn on_probation_until(&self) -> Option<SystemTime> {
+        let until = self.state.lock().rollout.on_probation_until()?;
+        Some(SystemTime::now() + until.saturating_sub(self.began.elapsed()))
+    }
+
+    /// How many generations were taken back.
+    pub(super) fn taken_back(&self) -> u64 {
+        self.taken_back.load(Ordering::Relaxed)
+    }
+}
+
+impl Blame {
+    /// The slot and its fault.
+    pub(super) fn why(&self) -> String {
+        format!("{} policy: {}", self.slot, self.fault)
+    }
+
+    /// The refusal of the same policies from now on.
+    pub(super) fn refusal(&self) -> Refusal {
+        refusal(self.digest, self.why())
+    }
+}
+
+fn refusal(digest: Digest, why: String) -> Refusal {
+    Refusal {
+        file: "POLICY_DIR".to_owned(),
+        slot: None,
+        problem: Problem::TakenBack {
+            digest: digest.short(),
+            why,
+        },
+    }
+}

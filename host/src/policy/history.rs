@@ -1,0 +1,248 @@
+//! The history of activations in the state folder: numbers that outlive restarts, and what was activated when, by which way.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::candidate::hex;
+use super::digest::Digest;
+use super::last_good::FOLDER;
+use crate::file::{self, at};
+
+/// The most bytes of the file. A longer one keeps its newer half.
+const MOST_BYTES: u64 = 1 << 20;
+/// The most bytes of one line; no entry is longer, whatever the names of the operator's files.
+const MOST_LINE: usize = 16 << 10;
+/// The longest wait for another gateway that writes to the same history.
+const LOCKED: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The way by which policies came to serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Door {
+    /// The files that the gateway found when it started.
+    Start,
+    /// The files that served last, at a start whose policy folder was refused.
+    LastGood,
+    /// A change of the policy folder.
+    Folder,
+    /// The policies before it, after those that were activated had a fault on probation.
+    TakenBack,
+}
+
+impl Door {
+    /// Its name in the log, in health and in the history.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::LastGood => "last-good",
+            Self::Folder => "folder",
+            Self::TakenBack => "taken-back",
+        }
+    }
+}
+
+/// One activation: a line of the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    /// In UTC, as RFC 3339.
+    #[serde(with = "seconds")]
+    pub(super) at: SystemTime,
+    pub(super) number: u64,
+    pub(super) door: Door,
+    /// All digits.
+    pub(super) digest: String,
+    /// The digest of what served before; absent at the first activation of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) before: Option<String>,
+    /// Why those before were taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) why: Option<String>,
+    /// The operator's files of which the policies were made.
+    pub(super) files: Vec<String>,
+}
+
+/// An activation that is to be written.
+#[derive(Debug, Clone)]
+pub(super) struct Activation {
+    pub(super) door: Door,
+    pub(super) digest: Digest,
+    /// Why those before were taken back.
+    pub(super) why: Option<String>,
+    pub(super) files: Vec<String>,
+    /// The smallest number that it may have: numbers of one process never fall.
+    pub(super) at_least: u64,
+}
+
+impl Activation {
+    /// Its entry without any history.
+    pub(super) fn alone(&self) -> Entry {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        // As it is written: to the second.
+        let seconds = now.unwrap_or_default().as_secs();
+        Entry {
+            at: UNIX_EPOCH + Duration::from_secs(seconds),
+            number: self.at_least,
+            door: self.door,
+            digest: self.digest.to_string(),
+            before: None,
+            why: self.why.clone(),
+            files: self.files.clone(),
+        }
+    }
+}
+
+/// The history of one policy folder, or of the built-in policies.
+#[derive(Debug, Clone)]
+pub(super) struct History(PathBuf);
+
+impl History {
+    /// Kept in the gateway's state folder: a file for each policy folder, and one for gateways without.
+    pub(super) fn new(state: &Path, of: Option<&Path>) -> Self {
+        let name = match of.map(|of| std::path::absolute(of).unwrap_or_else(|_| of.to_owned())) {
+            Some(of) => {
+                let digest = hex(&Sha256::digest(of.as_os_str().as_encoded_bytes()));
+                format!("history-{}.ndjson", &digest[..16])
+            }
+            None => "history.ndjson".to_owned(),
+        };
+        Self(state.join(FOLDER).join(name))
+    }
+
+    /// Writes an activation down, and returns its entry. Policies that served when the history ended are not activated again:
+    /// their old entry is returned. So a restart changes no number, and gateways with one state folder agree on them.
+    ///
+    /// # Errors
+    /// If the file cannot be read or written, or another gateway holds it.
+    pub(super) fn activate(&self, activation: &Activation) -> io::Result<Entry> {
+        let path = &self.0;
+        let explained = |error| at(path, error);
+        if let Some(folder) = path.parent() {
+            file::restore_folder(folder).map_err(|error| at(folder, error))?;
+        }
+        let _lock = lock(&path.with_extension("lock"))?;
+        let mut file = file::append(path).map_err(explained)?;
+        let (last, is_torn) = last(&mut file).map_err(explained)?;
+        let mut entry = activation.alone();
+        if let Some(last) = last {
+            if last.digest == entry.digest && last.number >= activation.at_least {
+                return Ok(last);
+            }
+            entry.number = entry.number.max(last.number.saturating_add(1));
+            entry.before = Some(last.digest);
+        }
+        append(&mut file, &entry, is_torn).map_err(explained)?;
+        if file.metadata().map_err(explained)?.len() > MOST_BYTES {
+            shorten(path, &mut file).map_err(explained)?;
+        }
+        Ok(entry)
+    }
+}
+
+impl History {
+    /// The policies that were taken back and not activated since, and why; oldest first.
+    ///
+    /// # Errors
+    /// If there is a history that cannot be read.
+    pub(super) fn taken_back(&self) -> io::Result<Vec<(Digest, String)>> {
+        let bytes = match file::read(&self.0, 2 * MOST_BYTES) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(at(&self.0, error)),
+        };
+        let mut refused: Vec<(Digest, String)> = Vec::new();
+        for entry in bytes.split(|byte| *byte == b'\n').filter_map(read) {
+            let digest = Digest::parse(&entry.digest);
+            refused.retain(|(refused, _)| Some(*refused) != digest);
+            if let (Some(why), Some(before)) = (entry.why, entry.before)
+                && let Some(before) = Digest::parse(&before)
+            {
+                refused.push((before, why));
+            }
+        }
+        Ok(refused)
+    }
+}
+
+/// Holds the history against other gateways until the file is dropped.
+fn lock(path: &Path) -> io::Result<File> {
+    let file = file::create(path).map_err(|error| at(path, error))?;
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if began.elapsed() < LOCKED => {
+                std::thread::sleep(LOOK);
+            }
+            Err(error) => return Err(at(path, error.into())),
+        }
+    }
+}
+
+/// The last complete entry, and whether an incomplete line follows it: the process or the machine ended while it was written.
+fn last(file: &mut File) -> io::Result<(Option<Entry>, bool)> {
+    let length = file.metadata()?.len();
+    let tail = length.min(4 * MOST_LINE as u64);
+    file.seek(SeekFrom::Start(length - tail))?;
+    let mut bytes = Vec::new();
+    file.take(tail).read_to_end(&mut bytes)?;
+    let is_torn = bytes.last().is_some_and(|byte| *byte != b'\n');
+    let mut lines = bytes.rsplit(|byte| *byte == b'\n');
+    Ok((lines.find_map(read), is_torn))
+}
+
+fn read(line: &[u8]) -> Option<Entry> {
+    serde_json::from_slice(line).ok()
+}
+
+fn append(file: &mut File, entry: &Entry, is_torn: bool) -> io::Result<()> {
+    let mut entry = entry.clone();
+    let line = loop {
+        let line = serde_json::to_string(&entry)?;
+        if line.len() < MOST_LINE {
+            break line;
+        }
+        // The names are for people; without them the entry is short.
+        entry.files.truncate(entry.files.len() / 2);
+    };
+    let begin = if is_torn { "\n" } else { "" };
+    // One write: whoever reads at the same time sees whole lines.
+    file.write_all(format!("{begin}{line}\n").as_bytes())?;
+    file.sync_data()
+}
+
+/// Replaces the file by its newer half, atomically.
+fn shorten(path: &Path, file: &mut File) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length - length.min(MOST_BYTES / 2)))?;
+    let mut bytes = Vec::new();
+    file.take(MOST_BYTES).read_to_end(&mut bytes)?;
+    let begin = bytes.iter().position(|byte| *byte == b'\n');
+    let whole = bytes.get(begin.map_or(0, |at| at + 1)..);
+    file::replace(path, whole.unwrap_or_default())
+}
+
+/// Times as RFC 3339, to the second.
+mod seconds {
+    use std::time::SystemTime;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(at: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_rfc3339_seconds(*at))
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<SystemTime, D::Error> {
+        let text = String::deserialize(from)?;
+        humantime::parse_rfc3339(&text).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests;

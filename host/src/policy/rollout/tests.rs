@@ -1,0 +1,137 @@
+//! All orders of activations, faults and time.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn digest(name: u8) -> Digest {
+    Digest::of_generation([Digest::from([name; 32]); 4])
+}
+
+fn activated(name: u8, before: u8) -> Input {
+    Input::Activated {
+        digest: digest(name),
+        before: digest(before),
+        probation: MINUTE,
+    }
+}
+
+fn blamed(name: u8) -> Input {
+    Input::Blamed {
+        digest: digest(name),
+        why: format!("fault of {name}"),
+    }
+}
+
+#[test]
+fn the_first_fault_on_probation_takes_back_and_the_digest_stays_refused() {
+    let mut rollout = Rollout::default();
+    assert_eq!(rollout.step(Duration::ZERO, activated(2, 1)), None);
+    assert_eq!(rollout.on_probation_until(), Some(MINUTE));
+    let back = Output::TakeBack {
+        digest: digest(2),
+        to: digest(1),
+    };
+    let late = MINUTE - Duration::from_millis(1);
+    assert_eq!(rollout.step(late, blamed(2)), Some(back));
+    assert_eq!(rollout.step(late, blamed(2)), None, "once");
+    assert_eq!(rollout.on_probation_until(), None);
+    assert_eq!(rollout.refusal(digest(2)), Some("fault of 2"));
+    assert_eq!(rollout.refusal(digest(1)), None);
+    // Somebody accepts it all the same.
+    rollout.step(2 * MINUTE, activated(2, 1));
+    assert_eq!(rollout.refusal(digest(2)), None);
+}
+
+#[test]
+fn after_the_probation_a_policy_is_kept_whatever_it_does() {
+    let mut rollout = Rollout::default();
+    rollout.step(Duration::ZERO, activated(2, 1));
+    assert_eq!(rollout.step(MINUTE / 2, Input::Looked), None);
+    assert_eq!(rollout.step(MINUTE, blamed(2)), None);
+    let kept = Some(Output::Keep(digest(2)));
+    assert_eq!(rollout.step(MINUTE, Input::Looked), kept);
+    assert_eq!(rollout.step(MINUTE, Input::Looked), None);
+    assert_eq!(rollout.step(MINUTE, blamed(2)), None);
+}
+
+#[test]
+fn without_a_probation_or_a_change_there_is_none() {
+    for (before, probation) in [(1, Duration::ZERO), (2, MINUTE)] {
+        let mut rollout = Rollout::default();
+        let input = Input::Activated {
+            digest: digest(2),
+            before: digest(before),
+            probation,
+        };
+        rollout.step(Duration::ZERO, input);
+        assert_eq!(rollout.step(Duration::ZERO, blamed(2)), None);
+    }
+}
+
+#[test]
+fn as_many_refused_digests_are_kept_as_fit_the_newest_first() {
+    let names = 0..=MOST_REFUSED as u8;
+    let mut rollout = Rollout::new(names.map(|name| (digest(name), name.to_string())));
+    assert_eq!(rollout.refusal(digest(0)), None);
+    assert_eq!(rollout.refusal(digest(1)), Some("1"));
+    rollout.refuse(digest(1), "again".to_owned());
+    rollout.refuse(digest(99), String::new());
+    assert_eq!(rollout.refusal(digest(1)), Some("again"));
+    assert_eq!(rollout.refused.len(), MOST_REFUSED);
+}
+
+#[test]
+fn accepted_digests_are_named_by_their_first_digits() {
+    let accept = vec![digest(1).short()];
+    let rules = Rules {
+        accept,
+        ..Rules::default()
+    };
+    assert!(rules.accepts(digest(1)) && !rules.accepts(digest(2)));
+    assert!(!Rules::default().accepts(digest(1)));
+}
+
+proptest! {
+    /// Whatever happens: only what serves on probation is taken back, to what served before it, and never twice.
+    #[test]
+    fn what_is_taken_back_was_on_probation(
+        steps in prop::collection::vec((0..4u8, 0..4u8, 0..3u8, 0..90u64), 0..60)
+    ) {
+        let mut rollout = Rollout::default();
+        let (mut now, mut trial) = (Duration::ZERO, None::<(u8, u8, Duration)>);
+        for (name, before, kind, seconds) in steps {
+            now += Duration::from_secs(seconds);
+            let lasting = trial.filter(|(.., until)| now < *until);
+            match kind {
+                0 => {
+                    prop_assert_eq!(rollout.step(now, activated(name, before)), None);
+                    trial = (name != before).then_some((name, before, now + MINUTE));
+                    prop_assert_eq!(rollout.refusal(digest(name)), None);
+                }
+                1 => {
+                    let expected = lasting.filter(|(on, ..)| *on == name).map(|(on, to, _)| {
+                        Output::TakeBack { digest: digest(on), to: digest(to) }
+                    });
+                    let found = rollout.step(now, blamed(name));
+                    prop_assert_eq!(&found, &expected);
+                    if found.is_some() {
+                        trial = None;
+                        prop_assert!(rollout.refusal(digest(name)).is_some());
+                    }
+                }
+                _ => {
+                    let over = trial.filter(|(.., until)| now >= *until);
+                    let expected = over.map(|(on, ..)| Output::Keep(digest(on)));
+                    prop_assert_eq!(rollout.step(now, Input::Looked), expected);
+                    if over.is_some() {
+                        trial = None;
+                    }
+                }
+            }
+            prop_assert_eq!(rollout.on_probation_until(), trial.map(|(.., until)| until));
+        }
+    }
+}

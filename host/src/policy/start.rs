@@ -1,0 +1,146 @@
+//! The start: the first generation is made of the folder or, if the folder is refused, of the files that served last.
+
+use std::iter;
+use std::time::SystemTime;
+
+use super::engine::Engine;
+use super::facts::Facts;
+use super::fault::{Problem, Refusal, Refusals};
+use super::guard::Guard;
+use super::history::Door;
+use super::live::{First, Live, offered};
+use super::notice::Notice;
+use super::policies::{Policies, prepare};
+use super::source::{Look, Offer, Source};
+
+impl Live {
+    /// Prepares the folder's policies and discards them: returns all warnings and all refusals.
+    pub async fn check(
+        engine: Engine,
+        source: &Source,
+        facts: &Facts,
+    ) -> (Vec<Notice>, Vec<Refusal>) {
+        let (look, unknown) = match first_look(source, facts).await {
+            Ok(found) => found,
+            Err(refusals) => return (Vec::new(), refusals),
+        };
+        let guard = guard(source).await;
+        let (_, refusals) = offered(&engine, &guard, &look, None).await;
+        let mut notices: Vec<_> = unknown.into_iter().chain(look.notices.all()).collect();
+        if !refusals.is_empty() {
+            match prepare_last_good(&engine, source, facts).await {
+                Ok(found) => notices.extend(found.map(|(since, _)| going_on(since))),
+                Err(problem) => notices.push(useless(&problem)),
+            }
+        }
+        (notices, refusals)
+    }
+
+    /// Prepares the first generation from the folder or, if the folder is refused, from the files that served last. A gateway
+    /// that kept serving after the folder was broken must not fail at its next start.
+    ///
+    /// # Errors
+    /// All problems of the folder, if no files that served before can serve.
+    pub async fn resume(engine: Engine, source: &Source, facts: &Facts) -> Result<Self, Refusals> {
+        let (look, unknown) = first_look(source, facts).await.map_err(Refusals)?;
+        let guard = guard(source).await;
+        let (prepared, refusals) = offered(&engine, &guard, &look, None).await;
+        let notices = look.notices.clone();
+        if let (Some(policies), Ok(offer)) = (prepared, look.complete()) {
+            let first = First::new(Door::Start, policies, &offer);
+            let live = Self::begin(engine, source, guard, first).await;
+            live.notice(Some(notices.settings), notices.unread);
+            let aside = live.keep(source).await;
+            if let Some(notice) = unknown {
+                live.keeper.tell_of_past(notice, aside);
+            }
+            return Ok(live);
+        }
+        match prepare_last_good(&engine, source, facts).await {
+            Ok(None) => Err(Refusals(refusals)),
+            Ok(Some((since, first))) => {
+                let serving = first.files.notices.clone();
+                let live = Self::begin(engine, source, guard, first).await;
+                let told = humantime::format_rfc3339_seconds(since);
+                for refusal in &refusals {
+                    tracing::error!(since = %told, "policy refused, the last good ones serve: {refusal}");
+                }
+                live.note(refusals);
+                let serving = iter::once(going_on(since)).chain(serving).collect();
+                live.notice(Some(serving), notices.all());
+                Ok(live)
+            }
+            Err(problem) => {
+                tracing::error!("{}", useless(&problem));
+                Err(Refusals(refusals))
+            }
+        }
+    }
+}
+
+impl First {
+    fn new(door: Door, policies: Policies, offer: &Offer) -> Self {
+        Self {
+            door,
+            policies,
+            files: offer.files(),
+        }
+    }
+}
+
+/// The guard, with what the history has of earlier runs.
+async fn guard(source: &Source) -> Guard {
+    let source = source.clone();
+    let known = tokio::task::spawn_blocking(move || source.taken_back()).await;
+    Guard::new(known.unwrap_or_default())
+}
+
+/// The notice that files of an earlier run serve, since the folder is refused.
+fn going_on(since: SystemTime) -> Notice {
+    let since = humantime::format_rfc3339_seconds(since);
+    Notice {
+        file: "POLICY_DIR".to_owned(),
+        what: format!(
+            "it is refused, and the last good policies serve instead: those that served since {since}"
+        ),
+    }
+}
+
+fn useless(problem: &str) -> Notice {
+    Notice {
+        file: "PROXY_STATE_DIR".to_owned(),
+        what: format!("the last good policies cannot serve either: {problem}"),
+    }
+}
+
+async fn first_look(
+    source: &Source,
+    facts: &Facts,
+) -> Result<(Look, Option<Notice>), Vec<Refusal>> {
+    let (source, facts) = (source.clone(), facts.clone());
+    let looked = tokio::task::spawn_blocking(move || source.first_look(&facts)).await;
+    // Only a defect of the gateway, or the end of the runtime, keeps it from completing.
+    looked.map_err(|error| {
+        vec![Refusal {
+            file: "POLICY_DIR".to_owned(),
+            slot: None,
+            problem: Problem::Internal(error.to_string()),
+        }]
+    })
+}
+
+/// Reads and prepares the files that served last: since when they served, and the generation. `None` if nothing was saved.
+async fn prepare_last_good(
+    engine: &Engine,
+    source: &Source,
+    facts: &Facts,
+) -> Result<Option<(SystemTime, First)>, String> {
+    let (source, facts) = (source.clone(), facts.clone());
+    let read = tokio::task::spawn_blocking(move || source.last_good(&facts)).await;
+    let Some((since, offer)) = read.map_err(|error| error.to_string())?? else {
+        return Ok(None);
+    };
+    let prepared = prepare(engine, &offer.candidates, None).await;
+    let policies = prepared.map_err(|refusals| refusals.to_string())?;
+    Ok(Some((since, First::new(Door::LastGood, policies, &offer))))
+}

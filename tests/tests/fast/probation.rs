@@ -1,0 +1,214 @@
+//! New policies on probation: what they cannot decide and those before could brings those before back, at once and by itself.
+
+use std::path::Path;
+
+use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say, stream};
+use codex_gateway_tests::guests::{EVERY, deploy};
+use codex_gateway_tests::sse::{Event, Events};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::fake;
+
+/// Deploys the component and its settings together, so that they become one generation.
+fn deploy_every(folder: &Path, slot: &str, settings: &Value) {
+    let staged = tempfile::tempdir_in(folder.parent().unwrap()).unwrap();
+    for (name, bytes) in [
+        (format!("{slot}.json"), settings.to_string().into_bytes()),
+        (format!("{slot}.wasm"), EVERY.to_vec()),
+    ] {
+        std::fs::write(staged.path().join(&name), bytes).unwrap();
+        std::fs::rename(staged.path().join(&name), folder.join(&name)).unwrap();
+    }
+}
+
+/// Waits until the generation of this number serves, and returns what health says then.
+async fn generation(gateway: &Gateway, number: u64) -> Value {
+    gateway.generation(number).await;
+    let health = gateway.health().await;
+    assert_eq!(health["generation"], number, "{health}");
+    health
+}
+
+/// The value of a metric without labels.
+async fn metric(gateway: &Gateway, name: &str) -> String {
+    let response = gateway.get("/metrics").send().await.unwrap();
+    let text = response.text().await.unwrap();
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    let (_, value) = lines.find(|(found, _)| *found == name).unwrap();
+    value.to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_of_any_function_brings_the_policies_before_back() {
+    for (slot, function) in [
+        ("model", "resolve"),
+        ("rate-limit", "quotas"),
+        ("rate-limit", "decide"),
+        ("tool-stop", "observe"),
+    ] {
+        let gateway = fake().start().await;
+        let before = generation(&gateway, 1).await["digest"].clone();
+        deploy_every(gateway.policies(), slot, &json!({"fails": function}));
+        let on = generation(&gateway, 2).await;
+        assert_eq!(on["by"], "folder", "{function}");
+        assert!(on["probation_until"].is_string(), "{function}: {on}");
+        let calls = json!({"fake": {"calls": [{"name": "f", "arguments": "{}"}]}});
+        let tool = json!({"type": "function", "function": {"name": "f"}});
+        let mut body = say(&calls.to_string());
+        body["model"] = json!("codex-5");
+        body["tools"] = json!([tool]);
+        let answer: Value = gateway.answer(&body).await;
+        assert_eq!(
+            answer["error"]["code"], "policy_unavailable",
+            "{function}: {answer}"
+        );
+        let back = generation(&gateway, 3).await;
+        assert_eq!(
+            (&back["by"], &back["digest"]),
+            (&json!("taken-back"), &before),
+            "{function}"
+        );
+        assert_eq!(back["probation_until"], Value::Null);
+        let told = back["refused"][0]["problem"].as_str().unwrap();
+        let digest = &on["digest"].as_str().unwrap()[..12];
+        let why = format!("{slot} policy: trap");
+        assert!(told.contains(digest) && told.contains(&why), "{told}");
+        let answer: Value = gateway.answer(&body).await;
+        assert_eq!(
+            answer["choices"][0]["finish_reason"], "tool_calls",
+            "{function}: {answer}"
+        );
+        assert_eq!(metric(&gateway, "codex_policy_taken_back_total").await, "1");
+        gateway.stop().await;
+    }
+}
+
+/// Folders that outlive a gateway.
+struct Place {
+    policies: TempDir,
+    state: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let [policies, state] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        Self { policies, state }
+    }
+
+    async fn start(&self) -> Gateway {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        Setup::demo()
+            .var("POLICY_DIR", &text(self.policies.path()))
+            .var("PROXY_STATE_DIR", &text(self.state.path()))
+            .start()
+            .await
+    }
+}
+
+/// The status of a request that the test policy fails, and the built-in one does not.
+async fn hostile(gateway: &Gateway) -> u16 {
+    let request = gateway.get("/v1/models").header("x-hostile", "panic");
+    request.send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_that_were_taken_back_stay_refused_until_somebody_accepts_them() {
+    let place = Place::new();
+    let gateway = place.start().await;
+    // A stream that began under the first generation sees none of this.
+    let slow = r#"{"demo":{"deltas":200,"text":"x","delay_ms":20}}"#;
+    let response = gateway.chat(&stream(slow)).send().await.unwrap();
+    let mut streaming = Events::of(response);
+    streaming.next().await;
+    deploy_every(place.policies.path(), "auth", &json!({}));
+    let digest = generation(&gateway, 2).await["digest"].clone();
+    assert_eq!(hostile(&gateway).await, 503);
+    generation(&gateway, 3).await;
+    assert_eq!(hostile(&gateway).await, 200);
+    let rest = streaming.rest().await;
+    assert!(
+        rest.iter().any(|event| matches!(event, Event::Done)),
+        "{rest:?}"
+    );
+
+    // The same files under new times and, in between, others: still refused.
+    let wasm = place.policies.path().join("auth.wasm");
+    let settings = place.policies.path().join("auth.json");
+    std::fs::write(&settings, r#"{"stamp": 2}"#).unwrap();
+    generation(&gateway, 4).await;
+    std::fs::write(&settings, "{ }").unwrap();
+    let refused = |gateway: &Gateway| !gateway.live.refusals().is_empty();
+    gateway.until(refused, "refusal").await;
+    assert_eq!(generation(&gateway, 4).await["by"], "folder");
+    gateway.stop().await;
+
+    // A restart serves the last good ones, and says why.
+    let gateway = place.start().await;
+    let health = generation(&gateway, 4).await;
+    assert_ne!(health["digest"], digest);
+    let told = health["refused"][0]["problem"].as_str().unwrap();
+    assert!(
+        told.contains("were taken back") && told.contains("auth policy: trap"),
+        "{told}"
+    );
+
+    // The operator accepts them: they serve, and are not taken back again.
+    let digest = digest.as_str().unwrap();
+    let accept = format!("[rollout]\naccept = [\"{}\"]\n", &digest[..12]);
+    deploy(place.policies.path(), "policies.toml", accept.as_bytes());
+    let health = generation(&gateway, 5).await;
+    assert_eq!(health["digest"], digest);
+    assert_eq!(
+        (&health["probation_until"], &health["ok"]),
+        (&Value::Null, &json!(true))
+    );
+    assert_eq!(hostile(&gateway).await, 503);
+    gateway.stop().await;
+
+    // Their activation is in the history: without the line they serve, too.
+    std::fs::remove_file(place.policies.path().join("policies.toml")).unwrap();
+    assert!(wasm.exists());
+    let gateway = place.start().await;
+    let health = generation(&gateway, 5).await;
+    assert_eq!(
+        (&health["digest"], &health["ok"]),
+        (&json!(digest), &json!(true))
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_that_the_policies_before_have_too_take_nothing_back() {
+    let gateway = Setup::demo().policy("auth.wasm", EVERY).start().await;
+    std::fs::write(gateway.policies().join("auth.json"), r#"{"stamp": 2}"#).unwrap();
+    let on = generation(&gateway, 2).await;
+    assert!(on["probation_until"].is_string());
+    for _ in 0..20 {
+        assert_eq!(hostile(&gateway).await, 503);
+    }
+    std::fs::write(gateway.policies().join("auth.json"), r#"{"stamp": 3}"#).unwrap();
+    let health = generation(&gateway, 3).await;
+    assert_eq!(health["by"], "folder", "{health}");
+    assert_eq!(metric(&gateway, "codex_policy_taken_back_total").await, "0");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_probation_nothing_is_taken_back() {
+    let rules = b"[rollout]\nprobation = \"0s\"\n";
+    let gateway = Setup::demo().policy("policies.toml", rules).start().await;
+    deploy_every(gateway.policies(), "auth", &json!({}));
+    let health = generation(&gateway, 2).await;
+    assert_eq!(health["probation_until"], Value::Null);
+    for _ in 0..20 {
+        assert_eq!(hostile(&gateway).await, 503);
+    }
+    std::fs::write(gateway.policies().join("auth.json"), r#"{"stamp": 3}"#).unwrap();
+    assert_eq!(generation(&gateway, 3).await["by"], "folder");
+    assert_eq!(
+        gateway.chat(&say(QUICK)).send().await.unwrap().status(),
+        200
+    );
+    gateway.stop().await;
+}
