@@ -11,7 +11,7 @@ pub use completion::Completion;
 use super::format::Format;
 use super::json_object::Object;
 use super::plan_builder::PlanBuilder;
-use super::{ApiError, GatewayError, Metadata, Reading, Target, params};
+use super::{ApiError, GatewayError, Metadata, Reading, Target, image, params};
 use crate::codex::{Item, Plan};
 use crate::turn::{Finish, Rules};
 
@@ -82,6 +82,8 @@ impl ChatRequest {
             params::read_service_tier(&mut body)?,
         );
         draft.apply(reading);
+        let history = messages::read(&mut body)?;
+        image::bound(&history, "messages")?;
         Ok(Self {
             model,
             metadata,
@@ -93,7 +95,7 @@ impl ChatRequest {
                 one_call: functions || !parallel,
                 choices,
             },
-            history: messages::read(&mut body)?,
+            history,
             draft,
         })
     }

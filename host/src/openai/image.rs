@@ -4,12 +4,16 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{ApiError, GatewayError, json_object};
+use crate::codex::{Item, Part};
 
 /// The largest image in bytes, as at OpenAI.
 const MOST_BYTES: usize = 20 << 20;
 
 /// The most pixels of an image. Codex unpacks it: a file of 100 KB with 900 million pixels took it 2.5 GB and 15 s.
 const MOST_PIXELS: usize = 50_000_000;
+
+/// The most pixels of all images of a conversation together: Codex unpacks some 100 million in a second, for each turn anew.
+const MOST_PIXELS_TOGETHER: usize = 5 * MOST_PIXELS;
 
 /// Whether Codex 0.169.0 can read it, judged by the first bytes; Codex corrects a media type that does not match them.
 fn is_known(bytes: &[u8]) -> bool {
@@ -24,6 +28,45 @@ fn is_known(bytes: &[u8]) -> bool {
 /// 400 with one of OpenAI's codes: no data URL, not base64, too large, or an image that Codex cannot read.
 pub(super) fn check(url: &str, param: &str) -> Result<(), ApiError> {
     look_at(url).map_err(|error| error.about(param))
+}
+
+/// Bounds the images of a whole conversation, each of which was checked. `param` is its member in the request.
+///
+/// # Errors
+/// 400 if they have more than 250 million pixels.
+pub(super) fn bound(conversation: &[Item], param: &str) -> Result<(), ApiError> {
+    let parts = conversation.iter().flat_map(|item| match item {
+        Item::Message { parts, .. } | Item::CallOutput { parts, .. } => parts.as_slice(),
+        Item::Call { .. } => &[],
+    });
+    let urls: Vec<&str> = parts
+        .filter_map(|part| match part {
+            Part::Image { url, .. } => Some(url.as_str()),
+            Part::Text(_) => None,
+        })
+        .collect();
+    // So many are within the bound, whatever they are.
+    if urls.len() <= MOST_PIXELS_TOGETHER / MOST_PIXELS {
+        return Ok(());
+    }
+    let pixels: usize = urls.into_iter().filter_map(pixels).sum();
+    match pixels > MOST_PIXELS_TOGETHER {
+        true => Err(GatewayError::ImagesTooManyPixels.about(param)),
+        false => Ok(()),
+    }
+}
+
+/// The pixels of an image that was checked. Its head tells them; only if that is long, the rest is decoded, too.
+fn pixels(url: &str) -> Option<usize> {
+    /// Of base64: 48 KiB of the image.
+    const HEAD: usize = 64 << 10;
+    let (_, coded) = url.split_once(',')?;
+    let size = |coded: &str| {
+        let bytes = STANDARD.decode(coded).ok()?;
+        let size = imagesize::blob_size(&bytes).ok()?;
+        Some(size.width.saturating_mul(size.height))
+    };
+    coded.get(..HEAD).and_then(size).or_else(|| size(coded))
 }
 
 /// Beginnings of files that clients send as images, and their names.
@@ -85,7 +128,8 @@ fn look_at(url: &str) -> Result<(), GatewayError> {
     }
 }
 
-/// An image whose head cannot be read is not unpacked by Codex either.
+/// An image whose size cannot be read may be of any size: Codex's own decoders are more lenient, for example about fill bytes
+/// in a JPEG.
 fn bound_pixels(bytes: &[u8]) -> Result<(), GatewayError> {
     match imagesize::blob_size(bytes) {
         Ok(size) if size.width.saturating_mul(size.height) > MOST_PIXELS => {
@@ -94,7 +138,8 @@ fn bound_pixels(bytes: &[u8]) -> Result<(), GatewayError> {
                 height: size.height,
             })
         }
-        _ => Ok(()),
+        Ok(_) => Ok(()),
+        Err(_) => Err(GatewayError::ImageSizeUnknown),
     }
 }
 
@@ -107,6 +152,7 @@ fn is_image(media_type: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codex::Role;
 
     fn url(head: &str, bytes: &[u8]) -> String {
         format!("{head}{}", STANDARD.encode(bytes))
@@ -136,11 +182,87 @@ mod tests {
         }
     }
 
+    /// The head of a JPEG; `fill` stands before its frame.
+    fn jpeg(width: u16, height: u16, fill: &[u8]) -> Vec<u8> {
+        let frame = [
+            &b"\xff\xc0\0\x0b\x08"[..],
+            &height.to_be_bytes(),
+            &width.to_be_bytes(),
+        ];
+        [&b"\xff\xd8"[..], fill, &frame.concat(), b"\x01\x01\x11\0"].concat()
+    }
+
+    fn gif(width: u16, height: u16) -> Vec<u8> {
+        [
+            &b"GIF89a"[..],
+            &width.to_le_bytes(),
+            &height.to_le_bytes(),
+            &[0; 3],
+        ]
+        .concat()
+    }
+
+    /// A WebP in its extended form.
+    fn webp(width: u32, height: u32) -> Vec<u8> {
+        let three = |number: u32| (number - 1).to_le_bytes()[..3].to_vec();
+        let begin = b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0";
+        [&begin[..], &three(width), &three(height)].concat()
+    }
+
+    #[test]
+    fn an_image_of_unknown_size_is_refused() {
+        let whole = jpeg(30_000, 30_000, &[]);
+        let filled = jpeg(30_000, 30_000, b"\xff");
+        let cut = png(3, 2)[..18].to_vec();
+        for (bytes, code) in [
+            (whole, "image_too_large"),
+            (filled, "image_parse_error"),
+            (cut, "image_parse_error"),
+        ] {
+            let refused = check(&url("data:image/png;base64,", &bytes), "p").unwrap_err();
+            assert_eq!(refused.code, code, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn all_images_of_a_conversation_have_a_bound_together() {
+        let image = |bytes: &[u8]| Part::Image {
+            url: url("data:image/png;base64,", bytes),
+            detail: None,
+        };
+        let conversation = |parts: Vec<Part>| {
+            let output = Item::CallOutput {
+                id: "call_1".to_owned(),
+                parts: parts.clone(),
+            };
+            let message = Item::Message {
+                role: Role::User,
+                parts,
+            };
+            [message, output]
+        };
+        let large = png(10_000, 5_000);
+        let long = jpeg(
+            10_000,
+            5_000,
+            &[b"\xff\xe0\xff\xfe".to_vec(), vec![0; 65_532]].concat(),
+        );
+        for bytes in [large, long] {
+            let (two, three) = (vec![image(&bytes); 2], vec![image(&bytes); 3]);
+            assert_eq!(bound(&conversation(two), "input"), Ok(()));
+            let refused = bound(&conversation(three), "input").unwrap_err();
+            assert_eq!(
+                (&*refused.code, refused.param.as_deref()),
+                ("image_too_large", Some("input"))
+            );
+        }
+        let many = vec![image(&png(1_000, 1_000)); 125];
+        assert_eq!(bound(&conversation(many), "input"), Ok(()));
+    }
+
     #[test]
     fn pictures_that_codex_can_read_pass() {
-        let webp = b"RIFF\x24\0\0\0WEBPVP8 ";
-        let formats: [&[u8]; 4] = [b"\x89PNG\r\n\x1a\n\0", b"\xff\xd8\xff\xe0", b"GIF89a", webp];
-        for bytes in formats {
+        for bytes in [&png(3, 2)[..], &jpeg(3, 2, &[]), &gif(3, 2), &webp(3, 2)] {
             for head in [
                 "data:image/png;base64,",
                 "data:image/jpg;base64,",

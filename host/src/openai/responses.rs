@@ -18,7 +18,7 @@ use super::format::Format;
 use super::json_object::Object;
 use super::plan_builder::PlanBuilder;
 use super::tools::{Offer, Shape, Spelling};
-use super::{ApiError, Metadata, Reading, Target, conversation, params};
+use super::{ApiError, Metadata, Reading, Target, conversation, image, params};
 use crate::codex::{Item, Plan};
 use crate::turn::Rules;
 
@@ -125,6 +125,7 @@ impl ResponsesRequest {
     ) -> Result<(Plan, Rules, Context), ApiError> {
         let mut echo = self.echo;
         let history = self.input.resolve(past)?;
+        image::bound(&history, "input")?;
         let kept = self.store.then(|| history.clone());
         let instructions = echo.instructions.clone().filter(|text| !text.is_empty());
         let instructions = instructions.map(conversation::instruction);

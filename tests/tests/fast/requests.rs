@@ -117,7 +117,7 @@ async fn a_picture_that_codex_would_leave_out_is_refused() {
         let part = json!({"type": "image_url", "image_url": {"url": url}});
         json!({"messages": [{"role": "user", "content": [part]}]})
     };
-    let png = "data:image/png;base64,iVBORw0KGgo=";
+    let png = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB";
     assert_eq!(
         gateway.chat(&picture(png)).send().await.unwrap().status(),
         200

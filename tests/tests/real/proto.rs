@@ -77,8 +77,9 @@ async fn a_conversation_reaches_the_model_as_one_transcript() {
 #[ignore = "needs the real Codex 0.42"]
 async fn every_picture_of_a_conversation_reaches_the_model() {
     let (gateway, provider) = real().await;
-    // The bytes that begin every PNG, and one byte that tells the images apart.
-    let url = |last: &str| format!("data:image/png;base64,iVBORw0KGgo{last}");
+    // The head of a PNG, and one byte that tells the images apart.
+    let url =
+        |last: &str| format!("data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAAA{last}");
     let picture = |last: &str| json!({"type": "image_url", "image_url": {"url": url(last)}});
     let text = |text: &str| json!({"type": "text", "text": text});
     let messages = json!([

@@ -150,6 +150,10 @@ errors! {
     ImageTooLarge = 400, INVALID, "image_too_large", "An image may have at most 20 MiB.";
     /// An image has more than 50 million pixels.
     ImageTooManyPixels { width: usize, height: usize } = 400, INVALID, "image_too_large", "An image may have at most 50 million pixels; this one has {width} times {height}.";
+    /// All images of a conversation together have more than 250 million pixels.
+    ImagesTooManyPixels = 400, INVALID, "image_too_large", "All images of a conversation together may have at most 250 million pixels: send fewer or smaller ones.";
+    /// The head of an image does not tell its size.
+    ImageSizeUnknown = 400, INVALID, "image_parse_error", "The width and height of the image cannot be read: save it anew, as PNG or JPEG.";
     /// An image is empty.
     ImageEmpty = 400, INVALID, "empty_image_file", "The image is empty.";
     /// An image is neither PNG, JPEG, GIF nor WebP.

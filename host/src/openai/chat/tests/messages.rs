@@ -54,8 +54,7 @@ fn each_role_is_told_as_codex_knows_it() {
 
 #[test]
 fn the_author_is_named_before_what_is_said() {
-    let image =
-        json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}});
+    let image = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB"}});
     let both = json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]);
     let messages = json!([
         {"role": "system", "content": "a", "name": "example_user"},
@@ -107,8 +106,8 @@ fn messages_without_content_are_left_out() {
 #[test]
 fn pictures_stay_in_their_place() {
     let (one, two) = (
-        "data:image/png;base64,iVBORw0KGgo=",
-        "DATA:IMAGE/webp;base64,iVBORw0KGgo=",
+        "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB",
+        "DATA:IMAGE/webp;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB",
     );
     let content = json!([
         {"type": "text", "text": "this"},
@@ -136,18 +135,17 @@ fn pictures_stay_in_their_place() {
 #[test]
 fn the_prompts_tokens_are_estimated_from_its_text() {
     let call = json!({"id": "c", "function": {"name": "four", "arguments": "{\"a\":1}"}});
-    let image =
-        json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}});
+    let image = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB"}});
     let messages = json!([
         {"role": "system", "content": "12345678"},
         {"role": "user", "content": [{"type": "text", "text": "1234"}, image]},
         {"role": "assistant", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c", "content": "日本"},
     ]);
-    // 8 + 4 + (4 + 7) + 2 characters
+    // 8 + 4 + 4 * 765 for the image + (4 + 7) + 2 characters
     let request = parse(&json!({ "messages": messages }));
     let (_, rules) = request.into_plan(Target::default());
-    assert_eq!(rules.prompt_tokens_estimate, 7);
+    assert_eq!(rules.prompt_tokens_estimate, 772);
 }
 
 #[test]
@@ -177,7 +175,7 @@ fn messages_that_are_none_are_refused() {
 #[test]
 fn content_parts_that_codex_cannot_take_are_refused() {
     let image = |image: Value| json!({"type": "image_url", "image_url": image});
-    let bare = json!("data:image/png;base64,iVBORw0KGgo=");
+    let bare = json!("data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB");
     for (role, part, code, at) in [
         ("user", json!("text"), TYPE, ""),
         ("user", json!({}), MISSING, ".type"),
@@ -233,7 +231,9 @@ fn pictures_that_would_have_to_be_fetched_are_refused() {
         let param = "messages[0].content[0].image_url";
         assert_messages_refused(&[(messages, "invalid_image_url", param)]);
     }
-    let messages = with(json!({"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "ultra"}));
+    let messages = with(
+        json!({"url": "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB", "detail": "ultra"}),
+    );
     let param = "messages[0].content[0].image_url.detail";
     assert_messages_refused(&[(messages, VALUE, param)]);
 }

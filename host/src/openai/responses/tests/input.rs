@@ -90,7 +90,7 @@ fn ids_that_clients_reuse_or_make_too_long_stay_apart() {
 
 #[test]
 fn pictures_stay_in_their_place() {
-    let url = "data:image/png;base64,iVBORw0KGgo=";
+    let url = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB";
     let image = |detail: Option<&str>| Part::Image {
         url: url.to_owned(),
         detail: detail.map(str::to_owned),
