@@ -104,6 +104,13 @@ pub struct Config {
 }
 
 impl Config {
+    fn protocol_log(&self) -> Option<&crate::file::journal::Config> {
+        match &self.codex {
+            Codex::Program(codex, _) => Some(&codex.protocol_log.as_ref()?.journal),
+            Codex::Demo => None,
+        }
+    }
+
     /// Reads the whole configuration.
     ///
     /// # Errors
@@ -147,6 +154,11 @@ impl Config {
             warnings: Vec::new(),
         };
         agent::judge(&mut reader, &mut config, vars.file());
+        let journals = [
+            (env::TOKEN_LOG_PATH, config.telemetry.usage.as_ref()),
+            (env::PROTO_LOG_PATH, config.protocol_log()),
+        ];
+        telemetry::judge_journals(&mut reader, &journals);
         warn_of_others(&mut reader, vars);
         let Reader {
             warnings, problems, ..

@@ -95,12 +95,12 @@ variables! {
     PROXY_METRICS_ALLOW_UNAUTH, "false", "Whether everybody may read the metrics. A mistake with `PROXY_ENV=prod`.";
     PROXY_TEST_ENDPOINTS, "false", "Serves `/__test/conc`, which counts turns, permits and connections, to the readers of the metrics: this machine, or with `PROXY_METRICS_TOKEN`. A mistake with `PROXY_ENV=prod`.";
     TOKEN_LOG_PATH, "none", "A file that the usage of each turn is appended to, one JSON object a line. Without it nothing is recorded, and `/v1/usage` says so.";
-    TOKEN_LOG_MAX_BYTES, "16777216", "The largest size of the file of `TOKEN_LOG_PATH`; then it becomes `….1`, the one before `….2`, and so on.";
+    TOKEN_LOG_MAX_BYTES, "16777216", "The largest size of the file of `TOKEN_LOG_PATH`; then it becomes `….1`, the one before `….2`, and so on. A file that cannot be renamed grows to twice this size.";
     TOKEN_LOG_MAX_FILES, "5", "How many files of `TOKEN_LOG_PATH` are kept, the newest included.";
     PROXY_DEBUG_PROTO, "false", "Records each message between the gateway and Codex in the file of `PROTO_LOG_PATH`: names, ids, sizes and times, not the content (see [The protocol log](operating.md#the-protocol-log)).";
     PROXY_DEBUG_PROTO_BODIES, "false", "Whether `PROXY_DEBUG_PROTO` also records what callers and models say. A mistake with `PROXY_ENV=prod`.";
     PROTO_LOG_PATH, "none", "The file for `PROXY_DEBUG_PROTO`, one JSON object a line.";
-    PROTO_LOG_MAX_BYTES, "16777216", "The largest size of the file of `PROTO_LOG_PATH`; then it becomes `….1`, the one before `….2`, and so on.";
+    PROTO_LOG_MAX_BYTES, "16777216", "The largest size of the file of `PROTO_LOG_PATH`; then it becomes `….1`, the one before `….2`, and so on. A file that cannot be renamed grows to twice this size.";
     PROTO_LOG_MAX_FILES, "5", "How many files of `PROTO_LOG_PATH` are kept, the newest included.";
     OTEL_EXPORTER_OTLP_ENDPOINT, "none", "The collector that traces are sent to by OTLP over HTTP, as `http://127.0.0.1:4318`; `/v1/traces` is appended, unless it is there.";
     OTEL_SERVICE_NAME, "codex-gateway", "The name of the gateway in traces.";

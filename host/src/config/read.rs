@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -121,6 +122,7 @@ impl<'a> Reader<'a> {
         let whole = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
         let folder = whole.parent().filter(|folder| folder.is_dir());
         let found = match folder {
+            Some(_) if is_pipe(&whole) => format!("`{}`, which is a pipe", path.display()),
             Some(folder) if !whole.is_dir() => {
                 let written = if whole.exists() { &whole } else { folder };
                 match is_writable(written) {
@@ -233,6 +235,12 @@ impl<'a> Reader<'a> {
 /// Whether this user can write there, by permissions and mount. Nothing is written.
 pub(super) fn is_writable(path: &Path) -> bool {
     rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+/// A pipe can block, cannot be rotated, and cannot be read back.
+fn is_pipe(path: &Path) -> bool {
+    let kind = std::fs::metadata(path).map(|found| found.file_type());
+    kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket())
 }
 
 /// The value of a word for yes or no.

@@ -1,5 +1,8 @@
 //! Reads the settings of log, usage records and traces.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
 use super::read::Reader;
 use super::{Environment, env};
 use crate::file::journal;
@@ -65,6 +68,59 @@ pub(super) fn journal(
         max_bytes,
         max_files: u32::try_from(max_files).unwrap_or(2),
     })
+}
+
+/// Notes that a journal has a file of another one, if it has, and warns if others can read it.
+pub(super) fn judge_journals(
+    reader: &mut Reader<'_>,
+    journals: &[(env::Variable, Option<&journal::Config>)],
+) {
+    let mut seen: Vec<(env::Variable, PathBuf)> = Vec::new();
+    for (variable, journal) in journals {
+        let Some(journal) = journal else { continue };
+        let path = real(&journal.path);
+        let other = seen.iter().find(|(_, other)| is_shared(&path, other));
+        if let Some((other, _)) = other {
+            let expected = format!("another file than that of {}", other.name);
+            let found = format!("`{}`", journal.path.display());
+            reader.note(*variable, expected, found);
+        }
+        let others = |found: std::fs::Metadata| found.is_file() && found.mode() & 0o004 != 0;
+        if std::fs::metadata(&path).is_ok_and(others) {
+            let what = format!(
+                "other users of this machine may read {0}; chmod 600 {0}",
+                journal.path.display()
+            );
+            reader.warn(variable.name, what);
+        }
+        seen.push((*variable, path));
+    }
+}
+
+/// The path without links and dots, as far as it exists.
+fn real(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let folder = |whole: &Path| {
+        let folder = whole.parent()?.canonicalize().ok()?;
+        Some(folder.join(whole.file_name()?))
+    };
+    let found = whole.canonicalize().ok();
+    found.or_else(|| folder(&whole)).unwrap_or(whole)
+}
+
+/// Whether two journals have a file in common: the same, or one is named like an older file of the other.
+fn is_shared(one: &Path, other: &Path) -> bool {
+    let is_older = |older: &Path, newest: &Path| {
+        let names = (older.to_str(), newest.to_str());
+        let (Some(older), Some(newest)) = names else {
+            return false;
+        };
+        let number = older
+            .strip_prefix(newest)
+            .and_then(|rest| rest.strip_prefix('.'));
+        number.is_some_and(|number| number.parse::<u32>().is_ok())
+    };
+    one == other || is_older(one, other) || is_older(other, one)
 }
 
 fn traces(reader: &mut Reader<'_>) -> Option<traces::Config> {

@@ -62,7 +62,8 @@ async fn named(gateway: &Gateway) -> (String, u64, String, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generation_is_named_alike_in_answers_health_and_metrics() {
-    let gateway = Setup::demo().start().await;
+    let setup = Setup::demo().var("PROXY_ENABLE_METRICS", "true");
+    let gateway = setup.start().await;
     let (digest, number, by, _) = named(&gateway).await;
     assert_eq!((digest.len(), number, by.as_str()), (64, 1, "start"));
     let refused = gateway.client.get(format!("{}/v1/models", gateway.origin));

@@ -30,6 +30,11 @@ async fn generation(gateway: &Gateway, number: u64) -> Value {
     health
 }
 
+/// A setup with metrics, with or without the scripted Codex.
+fn measured(setup: Setup) -> Setup {
+    setup.var("PROXY_ENABLE_METRICS", "true")
+}
+
 /// The value of a metric without labels.
 async fn metric(gateway: &Gateway, name: &str) -> String {
     let response = gateway.get("/metrics").send().await.unwrap();
@@ -47,13 +52,13 @@ async fn a_fault_of_any_function_brings_the_policies_before_back() {
         ("rate-limit", "decide"),
         ("tool-stop", "observe"),
     ] {
-        let gateway = fake().start().await;
+        let gateway = measured(fake()).start().await;
         let before = generation(&gateway, 1).await["digest"].clone();
         deploy_every(gateway.policies(), slot, &json!({"fails": function}));
         let on = generation(&gateway, 2).await;
         assert_eq!(on["by"], "folder", "{function}");
         assert!(on["probation_until"].is_string(), "{function}: {on}");
-        let calls = json!({"fake": {"calls": [{"name": "f", "arguments": "{}"}]}});
+        let calls = json!({"fake": {"call": [{"name": "f", "arguments": "{}"}]}});
         let tool = json!({"type": "function", "function": {"name": "f"}});
         let mut body = say(&calls.to_string());
         body["model"] = json!("codex-5");
@@ -180,7 +185,8 @@ async fn policies_that_were_taken_back_stay_refused_until_somebody_accepts_them(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_that_the_policies_before_have_too_take_nothing_back() {
-    let gateway = Setup::demo().policy("auth.wasm", EVERY).start().await;
+    let setup = measured(Setup::demo());
+    let gateway = setup.policy("auth.wasm", EVERY).start().await;
     std::fs::write(gateway.policies().join("auth.json"), r#"{"stamp": 2}"#).unwrap();
     let on = generation(&gateway, 2).await;
     assert!(on["probation_until"].is_string());

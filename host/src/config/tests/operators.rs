@@ -99,3 +99,57 @@ fn the_protocol_log_needs_a_file_and_in_prod_has_no_content() {
     assert_eq!(warned(&[on, file]), ["PROXY_DEBUG_PROTO"], "the demo");
     assert!(warned(&[program, on, file]).is_empty());
 }
+
+#[test]
+fn each_journal_has_files_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| format!("{}/{name}", folder.path().display());
+    std::os::unix::fs::symlink(folder.path(), path("link")).unwrap();
+    let found = |usage: &str, messages: &str| {
+        let vars = [
+            ("CODEX_BIN", "/bin/sh"),
+            ("PROXY_DEBUG_PROTO", "true"),
+            ("TOKEN_LOG_PATH", usage),
+            ("PROTO_LOG_PATH", messages),
+        ];
+        let problems = read(&vars).err().unwrap_or_default();
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let log = path("x.log");
+    for other in ["x.log", "x.log.1", "./x.log", "link/x.log", "link/x.log.12"] {
+        for (usage, messages) in [(&log, &path(other)), (&path(other), &log)] {
+            let told = found(usage, messages).join("; ");
+            let expected = "PROTO_LOG_PATH: expected another file than that of TOKEN_LOG_PATH";
+            assert!(told.starts_with(expected), "{other}: {told}");
+        }
+    }
+    for other in ["y.log", "x.log.old", "x.log.1.gz"] {
+        assert_eq!(found(&log, &path(other)), [""; 0], "{other}");
+    }
+}
+
+#[test]
+fn a_journal_is_no_pipe_and_is_not_for_everybody() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("{}/usage.ndjson", folder.path().display());
+    let vars = [
+        ("TOKEN_LOG_PATH", path.as_str()),
+        ("PROXY_API_KEY", "sk-0123456789abcdef"),
+    ];
+    let warned = || read(&vars).unwrap().warnings.len();
+    assert_eq!(warned(), 0);
+    std::fs::write(&path, "").unwrap();
+    for (mode, warnings) in [(0o600, 0), (0o640, 0), (0o644, 1)] {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(&path, mode).unwrap();
+        assert_eq!(warned(), warnings);
+    }
+    std::fs::remove_file(&path).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    let told = read(&vars).unwrap_err()[0].to_string();
+    assert!(
+        told.starts_with("TOKEN_LOG_PATH: expected ") && told.contains("a pipe"),
+        "{told}"
+    );
+}

@@ -115,8 +115,16 @@ impl Writer {
                 continue;
             }
             let size = file.metadata()?.len();
-            if size > 0 && size.saturating_add(waiting) > self.files.max_bytes() && self.rotate() {
-                continue;
+            let most = self.files.max_bytes();
+            if size > 0 && size.saturating_add(waiting) > most {
+                if self.rotate() {
+                    continue;
+                }
+                if size.saturating_add(waiting) > most.saturating_mul(2) {
+                    return Err(std::io::Error::other(
+                        "the file has twice its largest size, as it cannot be rotated",
+                    ));
+                }
             }
             end_line(&mut file, size)?;
             file.write_all(&self.waiting)?;
@@ -126,7 +134,7 @@ impl Writer {
         }
     }
 
-    /// Rotates the files. Returns whether there is a new one; if not, the old one is continued.
+    /// Rotates the files. Returns whether there is a new one; if not, the old one is continued up to twice its largest size.
     fn rotate(&mut self) -> bool {
         let rotated = self.files.rotate();
         let stuck = std::mem::replace(&mut self.stuck, rotated.is_err());
