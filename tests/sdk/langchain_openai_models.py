@@ -57,7 +57,9 @@ def converse(model, ask):
     assert ask(with_tools, messages).text == "18 degrees."
 
 
-for options in ({}, {"use_responses_api": True}, {"use_responses_api": True, "use_previous_response_id": True}):
+# ChatOpenAI prefers responses for a model with `codex` in its name.
+CHAT, RESPONSES = {"use_responses_api": False}, {"use_responses_api": True}
+for options in (CHAT, RESPONSES, RESPONSES | {"use_previous_response_id": True}):
     model = langchain_openai.ChatOpenAI(
         base_url=base_url, api_key=key, model="codex-5", max_retries=0, timeout=60, stream_usage=True, **options
     )

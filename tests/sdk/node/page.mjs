@@ -1,6 +1,6 @@
 // In a page of another origin: the OpenAI SDK and LangChain.js ask a gateway, and a page that may not is kept out.
 
-import { ChatOpenAI } from "@langchain/openai";
+import { ChatOpenAICompletions, ChatOpenAIResponses } from "@langchain/openai";
 import OpenAI from "openai";
 
 const model = "codex-5";
@@ -22,9 +22,10 @@ window.ask = async (baseURL, apiKey) => {
   const refused = await stranger.models.retrieve("none").catch((error) => error);
 
   const spoken = [];
-  for (const useResponsesApi of [false, true]) {
+  // `ChatOpenAI` with `useResponsesApi: false` would still use responses for a model with `codex` in its name.
+  for (const ChatModel of [ChatOpenAICompletions, ChatOpenAIResponses]) {
     const configuration = { baseURL, dangerouslyAllowBrowser: true };
-    const langchain = new ChatOpenAI({ model, apiKey, configuration, maxRetries: 0, useResponsesApi });
+    const langchain = new ChatModel({ model, apiKey, configuration, maxRetries: 0 });
     spoken.push((await langchain.invoke(messages[0].content)).text);
     const pieces = [];
     for await (const piece of await langchain.stream(messages[0].content)) {
