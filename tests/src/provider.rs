@@ -1,11 +1,12 @@
 //! A scripted model provider on loopback: the Responses API as Codex speaks it, and a record of its requests.
 //!
 //! A request is answered by the next queued script, or by the script in its last user message, if that is
-//! `{"provider": {…}}`, or else with a short text. After the client has run its tools, `then` is the script.
-//! The members of a script are those of [`Script`].
+//! `{"provider": {…}}`. After the client has run its tools, `then` is the script. The members of a script are those of
+//! [`Script`]. A prompt that is no script is answered with a short text, unless it asks for a call or for JSON: see `sense`.
 
 mod answer;
 mod script;
+mod sense;
 
 use std::collections::VecDeque;
 use std::path::Path;

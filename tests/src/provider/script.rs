@@ -1,7 +1,9 @@
 //! The provider's scripts, and where in a request they are read from.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+use super::sense;
 
 /// The script of one answer. Every member has a default: `Script::default()` is a short text.
 #[derive(Debug, Clone, Deserialize)]
@@ -120,7 +122,7 @@ impl Default for Script {
 }
 
 impl Script {
-    /// The script in a request's last user message, or its `then`; else the default.
+    /// The script in a request's last user message, or its `then`; for a prompt that is no script, an answer by `sense`.
     ///
     /// # Panics
     /// If the script has a mistake: a test with a misspelled member must fail.
@@ -133,15 +135,17 @@ impl Script {
         let Some(last) = items.iter().rposition(|item| item["role"] == "user") else {
             return Self::default();
         };
-        let text = said(&items[last]).1;
-        let Ok(Value::Object(mut members)) = serde_json::from_str(&text) else {
-            return Self::default();
-        };
-        let Some(script) = members.remove("provider") else {
-            return Self::default();
+        let turn = &items[last..];
+        let text = said(&turn[0]).1;
+        let members: Result<Map<String, Value>, _> = serde_json::from_str(&text);
+        let Some(script) = members
+            .ok()
+            .and_then(|mut members| members.remove("provider"))
+        else {
+            return sense::answer(body, turn);
         };
         let script: Self = serde_json::from_value(script).expect("a provider script");
-        let tools_have_run = items[last..].iter().any(is_output);
+        let tools_have_run = turn.iter().any(is_output);
         if tools_have_run {
             script.then.map_or_else(Self::default, |then| *then)
         } else {
@@ -150,7 +154,8 @@ impl Script {
     }
 }
 
-fn is_output(item: &Value) -> bool {
+/// Whether an input item is the result of a tool.
+pub(super) fn is_output(item: &Value) -> bool {
     item["type"] == "function_call_output" || item["type"] == "custom_tool_call_output"
 }
 

@@ -84,6 +84,12 @@ async fn langchain_is_at_home() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex and the Python SDKs"]
+async fn langchains_standard_tests_pass() {
+    assert_picture_arrived(&python("langchain_standard.py").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex and the Python SDKs"]
 async fn the_openai_agents_sdk_runs_agents() {
     let asked = python("agents_runs.py").await;
     assert_results_arrived(&asked);
