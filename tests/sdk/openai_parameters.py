@@ -1,7 +1,5 @@
 """Compares the table of parameters in docs/src/clients.md with the parameters that the installed openai library knows."""
 
-import pathlib
-import re
 import typing
 
 from openai.types import completion_create_params as completions
@@ -9,22 +7,14 @@ from openai.types.chat import completion_create_params as chat
 from openai.types.responses import response_create_params as responses
 from typing_extensions import is_typeddict
 
+import book
+
 # The columns of the table, and the types whose members are in it.
 COLUMNS = {
     "chat": (chat.CompletionCreateParamsNonStreaming, chat.CompletionCreateParamsStreaming),
     "completions": (completions.CompletionCreateParamsNonStreaming, completions.CompletionCreateParamsStreaming),
     "responses": (responses.ResponseCreateParamsNonStreaming, responses.ResponseCreateParamsStreaming),
 }
-
-
-def rows():
-    """The rows of the table: the names in the first cell, and the other cells by column."""
-    page = pathlib.Path(__file__).parents[2] / "docs" / "src" / "clients.md"
-    section = page.read_text().split("\n## Parameters\n")[1].split("\n## ")[0]
-    for line in section.splitlines():
-        if line.startswith("| `"):
-            first, *cells = (cell.strip() for cell in line.strip("|").split("|"))
-            yield re.findall("`([^`]+)`", first)[0], dict(zip(COLUMNS, cells))
 
 
 def members(kind):
@@ -52,7 +42,7 @@ def test_known(column, table):
     return len(known)
 
 
-table = list(rows())
+table = [(names[0], dict(zip(COLUMNS, cells))) for names, cells in book.rows("Parameters")]
 counts = {column: test_known(column, table) for column in COLUMNS}
 # The reader of the types found them.
 assert counts["chat"] > 30 and counts["completions"] > 15 and counts["responses"] > 30, counts

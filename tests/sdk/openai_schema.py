@@ -14,6 +14,8 @@ from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
 
+import book
+
 TESTS = pathlib.Path(__file__).parent.parent
 GOLDEN = TESTS / "fixtures" / "golden"
 
@@ -23,9 +25,7 @@ PIECE = {"chat": ChatCompletionChunk, "completions": Completion, "responses": Re
 
 def intended():
     """The rows of the book's table: dialect and member."""
-    page = (TESTS.parent / "docs" / "src" / "clients.md").read_text()
-    section = page.split("\n## Differences from the schema\n")[1].split("\n## ")[0]
-    return set(re.findall(r"^\| (\w+) \| `(\w+)` \|", section, re.MULTILINE))
+    return set(re.findall(r"^\| (\w+) \| `(\w+)` \|", book.section("Differences from the schema"), re.MULTILINE))
 
 
 def unknown(value):

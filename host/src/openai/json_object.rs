@@ -165,6 +165,20 @@ impl Object {
         }
     }
 
+    /// Takes a whole number that may be 0.
+    pub(super) fn whole(&mut self, name: &str) -> Result<Option<u64>, ApiError> {
+        let value = self.take(name);
+        let number = value.as_ref().and_then(Value::as_u64);
+        match value {
+            Some(other) if number.is_none() => {
+                let expected = "a whole number, 0 or more";
+                Err(wrong_type(self.path_of(name), expected, &other))
+            }
+            _ => Ok(number),
+        }
+    }
+
+    /// Takes a whole number that is 1 or more.
     pub(super) fn positive(&mut self, name: &str) -> Result<Option<u64>, ApiError> {
         let Some(value) = self.take(name) else {
             return Ok(None);

@@ -1,7 +1,8 @@
 //! Popular client libraries with the real Codex: tools, streams, structured output, images, errors.
 
 use codex_gateway_tests::provider::Recorded;
-use codex_gateway_tests::real::{node, python, python_script, succeed};
+use codex_gateway_tests::real::{node, python, python_at, python_script, set_up, succeed, variable};
+use serde_json::json;
 
 /// Asserts that the model got the results of the client's functions, of one function and of two at once.
 fn assert_results_arrived(asked: &[Recorded]) {
@@ -56,6 +57,19 @@ async fn recorded_answers_are_as_openais_schema_has_them() {
 #[ignore = "needs the Python SDKs"]
 async fn the_table_of_parameters_has_all_that_the_openai_python_sdk_knows() {
     succeed(python_script("openai_parameters.py")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex, the Python SDKs and openai-python's own tests"]
+async fn openai_pythons_own_tests_pass_or_are_refused_as_the_tables_say() {
+    // The script reads it: a missing one is reported here, in the words of all others.
+    variable("TEST_OPENAI_SDIST");
+    let (setup, provider) = set_up("TEST_CODEX_BIN", "gpt-5.4").await;
+    // The models that these tests ask for.
+    let aliases = json!({"gpt-6-astra": "codex-5", "gpt-3.5-turbo-instruct": "codex-5"});
+    let settings = json!({ "aliases": aliases }).to_string();
+    let gateway = setup.policy("model.json", settings.as_bytes()).start().await;
+    python_at((gateway, provider), "openai_resources.py").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,7 +80,7 @@ impl Echo {
             background: false,
             instructions: body.string("instructions")?,
             max_output_tokens: body.positive("max_output_tokens")?,
-            max_tool_calls: body.positive("max_tool_calls")?,
+            max_tool_calls: body.whole("max_tool_calls")?,
             metadata: read_metadata(body)?,
             parallel_tool_calls: body.boolean("parallel_tool_calls")?.unwrap_or(true),
             previous_response_id: None,

@@ -187,7 +187,7 @@ fn what_means_nothing_to_codex_is_accepted() {
     let values = json!({
         "temperature": 0.2, "top_p": 1, "truncation": "auto", "user": "u", "metadata": {"a": "b"},
         "include": ["reasoning.encrypted_content"], "parallel_tool_calls": false, "background": false,
-        "prompt_cache_key": "k", "safety_identifier": "s", "max_tool_calls": 3, "top_logprobs": 0,
+        "prompt_cache_key": "k", "safety_identifier": "s", "max_tool_calls": 0, "top_logprobs": 0,
         "stream_options": {"include_obfuscation": true}, "no_such_thing": {"at": ["all"]},
     });
     let (plain, rules, _) = planned(hi_with(&json!({})));
