@@ -1,7 +1,9 @@
 //! Popular client libraries with the real Codex: tools, streams, structured output, images, errors.
 
 use codex_gateway_tests::provider::Recorded;
-use codex_gateway_tests::real::{node, python, python_at, python_script, set_up, succeed, variable};
+use codex_gateway_tests::real::{
+    node, python, python_at, python_script, set_up, succeed, variable,
+};
 use serde_json::json;
 
 /// Asserts that the model got the results of the client's functions, of one function and of two at once.
@@ -68,7 +70,10 @@ async fn openai_pythons_own_tests_pass_or_are_refused_as_the_tables_say() {
     // The models that these tests ask for.
     let aliases = json!({"gpt-6-astra": "codex-5", "gpt-3.5-turbo-instruct": "codex-5"});
     let settings = json!({ "aliases": aliases }).to_string();
-    let gateway = setup.policy("model.json", settings.as_bytes()).start().await;
+    let gateway = setup
+        .policy("model.json", settings.as_bytes())
+        .start()
+        .await;
     python_at((gateway, provider), "openai_resources.py").await;
 }
 
