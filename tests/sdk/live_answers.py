@@ -1,0 +1,150 @@
+"""Answers of a running gateway for `validate_answers.py`: every endpoint of OpenAI's, whole and streamed, refusals and errors."""
+
+import json
+
+import httpx
+
+from scripted import ONE_CITY, PNG, TWO_CITIES, WEATHER_SCHEMA, script, user
+
+FUNCTION = {"name": "get_weather", "description": "Tells it.", "parameters": WEATHER_SCHEMA}
+CITY = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}},
+    "required": ["name"],
+    "additionalProperties": False,
+}
+ROME = {"text": ['{"name":', ' "Rome"}']}
+REFUSAL = {"refusal": "I can not help with that."}
+BROKEN = {"text": ["a ", "b ", "c "], "cut": 2}
+LIMITED = {"status": 429, "body": {"error": {"message": "slow down", "type": "t", "code": "rate_limit_exceeded"}}}
+
+CHATS = [
+    {"messages": user(text=["Good ", "day."], reasoning=["Hm. ", "So."])},
+    {"messages": user(text=["Good ", "day."]), "n": 2},
+    {"messages": user(text=["one two three four five six"]), "max_tokens": 2},
+    {"messages": user(text=["one ", "two"]), "stop": "two"},
+    {"messages": user(**TWO_CITIES), "tools": [{"type": "function", "function": FUNCTION}]},
+    {"messages": user(**ONE_CITY), "functions": [FUNCTION]},
+    {"messages": user(**ROME), "response_format": {"type": "json_schema", "json_schema": {"name": "city", "schema": CITY}}},
+    {"messages": user(**REFUSAL)},
+]
+
+COMPLETIONS = [
+    {"prompt": script(text=["Once ", "upon."])},
+    {"prompt": [script(text=["Once ", "upon."]), script(text=["A ", "time."])], "n": 2},
+    {"prompt": script(text=["one two three four five six"]), "max_tokens": 2},
+    {"prompt": script(**REFUSAL)},
+]
+
+TOOL = {"type": "function", **FUNCTION, "strict": True}
+CONTENT = [{"type": "input_text", "text": script(text=["Red."])}, {"type": "input_image", "image_url": PNG, "detail": "auto"}]
+RESPONSES = [
+    {
+        "input": script(text=["Good ", "day."], reasoning=["Hm. ", "So."]),
+        "instructions": "Be kind.",
+        "metadata": {"a": "b"},
+        "reasoning": {"effort": "low", "summary": "auto"},
+        "user": "somebody",
+    },
+    {"input": script(raw_reasoning="Hm. So.", text=["Good ", "day."]), "store": False},
+    {"input": script(**TWO_CITIES), "tools": [TOOL], "tool_choice": "auto"},
+    {"input": script(**ONE_CITY), "tools": [TOOL], "tool_choice": {"type": "function", "name": "get_weather"}},
+    {"input": script(**ROME), "text": {"format": {"type": "json_schema", "name": "city", "schema": CITY, "strict": True}}},
+    {"input": [{"role": "user", "content": CONTENT}]},
+    {"input": script(text=["half"], incomplete="max_output_tokens")},
+    {"input": script(text=["one two three four five six"]), "max_output_tokens": 2},
+    {"input": script(**REFUSAL)},
+]
+
+# Status, method, path and body of requests that are refused or fail before the first byte.
+ERRORS = [
+    (404, "POST", "chat/completions", {"model": "gpt-nope", "messages": user()}),
+    (400, "POST", "chat/completions", {"messages": []}),
+    (400, "POST", "chat/completions", {"messages": user(), "reasoning_effort": "bogus"}),
+    (400, "POST", "chat/completions", []),
+    (429, "POST", "chat/completions", {"messages": user(**LIMITED)}),
+    (429, "POST", "chat/completions", {"messages": user(**LIMITED), "stream": True}),
+    (502, "POST", "chat/completions", {"messages": user(**BROKEN)}),
+    (502, "POST", "chat/completions", {"messages": user(), "response_format": {"type": "json_object"}}),
+    (400, "POST", "completions", {"prompt": "a", "echo": True}),
+    (429, "POST", "completions", {"prompt": script(**LIMITED)}),
+    (400, "POST", "responses", {"input": []}),
+    (400, "POST", "responses", {"input": "And?", "previous_response_id": "resp_nope"}),
+    (429, "POST", "responses", {"input": script(**LIMITED)}),
+    (404, "GET", "responses/resp_nope", None),
+    (404, "DELETE", "responses/resp_nope", None),
+    (404, "GET", "responses/resp_nope/input_items", None),
+    (404, "GET", "models/gpt-nope", None),
+    (404, "GET", "nowhere", None),
+    (405, "DELETE", "models", None),
+]
+
+
+def sent(text):
+    """The events of a stream."""
+    for line in text.splitlines():
+        data = line.removeprefix("data: ")
+        if data != line and data != "[DONE]":
+            yield json.loads(data)
+
+
+def kind_of_piece(whole, piece):
+    """The kind of an event of a stream, in whose place an answer of this kind would be. A failure ends a stream with an error."""
+    if list(piece) == ["error"]:
+        return "error"
+    return "event" if whole == "response" else f"{whole} chunk"
+
+
+class Gateway:
+    """Sends requests to a gateway and tells the answers: place, kind and JSON value of each body and event."""
+
+    def __init__(self, base_url, key):
+        self.http = httpx.Client(base_url=base_url, headers={"authorization": f"Bearer {key}"}, timeout=60)
+
+    def ask(self, status, method, path, body=None, **headers):
+        if isinstance(body, dict):
+            body = {"model": "codex-5", **body}
+        answer = self.http.request(method, path, json=body, headers=headers)
+        assert answer.status_code == status, f"{method} {path} {body}: {answer.status_code} {answer.text}"
+        return answer
+
+    def whole_and_streamed(self, path, whole, request):
+        yield f"{path} {request}", whole, self.ask(200, "POST", path, request).json()
+        yield from self.streamed(path, whole, request)
+
+    def streamed(self, path, whole, request):
+        usage = {} if whole == "response" else {"stream_options": {"include_usage": True}}
+        text = self.ask(200, "POST", path, {**request, **usage, "stream": True}).text
+        for piece in sent(text):
+            yield f"{path} {request}, streamed", kind_of_piece(whole, piece), piece
+
+    def kept(self):
+        """A response that is continued, read again and deleted."""
+        first = self.ask(200, "POST", "responses", {"input": script(**ONE_CITY), "tools": [TOOL]}).json()
+        yield "a response with a call", "response", first
+        result = {"type": "function_call_output", "call_id": first["output"][0]["call_id"], "output": "18 degrees"}
+        following = {"input": [result], "previous_response_id": first["id"], "tools": [TOOL]}
+        yield from self.whole_and_streamed("responses", "response", following)
+        path = f"responses/{first['id']}"
+        yield "a kept response", "response", self.ask(200, "GET", path).json()
+        yield "a kept response, streamed", "error", self.ask(400, "GET", f"{path}?stream=true").json()
+        yield "a deleted response", "deleted response", self.ask(200, "DELETE", path).json()
+        yield "a response that was deleted", "error", self.ask(404, "GET", path).json()
+
+    def answers(self):
+        for path, whole, requests, input_of in [
+            ("chat/completions", "chat completion", CHATS, lambda text: {"messages": [{"role": "user", "content": text}]}),
+            ("completions", "completion", COMPLETIONS, lambda text: {"prompt": text}),
+            ("responses", "response", RESPONSES, lambda text: {"input": text}),
+        ]:
+            for request in requests:
+                yield from self.whole_and_streamed(path, whole, request)
+            # A stream that breaks.
+            yield from self.streamed(path, whole, input_of(script(**BROKEN)))
+            stranger = self.ask(401, "POST", path, input_of("Hi"), authorization="Bearer sk-stranger")
+            yield f"{path}, a stranger", "error", stranger.json()
+        yield from self.kept()
+        yield "models", "models", self.ask(200, "GET", "models").json()
+        yield "models/codex-5", "model", self.ask(200, "GET", "models/codex-5").json()
+        for status, method, path, body in ERRORS:
+            yield f"{method} {path} {body}", "error", self.ask(status, method, path, body).json()
