@@ -91,7 +91,7 @@ impl Echo {
             store: body.boolean("store")?.unwrap_or(true),
             sampling: Sampling::read(body)?,
             text: Text {
-                format: format.unwrap_or_else(|| json!({"type": "text"})),
+                format: format.map_or_else(|| json!({"type": "text"}), complete_format),
                 verbosity: None,
             },
             tool_choice,
@@ -115,12 +115,32 @@ impl Echo {
 fn complete(mut tools: Value) -> Value {
     let functions = tools.as_array_mut().into_iter().flatten();
     for function in functions.filter_map(Value::as_object_mut) {
-        for name in ["description", "parameters"] {
-            function.entry(name).or_insert(Value::Null);
-        }
+        fill(function, "description", Value::Null);
+        fill(function, "parameters", Value::Null);
         function.insert("strict".to_owned(), Value::Bool(false));
     }
     tools
+}
+
+/// The same for the format of the text. Open Responses demands these members.
+fn complete_format(mut format: Value) -> Value {
+    if let Some(members) = format.as_object_mut()
+        && members
+            .get("type")
+            .is_some_and(|kind| kind == "json_schema")
+    {
+        fill(members, "description", Value::Null);
+        fill(members, "strict", Value::Bool(false));
+    }
+    format
+}
+
+/// Gives a member that is absent or `null` its default.
+fn fill(members: &mut Map<String, Value>, name: &str, default: Value) {
+    let member = members.entry(name).or_insert(Value::Null);
+    if member.is_null() {
+        *member = default;
+    }
 }
 
 fn read_metadata(body: &mut Object) -> Result<Map<String, Value>, ApiError> {

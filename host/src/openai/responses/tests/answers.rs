@@ -111,7 +111,9 @@ fn a_response_repeats_its_request() {
         "prompt_cache_key": "k", "reasoning": {"effort": "high", "summary": "auto"},
         "safety_identifier": "s", "service_tier": "flex", "store": false, "temperature": 0.5,
         "text": {
-            "format": {"type": "json_schema", "name": "answer", "schema": schema, "strict": true},
+            "format": {
+                "type": "json_schema", "name": "answer", "description": "d", "schema": schema, "strict": true,
+            },
             "verbosity": "low",
         },
         "tool_choice": {"type": "function", "name": "get_weather"},
@@ -140,15 +142,21 @@ fn a_response_repeats_its_request() {
 #[test]
 fn a_response_has_the_members_that_typed_clients_expect() {
     let f = json!({"type": "function", "name": "f"});
+    let schema = json!({"type": "object"});
+    let format = json!({"type": "json_schema", "name": "n", "schema": schema, "strict": null});
     let whole = object(
-        &json!({"tools": [f], "top_p": 0.1}),
-        &[says("hi"), end(Finish::Stop)],
+        &json!({"tools": [f], "top_p": 0.1, "text": {"format": format}}),
+        &[says("{}"), end(Finish::Stop)],
     );
     let found: Value = serde_json::from_str(&whole.expect("an answer")).expect("JSON");
     let tool = json!({
         "type": "function", "name": "f", "description": null, "parameters": null, "strict": false,
     });
     assert_eq!(found["tools"], json!([tool]));
+    let format = json!({
+        "type": "json_schema", "name": "n", "description": null, "schema": schema, "strict": false,
+    });
+    assert_eq!(found["text"]["format"], format);
     for (name, holds) in [
         ("temperature", json!(1.0)),
         ("top_p", json!(1.0)),
