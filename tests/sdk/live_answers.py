@@ -1,4 +1,4 @@
-"""Answers of a running gateway for `validate_answers.py`: every endpoint of OpenAI's, whole and streamed, refusals and errors."""
+"""Answers of a running gateway for `validate_answers.py`: each endpoint of OpenAI's API, whole and streamed, and errors."""
 
 import json
 
@@ -38,22 +38,51 @@ COMPLETIONS = [
 
 TOOL = {"type": "function", **FUNCTION, "strict": True}
 CONTENT = [{"type": "input_text", "text": script(text=["Red."])}, {"type": "input_image", "image_url": PNG, "detail": "auto"}]
+FORMAT = {"type": "json_schema", "name": "city", "schema": CITY}
+# A conversation that the client keeps: a system message, then messages of the model with their phases.
+CONVERSATION = [
+    {"type": "message", "role": "system", "content": "You sell tickets."},
+    {"type": "message", "role": "user", "content": "I am Ann, and need two."},
+    {"type": "message", "role": "assistant", "phase": "commentary", "content": "I look for two seats."},
+    {"type": "message", "role": "assistant", "phase": "final_answer", "content": "There are two left."},
+    {"type": "message", "role": "user", "content": "Then I take both."},
+]
+
+# Each request with the status and the items of its response. The kinds of requests in Open Responses' compliance suite are here.
 RESPONSES = [
-    {
-        "input": script(text=["Good ", "day."], reasoning=["Hm. ", "So."]),
-        "instructions": "Be kind.",
-        "metadata": {"a": "b"},
-        "reasoning": {"effort": "low", "summary": "auto"},
-        "user": "somebody",
-    },
-    {"input": script(raw_reasoning="Hm. So.", text=["Good ", "day."]), "store": False},
-    {"input": script(**TWO_CITIES), "tools": [TOOL], "tool_choice": "auto"},
-    {"input": script(**ONE_CITY), "tools": [TOOL], "tool_choice": {"type": "function", "name": "get_weather"}},
-    {"input": script(**ROME), "text": {"format": {"type": "json_schema", "name": "city", "schema": CITY, "strict": True}}},
-    {"input": [{"role": "user", "content": CONTENT}]},
-    {"input": script(text=["half"], incomplete="max_output_tokens")},
-    {"input": script(text=["one two three four five six"]), "max_output_tokens": 2},
-    {"input": script(**REFUSAL)},
+    ({"input": [{"type": "message", "role": "user", "content": "Greet me."}]}, "completed", ["message"]),
+    ({"input": CONVERSATION}, "completed", ["message"]),
+    ({"input": [{"role": "user", "content": CONTENT}]}, "completed", ["message"]),
+    (
+        {
+            "input": script(text=["Good ", "day."], reasoning=["Hm. ", "So."]),
+            "instructions": "Be kind.",
+            "metadata": {"a": "b"},
+            "reasoning": {"effort": "minimal", "summary": "auto"},
+            "user": "somebody",
+        },
+        "completed",
+        ["reasoning", "message"],
+    ),
+    ({"input": script(raw_reasoning="Hm. So.", text=["Good."]), "store": False}, "completed", ["reasoning", "message"]),
+    (
+        {"input": script(**TWO_CITIES), "tools": [TOOL], "tool_choice": "auto"},
+        "completed",
+        ["message", "function_call", "function_call"],
+    ),
+    (
+        {"input": script(**ONE_CITY), "tools": [TOOL], "tool_choice": {"type": "function", "name": "get_weather"}},
+        "completed",
+        ["function_call"],
+    ),
+    # Members that a request may leave out.
+    ({"input": script(**ONE_CITY), "tools": [{"type": "function", "name": "get_weather"}]}, "completed", ["function_call"]),
+    ({"input": script(**ROME), "text": {"format": FORMAT}}, "completed", ["message"]),
+    ({"input": script(**ROME), "text": {"format": {**FORMAT, "strict": True}}}, "completed", ["message"]),
+    ({"input": script(**ROME), "text": {"format": {"type": "json_object"}, "verbosity": "low"}}, "completed", ["message"]),
+    ({"input": script(text=["half"], incomplete="max_output_tokens")}, "incomplete", ["message"]),
+    ({"input": script(text=["one two three four five six"]), "max_output_tokens": 2}, "incomplete", ["message"]),
+    ({"input": script(**REFUSAL)}, "incomplete", []),
 ]
 
 # Status, method, path and body of requests that are refused or fail before the first byte.
@@ -78,6 +107,20 @@ ERRORS = [
     (404, "GET", "nowhere", None),
     (405, "DELETE", "models", None),
 ]
+
+
+def assert_ended(response, status, items):
+    """Asserts that a response is what its request asks for."""
+    found = [item["type"] for item in response["output"]]
+    assert (response["status"], found) == (status, items), response
+
+
+def assert_in_order(text):
+    """Asserts that the events of a response are named as their types, and numbered."""
+    names = [line.removeprefix("event: ") for line in text.splitlines() if line.startswith("event: ")]
+    events = list(sent(text))
+    assert names == [event["type"] for event in events], text
+    assert [event["sequence_number"] for event in events] == list(range(len(events))), text
 
 
 def sent(text):
@@ -115,6 +158,8 @@ class Gateway:
     def streamed(self, path, whole, request):
         usage = {} if whole == "response" else {"stream_options": {"include_usage": True}}
         text = self.ask(200, "POST", path, {**request, **usage, "stream": True}).text
+        if whole == "response":
+            assert_in_order(text)
         for piece in sent(text):
             yield f"{path} {request}, streamed", kind_of_piece(whole, piece), piece
 
@@ -131,14 +176,24 @@ class Gateway:
         yield "a deleted response", "deleted response", self.ask(200, "DELETE", path).json()
         yield "a response that was deleted", "error", self.ask(404, "GET", path).json()
 
+    def responses(self):
+        for request, status, items in RESPONSES:
+            answers = list(self.whole_and_streamed("responses", "response", request))
+            assert_ended(answers[0][-1], status, items)
+            assert_ended(answers[-1][-1]["response"], status, items)
+            yield from answers
+
     def answers(self):
-        for path, whole, requests, input_of in [
-            ("chat/completions", "chat completion", CHATS, lambda text: {"messages": [{"role": "user", "content": text}]}),
-            ("completions", "completion", COMPLETIONS, lambda text: {"prompt": text}),
-            ("responses", "response", RESPONSES, lambda text: {"input": text}),
+        for request in CHATS:
+            yield from self.whole_and_streamed("chat/completions", "chat completion", request)
+        for request in COMPLETIONS:
+            yield from self.whole_and_streamed("completions", "completion", request)
+        yield from self.responses()
+        for path, whole, input_of in [
+            ("chat/completions", "chat completion", lambda text: {"messages": [{"role": "user", "content": text}]}),
+            ("completions", "completion", lambda text: {"prompt": text}),
+            ("responses", "response", lambda text: {"input": text}),
         ]:
-            for request in requests:
-                yield from self.whole_and_streamed(path, whole, request)
             # A stream that breaks.
             yield from self.streamed(path, whole, input_of(script(**BROKEN)))
             stranger = self.ask(401, "POST", path, input_of("Hi"), authorization="Bearer sk-stranger")

@@ -14,7 +14,7 @@ BOOK = pathlib.Path(__file__).parent.parent.parent / "docs" / "src" / "clients.m
 class Difference(typing.NamedTuple):
     """A member of a body that is not as a schema has it."""
 
-    schema: str  # `OpenAI`
+    schema: str  # `OpenAI` or `Open Responses`
     body: str  # the kind of the body or event, `chat completion chunk`
     path: str  # `choices[].finish_reason`
     fault: str  # `missing`, `extra`, `null` or `wrong`
@@ -22,7 +22,7 @@ class Difference(typing.NamedTuple):
 
 def intended():
     """The rows of the book's table."""
-    section = BOOK.read_text().split("\n## Differences from the schema\n")[1].split("\n## ")[0]
+    section = BOOK.read_text().split("\n## Differences from the schemas\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| ([\w ]+) \| `?([\w. ]+?)`? \| `([^`]+)` \| (\w+) \|", section, re.MULTILINE)
     return {Difference(*row) for row in rows}
 

@@ -33,6 +33,18 @@ OPENAI = [
     ("error", ["detail"], "more", ("detail", "extra")),
 ]
 
+OPEN_RESPONSES = [
+    ("response", ["completed_at"], "remove", ("completed_at", "missing")),
+    ("response", ["store"], None, ("store", "null")),
+    ("response", ["output", 0, "role"], "remove", ("output[].role", "missing")),
+    ("response", ["usage", "output_tokens"], "30", ("usage.output_tokens", "wrong")),
+    ("response", ["mood"], "good", ("mood", "extra")),
+    ("response.created", ["response", "tool_choice"], "perhaps", ("tool_choice", "wrong")),
+    ("response.output_item.added", ["item", "id"], "remove", ("item.id", "missing")),
+    ("response.output_text.delta", ["delta"], None, ("delta", "null")),
+    ("response.output_text.delta", ["type"], "response.text", ("type", "wrong")),
+]
+
 
 def changed(value, path, new):
     """A copy of a body with another member, or without it."""

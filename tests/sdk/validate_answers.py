@@ -1,6 +1,6 @@
-"""Validates the answers of all dialects against OpenAI's schema. Arguments: base URL, key.
+"""Validates the answers of all dialects against the schemas of OpenAI and Open Responses. Arguments: base URL, key.
 
-These are the recorded answers in `tests/fixtures/golden`, and those of a running gateway. Their differences from the schema are
+These are the recorded answers in `tests/fixtures/golden`, and those of a running gateway. Their differences from the schemas are
 those of the table in docs/src/clients.md, no more and no fewer.
 """
 
@@ -8,6 +8,7 @@ import json
 import pathlib
 import sys
 
+import open_responses_schema
 import openai_schema
 import schema_changes
 from live_answers import Gateway, kind_of_piece, sent
@@ -41,10 +42,12 @@ def main():
     schema_changes.assert_rows_are_exact()
     bodies = [(kind, value) for _, kind, value in golden]
     schema_changes.assert_found(bodies, schema_changes.OPENAI, openai_schema.differences)
+    schema_changes.assert_found(bodies, schema_changes.OPEN_RESPONSES, open_responses_schema.differences)
 
     findings = Findings()
     for place, kind, value in golden + live:
-        findings.add(place, openai_schema.differences(kind, value))
+        for schema in (openai_schema, open_responses_schema):
+            findings.add(place, schema.differences(kind, value))
     complaints = list(findings.complaints(intended()))
     assert not complaints, "\n".join(complaints)
 

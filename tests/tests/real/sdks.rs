@@ -51,7 +51,7 @@ async fn the_openai_python_sdk_chats() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex and the Python SDKs"]
-async fn answers_are_as_openais_schema_has_them() {
+async fn answers_are_as_the_published_schemas_have_them() {
     python("validate_answers.py").await;
 }
 
