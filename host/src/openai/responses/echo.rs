@@ -73,7 +73,7 @@ impl Echo {
     pub(super) fn read(body: &mut Object) -> Result<Self, ApiError> {
         let look = |name, default| body.get(name).cloned().unwrap_or(default);
         let tools = complete(look("tools", json!([])));
-        let tool_choice = look("tool_choice", json!("auto"));
+        let tool_choice = complete_choice(look("tool_choice", json!("auto")));
         let format = body.get("text").and_then(|text| text.get("format"));
         let format = format.filter(|format| !format.is_null()).cloned();
         Ok(Self {
@@ -113,8 +113,11 @@ impl Echo {
 
 /// Adds the members of functions that typed clients expect. `strict` is what holds: Codex sends every function as not strict.
 fn complete(mut tools: Value) -> Value {
-    let functions = tools.as_array_mut().into_iter().flatten();
-    for function in functions.filter_map(Value::as_object_mut) {
+    for function in objects(&mut tools) {
+        keep(
+            function,
+            &["type", "name", "description", "parameters", "strict"],
+        );
         fill(function, "description", Value::Null);
         fill(function, "parameters", Value::Null);
         function.insert("strict".to_owned(), Value::Bool(false));
@@ -124,15 +127,42 @@ fn complete(mut tools: Value) -> Value {
 
 /// The same for the format of the text. Open Responses demands these members.
 fn complete_format(mut format: Value) -> Value {
-    if let Some(members) = format.as_object_mut()
-        && members
+    if let Some(members) = format.as_object_mut() {
+        if members
             .get("type")
             .is_some_and(|kind| kind == "json_schema")
-    {
-        fill(members, "description", Value::Null);
-        fill(members, "strict", Value::Bool(false));
+        {
+            keep(
+                members,
+                &["type", "name", "description", "schema", "strict"],
+            );
+            fill(members, "description", Value::Null);
+            fill(members, "strict", Value::Bool(false));
+        } else {
+            keep(members, &["type"]);
+        }
     }
     format
+}
+
+fn complete_choice(mut choice: Value) -> Value {
+    if let Some(members) = choice.as_object_mut() {
+        keep(members, &["type", "name", "mode", "tools"]);
+        for function in members.get_mut("tools").into_iter().flat_map(objects) {
+            keep(function, &["type", "name"]);
+        }
+    }
+    choice
+}
+
+fn objects(array: &mut Value) -> impl Iterator<Item = &mut Map<String, Value>> {
+    let items = array.as_array_mut().into_iter().flatten();
+    items.filter_map(Value::as_object_mut)
+}
+
+/// Drops the members that are ignored: they are no part of a response's schema.
+fn keep(members: &mut Map<String, Value>, known: &[&str]) {
+    members.retain(|name, _| known.contains(&name.as_str()));
 }
 
 /// Gives a member that is absent or `null` its default.

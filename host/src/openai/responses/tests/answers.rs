@@ -138,6 +138,39 @@ fn a_response_repeats_its_request() {
     }
 }
 
+#[test]
+fn a_response_does_not_repeat_unknown_members() {
+    let f = json!({"type": "function", "name": "f", "description": "d", "parameters": {}, "strict": true});
+    let named = json!({"type": "function", "name": "f"});
+    let unknown = |known: &Value| {
+        let mut value = known.clone();
+        value["mood"] = json!("good");
+        value
+    };
+    let found = |members: Value| {
+        let whole = object(&members, &[says("{}"), end(Finish::Stop)]).expect("an answer");
+        serde_json::from_str::<Value>(&whole).expect("JSON")
+    };
+    let allowed = json!({"type": "allowed_tools", "mode": "auto", "tools": [named]});
+    let asked = json!({"type": "allowed_tools", "mode": "auto", "tools": [unknown(&named)]});
+    for (asked, expected) in [(unknown(&named), named), (unknown(&asked), allowed)] {
+        let found = found(json!({"tools": [unknown(&f)], "tool_choice": asked}));
+        assert_eq!(found["tools"], json!([f]));
+        assert_eq!(found["tool_choice"], expected);
+    }
+    let schema = json!({
+        "type": "json_schema", "name": "n", "description": "d", "schema": {"type": "object"}, "strict": false,
+    });
+    for format in [
+        schema,
+        json!({"type": "json_object"}),
+        json!({"type": "text"}),
+    ] {
+        let found = found(json!({"text": {"format": unknown(&format)}}));
+        assert_eq!(found["text"]["format"], format);
+    }
+}
+
 /// Typed clients fail on a member that is missing or has another type.
 #[test]
 fn a_response_has_the_members_that_typed_clients_expect() {
