@@ -75,7 +75,8 @@ RESPONSES = [
         "completed",
         ["function_call"],
     ),
-    # Members that a request may leave out.
+    # An unknown member, and members that a request may leave out.
+    ({"input": script(**ONE_CITY), "tools": [{**TOOL, "mood": "good"}]}, "completed", ["function_call"]),
     ({"input": script(**ONE_CITY), "tools": [{"type": "function", "name": "get_weather"}]}, "completed", ["function_call"]),
     ({"input": script(**ROME), "text": {"format": FORMAT}}, "completed", ["message"]),
     ({"input": script(**ROME), "text": {"format": {**FORMAT, "strict": True}}}, "completed", ["message"]),

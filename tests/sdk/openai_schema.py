@@ -1,6 +1,7 @@
 """OpenAI's schema of each body and event, as its SDK carries it: the types that `validate_answers.py` validates with.
 
-The SDK's types are generated from the published schema. The SDK itself does not validate what it reads; pydantic does here.
+The SDK's types are generated from the published schema. The SDK itself does not validate what it reads; pydantic does here. The
+types allow `null` for every member that may be absent: such a `null` is not found.
 """
 
 import typing
