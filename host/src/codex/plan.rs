@@ -23,6 +23,8 @@ pub struct Plan {
     pub service_tier: Option<String>,
     /// The whole conversation, oldest first.
     pub history: Vec<Item>,
+    /// How many items at the end of the history are the gateway's own instructions, and no part of what the client sends again.
+    pub closing: usize,
     /// Functions the client offers.
     pub tools: Vec<Tool>,
     /// A JSON Schema the answer must follow.

@@ -85,8 +85,10 @@ impl PlanBuilder {
             ..self.rules
         };
         let mut history = with_own_ids(history);
+        let closing = self.closing.len();
         history.extend(self.closing);
         let plan = Plan {
+            closing,
             model: target.model,
             effort: target.effort,
             provider: target.provider,

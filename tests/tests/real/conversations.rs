@@ -121,6 +121,33 @@ async fn effort_and_schema_may_change_between_the_turns() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex"]
+async fn an_instruction_of_the_gateways_own_may_be_in_all_turns_or_in_none() {
+    let (gateway, provider) = real().await;
+    let json = json!({"provider": {"text": ["{\"answer\": 1}"]}}).to_string();
+    let mut body = json!({
+        "model": "codex-5", "response_format": {"type": "json_object"}, "messages": [],
+    });
+    for _ in 0..3 {
+        let messages = body["messages"].as_array_mut().unwrap();
+        messages.push(json!({"role": "user", "content": json}));
+        let (status, answer) = ask(&gateway, &body).await;
+        assert_eq!(status, 200, "{answer}");
+        let message = answer["choices"][0]["message"].clone();
+        assert_eq!(message["content"], "{\"answer\": 1}");
+        body["messages"].as_array_mut().unwrap().push(message);
+    }
+    assert_eq!(keys(&provider), [0, 0, 0]);
+    let instructions = said(&provider).into_iter();
+    let instructions = instructions.filter(|(role, _)| role == "developer");
+    assert_eq!(instructions.count(), 3, "one for each turn");
+    body.as_object_mut().unwrap().remove("response_format");
+    say(&gateway, &mut body, "and now in words").await;
+    assert_eq!(keys(&provider), [0, 0, 0, 1]);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
 async fn responses_that_name_the_one_before_have_one_key() {
     let (gateway, provider) = real().await;
     let mut previous = Value::Null;

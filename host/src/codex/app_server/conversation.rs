@@ -65,12 +65,14 @@ impl Conversation {
         if bytes > LONGEST {
             return None;
         }
-        let mut chain = kind(plan, &mut bytes);
+        let own = plan.history.len().saturating_sub(plan.closing);
+        let (history, closing) = plan.history.split_at(own);
+        let mut chain = kind(plan, closing, &mut bytes);
         let mut answers = VecDeque::new();
         let mut answer = Answer::default();
         // The place of each call of the last answer that made calls.
         let mut calls = HashMap::new();
-        for (at, item) in plan.history.iter().enumerate() {
+        for (at, item) in history.iter().enumerate() {
             match item {
                 Item::Message {
                     role: Role::Assistant,
@@ -134,9 +136,9 @@ fn size(item: &Item) -> usize {
     ITEM + texts
 }
 
-/// A digest of the caller, and of the members that decide about a thread: all turns on it have the same.
-/// Adds the size of the tools.
-fn kind(plan: &Plan, bytes: &mut usize) -> Chain {
+/// A digest of the caller, and of the members that decide about a thread: all turns on it have the same. So have they the
+/// gateway's instructions at the end of the history, which stay in the thread. Adds the size of the tools.
+fn kind(plan: &Plan, closing: &[Item], bytes: &mut usize) -> Chain {
     let mut chain = Chain(Sha256::new());
     chain.add(&plan.caller);
     chain.add(&plan.model);
@@ -151,6 +153,9 @@ fn kind(plan: &Plan, bytes: &mut usize) -> Chain {
         chain.add(&parameters);
     }
     chain.add("end of the tools");
+    for instruction in closing {
+        chain.add_item(instruction, &HashMap::new());
+    }
     chain
 }
 

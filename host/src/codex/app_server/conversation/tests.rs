@@ -250,3 +250,24 @@ fn a_conversation_goes_on_from_one_of_the_latest_answers() {
     assert_eq!(answers.len(), ANSWERS);
     assert_eq!(answers.back().unwrap().0, history.len() - 1);
 }
+
+#[test]
+fn the_gateways_own_instructions_are_no_part_of_the_conversation_but_must_stay_the_same() {
+    let with = |mut plan: Plan, instruction: &str| {
+        plan.history.push(said(Role::Developer, instruction));
+        plan.closing = 1;
+        plan
+    };
+    let first = with(plan(question()), "Answer in JSON.");
+    let mut recorder = Recorder::new(&Conversation::of(&first).unwrap(), &first.tools).unwrap();
+    for event in [text("{}"), sampled(), DONE] {
+        recorder.hear(&event);
+    }
+    let (digest, _) = recorder.rest().unwrap();
+    let next = || then(&[said(Role::Assistant, "{}"), said(Role::User, "more")]);
+    // What follows the answer is sent: the question, and the instruction again.
+    let from = goes_on(&with(next(), "Answer in JSON."), digest);
+    assert_eq!(from, Some(question().len() + 1));
+    assert_eq!(goes_on(&with(next(), "Call a function."), digest), None);
+    assert_eq!(goes_on(&next(), digest), None);
+}
