@@ -2,13 +2,12 @@
 
 import functools
 import json
-import pathlib
 import re
 import typing
 
 import pydantic
 
-BOOK = pathlib.Path(__file__).parent.parent.parent / "docs" / "src" / "clients.md"
+import book
 
 
 class Difference(typing.NamedTuple):
@@ -22,7 +21,7 @@ class Difference(typing.NamedTuple):
 
 def intended():
     """The rows of the book's table."""
-    section = BOOK.read_text().split("\n## Differences from the schemas\n")[1].split("\n## ")[0]
+    section = book.section("Differences from the schemas")
     rows = re.findall(r"^\| ([\w ]+) \| `?([\w. ]+?)`? \| `([^`]+)` \| (\w+) \|", section, re.MULTILINE)
     return {Difference(*row) for row in rows}
 
