@@ -2,12 +2,17 @@
 
 use codex_gateway_tests::gateway::{KEY, Setup};
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 async fn refusal(response: reqwest::Response) -> (u16, String) {
+    let (status, error) = error(response).await;
+    (status, error["code"].as_str().unwrap().to_owned())
+}
+
+async fn error(response: reqwest::Response) -> (u16, Value) {
     let status = response.status().as_u16();
     let body: Value = response.json().await.expect("errors are JSON");
-    (status, body["error"]["code"].as_str().unwrap().to_owned())
+    (status, body["error"].clone())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,10 +27,21 @@ async fn operations_that_are_not_served_are_unknown_and_a_websocket_is_refused()
         (Method::POST, "/v1/responses/input_tokens"),
         (Method::GET, "/v1/responses/resp_1/input_items"),
         (Method::POST, "/v1/responses/resp_1/cancel"),
+        (Method::POST, "/v1/embeddings"),
+        (Method::GET, "/v1/files/file-1/content"),
     ] {
-        let found = refusal(send(method, path).send().await.unwrap()).await;
-        assert_eq!(found, (404, "unknown_url".to_owned()), "{path}");
+        let (status, error) = error(send(method, path).send().await.unwrap()).await;
+        assert_eq!(
+            (status, &error["code"]),
+            (404, &json!("unknown_url")),
+            "{path}"
+        );
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("this gateway does not have"), "{message}");
     }
+    let typo = send(Method::POST, "/v1/chats").send().await.unwrap();
+    let message = error(typo).await.1["message"].to_string();
+    assert!(message.contains("check the URL for typos"), "{message}");
     let upgrade = send(Method::GET, "/v1/responses")
         .header("connection", "Upgrade")
         .header("upgrade", "WebSocket")

@@ -26,8 +26,44 @@ pub(in crate::api) async fn endpoint(
             );
             unknown(&method, uri.path(), &remedy)
         }
+        None if is_openais(uri.path()) => unknown(&method, uri.path(), NOT_OURS),
         None => path(method, uri).await,
     }
+}
+
+const NOT_OURS: &str = "OpenAI has operations there that this gateway does not have: Codex runs chats, completions and responses.";
+
+/// The first parts of OpenAI's URLs, as its libraries have them.
+const OPENAIS: [&str; 22] = [
+    "assistants",
+    "audio",
+    "batches",
+    "chat",
+    "chatkit",
+    "containers",
+    "conversations",
+    "embeddings",
+    "evals",
+    "files",
+    "fine_tuning",
+    "images",
+    "models",
+    "moderations",
+    "organization",
+    "realtime",
+    "responses",
+    "skills",
+    "threads",
+    "uploads",
+    "vector_stores",
+    "videos",
+];
+
+/// Whether OpenAI has operations at URLs that begin so. A client that asks for one has no typo in its URL.
+fn is_openais(path: &str) -> bool {
+    let rest = path.strip_prefix("/v1/").unwrap_or_default();
+    let first = rest.split('/').next().unwrap_or_default();
+    OPENAIS.contains(&first)
 }
 
 fn unknown(method: &Method, path: &str, remedy: &str) -> ApiError {
@@ -62,8 +98,8 @@ fn meant(path: &str, responses: bool) -> Option<String> {
 /// mistake of its own.
 const NOT_SERVED: [&str; 2] = ["/v1/responses/compact", "/v1/responses/input_tokens"];
 
-/// 405; axum adds the header `Allow`. 404 for operations that the gateway does not have. 426 if a WebSocket was asked for: after a 405 Codex tries seven times before it sends a
-/// POST request, after a 426 at once.
+/// 405; axum adds the header `Allow`. 404 for operations that the gateway does not have. 426 if a WebSocket was asked for: after
+/// a 405 Codex tries seven times before it sends a POST request, after a 426 at once.
 pub(in crate::api) async fn method(http: Method, uri: Uri, headers: HeaderMap) -> ApiError {
     if asks_for_websocket(&headers) {
         let mut error = ApiError::from(GatewayError::NoWebSocket);
@@ -73,7 +109,7 @@ pub(in crate::api) async fn method(http: Method, uri: Uri, headers: HeaderMap) -
         return error;
     }
     if http == Method::POST && NOT_SERVED.contains(&uri.path()) {
-        return path(http, uri).await;
+        return unknown(&http, uri.path(), NOT_OURS);
     }
     GatewayError::WrongMethod {
         method: http.to_string(),
