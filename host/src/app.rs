@@ -380,6 +380,14 @@ fn engine(config: &Config, cache: Option<&Path>) -> Result<Engine, StartError> {
     engine.map_err(StartError::Engine)
 }
 
+/// The activations of policies, oldest first, as the state folder has them; `None` without a state folder.
+///
+/// # Errors
+/// If there is a history that cannot be read.
+pub fn history(config: &Config) -> std::io::Result<Option<Vec<policy::Activated>>> {
+    source(config).history()
+}
+
 fn source(config: &Config) -> Source {
     let (folder, defaults) = (config.policy_dir.clone(), config.policy_defaults.clone());
     Source::new(folder, defaults).remembering(config.state_dir.as_deref())

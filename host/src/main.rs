@@ -2,12 +2,15 @@
 
 #[path = "main/banner.rs"]
 mod banner;
+#[path = "main/history.rs"]
+mod history;
 
 use std::io::{ErrorKind, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use banner::Banner;
 use clap::{Parser, Subcommand};
 use codex_gateway::app::{self, App, StartError};
@@ -38,6 +41,15 @@ enum Command {
     Serve,
     /// Show the settings as they hold, and where each comes from; exits with 78 if there are mistakes.
     Config,
+    /// Show which policies served when, and why some were taken back; the last line is what serves.
+    History {
+        /// Only so many of the last activations.
+        #[arg(long, default_value_t = 20, value_name = "COUNT")]
+        last: usize,
+        /// As JSON, one object a line.
+        #[arg(long)]
+        json: bool,
+    },
     /// Compile a component for the gateway that started this.
     #[command(name = SUBCOMMAND, hide = true)]
     Compile {
@@ -83,6 +95,10 @@ fn run(command: Option<Command>) -> ExitCode {
     match command {
         None | Some(Command::Serve) => start(),
         Some(Command::Config) => show_config(),
+        Some(Command::History { last, json }) => match show_history(last, json) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        },
         Some(Command::Compile { cache, purpose }) => {
             ExitCode::from(compile_component(&cache, &purpose))
         }
@@ -190,6 +206,20 @@ fn show_config() -> ExitCode {
         (false, false) => ExitCode::FAILURE,
         (false, true) => ExitCode::SUCCESS,
     }
+}
+
+/// Mistakes of the configuration do not matter here: the gateway may have made its history before them.
+fn show_history(last: usize, json: bool) -> anyhow::Result<()> {
+    let (config, _) = Config::read_all(&DotEnv::load());
+    let entries = app::history(&config)?;
+    let entries = entries.context(
+        "without PROXY_STATE_DIR there is no history: set it, and POLICY_DIR, as the gateway has them",
+    )?;
+    let entries = &entries[entries.len().saturating_sub(last)..];
+    print(&match json {
+        true => history::json(entries),
+        false => history::table(entries),
+    })
 }
 
 fn start() -> ExitCode {

@@ -60,7 +60,7 @@ pub use facts::Facts;
 pub use fault::{Fault, FaultKind, Problem, Refusal, Refusals, Refused};
 pub use generation::{Admission, Generation};
 pub use guest::Limits;
-pub use history::Door;
+pub use history::{Activated, Door};
 pub use live::Live;
 pub use notice::Notice;
 pub use observer::{Decision, DecisionOutcome, Observer};

@@ -11,7 +11,7 @@ use super::component::{Decided, Policy, Session};
 use super::digest::Digest;
 use super::fault::{Fault, Refused};
 use super::given::Files;
-use super::history::{Door, Entry};
+use super::history::{Activated, Door};
 use super::observer::{Decision, DecisionOutcome, Observer};
 use super::policies::{Policies, Seat, SlotStatus};
 use super::probation::Probation;
@@ -39,7 +39,7 @@ fn decided<T>(answer: Result<Result<T, super::Denial>, Fault>) -> Result<T, Refu
 
 impl Generation {
     /// The activation of these policies, as the history has it.
-    pub(super) fn new(policies: Arc<Policies>, entry: &Entry) -> Self {
+    pub(super) fn new(policies: Arc<Policies>, entry: &Activated) -> Self {
         Self {
             number: entry.number,
             digest: policies.digest(),

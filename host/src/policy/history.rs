@@ -50,22 +50,32 @@ impl Door {
 
 /// One activation: a line of the history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Entry {
-    /// In UTC, as RFC 3339.
+pub struct Activated {
+    /// The time; written in UTC, as RFC 3339, to the second.
     #[serde(with = "seconds")]
-    pub(super) at: SystemTime,
-    pub(super) number: u64,
-    pub(super) door: Door,
-    /// All digits.
-    pub(super) digest: String,
+    pub at: SystemTime,
+    /// The number of the generation.
+    pub number: u64,
+    /// The way by which the policies came to serve.
+    pub door: Door,
+    /// All 64 digits of the digest.
+    pub digest: String,
     /// The digest of what served before; absent at the first activation of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) before: Option<String>,
-    /// Why those before were taken back.
+    pub before: Option<String>,
+    /// Why those before were taken back, if they were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) why: Option<String>,
+    pub why: Option<String>,
     /// The operator's files of which the policies were made.
-    pub(super) files: Vec<String>,
+    pub files: Vec<String>,
+}
+
+impl Activated {
+    /// The time in UTC, as RFC 3339.
+    #[must_use]
+    pub fn since(&self) -> String {
+        humantime::format_rfc3339_seconds(self.at).to_string()
+    }
 }
 
 /// An activation that is to be written.
@@ -82,11 +92,11 @@ pub(super) struct Activation {
 
 impl Activation {
     /// Its entry without any history.
-    pub(super) fn alone(&self) -> Entry {
+    pub(super) fn alone(&self) -> Activated {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         // As it is written: to the second.
         let seconds = now.unwrap_or_default().as_secs();
-        Entry {
+        Activated {
             at: UNIX_EPOCH + Duration::from_secs(seconds),
             number: self.at_least,
             door: self.door,
@@ -120,7 +130,7 @@ impl History {
     ///
     /// # Errors
     /// If the file cannot be read or written, or another gateway holds it.
-    pub(super) fn activate(&self, activation: &Activation) -> io::Result<Entry> {
+    pub(super) fn activate(&self, activation: &Activation) -> io::Result<Activated> {
         let path = &self.0;
         let explained = |error| at(path, error);
         if let Some(folder) = path.parent() {
@@ -146,18 +156,28 @@ impl History {
 }
 
 impl History {
+    /// All entries, oldest first.
+    ///
+    /// # Errors
+    /// If there is a history that cannot be read.
+    pub(super) fn entries(&self) -> io::Result<Vec<Activated>> {
+        match file::read(&self.0, 2 * MOST_BYTES) {
+            Ok(bytes) => Ok(bytes
+                .split(|byte| *byte == b'\n')
+                .filter_map(read)
+                .collect()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(at(&self.0, error)),
+        }
+    }
+
     /// The policies that were taken back and not activated since, and why; oldest first.
     ///
     /// # Errors
     /// If there is a history that cannot be read.
     pub(super) fn taken_back(&self) -> io::Result<Vec<(Digest, String)>> {
-        let bytes = match file::read(&self.0, 2 * MOST_BYTES) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(at(&self.0, error)),
-        };
         let mut refused: Vec<(Digest, String)> = Vec::new();
-        for entry in bytes.split(|byte| *byte == b'\n').filter_map(read) {
+        for entry in self.entries()? {
             let digest = Digest::parse(&entry.digest);
             refused.retain(|(refused, _)| Some(*refused) != digest);
             if let (Some(why), Some(before)) = (entry.why, entry.before)
@@ -186,7 +206,7 @@ fn lock(path: &Path) -> io::Result<File> {
 }
 
 /// The last complete entry, and whether an incomplete line follows it: the process or the machine ended while it was written.
-fn last(file: &mut File) -> io::Result<(Option<Entry>, bool)> {
+fn last(file: &mut File) -> io::Result<(Option<Activated>, bool)> {
     let length = file.metadata()?.len();
     let tail = length.min(4 * MOST_LINE as u64);
     file.seek(SeekFrom::Start(length - tail))?;
@@ -197,11 +217,11 @@ fn last(file: &mut File) -> io::Result<(Option<Entry>, bool)> {
     Ok((lines.find_map(read), is_torn))
 }
 
-fn read(line: &[u8]) -> Option<Entry> {
+fn read(line: &[u8]) -> Option<Activated> {
     serde_json::from_slice(line).ok()
 }
 
-fn append(file: &mut File, entry: &Entry, is_torn: bool) -> io::Result<()> {
+fn append(file: &mut File, entry: &Activated, is_torn: bool) -> io::Result<()> {
     let mut entry = entry.clone();
     let line = loop {
         let line = serde_json::to_string(&entry)?;

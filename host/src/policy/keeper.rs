@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::Slot;
 use super::given::Given;
-use super::history::{Activation, Entry};
+use super::history::{Activated, Activation};
 use super::notice::Notice;
 use super::source::Source;
 
@@ -89,7 +89,7 @@ impl Keeper {
 
     /// Writes an activation into the history, and returns its entry. A history that cannot be written stops nothing: the numbers
     /// then count on from the last one of this process.
-    pub(super) async fn record(&self, source: &Source, activation: Activation) -> Entry {
+    pub(super) async fn record(&self, source: &Source, activation: Activation) -> Activated {
         let (recording, what) = (source.clone(), activation.clone());
         let recorded = tokio::task::spawn_blocking(move || recording.record(&what));
         let recorded = match timeout(RECORDING, recorded).await {

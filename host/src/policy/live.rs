@@ -14,7 +14,7 @@ use super::engine::Engine;
 use super::fault::{Refusal, Refusals};
 use super::generation::Generation;
 use super::guard::{Guard, Standby};
-use super::history::{Activation, Door, Entry};
+use super::history::{Activated, Activation, Door};
 use super::keeper::Keeper;
 use super::notice::Notice;
 use super::policies::{Policies, prepare, try_all};
@@ -116,7 +116,7 @@ impl Live {
     fn swap(
         &self,
         policies: Arc<Policies>,
-        mut entry: Entry,
+        mut entry: Activated,
         put: impl FnOnce(Generation, &Generation) -> Generation,
     ) {
         let _moment = self.swapping.lock();

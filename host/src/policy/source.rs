@@ -14,7 +14,7 @@ use super::facts::Facts;
 use super::fault::{Problem, Refusal, Refusals};
 use super::folder::{Folder, Signature};
 use super::given::{BUILT_IN, ENVIRONMENT, Files, Given, NONE, Named};
-use super::history::{Activation, Entry, History};
+use super::history::{Activated, Activation, History};
 use super::last_good::{LastGood, Past};
 use super::notice::{self, Notice, Notices};
 use super::rollout::Rules;
@@ -156,11 +156,19 @@ impl Source {
     ///
     /// # Errors
     /// If the history cannot be read or written.
-    pub(super) fn record(&self, activation: &Activation) -> io::Result<Entry> {
+    pub(super) fn record(&self, activation: &Activation) -> io::Result<Activated> {
         match &self.history {
             Some(history) => history.activate(activation),
             None => Ok(activation.alone()),
         }
+    }
+
+    /// The activations in the state folder, oldest first; `None` without a state folder.
+    ///
+    /// # Errors
+    /// If there is a history that cannot be read.
+    pub fn history(&self) -> io::Result<Option<Vec<Activated>>> {
+        self.history.as_ref().map(History::entries).transpose()
     }
 
     /// The policies that were taken back in earlier runs, as far as the history can be read.

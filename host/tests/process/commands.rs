@@ -149,7 +149,7 @@ fn help_names_every_command_and_where_settings_are_told() {
     for ask in ["help", "--help"] {
         let (code, help, _) = run(&[ask], "");
         assert_eq!(code, Some(0));
-        for words in ["serve", "config", "key", ".env", "settings.md"] {
+        for words in ["serve", "config", "history", "key", ".env", "settings.md"] {
             assert!(help.contains(words), "`{words}` is missing in:\n{help}");
         }
     }
@@ -201,5 +201,57 @@ fn with_a_log_in_json_a_made_up_key_is_in_a_line_of_json() {
             .as_str()
             .unwrap()
             .starts_with("http://127.0.0.1:")
+    );
+}
+
+#[test]
+fn the_history_shows_which_policies_served() {
+    let [policies, state] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let text = |folder: &tempfile::TempDir| folder.path().to_string_lossy().into_owned();
+    let (policies_dir, state_dir) = (text(&policies), text(&state));
+    let vars = [
+        ("POLICY_DIR", policies_dir.as_str()),
+        ("PROXY_STATE_DIR", state_dir.as_str()),
+        ("PROXY_API_KEY", "sk-0123456789abcdef"),
+        ("PORT", "0"),
+    ];
+    for owner in ["one", "two", "two"] {
+        let settings = format!(r#"{{"owned_by": "{owner}"}}"#);
+        std::fs::write(policies.path().join("model.json"), settings).unwrap();
+        told_until_it_listens(&mut gateway(&vars));
+    }
+    let told = |arguments: &[&str]| {
+        let mut command = gateway(&vars);
+        let output = command.args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let table = told(&["history"]);
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(
+        lines.len(),
+        3,
+        "a restart with the same files is none:\n{table}"
+    );
+    assert!(lines[0].starts_with("NUMBER  SINCE"), "{table}");
+    for (line, number) in lines[1..].iter().zip(1..) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [found, _, "start", digest, "model.json"] = words[..] else {
+            panic!("{table}");
+        };
+        assert_eq!((found, digest.len()), (number.to_string().as_str(), 12));
+    }
+    let json = told(&["history", "--json", "--last", "1"]);
+    let entry: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&entry["number"], &entry["door"]),
+        (&json!(2), &json!("start"))
+    );
+    let output = gateway(&[]).arg("history").output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        error.contains("PROXY_STATE_DIR") && error.lines().count() == 1,
+        "{error}"
     );
 }

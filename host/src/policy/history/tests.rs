@@ -32,7 +32,7 @@ fn history() -> (tempfile::TempDir, History) {
     (state, history)
 }
 
-fn entries(history: &History) -> Vec<Entry> {
+fn entries(history: &History) -> Vec<Activated> {
     let text = std::fs::read_to_string(&history.0).unwrap();
     let lines = text.lines();
     lines
@@ -110,7 +110,7 @@ fn a_line_that_was_cut_anywhere_is_passed_over() {
         assert_eq!(entry.number, expected, "cut at {cut}");
         let after = std::fs::read_to_string(&history.0).unwrap();
         let last = after.lines().last().unwrap();
-        assert_eq!(serde_json::from_str::<Entry>(last).unwrap(), entry);
+        assert_eq!(serde_json::from_str::<Activated>(last).unwrap(), entry);
     }
 }
 

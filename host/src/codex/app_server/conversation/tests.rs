@@ -265,7 +265,7 @@ fn the_gateways_own_instructions_are_no_part_of_the_conversation_but_must_stay_t
     }
     let (digest, _) = recorder.rest().unwrap();
     let next = || then(&[said(Role::Assistant, "{}"), said(Role::User, "more")]);
-    // What follows the answer is sent: the question, and the instruction again.
+    // All after the answer is sent: the question, and the instruction again.
     let from = goes_on(&with(next(), "Answer in JSON."), digest);
     assert_eq!(from, Some(question().len() + 1));
     assert_eq!(goes_on(&with(next(), "Call a function."), digest), None);
