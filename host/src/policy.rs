@@ -2,6 +2,7 @@
 //!
 //! `source` reads a folder, `prepare` makes its files ready, `live` swaps them; `generation` has the questions that a request asks.
 
+mod admission;
 mod answer;
 mod bindings;
 mod cache;
@@ -47,6 +48,7 @@ mod weigh;
 mod words;
 mod world;
 
+pub use admission::Admission;
 pub use bindings::{
     Caller, Credential, Denial, Header, PACKAGE, Request, VERSION, forward_auth, model, rate_limit,
     tool_stop,
@@ -58,7 +60,7 @@ pub use engine::compile::{SUBCOMMAND, compile_component};
 pub use engine::{Engine, MAX_MEMORY};
 pub use facts::Facts;
 pub use fault::{Fault, FaultKind, Problem, Refusal, Refusals, Refused};
-pub use generation::{Admission, Generation};
+pub use generation::Generation;
 pub use guest::Limits;
 pub use history::{Activated, Door};
 pub use live::Live;

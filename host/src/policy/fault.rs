@@ -133,7 +133,7 @@ pub enum Problem {
     NotBuiltIn,
     /// The same policies served, and were taken back.
     #[error(
-        "these policies (digest {digest}) were taken back, as they could not decide what those before them could: {why}; mend \
+        "these policies (digest {digest}) were taken back, as they did not decide as those before them: {why}; mend \
          the files or, to serve them all the same, write `accept = [\"{digest}\"]` under `[rollout]` in policies.toml"
     )]
     TakenBack {

@@ -5,19 +5,18 @@ use std::time::{Instant, SystemTime};
 
 use super::Slot;
 use super::answer::GuestAnswer;
-use super::bindings::{Caller, Request, forward_auth, model, rate_limit, tool_stop};
+use super::bindings::{Caller, Request, forward_auth, model, tool_stop};
 use super::candidate::About;
-use super::component::{Decided, Policy, Session};
+use super::component::Decided;
 use super::digest::Digest;
-use super::fault::{Fault, Refused};
+use super::fault::{Fault, FaultKind, Refused};
 use super::given::Files;
 use super::history::{Activated, Door};
 use super::observer::{Decision, DecisionOutcome, Observer};
 use super::policies::{Policies, Seat, SlotStatus};
 use super::probation::Probation;
-use super::world::{
-    Authenticate, Catalog, Decide, Observe, Question, Quotas, RateLimit, Resolve, Verify, World,
-};
+use super::rollout::Charge;
+use super::world::{Authenticate, Catalog, Observe, Question, Resolve, Verify, World};
 
 /// Four policies that serve together, from one activation to the next.
 pub struct Generation {
@@ -33,7 +32,7 @@ pub struct Generation {
 }
 
 /// Turns a denial of the contract's type into [`Refused`].
-fn decided<T>(answer: Result<Result<T, super::Denial>, Fault>) -> Result<T, Refused> {
+pub(super) fn decided<T>(answer: Result<Result<T, super::Denial>, Fault>) -> Result<T, Refused> {
     answer?.map_err(|denial| Refused::Denied(Box::new(denial)))
 }
 
@@ -77,6 +76,10 @@ impl Generation {
 
     pub(super) fn policies(&self) -> &Arc<Policies> {
         &self.policies
+    }
+
+    pub(super) fn probation(&self) -> Option<&Probation> {
+        self.probation.as_deref()
     }
 
     /// The same generation on probation.
@@ -143,56 +146,6 @@ impl Generation {
         decided(self.ask(Resolve { ask, now_ms }).await)
     }
 
-    /// Asks the rate-limit policy which buckets this request draws from. The admission goes on with the status of the buckets.
-    /// The answer is `None` if the policy does not need this question: nothing is drawn, and the request goes on.
-    ///
-    /// # Errors
-    /// Only a fault.
-    pub async fn quotas(
-        &self,
-        ask: rate_limit::Ask,
-    ) -> Result<Option<(Vec<rate_limit::Quota>, Admission<'_>)>, Refused> {
-        let needs = self.policies.rate_limit.needs();
-        if ask.caller.is_none() && !needs.by_address() {
-            return Ok(None);
-        }
-        let asked = Quotas(ask);
-        let spare = self.spare(&asked);
-        let question = asked.declared(needs);
-        let begun = self.begin_admission(&question).await;
-        if let (Err(fault), Some(asked)) = (&begun, &spare) {
-            self.doubt(fault, asked.clone());
-        }
-        let (quotas, session) = begun?;
-        let admission = Admission {
-            generation: self,
-            question,
-            spare,
-            session,
-        };
-        Ok(Some((quotas, admission)))
-    }
-
-    async fn begin_admission(
-        &self,
-        question: &Quotas,
-    ) -> Result<(Vec<rate_limit::Quota>, Option<Session<'_, RateLimit>>), Fault> {
-        let started = Instant::now();
-        let policy = &self.policies.rate_limit;
-        if let Some(kept) = policy.remember(question) {
-            self.report::<Quotas>(&kept, started);
-            return Ok((kept.answer?, None));
-        }
-        let begun = policy.begin(question.now_ms()).await;
-        let (answer, session) = match begun {
-            Ok(mut session) => (session.ask(question).await, Some(session)),
-            Err(fault) => (Err(fault), None),
-        };
-        let decided = Decided::now(answer);
-        self.report::<Quotas>(&decided, started);
-        Ok((decided.answer?, session))
-    }
-
     /// Asks the tool-stop policy whether the turn goes on after this event.
     ///
     /// # Errors
@@ -218,29 +171,51 @@ impl Generation {
         let spare = self.spare(&asked);
         let decided = policy.decide(&asked.declared(policy.needs())).await;
         self.report::<Q>(&decided, started);
-        if let (Err(fault), Some(asked)) = (&decided.answer, spare) {
-            self.doubt(fault, asked);
+        match (&decided.answer, spare) {
+            (Err(fault), Some(asked)) => self.doubt(fault, asked),
+            (Ok(answer), Some(asked)) if answer.is_denial() => self.charge_denial(asked),
+            _ => {}
         }
         decided.answer
     }
 
     /// A copy of the whole question, if the policies before may have to answer it.
-    fn spare<Q: Question>(&self, asked: &Q) -> Option<Q> {
+    pub(super) fn spare<Q: Question>(&self, asked: &Q) -> Option<Q> {
         let probation = self.probation.as_ref()?;
         probation.lasts().then(|| asked.clone())
     }
 
-    fn doubt<Q: Question<World: Seat>>(&self, fault: &Fault, asked: Q) {
+    pub(super) fn doubt<Q: Question<World: Seat>>(&self, fault: &Fault, asked: Q) {
         if let Some(probation) = &self.probation {
+            let late = fault.kind == FaultKind::Deadline;
+            let current = late.then(|| Arc::clone(&self.policies));
             probation.doubt(fault, move |before| async move {
-                let policy = Q::World::of(&before);
-                let question = asked.declared(policy.needs());
-                policy.decide(&question).await.answer.is_ok()
+                // On a busy machine any policy may be late once.
+                if let Some(current) = current
+                    && answer(&current, asked.clone()).await.is_ok()
+                {
+                    return false;
+                }
+                answer(&before, asked).await.is_ok()
             });
         }
     }
 
-    fn report<Q: Question>(&self, decided: &Decided<Q::Answer>, started: Instant) {
+    /// Charges a denial, if denials count: those before may deny the same.
+    fn charge_denial<Q: Question<World: Seat>>(&self, asked: Q) {
+        if let Some(probation) = &self.probation
+            && probation.counts_denials()
+        {
+            let what = format!("a denial of {}", Q::NAME);
+            let allows = move |before: Arc<Policies>| async move {
+                let answer = answer(&before, asked).await;
+                answer.is_ok_and(|answer| !answer.is_denial())
+            };
+            probation.charge(Q::World::SLOT, Charge::Denial, what, allows);
+        }
+    }
+
+    pub(super) fn report<Q: Question>(&self, decided: &Decided<Q::Answer>, started: Instant) {
         if let Some(observer) = &self.observer {
             observer.decided(&Decision {
                 slot: Q::World::SLOT,
@@ -257,90 +232,14 @@ impl Generation {
     }
 }
 
-/// The second half of a question about limits, whose buckets are drawn from in between.
-pub struct Admission<'a> {
-    generation: &'a Generation,
-    question: Quotas,
-    /// The whole question, on probation.
-    spare: Option<Quotas>,
-    /// The instance that answered the first half. If that answer was kept, there is none yet.
-    session: Option<Session<'a, RateLimit>>,
-}
-
-impl Admission<'_> {
-    /// Asks the rate-limit policy whether the request may go on, given the status of its buckets.
-    ///
-    /// # Errors
-    /// The policy's denial, or its fault.
-    pub async fn decide(
-        self,
-        statuses: Vec<rate_limit::BucketStatus>,
-    ) -> Result<Vec<super::Header>, Refused> {
-        let Self {
-            generation,
-            question,
-            spare,
-            session,
-        } = self;
-        let started = Instant::now();
-        let decide = Decide {
-            ask: question.0.clone(),
-            statuses,
-        };
-        let policy = &generation.policies.rate_limit;
-        let decided = match policy.remember(&decide) {
-            Some(kept) => kept,
-            None => Decided::now(finish(policy, &question, session, &decide).await),
-        };
-        generation.report::<Decide>(&decided, started);
-        if let (Err(fault), Some(asked)) = (&decided.answer, spare) {
-            generation.doubt_admission(fault, asked, decide.statuses);
-        }
-        self::decided(decided.answer)
-    }
-}
-
-impl Generation {
-    /// As `doubt`, for the second half of a question about limits: the policies before are asked both halves.
-    fn doubt_admission(
-        &self,
-        fault: &Fault,
-        asked: Quotas,
-        statuses: Vec<rate_limit::BucketStatus>,
-    ) {
-        if let Some(probation) = &self.probation {
-            probation.doubt(fault, move |before| async move {
-                let policy = &before.rate_limit;
-                let quotas = asked.declared(policy.needs());
-                let decide = Decide {
-                    ask: quotas.0.clone(),
-                    statuses,
-                };
-                finish(policy, &quotas, None, &decide).await.is_ok()
-            });
-        }
-    }
-}
-
-/// Asks `decide` in an instance that answered `quotas`, as the contract says: otherwise a kept answer to `quotas` could change
-/// the one to `decide`.
-async fn finish(
-    policy: &Policy<RateLimit>,
-    quotas: &Quotas,
-    session: Option<Session<'_, RateLimit>>,
-    decide: &Decide,
-) -> Result<Result<Vec<super::Header>, super::Denial>, Fault> {
-    let mut session = match session {
-        Some(session) => session,
-        None => {
-            let mut session = policy.begin(decide.now_ms()).await?;
-            session.ask(quotas).await?;
-            session
-        }
-    };
-    let answer = session.ask(decide).await;
-    session.end();
-    answer
+/// Asks other policies the same: with blanks for what they did not declare.
+async fn answer<Q: Question<World: Seat>>(
+    policies: &Policies,
+    asked: Q,
+) -> Result<Q::Answer, Fault> {
+    let policy = Q::World::of(policies);
+    let question = asked.declared(policy.needs());
+    policy.decide(&question).await.answer
 }
 
 impl Generation {

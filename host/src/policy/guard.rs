@@ -84,11 +84,11 @@ impl Guard {
         rules: &Rules,
     ) -> Generation {
         let digest = next.digest();
-        let probation = match rules.accepts(digest) {
+        let mut rules = rules.clone();
+        if rules.accepts(digest) {
             // The operator wants them, whatever they do.
-            true => Duration::ZERO,
-            false => rules.probation,
-        };
+            rules.probation = Duration::ZERO;
+        }
         let mut state = self.state.lock();
         let files = state.serving.replace(files);
         state.rollout.step(
@@ -96,7 +96,8 @@ impl Guard {
             Input::Activated {
                 digest,
                 before: before.digest(),
-                probation,
+                probation: rules.probation,
+                max_denials: rules.max_denials,
             },
         );
         if state.rollout.on_probation_until().is_none() {
@@ -108,7 +109,7 @@ impl Guard {
             policies: Arc::clone(&policies),
             files,
         });
-        let probation = Probation::new(digest, policies, probation, self.reports.clone());
+        let probation = Probation::new(digest, policies, &rules, self.reports.clone());
         next.on_probation(probation)
     }
 
@@ -119,6 +120,7 @@ impl Guard {
             let mut state = self.state.lock();
             let input = Input::Blamed {
                 digest: blame.digest,
+                charge: blame.charge,
                 why: blame.why(),
             };
             let output = state.rollout.step(self.began.elapsed(), input);
@@ -159,9 +161,9 @@ impl Guard {
 }
 
 impl Blame {
-    /// The slot and its fault.
+    /// The slot, and its fault or denial.
     pub(super) fn why(&self) -> String {
-        format!("{} policy: {}", self.slot, self.fault)
+        format!("{} policy: {}", self.slot, self.what)
     }
 
     /// The refusal of the same policies from now on.

@@ -260,8 +260,17 @@ impl Reading<'_> {
                         rules.probation = probation;
                     }
                 }
+                "max_denials" => {
+                    let most = u64::from(u32::MAX);
+                    let number = self.number(&member, 0..=most);
+                    rules.max_denials = number.and_then(|number| u32::try_from(number).ok());
+                }
                 "accept" => rules.accept = self.digests(&member),
-                _ => self.note(&member.place, "one of probation, accept", "another name"),
+                _ => self.note(
+                    &member.place,
+                    "one of probation, max_denials, accept",
+                    "another name",
+                ),
             }
         }
         rules

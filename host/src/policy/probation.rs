@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{Semaphore, mpsc};
 
@@ -10,6 +10,7 @@ use super::Slot;
 use super::digest::Digest;
 use super::fault::{Fault, FaultKind};
 use super::policies::Policies;
+use super::rollout::{Charge, Rules};
 
 /// The most questions that the old policies are asked at once; one answer is enough.
 const AT_ONCE: usize = 2;
@@ -17,14 +18,15 @@ const AT_ONCE: usize = 2;
 /// The most unread reports; the first one ends the probation.
 const UNREAD: usize = 4;
 
-/// A question that the new policies could not decide, and the old ones could.
+/// A question that the new policies did not decide as those before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Blame {
     /// The new policies.
     pub(super) digest: Digest,
     pub(super) slot: Slot,
-    /// The fault, as one line.
-    pub(super) fault: String,
+    pub(super) charge: Charge,
+    /// The fault or the denial, as one line.
+    pub(super) what: String,
 }
 
 /// The probation of one generation.
@@ -32,22 +34,25 @@ pub(super) struct Probation {
     digest: Digest,
     before: Arc<Policies>,
     until: Instant,
+    /// Whether denials count, and not only faults.
+    denials: bool,
     asking: Arc<Semaphore>,
     reports: mpsc::Sender<Blame>,
 }
 
 impl Probation {
-    /// Compares the policies of this digest with those `before`, for a time.
+    /// Compares the policies of this digest with those `before`, as the rules say.
     pub(super) fn new(
         digest: Digest,
         before: Arc<Policies>,
-        lasts: Duration,
+        rules: &Rules,
         reports: mpsc::Sender<Blame>,
     ) -> Self {
         Self {
             digest,
             before,
-            until: Instant::now() + lasts,
+            until: Instant::now() + rules.probation,
+            denials: rules.max_denials.is_some(),
             asking: Arc::new(Semaphore::new(AT_ONCE)),
             reports,
         }
@@ -58,32 +63,51 @@ impl Probation {
         mpsc::channel(UNREAD)
     }
 
+    /// Whether denials count.
+    pub(super) fn counts_denials(&self) -> bool {
+        self.denials
+    }
+
     /// Whether it is not over.
     pub(super) fn lasts(&self) -> bool {
         Instant::now() < self.until
     }
 
-    /// Reports a fault if the policies before, asked the same by `again`, decide. A lack of places to run in is no fault of the
-    /// policy's.
-    pub(super) fn doubt<F>(&self, fault: &Fault, again: impl FnOnce(Arc<Policies>) -> F)
+    /// Reports a fault if `confirmed`, asked with the policies before, says that they decide. A lack of places to run in is no
+    /// fault of the policy's.
+    pub(super) fn doubt<F>(&self, fault: &Fault, confirmed: impl FnOnce(Arc<Policies>) -> F)
     where
+        F: Future<Output = bool> + Send + 'static,
+    {
+        if fault.kind != FaultKind::Busy {
+            let what = format!("{}: {}", fault.kind, fault.cause);
+            self.charge(fault.slot, Charge::Fault, what, confirmed);
+        }
+    }
+
+    /// Reports what the new policies did if `confirmed` says that those before do not.
+    pub(super) fn charge<F>(
+        &self,
+        slot: Slot,
+        charge: Charge,
+        what: String,
+        confirmed: impl FnOnce(Arc<Policies>) -> F,
+    ) where
         F: Future<Output = bool> + Send + 'static,
     {
         let Ok(permit) = Arc::clone(&self.asking).try_acquire_owned() else {
             return;
         };
-        if fault.kind == FaultKind::Busy {
-            return;
-        }
-        let decides = again(Arc::clone(&self.before));
+        let confirmed = confirmed(Arc::clone(&self.before));
         let reports = self.reports.clone();
         let blame = Blame {
             digest: self.digest,
-            slot: fault.slot,
-            fault: format!("{}: {}", fault.kind, fault.cause),
+            slot,
+            charge,
+            what,
         };
         tokio::spawn(async move {
-            if decides.await {
+            if confirmed.await {
                 // Unread reports of the same generation say enough.
                 let _ = reports.try_send(blame);
             }

@@ -13,6 +13,8 @@ const MOST_REFUSED: usize = 64;
 pub(super) struct Rules {
     /// How long the policies before stand by; zero is no probation.
     pub(super) probation: Duration,
+    /// So many denials that those before would not have made are let pass; none limits none.
+    pub(super) max_denials: Option<u32>,
     /// The first digits of digests that may serve although they were taken back.
     pub(super) accept: Vec<String>,
 }
@@ -21,6 +23,7 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             probation: Duration::from_secs(600),
+            max_denials: None,
             accept: Vec::new(),
         }
     }
@@ -34,6 +37,15 @@ impl Rules {
     }
 }
 
+/// An act of new policies that those before did not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Charge {
+    /// They could not decide.
+    Fault,
+    /// They denied the request.
+    Denial,
+}
+
 /// An event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Input {
@@ -42,9 +54,14 @@ pub(super) enum Input {
         digest: Digest,
         before: Digest,
         probation: Duration,
+        max_denials: Option<u32>,
     },
-    /// These policies could not decide what those before could.
-    Blamed { digest: Digest, why: String },
+    /// These policies did not decide as those before.
+    Blamed {
+        digest: Digest,
+        charge: Charge,
+        why: String,
+    },
     /// Time passed.
     Looked,
 }
@@ -71,6 +88,22 @@ struct Trial {
     digest: Digest,
     before: Digest,
     until: Duration,
+    /// Denials that are let pass.
+    denials: Option<u32>,
+}
+
+impl Trial {
+    /// Counts a charge; whether it is one too many.
+    fn exceeds(&mut self, charge: Charge) -> bool {
+        match (charge, &mut self.denials) {
+            (Charge::Fault, _) | (Charge::Denial, Some(0)) => true,
+            (Charge::Denial, None) => false,
+            (Charge::Denial, Some(left)) => {
+                *left -= 1;
+                false
+            }
+        }
+    }
 }
 
 impl Rollout {
@@ -103,6 +136,7 @@ impl Rollout {
                 digest,
                 before,
                 probation,
+                max_denials,
             } => {
                 // Their activation is somebody's consent.
                 self.refused.retain(|(refused, _)| *refused != digest);
@@ -110,12 +144,19 @@ impl Rollout {
                     digest,
                     before,
                     until: now + probation,
+                    denials: max_denials,
                 });
                 None
             }
-            Input::Blamed { digest, why } => {
-                let blamed = |trial: &mut Trial| trial.digest == digest && now < trial.until;
-                let trial = self.probation.take_if(blamed)?;
+            Input::Blamed {
+                digest,
+                charge,
+                why,
+            } => {
+                let is_over = |trial: &mut Trial| {
+                    trial.digest == digest && now < trial.until && trial.exceeds(charge)
+                };
+                let trial = self.probation.take_if(is_over)?;
                 self.refuse(digest, why);
                 Some(Output::TakeBack {
                     digest,

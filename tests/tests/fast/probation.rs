@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use codex_gateway::secret::fingerprint;
 use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say, stream};
 use codex_gateway_tests::guests::{EVERY, deploy};
 use codex_gateway_tests::sse::{Event, Events};
@@ -216,5 +217,46 @@ async fn without_a_probation_nothing_is_taken_back() {
         gateway.chat(&say(QUICK)).send().await.unwrap().status(),
         200
     );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn denials_take_back_only_if_they_are_limited_and_those_before_would_not_deny() {
+    let keys = |names: &[(&str, &str)]| {
+        let key =
+            |(id, key): &(&str, &str)| json!({"id": id, "sha256": fingerprint(key.as_bytes())});
+        let keys: Vec<Value> = names.iter().map(key).collect();
+        json!({ "keys": keys }).to_string()
+    };
+    let both = keys(&[("ann", "sk-ann"), ("bob", "sk-bob")]);
+    let without_bob = keys(&[("ann", "sk-ann")]);
+    let rules = b"[rollout]\nmax_denials = 2\n";
+    let setup = measured(Setup::demo()).policy("auth.json", both.as_bytes());
+    let gateway = setup.policy("policies.toml", rules).start().await;
+    let models = |gateway: &Gateway, key: &'static str| {
+        let url = format!("{}/v1/models", gateway.origin);
+        gateway.client.get(url).bearer_auth(key).send()
+    };
+    deploy(gateway.policies(), "auth.json", without_bob.as_bytes());
+    gateway.generation(2).await;
+    // Strangers were denied before, too.
+    for _ in 0..10 {
+        assert_eq!(models(&gateway, "sk-nobody").await.unwrap().status(), 401);
+    }
+    // One after the other, so that each is compared.
+    let mut denied = 0;
+    while gateway.live.current().number() == 2 {
+        denied += u32::from(models(&gateway, "sk-bob").await.unwrap().status() == 401);
+        tokio::task::yield_now().await;
+    }
+    assert!(denied > 2, "{denied}");
+    assert_eq!(models(&gateway, "sk-bob").await.unwrap().status(), 200);
+    let health = gateway.health().await;
+    let told = health["refused"][0]["problem"].to_string();
+    assert!(
+        told.contains("auth policy: a denial of authenticate"),
+        "{told}"
+    );
+    assert_eq!(metric(&gateway, "codex_policy_taken_back_total").await, "1");
     gateway.stop().await;
 }

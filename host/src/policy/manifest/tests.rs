@@ -87,13 +87,14 @@ fn files_outside_the_folder_cannot_be_named() {
 
 #[test]
 fn the_rules_for_new_generations_are_read_with_all_their_mistakes() {
-    let text = "[rollout]\nprobation = \"90s\"\naccept = [\"9c1e41ab02f3\"]\n";
+    let text = "[rollout]\nprobation = \"90s\"\nmax_denials = 10\naccept = [\"9c1e41ab02f3\"]\n";
     let Parsed {
         rollout, mistakes, ..
     } = parse(text);
     assert_eq!(mistakes, [""; 0]);
     assert_eq!(rollout.probation, Duration::from_secs(90));
     assert_eq!(rollout.accept, ["9c1e41ab02f3"]);
+    assert_eq!(rollout.max_denials, Some(10));
     assert_eq!(parse("").rollout, Rules::default());
     let text = "rollout.probation = 600\n[auth]\n";
     let expected = "line 1, [rollout] probation: expected a time as \"10m\", at most \"7d\", or \"0s\" for none, found 600";
@@ -101,12 +102,13 @@ fn the_rules_for_new_generations_are_read_with_all_their_mistakes() {
     for (member, place) in [
         ("probation = \"8d\"", "[rollout] probation: "),
         ("probation = \"soon\"", "[rollout] probation: "),
+        ("max_denials = -1", "[rollout] max_denials: "),
         ("accept = [\"9c1e\"]", "[rollout] accept: "),
         ("accept = [\"9C1E41AB02F3\"]", "[rollout] accept: "),
         ("accept = \"9c1e41ab02f3\"", "[rollout] accept: "),
         (
             "keep = 3",
-            "[rollout] keep: expected one of probation, accept",
+            "[rollout] keep: expected one of probation, max_denials, accept",
         ),
     ] {
         let said = mistakes_of(&format!("[rollout]\n{member}")).join("; ");

@@ -15,12 +15,14 @@ fn activated(name: u8, before: u8) -> Input {
         digest: digest(name),
         before: digest(before),
         probation: MINUTE,
+        max_denials: None,
     }
 }
 
 fn blamed(name: u8) -> Input {
     Input::Blamed {
         digest: digest(name),
+        charge: Charge::Fault,
         why: format!("fault of {name}"),
     }
 }
@@ -58,6 +60,31 @@ fn after_the_probation_a_policy_is_kept_whatever_it_does() {
 }
 
 #[test]
+fn denials_count_only_if_they_are_limited_and_are_let_pass_up_to_the_limit() {
+    for (max_denials, passing) in [(None, 1_000), (Some(0), 0), (Some(3), 3)] {
+        let mut rollout = Rollout::default();
+        let input = Input::Activated {
+            digest: digest(2),
+            before: digest(1),
+            probation: MINUTE,
+            max_denials,
+        };
+        rollout.step(Duration::ZERO, input);
+        let denied = |name| Input::Blamed {
+            digest: digest(name),
+            charge: Charge::Denial,
+            why: "denied".to_owned(),
+        };
+        for _ in 0..passing {
+            assert_eq!(rollout.step(MINUTE / 2, denied(2)), None, "{max_denials:?}");
+            assert_eq!(rollout.step(MINUTE / 2, denied(3)), None, "another's");
+        }
+        let next = rollout.step(MINUTE / 2, denied(2));
+        assert_eq!(next.is_some(), max_denials.is_some(), "{max_denials:?}");
+    }
+}
+
+#[test]
 fn without_a_probation_or_a_change_there_is_none() {
     for (before, probation) in [(1, Duration::ZERO), (2, MINUTE)] {
         let mut rollout = Rollout::default();
@@ -65,6 +92,7 @@ fn without_a_probation_or_a_change_there_is_none() {
             digest: digest(2),
             before: digest(before),
             probation,
+            max_denials: None,
         };
         rollout.step(Duration::ZERO, input);
         assert_eq!(rollout.step(Duration::ZERO, blamed(2)), None);
