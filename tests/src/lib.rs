@@ -6,6 +6,7 @@ pub mod crowd;
 pub mod edge;
 pub mod gateway;
 pub mod guests;
+pub mod place;
 pub mod provider;
 pub mod real;
 pub mod remains;

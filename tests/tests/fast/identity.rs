@@ -1,55 +1,23 @@
 //! The names of a generation: a digest that is the same everywhere, and a number that outlives restarts.
 
-use std::path::Path;
-
 use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say};
+use codex_gateway_tests::place::Place;
 use serde_json::Value;
-use tempfile::TempDir;
 
 const ONE: &str = r#"{"owned_by": "one", "default": "codex-5"}"#;
 const TWO: &str = r#"{"owned_by": "two", "default": "codex-5"}"#;
 
-/// The folders of a gateway that is started more than once.
-struct Place {
-    policies: TempDir,
-    state: TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let [policies, state] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-        let place = Self { policies, state };
-        place.publish(ONE);
-        place
-    }
-
-    fn publish(&self, settings: &str) {
-        let folder = self.policies.path();
-        std::fs::write(folder.join("model.part"), settings).unwrap();
-        std::fs::rename(folder.join("model.part"), folder.join("model.json")).unwrap();
-    }
-
-    async fn start(&self) -> Gateway {
-        let text = |path: &Path| path.to_string_lossy().into_owned();
-        Setup::demo()
-            .var("POLICY_DIR", &text(self.policies.path()))
-            .var("PROXY_STATE_DIR", &text(self.state.path()))
-            .start()
-            .await
-    }
-
-    /// The lines of the history.
-    fn history(&self) -> Vec<Value> {
-        let folder = std::fs::read_dir(self.state.path().join("policies")).unwrap();
-        let mut paths = folder.map(|entry| entry.unwrap().path());
-        let is_history =
-            |path: &std::path::PathBuf| path.extension().is_some_and(|kind| kind == "ndjson");
-        let text = std::fs::read_to_string(paths.find(is_history).unwrap()).unwrap();
-        let lines = text.lines();
-        lines
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
-    }
+/// The lines of the history.
+fn history(place: &Place) -> Vec<Value> {
+    let folder = std::fs::read_dir(place.state().join("policies")).unwrap();
+    let mut paths = folder.map(|entry| entry.unwrap().path());
+    let is_history =
+        |path: &std::path::PathBuf| path.extension().is_some_and(|kind| kind == "ndjson");
+    let text = std::fs::read_to_string(paths.find(is_history).unwrap()).unwrap();
+    let lines = text.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 /// The names of the generation in health: digest, number, its way and time.
@@ -89,15 +57,16 @@ async fn a_generation_is_named_alike_in_answers_health_and_metrics() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_digest_comes_back_with_its_policies_and_a_number_does_not() {
-    let place = Place::new();
+    let place = Place::default();
+    place.publish("model.json", ONE);
     let gateway = place.start().await;
     let (one, ..) = named(&gateway).await;
-    place.publish(TWO);
+    place.publish("model.json", TWO);
     gateway.generation(2).await;
     let (two, _, by, _) = named(&gateway).await;
     assert_ne!(two, one);
     assert_eq!(by, "folder");
-    place.publish(ONE);
+    place.publish("model.json", ONE);
     gateway.generation(3).await;
     let before = named(&gateway).await;
     assert_eq!((&before.0, before.1), (&one, 3));
@@ -111,7 +80,7 @@ async fn a_digest_comes_back_with_its_policies_and_a_number_does_not() {
     );
     gateway.stop().await;
 
-    place.publish(TWO);
+    place.publish("model.json", TWO);
     let gateway = place.start().await;
     let (digest, number, by, _) = named(&gateway).await;
     assert_eq!(
@@ -119,8 +88,7 @@ async fn a_digest_comes_back_with_its_policies_and_a_number_does_not() {
         (two.as_str(), 4, "start")
     );
     gateway.stop().await;
-    let told: Vec<_> = place
-        .history()
+    let told: Vec<_> = history(&place)
         .iter()
         .map(|line| {
             let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
@@ -151,9 +119,10 @@ async fn a_digest_comes_back_with_its_policies_and_a_number_does_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_history_that_cannot_be_written_is_a_warning_and_stops_nothing() {
-    let place = Place::new();
+    let place = Place::default();
+    place.publish("model.json", ONE);
     let gateway = place.start().await;
-    let folder = place.state.path().join("policies");
+    let folder = place.state().join("policies");
     for entry in std::fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|kind| kind == "ndjson") {
@@ -161,7 +130,7 @@ async fn a_history_that_cannot_be_written_is_a_warning_and_stops_nothing() {
             std::fs::create_dir(&path).unwrap();
         }
     }
-    place.publish(TWO);
+    place.publish("model.json", TWO);
     gateway.generation(2).await;
     let health = gateway.health().await;
     let told = health["warnings"].to_string();

@@ -5,9 +5,9 @@ use std::path::Path;
 use codex_gateway::secret::fingerprint;
 use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say, stream};
 use codex_gateway_tests::guests::{EVERY, deploy};
+use codex_gateway_tests::place::Place;
 use codex_gateway_tests::sse::{Event, Events};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::fake;
 
@@ -90,28 +90,6 @@ async fn a_fault_of_any_function_brings_the_policies_before_back() {
     }
 }
 
-/// Folders that outlive a gateway.
-struct Place {
-    policies: TempDir,
-    state: TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let [policies, state] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-        Self { policies, state }
-    }
-
-    async fn start(&self) -> Gateway {
-        let text = |path: &Path| path.to_string_lossy().into_owned();
-        Setup::demo()
-            .var("POLICY_DIR", &text(self.policies.path()))
-            .var("PROXY_STATE_DIR", &text(self.state.path()))
-            .start()
-            .await
-    }
-}
-
 /// The status of a request that the test policy fails, and the built-in one does not.
 async fn hostile(gateway: &Gateway) -> u16 {
     let request = gateway.get("/v1/models").header("x-hostile", "panic");
@@ -120,14 +98,14 @@ async fn hostile(gateway: &Gateway) -> u16 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn policies_that_were_taken_back_stay_refused_until_somebody_accepts_them() {
-    let place = Place::new();
+    let place = Place::default();
     let gateway = place.start().await;
     // A stream that began under the first generation sees none of this.
     let slow = r#"{"demo":{"deltas":200,"text":"x","delay_ms":20}}"#;
     let response = gateway.chat(&stream(slow)).send().await.unwrap();
     let mut streaming = Events::of(response);
     streaming.next().await;
-    deploy_every(place.policies.path(), "auth", &json!({}));
+    deploy_every(place.policies(), "auth", &json!({}));
     let digest = generation(&gateway, 2).await["digest"].clone();
     assert_eq!(hostile(&gateway).await, 503);
     generation(&gateway, 3).await;
@@ -139,8 +117,8 @@ async fn policies_that_were_taken_back_stay_refused_until_somebody_accepts_them(
     );
 
     // The same files under new times and, in between, others: still refused.
-    let wasm = place.policies.path().join("auth.wasm");
-    let settings = place.policies.path().join("auth.json");
+    let wasm = place.policies().join("auth.wasm");
+    let settings = place.policies().join("auth.json");
     std::fs::write(&settings, r#"{"stamp": 2}"#).unwrap();
     generation(&gateway, 4).await;
     std::fs::write(&settings, "{ }").unwrap();
@@ -162,7 +140,7 @@ async fn policies_that_were_taken_back_stay_refused_until_somebody_accepts_them(
     // The operator accepts them: they serve, and are not taken back again.
     let digest = digest.as_str().unwrap();
     let accept = format!("[rollout]\naccept = [\"{}\"]\n", &digest[..12]);
-    deploy(place.policies.path(), "policies.toml", accept.as_bytes());
+    deploy(place.policies(), "policies.toml", accept.as_bytes());
     let health = generation(&gateway, 5).await;
     assert_eq!(health["digest"], digest);
     assert_eq!(
@@ -173,7 +151,7 @@ async fn policies_that_were_taken_back_stay_refused_until_somebody_accepts_them(
     gateway.stop().await;
 
     // Their activation is in the history: without the line they serve, too.
-    std::fs::remove_file(place.policies.path().join("policies.toml")).unwrap();
+    std::fs::remove_file(place.policies().join("policies.toml")).unwrap();
     assert!(wasm.exists());
     let gateway = place.start().await;
     let health = generation(&gateway, 5).await;
