@@ -55,12 +55,12 @@ fn listening(line: &str) -> Option<String> {
     (line["message"] == "listening").then(|| line["address"].as_str().unwrap().to_owned())
 }
 
-/// Starts the program and stops it once it listens; returns its log until then, and its output.
-fn told_until_it_listens(command: &mut Command) -> (String, String) {
+/// Starts the program and stops it once its log has these words; returns its log until then, and its output.
+fn told_until(words: &str, command: &mut Command) -> (String, String) {
     let mut child = command.spawn().unwrap();
     let mut log = String::new();
     let mut lines = BufReader::new(child.stderr.take().unwrap());
-    while !log.contains("listening address=") {
+    while !log.contains(words) {
         assert!(lines.read_line(&mut log).unwrap() > 0, "{log}");
     }
     child.kill().unwrap();

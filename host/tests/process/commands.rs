@@ -134,7 +134,7 @@ fn it_serves_as_the_env_file_says_and_warns_of_what_has_no_effect() {
     let path = folder.path().join(".env");
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     let mut command = gateway(&[]);
-    let (log, shown) = told_until_it_listens(command.current_dir(folder.path()));
+    let (log, shown) = told_until("listening address=", command.current_dir(folder.path()));
     for words in [
         "PROXY_MAINTENANCE_MODE: has no effect any more",
         ".env: every user of this machine may read it",
@@ -218,7 +218,7 @@ fn the_history_shows_which_policies_served() {
     for owner in ["one", "two", "two"] {
         let settings = format!(r#"{{"owned_by": "{owner}"}}"#);
         std::fs::write(policies.path().join("model.json"), settings).unwrap();
-        told_until_it_listens(&mut gateway(&vars));
+        told_until("policies serve", &mut gateway(&vars));
     }
     let told = |arguments: &[&str]| {
         let mut command = gateway(&vars);

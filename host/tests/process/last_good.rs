@@ -344,7 +344,7 @@ fn a_folder_without_policies_or_without_a_memory_is_worth_a_word() {
     );
     // This is the start that README describes: the message is information, not a warning.
     let mut command = gateway(&[(name, folder.as_str()), key, ("PORT", "0")]);
-    let (log, _) = told_until_it_listens(&mut command);
+    let (log, _) = told_until("listening address=", &mut command);
     let line = log
         .lines()
         .find(|line| line.contains("no policy in it yet"));
