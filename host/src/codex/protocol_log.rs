@@ -4,6 +4,7 @@ mod facts;
 mod line;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
@@ -47,7 +48,14 @@ enum Direction {
 
 /// An entry for the writer.
 #[derive(Debug)]
-enum Entry {
+struct Entry {
+    /// How many turns were dropped before. Then the requests that are known may be wrong.
+    turns_lost: u64,
+    fact: Fact,
+}
+
+#[derive(Debug)]
+enum Fact {
     Message(Message),
     /// From now on a child's thread, or with `proto` the child, works for this request.
     Turn {
@@ -79,6 +87,8 @@ pub(super) struct ProtocolLog(Arc<Inner>);
 struct Inner {
     journal: Journal<Entry>,
     room: Arc<Semaphore>,
+    /// The number of dropped turns.
+    turns_lost: AtomicU64,
     /// The most bytes of a message that are kept.
     kept: usize,
 }
@@ -97,6 +107,7 @@ impl ProtocolLog {
         Ok(Self(Arc::new(Inner {
             journal,
             room: Arc::new(Semaphore::new(WAITING)),
+            turns_lost: AtomicU64::new(0),
             kept: if bodies { BODY } else { HEAD },
         })))
     }
@@ -122,7 +133,7 @@ impl ProtocolLog {
         let Ok(room) = Arc::clone(&self.0.room).try_acquire_many_owned(size) else {
             return self.0.journal.drop_one(&"too many bytes wait for the disk");
         };
-        self.0.journal.push(Entry::Message(Message {
+        self.push(Fact::Message(Message {
             at: Instant::now(),
             time: SystemTime::now(),
             pid,
@@ -131,6 +142,12 @@ impl ProtocolLog {
             head: head.into(),
             _room: Some(room),
         }));
+    }
+
+    /// Queues an entry. Returns whether it was queued.
+    fn push(&self, fact: Fact) -> bool {
+        let turns_lost = self.0.turns_lost.load(Ordering::Relaxed);
+        self.0.journal.push(Entry { turns_lost, fact })
     }
 }
 
@@ -165,11 +182,14 @@ impl Tap {
         if let Some((log, pid)) = &self.0
             && is_short
         {
-            log.0.journal.push(Entry::Turn {
+            let turn = Fact::Turn {
                 pid: *pid,
                 thread: thread.map(str::to_owned),
                 request: request.to_owned(),
-            });
+            };
+            if !log.push(turn) {
+                log.0.turns_lost.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -186,7 +206,10 @@ pub fn replay(message: &[u8], kept: usize, bodies: bool) -> Option<Vec<u8>> {
         head: message[..message.len().min(kept)].into(),
         _room: None,
     };
-    Lines::new(bodies).line(Entry::Message(message))
+    Lines::new(bodies).line(Entry {
+        turns_lost: 0,
+        fact: Fact::Message(message),
+    })
 }
 
 #[cfg(test)]

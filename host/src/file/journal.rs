@@ -119,11 +119,13 @@ impl<T: Send + 'static> Journal<T> {
         })
     }
 
-    /// Queues an entry, without waiting.
-    pub fn push(&self, entry: T) {
-        if let Err(error) = self.sender.try_send(Message::Entry(entry)) {
-            self.drop_one(&error);
+    /// Queues an entry, without waiting. Returns whether it was queued.
+    pub fn push(&self, entry: T) -> bool {
+        let queued = self.sender.try_send(Message::Entry(entry));
+        if let Err(error) = &queued {
+            self.drop_one(error);
         }
+        queued.is_ok()
     }
 
     /// Counts an entry that is not recorded.

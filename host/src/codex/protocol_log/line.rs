@@ -9,7 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::facts::Facts;
-use super::{Direction, Entry, Message};
+use super::{Direction, Entry, Fact, Message};
 
 /// The most requests without an answer, and the most threads with a client's request, that are remembered.
 const REMEMBERED: usize = 4_096;
@@ -74,6 +74,8 @@ pub(super) struct Lines {
     asked: Recent<(Option<u32>, Direction, String), Asked>,
     /// The client's requests, by child and thread.
     works_for: Recent<(Option<u32>, Option<String>), String>,
+    /// How many turns were dropped so far.
+    turns_lost: u64,
 }
 
 impl Lines {
@@ -82,14 +84,20 @@ impl Lines {
             bodies,
             asked: Recent::default(),
             works_for: Recent::default(),
+            turns_lost: 0,
         }
     }
 
     /// The line of a message. A turn has none: the lines that follow name its request.
     pub(super) fn line(&mut self, entry: Entry) -> Option<Vec<u8>> {
-        match entry {
-            Entry::Message(message) => self.message(&message),
-            Entry::Turn {
+        if entry.turns_lost > self.turns_lost {
+            // Some thread works for an unknown request now: no id is better than the one before.
+            self.turns_lost = entry.turns_lost;
+            self.works_for = Recent::default();
+        }
+        match entry.fact {
+            Fact::Message(message) => self.message(&message),
+            Fact::Turn {
                 pid,
                 thread,
                 request,

@@ -24,7 +24,7 @@ impl Written {
     }
 
     fn of(&mut self, direction: Direction, message: &str, kept: usize) -> Value {
-        let line = self.0.line(Entry::Message(Message {
+        let line = self.entry(Fact::Message(Message {
             at: Instant::now(),
             time: SystemTime::now(),
             pid: Some(7),
@@ -39,6 +39,11 @@ impl Written {
         assert!(line["ts"].as_u64().unwrap() > 1_700_000_000_000);
         line.as_object_mut().unwrap().remove("ts");
         line
+    }
+
+    fn entry(&mut self, fact: Fact) -> Option<Vec<u8>> {
+        let turns_lost = 0;
+        self.0.line(Entry { turns_lost, fact })
     }
 
     fn sent(&mut self, message: &str) -> Value {
@@ -117,7 +122,7 @@ fn the_messages_of_an_old_codex_are_named_too() {
 fn the_lines_of_a_turn_name_the_clients_request() {
     let mut written = Written::new(false);
     let mut works_for = |thread: Option<&str>, request: &str| {
-        let line = written.0.line(Entry::Turn {
+        let line = written.entry(Fact::Turn {
             pid: Some(7),
             thread: thread.map(str::to_owned),
             request: request.to_owned(),
@@ -238,4 +243,49 @@ async fn a_disk_that_hangs_costs_lines_and_bounded_memory() {
     let (written, dropped) = log.counts();
     assert!(written == 0 && dropped >= 100 - waiting, "{dropped}");
     log.0.journal.close_within(Duration::from_millis(50));
+}
+
+#[tokio::test]
+async fn a_line_names_no_request_rather_than_a_wrong_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), false);
+    let path = config.journal.path.clone();
+    let log = ProtocolLog::open(config).unwrap();
+    let held = std::fs::File::open(&path).unwrap();
+    held.lock().unwrap();
+    let tap = Tap::new(Some(&log), Some(7));
+    let message = |method: &str| {
+        let message = json!({"method": method, "params": {"threadId": "t"}}).to_string();
+        tap.received(message.as_bytes());
+    };
+    // While the disk hangs, the queue fills with turns of one thread, until the last is dropped.
+    for turn in 0.. {
+        message("turn/x");
+        tap.works_for(Some("t"), &format!("req-{turn}"));
+        if log.counts().1 > 0 {
+            break;
+        }
+    }
+    while log.counts().1 < 3 {
+        tap.works_for(Some("t"), "req-last");
+    }
+    held.unlock().unwrap();
+    let written = loop {
+        match log.0.journal.flush() {
+            Some(written) => break written,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    written.await.unwrap();
+    message("turn/unknown");
+    tap.works_for(Some("t"), "req-next");
+    message("turn/known");
+    log.close().await;
+    let text = std::fs::read_to_string(path).unwrap();
+    let line = |method: &str| -> Value {
+        let line = text.lines().find(|line| line.contains(method));
+        serde_json::from_str(line.unwrap()).unwrap()
+    };
+    assert_eq!(line("turn/unknown").get("req_id"), None);
+    assert_eq!(line("turn/known")["req_id"], "req-next");
 }
