@@ -142,9 +142,9 @@ fn refuse_unsupported(body: &mut Object, samples: u64) -> Result<(), ApiError> {
         let message = "Codex continues a text but does not fill a gap: leave out 'suffix'.";
         return Err(params::unsupported("suffix", message));
     }
-    // As many candidates as answers leave no choice.
-    let best_of = body.positive("best_of")?.unwrap_or(1);
-    if best_of > samples {
+    // As many candidates as answers leave no choice; fewer are a mistake, at OpenAI, too.
+    let best_of = body.positive("best_of")?.unwrap_or(samples);
+    if best_of != samples {
         let message =
             "Codex does not compare answers: leave out 'best_of', or make it as many as 'n'.";
         return Err(params::unsupported("best_of", message));

@@ -113,6 +113,7 @@ fn what_codex_cannot_do_is_refused() {
         (json!({"suffix": 1}), TYPE, "suffix"),
         (json!({"best_of": 2}), UNSUPPORTED, "best_of"),
         (json!({"best_of": 3, "n": 2}), UNSUPPORTED, "best_of"),
+        (json!({"best_of": 1, "n": 3}), UNSUPPORTED, "best_of"),
         (json!({"logprobs": 0}), UNSUPPORTED, "logprobs"),
         (json!({"logprobs": 5}), UNSUPPORTED, "logprobs"),
         (json!({"echo": true}), UNSUPPORTED, "echo"),
