@@ -41,7 +41,7 @@ pub use activity::{Action, Activity, Change, Progress, Step};
 pub use backend::{Backend, BackendChoice, Turn};
 pub use binary::{Probe, ProbeError, locate, probe};
 pub use config::{Config, Mode, Recycling, Sandbox};
-pub use plan::{Item, Part, Plan, Role, Tool};
+pub use plan::{Item, Order, Part, Plan, Role, Tool};
 pub use protocol_log::ProtocolLogConfig;
 pub use start_error::{CatalogueError, StartError};
 pub use status::{Places, Status, WorkerStatus};

@@ -113,7 +113,7 @@ impl Finish {
 /// A limit of time. Each is a setting of its own, and has a word of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timer {
-    /// From the start of the turn to its end.
+    /// From the start of the answer's first turn to the end of its last.
     Total,
     /// From the start of the turn to the first piece of its answer.
     FirstToken,

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use super::Shared;
+use super::bodies::Room;
 use super::request_context::RequestContext;
 use super::turn_stream::TurnStream;
-use crate::codex::Plan;
+use crate::codex::{Order, Plan};
 use crate::policy::{Caller, Generation};
 use crate::turn::drive::{Exchange, Judge, Limits};
 use crate::turn::{self, Rules, Textual};
@@ -16,15 +17,16 @@ use crate::turn::{self, Rules, Textual};
 /// The turns of a request: each prompt is answered `samples` times. The choices of a prompt follow each other, as at OpenAI.
 #[derive(Debug)]
 pub(super) struct Choices {
-    prompts: Vec<(Plan, Rules)>,
+    prompts: Vec<(Arc<Plan>, Rules)>,
     samples: u32,
 }
 
 impl Choices {
     /// At least one prompt, at least one sample of each.
     pub(super) fn new(prompts: Vec<(Plan, Rules)>, samples: u32) -> Self {
+        let shared = |(plan, rules)| (Arc::new(plan), rules);
         Self {
-            prompts,
+            prompts: prompts.into_iter().map(shared).collect(),
             samples: samples.max(1),
         }
     }
@@ -59,15 +61,20 @@ impl Choices {
         self.prompts.iter().map(|(_, rules)| rules)
     }
 
-    /// The plan of a choice. A single one is taken, so that a request with one choice copies no conversation.
-    fn plan(&mut self, choice: u32) -> Option<(Plan, Rules)> {
-        let (plan, mut rules) = match self.count() {
-            1 => self.prompts.pop()?,
-            _ => {
-                let prompt = usize::try_from(choice / self.samples).ok()?;
-                self.prompts.get(prompt)?.clone()
-            }
-        };
+    /// Notes the caller and the request of all plans.
+    pub(super) fn sign(&mut self, caller: &Caller, request: &str) {
+        let caller = key(caller);
+        for (plan, _) in &mut self.prompts {
+            let plan = Arc::make_mut(plan);
+            plan.caller.clone_from(&caller);
+            request.clone_into(&mut plan.request);
+        }
+    }
+
+    /// The plan of a choice. Those of a prompt share it: no conversation is copied.
+    fn plan(&self, choice: u32) -> Option<(Arc<Plan>, Rules)> {
+        let prompt = usize::try_from(choice / self.samples).ok()?;
+        let (plan, mut rules) = self.prompts.get(prompt)?.clone();
         if let Textual::Calls { id_prefix } = &mut rules.textual_tools {
             // Clients send the ids back: they are unique among the choices.
             *id_prefix += &format!("{choice}_");
@@ -88,19 +95,18 @@ pub(super) struct Starter {
     /// The client asks for Codex's own activity.
     pub(super) tells_activity: bool,
     pub(super) choices: Choices,
+    /// The memory for the body and the choices: released with them, when all have begun.
+    pub(super) _room: Room,
 }
 
 impl Starter {
-    /// Starts the turn of a choice. A choice can be started again.
+    /// Starts the turn of a choice. A choice can be started again. `follows`: see [`Order`].
     pub(super) fn start(
-        &mut self,
+        &self,
         choice: u32,
+        follows: bool,
     ) -> impl Future<Output = Result<TurnStream, turn::Error>> + Send + use<> {
-        let planned = self.choices.plan(choice).map(|(mut plan, rules)| {
-            plan.caller = key(&self.caller);
-            self.context.id().clone_into(&mut plan.request);
-            (plan, rules)
-        });
+        let planned = self.choices.plan(choice);
         let judge = self.judge();
         let limits = self.limits.clone();
         let (backend, context) = (self.shared.backend.clone(), self.context.clone());
@@ -109,7 +115,8 @@ impl Starter {
             // A choice without a plan would be a defect of the gateway.
             let (plan, rules) = planned.ok_or(turn::Error::Panicked)?;
             let began = context.elapsed();
-            let start = Exchange::start(&backend, plan, rules, judge, limits);
+            let order = Order { plan, follows };
+            let start = Exchange::start(&backend, order, rules, judge, limits);
             let started = AssertUnwindSafe(start).catch_unwind().await;
             let exchange = started.unwrap_or(Err(turn::Error::Panicked))?;
             Ok(TurnStream::new(exchange, context, began, tells_activity))
@@ -153,14 +160,14 @@ mod tests {
 
     #[test]
     fn the_choices_of_a_prompt_follow_each_other() {
-        let mut choices = Choices::new(vec![prompt(3, Some(10)), prompt(5, None)], 3);
+        let choices = Choices::new(vec![prompt(3, Some(10)), prompt(5, None)], 3);
         assert_eq!(choices.count(), 6);
         assert_eq!(choices.longest_prompt(), 5);
         assert_eq!(choices.estimated_tokens(), 3 * (13 + 5));
         let mut found = Vec::new();
         for choice in 0..6 {
             let (plan, rules) = choices.plan(choice).unwrap();
-            found.push((plan.model, rules.textual_tools));
+            found.push((plan.model.clone(), rules.textual_tools));
         }
         let expected = |choice: u32| {
             let model = if choice < 3 { "model-3" } else { "model-5" };
@@ -169,7 +176,7 @@ mod tests {
         };
         assert_eq!(found, (0..6).map(expected).collect::<Vec<_>>());
         assert!(choices.plan(6).is_none());
-        let mut one = Choices::new(vec![prompt(3, None)], 1);
+        let one = Choices::new(vec![prompt(3, None)], 1);
         let id_prefix = "call_x_0_".to_owned();
         let (_, rules) = one.plan(0).unwrap();
         assert_eq!(rules.textual_tools, Textual::Calls { id_prefix });

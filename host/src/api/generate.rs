@@ -33,7 +33,7 @@ pub(super) struct Generate<'a> {
     parts: Parts,
     /// The size of the body.
     bytes: usize,
-    /// The memory for the body and the parsed request, held until Codex has the turns.
+    /// The memory for the body and the parsed request, held until Codex has all turns.
     room: Room,
 }
 
@@ -112,8 +112,9 @@ impl<'a> Generate<'a> {
         &mut self,
         model: &str,
         streaming: bool,
-        choices: Choices,
+        mut choices: Choices,
     ) -> Result<Deltas, ApiError> {
+        choices.sign(&self.caller, self.context.id());
         self.bound_prompt(&choices)?;
         let ask = Ask {
             client: client_addr::address(&self.parts, &self.shared.config.trusted),
@@ -126,15 +127,13 @@ impl<'a> Generate<'a> {
         admission::ask(self.shared, &self.context, ask).await?;
         self.context.record(Fact::Stream(streaming));
         let count = choices.count();
-        let mut starter = self.starter(model, streaming, choices);
+        let starter = self.starter(model, streaming, choices);
         let turns = Turns {
             count,
             at_once: self.shared.config.max_choices,
-            start: move |choice| starter.start(choice),
+            start: move |choice, follows| starter.start(choice, follows),
         };
-        let deltas = Deltas::begin(turns, &self.context, self.shared).await?;
-        self.room = Room::default();
-        Ok(deltas)
+        Ok(Deltas::begin(turns, &self.context, self.shared).await?)
     }
 
     fn bound_prompt(&self, choices: &Choices) -> Result<(), ApiError> {
@@ -147,7 +146,7 @@ impl<'a> Generate<'a> {
         }
     }
 
-    fn starter(&self, model: &str, streaming: bool, choices: Choices) -> Starter {
+    fn starter(&mut self, model: &str, streaming: bool, choices: Choices) -> Starter {
         let shared = self.shared.clone();
         let (timers, ending) = (shared.config.timers, shared.ending.clone());
         Starter {
@@ -159,6 +158,7 @@ impl<'a> Generate<'a> {
             streaming,
             tells_activity: activity::is_wanted(self.headers()),
             choices,
+            _room: std::mem::take(&mut self.room),
         }
     }
 }

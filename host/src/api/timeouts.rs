@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::turn::drive::Limits;
@@ -27,7 +28,7 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// The limits for one turn. `is_proto`: the backend speaks the old protocol.
+    /// The limits for the turns of an answer that begins now. `is_proto`: the backend speaks the old protocol.
     pub(super) fn limits(
         &self,
         streaming: bool,
@@ -41,6 +42,7 @@ impl Timeouts {
         };
         Limits {
             total: self.total,
+            end: Instant::now() + self.total,
             first_token: self.first_token,
             silence,
             ending,

@@ -145,7 +145,7 @@ impl Deltas {
         shared: &Shared,
     ) -> Result<Self, turn::Error>
     where
-        M: FnMut(u32) -> F + Send + 'static,
+        M: FnMut(u32, bool) -> F + Send + 'static,
         F: Future<Output = Result<TurnStream, turn::Error>> + Send + 'static,
     {
         let (sender, said) = mpsc::channel(AHEAD);
@@ -219,39 +219,61 @@ struct Relay {
 }
 
 impl Relay {
-    /// Runs until all turns end, or until `over` is ready. Reports whether the first has begun, and returns the cost of each.
+    /// Runs until all turns end, or until `over` is ready. Reports whether the first has begun, and returns the cost of each that
+    /// began.
     async fn run<S: Source, M, F>(
         self,
         turns: Turns<M>,
-        mut begun: oneshot::Sender<Result<(), turn::Error>>,
+        begun: oneshot::Sender<Result<(), turn::Error>>,
         over: impl Future<Output = ()>,
     ) -> Vec<S::Cost>
     where
-        M: FnMut(u32) -> F,
+        M: FnMut(u32, bool) -> F,
         F: Future<Output = Result<S, turn::Error>> + Send + 'static,
     {
         let mut beginnings = Beginnings::new(turns);
-        beginnings.begin(0);
-        let first = tokio::select! {
-            first = beginnings.starting.next() => first,
-            () = begun.closed() => None,
+        let Some((choice, first)) = self.first(&mut beginnings, begun).await else {
+            return Vec::new();
         };
-        let (choice, first) = match first {
-            Some((choice, Ok(first))) => (choice, first),
-            Some((_, Err(error))) => {
-                (self.failed)(&error);
-                let _ = begun.send(Err(error));
-                return Vec::new();
-            }
-            None => return Vec::new(),
-        };
-        let _ = begun.send(Ok(()));
         let mut all = pin!(self.run_all(beginnings, choice, first));
         tokio::select! {
             costs = &mut all => return costs,
             () = over => self.stop.cancel(),
         }
         all.await
+    }
+
+    /// The first turn that begins; none if a turn fails before, or if the reader has left.
+    async fn first<S, M, F>(
+        &self,
+        beginnings: &mut Beginnings<M, S>,
+        mut begun: oneshot::Sender<Result<(), turn::Error>>,
+    ) -> Option<(u32, S)>
+    where
+        M: FnMut(u32, bool) -> F,
+        F: Future<Output = Result<S, turn::Error>> + Send + 'static,
+    {
+        beginnings.begin(0);
+        loop {
+            let (choice, started) = tokio::select! {
+                next = beginnings.starting.next() => next?,
+                () = begun.closed() => return None,
+            };
+            match started {
+                Ok(first) => {
+                    let _ = begun.send(Ok(()));
+                    return Some((choice, first));
+                }
+                Err(error) if found_no_place(&error) && !beginnings.starting.is_empty() => {
+                    beginnings.put_off(choice);
+                }
+                Err(error) => {
+                    (self.failed)(&error);
+                    let _ = begun.send(Err(error));
+                    return None;
+                }
+            }
+        }
     }
 
     /// Runs the turns, of which the first has begun. Returns the cost of each that began.
@@ -262,7 +284,7 @@ impl Relay {
         first: S,
     ) -> Vec<S::Cost>
     where
-        M: FnMut(u32) -> F,
+        M: FnMut(u32, bool) -> F,
         F: Future<Output = Result<S, turn::Error>> + Send + 'static,
     {
         let (mut running, mut costs) = (FuturesUnordered::new(), Vec::new());
@@ -274,10 +296,12 @@ impl Relay {
                 () = self.stop.cancelled(), if !beginnings.is_empty() => beginnings.clear(),
                 Some(cost) = running.next() => {
                     costs.extend(cost);
-                    beginnings.held_back = false;
+                    beginnings.free();
                 }
                 Some((choice, started)) = beginnings.starting.next() => match started {
-                    Err(error) if !running.is_empty() && found_no_place(&error) => {
+                    Err(error) if found_no_place(&error)
+                        && !(running.is_empty() && beginnings.starting.is_empty()) =>
+                    {
                         beginnings.put_off(choice);
                     }
                     started => running.push(self.pass_on(choice, started)),

@@ -40,7 +40,7 @@ use super::start_error::StartError;
 use super::status::{InFlight, Places};
 use super::turn_channel::TurnReceiver;
 use super::wait_queue::{self, Full};
-use super::{Config, Error, Mode, Models, Plan, Status, version};
+use super::{Config, Error, Mode, Models, Order, Plan, Status, version};
 use catalogue::Catalogue;
 use conversation::Conversation;
 #[cfg(any(test, fuzzing))]
@@ -133,13 +133,14 @@ impl AppServer {
     }
 
     /// Starts a turn. Dropping the future releases all that it has taken.
-    pub(super) async fn start_turn(&self, plan: Plan) -> Result<TurnReceiver, Error> {
-        let (plan, conversation) = match &self.site {
-            None => Conversation::read(plan).await,
+    pub(super) async fn start_turn(&self, order: impl Into<Order>) -> Result<TurnReceiver, Error> {
+        let Order { plan, follows } = order.into();
+        let conversation = match &self.site {
+            None => Conversation::read(&plan).await,
             // An agent's thread has a folder of its own, which is deleted after the turn.
-            Some(_) => (plan, None),
+            Some(_) => None,
         };
-        let lease = self.lease(conversation.as_ref()).await?;
+        let lease = self.lease(conversation.as_ref(), follows).await?;
         // The login is known only once there is a worker, since the worker reports it.
         self.login.borrow().check(plan.provider.as_deref())?;
         let in_flight = InFlight::new(self.status.clone());
@@ -166,11 +167,15 @@ impl AppServer {
 
     /// Waits for a free worker, if possible the one where the conversation was before: in order of arrival, in a bounded queue;
     /// if there is no worker, only up to `lease_wait`.
-    async fn lease(&self, conversation: Option<&Conversation>) -> Result<Lease, Error> {
+    async fn lease(
+        &self,
+        conversation: Option<&Conversation>,
+        follows: bool,
+    ) -> Result<Lease, Error> {
         let is_open = || self.pool.is_open();
         let has = |threads: &Threads| conversation.is_some_and(|it| threads.kept.has(it));
         let waiting = async {
-            match wait_queue::wait(&self.config, self.pool.lease(has), is_open).await {
+            match wait_queue::wait(&self.config, self.pool.lease(has, follows), is_open).await {
                 Some(leased) => leased.map_err(|Full| Error::Busy),
                 None if is_open() => Err(Error::Busy),
                 None => Err(Error::Unavailable(self.reason())),

@@ -14,7 +14,7 @@ use super::protocol_log::ProtocolLog;
 use super::start_error::StartError;
 use super::status::{Places, Status};
 use super::turn_channel::TurnReceiver;
-use super::{Config, Error, Event, Mode, Models, Plan, version};
+use super::{Config, Error, Event, Mode, Models, Order, version};
 
 /// The choice of Codex's protocol.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -85,14 +85,14 @@ impl Backend {
     ///
     /// # Errors
     /// If no worker or lease is free in time, or the worker refuses the turn.
-    pub async fn start(&self, plan: Plan) -> Result<Turn, Error> {
+    pub async fn start(&self, order: Order) -> Result<Turn, Error> {
         match &*self.0 {
             BackendKind::AppServer(app_server) => {
-                Ok(Turn(Source::Codex(app_server.start_turn(plan).await?)))
+                Ok(Turn(Source::Codex(app_server.start_turn(order).await?)))
             }
-            BackendKind::Proto(proto) => Ok(Turn(Source::Codex(proto.start_turn(plan).await?))),
+            BackendKind::Proto(proto) => Ok(Turn(Source::Codex(proto.start_turn(order).await?))),
             BackendKind::Demo(status) if status.borrow().ready => {
-                Ok(Turn(Source::Demo(Demo::new(&plan))))
+                Ok(Turn(Source::Demo(Demo::new(&order.plan))))
             }
             BackendKind::Demo(_) => Err(Error::Unavailable(
                 "the gateway is shutting down".to_owned(),

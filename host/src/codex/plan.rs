@@ -1,6 +1,25 @@
 //! A fully decided request to Codex, as data free of any wire format.
 
+use std::sync::Arc;
+
 use serde_json::Value;
+
+/// A turn to start.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The plan. Several turns of one request share it, so that their conversation is in memory only once.
+    pub plan: Arc<Plan>,
+    /// Whether the turn takes the place of another one of its request, which has ended: a full queue does not refuse it.
+    pub follows: bool,
+}
+
+impl From<Plan> for Order {
+    fn from(plan: Plan) -> Self {
+        let plan = Arc::new(plan);
+        let follows = false;
+        Self { plan, follows }
+    }
+}
 
 /// One turn to run.
 #[derive(Debug, Clone, Default, PartialEq)]

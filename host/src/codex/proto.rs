@@ -28,7 +28,7 @@ use super::start_error::StartError;
 use super::status::{InFlight, Places};
 use super::turn_channel::TurnReceiver;
 use super::wait_queue::{self, WaitQueue};
-use super::{Config, Error, Model, Models, Plan, Status};
+use super::{Config, Error, Model, Models, Order, Plan, Status};
 use job::NotBegun;
 use launch::Wish;
 use process::{Setting, Spare};
@@ -109,31 +109,34 @@ impl Proto {
     }
 
     /// Starts a turn. Dropping the future releases all that it has taken.
-    pub(super) async fn start_turn(&self, plan: Plan) -> Result<TurnReceiver, Error> {
-        check(&plan)?;
+    pub(super) async fn start_turn(&self, order: impl Into<Order>) -> Result<TurnReceiver, Error> {
+        let order = order.into();
+        check(&order.plan)?;
         // If no process can start, a missing login is not the reason to report.
         if self.status.borrow().ready {
-            self.check_login(&plan)?;
+            self.check_login(&order.plan)?;
         }
-        let mut plan = plan;
         for _ in 1..ATTEMPTS {
-            match self.try_turn(plan).await {
-                Err(NotBegun {
-                    again: Some(again), ..
-                }) => plan = *again,
+            match self.try_turn(&order).await {
+                Err(NotBegun { again: true, .. }) => {}
                 result => return result.map_err(|not| not.error),
             }
         }
-        self.try_turn(plan).await.map_err(|not| not.error)
+        self.try_turn(&order).await.map_err(|not| not.error)
     }
 
-    async fn try_turn(&self, plan: Plan) -> Result<TurnReceiver, NotBegun> {
-        let wish = Wish::of(&plan, &self.config);
-        let leased = self.lease(wish).await;
+    async fn try_turn(&self, order: &Order) -> Result<TurnReceiver, NotBegun> {
+        let Order { plan, follows } = order;
+        let wish = Wish::of(plan, &self.config);
+        let leased = self.lease(wish, *follows).await;
         let (spare, lease) = leased
-            .and_then(|leased| self.check_login(&plan).map(|()| leased))
-            .map_err(|error| NotBegun { error, again: None })?;
+            .and_then(|leased| self.check_login(plan).map(|()| leased))
+            .map_err(|error| NotBegun {
+                error,
+                again: false,
+            })?;
         let in_flight = InFlight::new(self.status.clone());
+        let plan = Arc::clone(plan);
         let (exchange, job, begun) = job::prepare(plan, lease, in_flight, self.config.buffer_bytes);
         if let Err(mut job) = spare.begin(job) {
             job.lose(GONE);
@@ -142,7 +145,7 @@ impl Proto {
             Ok(result) => result.map(|()| exchange),
             Err(_) => Err(NotBegun {
                 error: Error::WorkerExited(GONE.to_owned()),
-                again: None,
+                again: false,
             }),
         }
     }
@@ -152,9 +155,14 @@ impl Proto {
     }
 
     /// Waits in order of arrival for a place, then for a process; if none is ready, only up to `lease_wait`.
-    async fn lease(&self, wish: Option<Wish>) -> Result<(Spare, OwnedSemaphorePermit), Error> {
+    async fn lease(
+        &self,
+        wish: Option<Wish>,
+        follows: bool,
+    ) -> Result<(Spare, OwnedSemaphorePermit), Error> {
         let waiting = async {
-            let entering = tokio::time::timeout(self.config.queue_wait, self.leases.enter());
+            let entering = self.leases.enter(follows);
+            let entering = tokio::time::timeout(self.config.queue_wait, entering);
             let Ok(Ok(lease)) = entering.await else {
                 return Err(Error::Busy);
             };

@@ -31,22 +31,23 @@ impl WaitQueue {
         }
     }
 
-    /// Waits for a place, in order of arrival. Cancel-safe: dropping the future leaves the queue.
-    pub(super) async fn enter(&self) -> Result<OwnedSemaphorePermit, Full> {
+    /// Waits for a place, in order of arrival. Cancel-safe: dropping the future leaves the queue. A turn that `follows` another one
+    /// of its request waits even if the queue is full: it takes the place of one that has ended, so there are not more turns.
+    pub(super) async fn enter(&self, follows: bool) -> Result<OwnedSemaphorePermit, Full> {
         // This never overtakes a waiting turn: a free place goes to the first in the queue.
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Ok(place);
         }
-        let _waiting = self.queue()?;
+        let _waiting = self.queue(follows)?;
         // The semaphore is never closed.
         let place = Arc::clone(&self.places).acquire_owned().await;
         place.map_err(|_| Full)
     }
 
-    fn queue(&self) -> Result<Waiting<'_>, Full> {
+    fn queue(&self, follows: bool) -> Result<Waiting<'_>, Full> {
         let mut has_room = false;
         self.status.send_if_modified(|status| {
-            has_room = status.waiting < self.bound;
+            has_room = follows || status.waiting < self.bound;
             status.waiting += usize::from(has_room);
             false
         });
@@ -112,11 +113,12 @@ mod tests {
     #[tokio::test]
     async fn places_go_to_those_who_came_first_and_nobody_overtakes() {
         let wait_queue = wait_queue(1, 2);
-        let held = wait_queue.enter().await.unwrap();
-        let (mut first, mut second) = (pin!(wait_queue.enter()), pin!(wait_queue.enter()));
+        let held = wait_queue.enter(false).await.unwrap();
+        let (mut first, mut second) =
+            (pin!(wait_queue.enter(false)), pin!(wait_queue.enter(false)));
         assert!(first.as_mut().now_or_never().is_none());
         assert!(second.as_mut().now_or_never().is_none());
-        assert_eq!(wait_queue.enter().await.unwrap_err(), Full);
+        assert_eq!(wait_queue.enter(false).await.unwrap_err(), Full);
         drop(held);
         assert!(
             second.as_mut().now_or_never().is_none(),
@@ -131,11 +133,11 @@ mod tests {
     async fn who_stops_waiting_makes_room() {
         let wait_queue = wait_queue(0, 1);
         {
-            let mut waiting = pin!(wait_queue.enter());
+            let mut waiting = pin!(wait_queue.enter(false));
             assert!(waiting.as_mut().now_or_never().is_none());
-            assert_eq!(wait_queue.enter().await.unwrap_err(), Full);
+            assert_eq!(wait_queue.enter(false).await.unwrap_err(), Full);
         }
-        let mut waiting = pin!(wait_queue.enter());
+        let mut waiting = pin!(wait_queue.enter(false));
         assert!(waiting.as_mut().now_or_never().is_none());
         wait_queue.add(1);
         assert!(waiting.await.is_ok());
@@ -144,18 +146,29 @@ mod tests {
     #[tokio::test]
     async fn without_room_to_wait_a_free_place_is_still_had() {
         let wait_queue = wait_queue(1, 0);
-        let held = wait_queue.enter().await.unwrap();
-        assert_eq!(wait_queue.enter().await.unwrap_err(), Full);
+        let held = wait_queue.enter(false).await.unwrap();
+        assert_eq!(wait_queue.enter(false).await.unwrap_err(), Full);
         drop(held);
-        assert!(wait_queue.enter().await.is_ok());
+        assert!(wait_queue.enter(false).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_follows_another_waits_in_a_full_queue() {
+        let wait_queue = wait_queue(1, 0);
+        let held = wait_queue.enter(false).await.unwrap();
+        let mut follows = pin!(wait_queue.enter(true));
+        assert!(follows.as_mut().now_or_never().is_none());
+        assert_eq!(wait_queue.enter(false).await.unwrap_err(), Full);
+        drop(held);
+        assert!(follows.await.is_ok());
     }
 
     #[tokio::test]
     async fn removed_places_are_gone() {
         let wait_queue = wait_queue(2, 4);
         wait_queue.remove(1);
-        let _held = wait_queue.enter().await.unwrap();
-        let mut waiting = pin!(wait_queue.enter());
+        let _held = wait_queue.enter(false).await.unwrap();
+        let mut waiting = pin!(wait_queue.enter(false));
         assert!(waiting.as_mut().now_or_never().is_none());
     }
 }

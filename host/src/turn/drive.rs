@@ -9,14 +9,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::machine::{Input, Machine, Output};
 use super::{Delta, Error, Rules, Timer};
-use crate::codex::{Activity, Backend, Event, Plan, Turn, Usage};
+use crate::codex::{Activity, Backend, Event, Order, Turn, Usage};
 use crate::policy::{Caller, Fault, Generation, tool_stop};
 
 /// The time limits of a turn.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// The time from the turn's start to its end.
+    /// The time for the whole answer, of which the turn may be only a part.
     pub total: Duration,
+    /// When that time is over.
+    pub end: Instant,
     /// The time from the turn's start to the first piece of the answer; none is no limit.
     pub first_token: Option<Duration>,
     /// The longest silence of Codex, and the name of that limit.
@@ -29,8 +31,8 @@ impl Limits {
     /// The next deadline that events of Codex do not extend, and its name.
     fn deadline(&self, started: Instant, begun: bool) -> (Timer, Instant) {
         match self.first_token.filter(|_| !begun) {
-            Some(limit) if limit < self.total => (Timer::FirstToken, started + limit),
-            _ => (Timer::Total, started + self.total),
+            Some(limit) if started + limit < self.end => (Timer::FirstToken, started + limit),
+            _ => (Timer::Total, self.end),
         }
     }
 
@@ -137,7 +139,7 @@ impl Exchange {
     /// If no worker could be had.
     pub async fn start(
         backend: &Backend,
-        plan: Plan,
+        order: Order,
         rules: Rules,
         judge: Judge,
         limits: Limits,
@@ -145,7 +147,7 @@ impl Exchange {
         let started = Instant::now();
         let (timer, deadline) = limits.deadline(started, false);
         let turn = tokio::select! {
-            turn = backend.start(plan) => turn?,
+            turn = backend.start(order) => turn?,
             () = limits.ending.cancelled() => return Err(Error::Draining),
             () = tokio::time::sleep_until(deadline) => return Err(limits.overrun(timer)),
         };

@@ -4,7 +4,7 @@ use codex_gateway_tests::gateway::{Gateway, KEY, say, script};
 use codex_gateway_tests::sse::{Event, Events, finishes};
 use serde_json::{Value, json};
 
-use crate::fake;
+use crate::{fake, old_fake};
 
 fn post(gateway: &Gateway, body: &Value) -> reqwest::RequestBuilder {
     let url = format!("{}/v1/completions", gateway.origin);
@@ -120,6 +120,83 @@ async fn prompts_share_a_place_however_long_each_takes() {
     assert_eq!(status, 200, "{answer}");
     body["stream"] = json!(true);
     assert_eq!(texts(&events(&gateway, &body).await, 7), ["abc"; 7]);
+    gateway.stop().await;
+}
+
+/// Without a queue. A place becomes free only some time after its turn has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn choices_need_no_place_in_the_queue() {
+    for (setup, places) in [(fake(), "1"), (fake(), "2"), (old_fake(), "1")] {
+        let gateway = setup
+            .var("WORKER_MAX_CONCURRENCY", places)
+            .var("PROXY_QUEUE_MAX", "0")
+            .start()
+            .await;
+        let body = json!({"prompt": [says(&["a"]), says(&["b"]), says(&["c"])], "n": 3});
+        let (status, answer) = ask(&gateway, &body).await;
+        assert_eq!(status, 200, "{places}: {answer}");
+        gateway.stop().await;
+    }
+}
+
+/// Each turn takes less than the timeout, both take longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_choices_together_have_the_total_timeout() {
+    let gateway = fake()
+        .var("PROXY_MAX_CHAT_CHOICES", "1")
+        .var("PROXY_TIMEOUT_MS", "1000")
+        .start()
+        .await;
+    let slow = script(json!({"text": ["a", "b"], "delay_ms": 300}));
+    let mut body = json!({"prompt": [slow, slow]});
+    let (status, answer) = ask(&gateway, &body).await;
+    let code = &answer["error"]["code"];
+    assert_eq!((status, code), (504, &json!("request_timeout")));
+    body["stream"] = json!(true);
+    let events = events(&gateway, &body).await;
+    let Some(Event::Data(last)) = events.last() else {
+        panic!("{events:?}")
+    };
+    assert_eq!(last["error"]["code"], "request_timeout");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prompts_take_room_until_the_last_turn_has_begun() {
+    let gateway = fake()
+        .var("PROXY_MAX_CHAT_CHOICES", "1")
+        .var("PROXY_TEST_ENDPOINTS", "true")
+        .start()
+        .await;
+    let is_room_taken = async || {
+        let url = format!("{}/__test/conc", gateway.origin);
+        let counts = gateway.client.get(url).send().await.unwrap();
+        let counts: Value = counts.json().await.unwrap();
+        let room = &counts["permits"]["body_bytes"];
+        room["free"] != room["total"]
+    };
+    let gates = ["one", "two"].map(|name| gateway.home().join(name));
+    let waits = |gate| {
+        let script = json!({"text": ["a", "b"], "gate": gate});
+        json!({"fake": script, "padding": "x".repeat(100_000)}).to_string()
+    };
+    let body = json!({"prompt": [waits(&gates[0]), waits(&gates[1])], "stream": true});
+    let mut events = Events::of(post(&gateway, &body).send().await.unwrap());
+    let mut begun = async |choice: u32| loop {
+        let Some(Event::Data(data)) = events.next().await else {
+            panic!("no choice {choice}")
+        };
+        if data["choices"][0]["index"] == choice {
+            return;
+        }
+    };
+    begun(0).await;
+    assert!(is_room_taken().await, "the other prompt is still needed");
+    std::fs::write(&gates[0], "").unwrap();
+    begun(1).await;
+    assert!(!is_room_taken().await, "Codex has all prompts");
+    std::fs::write(&gates[1], "").unwrap();
+    assert_eq!(events.rest().await.last(), Some(&Event::Done));
     gateway.stop().await;
 }
 

@@ -43,13 +43,13 @@ fn relay() -> (Relay, mpsc::Receiver<Said>) {
 }
 
 /// Turns that all begin at once, each as its future says.
-fn all<F>(starts: impl IntoIterator<Item = F>) -> Turns<impl FnMut(u32) -> F> {
+fn all<F>(starts: impl IntoIterator<Item = F>) -> Turns<impl FnMut(u32, bool) -> F> {
     let mut starts: Vec<Option<F>> = starts.into_iter().map(Some).collect();
     let count = u32::try_from(starts.len()).unwrap();
     Turns {
         count,
         at_once: count,
-        start: move |choice| starts[choice as usize].take().expect("begun once"),
+        start: move |choice, _| starts[choice as usize].take().expect("begun once"),
     }
 }
 
@@ -152,10 +152,12 @@ async fn nothing_begins_for_one_who_has_left_and_an_error_is_told_before_it_begi
     assert_eq!(has_begun.await, Ok(Err(turn::Error::Draining)));
 }
 
-/// Turns of which each begins when it finds the only place free; counts the attempts to begin.
+/// Turns of which each begins when it finds the only place free, later than another is refused; counts the attempts to begin, and
+/// those of turns that take the place of another.
 struct OnePlace {
     is_taken: Arc<AtomicBool>,
     attempts: Arc<AtomicU32>,
+    followers: Arc<AtomicU32>,
 }
 
 /// A source that ends after its delta, and then frees its place.
@@ -184,6 +186,7 @@ impl OnePlace {
         Self {
             is_taken: Arc::new(AtomicBool::new(is_taken)),
             attempts: Arc::default(),
+            followers: Arc::default(),
         }
     }
 
@@ -192,15 +195,18 @@ impl OnePlace {
         &self,
         count: u32,
         refusal: turn::Error,
-    ) -> Turns<impl FnMut(u32) -> BoxFuture<'static, Result<Placed, turn::Error>>> {
+    ) -> Turns<impl FnMut(u32, bool) -> BoxFuture<'static, Result<Placed, turn::Error>>> {
         let (is_taken, attempts) = (Arc::clone(&self.is_taken), Arc::clone(&self.attempts));
-        let start = move |choice: u32| {
+        let followers = Arc::clone(&self.followers);
+        let start = move |choice: u32, follows| {
             let (is_taken, refusal) = (Arc::clone(&is_taken), refusal.clone());
             attempts.fetch_add(1, Ordering::Relaxed);
+            followers.fetch_add(u32::from(follows), Ordering::Relaxed);
             async move {
                 if is_taken.swap(true, Ordering::Relaxed) {
                     return Err(refusal);
                 }
+                tokio::task::yield_now().await;
                 let text = Delta::Text(choice.to_string());
                 Ok(Placed(Scripted(vec![text], 0), is_taken))
             }
@@ -234,8 +240,8 @@ async fn a_turn_without_a_place_waits_for_another_turn_of_its_answer() {
             assert_eq!(delta, Delta::Text(choice.to_string()));
             choices.push(choice);
         }
-        choices.sort_unstable();
-        assert_eq!(choices, [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(choices, [0, 1, 2, 3, 4, 5, 6], "in their order");
+        assert_eq!(place.followers.load(Ordering::Relaxed), 6);
         let attempts = place.attempts.load(Ordering::Relaxed);
         assert!(
             attempts <= 3 * 7,

@@ -45,18 +45,13 @@ pub(super) struct Conversation {
 
 impl Conversation {
     /// The conversation of a plan; none if it is very long. A long one is read on a thread for blocking work.
-    pub(super) async fn read(plan: Plan) -> (Plan, Option<Self>) {
+    pub(super) async fn read(plan: &Arc<Plan>) -> Option<Self> {
         if plan.history.iter().map(size).sum::<usize>() < LONG {
-            let conversation = Self::of(&plan);
-            return (plan, conversation);
+            return Self::of(plan);
         }
-        let plan = Arc::new(plan);
-        let read = {
-            let plan = Arc::clone(&plan);
-            tokio::task::spawn_blocking(move || Self::of(&plan))
-        };
-        let conversation = read.await.ok().flatten();
-        (Arc::unwrap_or_clone(plan), conversation)
+        let plan = Arc::clone(plan);
+        let read = tokio::task::spawn_blocking(move || Self::of(&plan));
+        read.await.ok().flatten()
     }
 
     /// See [`Conversation::read`].

@@ -52,13 +52,14 @@ impl Pool {
         })
     }
 
-    /// Waits for a worker that is free to run a turn: one that `suits`, if any does. Cancel-safe.
+    /// Waits for a worker that is free to run a turn: one that `suits`, if any does. See [`WaitQueue::enter`].
     pub(super) async fn lease(
         self: &Arc<Self>,
         suits: impl Fn(&Threads) -> bool,
+        follows: bool,
     ) -> Result<Lease, Full> {
         loop {
-            let place = self.wait_queue.enter().await?;
+            let place = self.wait_queue.enter(follows).await?;
             if let Some(lease) = self.assign(place, &suits) {
                 return Ok(lease);
             }

@@ -115,7 +115,7 @@ impl Task {
     /// of thread it used, if the next turn may need the same; not for an agent, whose thread has its own folder.
     pub(super) async fn run(
         mut self,
-        plan: Plan,
+        plan: Arc<Plan>,
         started: oneshot::Sender<Result<(), Error>>,
     ) -> Option<UsedThread> {
         let kind = match threads::describe(&plan, self.workspace.as_ref()) {
@@ -139,7 +139,7 @@ impl Task {
     async fn work(
         &self,
         params: Box<RawValue>,
-        plan: Plan,
+        plan: Arc<Plan>,
         started: oneshot::Sender<Result<(), Error>>,
     ) -> Option<UsedThread> {
         let threads = Arc::clone(&self.lease.threads);

@@ -12,14 +12,14 @@ use crate::codex::{Error, Event, Plan, TurnOutcome};
 #[derive(Debug)]
 pub(super) struct NotBegun {
     pub(super) error: Error,
-    /// The plan, if another process may run it.
-    pub(super) again: Option<Box<Plan>>,
+    /// Whether it may begin on another process.
+    pub(super) again: bool,
 }
 
 /// The process's end of a turn, with the lease and the count that are released when the process is gone.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) plan: Plan,
+    pub(super) plan: Arc<Plan>,
     pub(super) delivery: Arc<TurnSender>,
     /// Receives the result of the start: Codex has begun, or the reason why not.
     started: Option<oneshot::Sender<Result<(), NotBegun>>>,
@@ -32,7 +32,7 @@ impl Job {
     pub(super) fn begin(&mut self) {
         if let Some(started) = self.started.take() {
             // The conversation is not needed any more.
-            self.plan = Plan::default();
+            self.plan = Arc::default();
             // A dropped receiver has cancelled the turn, too.
             let _ = started.send(Ok(()));
         }
@@ -54,7 +54,6 @@ impl Job {
                 .delivery
                 .deliver(Event::Ended(TurnOutcome::Failed(error)));
         };
-        let again = again.then(|| Box::new(std::mem::take(&mut self.plan)));
         // A dropped receiver has cancelled the turn, too.
         let _ = started.send(Err(NotBegun { error, again }));
     }
@@ -62,7 +61,7 @@ impl Job {
 
 /// A new turn: its reader's end, its process's end, and the receiver for the result of its start.
 pub(super) fn prepare(
-    plan: Plan,
+    plan: Arc<Plan>,
     lease: OwnedSemaphorePermit,
     in_flight: InFlight,
     buffer_bytes: usize,

@@ -229,8 +229,7 @@ async fn a_long_conversation_is_read_the_same() {
     history.push(said(Role::User, &"x".repeat(LONG)));
     history.extend([said(Role::Assistant, "yes"), said(Role::User, "go on")]);
     let plan = plan(history);
-    let (same, read) = Conversation::read(plan.clone()).await;
-    assert_eq!(same, plan);
+    let read = Conversation::read(&Arc::new(plan.clone())).await;
     assert_eq!(
         read.unwrap().answers,
         Conversation::of(&plan).unwrap().answers

@@ -57,13 +57,13 @@ async fn each_turn_goes_to_the_least_loaded() {
     let _seats = (join(&pool, 1), join(&pool, 2));
     let mut leases = Vec::new();
     for _ in 0..4 {
-        leases.push(pool.lease(|_| false).await.unwrap());
+        leases.push(pool.lease(|_| false, false).await.unwrap());
     }
     assert_eq!(pool.loads(), [2, 2]);
     leases.retain(|lease| lease.seat != 0);
-    leases.push(pool.lease(|_| false).await.unwrap());
+    leases.push(pool.lease(|_| false, false).await.unwrap());
     assert_eq!(pool.loads(), [1, 2]);
-    while let Ok(lease) = pool.lease(|_| false).await {
+    while let Ok(lease) = pool.lease(|_| false, false).await {
         leases.push(lease);
     }
     assert_eq!(pool.loads(), [3, 3], "and no more than it can run");
@@ -74,10 +74,10 @@ async fn each_turn_goes_to_the_least_loaded() {
 #[tokio::test]
 async fn whoever_waits_gets_the_worker_that_comes() {
     let pool = pool(1, 1);
-    let mut waiting = pin!(pool.lease(|_| false));
+    let mut waiting = pin!(pool.lease(|_| false, false));
     assert!(waiting.as_mut().now_or_never().is_none());
     assert!(!pool.is_open());
-    assert_eq!(pool.lease(|_| false).await.unwrap_err(), Full);
+    assert_eq!(pool.lease(|_| false, false).await.unwrap_err(), Full);
     let _seat = join(&pool, 1);
     let lease = waiting.await.unwrap();
     assert_eq!(lease.pool.status.borrow().workers.len(), 1);
@@ -88,16 +88,16 @@ async fn whoever_waits_gets_the_worker_that_comes() {
 async fn a_closed_worker_gets_no_new_turn_and_is_idle_after_its_last() {
     let pool = pool(2, 4);
     let old = join(&pool, 1);
-    let running = pool.lease(|_| false).await.unwrap();
+    let running = pool.lease(|_| false, false).await.unwrap();
     let new = join(&pool, 2);
     old.close();
     assert!(old.idle().now_or_never().is_none());
     let leases = (
-        pool.lease(|_| false).await.unwrap(),
-        pool.lease(|_| false).await.unwrap(),
+        pool.lease(|_| false, false).await.unwrap(),
+        pool.lease(|_| false, false).await.unwrap(),
     );
     assert_eq!(pool.loads(), [1, 2]);
-    let mut waiting = pin!(pool.lease(|_| false));
+    let mut waiting = pin!(pool.lease(|_| false, false));
     assert!(waiting.as_mut().now_or_never().is_none());
     drop(running);
     old.idle().await;
@@ -116,8 +116,10 @@ async fn places_are_right_after_any_coming_and_going() {
     let pool = pool(2, 64);
     for round in 0..50 {
         let seat = join(&pool, round);
-        let held = pool.lease(|_| false).await.unwrap();
-        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(pool.lease(|_| false))).collect();
+        let held = pool.lease(|_| false, false).await.unwrap();
+        let mut waiting: Vec<_> = (0..3)
+            .map(|_| Box::pin(pool.lease(|_| false, false)))
+            .collect();
         for lease in &mut waiting {
             // One gets the second place, which it may lose with the worker before it is polled again.
             let _ = lease.as_mut().now_or_never();
@@ -129,10 +131,10 @@ async fn places_are_right_after_any_coming_and_going() {
     }
     let _seat = join(&pool, 99);
     let leases = (
-        pool.lease(|_| false).await.unwrap(),
-        pool.lease(|_| false).await.unwrap(),
+        pool.lease(|_| false, false).await.unwrap(),
+        pool.lease(|_| false, false).await.unwrap(),
     );
-    let mut third = pin!(pool.lease(|_| false));
+    let mut third = pin!(pool.lease(|_| false, false));
     assert!(
         third.as_mut().now_or_never().is_none(),
         "two places, not more"
@@ -148,7 +150,7 @@ async fn those_who_watch_hear_of_workers_and_not_of_turns() {
     let seat = join(&pool, 7);
     assert!(status.has_changed().unwrap());
     assert!(status.borrow_and_update().ready);
-    let lease = pool.lease(|_| false).await.unwrap();
+    let lease = pool.lease(|_| false, false).await.unwrap();
     assert!(!status.has_changed().unwrap());
     let shown = status.borrow().workers.clone();
     assert_eq!(
@@ -174,9 +176,9 @@ async fn a_turn_goes_to_the_worker_that_suits_if_it_has_room() {
     let _seats = (join(&pool, 1), join(&pool, 2));
     let second = Arc::clone(&pool.lock().all[1].threads);
     let suits = |threads: &Threads| std::ptr::eq(threads, &*second);
-    let first = pool.lease(suits).await.unwrap();
+    let first = pool.lease(suits, false).await.unwrap();
     assert_eq!(pool.loads(), [0, 1]);
-    let other = pool.lease(suits).await.unwrap();
+    let other = pool.lease(suits, false).await.unwrap();
     assert_eq!(pool.loads(), [1, 1], "another is better than none");
     drop((first, other));
 }

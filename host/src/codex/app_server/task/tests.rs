@@ -60,10 +60,10 @@ struct Turn(
 );
 
 async fn turn(pool: &Arc<Pool>, plan: Plan, conversation: Option<Conversation>) -> Turn {
-    let lease = pool.lease(|_| false).await.unwrap();
+    let lease = pool.lease(|_| false, false).await.unwrap();
     let (exchange, task) = prepare(lease, &plan, Place::Conversation(conversation), 1 << 20);
     let (sender, started) = oneshot::channel();
-    let task = tokio::spawn(async move { drop(task.run(plan, sender).await) });
+    let task = tokio::spawn(async move { drop(task.run(Arc::new(plan), sender).await) });
     Turn(exchange, started, task)
 }
 
