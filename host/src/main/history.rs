@@ -16,12 +16,12 @@ pub(super) fn table(entries: &[Activated]) -> String {
         let digest = entry.digest.get(..DIGITS).unwrap_or(&entry.digest);
         let files = match entry.files.is_empty() {
             true => "built-in".to_owned(),
-            false => entry.files.join(", "),
+            false => plain(&entry.files.join(", ")),
         };
         let why = entry.why.as_ref().zip(entry.before.as_ref());
         let why = why.map(|(why, before)| {
             let before = before.get(..DIGITS).unwrap_or(before);
-            format!("; {before} was taken back: {why}")
+            format!("; {before} was taken back: {}", plain(why))
         });
         text.push_str(&format!(
             "{:>6}  {since:<20}  {:<10}  {digest:<DIGITS$}  {files}{}\n",
@@ -31,6 +31,11 @@ pub(super) fn table(entries: &[Activated]) -> String {
         ));
     }
     text
+}
+
+/// Without characters that a terminal obeys: the names are those of files.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 /// As JSON, an entry a line, as the history has it.

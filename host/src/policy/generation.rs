@@ -83,9 +83,9 @@ impl Generation {
     }
 
     /// The same generation on probation.
-    pub(super) fn on_probation(self, probation: Probation) -> Self {
+    pub(super) fn on_probation(self, probation: Arc<Probation>) -> Self {
         Self {
-            probation: Some(Arc::new(probation)),
+            probation: Some(probation),
             ..self
         }
     }

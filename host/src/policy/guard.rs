@@ -35,10 +35,21 @@ struct State {
     before: Option<Standby>,
 }
 
+impl State {
+    /// Lets the policies before go.
+    fn dismiss(&mut self) {
+        if let Some(before) = self.before.take() {
+            before.probation.end();
+        }
+    }
+}
+
 /// Policies that served before, and can again at once.
 pub(super) struct Standby {
     pub(super) policies: Arc<Policies>,
     pub(super) files: Option<FileSet>,
+    /// Of the policies after them.
+    probation: Arc<Probation>,
 }
 
 impl Guard {
@@ -90,6 +101,7 @@ impl Guard {
             rules.probation = Duration::ZERO;
         }
         let mut state = self.state.lock();
+        state.dismiss();
         let files = state.serving.replace(files);
         state.rollout.step(
             self.began.elapsed(),
@@ -101,15 +113,17 @@ impl Guard {
             },
         );
         if state.rollout.on_probation_until().is_none() {
-            state.before = None;
             return next;
         }
         let policies = Arc::clone(before.policies());
+        let reports = self.reports.clone();
+        let probation = Probation::new(digest, Arc::clone(&policies), &rules, reports);
+        let probation = Arc::new(probation);
         state.before = Some(Standby {
-            policies: Arc::clone(&policies),
+            policies,
             files,
+            probation: Arc::clone(&probation),
         });
-        let probation = Probation::new(digest, policies, &rules, self.reports.clone());
         next.on_probation(probation)
     }
 
@@ -127,6 +141,7 @@ impl Guard {
             if let Some(Output::TakeBack { .. }) = output
                 && let Some(before) = state.before.take()
             {
+                before.probation.end();
                 state.serving.clone_from(&before.files);
                 self.taken_back.fetch_add(1, Ordering::Relaxed);
                 return (blame, before);
@@ -140,7 +155,7 @@ impl Guard {
         let mut state = self.state.lock();
         let output = state.rollout.step(self.began.elapsed(), Input::Looked);
         if let Some(Output::Keep(digest)) = output {
-            state.before = None;
+            state.dismiss();
             tracing::info!(
                 digest = digest.short(),
                 "policies kept: their probation is over"

@@ -179,7 +179,9 @@ impl Live {
 
     /// Lets those before serve again: at once, without waiting for a candidate that is being prepared, or for the disk.
     async fn take_back(&self, source: &Source, blame: &Blame, before: Standby) {
-        let Standby { policies, files } = before;
+        let Standby {
+            policies, files, ..
+        } = before;
         let why = Some(blame.why());
         let activation = Activation {
             why,

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::Slot;
@@ -32,7 +33,8 @@ pub(super) struct Blame {
 /// The probation of one generation.
 pub(super) struct Probation {
     digest: Digest,
-    before: Arc<Policies>,
+    /// None when the probation is over, so that nothing holds the policies any longer.
+    before: ArcSwapOption<Policies>,
     until: Instant,
     /// Whether denials count, and not only faults.
     denials: bool,
@@ -50,7 +52,7 @@ impl Probation {
     ) -> Self {
         Self {
             digest,
-            before,
+            before: ArcSwapOption::new(Some(before)),
             until: Instant::now() + rules.probation,
             denials: rules.max_denials.is_some(),
             asking: Arc::new(Semaphore::new(AT_ONCE)),
@@ -70,7 +72,12 @@ impl Probation {
 
     /// Whether it is not over.
     pub(super) fn lasts(&self) -> bool {
-        Instant::now() < self.until
+        self.before.load().is_some() && Instant::now() < self.until
+    }
+
+    /// Ends it, and lets the policies before go.
+    pub(super) fn end(&self) {
+        self.before.store(None);
     }
 
     /// Reports a fault if `confirmed`, asked with the policies before, says that they decide. A lack of places to run in is no
@@ -98,7 +105,10 @@ impl Probation {
         let Ok(permit) = Arc::clone(&self.asking).try_acquire_owned() else {
             return;
         };
-        let confirmed = confirmed(Arc::clone(&self.before));
+        let Some(before) = self.before.load_full() else {
+            return;
+        };
+        let confirmed = confirmed(before);
         let reports = self.reports.clone();
         let blame = Blame {
             digest: self.digest,

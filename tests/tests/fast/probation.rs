@@ -180,22 +180,25 @@ async fn faults_that_the_policies_before_have_too_take_nothing_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_probation_nothing_is_taken_back() {
-    let rules = b"[rollout]\nprobation = \"0s\"\n";
-    let gateway = Setup::demo().policy("policies.toml", rules).start().await;
-    deploy_every(gateway.policies(), "auth", &json!({}));
-    let health = generation(&gateway, 2).await;
-    assert_eq!(health["probation_until"], Value::Null);
-    for _ in 0..20 {
-        assert_eq!(hostile(&gateway).await, 503);
+async fn without_a_probation_and_after_it_nothing_is_taken_back() {
+    for probation in ["0s", "1ms"] {
+        let rules = format!("[rollout]\nprobation = \"{probation}\"\n");
+        let setup = Setup::demo().policy("policies.toml", rules.as_bytes());
+        let gateway = setup.start().await;
+        deploy_every(gateway.policies(), "auth", &json!({}));
+        gateway.generation(2).await;
+        let is_over = |gateway: &Gateway| gateway.live.on_probation_until().is_none();
+        gateway.until(is_over, "end of the probation").await;
+        for _ in 0..20 {
+            assert_eq!(hostile(&gateway).await, 503, "{probation}");
+        }
+        deploy(gateway.policies(), "auth.json", b"{\"stamp\": 3}");
+        let health = generation(&gateway, 3).await;
+        assert_eq!(health["by"], "folder", "{probation}");
+        let answer = gateway.chat(&say(QUICK)).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        gateway.stop().await;
     }
-    std::fs::write(gateway.policies().join("auth.json"), r#"{"stamp": 3}"#).unwrap();
-    assert_eq!(generation(&gateway, 3).await["by"], "folder");
-    assert_eq!(
-        gateway.chat(&say(QUICK)).send().await.unwrap().status(),
-        200
-    );
-    gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
