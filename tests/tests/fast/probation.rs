@@ -31,6 +31,14 @@ async fn generation(gateway: &Gateway, number: u64) -> Value {
     health
 }
 
+/// As [`generation`], for one that was taken back: its refusal is shown a moment after the swap.
+async fn taken_back(gateway: &Gateway, number: u64) -> Value {
+    gateway.generation(number).await;
+    let is_shown = |gateway: &Gateway| !gateway.live.refusals().is_empty();
+    gateway.until(is_shown, "refusal").await;
+    generation(gateway, number).await
+}
+
 /// A setup with metrics, with or without the scripted Codex.
 fn measured(setup: Setup) -> Setup {
     setup.var("PROXY_ENABLE_METRICS", "true")
@@ -69,7 +77,7 @@ async fn a_fault_of_any_function_brings_the_policies_before_back() {
             answer["error"]["code"], "policy_unavailable",
             "{function}: {answer}"
         );
-        let back = generation(&gateway, 3).await;
+        let back = taken_back(&gateway, 3).await;
         assert_eq!(
             (&back["by"], &back["digest"]),
             (&json!("taken-back"), &before),
@@ -108,7 +116,7 @@ async fn policies_that_were_taken_back_stay_refused_until_somebody_accepts_them(
     deploy_every(place.policies(), "auth", &json!({}));
     let digest = generation(&gateway, 2).await["digest"].clone();
     assert_eq!(hostile(&gateway).await, 503);
-    generation(&gateway, 3).await;
+    taken_back(&gateway, 3).await;
     assert_eq!(hostile(&gateway).await, 200);
     let rest = streaming.rest().await;
     assert!(
@@ -141,7 +149,10 @@ async fn policies_that_were_taken_back_stay_refused_until_somebody_accepts_them(
     let digest = digest.as_str().unwrap();
     let accept = format!("[rollout]\naccept = [\"{}\"]\n", &digest[..12]);
     deploy(place.policies(), "policies.toml", accept.as_bytes());
-    let health = generation(&gateway, 5).await;
+    generation(&gateway, 5).await;
+    let is_mended = |gateway: &Gateway| gateway.live.refusals().is_empty();
+    gateway.until(is_mended, "mended folder").await;
+    let health = gateway.health().await;
     assert_eq!(health["digest"], digest);
     assert_eq!(
         (&health["probation_until"], &health["ok"]),
@@ -232,7 +243,7 @@ async fn denials_take_back_only_if_they_are_limited_and_those_before_would_not_d
     }
     assert!(denied > 2, "{denied}");
     assert_eq!(models(&gateway, "sk-bob").await.unwrap().status(), 200);
-    let health = gateway.health().await;
+    let health = taken_back(&gateway, 3).await;
     let told = health["refused"][0]["problem"].to_string();
     assert!(
         told.contains("auth policy: a denial of authenticate"),
