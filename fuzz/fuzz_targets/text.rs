@@ -4,7 +4,8 @@
 
 use arbitrary::Arbitrary;
 use codex_gateway::codex::{Event, TurnOutcome, Usage};
-use codex_gateway::turn::machine::{Input, Machine, Output, Question, Reaction};
+use codex_gateway::policy::tool_stop::{Event as Question, Reaction};
+use codex_gateway::turn::machine::{Input, Machine, Output};
 use codex_gateway::turn::{Delta, Rules, Textual};
 use libfuzzer_sys::fuzz_target;
 

@@ -18,10 +18,10 @@ pub(super) fn table(entries: &[Activated]) -> String {
             true => "built-in".to_owned(),
             false => plain(&entry.files.join(", ")),
         };
-        let why = entry.why.as_ref().zip(entry.before.as_ref());
-        let why = why.map(|(why, before)| {
-            let before = before.get(..DIGITS).unwrap_or(before);
-            format!("; {before} was taken back: {}", plain(why))
+        let why = entry.why.as_ref().zip(entry.taken_back.as_ref());
+        let why = why.map(|(why, digest)| {
+            let digest = digest.get(..DIGITS).unwrap_or(digest);
+            format!("; {digest} was taken back: {}", plain(why))
         });
         text.push_str(&format!(
             "{:>6}  {since:<20}  {:<10}  {digest:<DIGITS$}  {files}{}\n",

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::bindings::{Denial, Header, rate_limit};
 use super::component::{Decided, Policy, Session};
 use super::fault::{Fault, FaultKind, Refused};
-use super::generation::{self, Generation};
+use super::generation::{self, Generation, is_worse};
 use super::policies::Policies;
 use super::world::{Decide, Question, Quotas, RateLimit};
 
@@ -114,15 +114,17 @@ impl Generation {
         statuses: Vec<rate_limit::BucketStatus>,
     ) {
         if let Some(probation) = self.probation() {
-            let late = fault.kind == FaultKind::Deadline;
-            let current = late.then(|| Arc::clone(self.policies()));
+            let current = Arc::clone(self.policies());
+            let is_late = fault.kind == FaultKind::Deadline;
             probation.doubt(fault, move |before| async move {
-                if let Some(current) = current
-                    && decides(&current, asked.clone(), statuses.clone()).await
-                {
+                if Arc::ptr_eq(&before.rate_limit, &current.rate_limit) {
                     return false;
                 }
-                decides(&before, asked, statuses).await
+                let decides = |policies: Arc<Policies>| {
+                    let (asked, statuses) = (asked.clone(), statuses.clone());
+                    async move { decides(&policies, asked, statuses).await }
+                };
+                is_worse(is_late, before, current, decides).await
             });
         }
     }
@@ -135,6 +137,10 @@ async fn decides(
     statuses: Vec<rate_limit::BucketStatus>,
 ) -> bool {
     let policy = &policies.rate_limit;
+    // A policy that does not need the question by address is not asked it.
+    if asked.0.caller.is_none() && !policy.needs().by_address() {
+        return true;
+    }
     let quotas = asked.declared(policy.needs());
     let decide = Decide {
         ask: quotas.0.clone(),

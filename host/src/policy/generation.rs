@@ -185,18 +185,20 @@ impl Generation {
         probation.lasts().then(|| asked.clone())
     }
 
+    /// Charges a fault if the policies before decide the same question.
     pub(super) fn doubt<Q: Question<World: Seat>>(&self, fault: &Fault, asked: Q) {
         if let Some(probation) = &self.probation {
-            let late = fault.kind == FaultKind::Deadline;
-            let current = late.then(|| Arc::clone(&self.policies));
+            let current = Arc::clone(&self.policies);
+            let is_late = fault.kind == FaultKind::Deadline;
             probation.doubt(fault, move |before| async move {
-                // On a busy machine any policy may be late once.
-                if let Some(current) = current
-                    && answer(&current, asked.clone()).await.is_ok()
-                {
+                if Arc::ptr_eq(Q::World::of(&before), Q::World::of(&current)) {
                     return false;
                 }
-                answer(&before, asked).await.is_ok()
+                let decides = |policies: Arc<Policies>| {
+                    let asked = asked.clone();
+                    async move { answer(&policies, asked).await.is_ok() }
+                };
+                is_worse(is_late, before, current, decides).await
             });
         }
     }
@@ -230,6 +232,28 @@ impl Generation {
             });
         }
     }
+}
+
+/// How often both are asked in turn if the new policies were late.
+const ROUNDS: u32 = 3;
+
+/// Whether the policies before decide where the current ones do not. On a busy machine any policy may be late, and a client can
+/// make it busy: whoever was late is asked again, each time after those before have decided.
+pub(super) async fn is_worse<F: Future<Output = bool>>(
+    is_late: bool,
+    before: Arc<Policies>,
+    current: Arc<Policies>,
+    decides: impl Fn(Arc<Policies>) -> F,
+) -> bool {
+    if !is_late {
+        return decides(before).await;
+    }
+    for _ in 0..ROUNDS {
+        if !decides(Arc::clone(&before)).await || decides(Arc::clone(&current)).await {
+            return false;
+        }
+    }
+    true
 }
 
 /// Asks other policies the same: with blanks for what they did not declare.

@@ -36,11 +36,11 @@ struct State {
 }
 
 impl State {
-    /// Lets the policies before go.
-    fn dismiss(&mut self) {
-        if let Some(before) = self.before.take() {
-            before.probation.end();
-        }
+    /// Ends the probation, if there is one. Returns the policies that stood by.
+    fn dismiss(&mut self) -> Option<Standby> {
+        let before = self.before.take()?;
+        before.probation.end();
+        Some(before)
     }
 }
 
@@ -101,13 +101,17 @@ impl Guard {
             rules.probation = Duration::ZERO;
         }
         let mut state = self.state.lock();
-        state.dismiss();
-        let files = state.serving.replace(files);
+        let served = state.serving.replace(files);
+        // Policies that are on probation themselves are nothing to go back to.
+        let (policies, files) = match state.dismiss() {
+            Some(kept) => (kept.policies, kept.files),
+            None => (Arc::clone(before.policies()), served),
+        };
         state.rollout.step(
             self.began.elapsed(),
             Input::Activated {
                 digest,
-                before: before.digest(),
+                before: policies.digest(),
                 probation: rules.probation,
                 max_denials: rules.max_denials,
             },
@@ -115,7 +119,6 @@ impl Guard {
         if state.rollout.on_probation_until().is_none() {
             return next;
         }
-        let policies = Arc::clone(before.policies());
         let reports = self.reports.clone();
         let probation = Probation::new(digest, Arc::clone(&policies), &rules, reports);
         let probation = Arc::new(probation);
@@ -148,6 +151,20 @@ impl Guard {
             }
         }
         pending().await
+    }
+
+    /// Ends the probation of the serving policies if the operator accepts them now, or wants none. Returns whether there was one.
+    pub(super) fn accept(&self, serving: Digest, rules: &Rules) -> bool {
+        if !rules.accepts(serving) && !rules.probation.is_zero() {
+            return false;
+        }
+        let mut state = self.state.lock();
+        let input = Input::Accepted { digest: serving };
+        let kept = state.rollout.step(self.began.elapsed(), input);
+        if kept.is_some() {
+            state.dismiss();
+        }
+        kept.is_some()
     }
 
     /// Lets the policies before go, if the probation is over.

@@ -63,7 +63,10 @@ pub struct Activated {
     /// The digest of what served before; absent at the first activation of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
-    /// Why those before were taken back, if they were.
+    /// The digest of policies that were taken back for these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_back: Option<String>,
+    /// Why they were taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// The operator's files of which the policies were made.
@@ -83,8 +86,8 @@ impl Activated {
 pub(super) struct Activation {
     pub(super) door: Door,
     pub(super) digest: Digest,
-    /// Why those before were taken back.
-    pub(super) why: Option<String>,
+    /// The policies that were taken back for these, and why.
+    pub(super) taken_back: Option<(Digest, String)>,
     pub(super) files: Vec<String>,
     /// The smallest number that it may have: numbers of one process never fall.
     pub(super) at_least: u64,
@@ -102,7 +105,11 @@ impl Activation {
             door: self.door,
             digest: self.digest.to_string(),
             before: None,
-            why: self.why.clone(),
+            taken_back: self
+                .taken_back
+                .as_ref()
+                .map(|(digest, _)| digest.to_string()),
+            why: self.taken_back.as_ref().map(|(_, why)| why.clone()),
             files: self.files.clone(),
         }
     }
@@ -115,7 +122,10 @@ pub(super) struct History(PathBuf);
 impl History {
     /// Kept in the gateway's state folder: a file for each policy folder, and one for gateways without.
     pub(super) fn new(state: &Path, of: Option<&Path>) -> Self {
-        let name = match of.map(|of| std::path::absolute(of).unwrap_or_else(|_| of.to_owned())) {
+        let absolute = |of: &Path| std::path::absolute(of).unwrap_or_else(|_| of.to_owned());
+        // Without a slash at its end, as the pointers of the last good files have it.
+        let of = of.map(|of| absolute(of).components().collect::<PathBuf>());
+        let name = match of {
             Some(of) => {
                 let digest = hex(&Sha256::digest(of.as_os_str().as_encoded_bytes()));
                 format!("history-{}.ndjson", &digest[..16])
@@ -133,9 +143,10 @@ impl History {
     pub(super) fn activate(&self, activation: &Activation) -> io::Result<Activated> {
         let path = &self.0;
         let explained = |error| at(path, error);
-        if let Some(folder) = path.parent() {
-            file::restore_folder(folder).map_err(|error| at(folder, error))?;
-        }
+        let folder = path.parent().unwrap_or(path);
+        let state = folder.parent().unwrap_or(folder);
+        file::restore_folder(state).map_err(|error| at(state, error))?;
+        file::make_folder(folder).map_err(|error| at(folder, error))?;
         let _lock = lock(&path.with_extension("lock"))?;
         let mut file = file::append(path).map_err(explained)?;
         let (last, is_torn) = last(&mut file).map_err(explained)?;
@@ -178,12 +189,14 @@ impl History {
     pub(super) fn taken_back(&self) -> io::Result<Vec<(Digest, String)>> {
         let mut refused: Vec<(Digest, String)> = Vec::new();
         for entry in self.entries()? {
-            let digest = Digest::parse(&entry.digest);
-            refused.retain(|(refused, _)| Some(*refused) != digest);
-            if let (Some(why), Some(before)) = (entry.why, entry.before)
-                && let Some(before) = Digest::parse(&before)
-            {
-                refused.push((before, why));
+            // Last good policies serve for want of better ones: that accepts nothing.
+            if entry.door != Door::LastGood {
+                let digest = Digest::parse(&entry.digest);
+                refused.retain(|(refused, _)| Some(*refused) != digest);
+            }
+            let digest = entry.taken_back.as_deref().and_then(Digest::parse);
+            if let (Some(digest), Some(why)) = (digest, entry.why) {
+                refused.push((digest, why));
             }
         }
         Ok(refused)

@@ -27,8 +27,15 @@ struct KeeperState {
     waiting: Option<Waiting>,
     /// The notice about files that were saved before this process began.
     past: Option<Notice>,
-    /// The notice about an activation that is missing in the history.
-    unrecorded: Option<Notice>,
+    unrecorded: Option<Unrecorded>,
+}
+
+/// An activation that is missing in the history.
+#[derive(Debug, Clone)]
+struct Unrecorded {
+    activation: Activation,
+    since: Instant,
+    notice: Notice,
 }
 
 #[derive(Debug)]
@@ -96,21 +103,45 @@ impl Keeper {
             Ok(recorded) => recorded.unwrap_or_else(|error| Err(io::Error::other(error))),
             Err(_) => Err(io::Error::other("the folder does not answer")),
         };
-        let (entry, unrecorded) = match recorded {
-            Ok(entry) => (entry, None),
+        match recorded {
+            Ok(entry) => {
+                self.0.lock().unrecorded = None;
+                entry
+            }
             Err(error) => {
                 let notice = Notice {
                     file: "PROXY_STATE_DIR".to_owned(),
                     what: format!(
-                        "the activation is not in the history ({error}): after a restart the generations may be numbered otherwise"
+                        "the activation is not in the history ({error}): after a restart generations may be numbered otherwise, and \
+                         policies that were taken back may serve again"
                     ),
                 };
-                tracing::warn!("{notice}");
-                (activation.alone(), Some(notice))
+                let entry = activation.alone();
+                let unrecorded = Unrecorded {
+                    activation,
+                    since: Instant::now(),
+                    notice,
+                };
+                let before = self.0.lock().unrecorded.replace(unrecorded.clone());
+                if before.is_none_or(|before| before.notice != unrecorded.notice) {
+                    tracing::warn!("{}", unrecorded.notice);
+                }
+                entry
             }
+        }
+    }
+
+    /// Tries to write an activation again that is missing in the history, when its delay is over.
+    pub(super) async fn record_again(&self, source: &Source) {
+        let due = {
+            let state = self.0.lock();
+            let due = state.unrecorded.as_ref();
+            due.filter(|unrecorded| unrecorded.since.elapsed() >= AGAIN)
+                .cloned()
         };
-        self.0.lock().unrecorded = unrecorded;
-        entry
+        if let Some(Unrecorded { activation, .. }) = due {
+            self.record(source, activation).await;
+        }
     }
 
     /// Tries a failed save again, when its delay is over.
@@ -145,7 +176,12 @@ impl Keeper {
         waiting
             .into_iter()
             .chain(&state.past)
-            .chain(&state.unrecorded)
+            .chain(
+                state
+                    .unrecorded
+                    .as_ref()
+                    .map(|unrecorded| &unrecorded.notice),
+            )
             .cloned()
             .collect()
     }

@@ -63,6 +63,9 @@ struct Pointer {
     since: u64,
     /// In the order of the slots.
     slots: [Kept; Slot::COUNT],
+    /// Those before: the start falls back on them if the others were taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<[Kept; Slot::COUNT]>,
 }
 
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -121,18 +124,24 @@ impl LastGood {
         Ok(pointer.map(|pointer| pointer.slots.map(files)))
     }
 
-    /// The files that served last; `None` if nothing was saved.
+    /// The files that served last, and then those before them; none if nothing was saved.
     ///
     /// # Errors
     /// If something was saved and cannot be read, or differs from its digest.
-    pub(super) fn read(&self) -> io::Result<Option<Past>> {
+    pub(super) fn read(&self) -> io::Result<Vec<Past>> {
         let Some(pointer) = self.pointer()? else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let since = UNIX_EPOCH + Duration::from_secs(pointer.since);
-        let [auth, model, rate_limit, tool_stop] = pointer.slots.map(|kept| self.given(kept));
-        let given = [auth?, model?, rate_limit?, tool_stop?];
-        Ok(Some(Past { since, given }))
+        let past = |slots: [Kept; Slot::COUNT]| -> io::Result<Past> {
+            let [auth, model, rate_limit, tool_stop] = slots.map(|kept| self.given(kept));
+            let given = [auth?, model?, rate_limit?, tool_stop?];
+            Ok(Past { since, given })
+        };
+        let mut found = vec![past(pointer.slots)?];
+        // They are wanted only if the first ones may not serve: their damage is none of the first.
+        found.extend(pointer.before.and_then(|before| past(before).ok()));
+        Ok(found)
     }
 
     /// Saves the serving files in place of the ones before, completely or not at all. A pointer that cannot be read is moved
@@ -153,13 +162,14 @@ impl LastGood {
             of: self.of.clone(),
             since: now.unwrap_or_default().as_secs(),
             slots: [auth?, model?, rate_limit?, tool_stop?],
+            before: None,
         };
         let pointers = self.pointers();
         let (mut is_news, mut aside) = (false, None);
         for (path, of) in &pointers {
             match read_pointer(path) {
                 Ok(before) if before.slots == pointer.slots => continue,
-                Ok(_) => {}
+                Ok(before) => pointer.before = Some(before.slots),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) if file::may_pass(&error) => return Err(error),
                 Err(_) => aside = Some(move_aside(path)?),
@@ -308,7 +318,9 @@ fn sweep(folder: &Path, ours: &[(PathBuf, PathBuf)]) -> io::Result<()> {
             return Ok(());
         };
         let is_ours = ours.iter().any(|(ours, _)| *ours == path);
-        pointers.push((is_ours, pointer.since, path, pointer.slots));
+        let slots = [Some(pointer.slots), pointer.before].into_iter().flatten();
+        let slots: Vec<Kept> = slots.flatten().collect();
+        pointers.push((is_ours, pointer.since, path, slots));
     }
     pointers.sort_by_key(|(is_ours, since, ..)| Reverse((*is_ours, *since)));
     for (_, _, path, _) in pointers.drain(MOST_POINTERS.min(pointers.len())..) {

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::Slot;
 use super::candidate::Candidate;
@@ -121,7 +122,7 @@ impl Live {
     ) {
         let _moment = self.swapping.lock();
         let before = self.current();
-        entry.number = entry.number.max(before.number() + 1);
+        entry.number = entry.number.max(before.number().saturating_add(1));
         let next = put(Generation::new(policies, &entry), &before);
         self.current.store(Arc::new(next));
         self.swaps.fetch_add(1, Ordering::Relaxed);
@@ -165,14 +166,18 @@ impl Live {
                 Some(files) => self.guard.activate(next, before, files, &look.rules),
                 None => next,
             });
+        } else if self.guard.accept(current.digest(), &look.rules) {
+            tracing::info!(
+                digest = current.digest().short(),
+                "policies kept, as policies.toml says"
+            );
         }
         Ok(self.current().number())
     }
 
-    /// Takes policies back that cannot decide what those before could, until cancelled.
-    pub(super) async fn guard(&self, source: &Source) {
-        loop {
-            let (blame, before) = self.guard.blamed().await;
+    /// Takes policies back that do not decide as those before, until `stop`. One that has begun is written down first.
+    pub(super) async fn guard(&self, source: &Source, stop: &CancellationToken) {
+        while let Some((blame, before)) = stop.run_until_cancelled(self.guard.blamed()).await {
             self.take_back(source, &blame, before).await;
         }
     }
@@ -182,22 +187,26 @@ impl Live {
         let Standby {
             policies, files, ..
         } = before;
-        let why = Some(blame.why());
         let activation = Activation {
-            why,
+            taken_back: Some((blame.digest, blame.why())),
             ..activation(&policies, Door::TakenBack, Some(&self.current()))
         };
-        self.swap(policies, activation.alone(), |next, _| next);
-        let refusal = blame.refusal();
+        // Others may have replaced them meanwhile; what they did stays in the history.
+        if self.current().digest() == blame.digest {
+            self.swap(policies, activation.alone(), |next, _| next);
+        }
+        let (serving, refusal) = (self.current(), blame.refusal());
         tracing::error!(
-            generation = self.current().number(),
+            generation = serving.number(),
+            digest = serving.digest().short(),
             "policies taken back: {refusal}"
         );
         self.note(vec![refusal]);
-        self.keeper.record(source, activation).await;
         if let Some(FileSet { notices, .. }) = files {
-            self.notice(Some(notices), Vec::new());
+            let folder = self.noted.lock().folder.clone();
+            self.notice(Some(notices), folder);
         }
+        self.keeper.record(source, activation).await;
         self.keep(source).await;
     }
 
@@ -244,6 +253,8 @@ impl Live {
 
     /// Tries the save again, if it failed.
     pub(super) async fn keep_again(&self, source: &Source) {
+        let _one_at_a_time = self.keeping.lock().await;
+        self.keeper.record_again(source).await;
         self.keeper.keep_again(source).await;
     }
 
@@ -306,8 +317,8 @@ fn activation(policies: &Policies, door: Door, before: Option<&Generation>) -> A
     Activation {
         door,
         digest: policies.digest(),
-        why: None,
+        taken_back: None,
         files: policies.file_names(),
-        at_least: before.map_or(1, |before| before.number() + 1),
+        at_least: before.map_or(1, |before| before.number().saturating_add(1)),
     }
 }

@@ -13,7 +13,7 @@ use super::fault::{Fault, FaultKind};
 use super::policies::Policies;
 use super::rollout::{Charge, Rules};
 
-/// The most questions that the old policies are asked at once; one answer is enough.
+/// The most questions of one slot that are compared at once; one answer is enough.
 const AT_ONCE: usize = 2;
 
 /// The most unread reports; the first one ends the probation.
@@ -38,7 +38,7 @@ pub(super) struct Probation {
     until: Instant,
     /// Whether denials count, and not only faults.
     denials: bool,
-    asking: Arc<Semaphore>,
+    asking: [Arc<Semaphore>; Slot::COUNT],
     reports: mpsc::Sender<Blame>,
 }
 
@@ -55,7 +55,7 @@ impl Probation {
             before: ArcSwapOption::new(Some(before)),
             until: Instant::now() + rules.probation,
             denials: rules.max_denials.is_some(),
-            asking: Arc::new(Semaphore::new(AT_ONCE)),
+            asking: Slot::ALL.map(|_| Arc::new(Semaphore::new(AT_ONCE))),
             reports,
         }
     }
@@ -102,7 +102,8 @@ impl Probation {
     ) where
         F: Future<Output = bool> + Send + 'static,
     {
-        let Ok(permit) = Arc::clone(&self.asking).try_acquire_owned() else {
+        let asking = Arc::clone(&self.asking[slot as usize]);
+        let Ok(permit) = asking.try_acquire_owned() else {
             return;
         };
         let Some(before) = self.before.load_full() else {

@@ -62,6 +62,8 @@ pub(super) enum Input {
         charge: Charge,
         why: String,
     },
+    /// The operator accepts them before the probation is over.
+    Accepted { digest: Digest },
     /// Time passed.
     Looked,
 }
@@ -162,6 +164,11 @@ impl Rollout {
                     digest,
                     to: trial.before,
                 })
+            }
+            Input::Accepted { digest } => {
+                let accepted = |trial: &mut Trial| trial.digest == digest;
+                let over = self.probation.take_if(accepted)?;
+                Some(Output::Keep(over.digest))
             }
             Input::Looked => {
                 let over = self.probation.take_if(|trial| now >= trial.until)?;

@@ -322,22 +322,25 @@ impl Source {
 
     /// The time since which the last good files served, as text for people.
     pub(super) fn last_since(&self) -> Option<String> {
-        let past = self.last_good.as_ref()?.read().ok().flatten()?;
+        let past = self.last_good.as_ref()?.read().ok()?.into_iter().next()?;
         Some(humantime::format_rfc3339_seconds(past.since).to_string())
     }
 
-    /// The last good files, and the time since which they served; `None` if nothing was saved.
+    /// The last good files with the time since which they served, and then those before them; none if nothing was saved.
     ///
     /// # Errors
     /// The reason why they cannot serve.
-    pub(super) fn last_good(&self, facts: &Facts) -> Result<Option<(SystemTime, Offer)>, String> {
-        let past = self.last_good.as_ref().map_or(Ok(None), LastGood::read);
-        let Some(Past { since, given }) = past.map_err(|error| error.to_string())? else {
-            return Ok(None);
-        };
-        let offer = self.judge(given.map(Some), Vec::new(), facts).complete();
-        let offer = offer.map_err(|refusals| refusals.to_string())?;
-        Ok(Some((since, offer)))
+    pub(super) fn last_good(&self, facts: &Facts) -> Result<Vec<(SystemTime, Offer)>, String> {
+        let past = self
+            .last_good
+            .as_ref()
+            .map_or(Ok(Vec::new()), LastGood::read);
+        let past = past.map_err(|error| error.to_string())?;
+        let offers = past.into_iter().map(|Past { since, given }| {
+            let offer = self.judge(given.map(Some), Vec::new(), facts).complete();
+            Ok((since, offer.map_err(|refusals| refusals.to_string())?))
+        });
+        offers.collect()
     }
 
     /// The state of the folder, taken without reading any file but the manifest.

@@ -11,6 +11,7 @@ use super::history::Door;
 use super::live::{First, Live, offered};
 use super::notice::Notice;
 use super::policies::{Policies, prepare};
+use super::rollout::Rules;
 use super::source::{Look, Offer, Source};
 
 impl Live {
@@ -28,7 +29,7 @@ impl Live {
         let (_, refusals) = offered(&engine, &guard, &look, None).await;
         let mut notices: Vec<_> = unknown.into_iter().chain(look.notices.all()).collect();
         if !refusals.is_empty() {
-            match prepare_last_good(&engine, source, facts).await {
+            match prepare_last_good(&engine, source, facts, &guard).await {
                 Ok(found) => notices.extend(found.map(|(since, _)| going_on(since))),
                 Err(problem) => notices.push(useless(&problem)),
             }
@@ -56,7 +57,7 @@ impl Live {
             }
             return Ok(live);
         }
-        match prepare_last_good(&engine, source, facts).await {
+        match prepare_last_good(&engine, source, facts, &guard).await {
             Ok(None) => Err(Refusals(refusals)),
             Ok(Some((since, first))) => {
                 let serving = first.files.notices.clone();
@@ -129,18 +130,28 @@ async fn first_look(
     })
 }
 
-/// Reads and prepares the files that served last: since when they served, and the generation. `None` if nothing was saved.
+/// Reads and prepares the files that served last: since when they served, and the generation. If they were taken back, those before
+/// them; if there are no others, the same ones, for want of better. `None` if nothing was saved.
 async fn prepare_last_good(
     engine: &Engine,
     source: &Source,
     facts: &Facts,
+    guard: &Guard,
 ) -> Result<Option<(SystemTime, First)>, String> {
     let (source, facts) = (source.clone(), facts.clone());
     let read = tokio::task::spawn_blocking(move || source.last_good(&facts)).await;
-    let Some((since, offer)) = read.map_err(|error| error.to_string())?? else {
-        return Ok(None);
-    };
-    let prepared = prepare(engine, &offer.candidates, None).await;
-    let policies = prepared.map_err(|refusals| refusals.to_string())?;
-    Ok(Some((since, First::new(Door::LastGood, policies, &offer))))
+    let mut found = None;
+    for (since, offer) in read.map_err(|error| error.to_string())?? {
+        let prepared = prepare(engine, &offer.candidates, None).await;
+        let policies = prepared.map_err(|refusals| refusals.to_string())?;
+        let is_refused = guard
+            .refusal(policies.digest(), &Rules::default())
+            .is_some();
+        let first = (since, First::new(Door::LastGood, policies, &offer));
+        if !is_refused {
+            return Ok(Some(first));
+        }
+        found.get_or_insert(first);
+    }
+    Ok(found)
 }

@@ -43,8 +43,8 @@ pub async fn watch(live: Arc<Live>, source: Source, facts: Facts, stop: Cancella
         pause: AGAIN,
     };
     let (live, source) = (Arc::clone(&watch.live), watch.source.clone());
-    let watching = async { tokio::join!(watch.run(), live.guard(&source)) };
-    stop.run_until_cancelled(watching).await;
+    let watching = stop.run_until_cancelled(watch.run());
+    tokio::join!(watching, live.guard(&source, &stop));
 }
 
 struct Watch {

@@ -252,3 +252,84 @@ async fn denials_take_back_only_if_they_are_limited_and_those_before_would_not_d
     assert_eq!(metric(&gateway, "codex_policy_taken_back_total").await, "1");
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_during_a_probation_goes_back_to_what_was_kept() {
+    let gateway = Setup::demo().start().await;
+    let kept = generation(&gateway, 1).await["digest"].clone();
+    deploy_every(gateway.policies(), "auth", &json!({}));
+    generation(&gateway, 2).await;
+    // The faulty policies were not hit yet, and something else is changed.
+    deploy(gateway.policies(), "model.json", br#"{"owned_by": "me"}"#);
+    generation(&gateway, 3).await;
+    assert_eq!(hostile(&gateway).await, 503);
+    let back = taken_back(&gateway, 4).await;
+    assert_eq!(
+        (&back["digest"], &back["by"]),
+        (&kept, &json!("taken-back"))
+    );
+    assert_eq!(hostile(&gateway).await, 200);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_that_are_accepted_on_probation_are_kept() {
+    let gateway = Setup::demo().start().await;
+    deploy_every(gateway.policies(), "auth", &json!({}));
+    let on = generation(&gateway, 2).await;
+    let digest = on["digest"].as_str().unwrap();
+    let accept = format!("[rollout]\naccept = [\"{digest}\"]\n");
+    deploy(gateway.policies(), "policies.toml", accept.as_bytes());
+    let is_kept = |gateway: &Gateway| gateway.live.on_probation_until().is_none();
+    gateway.until(is_kept, "end of the probation").await;
+    for _ in 0..20 {
+        assert_eq!(hostile(&gateway).await, 503);
+    }
+    deploy(gateway.policies(), "model.json", br#"{"owned_by": "me"}"#);
+    assert_eq!(generation(&gateway, 3).await["by"], "folder");
+    gateway.stop().await;
+}
+
+/// The lists of the last good files, as text.
+fn pointers(place: &Place) -> Vec<(std::path::PathBuf, String)> {
+    let entries = std::fs::read_dir(place.state().join("policies")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let paths = paths.filter(|path| path.extension().is_some_and(|kind| kind == "json"));
+    paths
+        .map(|path| (path.clone(), std::fs::read_to_string(path).unwrap()))
+        .collect()
+}
+
+/// `kill -9` after the line of the history, and before the copy of the files that serve again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_within_a_take_back_leaves_a_start_that_serves_what_was_kept() {
+    let place = Place::default();
+    place.publish("model.json", r#"{"owned_by": "me"}"#);
+    let gateway = place.start().await;
+    let kept = generation(&gateway, 1).await["digest"].clone();
+    let before = pointers(&place);
+    deploy_every(place.policies(), "auth", &json!({}));
+    generation(&gateway, 2).await;
+    gateway
+        .until(|_| pointers(&place) != before, "copy of the files")
+        .await;
+    let during = pointers(&place);
+    assert_eq!(hostile(&gateway).await, 503);
+    taken_back(&gateway, 3).await;
+    gateway.stop().await;
+    assert_ne!(pointers(&place), during, "what serves again was copied");
+    for (path, text) in during {
+        std::fs::write(path, text).unwrap();
+    }
+    let gateway = place.start().await;
+    let health = gateway.health().await;
+    assert_eq!(
+        (&health["digest"], &health["generation"]),
+        (&kept, &json!(3)),
+        "{health}"
+    );
+    let told = health["refused"][0]["problem"].as_str().unwrap();
+    assert!(told.contains("were taken back"), "{told}");
+    assert_eq!(hostile(&gateway).await, 200);
+    gateway.stop().await;
+}

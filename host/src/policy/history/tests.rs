@@ -20,7 +20,7 @@ fn activation(name: &str, at_least: u64) -> Activation {
     Activation {
         door: Door::Folder,
         digest: digest(name),
-        why: None,
+        taken_back: None,
         files: vec![format!("{name}.json")],
         at_least,
     }
@@ -182,23 +182,38 @@ fn a_history_that_cannot_be_written_says_why() {
 fn what_was_taken_back_is_known_after_a_restart_until_it_is_activated_again() {
     let (_state, history) = history();
     assert_eq!(history.taken_back().unwrap(), []);
-    let back = |name, why: &str| Activation {
+    let back = |name, bad, why: &str| Activation {
         door: Door::TakenBack,
-        why: Some(why.to_owned()),
+        taken_back: Some((digest(bad), why.to_owned())),
         ..activation(name, 1)
     };
     for activation in [
         activation("one", 1),
         activation("two", 1),
-        back("one", "first"),
-        activation("three", 1),
-        back("one", "second"),
+        back("one", "two", "first"),
+        // Whatever another gateway has activated meanwhile.
+        activation("other", 1),
+        back("one", "three", "second"),
+        Activation {
+            door: Door::LastGood,
+            ..activation("two", 1)
+        },
     ] {
         history.activate(&activation).unwrap();
     }
     let refused = |name, why: &str| (digest(name), why.to_owned());
     let both = [refused("two", "first"), refused("three", "second")];
     assert_eq!(history.taken_back().unwrap(), both);
+    history.activate(&activation("one", 1)).unwrap();
     history.activate(&activation("two", 1)).unwrap();
     assert_eq!(history.taken_back().unwrap(), both[1..]);
+}
+
+#[test]
+fn a_folder_has_one_history_however_it_is_written() {
+    let state = Path::new("/state");
+    let of = |path: &str| History::new(state, Some(Path::new(path))).0;
+    assert_eq!(of("/policies/"), of("/policies"));
+    assert_eq!(of("/./policies"), of("/policies"));
+    assert_ne!(of("/policies/x"), of("/policies"));
 }

@@ -60,6 +60,19 @@ fn after_the_probation_a_policy_is_kept_whatever_it_does() {
 }
 
 #[test]
+fn the_operator_ends_a_probation() {
+    let mut rollout = Rollout::default();
+    rollout.step(Duration::ZERO, activated(2, 1));
+    let accepted = |name| Input::Accepted {
+        digest: digest(name),
+    };
+    assert_eq!(rollout.step(Duration::ZERO, accepted(1)), None);
+    let kept = Some(Output::Keep(digest(2)));
+    assert_eq!(rollout.step(Duration::ZERO, accepted(2)), kept);
+    assert_eq!(rollout.step(Duration::ZERO, blamed(2)), None);
+}
+
+#[test]
 fn denials_count_only_if_they_are_limited_and_are_let_pass_up_to_the_limit() {
     for (max_denials, passing) in [(None, 1_000), (Some(0), 0), (Some(3), 3)] {
         let mut rollout = Rollout::default();
