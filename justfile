@@ -33,6 +33,10 @@ settings:
 picture:
     python3 docs/record.py
 
+# Asks the default policies of both contracts, with and without kept answers, a million random questions.
+memo:
+    TEST_INPUTS=120 cargo test --workspace --locked --test fast -- contract::
+
 # Measures decisions, answers, crowds, open streams and first tokens.
 bench:
     cargo bench -p codex-gateway-tests

@@ -33,6 +33,9 @@ pub enum Door {
     Folder,
     /// The policies before it, after those that were activated had a fault on probation.
     TakenBack,
+    /// One that this version of the gateway does not know.
+    #[serde(other)]
+    Other,
 }
 
 impl Door {
@@ -44,6 +47,7 @@ impl Door {
             Self::LastGood => "last-good",
             Self::Folder => "folder",
             Self::TakenBack => "taken-back",
+            Self::Other => "other",
         }
     }
 }
@@ -82,7 +86,7 @@ impl Activated {
 }
 
 /// An activation that is to be written.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Activation {
     pub(super) door: Door,
     pub(super) digest: Digest,

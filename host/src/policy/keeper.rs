@@ -105,7 +105,12 @@ impl Keeper {
         };
         match recorded {
             Ok(entry) => {
-                self.0.lock().unrecorded = None;
+                // A later activation does not stand for one that took policies back.
+                let is_written = |unrecorded: &mut Unrecorded| {
+                    unrecorded.activation.taken_back.is_none()
+                        || unrecorded.activation == activation
+                };
+                self.0.lock().unrecorded.take_if(is_written);
                 entry
             }
             Err(error) => {

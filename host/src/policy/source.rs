@@ -171,14 +171,13 @@ impl Source {
         self.history.as_ref().map(History::entries).transpose()
     }
 
-    /// The policies that were taken back in earlier runs, as far as the history can be read.
-    pub(super) fn taken_back(&self) -> Vec<(Digest, String)> {
+    /// The policies that were taken back in earlier runs, and why.
+    ///
+    /// # Errors
+    /// If there is a history that cannot be read.
+    pub(super) fn taken_back(&self) -> io::Result<Vec<(Digest, String)>> {
         let read = self.history.as_ref().map(History::taken_back);
-        let read = read.unwrap_or_else(|| Ok(Vec::new()));
-        read.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the history cannot be read: what was taken back is not known");
-            Vec::new()
-        })
+        read.unwrap_or_else(|| Ok(Vec::new()))
     }
 
     /// The operator's folder.

@@ -25,9 +25,10 @@ impl Live {
             Ok(found) => found,
             Err(refusals) => return (Vec::new(), refusals),
         };
-        let guard = guard(source).await;
+        let (guard, forgotten) = guard(source).await;
         let (_, refusals) = offered(&engine, &guard, &look, None).await;
-        let mut notices: Vec<_> = unknown.into_iter().chain(look.notices.all()).collect();
+        let unknown = unknown.into_iter().chain(forgotten);
+        let mut notices: Vec<_> = unknown.chain(look.notices.all()).collect();
         if !refusals.is_empty() {
             match prepare_last_good(&engine, source, facts, &guard).await {
                 Ok(found) => notices.extend(found.map(|(since, _)| going_on(since))),
@@ -44,7 +45,8 @@ impl Live {
     /// All problems of the folder, if no files that served before can serve.
     pub async fn resume(engine: Engine, source: &Source, facts: &Facts) -> Result<Self, Refusals> {
         let (look, unknown) = first_look(source, facts).await.map_err(Refusals)?;
-        let guard = guard(source).await;
+        let (guard, forgotten) = guard(source).await;
+        let unknown = unknown.or(forgotten);
         let (prepared, refusals) = offered(&engine, &guard, &look, None).await;
         let notices = look.notices.clone();
         if let (Some(policies), Ok(offer)) = (prepared, look.complete()) {
@@ -89,11 +91,22 @@ impl First {
     }
 }
 
-/// The guard, with what the history has of earlier runs.
-async fn guard(source: &Source) -> Guard {
+/// The guard, with the policies that were taken back in earlier runs; and the notice, if those are not known.
+async fn guard(source: &Source) -> (Guard, Option<Notice>) {
     let source = source.clone();
     let known = tokio::task::spawn_blocking(move || source.taken_back()).await;
-    Guard::new(known.unwrap_or_default())
+    match known.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+        Ok(refused) => (Guard::new(refused), None),
+        Err(error) => {
+            let notice = Notice {
+                file: "PROXY_STATE_DIR".to_owned(),
+                what: format!(
+                    "{error}: policies that were taken back are not known, and may serve again"
+                ),
+            };
+            (Guard::new(Vec::new()), Some(notice))
+        }
+    }
 }
 
 /// The notice that files of an earlier run serve, since the folder is refused.

@@ -247,6 +247,17 @@ fn the_history_shows_which_policies_served() {
         (&entry["number"], &entry["door"]),
         (&json!(2), &json!("start"))
     );
+    // A history that cannot be read is told before a start, too.
+    let folder = std::fs::read_dir(state.path().join("policies")).unwrap();
+    let mut paths = folder.map(|entry| entry.unwrap().path());
+    let history = paths.find(|path| path.extension().is_some_and(|kind| kind == "ndjson"));
+    let history = history.unwrap();
+    std::fs::remove_file(&history).unwrap();
+    std::fs::create_dir(&history).unwrap();
+    let output = gateway(&vars).arg("config").output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("taken back are not known"), "{told}");
+
     let output = gateway(&[]).arg("history").output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));

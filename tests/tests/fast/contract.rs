@@ -84,6 +84,13 @@ fn auth(expires: bool, open: bool) -> Value {
 }
 
 /// The answer, or the denial, as a text to compare.
+/// As many random inputs as usual, times `TEST_INPUTS`.
+#[expect(clippy::disallowed_methods, reason = "no configuration of the gateway")]
+fn count(usual: u32) -> u32 {
+    let factor = std::env::var("TEST_INPUTS").ok();
+    usual * factor.map_or(1, |factor| factor.parse().unwrap())
+}
+
 fn told<T: std::fmt::Debug>(answer: Result<T, Refused>) -> String {
     match answer {
         Ok(answer) => format!("{answer:?}"),
@@ -135,7 +142,7 @@ async fn the_auth_policy_decides_as_under_contract_0_1() {
     let mut random = Random(1);
     for (expires, open) in [(false, false), (true, false), (false, true), (true, true)] {
         let [new, old] = pair(&[("auth.json", auth(expires, open))]).await;
-        for _ in 0..300 {
+        for _ in 0..count(300) {
             let request = random.request();
             let answers = [
                 new.authenticate(request.clone()),
@@ -166,7 +173,7 @@ async fn the_model_policy_decides_as_under_contract_0_1() {
     ]);
     for settings in [json!({}), json!({"access": access})] {
         let [new, old] = pair(&[("model.json", settings)]).await;
-        for _ in 0..300 {
+        for _ in 0..count(300) {
             let caller = (random.below(4) > 0).then(|| random.caller());
             let catalogs = [&new, &old].map(|one| one.catalog(caller.clone(), 7));
             let [new_answer, old_answer] = catalogs;
@@ -189,7 +196,7 @@ async fn the_rate_limit_policy_decides_as_under_contract_0_1() {
     let mut random = Random(3);
     for settings in rules() {
         let [new, old] = pair(&[("rate-limit.json", settings)]).await;
-        for _ in 0..300 {
+        for _ in 0..count(300) {
             let (ask, granted) = (random.limits(), random.below(2) == 0);
             let answer = admit(&new, ask.clone(), granted).await;
             assert_eq!(answer, admit(&old, ask.clone(), granted).await, "{ask:?}");
@@ -207,7 +214,7 @@ async fn the_tool_stop_policy_decides_as_under_contract_0_1() {
     for settings in [json!({}), json!({"dedup": true, "rules": rules})] {
         let [new, old] = pair(&[("tool-stop.json", settings)]).await;
         let mut memos = [Vec::new(), Vec::new()];
-        for calls in 0..200 {
+        for calls in 0..count(200) {
             let progress = tool_stop::Progress {
                 caller: random.caller(),
                 model: random.one_of(&["gpt-5", "other"]).to_owned(),
@@ -331,7 +338,7 @@ async fn an_answer_depends_on_the_declared_parts_and_on_all_of_them() {
         let files = [("auth.wasm", EVERY), ("auth.json", settings.as_bytes())];
         let generation = generation(&files).await;
         let (mut answers, mut inputs) = (HashMap::new(), HashMap::new());
-        for _ in 0..500 {
+        for _ in 0..count(500) {
             let mut request = random.request();
             request
                 .headers

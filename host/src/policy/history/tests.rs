@@ -217,3 +217,16 @@ fn a_folder_has_one_history_however_it_is_written() {
     assert_eq!(of("/./policies"), of("/policies"));
     assert_ne!(of("/policies/x"), of("/policies"));
 }
+
+#[test]
+fn a_line_of_a_newer_gateway_counts() {
+    let (_state, history) = history();
+    history.activate(&activation("one", 7)).unwrap();
+    let line = std::fs::read_to_string(&history.0).unwrap();
+    let line = line
+        .replace("\"folder\"", "\"registry\"")
+        .replace("\"at\"", "\"who\":\"ann\",\"at\"");
+    std::fs::write(&history.0, line).unwrap();
+    assert_eq!(entries(&history)[0].door, Door::Other);
+    assert_eq!(history.activate(&activation("two", 1)).unwrap().number, 8);
+}
