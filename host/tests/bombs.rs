@@ -4,23 +4,12 @@
 
 use std::process::Command;
 
+use wasm::{leb, section};
+
+#[path = "common/wasm.rs"]
+mod wasm;
+
 const AUTH: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/auth.wasm"));
-
-fn leb(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = (number & 0x7f) as u8;
-        number >>= 7;
-        bytes.push(low | if number > 0 { 0x80 } else { 0 });
-        if number == 0 {
-            return bytes;
-        }
-    }
-}
-
-fn section(id: u8, content: &[u8]) -> Vec<u8> {
-    [&[id], &leb(content.len())[..], content].concat()
-}
 
 /// The built-in auth policy, and in the same component a module with one function of this many locals and this code.
 fn with_function(locals: usize, code: &[u8]) -> Vec<u8> {

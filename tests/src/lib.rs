@@ -13,3 +13,4 @@ pub mod remains;
 pub mod replay;
 pub mod sse;
 pub mod tls;
+pub mod tokens;

@@ -23,7 +23,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use script::{Call, Script, Tokens};
+pub use crate::tokens::Tokens;
+pub use script::{Call, Script};
 
 /// The timeout of [`Provider::wait_for`].
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -151,24 +151,13 @@ impl Weight {
 }
 
 #[cfg(test)]
+#[path = "../../tests/common/wasm.rs"]
+mod wasm;
+
+#[cfg(test)]
 mod tests {
+    use super::wasm::{leb, section};
     use super::*;
-
-    fn leb(mut number: usize) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        loop {
-            let low = (number & 0x7f) as u8;
-            number >>= 7;
-            bytes.push(low | if number > 0 { 0x80 } else { 0 });
-            if number == 0 {
-                return bytes;
-            }
-        }
-    }
-
-    fn section(id: u8, content: &[u8]) -> Vec<u8> {
-        [&[id], &leb(content.len())[..], content].concat()
-    }
 
     /// A component with one module that has these sections.
     fn component(sections: &[Vec<u8>]) -> Vec<u8> {

@@ -21,6 +21,9 @@ mod proto;
 mod script;
 #[path = "../fake_codex/server.rs"]
 mod server;
+#[allow(unreachable_pub, reason = "it is a module of the library, too")]
+#[path = "../tokens.rs"]
+mod tokens;
 #[path = "../fake_codex/turn.rs"]
 mod turn;
 

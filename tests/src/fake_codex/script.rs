@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::journal;
+use crate::tokens::Tokens;
 
 /// The script of one turn. Every member has a default: an empty script streams a short greeting.
 #[derive(Debug, Clone, Deserialize)]
@@ -65,27 +66,6 @@ pub(crate) struct Call {
     pub(crate) arguments: String,
     /// The call's id; generated if absent.
     pub(crate) id: Option<String>,
-}
-
-/// The tokens of one response.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Tokens {
-    pub(crate) input: u64,
-    pub(crate) cached: u64,
-    pub(crate) output: u64,
-    pub(crate) reasoning: u64,
-}
-
-impl Default for Tokens {
-    fn default() -> Self {
-        Self {
-            input: 120,
-            cached: 40,
-            output: 30,
-            reasoning: 7,
-        }
-    }
 }
 
 impl Default for Script {

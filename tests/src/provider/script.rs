@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::tokens::Tokens;
+
 use super::sense;
 
 /// The script of one answer. Every member has a default: `Script::default()` is a short text.
@@ -64,31 +66,6 @@ pub struct Call {
     /// The tool takes free text as input, which is then in `arguments`.
     #[serde(default)]
     pub custom: bool,
-}
-
-/// The tokens of one answer.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Tokens {
-    /// Tokens of the prompt.
-    pub input: u64,
-    /// Of these, tokens from the cache.
-    pub cached: u64,
-    /// Tokens of the answer.
-    pub output: u64,
-    /// Of these, tokens for reasoning.
-    pub reasoning: u64,
-}
-
-impl Default for Tokens {
-    fn default() -> Self {
-        Self {
-            input: 120,
-            cached: 40,
-            output: 30,
-            reasoning: 7,
-        }
-    }
 }
 
 impl Default for Script {

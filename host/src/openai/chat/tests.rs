@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::codex::{Item, Part, Role};
-use crate::openai::tests::assert_invalid;
+use crate::openai::tests::{assert_invalid, assert_smallest};
 
 fn parse(body: &Value) -> ChatRequest {
     ChatRequest::parse(body.to_string().as_bytes(), &Reading::default())
@@ -97,19 +97,7 @@ fn the_smallest_request_leaves_everything_open() {
         effort: Some("low".to_owned()),
         provider: Some("proxy".to_owned()),
     });
-    let expected = Plan {
-        model: "gpt-6-sol".to_owned(),
-        effort: Some("low".to_owned()),
-        provider: Some("proxy".to_owned()),
-        history: vec![says(Role::User, "hi")],
-        ..Plan::default()
-    };
-    assert_eq!(plan, expected);
-    let expected = Rules {
-        prompt_tokens_estimate: 1,
-        ..Rules::default()
-    };
-    assert_eq!(rules, expected);
+    assert_smallest(&plan, &rules);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::codex::tests::{call as calls, output as returns};
 use crate::codex::{Part, Role, Tool};
-use crate::openai::tests::assert_invalid;
+use crate::openai::tests::{assert_invalid, assert_smallest};
 
 const TYPE: &str = "invalid_type";
 const VALUE: &str = "invalid_value";
@@ -78,19 +78,7 @@ fn the_smallest_request_leaves_everything_open() {
     let (plan, rules, _) = request
         .into_plan(target, Memory::default())
         .expect("a plan");
-    let expected = Plan {
-        model: "gpt-6-sol".to_owned(),
-        effort: Some("low".to_owned()),
-        provider: Some("proxy".to_owned()),
-        history: vec![says(Role::User, "hi")],
-        ..Plan::default()
-    };
-    assert_eq!(plan, expected);
-    let expected = Rules {
-        prompt_tokens_estimate: 1,
-        ..Rules::default()
-    };
-    assert_eq!(rules, expected);
+    assert_smallest(&plan, &rules);
 }
 
 #[test]
