@@ -113,19 +113,21 @@ impl Live {
         self.swaps.load(Ordering::Relaxed)
     }
 
-    /// Makes the policies serve, on probation if `put` says so. Numbers never fall, whatever was swapped meanwhile.
+    /// Makes the policies serve, on probation if `put` says so; if it returns none, those that serve stay. Numbers never fall,
+    /// whatever was swapped meanwhile.
     fn swap(
         &self,
         policies: Arc<Policies>,
         mut entry: Activated,
-        put: impl FnOnce(Generation, &Generation) -> Generation,
+        put: impl FnOnce(Generation, &Generation) -> Option<Generation>,
     ) {
         let _moment = self.swapping.lock();
         let before = self.current();
         entry.number = entry.number.max(before.number().saturating_add(1));
-        let next = put(Generation::new(policies, &entry), &before);
-        self.current.store(Arc::new(next));
-        self.swaps.fetch_add(1, Ordering::Relaxed);
+        if let Some(next) = put(Generation::new(policies, &entry), &before) {
+            self.current.store(Arc::new(next));
+            self.swaps.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Prepares the candidates that changed and swaps them in; on refusal nothing changes. Returns the number of the generation
@@ -142,7 +144,7 @@ impl Live {
         if !unchanged {
             let next = prepare(&self.engine, candidates, Some(current.policies())).await?;
             let entry = activation(&next, Door::Folder, Some(&current)).alone();
-            self.swap(Arc::new(next), entry, |next, _| next);
+            self.swap(Arc::new(next), entry, |next, _| Some(next));
         }
         Ok(self.current().number())
     }
@@ -162,9 +164,11 @@ impl Live {
             let activation = activation(&next, Door::Folder, Some(&current));
             let entry = self.keeper.record(source, activation).await;
             let files = look.files();
-            self.swap(Arc::new(next), entry, |next, before| match files {
-                Some(files) => self.guard.activate(next, before, files, &look.rules),
-                None => next,
+            self.swap(Arc::new(next), entry, |next, before| {
+                Some(match files {
+                    Some(files) => self.guard.activate(next, before, files, &look.rules),
+                    None => next,
+                })
             });
         } else if self.guard.accept(current.digest(), &look.rules) {
             tracing::info!(
@@ -192,9 +196,9 @@ impl Live {
             ..activation(&policies, Door::TakenBack, Some(&self.current()))
         };
         // Others may have replaced them meanwhile; what they did stays in the history.
-        if self.current().digest() == blame.digest {
-            self.swap(policies, activation.alone(), |next, _| next);
-        }
+        self.swap(policies, activation.alone(), |next, before| {
+            (before.digest() == blame.digest).then_some(next)
+        });
         let (serving, refusal) = (self.current(), blame.refusal());
         tracing::error!(
             generation = serving.number(),
