@@ -4,14 +4,18 @@
 
 mod admission;
 mod answer;
+mod aside;
 mod bindings;
 mod cache;
 mod candidate;
+mod candidates;
 mod component;
 mod component_cache;
 mod contract;
 mod digest;
 mod engine;
+mod exchange;
+mod explain;
 mod facts;
 mod fault;
 mod folder;
@@ -25,22 +29,31 @@ mod history;
 mod inspect;
 mod keeper;
 mod last_good;
+mod life;
 mod live;
+mod look;
 mod manifest;
 mod memo;
 mod needs;
 mod notice;
 mod observer;
+mod outcome;
 mod per_slot;
 mod policies;
 mod prepare;
 mod probation;
+mod replay;
+mod report;
 mod rollout;
 mod schema;
 mod settings;
+mod shadow;
+mod simulation;
 mod slices;
 mod source;
 mod start;
+mod steer;
+mod trail;
 mod trial;
 mod warm;
 mod watch;
@@ -48,29 +61,37 @@ mod weigh;
 mod words;
 mod world;
 
-pub use admission::Admission;
+pub use admission::Admitted;
 pub use bindings::{
     Caller, Credential, Denial, Header, PACKAGE, Request, VERSION, forward_auth, model, rate_limit,
     tool_stop,
 };
 pub use cache::is_there as has_cache;
 pub use candidate::{About, Candidate, Instances, Options};
+pub use candidates::CandidateStatus;
 pub use digest::Digest;
 pub use engine::compile::{SUBCOMMAND, compile_component};
 pub use engine::{Engine, MAX_MEMORY};
+pub use explain::{Explained, Explanation};
 pub use facts::Facts;
 pub use fault::{Fault, FaultKind, Problem, Refusal, Refusals, Refused};
 pub use generation::Generation;
+pub use guard::Pin;
 pub use guest::Limits;
 pub use history::{Activated, Door};
+pub use life::{Life, What};
 pub use live::Live;
 pub use notice::Notice;
 pub use observer::{Decision, DecisionOutcome, Observer};
 pub use policies::SlotStatus;
+pub use report::{Difference, Group, Report};
+pub use rollout::Gate;
 pub use source::{Defaults, Source};
+pub use steer::{SlotFiles, Unsteered};
 /// The error of an engine that cannot start: components cannot run on this machine at all.
 pub use wasmtime::Error as EngineError;
 pub use watch::watch;
+pub use world::Cards;
 
 /// The four questions that policies decide, each answered by one component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

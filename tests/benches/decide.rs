@@ -7,6 +7,7 @@ use codex_gateway::policy::{
     Candidate, Credential, Defaults, Engine, Facts, Generation, Live, Refused, Request, Slot,
     Source, model, rate_limit, tool_stop,
 };
+use codex_gateway::quota::Memory;
 use codex_gateway::secret::fingerprint;
 use codex_gateway_tests::guests::{EVERY, deploy};
 use serde_json::json;
@@ -122,13 +123,14 @@ async fn decisions(keys: usize) {
         .expect("a known key");
     println!("one decision, {keys} keys:");
     new_keys(&generation).await;
+    let counters = Memory::default();
     time!(
         "  auth.authenticate, kept",
         generation.authenticate(request(0))
     );
     time!(
         "  the decisions of a chat turn, kept",
-        chat_turn(&generation)
+        chat_turn(&generation, &counters)
     );
     let ask = model::Ask {
         caller: caller.clone(),
@@ -145,7 +147,7 @@ async fn decisions(keys: usize) {
         estimated_tokens: 100,
         now_ms: 0,
     };
-    time!("  rate-limit.quotas", generation.quotas(ask.clone()));
+    time!("  rate-limit", generation.admit(ask.clone(), &counters));
     let progress = tool_stop::Progress {
         caller,
         model: "x".to_owned(),
@@ -162,6 +164,7 @@ async fn decisions(keys: usize) {
     time!(
         "  tool-stop.observe",
         generation.observe(
+            0,
             progress.clone(),
             tool_stop::Event::Called(call.clone()),
             Vec::new()
@@ -186,7 +189,7 @@ async fn new_keys(generation: &Generation) {
 }
 
 /// The decisions of a chat request, as the endpoint asks for them.
-async fn chat_turn(generation: &Generation) -> Result<(), Refused> {
+async fn chat_turn(generation: &Generation, counters: &Memory) -> Result<(), Refused> {
     let by_address = rate_limit::Ask {
         client: "127.0.0.1".to_owned(),
         caller: None,
@@ -196,7 +199,7 @@ async fn chat_turn(generation: &Generation) -> Result<(), Refused> {
         estimated_tokens: 0,
         now_ms: 0,
     };
-    admit(generation, by_address.clone()).await?;
+    generation.admit(by_address.clone(), counters).await?;
     let caller = generation.authenticate(request(0)).await?;
     let ask = model::Ask {
         caller: caller.clone(),
@@ -211,14 +214,7 @@ async fn chat_turn(generation: &Generation) -> Result<(), Refused> {
         estimated_tokens: 100,
         ..by_address
     };
-    admit(generation, by_caller).await
-}
-
-async fn admit(generation: &Generation, ask: rate_limit::Ask) -> Result<(), Refused> {
-    if let Some((_, admission)) = generation.quotas(ask).await? {
-        admission.decide(Vec::new()).await?;
-    }
-    Ok(())
+    generation.admit(by_caller, counters).await.map(drop)
 }
 
 /// Measures the first decisions of each new generation. The machine's caches are cold after a preparation, so the first

@@ -1,11 +1,9 @@
-//! Rate-limits a request: the policy names the buckets, the counters draw from them, the policy decides.
+//! Rate-limits a request: what it drew is settled when it is over.
 
 use super::request_context::{Fact, RequestContext};
 use super::{Shared, client_addr};
 use crate::openai::ApiError;
-use crate::policy::{Caller, rate_limit};
-use crate::quota::{Quota, Unit};
-use crate::turn;
+use crate::policy::{Admitted, Caller, Refused, rate_limit};
 
 /// The facts about a request when the rate-limit policy is asked.
 #[derive(Debug, Clone, Default)]
@@ -35,57 +33,18 @@ pub(super) async fn ask(
         estimated_tokens: ask.estimated_tokens,
         now_ms,
     };
-    let Some((quotas, admission)) = context.generation().quotas(ask).await? else {
-        return Ok(());
-    };
-    let spent: Vec<Quota> = quotas.into_iter().map(quota).collect();
-    let (statuses, mut reservation) = shared.counters.take(&spent).await.map_err(|error| {
-        tracing::error!(%error, "rate limits");
-        turn::Error::Policy(error.to_string())
-    })?;
-    if let Some(reservation) = &mut reservation {
-        // A request cancelled before admission is charged nothing.
-        reservation.settle(0);
-    }
-    let statuses = spent
-        .iter()
-        .zip(statuses)
-        .map(|(quota, status)| rate_limit::BucketStatus {
-            name: quota.name.clone(),
-            granted: status.granted,
-            remaining: status.remaining,
-            reset_ms: status.reset_ms,
-        })
-        .collect();
-    let headers = match admission.decide(statuses).await {
-        Ok(headers) => headers,
-        Err(refused) => {
-            if let Some(reservation) = reservation {
-                reservation.refuse();
-            }
-            return Err(refused.into());
+    let admitted = context.generation().admit(ask, &*shared.counters).await;
+    let Admitted {
+        headers,
+        reservation,
+    } = admitted.inspect_err(|refused| {
+        if let Refused::Counters(error) = refused {
+            tracing::error!(%error, "rate limits");
         }
-    };
-    // A policy may admit a request that the buckets refused; then there is no reservation.
+    })?;
     if let Some(reservation) = reservation {
         context.record(Fact::Drawn(reservation));
     }
     context.add_limits(&headers);
     Ok(())
-}
-
-fn quota(quota: rate_limit::Quota) -> Quota {
-    let unit = match quota.unit {
-        rate_limit::Unit::Requests => Unit::Requests,
-        rate_limit::Unit::Tokens => Unit::Tokens,
-        rate_limit::Unit::Concurrent => Unit::Concurrent,
-    };
-    Quota {
-        name: quota.name,
-        key: quota.key,
-        unit,
-        limit: quota.limit,
-        window_ms: quota.window_ms,
-        cost: quota.cost,
-    }
 }

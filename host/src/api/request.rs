@@ -78,7 +78,7 @@ impl Request {
         let started = Instant::now();
         let decisions = Arc::new(Decisions::new(telemetry.clone(), started));
         let (owner, facts) = mpsc::unbounded_channel();
-        let generation = Arc::new(generation.observed(decisions.clone()));
+        let generation = Arc::new(generation.observed(&id, decisions.clone()));
         Self {
             context: RequestContext::new(id, generation, started, owner),
             asked,
@@ -178,6 +178,7 @@ impl Request {
         for mut reservation in self.known.drawn.drain(..) {
             reservation.settle(cost);
         }
+        self.context.generation().settled(cost);
         self.known.turns.extend(turns);
     }
 

@@ -150,7 +150,7 @@ impl From<Refused> for ApiError {
                 (error.param, error.headers) = (denial.param, denial.headers);
                 error
             }
-            Refused::Fault(_) => GatewayError::PolicyFault.into(),
+            Refused::Fault(_) | Refused::Counters(_) => GatewayError::PolicyFault.into(),
         }
     }
 }

@@ -1,132 +1,254 @@
-//! The admission of a request: both halves of a question about limits.
+//! The admission of a request: the policy names the buckets, the counters draw from them, the policy decides.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::bindings::{Denial, Header, rate_limit};
 use super::component::{Decided, Policy, Session};
+use super::exchange::What;
 use super::fault::{Fault, FaultKind, Refused};
 use super::generation::{self, Generation, is_worse};
 use super::policies::Policies;
 use super::world::{Decide, Question, Quotas, RateLimit};
+use crate::quota::{Quota, Reservation, Store, Taken, Unavailable, Unit};
 
-/// The second half of a question about limits, whose buckets are drawn from in between.
-pub struct Admission<'a> {
-    generation: &'a Generation,
-    question: Quotas,
-    /// The whole question, on probation.
-    spare: Option<Quotas>,
-    /// The instance that answered the first half. If that answer was kept, there is none yet.
-    session: Option<Session<'a, RateLimit>>,
+/// A request that may go on.
+pub struct Admitted {
+    /// The policy's headers for the answer.
+    pub headers: Vec<Header>,
+    /// The amounts that it drew; absent if it drew nothing, although the policy admits it.
+    pub reservation: Option<Reservation>,
 }
 
-impl Generation {
-    /// Asks the rate-limit policy which buckets this request draws from. The admission goes on with the status of the buckets.
-    /// The answer is `None` if the policy does not need this question: nothing is drawn, and the request goes on.
-    ///
-    /// # Errors
-    /// Only a fault.
-    pub async fn quotas(
-        &self,
-        ask: rate_limit::Ask,
-    ) -> Result<Option<(Vec<rate_limit::Quota>, Admission<'_>)>, Refused> {
-        let needs = self.policies().rate_limit.needs();
-        if ask.caller.is_none() && !needs.by_address() {
-            return Ok(None);
-        }
-        let asked = Quotas(ask);
-        let spare = self.spare(&asked);
-        let question = asked.declared(needs);
-        let begun = self.begin_admission(&question).await;
-        if let (Err(fault), Some(asked)) = (&begun, &spare) {
-            self.doubt(fault, asked.clone());
-        }
-        let (quotas, session) = begun?;
-        let admission = Admission {
-            generation: self,
-            question,
-            spare,
-            session,
-        };
-        Ok(Some((quotas, admission)))
+/// The second half of a question about limits, and its answer.
+type Second = (Decide, Decided<Result<Vec<Header>, Denial>>);
+
+/// Both halves of a question about limits, as far as they were asked.
+pub(super) struct Asked {
+    pub(super) quotas: Decided<Vec<rate_limit::Quota>>,
+    /// The status of the buckets, and the second half.
+    pub(super) rest: Option<Second>,
+    reservation: Option<Reservation>,
+}
+
+impl Asked {
+    /// Why the policy could not answer one of the halves.
+    pub(super) fn fault(&self) -> Option<&Fault> {
+        let first = self.quotas.answer.as_ref().err();
+        let second = self.rest.as_ref();
+        first.or_else(|| second?.1.answer.as_ref().err())
     }
 
-    async fn begin_admission(
-        &self,
-        question: &Quotas,
-    ) -> Result<(Vec<rate_limit::Quota>, Option<Session<'_, RateLimit>>), Fault> {
-        let started = Instant::now();
-        let policy = &self.policies().rate_limit;
-        if let Some(kept) = policy.remember(question) {
-            self.report::<Quotas>(&kept, started);
-            return Ok((kept.answer?, None));
-        }
-        let begun = policy.begin(question.now_ms()).await;
-        let (answer, session) = match begun {
-            Ok(mut session) => (session.ask(question).await, Some(session)),
-            Err(fault) => (Err(fault), None),
+    /// The result. A request that is refused gives back all that it drew.
+    pub(super) fn result(self) -> Result<Admitted, Refused> {
+        self.quotas.answer?;
+        let Some((_, decided)) = self.rest else {
+            return Ok(Admitted {
+                headers: Vec::new(),
+                reservation: None,
+            });
         };
-        let decided = Decided::now(answer);
-        self.report::<Quotas>(&decided, started);
-        Ok((decided.answer?, session))
+        match generation::decided(decided.answer) {
+            Ok(headers) => Ok(Admitted {
+                headers,
+                // A policy may admit a request that the buckets refused; then there is no reservation.
+                reservation: self.reservation,
+            }),
+            Err(refused) => {
+                if let Some(reservation) = self.reservation {
+                    reservation.refuse();
+                }
+                Err(refused)
+            }
+        }
     }
 }
 
-impl Admission<'_> {
-    /// Asks the rate-limit policy whether the request may go on, given the status of its buckets.
+impl Policy<RateLimit> {
+    /// Whether the policy is asked this at all: before authentication only if it needs that.
+    pub(super) fn is_asked(&self, question: &Quotas) -> bool {
+        question.0.caller.is_some() || self.needs().by_address()
+    }
+
+    /// Asks both halves of a question about limits, and draws from the buckets in between.
     ///
     /// # Errors
-    /// The policy's denial, or its fault.
-    pub async fn decide(
-        self,
-        statuses: Vec<rate_limit::BucketStatus>,
-    ) -> Result<Vec<Header>, Refused> {
-        let Self {
-            generation,
-            question,
-            spare,
-            session,
-        } = self;
-        let started = Instant::now();
+    /// If the counters are unavailable.
+    pub(super) async fn admit(
+        &self,
+        asked: &Quotas,
+        counters: &dyn Store,
+    ) -> Result<Asked, Unavailable> {
+        let question = asked.declared(self.needs());
+        let (quotas, session) = self.first(&question).await;
+        let Ok(buckets) = &quotas.answer else {
+            return Ok(Asked {
+                quotas,
+                rest: None,
+                reservation: None,
+            });
+        };
+        let (statuses, reservation) = take(counters, buckets).await?;
         let decide = Decide {
             ask: question.0.clone(),
             statuses,
         };
-        let policy = &generation.policies().rate_limit;
-        let decided = match policy.remember(&decide) {
-            Some(kept) => kept,
-            None => Decided::now(finish(policy, &question, session, &decide).await),
-        };
-        generation.report::<Decide>(&decided, started);
-        if let (Err(fault), Some(asked)) = (&decided.answer, spare) {
-            generation.doubt_admission(fault, asked, decide.statuses);
+        let decided = self.second(&question, session, &decide).await;
+        Ok(Asked {
+            quotas,
+            rest: Some((decide, decided)),
+            reservation,
+        })
+    }
+
+    async fn first(
+        &self,
+        question: &Quotas,
+    ) -> (
+        Decided<Vec<rate_limit::Quota>>,
+        Option<Session<'_, RateLimit>>,
+    ) {
+        if let Some(kept) = self.remember(question) {
+            return (kept, None);
         }
-        generation::decided(decided.answer)
+        let started = Instant::now();
+        let (answer, session) = match self.begin(question.now_ms()).await {
+            Ok(mut session) => (session.ask(question).await, Some(session)),
+            Err(fault) => (Err(fault), None),
+        };
+        (Decided::since(started, answer), session)
+    }
+
+    async fn second(
+        &self,
+        question: &Quotas,
+        session: Option<Session<'_, RateLimit>>,
+        decide: &Decide,
+    ) -> Decided<Result<Vec<Header>, Denial>> {
+        if let Some(kept) = self.remember(decide) {
+            return kept;
+        }
+        let started = Instant::now();
+        let answer = self.finish(question, session, decide).await;
+        Decided::since(started, answer)
+    }
+
+    /// Asks `decide` in an instance that answered `quotas`, as the contract says: otherwise a kept answer to `quotas` could change
+    /// the one to `decide`.
+    async fn finish(
+        &self,
+        question: &Quotas,
+        session: Option<Session<'_, RateLimit>>,
+        decide: &Decide,
+    ) -> Result<Result<Vec<Header>, Denial>, Fault> {
+        let mut session = match session {
+            Some(session) => session,
+            None => {
+                let mut session = self.begin(decide.now_ms()).await?;
+                session.ask(question).await?;
+                session
+            }
+        };
+        let answer = session.ask(decide).await;
+        session.end();
+        answer
+    }
+}
+
+/// Draws from the buckets. Until the request's cost is known, a reservation that is dropped costs no tokens: its request was
+/// cancelled before it was admitted.
+async fn take(
+    counters: &dyn Store,
+    buckets: &[rate_limit::Quota],
+) -> Result<(Vec<rate_limit::BucketStatus>, Option<Reservation>), Unavailable> {
+    let buckets: Vec<Quota> = buckets.iter().map(quota).collect();
+    let (statuses, mut reservation): Taken = counters.take(&buckets).await?;
+    if let Some(reservation) = &mut reservation {
+        reservation.settle(0);
+    }
+    let statuses = buckets.into_iter().zip(statuses);
+    let statuses = statuses.map(|(quota, status)| rate_limit::BucketStatus {
+        name: quota.name,
+        granted: status.granted,
+        remaining: status.remaining,
+        reset_ms: status.reset_ms,
+    });
+    Ok((statuses.collect(), reservation))
+}
+
+fn quota(quota: &rate_limit::Quota) -> Quota {
+    Quota {
+        name: quota.name.clone(),
+        key: quota.key.clone(),
+        unit: match quota.unit {
+            rate_limit::Unit::Requests => Unit::Requests,
+            rate_limit::Unit::Tokens => Unit::Tokens,
+            rate_limit::Unit::Concurrent => Unit::Concurrent,
+        },
+        limit: quota.limit,
+        window_ms: quota.window_ms,
+        cost: quota.cost,
     }
 }
 
 impl Generation {
-    /// As `doubt`, for the second half of a question about limits: the policies before are asked both halves.
-    fn doubt_admission(
+    /// Asks the rate-limit policy whether this request may go on, and draws from the buckets that it names. A policy that does not
+    /// need this question is not asked: nothing is drawn, and the request goes on.
+    ///
+    /// # Errors
+    /// The policy's denial, its fault, or that the counters are unavailable.
+    pub async fn admit(
         &self,
-        fault: &Fault,
-        asked: Quotas,
-        statuses: Vec<rate_limit::BucketStatus>,
-    ) {
-        if let Some(probation) = self.probation() {
-            let current = Arc::clone(self.policies());
-            let is_late = fault.kind == FaultKind::Deadline;
-            probation.doubt(fault, move |before| async move {
-                if Arc::ptr_eq(&before.rate_limit, &current.rate_limit) {
-                    return false;
-                }
-                let decides = |policies: Arc<Policies>| {
-                    let (asked, statuses) = (asked.clone(), statuses.clone());
-                    async move { decides(&policies, asked, statuses).await }
-                };
-                is_worse(is_late, before, current, decides).await
+        ask: rate_limit::Ask,
+        counters: &dyn Store,
+    ) -> Result<Admitted, Refused> {
+        let policy = &self.policies().rate_limit;
+        let asked = Quotas(ask);
+        if !policy.is_asked(&asked) {
+            self.remember(What::Unasked(asked));
+            return Ok(Admitted {
+                headers: Vec::new(),
+                reservation: None,
             });
         }
+        let admission = policy.admit(&asked, counters).await?;
+        self.doubt_admission(&asked, &admission);
+        self.report(asked.clone(), policy.needs(), &admission.quotas);
+        if let Some((decide, decided)) = &admission.rest {
+            let whole = Decide {
+                ask: asked.0,
+                statuses: decide.statuses.clone(),
+            };
+            self.report(whole, policy.needs(), decided);
+        }
+        admission.result()
+    }
+
+    /// As `doubt`, for both halves of a question about limits: the policies before are asked both.
+    fn doubt_admission(&self, asked: &Quotas, admission: &Asked) {
+        let (fault, statuses) = match (&admission.quotas.answer, &admission.rest) {
+            (Err(fault), _) => return self.doubt(fault, asked),
+            (Ok(_), Some((decide, decided))) => match &decided.answer {
+                Err(fault) => (fault, decide.statuses.clone()),
+                Ok(_) => return,
+            },
+            (Ok(_), None) => return,
+        };
+        let Some(probation) = self.probation().filter(|probation| probation.lasts()) else {
+            return;
+        };
+        let (asked, current) = (asked.clone(), Arc::clone(self.policies()));
+        let is_late = fault.kind == FaultKind::Deadline;
+        probation.doubt(fault, move |before| async move {
+            if Arc::ptr_eq(&before.rate_limit, &current.rate_limit) {
+                return false;
+            }
+            let decides = |policies: Arc<Policies>| {
+                let (asked, statuses) = (asked.clone(), statuses.clone());
+                async move { decides(&policies, asked, statuses).await }
+            };
+            is_worse(is_late, before, current, decides).await
+        });
     }
 }
 
@@ -137,8 +259,7 @@ async fn decides(
     statuses: Vec<rate_limit::BucketStatus>,
 ) -> bool {
     let policy = &policies.rate_limit;
-    // A policy that does not need the question by address is not asked it.
-    if asked.0.caller.is_none() && !policy.needs().by_address() {
+    if !policy.is_asked(&asked) {
         return true;
     }
     let quotas = asked.declared(policy.needs());
@@ -146,26 +267,5 @@ async fn decides(
         ask: quotas.0.clone(),
         statuses,
     };
-    finish(policy, &quotas, None, &decide).await.is_ok()
-}
-
-/// Asks `decide` in an instance that answered `quotas`, as the contract says: otherwise a kept answer to `quotas` could change
-/// the one to `decide`.
-async fn finish(
-    policy: &Policy<RateLimit>,
-    quotas: &Quotas,
-    session: Option<Session<'_, RateLimit>>,
-    decide: &Decide,
-) -> Result<Result<Vec<Header>, Denial>, Fault> {
-    let mut session = match session {
-        Some(session) => session,
-        None => {
-            let mut session = policy.begin(decide.now_ms()).await?;
-            session.ask(quotas).await?;
-            session
-        }
-    };
-    let answer = session.ask(decide).await;
-    session.end();
-    answer
+    policy.finish(&quotas, None, &decide).await.is_ok()
 }

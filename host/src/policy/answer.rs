@@ -5,6 +5,7 @@ use super::bindings::{
 };
 use super::headers::{self, Purpose};
 use super::words::{self, TEXT};
+use super::world::Cards;
 
 /// The most groups of one caller, and the most bytes of their names: they become one header for an edge proxy.
 const GROUPS: usize = 256;
@@ -103,9 +104,9 @@ impl GuestAnswer for Vec<Header> {
     }
 }
 
-impl GuestAnswer for Vec<model::Card> {
+impl GuestAnswer for Cards {
     fn checked(self) -> Result<Self, String> {
-        for card in &self {
+        for card in self.iter() {
             words::name("a model's id", &card.id)?;
             words::name_within(words::NAME, "a model's owner", &card.owned_by)?;
         }

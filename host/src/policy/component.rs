@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
@@ -29,7 +30,7 @@ pub(super) struct Policy<W> {
     pre: InstancePre<Guest>,
     /// Present only if the policy runs in warm instances.
     warm: Option<WarmParts>,
-    needs: Needs,
+    needs: Arc<Needs>,
     /// Whether answers are kept: an answer of a warm instance may depend on the calls before, and a policy of contract 0.1 does
     /// not say what its answers depend on.
     keeps: bool,
@@ -54,13 +55,17 @@ pub(super) struct Decided<A> {
     pub(super) answer: Result<A, Fault>,
     /// The policy was not asked: it answered the same question before.
     pub(super) from_memo: bool,
+    /// The time that it took, including the wait for a permit to run.
+    pub(super) took: Duration,
 }
 
 impl<A> Decided<A> {
-    pub(super) fn now(answer: Result<A, Fault>) -> Self {
+    /// An answer to a question that was asked at `started`.
+    pub(super) fn since(started: Instant, answer: Result<A, Fault>) -> Self {
         Self {
             answer,
             from_memo: false,
+            took: started.elapsed(),
         }
     }
 }
@@ -115,7 +120,7 @@ impl<W: World> Policy<W> {
             world: prepared.world,
             pre: prepared.pre,
             warm,
-            needs: prepared.needs,
+            needs: Arc::new(prepared.needs),
             keeps,
             options: candidate.options,
             digest: candidate.digest(),
@@ -139,7 +144,7 @@ impl<W: World> Policy<W> {
     }
 
     /// The parts of the input that the policy declared.
-    pub(super) fn needs(&self) -> &Needs {
+    pub(super) fn needs(&self) -> &Arc<Needs> {
         &self.needs
     }
 
@@ -152,14 +157,16 @@ impl<W: World> Policy<W> {
         if let Some(decided) = self.remember(question) {
             return decided;
         }
-        Decided::now(match self.begin(question.now_ms()).await {
+        let started = Instant::now();
+        let answer = match self.begin(question.now_ms()).await {
             Ok(mut session) => {
                 let answer = session.ask(question).await;
                 session.end();
                 answer
             }
             Err(fault) => Err(fault),
-        })
+        };
+        Decided::since(started, answer)
     }
 
     /// The kept answer to a question.
@@ -167,10 +174,11 @@ impl<W: World> Policy<W> {
         &self,
         question: &Q,
     ) -> Option<Decided<Q::Answer>> {
+        let started = Instant::now();
         let answer = self.memo(question)?.get(&*question.key())?;
         Some(Decided {
-            answer: Ok(answer),
             from_memo: true,
+            ..Decided::since(started, Ok(answer))
         })
     }
 

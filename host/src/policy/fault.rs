@@ -369,4 +369,7 @@ pub enum Refused {
     /// The policy could not decide.
     #[error(transparent)]
     Fault(#[from] Fault),
+    /// The counters of the rate limits are unavailable.
+    #[error("rate limits: {0}")]
+    Counters(#[from] crate::quota::Unavailable),
 }

@@ -1,7 +1,7 @@
 //! A generation: the four prepared policies that a request holds from its first byte to its last.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use super::Slot;
 use super::answer::GuestAnswer;
@@ -9,14 +9,17 @@ use super::bindings::{Caller, Request, forward_auth, model, tool_stop};
 use super::candidate::About;
 use super::component::Decided;
 use super::digest::Digest;
+use super::exchange::{Asker, Exchange, What};
 use super::fault::{Fault, FaultKind, Refused};
 use super::given::Files;
 use super::history::{Activated, Door};
+use super::needs::Needs;
 use super::observer::{Decision, DecisionOutcome, Observer};
 use super::policies::{Policies, Seat, SlotStatus};
 use super::probation::Probation;
 use super::rollout::Charge;
-use super::world::{Authenticate, Catalog, Observe, Question, Resolve, Verify, World};
+use super::trail::Trail;
+use super::world::{Authenticate, Cards, Catalog, Observe, Question, Resolve, Verify, World};
 
 /// Four policies that serve together, from one activation to the next.
 pub struct Generation {
@@ -27,8 +30,17 @@ pub struct Generation {
     policies: Arc<Policies>,
     /// The policies before, as long as these are compared with them.
     probation: Option<Arc<Probation>>,
+    /// The last decisions of all generations.
+    trail: Arc<Trail>,
+    observed: Option<Observed>,
+}
+
+/// The request that a generation decides on.
+#[derive(Clone)]
+struct Observed {
+    request: Arc<Asker>,
     /// Receives every decision.
-    observer: Option<Arc<dyn Observer>>,
+    observer: Arc<dyn Observer>,
 }
 
 /// Turns a denial of the contract's type into [`Refused`].
@@ -38,7 +50,7 @@ pub(super) fn decided<T>(answer: Result<Result<T, super::Denial>, Fault>) -> Res
 
 impl Generation {
     /// The activation of these policies, as the history has it.
-    pub(super) fn new(policies: Arc<Policies>, entry: &Activated) -> Self {
+    pub(super) fn new(policies: Arc<Policies>, entry: &Activated, trail: Arc<Trail>) -> Self {
         Self {
             number: entry.number,
             digest: policies.digest(),
@@ -46,7 +58,8 @@ impl Generation {
             door: entry.door,
             policies,
             probation: None,
-            observer: None,
+            trail,
+            observed: None,
         }
     }
 
@@ -78,6 +91,10 @@ impl Generation {
         &self.policies
     }
 
+    pub(super) fn trail(&self) -> &Arc<Trail> {
+        &self.trail
+    }
+
     pub(super) fn probation(&self) -> Option<&Probation> {
         self.probation.as_deref()
     }
@@ -90,9 +107,10 @@ impl Generation {
         }
     }
 
-    /// The same policies for one request: the observer receives each of its decisions.
+    /// The same policies for the request of this id: its decisions are remembered, and the observer receives each of them.
     #[must_use]
-    pub fn observed(&self, observer: Arc<dyn Observer>) -> Self {
+    pub fn observed(&self, id: &str, observer: Arc<dyn Observer>) -> Self {
+        let request = self.trail.request(id, self.number, self.digest);
         Self {
             number: self.number,
             digest: self.digest,
@@ -100,7 +118,8 @@ impl Generation {
             door: self.door,
             policies: Arc::clone(&self.policies),
             probation: self.probation.clone(),
-            observer: Some(observer),
+            trail: Arc::clone(&self.trail),
+            observed: Some(Observed { request, observer }),
         }
     }
 
@@ -130,11 +149,7 @@ impl Generation {
     ///
     /// # Errors
     /// Only a fault: a policy that shows no models returns an empty list.
-    pub async fn catalog(
-        &self,
-        caller: Option<Caller>,
-        now_ms: u64,
-    ) -> Result<Vec<model::Card>, Refused> {
+    pub async fn catalog(&self, caller: Option<Caller>, now_ms: u64) -> Result<Cards, Refused> {
         Ok(self.ask(Catalog { caller, now_ms }).await?)
     }
 
@@ -146,17 +161,19 @@ impl Generation {
         decided(self.ask(Resolve { ask, now_ms }).await)
     }
 
-    /// Asks the tool-stop policy whether the turn goes on after this event.
+    /// Asks the tool-stop policy whether the request's turn of this number goes on after this event.
     ///
     /// # Errors
     /// Only a fault.
     pub async fn observe(
         &self,
+        turn: u32,
         progress: tool_stop::Progress,
         event: tool_stop::Event,
         memo: Vec<u8>,
     ) -> Result<(tool_stop::Reaction, Vec<u8>), Fault> {
         let question = Observe {
+            turn,
             progress,
             event,
             memo,
@@ -164,73 +181,102 @@ impl Generation {
         self.ask(question).await
     }
 
-    /// Makes a decision, and passes its outcome to the observer. A fault on probation is compared with the policies before.
+    /// Makes a decision, remembers it, and passes its outcome to the observer. A fault on probation is compared with the policies
+    /// before.
     async fn ask<Q: Question<World: Seat>>(&self, asked: Q) -> Result<Q::Answer, Fault> {
-        let started = Instant::now();
         let policy = Q::World::of(&self.policies);
-        let spare = self.spare(&asked);
         let decided = policy.decide(&asked.declared(policy.needs())).await;
-        self.report::<Q>(&decided, started);
-        match (&decided.answer, spare) {
-            (Err(fault), Some(asked)) => self.doubt(fault, asked),
-            (Ok(answer), Some(asked)) if answer.is_denial() => self.charge_denial(asked),
-            _ => {}
+        match &decided.answer {
+            Err(fault) => self.doubt(fault, &asked),
+            Ok(answer) if answer.is_denial() => self.charge_denial(&asked),
+            Ok(_) => {}
         }
+        self.report(asked, policy.needs(), &decided);
         decided.answer
     }
 
-    /// A copy of the whole question, if the policies before may have to answer it.
-    pub(super) fn spare<Q: Question>(&self, asked: &Q) -> Option<Q> {
-        let probation = self.probation.as_ref()?;
-        probation.lasts().then(|| asked.clone())
-    }
-
     /// Charges a fault if the policies before decide the same question.
-    pub(super) fn doubt<Q: Question<World: Seat>>(&self, fault: &Fault, asked: Q) {
-        if let Some(probation) = &self.probation {
-            let current = Arc::clone(&self.policies);
-            let is_late = fault.kind == FaultKind::Deadline;
-            probation.doubt(fault, move |before| async move {
-                if Arc::ptr_eq(Q::World::of(&before), Q::World::of(&current)) {
-                    return false;
-                }
-                let decides = |policies: Arc<Policies>| {
-                    let asked = asked.clone();
-                    async move { answer(&policies, asked).await.is_ok() }
-                };
-                is_worse(is_late, before, current, decides).await
-            });
-        }
+    pub(super) fn doubt<Q: Question<World: Seat>>(&self, fault: &Fault, asked: &Q) {
+        let Some(probation) = self.probation().filter(|probation| probation.lasts()) else {
+            return;
+        };
+        let (asked, current) = (asked.clone(), Arc::clone(&self.policies));
+        let is_late = fault.kind == FaultKind::Deadline;
+        probation.doubt(fault, move |before| async move {
+            if Arc::ptr_eq(Q::World::of(&before), Q::World::of(&current)) {
+                return false;
+            }
+            let decides = |policies: Arc<Policies>| {
+                let asked = asked.clone();
+                async move { answer(&policies, asked).await.is_ok() }
+            };
+            is_worse(is_late, before, current, decides).await
+        });
     }
 
     /// Charges a denial, if denials count: those before may deny the same.
-    fn charge_denial<Q: Question<World: Seat>>(&self, asked: Q) {
-        if let Some(probation) = &self.probation
-            && probation.counts_denials()
-        {
-            let what = format!("a denial of {}", Q::NAME);
-            let allows = move |before: Arc<Policies>| async move {
-                let answer = answer(&before, asked).await;
-                answer.is_ok_and(|answer| !answer.is_denial())
-            };
-            probation.charge(Q::World::SLOT, Charge::Denial, what, allows);
+    fn charge_denial<Q: Question<World: Seat>>(&self, asked: &Q) {
+        let counts = |probation: &&Probation| probation.counts_denials() && probation.lasts();
+        let Some(probation) = self.probation().filter(counts) else {
+            return;
+        };
+        let what = format!("a denial of {}", Q::NAME);
+        let asked = asked.clone();
+        let allows = move |before: Arc<Policies>| async move {
+            let answer = answer(&before, asked).await;
+            answer.is_ok_and(|answer| !answer.is_denial())
+        };
+        probation.charge(Q::World::SLOT, Charge::Denial, what, allows);
+    }
+
+    /// Passes a decision to the observer, and remembers it.
+    pub(super) fn report<Q: Question>(
+        &self,
+        asked: Q,
+        needs: &Arc<Needs>,
+        decided: &Decided<Q::Answer>,
+    ) {
+        let Some(Observed { observer, request }) = &self.observed else {
+            return;
+        };
+        observer.decided(&Decision {
+            slot: Q::World::SLOT,
+            question: Q::NAME,
+            outcome: match &decided.answer {
+                Ok(answer) if answer.is_denial() => DecisionOutcome::Denied,
+                Ok(_) => DecisionOutcome::Answered,
+                Err(fault) => DecisionOutcome::Fault(fault.kind),
+            },
+            from_memo: decided.from_memo,
+            elapsed: decided.took,
+        });
+        let exchange = Exchange {
+            asked: asked.without_secrets(),
+            answer: decided.answer.clone(),
+            needs: Arc::clone(needs),
+            took: decided.took,
+            from_memo: decided.from_memo,
+        };
+        self.trail.push(request, Q::made(exchange));
+    }
+
+    /// Remembers what happened to the request, if there is one.
+    pub(super) fn remember(&self, what: What) {
+        if let Some(Observed { request, .. }) = &self.observed {
+            self.trail.push(request, what);
         }
     }
 
-    pub(super) fn report<Q: Question>(&self, decided: &Decided<Q::Answer>, started: Instant) {
-        if let Some(observer) = &self.observer {
-            observer.decided(&Decision {
-                slot: Q::World::SLOT,
-                question: Q::NAME,
-                outcome: match &decided.answer {
-                    Ok(answer) if answer.is_denial() => DecisionOutcome::Denied,
-                    Ok(_) => DecisionOutcome::Answered,
-                    Err(fault) => DecisionOutcome::Fault(fault.kind),
-                },
-                from_memo: decided.from_memo,
-                elapsed: started.elapsed(),
-            });
-        }
+    /// Remembers that the request used so many tokens, and that nothing is reserved for it any longer.
+    pub fn settled(&self, tokens: u64) {
+        self.remember(What::Settled(tokens));
+    }
+
+    /// The number of the request's next turn.
+    #[must_use]
+    pub fn next_turn(&self) -> u32 {
+        let request = self.observed.as_ref().map(|observed| &observed.request);
+        request.map_or(0, |request| request.next_turn())
     }
 }
 

@@ -1,22 +1,28 @@
 //! Guards new generations: on probation the policies before stand by, and serve again if the new ones cannot decide.
 
 use std::future::pending;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::Slot;
+use super::candidates::{Past, Ready, Shadowed, Shelf};
 use super::digest::Digest;
 use super::fault::{Problem, Refusal};
 use super::generation::Generation;
-use super::given::Given;
+use super::history::Door;
+use super::last_good::Serving;
+use super::look::FileSet;
 use super::policies::Policies;
 use super::probation::{Blame, Probation};
-use super::rollout::{Input, Output, Rollout, Rules};
-use super::source::FileSet;
+use super::report::Report;
+use super::rollout::{Gate, Input, Output, Rollout, Rules, Seen, Stage};
+use super::shadow::Shadow;
+use super::steer::Unsteered;
 
 /// The rules of new generations, applied to what serves.
 pub(super) struct Guard {
@@ -25,17 +31,62 @@ pub(super) struct Guard {
     reports: mpsc::Sender<Blame>,
     unread: tokio::sync::Mutex<mpsc::Receiver<Blame>>,
     taken_back: AtomicU64,
+    /// A candidate that is to serve.
+    wish: mpsc::Sender<Digest>,
+    wishes: tokio::sync::Mutex<mpsc::Receiver<Digest>>,
 }
 
 #[derive(Default)]
-struct State {
-    rollout: Rollout,
+pub(super) struct State {
+    pub(super) rollout: Rollout,
     /// The serving files, and the notices about them.
     serving: Option<FileSet>,
     before: Option<Standby>,
+    pub(super) shelf: Shelf,
+    /// The operator who pinned the serving policies.
+    pub(super) pin: Option<Pin>,
+    /// The rules of the policy folder.
+    rules: Rules,
+}
+
+/// The choice of an operator, who pinned the serving policies: the policy folder is not looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// The operator.
+    pub by: String,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+}
+
+impl Pin {
+    pub(super) fn now(by: &str) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            by: by.to_owned(),
+            since: now.unwrap_or_default().as_secs(),
+        }
+    }
+}
+
+/// The end of a candidate's shadow.
+pub(super) struct Over {
+    pub(super) stage: Stage,
+    /// It is to serve.
+    pub(super) promote: bool,
 }
 
 impl State {
+    /// Remembers what served, and forgets the candidates that were made for it.
+    fn retire(&mut self, before: &Generation, files: Option<&FileSet>) {
+        self.shelf.clear();
+        if let Some(files) = files {
+            self.shelf.retire(Past {
+                policies: Arc::clone(before.policies()),
+                files: files.clone(),
+            });
+        }
+    }
+
     /// Ends the probation, if there is one. Returns the policies that stood by.
     fn dismiss(&mut self) -> Option<Standby> {
         let before = self.before.take()?;
@@ -56,6 +107,7 @@ impl Guard {
     /// Goes on with the policies that were taken back earlier, and why.
     pub(super) fn new(refused: Vec<(Digest, String)>) -> Self {
         let (reports, unread) = Probation::channel();
+        let (wish, wishes) = mpsc::channel(1);
         Self {
             began: Instant::now(),
             state: Mutex::new(State {
@@ -65,18 +117,30 @@ impl Guard {
             reports,
             unread: tokio::sync::Mutex::new(unread),
             taken_back: AtomicU64::new(0),
+            wish,
+            wishes: tokio::sync::Mutex::new(wishes),
         }
     }
 
-    /// Remembers the files of the first generation.
-    pub(super) fn begin(&self, files: FileSet) {
-        self.state.lock().serving = Some(files);
+    /// Remembers the files of the first generation, and who pinned them.
+    pub(super) fn begin(&self, files: FileSet, pin: Option<Pin>) {
+        let mut state = self.state.lock();
+        state.serving = Some(files);
+        state.pin = pin;
     }
 
-    /// The serving files.
-    pub(super) fn serving(&self) -> Option<[Given; Slot::COUNT]> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// The serving files, and who pinned them.
+    pub(super) fn serving(&self) -> Option<Serving> {
         let state = self.state.lock();
-        state.serving.as_ref().map(|files| files.given.clone())
+        let files = state.serving.as_ref()?;
+        Some(Serving {
+            given: files.given.clone(),
+            pin: state.pin.clone(),
+        })
     }
 
     /// Refuses policies that were taken back, unless the operator accepts them.
@@ -102,6 +166,7 @@ impl Guard {
         }
         let mut state = self.state.lock();
         let served = state.serving.replace(files);
+        state.retire(before, served.as_ref());
         // Policies that are on probation themselves are nothing to go back to.
         let (policies, files) = match state.dismiss() {
             Some(kept) => (kept.policies, kept.files),
@@ -146,6 +211,7 @@ impl Guard {
             {
                 before.probation.end();
                 state.serving.clone_from(&before.files);
+                state.shelf.clear();
                 self.taken_back.fetch_add(1, Ordering::Relaxed);
                 return (blame, before);
             }
@@ -167,16 +233,15 @@ impl Guard {
         kept.is_some()
     }
 
-    /// Lets the policies before go, if the probation is over.
-    pub(super) fn look(&self) {
+    /// Lets the policies before go, if the probation is over. Returns the digest of those that were on probation.
+    pub(super) fn look(&self) -> Option<Digest> {
         let mut state = self.state.lock();
-        let output = state.rollout.step(self.began.elapsed(), Input::Looked);
-        if let Some(Output::Keep(digest)) = output {
-            state.dismiss();
-            tracing::info!(
-                digest = digest.short(),
-                "policies kept: their probation is over"
-            );
+        match state.rollout.step(self.began.elapsed(), Input::Looked) {
+            Some(Output::Keep(digest)) => {
+                state.dismiss();
+                Some(digest)
+            }
+            _ => None,
         }
     }
 
@@ -189,6 +254,122 @@ impl Guard {
     /// How many generations were taken back.
     pub(super) fn taken_back(&self) -> u64 {
         self.taken_back.load(Ordering::Relaxed)
+    }
+}
+
+/// The candidates.
+impl Guard {
+    /// Keeps a candidate that was made for what serves now. Returns false if it does not serve any longer.
+    pub(super) fn put(
+        &self,
+        ready: Ready,
+        made_for: Digest,
+        serving: impl FnOnce() -> Digest,
+    ) -> bool {
+        let mut state = self.state.lock();
+        if serving() != made_for {
+            return false;
+        }
+        let digest = ready.policies.digest();
+        if let Some(digest) = state.shelf.put(ready) {
+            state
+                .rollout
+                .step(self.began.elapsed(), Input::Dropped { digest });
+        }
+        state
+            .rollout
+            .step(self.began.elapsed(), Input::Prepared { digest });
+        true
+    }
+
+    /// Takes a candidate away.
+    pub(super) fn take(&self, digest: Digest) -> Option<Ready> {
+        let mut state = self.state.lock();
+        state
+            .rollout
+            .step(self.began.elapsed(), Input::Dropped { digest });
+        state.shelf.take(digest)
+    }
+
+    /// Puts a candidate in shadow.
+    ///
+    /// # Errors
+    /// If it is gone, or another one is in shadow.
+    pub(super) fn shadow(
+        &self,
+        digest: Digest,
+        gate: Gate,
+        start: impl FnOnce(Arc<Policies>) -> io::Result<Shadow>,
+    ) -> Result<(), Unsteered> {
+        let mut state = self.state.lock();
+        if let Some(other) = state.rollout.in_shadow() {
+            return Err(Unsteered::InShadow(other.short()));
+        }
+        let ready = state.shelf.candidate(digest).ok_or(Unsteered::Stale)?;
+        let shadow = start(Arc::clone(&ready.policies))?;
+        ready.shadow = Some(Shadowed::Lasts(shadow));
+        state
+            .rollout
+            .step(self.began.elapsed(), Input::Shadowed { digest, gate });
+        Ok(())
+    }
+
+    /// Looks at what a candidate in shadow has shown. Returns how it ended, if it is over now.
+    pub(super) fn seen(&self, digest: Digest, report: &Report) -> Option<Over> {
+        let mut state = self.state.lock();
+        let seen = Seen {
+            decisions: report.decisions,
+            differ: report.differ,
+            faults: report.faults,
+        };
+        let output = state
+            .rollout
+            .step(self.began.elapsed(), Input::Seen { digest, seen });
+        let Some(Output::Unshadow { promote, .. }) = output else {
+            return None;
+        };
+        if let Some(ready) = state.shelf.candidate(digest) {
+            ready.shadow = Some(Shadowed::Over(report.clone()));
+        }
+        let stage = state.rollout.stage(digest)?.clone();
+        Some(Over { stage, promote })
+    }
+
+    /// Wishes that a candidate serves.
+    pub(super) fn wish(&self, digest: Digest) {
+        // One wish at a time is enough: any activation makes the others stale.
+        let _ = self.wish.try_send(digest);
+    }
+
+    /// Waits for such a wish.
+    pub(super) async fn wished(&self) -> Digest {
+        let mut wishes = self.wishes.lock().await;
+        match wishes.recv().await {
+            Some(digest) => digest,
+            None => pending().await,
+        }
+    }
+
+    /// The rules of the policy folder from now on.
+    pub(super) fn rule(&self, rules: &Rules) {
+        self.state.lock().rules.clone_from(rules);
+    }
+
+    /// The rules for policies that come by this door: what served before needs no probation.
+    pub(super) fn rules(&self, door: Door) -> Rules {
+        let rules = self.state.lock().rules.clone();
+        match door {
+            Door::RolledBack => Rules {
+                probation: Duration::ZERO,
+                ..rules
+            },
+            _ => rules,
+        }
+    }
+
+    /// Pins what serves, or lets the policy folder decide again.
+    pub(super) fn pin(&self, pin: Option<Pin>) {
+        self.state.lock().pin = pin;
     }
 }
 

@@ -29,8 +29,14 @@ pub enum Door {
     Start,
     /// The files that served last, at a start whose policy folder was refused.
     LastGood,
+    /// The files that an operator had pinned, at a start.
+    Pinned,
     /// A change of the policy folder.
     Folder,
+    /// An operator let a candidate serve.
+    Api,
+    /// An operator let policies serve again that served before.
+    RolledBack,
     /// The policies before it, after those that were activated had a fault on probation.
     TakenBack,
     /// One that this version of the gateway does not know.
@@ -45,7 +51,10 @@ impl Door {
         match self {
             Self::Start => "start",
             Self::LastGood => "last-good",
+            Self::Pinned => "pinned",
             Self::Folder => "folder",
+            Self::Api => "api",
+            Self::RolledBack => "rolled-back",
             Self::TakenBack => "taken-back",
             Self::Other => "other",
         }
@@ -62,6 +71,9 @@ pub struct Activated {
     pub number: u64,
     /// The way by which the policies came to serve.
     pub door: Door,
+    /// The operator who did it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// All 64 digits of the digest.
     pub digest: String,
     /// The digest of what served before; absent at the first activation of all.
@@ -89,6 +101,8 @@ impl Activated {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Activation {
     pub(super) door: Door,
+    /// The operator.
+    pub(super) by: Option<String>,
     pub(super) digest: Digest,
     /// The policies that were taken back for these, and why.
     pub(super) taken_back: Option<(Digest, String)>,
@@ -107,6 +121,7 @@ impl Activation {
             at: UNIX_EPOCH + Duration::from_secs(seconds),
             number: self.at_least,
             door: self.door,
+            by: self.by.clone(),
             digest: self.digest.to_string(),
             before: None,
             taken_back: self

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
-use super::Slot;
-use super::given::Given;
 use super::history::{Activated, Activation};
+use super::last_good::Serving;
 use super::notice::Notice;
 use super::source::Source;
 
@@ -40,7 +39,7 @@ struct Unrecorded {
 
 #[derive(Debug)]
 struct Waiting {
-    given: [Given; Slot::COUNT],
+    serving: Serving,
     since: Instant,
     notice: Notice,
 }
@@ -48,12 +47,8 @@ struct Waiting {
 impl Keeper {
     /// Saves the serving files. A state folder that cannot be written does not stop the gateway from serving. Returns the path to
     /// which a damaged pointer was moved, if there was one.
-    pub(super) async fn keep(
-        &self,
-        source: &Source,
-        given: [Given; Slot::COUNT],
-    ) -> Option<PathBuf> {
-        let (keeping, files) = (source.clone(), given.clone());
+    pub(super) async fn keep(&self, source: &Source, serving: Serving) -> Option<PathBuf> {
+        let (keeping, files) = (source.clone(), serving.clone());
         let kept = tokio::task::spawn_blocking(move || {
             keeping
                 .keep(&files)
@@ -85,7 +80,7 @@ impl Keeper {
                     tracing::warn!("{notice}");
                 }
                 state.waiting = Some(Waiting {
-                    given,
+                    serving,
                     since: Instant::now(),
                     notice,
                 });
@@ -155,10 +150,10 @@ impl Keeper {
             let state = self.0.lock();
             let waiting = state.waiting.as_ref();
             let due = waiting.filter(|waiting| waiting.since.elapsed() >= AGAIN);
-            due.map(|waiting| waiting.given.clone())
+            due.map(|waiting| waiting.serving.clone())
         };
-        if let Some(given) = due {
-            self.keep(source, given).await;
+        if let Some(serving) = due {
+            self.keep(source, serving).await;
         }
     }
 

@@ -14,6 +14,7 @@ use super::Slot;
 use super::candidate::hex;
 use super::candidate::{Instances, Options};
 use super::given::{Files, Given, Named};
+use super::guard::Pin;
 use super::guest::Limits;
 use crate::file::{self, at};
 
@@ -46,6 +47,13 @@ pub(super) struct LastGood {
     of: PathBuf,
 }
 
+/// The files that serve, and who pinned them.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Serving {
+    pub(super) given: [Given; Slot::COUNT],
+    pub(super) pin: Option<Pin>,
+}
+
 /// The files that served last.
 #[derive(Debug, PartialEq)]
 pub(super) struct Past {
@@ -66,6 +74,9 @@ struct Pointer {
     /// Those before: the start falls back on them if the others were taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     before: Option<[Kept; Slot::COUNT]>,
+    /// The operator who pinned them: a start does not look at the policy folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pin: Option<Pin>,
 }
 
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -149,13 +160,13 @@ impl LastGood {
     ///
     /// # Errors
     /// If the folder cannot be written.
-    pub(super) fn keep(&self, given: &[Given; Slot::COUNT]) -> io::Result<Option<PathBuf>> {
+    pub(super) fn keep(&self, serving: &Serving) -> io::Result<Option<PathBuf>> {
         let blobs = self.folder.join(BLOBS);
         let state = self.folder.parent().unwrap_or(&self.folder);
         file::restore_folder(state).map_err(|error| at(state, error))?;
         file::make_folder(&blobs).map_err(|error| at(&blobs, error))?;
         let [auth, model, rate_limit, tool_stop] =
-            given.each_ref().map(|given| kept(&blobs, given));
+            serving.given.each_ref().map(|given| kept(&blobs, given));
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let mut pointer = Pointer {
             version: VERSION,
@@ -163,12 +174,16 @@ impl LastGood {
             since: now.unwrap_or_default().as_secs(),
             slots: [auth?, model?, rate_limit?, tool_stop?],
             before: None,
+            pin: serving.pin.clone(),
         };
         let pointers = self.pointers();
         let (mut is_news, mut aside) = (false, None);
         for (path, of) in &pointers {
             match read_pointer(path) {
-                Ok(before) if before.slots == pointer.slots => continue,
+                Ok(before) if before.slots == pointer.slots && before.pin == pointer.pin => {
+                    continue;
+                }
+                Ok(before) if before.slots == pointer.slots => pointer.before = before.before,
                 Ok(before) => pointer.before = Some(before.slots),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) if file::may_pass(&error) => return Err(error),
@@ -182,6 +197,14 @@ impl LastGood {
             sweep(&self.folder, &pointers)?;
         }
         Ok(aside)
+    }
+
+    /// The operator who pinned the files that served last, if one did.
+    ///
+    /// # Errors
+    /// If something was saved and cannot be read.
+    pub(super) fn pin(&self) -> io::Result<Option<Pin>> {
+        Ok(self.pointer()?.and_then(|pointer| pointer.pin))
     }
 
     fn pointer(&self) -> io::Result<Option<Pointer>> {

@@ -7,36 +7,49 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use super::Slot;
 use super::candidate::Candidate;
 use super::engine::Engine;
+use super::facts::Facts;
 use super::fault::{Refusal, Refusals};
 use super::generation::Generation;
-use super::guard::{Guard, Standby};
+use super::guard::{Guard, Pin, Standby};
 use super::history::{Activated, Activation, Door};
 use super::keeper::Keeper;
+use super::life::{Life, What};
+use super::look::{FileSet, Look};
 use super::notice::Notice;
 use super::policies::{Policies, prepare, try_all};
 use super::probation::Blame;
-use super::source::{FileSet, Look, Source};
+use super::source::{Defaults, Source};
+use super::trail::Trail;
+
+/// The most events that a listener may lag behind.
+const LIVES: usize = 256;
 
 /// The generation that serves now, and the means to replace it.
 pub struct Live {
-    engine: Engine,
+    pub(super) engine: Engine,
     current: ArcSwap<Generation>,
     /// Held for the moment of a swap.
     swapping: Mutex<()>,
     swaps: AtomicU64,
     /// Held while a replacement is prepared: each replacement builds on the generation that serves then.
-    replacing: tokio::sync::Mutex<()>,
+    pub(super) replacing: tokio::sync::Mutex<()>,
     /// Held while the serving files are saved.
     keeping: tokio::sync::Mutex<()>,
     refusals: Mutex<Vec<Refusal>>,
     noted: Mutex<Noted>,
     pub(super) keeper: Keeper,
-    guard: Guard,
+    pub(super) guard: Guard,
+    /// The last decisions.
+    pub(super) trail: Arc<Trail>,
+    pub(super) source: Source,
+    pub(super) facts: Facts,
+    pub(super) lives: broadcast::Sender<Life>,
 }
 
 /// Notices that are no refusals.
@@ -65,28 +78,45 @@ impl Live {
     ) -> Result<Self, Refusals> {
         let policies = prepare(&engine, candidates, None).await?;
         let entry = activation(&policies, Door::Start, None).alone();
-        let generation = Generation::new(Arc::new(policies), &entry);
+        let trail = Arc::default();
+        let generation = Generation::new(Arc::new(policies), &entry, trail);
         let (keeper, guard) = (Keeper::default(), Guard::new(Vec::new()));
-        Ok(Self::of(engine, generation, keeper, guard))
+        let source = Source::new(None, Defaults::default());
+        let home = (source, Facts::default());
+        Ok(Self::of(engine, generation, (keeper, guard), home))
     }
 
     /// As [`Live::start`] with prepared policies, whose activation is recorded.
-    pub(super) async fn begin(engine: Engine, source: &Source, guard: Guard, first: First) -> Self {
+    pub(super) async fn begin(
+        engine: Engine,
+        (source, facts): (&Source, &Facts),
+        guard: Guard,
+        first: First,
+    ) -> Self {
         let First {
             door,
             policies,
             files,
+            pin,
         } = first;
-        guard.begin(files);
+        guard.begin(files, pin);
         let keeper = Keeper::default();
         let activation = activation(&policies, door, None);
         let entry = keeper.record(source, activation).await;
-        let generation = Generation::new(Arc::new(policies), &entry);
-        Self::of(engine, generation, keeper, guard)
+        let trail = Arc::default();
+        let generation = Generation::new(Arc::new(policies), &entry, trail);
+        let home = (source.clone(), facts.clone());
+        Self::of(engine, generation, (keeper, guard), home)
     }
 
-    fn of(engine: Engine, generation: Generation, keeper: Keeper, guard: Guard) -> Self {
+    fn of(
+        engine: Engine,
+        generation: Generation,
+        (keeper, guard): (Keeper, Guard),
+        (source, facts): (Source, Facts),
+    ) -> Self {
         generation.announce(None);
+        let trail = Arc::clone(generation.trail());
         Self {
             engine,
             current: ArcSwap::from_pointee(generation),
@@ -98,6 +128,10 @@ impl Live {
             noted: Mutex::default(),
             keeper,
             guard,
+            trail,
+            source,
+            facts,
+            lives: broadcast::channel(LIVES).0,
         }
     }
 
@@ -115,7 +149,7 @@ impl Live {
 
     /// Makes the policies serve, on probation if `put` says so; if it returns none, those that serve stay. Numbers never fall,
     /// whatever was swapped meanwhile.
-    fn swap(
+    pub(super) fn swap(
         &self,
         policies: Arc<Policies>,
         mut entry: Activated,
@@ -124,7 +158,10 @@ impl Live {
         let _moment = self.swapping.lock();
         let before = self.current();
         entry.number = entry.number.max(before.number().saturating_add(1));
-        if let Some(next) = put(Generation::new(policies, &entry), &before) {
+        if let Some(next) = put(
+            Generation::new(policies, &entry, Arc::clone(&self.trail)),
+            &before,
+        ) {
             self.current.store(Arc::new(next));
             self.swaps.fetch_add(1, Ordering::Relaxed);
         }
@@ -153,6 +190,10 @@ impl Live {
     pub(super) async fn take(&self, source: &Source, look: &Look) -> Result<u64, Refusals> {
         let _one_at_a_time = self.replacing.lock().await;
         let current = self.current();
+        if self.pinned().is_some() {
+            return Ok(current.number());
+        }
+        self.guard.rule(&look.rules);
         let serves = |candidate: &Option<Candidate>| {
             let candidate = candidate.as_ref();
             candidate.is_some_and(|new| current.policies().slot_digest(new.slot) == new.digest())
@@ -170,6 +211,8 @@ impl Live {
                     None => next,
                 })
             });
+            let serving = self.current();
+            self.tell_only(What::Activated, serving.digest(), Door::Folder.name(), None);
         } else if self.guard.accept(current.digest(), &look.rules) {
             tracing::info!(
                 digest = current.digest().short(),
@@ -206,6 +249,12 @@ impl Live {
             "policies taken back: {refusal}"
         );
         self.note(vec![refusal]);
+        self.tell_only(
+            What::TakenBack,
+            blame.digest,
+            "probation",
+            Some(blame.why()),
+        );
         if let Some(FileSet { notices, .. }) = files {
             let folder = self.noted.lock().folder.clone();
             self.notice(Some(notices), folder);
@@ -216,7 +265,9 @@ impl Live {
 
     /// Ends a probation whose time is over.
     pub(super) fn look(&self) {
-        self.guard.look();
+        if let Some(digest) = self.guard.look() {
+            self.tell(What::Kept, digest, "probation", None);
+        }
     }
 
     /// The end of the probation of the serving policies, if they are on probation.
@@ -251,8 +302,8 @@ impl Live {
     pub(super) async fn keep(&self, source: &Source) -> Option<PathBuf> {
         // Whatever was swapped meanwhile: the last save is of what serves.
         let _one_at_a_time = self.keeping.lock().await;
-        let given = self.guard.serving()?;
-        self.keeper.keep(source, given).await
+        let serving = self.guard.serving()?;
+        self.keeper.keep(source, serving).await
     }
 
     /// Tries the save again, if it failed.
@@ -297,6 +348,7 @@ pub(super) struct First {
     pub(super) door: Door,
     pub(super) policies: Policies,
     pub(super) files: FileSet,
+    pub(super) pin: Option<Pin>,
 }
 
 /// As [`try_all`], and refuses policies that were taken back.
@@ -317,9 +369,14 @@ pub(super) async fn offered(
     }
 }
 
-fn activation(policies: &Policies, door: Door, before: Option<&Generation>) -> Activation {
+pub(super) fn activation(
+    policies: &Policies,
+    door: Door,
+    before: Option<&Generation>,
+) -> Activation {
     Activation {
         door,
+        by: None,
         digest: policies.digest(),
         taken_back: None,
         files: policies.file_names(),

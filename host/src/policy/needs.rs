@@ -166,6 +166,11 @@ impl Needs {
         parts.chain(now).map(|need| word(&need)).collect()
     }
 
+    /// Whether decisions may depend on the secret itself.
+    pub(super) fn needs_secret(&self) -> bool {
+        self.secret && self.credential
+    }
+
     /// Whether the rate-limit policy is asked before authentication.
     pub(super) fn by_address(&self) -> bool {
         self.by_address
@@ -177,56 +182,62 @@ impl Needs {
     }
 
     /// The declared and granted parts of a request.
-    pub(super) fn request(&self, mut request: Request) -> Request {
-        let credential = request.credential.filter(|_| self.credential);
-        let wanted = |name: &String| self.headers.contains(name);
-        if !self.all_headers {
-            request.headers.retain(|(name, _)| wanted(name));
-        }
+    pub(super) fn request(&self, request: &Request) -> Request {
+        let credential = request.credential.as_ref().filter(|_| self.credential);
+        let is_wanted = |name: &String| self.all_headers || self.headers.contains(name);
+        let headers = request.headers.iter();
+        let headers = match self.all_headers || !self.headers.is_empty() {
+            true => headers
+                .filter(|(name, _)| is_wanted(name))
+                .cloned()
+                .collect(),
+            false => Vec::new(),
+        };
         Request {
-            id: text(self.id, request.id),
-            method: text(self.method, request.method),
-            path: text(self.path, request.path),
-            query: request.query.filter(|_| self.query),
-            host: text(self.host, request.host),
-            client: text(self.client, request.client),
-            headers: request.headers,
+            id: text(self.id, &request.id),
+            method: text(self.method, &request.method),
+            path: text(self.path, &request.path),
+            query: option(self.query, &request.query),
+            host: text(self.host, &request.host),
+            client: text(self.client, &request.client),
+            headers,
             credential: credential.map(|credential| Credential {
-                secret: credential.secret.filter(|_| self.secret),
-                ..credential
+                scheme: credential.scheme.clone(),
+                fingerprint: credential.fingerprint.clone(),
+                secret: option(self.secret, &credential.secret),
             }),
             now_ms: self.now(request.now_ms),
         }
     }
 
     /// The declared parts of a caller. Whether there is one stays known.
-    pub(super) fn caller(&self, caller: Caller) -> Caller {
+    pub(super) fn caller(&self, caller: &Caller) -> Caller {
         Caller {
-            id: text(self.caller, caller.id),
-            tenant: caller.tenant.filter(|_| self.caller),
+            id: text(self.caller, &caller.id),
+            tenant: option(self.caller, &caller.tenant),
             groups: match self.groups {
-                true => caller.groups,
+                true => caller.groups.clone(),
                 false => Vec::new(),
             },
         }
     }
 
     /// The declared parts of a question about a model.
-    pub(super) fn model(&self, ask: model::Ask) -> model::Ask {
+    pub(super) fn model(&self, ask: &model::Ask) -> model::Ask {
         model::Ask {
-            caller: self.caller(ask.caller),
-            requested: ask.requested.filter(|_| self.model),
-            effort: ask.effort.filter(|_| self.effort),
+            caller: self.caller(&ask.caller),
+            requested: option(self.model, &ask.requested),
+            effort: option(self.effort, &ask.effort),
         }
     }
 
     /// The declared parts of a question about limits.
-    pub(super) fn limits(&self, ask: rate_limit::Ask) -> rate_limit::Ask {
+    pub(super) fn limits(&self, ask: &rate_limit::Ask) -> rate_limit::Ask {
         rate_limit::Ask {
-            client: text(self.client, ask.client),
-            caller: ask.caller.map(|caller| self.caller(caller)),
-            endpoint: text(self.endpoint, ask.endpoint),
-            model: ask.model.filter(|_| self.model),
+            client: text(self.client, &ask.client),
+            caller: ask.caller.as_ref().map(|caller| self.caller(caller)),
+            endpoint: text(self.endpoint, &ask.endpoint),
+            model: option(self.model, &ask.model),
             streaming: ask.streaming && self.streaming,
             estimated_tokens: match self.estimated_tokens {
                 true => ask.estimated_tokens,
@@ -237,10 +248,10 @@ impl Needs {
     }
 
     /// The declared parts of a turn's progress.
-    pub(super) fn progress(&self, progress: tool_stop::Progress) -> tool_stop::Progress {
+    pub(super) fn progress(&self, progress: &tool_stop::Progress) -> tool_stop::Progress {
         tool_stop::Progress {
-            caller: self.caller(progress.caller),
-            model: text(self.model, progress.model),
+            caller: self.caller(&progress.caller),
+            model: text(self.model, &progress.model),
             streaming: progress.streaming && self.streaming,
             calls: progress.calls,
             elapsed_ms: self.now(progress.elapsed_ms),
@@ -248,11 +259,15 @@ impl Needs {
     }
 }
 
-fn text(is_needed: bool, text: String) -> String {
+fn text(is_needed: bool, text: &str) -> String {
     match is_needed {
-        true => text,
+        true => text.to_owned(),
         false => String::new(),
     }
+}
+
+fn option(is_needed: bool, text: &Option<String>) -> Option<String> {
+    text.as_ref().filter(|_| is_needed).cloned()
 }
 
 /// Whether the input of the slot has this part.

@@ -13,7 +13,7 @@ use super::digest::Digest;
 use super::engine::Engine;
 use super::fault::{Refusal, Refusals};
 use super::given::Files;
-use super::source::Look;
+use super::look::Look;
 use super::trial::Attempt;
 use super::world::{Auth, Model, RateLimit, ToolStop, World};
 

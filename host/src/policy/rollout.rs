@@ -1,4 +1,5 @@
-//! The life of a generation after its activation, as a pure state machine: on probation, then kept or taken back.
+//! The life of a generation as a pure state machine: a candidate that is ready, in shadow, and passed or failed there; after its
+//! activation on probation, then kept or taken back.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -37,6 +38,75 @@ impl Rules {
     }
 }
 
+/// The conditions that a candidate in shadow must meet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gate {
+    /// How long it is in shadow.
+    pub duration: Duration,
+    /// The least number of decisions; with fewer ones not enough was seen.
+    pub min_decisions: u64,
+    /// The most decisions that differ; none limits none.
+    pub max_differ: Option<u64>,
+    /// The most decisions that it could not make.
+    pub max_faults: u64,
+    /// Whether it serves by itself if it passes.
+    pub promote: bool,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            duration: Duration::from_secs(600),
+            min_decisions: 100,
+            max_differ: None,
+            max_faults: 0,
+            promote: false,
+        }
+    }
+}
+
+/// The counts of a candidate in shadow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) decisions: u64,
+    pub(super) differ: u64,
+    pub(super) faults: u64,
+}
+
+impl Gate {
+    /// Why it is closed for good, if it is.
+    fn fails(&self, seen: Seen) -> Option<String> {
+        let Seen { differ, faults, .. } = seen;
+        if faults > self.max_faults {
+            let most = self.max_faults;
+            return Some(format!("{faults} faults (at most {most})"));
+        }
+        let most = self.max_differ.filter(|most| differ > *most)?;
+        Some(format!("{differ} decisions differ (at most {most})"))
+    }
+
+    /// Why it may not be opened although the time is over, if so.
+    fn lacks(&self, seen: Seen) -> Option<String> {
+        let (found, least) = (seen.decisions, self.min_decisions);
+        (found < least).then(|| format!("{found} decisions seen (at least {least})"))
+    }
+}
+
+/// Where a candidate stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It is prepared.
+    Ready,
+    /// It decides along since then.
+    Shadow { since: Duration, gate: Gate },
+    /// It passed its gate.
+    Passed,
+    /// It failed at its gate.
+    Failed(String),
+    /// Its time in shadow is over, and not enough was seen.
+    Unseen(String),
+}
+
 /// An act of new policies that those before did not do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Charge {
@@ -66,6 +136,14 @@ pub(super) enum Input {
     Accepted { digest: Digest },
     /// Time passed.
     Looked,
+    /// A candidate is ready.
+    Prepared { digest: Digest },
+    /// A candidate decides along from now on.
+    Shadowed { digest: Digest, gate: Gate },
+    /// A candidate in shadow has shown this.
+    Seen { digest: Digest, seen: Seen },
+    /// A candidate is not wanted any longer.
+    Dropped { digest: Digest },
 }
 
 /// An action.
@@ -75,6 +153,12 @@ pub(super) enum Output {
     Keep(Digest),
     /// Those before serve again.
     TakeBack { digest: Digest, to: Digest },
+    /// The shadow of a candidate is over.
+    Unshadow {
+        digest: Digest,
+        /// It is to serve.
+        promote: bool,
+    },
 }
 
 /// The state.
@@ -83,6 +167,8 @@ pub(super) struct Rollout {
     probation: Option<Trial>,
     /// Taken back, and why: oldest first.
     refused: VecDeque<(Digest, String)>,
+    /// In the order in which they came.
+    candidates: Vec<(Digest, Stage)>,
 }
 
 #[derive(Debug)]
@@ -142,6 +228,8 @@ impl Rollout {
             } => {
                 // Their activation is somebody's consent.
                 self.refused.retain(|(refused, _)| *refused != digest);
+                // Candidates were made and compared with policies that serve no longer.
+                self.candidates.clear();
                 self.probation = (!probation.is_zero() && digest != before).then(|| Trial {
                     digest,
                     before,
@@ -174,7 +262,60 @@ impl Rollout {
                 let over = self.probation.take_if(|trial| now >= trial.until)?;
                 Some(Output::Keep(over.digest))
             }
+            Input::Prepared { digest } => {
+                self.candidates.retain(|(known, _)| *known != digest);
+                self.candidates.push((digest, Stage::Ready));
+                None
+            }
+            Input::Shadowed { digest, gate } => {
+                let candidate = self.candidate(digest)?;
+                *candidate = Stage::Shadow { since: now, gate };
+                None
+            }
+            Input::Seen { digest, seen } => self.see(now, digest, seen),
+            Input::Dropped { digest } => {
+                self.candidates.retain(|(known, _)| *known != digest);
+                None
+            }
         }
+    }
+
+    fn see(&mut self, now: Duration, digest: Digest, seen: Seen) -> Option<Output> {
+        let stage = self.candidate(digest)?;
+        let Stage::Shadow { since, gate } = stage else {
+            return None;
+        };
+        let is_over = now >= since.saturating_add(gate.duration);
+        let next = match gate.fails(seen) {
+            Some(why) => Stage::Failed(why),
+            None if !is_over => return None,
+            None => gate.lacks(seen).map_or(Stage::Passed, Stage::Unseen),
+        };
+        let promote = gate.promote && next == Stage::Passed;
+        *stage = next;
+        Some(Output::Unshadow { digest, promote })
+    }
+
+    fn candidate(&mut self, digest: Digest) -> Option<&mut Stage> {
+        let mut candidates = self.candidates.iter_mut();
+        let found = candidates.find(|(known, _)| *known == digest)?;
+        Some(&mut found.1)
+    }
+
+    /// Where a candidate stands.
+    pub(super) fn stage(&self, digest: Digest) -> Option<&Stage> {
+        let mut candidates = self.candidates.iter();
+        candidates
+            .find(|(known, _)| *known == digest)
+            .map(|(_, stage)| stage)
+    }
+
+    /// The candidate in shadow.
+    pub(super) fn in_shadow(&self) -> Option<Digest> {
+        let mut candidates = self.candidates.iter();
+        candidates
+            .find(|(_, stage)| matches!(stage, Stage::Shadow { .. }))
+            .map(|(digest, _)| *digest)
     }
 
     fn refuse(&mut self, digest: Digest, why: String) {

@@ -14,8 +14,10 @@ use super::facts::Facts;
 use super::fault::{Problem, Refusal, Refusals};
 use super::folder::{Folder, Signature};
 use super::given::{BUILT_IN, ENVIRONMENT, Files, Given, NONE, Named};
+use super::guard::Pin;
 use super::history::{Activated, Activation, History};
-use super::last_good::{LastGood, Past};
+use super::last_good::{LastGood, Past, Serving};
+use super::look::{Look, Offer};
 use super::notice::{self, Notice, Notices};
 use super::rollout::Rules;
 use super::settings::object;
@@ -43,80 +45,6 @@ pub struct Source {
     defaults: Defaults,
     last_good: Option<LastGood>,
     history: Option<History>,
-}
-
-/// The operator's files of one generation, and the notices about them.
-#[derive(Debug, Clone)]
-pub(super) struct FileSet {
-    pub(super) given: [Given; Slot::COUNT],
-    pub(super) notices: Vec<Notice>,
-}
-
-/// A complete set of files and the candidates made of them.
-#[derive(Debug, Clone)]
-pub(super) struct Offer {
-    pub(super) given: [Given; Slot::COUNT],
-    pub(super) candidates: [Candidate; Slot::COUNT],
-    pub(super) notices: Notices,
-}
-
-/// The result of a look at the folder, with all its refusals.
-#[derive(Debug)]
-pub(super) struct Look {
-    pub(super) given: [Option<Given>; Slot::COUNT],
-    pub(super) candidates: [Option<Candidate>; Slot::COUNT],
-    pub(super) notices: Notices,
-    pub(super) refusals: Vec<Refusal>,
-    pub(super) rules: Rules,
-}
-
-impl Offer {
-    /// The files, and the notices about them.
-    pub(super) fn files(&self) -> FileSet {
-        FileSet {
-            given: self.given.clone(),
-            notices: self.notices.settings.clone(),
-        }
-    }
-}
-
-impl Look {
-    /// The files of all slots, and the notices about them; `None` if a slot's cannot be read.
-    pub(super) fn files(&self) -> Option<FileSet> {
-        let [Some(auth), Some(model), Some(rate_limit), Some(tool_stop)] = self.given.each_ref()
-        else {
-            return None;
-        };
-        Some(FileSet {
-            given: [auth, model, rate_limit, tool_stop].map(Given::clone),
-            notices: self.notices.settings.clone(),
-        })
-    }
-
-    /// The complete set, if nothing was refused.
-    ///
-    /// # Errors
-    /// All refusals.
-    pub(super) fn complete(self) -> Result<Offer, Refusals> {
-        let Self {
-            given,
-            candidates,
-            notices,
-            refusals,
-            ..
-        } = self;
-        match (given, candidates) {
-            (
-                [Some(auth), Some(model), Some(rate_limit), Some(tool_stop)],
-                [Some(a), Some(m), Some(r), Some(t)],
-            ) if refusals.is_empty() => Ok(Offer {
-                given: [auth, model, rate_limit, tool_stop],
-                candidates: [a, m, r, t],
-                notices,
-            }),
-            _ => Err(Refusals(refusals)),
-        }
-    }
 }
 
 /// The names of the files that served last, as far as they are known.
@@ -242,6 +170,18 @@ impl Source {
         Look { rules, ..look }
     }
 
+    /// A candidate that an operator brings.
+    ///
+    /// # Errors
+    /// All its mistakes that can be found before it is prepared.
+    pub(super) fn offer(
+        &self,
+        given: [Given; Slot::COUNT],
+        facts: &Facts,
+    ) -> Result<Offer, Refusals> {
+        self.judge(given.map(Some), Vec::new(), facts).complete()
+    }
+
     /// Makes candidates of the files, as far as possible, and collects refusals and notices.
     fn judge(
         &self,
@@ -312,9 +252,9 @@ impl Source {
     ///
     /// # Errors
     /// If the state folder cannot be written.
-    pub(super) fn keep(&self, given: &[Given; Slot::COUNT]) -> io::Result<Option<PathBuf>> {
+    pub(super) fn keep(&self, serving: &Serving) -> io::Result<Option<PathBuf>> {
         match &self.last_good {
-            Some(last_good) => last_good.keep(given),
+            Some(last_good) => last_good.keep(serving),
             None => Ok(None),
         }
     }
@@ -323,6 +263,12 @@ impl Source {
     pub(super) fn last_since(&self) -> Option<String> {
         let past = self.last_good.as_ref()?.read().ok()?.into_iter().next()?;
         Some(humantime::format_rfc3339_seconds(past.since).to_string())
+    }
+
+    /// The operator who pinned the files that served last, if one did; `None` too if that cannot be read.
+    pub(super) fn pinned(&self) -> Option<Pin> {
+        let pin = self.last_good.as_ref()?.pin();
+        pin.ok().flatten()
     }
 
     /// The last good files with the time since which they served, and then those before them; none if nothing was saved.
@@ -336,7 +282,7 @@ impl Source {
             .map_or(Ok(Vec::new()), LastGood::read);
         let past = past.map_err(|error| error.to_string())?;
         let offers = past.into_iter().map(|Past { since, given }| {
-            let offer = self.judge(given.map(Some), Vec::new(), facts).complete();
+            let offer = self.offer(given, facts);
             Ok((since, offer.map_err(|refusals| refusals.to_string())?))
         });
         offers.collect()

@@ -9,10 +9,11 @@ use super::fault::{Problem, Refusal, Refusals};
 use super::guard::Guard;
 use super::history::Door;
 use super::live::{First, Live, offered};
+use super::look::{Look, Offer};
 use super::notice::Notice;
 use super::policies::{Policies, prepare};
 use super::rollout::Rules;
-use super::source::{Look, Offer, Source};
+use super::source::Source;
 
 impl Live {
     /// Prepares the folder's policies and discards them: returns all warnings and all refusals.
@@ -47,11 +48,15 @@ impl Live {
         let (look, unknown) = first_look(source, facts).await.map_err(Refusals)?;
         let (guard, forgotten) = guard(source).await;
         let unknown = unknown.or(forgotten);
+        if let Some(first) = pinned(&engine, source, facts, &guard).await {
+            return Ok(Self::begin(engine, (source, facts), guard, first).await);
+        }
         let (prepared, refusals) = offered(&engine, &guard, &look, None).await;
+        guard.rule(&look.rules);
         let notices = look.notices.clone();
         if let (Some(policies), Ok(offer)) = (prepared, look.complete()) {
             let first = First::new(Door::Start, policies, &offer);
-            let live = Self::begin(engine, source, guard, first).await;
+            let live = Self::begin(engine, (source, facts), guard, first).await;
             live.notice(Some(notices.settings), notices.unread);
             let aside = live.keep(source).await;
             if let Some(notice) = unknown {
@@ -63,7 +68,7 @@ impl Live {
             Ok(None) => Err(Refusals(refusals)),
             Ok(Some((since, first))) => {
                 let serving = first.files.notices.clone();
-                let live = Self::begin(engine, source, guard, first).await;
+                let live = Self::begin(engine, (source, facts), guard, first).await;
                 let told = humantime::format_rfc3339_seconds(since);
                 for refusal in &refusals {
                     tracing::error!(since = %told, "policy refused, the last good ones serve: {refusal}");
@@ -87,6 +92,7 @@ impl First {
             door,
             policies,
             files: offer.files(),
+            pin: None,
         }
     }
 }
@@ -167,4 +173,23 @@ async fn prepare_last_good(
         found.get_or_insert(first);
     }
     Ok(found)
+}
+
+/// The policies that an operator pinned; none if there are none, or they cannot serve: then the policy folder decides.
+async fn pinned(engine: &Engine, source: &Source, facts: &Facts, guard: &Guard) -> Option<First> {
+    let asked = source.clone();
+    let read = tokio::task::spawn_blocking(move || asked.pinned()).await;
+    let pin = read.ok().flatten()?;
+    match prepare_last_good(engine, source, facts, guard).await {
+        Ok(Some((_, first))) => Some(First {
+            door: Door::Pinned,
+            pin: Some(pin),
+            ..first
+        }),
+        Ok(None) => None,
+        Err(problem) => {
+            tracing::error!("{}", useless(&problem));
+            None
+        }
+    }
 }

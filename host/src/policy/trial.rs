@@ -175,6 +175,7 @@ impl Attempt for ToolStop {
                 elapsed_ms,
             };
             let question = Observe {
+                turn: 0,
                 progress,
                 event,
                 memo,

@@ -13,7 +13,8 @@ use super::fault::Refusals;
 use super::folder::Signature;
 use super::generation::Generation;
 use super::live::Live;
-use super::source::{Look, Source};
+use super::look::Look;
+use super::source::Source;
 
 /// The interval of looks at the folder. The folder is polled, because a symbolic link that is re-pointed, a bind mount and a
 /// network file system do not notify the kernel's watchers.
@@ -31,7 +32,21 @@ const AGAIN_AT_MOST: Duration = Duration::from_secs(300);
 
 /// Applies the folder's changes until stopped. A read that hangs, for example on a network mount, is not waited for at the end.
 pub async fn watch(live: Arc<Live>, source: Source, facts: Facts, stop: CancellationToken) {
+    let guarded = (Arc::clone(&live), source.clone());
+    let guarding = async {
+        let (live, source) = guarded;
+        let fulfilling = stop.run_until_cancelled(live.fulfil());
+        tokio::join!(live.guard(&source, &stop), fulfilling);
+    };
     if source.folder().is_none() {
+        let looking = async {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                live.look();
+                live.keep_again(&source).await;
+            }
+        };
+        tokio::join!(guarding, stop.run_until_cancelled(looking));
         return;
     }
     let watch = Watch {
@@ -42,9 +57,7 @@ pub async fn watch(live: Arc<Live>, source: Source, facts: Facts, stop: Cancella
         again: None,
         pause: AGAIN,
     };
-    let (live, source) = (Arc::clone(&watch.live), watch.source.clone());
-    let watching = stop.run_until_cancelled(watch.run());
-    tokio::join!(watching, live.guard(&source, &stop));
+    tokio::join!(stop.run_until_cancelled(watch.run()), guarding);
 }
 
 struct Watch {
@@ -72,6 +85,11 @@ impl Watch {
             tokio::time::sleep(pause).await;
             self.live.look();
             self.live.keep_again(&self.source).await;
+            if self.live.pinned().is_some() {
+                // Whatever is there when an operator lets the folder decide again is looked at anew.
+                self.loaded = None;
+                continue;
+            }
             let Some(now) = look_at(&self.source).await else {
                 continue;
             };

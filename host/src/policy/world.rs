@@ -3,6 +3,7 @@
 mod auth;
 mod model;
 mod rate_limit;
+mod size;
 mod tool_stop;
 mod v0_1;
 
@@ -16,12 +17,15 @@ use wasmtime::component::{Instance, InstancePre};
 
 use super::Slot;
 use super::answer::GuestAnswer;
+use super::bindings::Caller;
 use super::contract::Contract;
+use super::exchange::{Exchange, What};
 use super::guest::Guest;
 use super::memo::Memo;
 use super::needs::Needs;
 
 pub(super) use auth::{Auth, Authenticate, Verify};
+pub use model::Cards;
 pub(super) use model::{Catalog, Model, Resolve};
 pub(super) use rate_limit::{Decide, Quotas, RateLimit};
 pub(super) use tool_stop::{Observe, ToolStop};
@@ -43,7 +47,7 @@ pub(super) trait Question: Clone + Eq + Hash + Serialize + Send + Sync + 'static
     /// The policy that answers.
     type World: World;
     /// The answer.
-    type Answer: GuestAnswer + Clone + Serialize + Send + Sync + 'static;
+    type Answer: GuestAnswer + Clone + PartialEq + Serialize + Send + Sync + 'static;
 
     /// The name in metrics and traces.
     const NAME: &'static str;
@@ -52,7 +56,39 @@ pub(super) trait Question: Clone + Eq + Hash + Serialize + Send + Sync + 'static
     fn now_ms(&self) -> u64;
 
     /// The question with blanks in place of what the policy did not declare.
-    fn declared(self, needs: &Needs) -> Self;
+    fn declared(&self, needs: &Needs) -> Self;
+
+    /// About the bytes that it takes in memory, beside those of its own type.
+    fn size(&self) -> usize;
+
+    /// As [`Question::size`], of an answer.
+    fn size_of_answer(answer: &Self::Answer) -> usize;
+
+    /// The question without the secrets that only some policies may see.
+    fn without_secrets(self) -> Self {
+        self
+    }
+
+    /// Whether it has a secret beside what is kept of it.
+    fn is_secretive(&self) -> bool {
+        false
+    }
+
+    /// The caller and the model that it is about.
+    fn subject(&self) -> (Option<&str>, Option<&str>);
+
+    /// The caller that an answer names.
+    fn caller_of(_: &Self::Answer) -> Option<&str> {
+        None
+    }
+
+    /// The same question about another caller or model, if it is about any.
+    fn with(&self, _caller: Option<&Caller>, _model: Option<&str>) -> Cow<'_, Self> {
+        Cow::Borrowed(self)
+    }
+
+    /// The event of this question and its answer.
+    fn made(exchange: Exchange<Self>) -> What;
 
     /// The question as the key of its answer. Secrets are no part of it.
     fn key(&self) -> Cow<'_, Self> {

@@ -98,7 +98,8 @@ impl Memory {
         memory
     }
 
-    pub(super) fn with_clock(clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+    /// Without any bucket yet, and with a clock of milliseconds that never goes backwards.
+    pub fn with_clock(clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self::with_room(MAX_BUCKETS, clock)
     }
 

@@ -67,6 +67,8 @@ pub struct Judge {
     caller: Caller,
     model: String,
     streaming: bool,
+    /// The number of the turn among those of its request.
+    turn: u32,
     memo: Vec<u8>,
 }
 
@@ -80,6 +82,7 @@ impl Judge {
         streaming: bool,
     ) -> Self {
         Self {
+            turn: generation.next_turn(),
             generation,
             caller,
             model,
@@ -102,7 +105,8 @@ impl Judge {
             elapsed_ms: millis(elapsed),
         };
         let memo = std::mem::take(&mut self.memo);
-        let (reaction, memo) = self.generation.observe(progress, event, memo).await?;
+        let asked = self.generation.observe(self.turn, progress, event, memo);
+        let (reaction, memo) = asked.await?;
         self.memo = memo;
         Ok(reaction)
     }

@@ -3,12 +3,13 @@
 mod random;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use codex_gateway::policy::{
-    Defaults, Engine, Facts, Generation, Live, Refused, Request, SlotStatus, Source, model,
-    rate_limit, tool_stop,
+    Admitted, Defaults, Engine, Facts, Generation, Live, Refused, Request, SlotStatus, Source,
+    model, rate_limit, tool_stop,
 };
+use codex_gateway::quota::{BucketStatus, Counts, Quota, Store, Taking};
 use codex_gateway::secret::fingerprint;
 use codex_gateway_tests::guests::{EVERY, deploy};
 use random::Random;
@@ -95,7 +96,7 @@ fn told<T: std::fmt::Debug>(answer: Result<T, Refused>) -> String {
     match answer {
         Ok(answer) => format!("{answer:?}"),
         Err(Refused::Denied(denial)) => format!("{denial:?}"),
-        Err(Refused::Fault(fault)) => panic!("{fault:?}"),
+        Err(refused) => panic!("{refused:?}"),
     }
 }
 
@@ -119,21 +120,39 @@ fn about(generation: &Generation) -> Vec<(String, Option<Vec<String>>)> {
     about.collect()
 }
 
+/// Buckets that grant as a test wishes, and the quotas that were asked of them.
+struct Buckets {
+    granted: bool,
+    asked: Mutex<Vec<Quota>>,
+}
+
+impl Store for Buckets {
+    fn take<'a>(&'a self, quotas: &'a [Quota]) -> Taking<'a> {
+        self.asked.lock().unwrap().extend_from_slice(quotas);
+        let status = |at| BucketStatus {
+            granted: self.granted || at % 2 == 0,
+            remaining: 1,
+            reset_ms: 1_500,
+        };
+        let statuses = (0..quotas.len()).map(status).collect();
+        Box::pin(async { Ok((statuses, None)) })
+    }
+
+    fn counts(&self) -> Counts {
+        Counts::default()
+    }
+}
+
 async fn admit(generation: &Generation, ask: rate_limit::Ask, granted: bool) -> String {
-    let Some((quotas, admission)) = generation.quotas(ask).await.unwrap() else {
-        return "[] Ok([])".to_owned();
+    let buckets = Buckets {
+        granted,
+        asked: Mutex::default(),
     };
-    let told_quotas = format!("{quotas:?}");
-    let status = |(at, quota): (usize, rate_limit::Quota)| rate_limit::BucketStatus {
-        name: quota.name,
-        granted: granted || at % 2 == 0,
-        remaining: 1,
-        reset_ms: 1_500,
-    };
-    let statuses = quotas.into_iter().enumerate().map(status).collect();
-    match admission.decide(statuses).await {
-        Ok(headers) => format!("{told_quotas} Ok({headers:?})"),
-        Err(refused) => format!("{told_quotas} {}", told::<()>(Err(refused))),
+    let admitted = generation.admit(ask, &buckets).await;
+    let asked = buckets.asked.into_inner().unwrap();
+    match admitted {
+        Ok(Admitted { headers, .. }) => format!("{asked:?} Ok({headers:?})"),
+        Err(refused) => format!("{asked:?} {}", told::<()>(Err(refused))),
     }
 }
 
@@ -233,8 +252,10 @@ async fn the_tool_stop_policy_decides_as_under_contract_0_1() {
                 }),
             };
             let [new_memo, old_memo] = memos;
-            let new_answer = new.observe(progress.clone(), event.clone(), new_memo).await;
-            let old_answer = old.observe(progress, event, old_memo).await;
+            let new_answer = new
+                .observe(0, progress.clone(), event.clone(), new_memo)
+                .await;
+            let old_answer = old.observe(0, progress, event, old_memo).await;
             let (new_answer, old_answer) = (new_answer.unwrap(), old_answer.unwrap());
             assert_eq!(new_answer, old_answer);
             memos = [new_answer.1, old_answer.1];

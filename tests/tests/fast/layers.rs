@@ -53,7 +53,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("turn", &["codex", "policy"]),
     ("codex", &["file"]),
     ("listen", &[]),
-    ("policy", &["file", "spelling"]),
+    ("policy", &["file", "quota", "spelling"]),
     ("quota", &["file", "secret"]),
     ("file", &[]),
     ("memory", &[]),

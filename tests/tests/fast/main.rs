@@ -6,6 +6,7 @@ use serde_json::json;
 
 mod addresses;
 mod book;
+mod candidates;
 mod circles;
 mod codex_faults;
 mod compile_cache;

@@ -49,7 +49,7 @@ fn request(hostile: &str) -> Request {
 fn fault(refused: Refused) -> FaultKind {
     match refused {
         Refused::Fault(fault) => fault.kind,
-        Refused::Denied(denial) => panic!("a denial instead of a fault: {denial:?}"),
+        other => panic!("no fault: {other:?}"),
     }
 }
 

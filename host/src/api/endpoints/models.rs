@@ -7,18 +7,18 @@ use crate::api::id::Id;
 use crate::api::request_context::{Authenticated, RequestContext};
 use crate::openai::ApiError;
 use crate::openai::models::{Model, ModelList};
-use crate::policy::Caller;
 use crate::policy::model::{self, Card};
+use crate::policy::{Caller, Cards};
 
-async fn cards(context: &RequestContext, caller: Caller) -> Result<Vec<Card>, ApiError> {
+async fn cards(context: &RequestContext, caller: Caller) -> Result<Cards, ApiError> {
     Ok(context
         .generation()
         .catalog(Some(caller), client_addr::now_ms())
         .await?)
 }
 
-fn entry(card: Card) -> Model {
-    Model::new(card.id, card.created, card.owned_by)
+fn entry(card: &Card) -> Model {
+    Model::new(card.id.clone(), card.created, card.owned_by.clone())
 }
 
 /// `GET /v1/models`: all models of the caller.
@@ -27,7 +27,7 @@ pub(in crate::api) async fn list(
     Authenticated(caller): Authenticated,
 ) -> Result<Json<ModelList>, ApiError> {
     let cards = cards(&context, caller).await?;
-    Ok(Json(ModelList::new(cards.into_iter().map(entry).collect())))
+    Ok(Json(ModelList::new(cards.iter().map(entry).collect())))
 }
 
 /// `GET /v1/models/{id}`: a listed model, or one that the policy resolves without listing it (another spelling, say).
@@ -41,10 +41,7 @@ pub(in crate::api) async fn show(
         .first()
         .map(|card| card.owned_by.clone())
         .unwrap_or_default();
-    if let Some(card) = cards
-        .into_iter()
-        .find(|card| card.id.eq_ignore_ascii_case(&id))
-    {
+    if let Some(card) = cards.iter().find(|card| card.id.eq_ignore_ascii_case(&id)) {
         return Ok(Json(entry(card)));
     }
     let ask = model::Ask {

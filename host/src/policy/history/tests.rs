@@ -18,6 +18,7 @@ fn digest(name: &str) -> Digest {
 
 fn activation(name: &str, at_least: u64) -> Activation {
     Activation {
+        by: None,
         door: Door::Folder,
         digest: digest(name),
         taken_back: None,

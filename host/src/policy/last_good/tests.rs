@@ -4,6 +4,13 @@ use std::os::unix::fs::MetadataExt;
 
 use super::*;
 
+fn serving(settings: &str) -> Serving {
+    Serving {
+        given: given(settings),
+        pin: None,
+    }
+}
+
 fn given(settings: &str) -> [Given; Slot::COUNT] {
     Slot::ALL.map(|slot| Given {
         component: None,
@@ -21,8 +28,8 @@ fn the_last_good_files_come_back_as_they_were() {
     let state = tempfile::tempdir().unwrap();
     let last = LastGood::new(state.path(), Path::new("/policies"));
     assert_eq!(last.read().unwrap(), []);
-    last.keep(&given("{}")).unwrap();
-    last.keep(&given(r#"{"realm":"x"}"#)).unwrap();
+    last.keep(&serving("{}")).unwrap();
+    last.keep(&serving(r#"{"realm":"x"}"#)).unwrap();
     let past = last.read().unwrap().remove(0);
     assert_eq!(past.given, given(r#"{"realm":"x"}"#));
     assert!(past.since.elapsed().unwrap() < Duration::from_secs(3_600));
@@ -38,9 +45,9 @@ fn each_policy_folder_has_its_own_past() {
     let state = tempfile::tempdir().unwrap();
     let [one, other] = ["/policies", "/others"].map(Path::new);
     let [one, other] = [one, other].map(|folder| LastGood::new(state.path(), folder));
-    one.keep(&given("{}")).unwrap();
+    one.keep(&serving("{}")).unwrap();
     assert_eq!(other.read().unwrap(), []);
-    other.keep(&given(r#"{"realm":"x"}"#)).unwrap();
+    other.keep(&serving(r#"{"realm":"x"}"#)).unwrap();
     assert_eq!(one.read().unwrap()[0].given, given("{}"));
 }
 
@@ -52,7 +59,7 @@ fn a_policy_folder_is_the_same_by_a_link_and_while_it_is_away() {
     fs::create_dir(&folder).unwrap();
     std::os::unix::fs::symlink("policies", &link).unwrap();
     let of = |path| LastGood::new(state.path(), path);
-    of(&folder).keep(&given("{}")).unwrap();
+    of(&folder).keep(&serving("{}")).unwrap();
     assert!(!of(&link).read().unwrap().is_empty());
     fs::remove_dir(&folder).unwrap();
     assert!(!of(&folder).read().unwrap().is_empty());
@@ -63,17 +70,17 @@ fn a_policy_folder_is_the_same_by_a_link_and_while_it_is_away() {
 fn the_same_files_keep_their_date_and_a_damaged_pointer_is_kept_aside() {
     let state = tempfile::tempdir().unwrap();
     let last = LastGood::new(state.path(), Path::new("/policies"));
-    last.keep(&given("{}")).unwrap();
+    last.keep(&serving("{}")).unwrap();
     let (pointer, _) = last.pointers().remove(0);
     let text = fs::read_to_string(&pointer).unwrap();
     let long_ago = text.replace("\"since\":", "\"since\":1,\"x\":");
     fs::write(&pointer, &long_ago).unwrap();
-    assert_eq!(last.keep(&given("{}")).unwrap(), None);
+    assert_eq!(last.keep(&serving("{}")).unwrap(), None);
     assert_eq!(fs::read_to_string(&pointer).unwrap(), long_ago);
     fs::write(&pointer, "garbage").unwrap();
     let error = last.files().unwrap_err().to_string();
     assert!(error.starts_with(pointer.to_str().unwrap()), "{error}");
-    let aside = last.keep(&given("{}")).unwrap().unwrap();
+    let aside = last.keep(&serving("{}")).unwrap().unwrap();
     assert!(last.files().unwrap().is_some());
     assert_eq!(fs::read(aside).unwrap(), b"garbage");
 }
@@ -88,7 +95,7 @@ fn the_pointers_of_a_link_that_moves_on_are_bounded() {
         fs::create_dir(&folder).unwrap();
         let _ = fs::remove_file(&link);
         std::os::unix::fs::symlink(&folder, &link).unwrap();
-        let settings = given(&format!(r#"{{"realm":"{release}"}}"#));
+        let settings = serving(&format!(r#"{{"realm":"{release}"}}"#));
         LastGood::new(state.path(), &link).keep(&settings).unwrap();
     }
     let entries = fs::read_dir(state.path().join(FOLDER)).unwrap().count();
@@ -101,7 +108,7 @@ fn the_pointers_of_a_link_that_moves_on_are_bounded() {
 fn nobody_else_can_read_what_is_kept_and_damage_is_noticed() {
     let state = tempfile::tempdir().unwrap();
     let last = LastGood::new(state.path(), Path::new("/policies"));
-    last.keep(&given("{}")).unwrap();
+    last.keep(&serving("{}")).unwrap();
     let blobs = state.path().join(FOLDER).join(BLOBS);
     let blob = fs::read_dir(&blobs)
         .unwrap()
@@ -123,7 +130,7 @@ fn nobody_else_can_read_what_is_kept_and_damage_is_noticed() {
 fn a_pointer_of_this_version_has_an_entry_for_each_of_four_slots() {
     let state = tempfile::tempdir().unwrap();
     let last = LastGood::new(state.path(), Path::new("/policies"));
-    last.keep(&given("{}")).unwrap();
+    last.keep(&serving("{}")).unwrap();
     let (pointer, _) = last.pointers().remove(0);
     let pointer: serde_json::Value = serde_json::from_slice(&fs::read(pointer).unwrap()).unwrap();
     let entries = pointer["slots"].as_array().unwrap().len();
@@ -139,9 +146,33 @@ fn a_state_folder_that_is_gone_is_made_again() {
     let place = tempfile::tempdir().unwrap();
     let state = place.path().join("state");
     let last = LastGood::new(&state, Path::new("/policies"));
-    last.keep(&given("{}")).unwrap();
+    last.keep(&serving("{}")).unwrap();
     fs::remove_dir_all(&state).unwrap();
-    last.keep(&given("{}")).unwrap();
+    last.keep(&serving("{}")).unwrap();
     assert_eq!(last.read().unwrap().remove(0).given, given("{}"));
     assert_eq!(fs::metadata(&state).unwrap().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn who_pinned_what_serves_is_known_until_it_follows_again() {
+    let state = tempfile::tempdir().unwrap();
+    let last = LastGood::new(state.path(), Path::new("/policies"));
+    last.keep(&serving("{}")).unwrap();
+    assert_eq!(last.pin().unwrap(), None);
+    let pinned = Serving {
+        pin: Some(Pin::now("ops")),
+        ..serving(r#"{"realm":"x"}"#)
+    };
+    last.keep(&pinned).unwrap();
+    assert_eq!(last.pin().unwrap(), pinned.pin);
+    last.keep(&serving(r#"{"realm":"x"}"#)).unwrap();
+    assert_eq!(last.pin().unwrap(), None);
+    // Those before are not forgotten over it.
+    let past: Vec<_> = last
+        .read()
+        .unwrap()
+        .into_iter()
+        .map(|past| past.given)
+        .collect();
+    assert_eq!(past, [given(r#"{"realm":"x"}"#), given("{}")]);
 }

@@ -45,7 +45,7 @@ type Part = fn(&mut Request, Request);
 
 #[test]
 fn an_undeclared_part_of_a_request_is_blank() {
-    assert_eq!(read(Slot::Auth, &[]).request(request()), blank());
+    assert_eq!(read(Slot::Auth, &[]).request(&request()), blank());
     let parts: [(Need, Part); 9] = [
         (Need::Id, |seen, full| seen.id = full.id),
         (Need::Credential, |seen, full| {
@@ -60,15 +60,15 @@ fn an_undeclared_part_of_a_request_is_blank() {
         (Need::Now(1000), |seen, _| seen.now_ms = 12_000),
     ];
     for (need, part) in parts {
-        let seen = read(Slot::Auth, std::slice::from_ref(&need)).request(request());
+        let seen = read(Slot::Auth, std::slice::from_ref(&need)).request(&request());
         let mut expected = blank();
         part(&mut expected, request());
         assert_eq!(seen, expected, "{need:?}");
     }
     let origin = read(Slot::Auth, &[Need::Header("origin".to_owned())]);
-    let headers = origin.request(request()).headers;
+    let headers = origin.request(&request()).headers;
     assert_eq!(headers.len(), 2, "{headers:?}");
-    assert_eq!(Needs::everything().request(request()), request());
+    assert_eq!(Needs::everything().request(&request()), request());
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn an_undeclared_part_of_a_question_about_limits_is_blank() {
         now_ms: 1_999,
     };
     let needs = [Need::Groups, Need::EstimatedTokens, Need::Now(1000)];
-    let seen = read(Slot::RateLimit, &needs).limits(full());
+    let seen = read(Slot::RateLimit, &needs).limits(&full());
     let caller = seen.caller.unwrap();
     assert_eq!((caller.id.as_str(), caller.tenant), ("", None));
     assert_eq!(caller.groups, ["staff"]);
@@ -101,7 +101,7 @@ fn an_undeclared_part_of_a_question_about_limits_is_blank() {
         Need::Model,
         Need::Streaming,
     ];
-    let seen = read(Slot::RateLimit, &needs).limits(full());
+    let seen = read(Slot::RateLimit, &needs).limits(&full());
     let expected = rate_limit::Ask {
         caller: seen.caller.clone(),
         estimated_tokens: 0,

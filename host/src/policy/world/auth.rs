@@ -9,9 +9,10 @@ use wasmtime::component::{Instance, InstancePre};
 use super::super::Slot;
 use super::super::bindings::{Caller, Denial, Request, auth, forward_auth, v0_1};
 use super::super::contract::Contract;
+use super::super::exchange::{Exchange, What};
 use super::super::guest::Guest;
 use super::super::needs::Needs;
-use super::{Kept, Question, World};
+use super::{Kept, Question, World, size};
 
 /// The functions of the auth policy.
 pub(in crate::policy) enum AuthExports {
@@ -55,13 +56,17 @@ impl World for Auth {
 }
 
 /// The request without the secret, which its fingerprint stands for.
-fn without_secret(request: &Request) -> Option<Request> {
-    request.credential.as_ref()?.secret.as_ref()?;
-    let mut request = request.clone();
+fn withheld(mut request: Request) -> Request {
     if let Some(credential) = &mut request.credential {
         credential.secret = None;
     }
-    Some(request)
+    request
+}
+
+/// As [`withheld`], if there is a secret.
+fn without_secret(request: &Request) -> Option<Request> {
+    request.credential.as_ref()?.secret.as_ref()?;
+    Some(withheld(request.clone()))
 }
 
 /// `auth.authenticate`.
@@ -78,8 +83,36 @@ impl Question for Authenticate {
         self.0.now_ms
     }
 
-    fn declared(self, needs: &Needs) -> Self {
-        Self(needs.request(self.0))
+    fn declared(&self, needs: &Needs) -> Self {
+        Self(needs.request(&self.0))
+    }
+
+    fn size(&self) -> usize {
+        size::request(&self.0)
+    }
+
+    fn size_of_answer(answer: &Self::Answer) -> usize {
+        size::answer(answer, size::caller)
+    }
+
+    fn subject(&self) -> (Option<&str>, Option<&str>) {
+        (None, None)
+    }
+
+    fn caller_of(answer: &Self::Answer) -> Option<&str> {
+        answer.as_ref().ok().map(|caller| caller.id.as_str())
+    }
+
+    fn is_secretive(&self) -> bool {
+        self.0.credential.is_some()
+    }
+
+    fn made(exchange: Exchange<Self>) -> What {
+        What::Authenticate(exchange)
+    }
+
+    fn without_secrets(self) -> Self {
+        Self(withheld(self.0))
     }
 
     fn key(&self) -> Cow<'_, Self> {
@@ -123,8 +156,38 @@ impl Question for Verify {
         self.0.now_ms
     }
 
-    fn declared(self, needs: &Needs) -> Self {
-        Self(needs.request(self.0))
+    fn declared(&self, needs: &Needs) -> Self {
+        Self(needs.request(&self.0))
+    }
+
+    fn size(&self) -> usize {
+        size::request(&self.0)
+    }
+
+    fn size_of_answer(answer: &Self::Answer) -> usize {
+        size::answer(answer, |grant| {
+            size::caller(&grant.caller) + size::headers(&grant.headers)
+        })
+    }
+
+    fn subject(&self) -> (Option<&str>, Option<&str>) {
+        (None, None)
+    }
+
+    fn caller_of(answer: &Self::Answer) -> Option<&str> {
+        answer.as_ref().ok().map(|grant| grant.caller.id.as_str())
+    }
+
+    fn is_secretive(&self) -> bool {
+        self.0.credential.is_some()
+    }
+
+    fn made(exchange: Exchange<Self>) -> What {
+        What::Verify(exchange)
+    }
+
+    fn without_secrets(self) -> Self {
+        Self(withheld(self.0))
     }
 
     fn key(&self) -> Cow<'_, Self> {

@@ -1,15 +1,20 @@
 //! The model policy: its functions, and the questions that it answers.
 
-use serde::Serialize;
+use std::borrow::Cow;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
 use super::super::Slot;
 use super::super::bindings::{Caller, Denial, model, v0_1};
 use super::super::contract::Contract;
+use super::super::exchange::{Exchange, What};
 use super::super::guest::Guest;
 use super::super::needs::Needs;
-use super::{Kept, Question, World};
+use super::{Kept, Question, World, size};
 
 /// The functions of the model policy.
 pub(in crate::policy) enum ModelExports {
@@ -40,6 +45,24 @@ impl World for Model {
     }
 }
 
+/// The models of a caller, shared with the kept answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cards(Arc<[model::Card]>);
+
+impl Deref for Cards {
+    type Target = [model::Card];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl Serialize for Cards {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_ref().serialize(serializer)
+    }
+}
+
 /// `model.catalog`.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 pub(in crate::policy) struct Catalog {
@@ -49,7 +72,7 @@ pub(in crate::policy) struct Catalog {
 
 impl Question for Catalog {
     type World = Model;
-    type Answer = Vec<model::Card>;
+    type Answer = Cards;
 
     const NAME: &'static str = "catalog";
 
@@ -57,11 +80,39 @@ impl Question for Catalog {
         self.now_ms
     }
 
-    fn declared(self, needs: &Needs) -> Self {
+    fn declared(&self, needs: &Needs) -> Self {
         Self {
-            caller: self.caller.map(|caller| needs.caller(caller)),
+            caller: self.caller.as_ref().map(|caller| needs.caller(caller)),
             now_ms: needs.now(self.now_ms),
         }
+    }
+
+    fn size(&self) -> usize {
+        self.caller.as_ref().map_or(0, size::caller)
+    }
+
+    /// The cards are shared with the kept answer.
+    fn size_of_answer(_: &Self::Answer) -> usize {
+        0
+    }
+
+    fn subject(&self) -> (Option<&str>, Option<&str>) {
+        let caller = self.caller.as_ref();
+        (caller.map(|caller| caller.id.as_str()), None)
+    }
+
+    fn with(&self, caller: Option<&Caller>, _: Option<&str>) -> Cow<'_, Self> {
+        match caller {
+            Some(caller) => Cow::Owned(Self {
+                caller: Some(caller.clone()),
+                now_ms: self.now_ms,
+            }),
+            None => Cow::Borrowed(self),
+        }
+    }
+
+    fn made(exchange: Exchange<Self>) -> What {
+        What::Catalog(exchange)
     }
 
     fn memo<'a>(&self, world: &'a Model) -> Option<&'a Kept<Self>> {
@@ -78,12 +129,12 @@ impl Question for Catalog {
         match &world.exports {
             ModelExports::V0_2(model) => {
                 let guest = model.load(&mut *store, instance)?;
-                guest.call_catalog(store, caller).await
+                Ok(Cards(guest.call_catalog(store, caller).await?.into()))
             }
             ModelExports::V0_1(model) => {
                 let guest = model.load(&mut *store, instance)?;
                 let cards = guest.call_catalog(store, caller).await?;
-                Ok(cards.into_iter().map(Into::into).collect())
+                Ok(Cards(cards.into_iter().map(Into::into).collect()))
             }
         }
     }
@@ -106,11 +157,47 @@ impl Question for Resolve {
         self.now_ms
     }
 
-    fn declared(self, needs: &Needs) -> Self {
+    fn declared(&self, needs: &Needs) -> Self {
         Self {
-            ask: needs.model(self.ask),
+            ask: needs.model(&self.ask),
             now_ms: needs.now(self.now_ms),
         }
+    }
+
+    fn size(&self) -> usize {
+        let model::Ask {
+            caller,
+            requested,
+            effort,
+        } = &self.ask;
+        size::caller(caller) + size::option(requested) + size::option(effort)
+    }
+
+    fn size_of_answer(answer: &Self::Answer) -> usize {
+        size::answer(answer, |target| {
+            let options = size::option(&target.effort) + size::option(&target.provider);
+            target.id.len() + target.model.len() + options
+        })
+    }
+
+    fn subject(&self) -> (Option<&str>, Option<&str>) {
+        let model::Ask {
+            caller, requested, ..
+        } = &self.ask;
+        (Some(&caller.id), requested.as_deref())
+    }
+
+    fn with(&self, caller: Option<&Caller>, _: Option<&str>) -> Cow<'_, Self> {
+        let Some(caller) = caller else {
+            return Cow::Borrowed(self);
+        };
+        let mut other = self.clone();
+        other.ask.caller = caller.clone();
+        Cow::Owned(other)
+    }
+
+    fn made(exchange: Exchange<Self>) -> What {
+        What::Resolve(exchange)
     }
 
     fn memo<'a>(&self, world: &'a Model) -> Option<&'a Kept<Self>> {

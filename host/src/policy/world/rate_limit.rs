@@ -1,15 +1,19 @@
 //! The rate-limit policy: its functions, and the questions that it answers.
 
+use std::borrow::Cow;
+use std::mem::size_of;
+
 use serde::Serialize;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
 use super::super::Slot;
-use super::super::bindings::{Denial, Header, rate_limit, v0_1};
+use super::super::bindings::{Caller, Denial, Header, rate_limit, v0_1};
 use super::super::contract::Contract;
+use super::super::exchange::{Exchange, What};
 use super::super::guest::Guest;
 use super::super::needs::Needs;
-use super::{Kept, Question, World};
+use super::{Kept, Question, World, size};
 
 /// The functions of the rate-limit policy.
 pub(in crate::policy) enum RateLimitExports {
@@ -54,8 +58,48 @@ impl Question for Quotas {
         self.0.now_ms
     }
 
-    fn declared(self, needs: &Needs) -> Self {
-        Self(needs.limits(self.0))
+    fn declared(&self, needs: &Needs) -> Self {
+        Self(needs.limits(&self.0))
+    }
+
+    fn size(&self) -> usize {
+        size_of_ask(&self.0)
+    }
+
+    fn size_of_answer(answer: &Self::Answer) -> usize {
+        let quotas = answer.iter();
+        quotas
+            .map(|quota| size_of::<rate_limit::Quota>() + quota.name.len() + quota.key.len())
+            .sum()
+    }
+
+    fn subject(&self) -> (Option<&str>, Option<&str>) {
+        let rate_limit::Ask { caller, model, .. } = &self.0;
+        let caller = caller.as_ref().map(|caller| caller.id.as_str());
+        (caller, model.as_deref())
+    }
+
+    fn with(&self, caller: Option<&Caller>, model: Option<&str>) -> Cow<'_, Self> {
+        let mut other = self.clone();
+        let rate_limit::Ask {
+            caller: asked,
+            model: named,
+            ..
+        } = &mut other.0;
+        if let (Some(asked), Some(caller)) = (asked, caller) {
+            asked.clone_from(caller);
+        }
+        if let (Some(named), Some(model)) = (named, model) {
+            model.clone_into(named);
+        }
+        match other == *self {
+            true => Cow::Borrowed(self),
+            false => Cow::Owned(other),
+        }
+    }
+
+    fn made(exchange: Exchange<Self>) -> What {
+        What::Quotas(exchange)
     }
 
     fn memo<'a>(&self, world: &'a RateLimit) -> Option<&'a Kept<Self>> {
@@ -82,6 +126,11 @@ impl Question for Quotas {
     }
 }
 
+fn size_of_ask(ask: &rate_limit::Ask) -> usize {
+    let caller = ask.caller.as_ref().map_or(0, size::caller);
+    ask.client.len() + ask.endpoint.len() + size::option(&ask.model) + caller
+}
+
 /// `rate-limit.decide`.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 pub(in crate::policy) struct Decide {
@@ -99,11 +148,33 @@ impl Question for Decide {
         self.ask.now_ms
     }
 
-    fn declared(self, needs: &Needs) -> Self {
+    fn declared(&self, needs: &Needs) -> Self {
         Self {
-            ask: needs.limits(self.ask),
-            statuses: self.statuses,
+            ask: needs.limits(&self.ask),
+            statuses: self.statuses.clone(),
         }
+    }
+
+    fn size(&self) -> usize {
+        let statuses = self.statuses.iter();
+        let statuses = statuses
+            .map(|status| size_of::<rate_limit::BucketStatus>() + status.name.len())
+            .sum::<usize>();
+        size_of_ask(&self.ask) + statuses
+    }
+
+    fn size_of_answer(answer: &Self::Answer) -> usize {
+        size::answer(answer, |headers| size::headers(headers))
+    }
+
+    fn subject(&self) -> (Option<&str>, Option<&str>) {
+        let rate_limit::Ask { caller, model, .. } = &self.ask;
+        let caller = caller.as_ref().map(|caller| caller.id.as_str());
+        (caller, model.as_deref())
+    }
+
+    fn made(exchange: Exchange<Self>) -> What {
+        What::Decide(exchange)
     }
 
     /// The status of a bucket is seldom what it was: such an answer would only displace others.

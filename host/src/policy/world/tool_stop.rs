@@ -1,15 +1,18 @@
 //! The tool-stop policy: its function, and the question that it answers.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
 use super::super::Slot;
-use super::super::bindings::{tool_stop, v0_1};
+use super::super::bindings::{Caller, tool_stop, v0_1};
 use super::super::contract::Contract;
+use super::super::exchange::{Exchange, What};
 use super::super::guest::Guest;
 use super::super::needs::Needs;
-use super::{Kept, Question, World};
+use super::{Kept, Question, World, size};
 
 /// The tool-stop policy.
 pub(in crate::policy) enum ToolStop {
@@ -31,6 +34,9 @@ impl World for ToolStop {
 /// `tool-stop.observe`.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 pub(in crate::policy) struct Observe {
+    /// The number of the request's turn; the policy does not see it.
+    #[serde(skip)]
+    pub(in crate::policy) turn: u32,
     pub(in crate::policy) progress: tool_stop::Progress,
     pub(in crate::policy) event: tool_stop::Event,
     pub(in crate::policy) memo: Vec<u8>,
@@ -46,11 +52,47 @@ impl Question for Observe {
         self.progress.elapsed_ms
     }
 
-    fn declared(self, needs: &Needs) -> Self {
+    fn declared(&self, needs: &Needs) -> Self {
         Self {
-            progress: needs.progress(self.progress),
-            ..self
+            progress: needs.progress(&self.progress),
+            ..self.clone()
         }
+    }
+
+    fn size(&self) -> usize {
+        let event = match &self.event {
+            tool_stop::Event::Called(call) => call.name.len() + call.arguments.len(),
+            tool_stop::Event::TextAfterCalls(_) | tool_stop::Event::Quiet(_) => 0,
+        };
+        let progress = size::caller(&self.progress.caller) + self.progress.model.len();
+        event + progress + self.memo.len()
+    }
+
+    fn size_of_answer((_, memo): &Self::Answer) -> usize {
+        memo.len()
+    }
+
+    fn subject(&self) -> (Option<&str>, Option<&str>) {
+        let tool_stop::Progress { caller, model, .. } = &self.progress;
+        (Some(&caller.id), Some(model))
+    }
+
+    fn with(&self, caller: Option<&Caller>, model: Option<&str>) -> Cow<'_, Self> {
+        let mut other = self.clone();
+        if let Some(caller) = caller {
+            other.progress.caller.clone_from(caller);
+        }
+        if let Some(model) = model {
+            model.clone_into(&mut other.progress.model);
+        }
+        match other == *self {
+            true => Cow::Borrowed(self),
+            false => Cow::Owned(other),
+        }
+    }
+
+    fn made(exchange: Exchange<Self>) -> What {
+        What::Observe(exchange)
     }
 
     /// Calls differ from each other: their answers are not kept.
@@ -68,6 +110,7 @@ impl Question for Observe {
             progress,
             event,
             memo,
+            ..
         } = self;
         match world {
             ToolStop::V0_2(tool_stop) => {

@@ -1,0 +1,35 @@
+//! Runs work beside the serving threads: on a thread of its own, whose log is silent.
+
+use std::io;
+
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+use tracing::subscriber::{NoSubscriber, with_default};
+
+/// Starts the work. Its faults and what its policies print are none of the serving policies', and are not logged. The receiver
+/// fails if the thread cannot have a runtime.
+///
+/// # Errors
+/// If there can be no further thread.
+pub(super) fn start<T, F>(
+    name: &str,
+    work: impl FnOnce() -> F + Send + 'static,
+) -> io::Result<oneshot::Receiver<T>>
+where
+    T: Send + 'static,
+    F: Future<Output = T>,
+{
+    let (done, result) = oneshot::channel();
+    let run = move || {
+        with_default(NoSubscriber::new(), || {
+            if let Ok(runtime) = Builder::new_current_thread().enable_time().build() {
+                // Nothing may wait for it any longer.
+                let _ = done.send(runtime.block_on(work()));
+            }
+        });
+    };
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)?;
+    Ok(result)
+}

@@ -1,0 +1,162 @@
+//! The policies that could serve at once: candidates that are prepared, and policies that served before.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::Slot;
+use super::digest::Digest;
+use super::look::FileSet;
+use super::policies::Policies;
+use super::report::Report;
+use super::rollout::Stage;
+use super::shadow::Shadow;
+use super::simulation;
+
+/// The most candidates; the oldest one makes room.
+const CANDIDATES: usize = 8;
+/// The most generations that can serve again at once.
+const PAST: usize = 8;
+
+/// A candidate that is prepared.
+pub(super) struct Ready {
+    pub(super) policies: Arc<Policies>,
+    pub(super) files: FileSet,
+    /// The operator who brought it.
+    pub(super) by: String,
+    pub(super) at: SystemTime,
+    /// The last decisions that it would have made otherwise.
+    pub(super) replayed: Report,
+    /// The last one, if it is in shadow or was.
+    pub(super) shadow: Option<Shadowed>,
+}
+
+/// A shadow, while it lasts and afterwards.
+pub(super) enum Shadowed {
+    Lasts(Shadow),
+    Over(Report),
+}
+
+impl Shadowed {
+    pub(super) fn report(&self) -> Report {
+        match self {
+            Self::Lasts(shadow) => shadow.report(),
+            Self::Over(report) => report.clone(),
+        }
+    }
+}
+
+/// Policies that served.
+#[derive(Clone)]
+pub(super) struct Past {
+    pub(super) policies: Arc<Policies>,
+    pub(super) files: FileSet,
+}
+
+/// The candidates, oldest first, and the last generations, newest first.
+#[derive(Default)]
+pub(super) struct Shelf {
+    candidates: Vec<(Digest, Ready)>,
+    past: VecDeque<Past>,
+}
+
+impl Shelf {
+    /// Puts a candidate in place of the same one. Returns one that made room, if there were too many.
+    pub(super) fn put(&mut self, ready: Ready) -> Option<Digest> {
+        let digest = ready.policies.digest();
+        self.candidates.retain(|(known, _)| *known != digest);
+        let evicted = (self.candidates.len() >= CANDIDATES).then(|| self.candidates.remove(0).0);
+        self.candidates.push((digest, ready));
+        evicted
+    }
+
+    /// The candidates.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = (Digest, &Ready)> {
+        self.candidates
+            .iter()
+            .map(|(digest, ready)| (*digest, ready))
+    }
+
+    /// A candidate.
+    pub(super) fn candidate(&mut self, digest: Digest) -> Option<&mut Ready> {
+        let mut candidates = self.candidates.iter_mut();
+        let found = candidates.find(|(known, _)| *known == digest)?;
+        Some(&mut found.1)
+    }
+
+    /// Takes a candidate away.
+    pub(super) fn take(&mut self, digest: Digest) -> Option<Ready> {
+        let place = self.candidates.iter();
+        let place = place.clone().position(|(known, _)| *known == digest)?;
+        Some(self.candidates.remove(place).1)
+    }
+
+    /// Forgets the candidates: what they were compared with serves no longer.
+    pub(super) fn clear(&mut self) {
+        self.candidates.clear();
+    }
+
+    /// Remembers policies that do not serve any longer.
+    pub(super) fn retire(&mut self, past: Past) {
+        let digest = past.policies.digest();
+        self.past.retain(|known| known.policies.digest() != digest);
+        self.past.push_front(past);
+        self.past.truncate(PAST);
+    }
+
+    /// The policies that can serve again at once, newest first.
+    pub(super) fn past(&self) -> impl Iterator<Item = &Past> {
+        self.past.iter()
+    }
+}
+
+/// A candidate, as operators see it.
+#[derive(Debug, Clone, Serialize)]
+pub struct CandidateStatus {
+    /// All digits of its digest.
+    pub digest: Digest,
+    /// The operator who brought it.
+    pub by: String,
+    /// When, as RFC 3339.
+    pub at: String,
+    /// `ready`, `shadow`, `passed`, `failed` or `unseen`.
+    pub stage: &'static str,
+    /// Why it failed, or why not enough was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// The slots whose policies differ from those that serve.
+    pub slots: Vec<&'static str>,
+    /// The files that it was made of.
+    pub files: Vec<String>,
+    /// The last decisions that it would have made otherwise.
+    pub replayed: Report,
+    /// The decisions that it made otherwise in shadow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Report>,
+}
+
+impl CandidateStatus {
+    pub(super) fn new(ready: &Ready, stage: &Stage, serving: &Policies) -> Self {
+        let (stage, why) = match stage {
+            Stage::Ready => ("ready", None),
+            Stage::Shadow { .. } => ("shadow", None),
+            Stage::Passed => ("passed", None),
+            Stage::Failed(why) => ("failed", Some(why)),
+            Stage::Unseen(why) => ("unseen", Some(why)),
+        };
+        let slots = simulation::changed(serving, &ready.policies);
+        Self {
+            digest: ready.policies.digest(),
+            by: ready.by.clone(),
+            at: humantime::format_rfc3339_seconds(ready.at).to_string(),
+            stage,
+            why: why.cloned(),
+            slots: slots.into_iter().map(Slot::name).collect(),
+            files: ready.policies.file_names(),
+            replayed: ready.replayed.clone(),
+            shadow: ready.shadow.as_ref().map(Shadowed::report),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Explains a request: which policies were asked what about it, what they saw of it, and what they answered.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::exchange::{Event, Exchange, What};
+use super::live::Live;
+use super::outcome::{Outcome, Told};
+use super::world::{Question, World};
+
+/// The most requests of one id that are explained: clients choose ids, and may repeat them.
+const REQUESTS: usize = 16;
+
+/// The decisions on one request.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explanation {
+    /// The id in `x-request-id`.
+    pub request: String,
+    /// The number of the generation that decided.
+    pub generation: u64,
+    /// The first digits of its digest, as in `x-codex-policy`.
+    pub policy: String,
+    /// In the order in which they were made.
+    pub decisions: Vec<Explained>,
+    /// The tokens that it was charged with, if it is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+}
+
+/// One decision.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explained {
+    /// The time in UTC, as RFC 3339.
+    pub at: String,
+    /// The slot.
+    pub slot: &'static str,
+    /// The function that was asked.
+    pub question: &'static str,
+    /// The outcome in one line.
+    pub outcome: String,
+    /// The parts of the question that the policy saw: those that it declared and that are not blank.
+    pub input: Value,
+    /// The answer; absent after a fault.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub answer: Value,
+    /// The cause of a fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// The time that it took, in microseconds.
+    pub took_us: u64,
+    /// The answer was kept from the same question before.
+    pub from_memo: bool,
+}
+
+impl Live {
+    /// The decisions on the requests of this id that are still in memory, newest first.
+    #[must_use]
+    pub fn explain(&self, id: &str) -> Vec<Explanation> {
+        let events = self.trail.events();
+        let mut found: Vec<(u64, Explanation)> = Vec::new();
+        for event in events.iter().filter(|event| event.request.id == id) {
+            let number = event.request.number;
+            let place = found.iter().position(|(known, _)| *known == number);
+            let place = place.unwrap_or_else(|| {
+                found.push((number, begin(event)));
+                found.len() - 1
+            });
+            if let What::Settled(tokens) = event.what {
+                // The first one has the cost.
+                found[place].1.tokens.get_or_insert(tokens);
+            } else {
+                let at = humantime::format_rfc3339_millis(self.trail.time(event.at));
+                found[place]
+                    .1
+                    .decisions
+                    .extend(explained(event, at.to_string()));
+            }
+        }
+        let newest = found.into_iter().rev().take(REQUESTS);
+        newest.map(|(_, explanation)| explanation).collect()
+    }
+}
+
+fn begin(event: &Arc<Event>) -> Explanation {
+    let request = &event.request;
+    Explanation {
+        request: request.id.clone(),
+        generation: request.generation,
+        policy: request.digest.short(),
+        decisions: Vec::new(),
+        tokens: None,
+    }
+}
+
+fn explained(event: &Event, at: String) -> Option<Explained> {
+    Some(match &event.what {
+        What::Authenticate(exchange) => one(exchange, at),
+        What::Verify(exchange) => one(exchange, at),
+        What::Catalog(exchange) => one(exchange, at),
+        What::Resolve(exchange) => one(exchange, at),
+        What::Quotas(exchange) => one(exchange, at),
+        What::Decide(exchange) => one(exchange, at),
+        What::Observe(exchange) => one(exchange, at),
+        What::Unasked(_) | What::Settled(_) => return None,
+    })
+}
+
+fn one<Q: Question<Answer: Told>>(exchange: &Exchange<Q>, at: String) -> Explained {
+    let declared = exchange.asked.declared(&exchange.needs);
+    let answer = exchange.answer.as_ref();
+    Explained {
+        at,
+        slot: Q::World::SLOT.name(),
+        question: Q::NAME,
+        outcome: Outcome::of(&exchange.answer).words,
+        input: without_blanks(json(&declared)),
+        answer: answer.map(json).unwrap_or_default(),
+        fault: answer.err().map(|fault| fault.cause.clone()),
+        took_us: u64::try_from(exchange.took.as_micros()).unwrap_or(u64::MAX),
+        from_memo: exchange.from_memo,
+    }
+}
+
+/// The contract's types can all be written.
+fn json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+/// Leaves out what a policy cannot tell from nothing.
+fn without_blanks(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members = members.into_iter();
+            let members = members.map(|(name, value)| (name, without_blanks(value)));
+            Value::Object(members.filter(|(_, value)| !is_blank(value)).collect())
+        }
+        other => other,
+    }
+}
+
+fn is_blank(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Number(number) => number.as_u64() == Some(0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        Value::Bool(true) => false,
+    }
+}

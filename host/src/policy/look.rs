@@ -1,0 +1,82 @@
+//! The files of a policy folder or of a candidate, as they were found, and the candidates made of them.
+
+use super::Slot;
+use super::candidate::Candidate;
+use super::fault::{Refusal, Refusals};
+use super::given::Given;
+use super::notice::{Notice, Notices};
+use super::rollout::Rules;
+
+/// The operator's files of one generation, and the notices about them.
+#[derive(Debug, Clone)]
+pub(super) struct FileSet {
+    pub(super) given: [Given; Slot::COUNT],
+    pub(super) notices: Vec<Notice>,
+}
+
+/// A complete set of files and the candidates made of them.
+#[derive(Debug, Clone)]
+pub(super) struct Offer {
+    pub(super) given: [Given; Slot::COUNT],
+    pub(super) candidates: [Candidate; Slot::COUNT],
+    pub(super) notices: Notices,
+}
+
+/// The result of a look at the folder, with all its refusals.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) given: [Option<Given>; Slot::COUNT],
+    pub(super) candidates: [Option<Candidate>; Slot::COUNT],
+    pub(super) notices: Notices,
+    pub(super) refusals: Vec<Refusal>,
+    pub(super) rules: Rules,
+}
+
+impl Offer {
+    /// The files, and the notices about them.
+    pub(super) fn files(&self) -> FileSet {
+        FileSet {
+            given: self.given.clone(),
+            notices: self.notices.settings.clone(),
+        }
+    }
+}
+
+impl Look {
+    /// The files of all slots, and the notices about them; `None` if a slot's cannot be read.
+    pub(super) fn files(&self) -> Option<FileSet> {
+        let [Some(auth), Some(model), Some(rate_limit), Some(tool_stop)] = self.given.each_ref()
+        else {
+            return None;
+        };
+        Some(FileSet {
+            given: [auth, model, rate_limit, tool_stop].map(Given::clone),
+            notices: self.notices.settings.clone(),
+        })
+    }
+
+    /// The complete set, if nothing was refused.
+    ///
+    /// # Errors
+    /// All refusals.
+    pub(super) fn complete(self) -> Result<Offer, Refusals> {
+        let Self {
+            given,
+            candidates,
+            notices,
+            refusals,
+            ..
+        } = self;
+        match (given, candidates) {
+            (
+                [Some(auth), Some(model), Some(rate_limit), Some(tool_stop)],
+                [Some(a), Some(m), Some(r), Some(t)],
+            ) if refusals.is_empty() => Ok(Offer {
+                given: [auth, model, rate_limit, tool_stop],
+                candidates: [a, m, r, t],
+                notices,
+            }),
+            _ => Err(Refusals(refusals)),
+        }
+    }
+}

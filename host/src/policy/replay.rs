@@ -1,0 +1,54 @@
+//! Replays the last decisions with a candidate.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::aside;
+use super::exchange::Event;
+use super::policies::Policies;
+use super::report::Report;
+use super::simulation::Simulation;
+
+/// A candidate with more faults is not asked any further.
+const FAULTS: u64 = 20;
+/// The longest replay.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Decides the events again, oldest first, and reports what would have been different.
+pub(super) async fn replay(
+    events: Vec<Arc<Event>>,
+    before: Arc<Policies>,
+    candidate: Arc<Policies>,
+) -> Report {
+    let work = move || again(events, before, candidate);
+    let replayed = match aside::start("policy-replay", work) {
+        Ok(done) => done.await.map_err(|_| "its thread ended".to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    replayed.unwrap_or_else(|why| Report {
+        gave_up: Some(why),
+        ..Report::default()
+    })
+}
+
+async fn again(events: Vec<Arc<Event>>, before: Arc<Policies>, candidate: Arc<Policies>) -> Report {
+    let began = Instant::now();
+    let mut simulation = Simulation::new(before, candidate);
+    let mut gave_up = None;
+    for event in events {
+        simulation.see(&event).await;
+        if simulation.faults() > FAULTS {
+            gave_up = Some(format!("more than {FAULTS} faults"));
+        } else if began.elapsed() > LONGEST {
+            gave_up = Some(format!("it took longer than {} s", LONGEST.as_secs()));
+        }
+        if gave_up.is_some() {
+            break;
+        }
+    }
+    Report {
+        took: began.elapsed(),
+        gave_up,
+        ..simulation.report()
+    }
+}

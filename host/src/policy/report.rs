@@ -1,0 +1,206 @@
+//! The report of a comparison: what candidates would have decided otherwise, grouped.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::Slot;
+use super::outcome::{Kind, Outcome};
+use super::words::{NAME, text_within};
+
+/// The most groups; what differs beyond them is only counted.
+const GROUPS: usize = 200;
+/// The most examples of a group.
+const EXAMPLES: usize = 3;
+
+/// The decisions that a candidate would have made otherwise than the policies that serve.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The decisions that were compared.
+    pub decisions: u64,
+    /// Those with another outcome, faults included.
+    pub differ: u64,
+    /// Those that the candidate could not make.
+    pub faults: u64,
+    /// Those that cannot be compared: the candidate refused the request before, or needs a secret, which is not kept.
+    pub unknown: u64,
+    /// Those that came faster than they could be compared.
+    pub lost: u64,
+    /// The time that it took.
+    #[serde(rename = "took_ms", serialize_with = "millis")]
+    pub took: Duration,
+    /// Why it ended before the last decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gave_up: Option<String>,
+    /// The groups of those that differ, the most frequent first.
+    pub differences: Vec<Difference>,
+    /// The decisions that differ and are in no group, as there are too many.
+    pub ungrouped: u64,
+}
+
+/// Decisions that differ in the same way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// The properties that they have in common.
+    #[serde(flatten)]
+    pub kind: Group,
+    /// How many there are.
+    pub count: u64,
+    /// The ids of some of their requests.
+    pub examples: Vec<String>,
+}
+
+/// The properties that decisions of one group have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Group {
+    /// The name of the slot.
+    pub slot: &'static str,
+    /// The function that was asked.
+    pub question: &'static str,
+    /// The outcome with the policies that serve.
+    pub from: String,
+    /// The outcome with the candidate.
+    pub to: String,
+    /// The caller, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caller: Option<String>,
+    /// The model, if the question is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+}
+
+/// The subject of a decision.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct About<'a> {
+    pub(super) request: &'a str,
+    pub(super) caller: Option<&'a str>,
+    pub(super) model: Option<&'a str>,
+}
+
+/// Counts comparisons.
+#[derive(Debug, Default)]
+pub(super) struct Counter {
+    report: Report,
+    groups: HashMap<Group, (u64, Vec<String>)>,
+}
+
+impl Counter {
+    /// Counts a decision that is the same with both.
+    pub(super) fn same(&mut self) {
+        self.report.decisions += 1;
+    }
+
+    /// Counts a decision that cannot be compared.
+    pub(super) fn unknown(&mut self) {
+        self.report.unknown += 1;
+    }
+
+    /// Counts a decision with another outcome.
+    pub(super) fn differs(
+        &mut self,
+        slot: Slot,
+        question: &'static str,
+        [from, to]: [Outcome; 2],
+        about: About<'_>,
+    ) {
+        let report = &mut self.report;
+        report.decisions += 1;
+        report.differ += 1;
+        report.faults += u64::from(matches!(to.kind, Kind::Fault(_)));
+        let cut = |text: &str| text_within(NAME, text.to_owned());
+        let group = Group {
+            slot: slot.name(),
+            question,
+            from: from.words,
+            to: to.words,
+            caller: about.caller.map(cut),
+            model: about.model.map(cut),
+        };
+        if !self.groups.contains_key(&group) && self.groups.len() >= GROUPS {
+            report.ungrouped += 1;
+            return;
+        }
+        let (count, examples) = self.groups.entry(group).or_default();
+        *count += 1;
+        if examples.len() < EXAMPLES && !about.request.is_empty() {
+            examples.push(about.request.to_owned());
+        }
+    }
+
+    /// The faults so far.
+    pub(super) fn faults(&self) -> u64 {
+        self.report.faults
+    }
+
+    /// The report so far.
+    pub(super) fn report(&self) -> Report {
+        let groups = self.groups.iter();
+        let mut differences: Vec<_> = groups
+            .map(|(kind, (count, examples))| Difference {
+                kind: kind.clone(),
+                count: *count,
+                examples: examples.clone(),
+            })
+            .collect();
+        differences.sort_by(|a, b| {
+            let key = |of: &Difference| (of.kind.slot, of.kind.from.clone(), of.kind.to.clone());
+            b.count.cmp(&a.count).then_with(|| key(a).cmp(&key(b)))
+        });
+        Report {
+            differences,
+            ..self.report.clone()
+        }
+    }
+}
+
+fn millis<S: Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(words: &str) -> Outcome {
+        Outcome {
+            words: words.to_owned(),
+            kind: Kind::Answered,
+        }
+    }
+
+    #[test]
+    fn what_differs_alike_is_one_group() {
+        let mut counter = Counter::default();
+        for number in 0..10 {
+            let request = format!("req_{number}");
+            let about = About {
+                request: &request,
+                caller: Some(if number == 0 { "alice" } else { "bob" }),
+                model: None,
+            };
+            let outcomes = [outcome("a"), outcome("b")];
+            counter.differs(Slot::Auth, "authenticate", outcomes, about);
+        }
+        counter.same();
+        let report = counter.report();
+        assert_eq!((report.decisions, report.differ), (11, 10));
+        let counts: Vec<_> = report.differences.iter().map(|group| group.count).collect();
+        assert_eq!(counts, [9, 1]);
+        assert_eq!(report.differences[0].kind.caller.as_deref(), Some("bob"));
+        assert_eq!(report.differences[0].examples, ["req_1", "req_2", "req_3"]);
+    }
+
+    #[test]
+    fn groups_are_bounded_and_nothing_is_uncounted() {
+        let mut counter = Counter::default();
+        for number in 0..(2 * GROUPS) {
+            let outcomes = [outcome("a"), outcome(&number.to_string())];
+            counter.differs(Slot::Auth, "authenticate", outcomes, About::default());
+        }
+        let report = counter.report();
+        assert_eq!(report.differences.len(), GROUPS);
+        assert_eq!(report.ungrouped, GROUPS as u64);
+        assert_eq!(report.differ, 2 * GROUPS as u64);
+    }
+}

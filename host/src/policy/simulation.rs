@@ -1,0 +1,364 @@
+//! A simulation: what a candidate would have decided on the same requests, each followed from its caller to its last call.
+//!
+//! A request that the candidate would have refused goes no further with it. Limits draw from buckets of their own at the times at
+//! which the requests came, once with the policies that serve and once with the candidate: what differs is the policies' doing.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Slot;
+use super::admission::Asked;
+use super::bindings::Caller;
+use super::component::Policy;
+use super::exchange::{Event, Exchange, What};
+use super::fault::{Fault, FaultKind};
+use super::outcome::{Kind, Outcome, Told};
+use super::policies::{Policies, Seat};
+use super::report::{About, Counter, Report};
+use super::world::{Observe, Question, Quotas, RateLimit, ToolStop, World};
+use crate::quota::{Memory, Reservation};
+
+/// The most requests that are under way at once; the oldest ones are forgotten.
+const REQUESTS: usize = 20_000;
+/// How often a policy that was late is asked again: on a busy machine any policy may be late.
+const AGAIN: usize = 2;
+
+/// Both sides of the comparison, and what differed so far.
+pub(super) struct Simulation {
+    before: Side,
+    candidate: Side,
+    clock: Arc<AtomicU64>,
+    requests: BTreeMap<u64, Request>,
+    counter: Counter,
+}
+
+/// Policies, and the buckets that they draw from.
+struct Side {
+    policies: Arc<Policies>,
+    counters: Memory,
+}
+
+/// A request that is under way.
+#[derive(Default)]
+struct Request {
+    /// The caller, if the candidate names another one.
+    caller: Option<Caller>,
+    /// The model, if the candidate chose another one.
+    model: Option<String>,
+    /// The candidate refused it.
+    is_over: bool,
+    drawn: Vec<Reservation>,
+    turns: HashMap<u32, Turn>,
+}
+
+#[derive(Default)]
+struct Turn {
+    /// The memos of both tool-stop policies.
+    memos: [Vec<u8>; 2],
+    /// From the first reaction that differs on nothing can be compared.
+    differs: bool,
+}
+
+impl Side {
+    fn new(policies: Arc<Policies>, clock: &Arc<AtomicU64>) -> Self {
+        let clock = Arc::clone(clock);
+        Self {
+            policies,
+            counters: Memory::with_clock(move || clock.load(Ordering::Relaxed)),
+        }
+    }
+
+    async fn ask<Q: Question<World: Seat>>(&self, asked: &Q) -> Result<Q::Answer, Fault> {
+        let policy = Q::World::of(&self.policies);
+        let question = asked.declared(policy.needs());
+        let mut answer = policy.decide(&question).await.answer;
+        for _ in 0..AGAIN {
+            match &answer {
+                Err(fault) if fault.kind == FaultKind::Deadline => {
+                    answer = policy.decide(&question).await.answer;
+                }
+                _ => break,
+            }
+        }
+        answer
+    }
+
+    async fn admit(&self, asked: &Quotas) -> (Outcome, Option<Reservation>) {
+        let policy = &self.policies.rate_limit;
+        if !policy.is_asked(asked) {
+            return (Outcome::admitted(), None);
+        }
+        match admit(policy, asked, &self.counters).await {
+            Some(asked) => {
+                let outcome = limits(&asked);
+                let admitted = asked.result().ok();
+                (outcome, admitted.and_then(|admitted| admitted.reservation))
+            }
+            // Buckets in memory are never unavailable.
+            None => (Outcome::admitted(), None),
+        }
+    }
+}
+
+async fn admit(policy: &Policy<RateLimit>, asked: &Quotas, counters: &Memory) -> Option<Asked> {
+    let mut admission = policy.admit(asked, counters).await.ok()?;
+    for _ in 0..AGAIN {
+        match admission.fault() {
+            Some(fault) if fault.kind == FaultKind::Deadline => {
+                admission = policy.admit(asked, counters).await.ok()?;
+            }
+            _ => break,
+        }
+    }
+    Some(admission)
+}
+
+fn limits(asked: &Asked) -> Outcome {
+    if let Some(fault) = asked.fault() {
+        return Outcome::fault(fault);
+    }
+    match &asked.rest {
+        Some((decide, decided)) => match &decided.answer {
+            Ok(Err(denial)) => {
+                let refused = decide.statuses.iter().filter(|status| !status.granted);
+                Outcome::limited(denial, refused.map(|status| status.name.as_str()))
+            }
+            _ => Outcome::admitted(),
+        },
+        None => Outcome::admitted(),
+    }
+}
+
+impl Simulation {
+    /// Compares the policies that serve with a candidate.
+    pub(super) fn new(before: Arc<Policies>, candidate: Arc<Policies>) -> Self {
+        let clock = Arc::default();
+        Self {
+            before: Side::new(before, &clock),
+            candidate: Side::new(candidate, &clock),
+            clock,
+            requests: BTreeMap::new(),
+            counter: Counter::default(),
+        }
+    }
+
+    /// The report so far.
+    pub(super) fn report(&self) -> Report {
+        self.counter.report()
+    }
+
+    /// The faults of the candidate so far.
+    pub(super) fn faults(&self) -> u64 {
+        self.counter.faults()
+    }
+
+    /// Goes on with one event.
+    pub(super) async fn see(&mut self, event: &Event) {
+        let now = u64::try_from(event.at.as_millis()).unwrap_or(u64::MAX);
+        self.clock.store(now, Ordering::Relaxed);
+        let number = event.request.number;
+        let mut request = self.requests.remove(&number).unwrap_or_default();
+        if let What::Settled(tokens) = &event.what {
+            for mut reservation in request.drawn {
+                reservation.settle(*tokens);
+            }
+            return;
+        }
+        self.follow(event, &mut request).await;
+        self.requests.insert(number, request);
+        if self.requests.len() > REQUESTS {
+            self.requests.pop_first();
+        }
+    }
+
+    async fn follow(&mut self, event: &Event, request: &mut Request) {
+        match &event.what {
+            What::Authenticate(exchange) => {
+                if let Some([from, to]) = self.compare(event, exchange, request).await {
+                    match (from, to) {
+                        (Ok(Ok(from)), Ok(Ok(to))) if from != to => request.caller = Some(to),
+                        (_, Ok(Ok(_))) => {}
+                        (_, Ok(Err(_)) | Err(_)) => request.is_over = true,
+                    }
+                }
+            }
+            What::Verify(exchange) => drop(self.compare(event, exchange, request).await),
+            What::Catalog(exchange) => drop(self.compare(event, exchange, request).await),
+            What::Resolve(exchange) => {
+                if let Some([from, to]) = self.compare(event, exchange, request).await {
+                    match (from, to) {
+                        (Ok(Ok(from)), Ok(Ok(to))) if from.id != to.id => {
+                            request.model = Some(to.id);
+                        }
+                        (_, Ok(Ok(_))) => {}
+                        (_, Ok(Err(_)) | Err(_)) => request.is_over = true,
+                    }
+                }
+            }
+            What::Quotas(Exchange { asked, .. }) | What::Unasked(asked) => {
+                self.limit(event, asked, request).await;
+            }
+            What::Observe(exchange) => self.turn(event, exchange, request).await,
+            // Both halves are asked with the first one.
+            What::Decide(_) | What::Settled(_) => {}
+        }
+    }
+
+    /// Compares one decision, and returns both answers; `None` if the same policy answers, or the candidate cannot be asked.
+    async fn compare<Q>(
+        &mut self,
+        event: &Event,
+        exchange: &Exchange<Q>,
+        request: &Request,
+    ) -> Option<[Result<Q::Answer, Fault>; 2]>
+    where
+        Q: Question<World: Seat, Answer: Told>,
+    {
+        let candidate = Arc::clone(Q::World::of(&self.candidate.policies));
+        if request.is_over || candidate.needs().needs_secret() && exchange.asked.is_secretive() {
+            self.counter.unknown();
+            return None;
+        }
+        let asked = request.question(&exchange.asked);
+        let is_unchanged = matches!(asked, Cow::Borrowed(_));
+        if is_unchanged && Arc::ptr_eq(Q::World::of(&self.before.policies), &candidate) {
+            self.counter.same();
+            return None;
+        }
+        let from = match event.request.digest == self.before.policies.digest() {
+            true => exchange.answer.clone(),
+            false => self.before.ask(&exchange.asked).await,
+        };
+        let to = self.candidate.ask(&*asked).await;
+        let (subject, model) = exchange.asked.subject();
+        let caller = subject.or_else(|| {
+            let known = |answer| Q::caller_of(answer);
+            to.as_ref()
+                .ok()
+                .and_then(known)
+                .or_else(|| from.as_ref().ok().and_then(known))
+        });
+        let about = About {
+            request: &event.request.id,
+            caller,
+            model,
+        };
+        let is_same = match (&from, &to) {
+            (Ok(from), Ok(to)) => from == to,
+            (Err(from), Err(to)) => from.kind == to.kind,
+            _ => false,
+        };
+        let outcomes = [Outcome::of(&from), Outcome::of(&to)];
+        self.count::<Q::World>(Q::NAME, is_same, outcomes, about);
+        Some([from, to])
+    }
+
+    fn count<W: World>(
+        &mut self,
+        question: &'static str,
+        is_same: bool,
+        outcomes: [Outcome; 2],
+        about: About<'_>,
+    ) {
+        match outcomes[1].kind {
+            // A lack of places to run in is no fault of the candidate's.
+            Kind::Fault(FaultKind::Busy) => self.counter.unknown(),
+            _ if is_same => self.counter.same(),
+            _ => self.counter.differs(W::SLOT, question, outcomes, about),
+        }
+    }
+
+    async fn limit(&mut self, event: &Event, asked: &Quotas, request: &mut Request) {
+        if request.is_over {
+            return self.counter.unknown();
+        }
+        let (before, candidate) = (&self.before.policies, &self.candidate.policies);
+        // Another caller or model may draw from other buckets.
+        if Arc::ptr_eq(&before.rate_limit, &candidate.rate_limit)
+            && Arc::ptr_eq(&before.auth, &candidate.auth)
+            && Arc::ptr_eq(&before.model, &candidate.model)
+        {
+            return self.counter.same();
+        }
+        let (from, drawn) = self.before.admit(asked).await;
+        let question = request.question(asked);
+        let (to, also_drawn) = self.candidate.admit(&question).await;
+        request.drawn.extend(drawn.into_iter().chain(also_drawn));
+        request.is_over = to.kind != Kind::Answered;
+        let (caller, model) = asked.subject();
+        let about = About {
+            request: &event.request.id,
+            caller,
+            model,
+        };
+        let is_same = from == to;
+        self.count::<RateLimit>("admit", is_same, [from, to], about);
+    }
+
+    async fn turn(&mut self, event: &Event, exchange: &Exchange<Observe>, request: &mut Request) {
+        let mut turn = request
+            .turns
+            .remove(&exchange.asked.turn)
+            .unwrap_or_default();
+        if request.is_over || turn.differs {
+            self.counter.unknown();
+        } else {
+            self.react(event, exchange, request, &mut turn).await;
+        }
+        request.turns.insert(exchange.asked.turn, turn);
+    }
+
+    async fn react(
+        &mut self,
+        event: &Event,
+        exchange: &Exchange<Observe>,
+        request: &Request,
+        turn: &mut Turn,
+    ) {
+        let (before, candidate) = (&self.before.policies, &self.candidate.policies);
+        let asked = request.question(&exchange.asked);
+        if matches!(asked, Cow::Borrowed(_)) && Arc::ptr_eq(&before.tool_stop, &candidate.tool_stop)
+        {
+            return self.counter.same();
+        }
+        let [old, new] = std::mem::take(&mut turn.memos);
+        let with = |memo, question: &Observe| Observe {
+            memo,
+            ..question.clone()
+        };
+        let from = match event.request.digest == before.digest() {
+            true => exchange.answer.clone(),
+            false => self.before.ask(&with(old, &exchange.asked)).await,
+        };
+        let to = self.candidate.ask(&with(new, &asked)).await;
+        let outcomes = [Outcome::of(&from), Outcome::of(&to)];
+        let is_same = outcomes[0] == outcomes[1];
+        turn.differs = !is_same;
+        turn.memos = [from, to].map(|answer| answer.map(|(_, memo)| memo).unwrap_or_default());
+        let (caller, model) = exchange.asked.subject();
+        let about = About {
+            request: &event.request.id,
+            caller,
+            model,
+        };
+        self.count::<ToolStop>(Observe::NAME, is_same, outcomes, about);
+    }
+}
+
+impl Request {
+    /// The question as the candidate would have been asked it.
+    fn question<'a, Q: Question>(&self, asked: &'a Q) -> Cow<'a, Q> {
+        match (&self.caller, &self.model) {
+            (None, None) => Cow::Borrowed(asked),
+            (caller, model) => asked.with(caller.as_ref(), model.as_deref()),
+        }
+    }
+}
+
+/// The slots whose policies differ.
+pub(super) fn changed(before: &Policies, candidate: &Policies) -> Vec<Slot> {
+    let differs = |slot: &Slot| before.slot_digest(*slot) != candidate.slot_digest(*slot);
+    Slot::ALL.into_iter().filter(differs).collect()
+}

@@ -1,0 +1,380 @@
+//! The wishes of operators about policies while these serve: offer candidates, try them in shadow, let them serve, go back.
+
+use std::io;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::broadcast;
+
+use super::Slot;
+use super::candidates::{CandidateStatus, Ready};
+use super::digest::Digest;
+use super::fault::Refusals;
+use super::generation::Generation;
+use super::given::{Given, Named};
+use super::guard::Pin;
+use super::history::{Activation, Door};
+use super::life::{Life, What};
+use super::live::{Live, activation};
+use super::look::FileSet;
+use super::policies::{Policies, prepare};
+use super::replay::replay;
+use super::report::Report;
+use super::rollout::{Gate, Stage};
+use super::shadow::Shadow;
+
+/// Why an operator's wish is not fulfilled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unsteered {
+    /// The candidate cannot serve.
+    #[error("the candidate is refused: {0}")]
+    Refused(#[from] Refusals),
+    /// Nothing is there that begins with these digits.
+    #[error("no {what} has a digest that begins with {digits}")]
+    Unknown {
+        /// A candidate, or a generation.
+        what: &'static str,
+        /// The digits.
+        digits: String,
+    },
+    /// Several begin with these digits.
+    #[error("several digests begin with {0}: give more digits")]
+    Ambiguous(String),
+    /// The candidate is what serves.
+    #[error("these policies serve already")]
+    Serves,
+    /// There are no policies that served before.
+    #[error("no other policies served since the gateway started")]
+    NothingBefore,
+    /// There is another candidate in shadow.
+    #[error("{0} is in shadow: drop it first, or wait for its gate")]
+    InShadow(String),
+    /// What served has changed meanwhile.
+    #[error(
+        "other policies serve by now than those that this was made for: offer the candidate again"
+    )]
+    Stale,
+    /// There can be no further thread.
+    #[error("the machine is short of threads or memory now")]
+    Shortage,
+}
+
+/// The files of one slot of a candidate; what is absent stays as it serves.
+#[derive(Debug, Clone, Default)]
+pub struct SlotFiles {
+    /// The component.
+    pub component: Option<Arc<[u8]>>,
+    /// The settings.
+    pub settings: Option<Arc<[u8]>>,
+}
+
+impl Live {
+    /// Prepares a candidate: what serves, with these files in place of its own. It is compared with the last decisions.
+    ///
+    /// # Errors
+    /// All mistakes of the candidate; or that it serves already.
+    pub async fn offer(
+        self: &Arc<Self>,
+        files: [SlotFiles; Slot::COUNT],
+        by: &str,
+    ) -> Result<CandidateStatus, Unsteered> {
+        let serving = self.current();
+        let base = self.guard.serving().ok_or(Unsteered::Stale)?;
+        let given = overlaid(base.given, files);
+        let (source, facts) = (self.source.clone(), self.facts.clone());
+        let judged = tokio::task::spawn_blocking(move || source.offer(given, &facts)).await;
+        let offer = judged.map_err(|_| Unsteered::Shortage)??;
+        let old = serving.policies();
+        let policies = Arc::new(prepare(&self.engine, &offer.candidates, Some(old)).await?);
+        let digest = policies.digest();
+        if digest == serving.digest() {
+            return Err(Unsteered::Serves);
+        }
+        let replayed = replay(self.trail.events(), Arc::clone(old), Arc::clone(&policies)).await;
+        let ready = Ready {
+            policies,
+            files: offer.files(),
+            by: by.to_owned(),
+            at: SystemTime::now(),
+            replayed,
+            shadow: None,
+        };
+        let now = || self.current().digest();
+        if !self.guard.put(ready, serving.digest(), now) {
+            return Err(Unsteered::Stale);
+        }
+        self.tell(What::Ready, digest, by, None);
+        self.candidate(&digest.to_string())
+    }
+
+    /// The candidates, oldest first.
+    #[must_use]
+    pub fn candidates(&self) -> Vec<CandidateStatus> {
+        let serving = self.current();
+        let state = self.guard.state();
+        let candidates = state.shelf.candidates();
+        candidates
+            .filter_map(|(digest, ready)| {
+                let stage = state.rollout.stage(digest)?;
+                Some(CandidateStatus::new(ready, stage, serving.policies()))
+            })
+            .collect()
+    }
+
+    /// The candidate whose digest begins with these digits.
+    ///
+    /// # Errors
+    /// If there is none, or several.
+    pub fn candidate(&self, digits: &str) -> Result<CandidateStatus, Unsteered> {
+        let digest = self.find(digits)?;
+        let mut found = self.candidates().into_iter();
+        let found = found.find(|candidate| candidate.digest == digest);
+        found.ok_or_else(|| unknown(digits))
+    }
+
+    fn find(&self, digits: &str) -> Result<Digest, Unsteered> {
+        let state = self.guard.state();
+        let digests = state.shelf.candidates().map(|(digest, _)| digest);
+        only(digests, digits, "candidate")
+    }
+
+    /// Drops a candidate, and ends its shadow.
+    ///
+    /// # Errors
+    /// If there is none, or several.
+    pub fn discard(&self, digits: &str, by: &str) -> Result<(), Unsteered> {
+        let digest = self.find(digits)?;
+        drop(self.guard.take(digest));
+        self.tell(What::Dropped, digest, by, None);
+        Ok(())
+    }
+
+    /// Puts a candidate in shadow: it decides along on all further requests, without effect.
+    ///
+    /// # Errors
+    /// If there is no such candidate, or another one is in shadow.
+    pub fn shadow(
+        self: &Arc<Self>,
+        digits: &str,
+        gate: Gate,
+        by: &str,
+    ) -> Result<CandidateStatus, Unsteered> {
+        let digest = self.find(digits)?;
+        let serving = self.current();
+        let start = |candidate: Arc<Policies>| {
+            let live = Arc::downgrade(self);
+            let looked = move |report: &Report| match live.upgrade() {
+                Some(live) => live.looked(digest, report),
+                None => true,
+            };
+            Shadow::start(
+                &self.trail,
+                Arc::clone(serving.policies()),
+                candidate,
+                looked,
+            )
+        };
+        self.guard.shadow(digest, gate, start)?;
+        self.tell(What::Shadow, digest, by, None);
+        self.candidate(digits)
+    }
+
+    /// Looks at a shadow's report. Returns whether it has seen enough.
+    fn looked(&self, digest: Digest, report: &Report) -> bool {
+        let Some(over) = self.guard.seen(digest, report) else {
+            return self.guard.state().rollout.in_shadow() != Some(digest);
+        };
+        let (what, why) = match &over.stage {
+            Stage::Failed(why) => (What::Failed, Some(why.clone())),
+            Stage::Unseen(why) => (What::Unseen, Some(why.clone())),
+            Stage::Ready | Stage::Shadow { .. } | Stage::Passed => (What::Passed, None),
+        };
+        self.tell(what, digest, "shadow", why);
+        if over.promote {
+            // The guard's task lets it serve: this is the shadow's own thread.
+            self.guard.wish(digest);
+        }
+        true
+    }
+
+    /// Lets a candidate serve, on probation as the rules say. Until [`Live::follow`] the policy folder is not looked at.
+    ///
+    /// # Errors
+    /// If there is no such candidate, or other policies serve by now than those that it was made for.
+    pub async fn promote(&self, digits: &str, by: &str) -> Result<Arc<Generation>, Unsteered> {
+        let digest = self.find(digits)?;
+        let _one_at_a_time = self.replacing.lock().await;
+        let current = self.current();
+        let candidate = self.guard.take(digest).ok_or(Unsteered::Stale)?;
+        let Ready {
+            policies, files, ..
+        } = candidate;
+        self.serve(policies, files, (Door::Api, by), &current).await;
+        self.tell(What::Promoted, digest, by, None);
+        Ok(self.current())
+    }
+
+    /// Lets policies serve again that served before: those of this digest, or the last ones. Until [`Live::follow`] the policy
+    /// folder is not looked at.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub async fn roll_back(
+        &self,
+        digits: Option<&str>,
+        by: &str,
+    ) -> Result<Arc<Generation>, Unsteered> {
+        let _one_at_a_time = self.replacing.lock().await;
+        let current = self.current();
+        let past = {
+            let state = self.guard.state();
+            let others = || {
+                let past = state.shelf.past();
+                past.filter(|past| past.policies.digest() != current.digest())
+            };
+            let digest = match digits {
+                Some(digits) => {
+                    let digests = others().map(|past| past.policies.digest());
+                    Some(only(
+                        digests,
+                        digits,
+                        "generation that can serve again at once",
+                    )?)
+                }
+                None => others().next().map(|past| past.policies.digest()),
+            };
+            let found = others().find(|past| Some(past.policies.digest()) == digest);
+            found.cloned().ok_or(Unsteered::NothingBefore)?
+        };
+        let digest = past.policies.digest();
+        let door = (Door::RolledBack, by);
+        self.serve(past.policies, past.files, door, &current).await;
+        self.tell(What::RolledBack, digest, by, None);
+        Ok(self.current())
+    }
+
+    /// Makes the policies serve by an operator's wish, and pins them.
+    async fn serve(
+        &self,
+        policies: Arc<Policies>,
+        files: FileSet,
+        (door, by): (Door, &str),
+        current: &Generation,
+    ) {
+        let pin = Pin::now(by);
+        let activation = Activation {
+            by: Some(by.to_owned()),
+            ..activation(&policies, door, Some(current))
+        };
+        let entry = self.keeper.record(&self.source, activation).await;
+        let rules = self.guard.rules(door);
+        let notices = files.notices.clone();
+        self.swap(policies, entry, |next, before| {
+            Some(self.guard.activate(next, before, files, &rules))
+        });
+        self.guard.pin(Some(pin));
+        self.mended(self.current().number());
+        self.notice(Some(notices), Vec::new());
+        self.keep(&self.source).await;
+        self.current().announce(Some(current));
+    }
+
+    /// Looks at the policy folder again, after an operator's wish was followed.
+    pub async fn follow(&self, by: &str) {
+        self.guard.pin(None);
+        self.keep(&self.source).await;
+        self.tell(What::Followed, self.current().digest(), by, None);
+    }
+
+    /// The operator who pinned the serving policies, if one did: the policy folder is not looked at.
+    #[must_use]
+    pub fn pinned(&self) -> Option<Pin> {
+        self.guard.state().pin.clone()
+    }
+
+    /// The events of policies' lives from now on. A listener that reads too slowly misses some.
+    #[must_use]
+    pub fn lives(&self) -> broadcast::Receiver<Life> {
+        self.lives.subscribe()
+    }
+
+    /// Logs an event, and tells it to whoever listens.
+    pub(super) fn tell(&self, what: What, digest: Digest, by: &str, why: Option<String>) {
+        let why_so = why.as_deref();
+        tracing::info!(
+            digest = digest.short(),
+            by,
+            why = why_so,
+            "policies {}",
+            what.words()
+        );
+        self.tell_only(what, digest, by, why);
+    }
+
+    /// Tells an event that is logged already.
+    pub(super) fn tell_only(&self, what: What, digest: Digest, by: &str, why: Option<String>) {
+        // There may be no listeners.
+        let _ = self.lives.send(Life::now(what, digest, by, why));
+    }
+
+    /// Lets candidates serve that passed their gates, as was wished.
+    pub(super) async fn fulfil(&self) {
+        loop {
+            let digest = self.guard.wished().await;
+            if let Err(error) = self.promote(&digest.to_string(), "shadow").await {
+                tracing::warn!(digest = digest.short(), %error, "policies not promoted");
+            }
+        }
+    }
+}
+
+/// The serving files, with these in place of some.
+fn overlaid(
+    mut base: [Given; Slot::COUNT],
+    files: [SlotFiles; Slot::COUNT],
+) -> [Given; Slot::COUNT] {
+    for (slot, (given, files)) in Slot::ALL.into_iter().zip(base.iter_mut().zip(files)) {
+        let named = |bytes, ending| Named {
+            name: format!("{slot}.{ending}"),
+            bytes,
+        };
+        if let Some(component) = files.component {
+            given.component = Some(named(component, "wasm"));
+        }
+        if let Some(settings) = files.settings {
+            given.settings = Some(named(settings, "json"));
+        }
+    }
+    base
+}
+
+/// The one digest that begins with these digits.
+fn only(
+    digests: impl Iterator<Item = Digest>,
+    digits: &str,
+    what: &'static str,
+) -> Result<Digest, Unsteered> {
+    let mut found =
+        digests.filter(|digest| !digits.is_empty() && digest.to_string().starts_with(digits));
+    let first = found.next().ok_or_else(|| Unsteered::Unknown {
+        what,
+        digits: digits.to_owned(),
+    })?;
+    match found.next() {
+        Some(_) => Err(Unsteered::Ambiguous(digits.to_owned())),
+        None => Ok(first),
+    }
+}
+
+fn unknown(digits: &str) -> Unsteered {
+    Unsteered::Unknown {
+        what: "candidate",
+        digits: digits.to_owned(),
+    }
+}
+
+impl From<io::Error> for Unsteered {
+    fn from(_: io::Error) -> Self {
+        Self::Shortage
+    }
+}

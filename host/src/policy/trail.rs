@@ -1,0 +1,208 @@
+//! The trail: the last decisions, kept in memory for replays and explanations, and passed on to those who follow.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+use tokio::sync::mpsc::{self, error::TrySendError};
+
+use super::digest::Digest;
+use super::exchange::{Asker, Event, What};
+
+/// The most events that are kept.
+const EVENTS: usize = 20_000;
+/// The most bytes of them.
+const BYTES: usize = 64 << 20;
+
+/// The last events of all requests, whatever generation decided on them.
+pub(super) struct Trail {
+    began: Instant,
+    began_at: SystemTime,
+    requests: AtomicU64,
+    kept: Mutex<Kept>,
+    follower: ArcSwapOption<Follower>,
+}
+
+#[derive(Default)]
+struct Kept {
+    events: VecDeque<(Arc<Event>, usize)>,
+    bytes: usize,
+}
+
+/// Gets every event of the requests that begin from now on. Requests that come too fast are not followed at all, and counted:
+/// half a request would be decided otherwise.
+pub(super) struct Follower {
+    queue: mpsc::Sender<Arc<Event>>,
+    lost: AtomicU64,
+    is_over: AtomicBool,
+}
+
+impl Follower {
+    pub(super) fn new(queue: mpsc::Sender<Arc<Event>>) -> Self {
+        Self {
+            queue,
+            lost: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+        }
+    }
+
+    /// The number of requests that were not followed, or not to their end.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Whether a request is followed.
+    fn has_room(&self) -> bool {
+        let has_room = self.queue.capacity() > self.queue.max_capacity() / 2;
+        self.lost.fetch_add(u64::from(!has_room), Ordering::Relaxed);
+        has_room
+    }
+
+    /// Whether it wants no more events. Requests that are under way, and kept events, hold it still.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    fn tell(&self, event: Arc<Event>) {
+        if !self.is_over()
+            && let Err(TrySendError::Full(_)) = self.queue.try_send(event)
+        {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Default for Trail {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            began_at: SystemTime::now(),
+            requests: AtomicU64::new(0),
+            kept: Mutex::default(),
+            follower: ArcSwapOption::empty(),
+        }
+    }
+}
+
+impl Trail {
+    /// Begins a request.
+    pub(super) fn request(&self, id: &str, generation: u64, digest: Digest) -> Arc<Asker> {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let follower = self.follower.load_full();
+        let follower = follower.filter(|follower| follower.has_room());
+        let id = id.to_owned();
+        Arc::new(Asker::new(number, id, (generation, digest), follower))
+    }
+
+    /// Keeps an event, in place of the oldest if there is no room.
+    pub(super) fn push(&self, request: &Arc<Asker>, what: What) {
+        let event = Arc::new(Event {
+            request: Arc::clone(request),
+            at: self.began.elapsed(),
+            what,
+        });
+        if let Some(follower) = &request.follower {
+            follower.tell(Arc::clone(&event));
+        }
+        let size = event.size();
+        let mut kept = self.kept.lock();
+        kept.bytes += size;
+        kept.events.push_back((event, size));
+        let mut gone = None;
+        while kept.events.len() > EVENTS || kept.bytes > BYTES {
+            // The oldest is freed outside of the lock; there is seldom more than one.
+            gone = kept.events.pop_front();
+            kept.bytes -= gone.as_ref().map_or(0, |(_, size)| *size);
+        }
+        drop(kept);
+        drop(gone);
+    }
+
+    /// Passes the events of all further requests on, in place of whoever followed before.
+    pub(super) fn follow(&self, follower: Arc<Follower>) {
+        self.follower.store(Some(follower));
+    }
+
+    /// Ends that, unless somebody else follows by now.
+    pub(super) fn unfollow(&self, follower: &Arc<Follower>) {
+        follower.is_over.store(true, Ordering::Relaxed);
+        self.follower.compare_and_swap(follower, None);
+    }
+
+    /// The kept events, oldest first.
+    pub(super) fn events(&self) -> Vec<Arc<Event>> {
+        let kept = self.kept.lock();
+        kept.events
+            .iter()
+            .map(|(event, _)| Arc::clone(event))
+            .collect()
+    }
+
+    /// The time of an event.
+    pub(super) fn time(&self, at: Duration) -> SystemTime {
+        self.began_at + at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest() -> Digest {
+        Digest::from([7; 32])
+    }
+
+    #[test]
+    fn the_oldest_events_make_room() {
+        let trail = Trail::default();
+        let request = trail.request("a", 1, digest());
+        for number in 0..(EVENTS as u64 + 5) {
+            trail.push(&request, What::Settled(number));
+        }
+        let events = trail.events();
+        assert_eq!(events.len(), EVENTS);
+        assert!(matches!(events[0].what, What::Settled(5)));
+        assert_eq!(trail.kept.lock().bytes, EVENTS * events[0].size());
+    }
+
+    #[test]
+    fn the_bytes_are_bounded_too() {
+        let trail = Trail::default();
+        let id = "x".repeat(1 << 20);
+        for _ in 0..100 {
+            let request = trail.request(&id, 1, digest());
+            trail.push(&request, What::Settled(0));
+        }
+        assert!(trail.kept.lock().bytes <= BYTES);
+        assert!(trail.events().len() < 64);
+    }
+
+    #[test]
+    fn a_slow_follower_gets_fewer_requests_and_those_whole() {
+        let trail = Trail::default();
+        let before = trail.request("before", 1, digest());
+        let (queue, mut events) = mpsc::channel(4);
+        let follower = Arc::new(Follower::new(queue));
+        trail.follow(Arc::clone(&follower));
+        trail.push(&before, What::Settled(0));
+        let followed = trail.request("followed", 1, digest());
+        trail.push(&followed, What::Settled(1));
+        trail.push(&followed, What::Settled(2));
+        // The queue is half full: what has begun goes on, nothing else begins.
+        let other = trail.request("other", 1, digest());
+        trail.push(&other, What::Settled(3));
+        trail.push(&followed, What::Settled(4));
+        assert_eq!(follower.lost(), 1);
+        trail.unfollow(&follower);
+        let after = trail.request("after", 1, digest());
+        trail.push(&after, What::Settled(5));
+        let mut seen = Vec::new();
+        while let Ok(event) = events.try_recv() {
+            seen.push(matches!(event.what, What::Settled(1 | 2 | 4)));
+        }
+        assert_eq!(seen, [true; 3]);
+    }
+}
