@@ -3,9 +3,9 @@
 use super::bindings::{
     Caller, Denial, Header, forward_auth, lifecycle, model, rate_limit, tool_stop,
 };
+use super::cards::Cards;
 use super::headers::{self, Purpose};
 use super::words::{self, TEXT};
-use super::world::Cards;
 
 /// The most groups of one caller, and the most bytes of their names: they become one header for an edge proxy.
 const GROUPS: usize = 256;

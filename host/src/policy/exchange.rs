@@ -1,52 +1,11 @@
-//! A decision that was made: who asked what, what the policy answered, and how long it took.
+//! A decision that was made: the question, the answer, and the time that it took.
 
-use std::mem::size_of;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::digest::Digest;
 use super::fault::Fault;
 use super::needs::Needs;
-use super::trail::Follower;
 use super::world::{Authenticate, Catalog, Decide, Observe, Question, Quotas, Resolve, Verify};
-
-/// A request whose decisions are remembered.
-pub(super) struct Asker {
-    /// Its number in this process: clients choose their ids, and may choose the same.
-    pub(super) number: u64,
-    /// The id in `x-request-id`.
-    pub(super) id: String,
-    /// The generation that decides on it.
-    pub(super) generation: u64,
-    pub(super) digest: Digest,
-    /// The follower that gets its events.
-    pub(super) follower: Option<Arc<Follower>>,
-    turns: AtomicU32,
-}
-
-impl Asker {
-    pub(super) fn new(
-        number: u64,
-        id: String,
-        (generation, digest): (u64, Digest),
-        follower: Option<Arc<Follower>>,
-    ) -> Self {
-        Self {
-            number,
-            id,
-            generation,
-            digest,
-            follower,
-            turns: AtomicU32::new(0),
-        }
-    }
-
-    /// The number of its next turn.
-    pub(super) fn next_turn(&self) -> u32 {
-        self.turns.fetch_add(1, Ordering::Relaxed)
-    }
-}
 
 /// One question with its answer. The question is whole but for secrets, since another policy may need other parts of it.
 pub(super) struct Exchange<Q: Question> {
@@ -83,28 +42,45 @@ pub(super) enum What {
     Settled(u64),
 }
 
-/// One event.
-pub(super) struct Event {
-    pub(super) request: Arc<Asker>,
-    /// The time since the trail began.
-    pub(super) at: Duration,
-    pub(super) what: What,
+/// A question that is remembered with its answer.
+pub(super) trait Remembered: Question {
+    /// The event of both.
+    fn made(exchange: Exchange<Self>) -> What;
 }
 
-impl Event {
-    /// About the bytes that it takes in memory.
+macro_rules! remembered {
+    ($($question:ident),*) => {$(
+        impl Remembered for $question {
+            fn made(exchange: Exchange<Self>) -> What {
+                What::$question(exchange)
+            }
+        }
+    )*};
+}
+
+remembered!(
+    Authenticate,
+    Verify,
+    Catalog,
+    Resolve,
+    Quotas,
+    Decide,
+    Observe
+);
+
+impl What {
+    /// About the bytes that it takes in memory, beside those of its own type.
     pub(super) fn size(&self) -> usize {
-        let size = match &self.what {
-            What::Authenticate(exchange) => exchange.size(),
-            What::Verify(exchange) => exchange.size(),
-            What::Catalog(exchange) => exchange.size(),
-            What::Resolve(exchange) => exchange.size(),
-            What::Quotas(exchange) => exchange.size(),
-            What::Decide(exchange) => exchange.size(),
-            What::Observe(exchange) => exchange.size(),
-            What::Unasked(question) => question.size(),
-            What::Settled(_) => 0,
-        };
-        size_of::<Self>() + self.request.id.len() + size
+        match self {
+            Self::Authenticate(exchange) => exchange.size(),
+            Self::Verify(exchange) => exchange.size(),
+            Self::Catalog(exchange) => exchange.size(),
+            Self::Resolve(exchange) => exchange.size(),
+            Self::Quotas(exchange) => exchange.size(),
+            Self::Decide(exchange) => exchange.size(),
+            Self::Observe(exchange) => exchange.size(),
+            Self::Unasked(question) => question.size(),
+            Self::Settled(_) => 0,
+        }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::exchange::{Event, Exchange, What};
+use super::event::Event;
+use super::exchange::{Exchange, What};
 use super::live::Live;
 use super::outcome::{Outcome, Told};
 use super::world::{Question, World};

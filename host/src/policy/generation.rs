@@ -7,9 +7,11 @@ use super::Slot;
 use super::answer::GuestAnswer;
 use super::bindings::{Caller, Request, forward_auth, model, tool_stop};
 use super::candidate::About;
+use super::cards::Cards;
 use super::component::Decided;
 use super::digest::Digest;
-use super::exchange::{Asker, Exchange, What};
+use super::event::Asker;
+use super::exchange::{Exchange, Remembered, What};
 use super::fault::{Fault, FaultKind, Refused};
 use super::given::Files;
 use super::history::{Activated, Door};
@@ -19,7 +21,7 @@ use super::policies::{Policies, Seat, SlotStatus};
 use super::probation::Probation;
 use super::rollout::Charge;
 use super::trail::Trail;
-use super::world::{Authenticate, Cards, Catalog, Observe, Question, Resolve, Verify, World};
+use super::world::{Authenticate, Catalog, Observe, Question, Resolve, Verify, World};
 
 /// Four policies that serve together, from one activation to the next.
 pub struct Generation {
@@ -183,7 +185,7 @@ impl Generation {
 
     /// Makes a decision, remembers it, and passes its outcome to the observer. A fault on probation is compared with the policies
     /// before.
-    async fn ask<Q: Question<World: Seat>>(&self, asked: Q) -> Result<Q::Answer, Fault> {
+    async fn ask<Q: Remembered<World: Seat>>(&self, asked: Q) -> Result<Q::Answer, Fault> {
         let policy = Q::World::of(&self.policies);
         let decided = policy.decide(&asked.declared(policy.needs())).await;
         match &decided.answer {
@@ -230,7 +232,7 @@ impl Generation {
     }
 
     /// Passes a decision to the observer, and remembers it.
-    pub(super) fn report<Q: Question>(
+    pub(super) fn report<Q: Remembered>(
         &self,
         asked: Q,
         needs: &Arc<Needs>,

@@ -4,10 +4,9 @@ use std::future::pending;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, MutexGuard};
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::candidates::{Past, Ready, Shadowed, Shelf};
@@ -17,12 +16,13 @@ use super::generation::Generation;
 use super::history::Door;
 use super::last_good::Serving;
 use super::look::FileSet;
+use super::pin::Pin;
 use super::policies::Policies;
 use super::probation::{Blame, Probation};
 use super::report::Report;
 use super::rollout::{Gate, Input, Output, Rollout, Rules, Seen, Stage};
 use super::shadow::Shadow;
-use super::steer::Unsteered;
+use super::unsteered::Unsteered;
 
 /// The rules of new generations, applied to what serves.
 pub(super) struct Guard {
@@ -47,25 +47,6 @@ pub(super) struct State {
     pub(super) pin: Option<Pin>,
     /// The rules of the policy folder.
     rules: Rules,
-}
-
-/// The choice of an operator, who pinned the serving policies: the policy folder is not looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pin {
-    /// The operator.
-    pub by: String,
-    /// Since when, in seconds since 1970.
-    pub since: u64,
-}
-
-impl Pin {
-    pub(super) fn now(by: &str) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        Self {
-            by: by.to_owned(),
-            since: now.unwrap_or_default().as_secs(),
-        }
-    }
 }
 
 /// The end of a candidate's shadow.

@@ -14,8 +14,8 @@ use super::Slot;
 use super::candidate::hex;
 use super::candidate::{Instances, Options};
 use super::given::{Files, Given, Named};
-use super::guard::Pin;
 use super::guest::Limits;
+use super::pin::Pin;
 use crate::file::{self, at};
 
 /// The subfolder of the state folder.

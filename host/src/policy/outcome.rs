@@ -1,9 +1,9 @@
 //! The outcome of a decision, in the words of reports and explanations.
 
 use super::bindings::{Caller, Denial, forward_auth, model, rate_limit, tool_stop};
+use super::cards::Cards;
 use super::fault::{Fault, FaultKind};
 use super::words::{LINE, text_within};
-use super::world::Cards;
 
 /// One outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]

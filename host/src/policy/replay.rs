@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::aside;
-use super::exchange::Event;
+use super::event::Event;
 use super::policies::Policies;
 use super::report::Report;
 use super::simulation::Simulation;

@@ -9,11 +9,11 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::aside;
-use super::exchange::Event;
+use super::event::{Event, Follower};
 use super::policies::Policies;
 use super::report::Report;
 use super::simulation::Simulation;
-use super::trail::{Follower, Trail};
+use super::trail::Trail;
 
 /// The most events that wait for the candidate; requests that come when the queue is half full are not followed.
 const QUEUE: usize = 8_192;

@@ -14,11 +14,11 @@ use super::facts::Facts;
 use super::fault::{Problem, Refusal, Refusals};
 use super::folder::{Folder, Signature};
 use super::given::{BUILT_IN, ENVIRONMENT, Files, Given, NONE, Named};
-use super::guard::Pin;
 use super::history::{Activated, Activation, History};
 use super::last_good::{LastGood, Past, Serving};
 use super::look::{Look, Offer};
 use super::notice::{self, Notice, Notices};
+use super::pin::Pin;
 use super::rollout::Rules;
 use super::settings::object;
 

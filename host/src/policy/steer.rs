@@ -1,6 +1,5 @@
 //! The wishes of operators about policies while these serve: offer candidates, try them in shadow, let them serve, go back.
 
-use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -9,55 +8,19 @@ use tokio::sync::broadcast;
 use super::Slot;
 use super::candidates::{CandidateStatus, Ready};
 use super::digest::Digest;
-use super::fault::Refusals;
 use super::generation::Generation;
 use super::given::{Given, Named};
-use super::guard::Pin;
 use super::history::{Activation, Door};
 use super::life::{Life, What};
 use super::live::{Live, activation};
 use super::look::FileSet;
+use super::pin::Pin;
 use super::policies::{Policies, prepare};
 use super::replay::replay;
 use super::report::Report;
 use super::rollout::{Gate, Stage};
 use super::shadow::Shadow;
-
-/// Why an operator's wish is not fulfilled.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unsteered {
-    /// The candidate cannot serve.
-    #[error("the candidate is refused: {0}")]
-    Refused(#[from] Refusals),
-    /// Nothing is there that begins with these digits.
-    #[error("no {what} has a digest that begins with {digits}")]
-    Unknown {
-        /// A candidate, or a generation.
-        what: &'static str,
-        /// The digits.
-        digits: String,
-    },
-    /// Several begin with these digits.
-    #[error("several digests begin with {0}: give more digits")]
-    Ambiguous(String),
-    /// The candidate is what serves.
-    #[error("these policies serve already")]
-    Serves,
-    /// There are no policies that served before.
-    #[error("no other policies served since the gateway started")]
-    NothingBefore,
-    /// There is another candidate in shadow.
-    #[error("{0} is in shadow: drop it first, or wait for its gate")]
-    InShadow(String),
-    /// What served has changed meanwhile.
-    #[error(
-        "other policies serve by now than those that this was made for: offer the candidate again"
-    )]
-    Stale,
-    /// There can be no further thread.
-    #[error("the machine is short of threads or memory now")]
-    Shortage,
-}
+use super::unsteered::Unsteered;
 
 /// The files of one slot of a candidate; what is absent stays as it serves.
 #[derive(Debug, Clone, Default)]
@@ -370,11 +333,5 @@ fn unknown(digits: &str) -> Unsteered {
     Unsteered::Unknown {
         what: "candidate",
         digits: digits.to_owned(),
-    }
-}
-
-impl From<io::Error> for Unsteered {
-    fn from(_: io::Error) -> Self {
-        Self::Shortage
     }
 }

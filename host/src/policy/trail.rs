@@ -2,15 +2,15 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::digest::Digest;
-use super::exchange::{Asker, Event, What};
+use super::event::{Asker, Event, Follower};
+use super::exchange::What;
 
 /// The most events that are kept.
 const EVENTS: usize = 20_000;
@@ -30,49 +30,6 @@ pub(super) struct Trail {
 struct Kept {
     events: VecDeque<(Arc<Event>, usize)>,
     bytes: usize,
-}
-
-/// Gets every event of the requests that begin from now on. Requests that come too fast are not followed at all, and counted:
-/// half a request would be decided otherwise.
-pub(super) struct Follower {
-    queue: mpsc::Sender<Arc<Event>>,
-    lost: AtomicU64,
-    is_over: AtomicBool,
-}
-
-impl Follower {
-    pub(super) fn new(queue: mpsc::Sender<Arc<Event>>) -> Self {
-        Self {
-            queue,
-            lost: AtomicU64::new(0),
-            is_over: AtomicBool::new(false),
-        }
-    }
-
-    /// The number of requests that were not followed, or not to their end.
-    pub(super) fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
-    }
-
-    /// Whether a request is followed.
-    fn has_room(&self) -> bool {
-        let has_room = self.queue.capacity() > self.queue.max_capacity() / 2;
-        self.lost.fetch_add(u64::from(!has_room), Ordering::Relaxed);
-        has_room
-    }
-
-    /// Whether it wants no more events. Requests that are under way, and kept events, hold it still.
-    pub(super) fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Relaxed)
-    }
-
-    fn tell(&self, event: Arc<Event>) {
-        if !self.is_over()
-            && let Err(TrySendError::Full(_)) = self.queue.try_send(event)
-        {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
-    }
 }
 
 impl Default for Trail {
@@ -128,7 +85,7 @@ impl Trail {
 
     /// Ends that, unless somebody else follows by now.
     pub(super) fn unfollow(&self, follower: &Arc<Follower>) {
-        follower.is_over.store(true, Ordering::Relaxed);
+        follower.end();
         self.follower.compare_and_swap(follower, None);
     }
 
@@ -149,6 +106,8 @@ impl Trail {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc;
+
     use super::*;
 
     fn digest() -> Digest {

@@ -19,13 +19,11 @@ use super::Slot;
 use super::answer::GuestAnswer;
 use super::bindings::Caller;
 use super::contract::Contract;
-use super::exchange::{Exchange, What};
 use super::guest::Guest;
 use super::memo::Memo;
 use super::needs::Needs;
 
 pub(super) use auth::{Auth, Authenticate, Verify};
-pub use model::Cards;
 pub(super) use model::{Catalog, Model, Resolve};
 pub(super) use rate_limit::{Decide, Quotas, RateLimit};
 pub(super) use tool_stop::{Observe, ToolStop};
@@ -86,9 +84,6 @@ pub(super) trait Question: Clone + Eq + Hash + Serialize + Send + Sync + 'static
     fn with(&self, _caller: Option<&Caller>, _model: Option<&str>) -> Cow<'_, Self> {
         Cow::Borrowed(self)
     }
-
-    /// The event of this question and its answer.
-    fn made(exchange: Exchange<Self>) -> What;
 
     /// The question as the key of its answer. Secrets are no part of it.
     fn key(&self) -> Cow<'_, Self> {

@@ -20,6 +20,7 @@ mod dialects;
 mod disconnects;
 mod docs;
 mod errors;
+mod explain;
 mod forward_auth;
 mod fuzz;
 mod given;

@@ -9,7 +9,6 @@ use wasmtime::component::{Instance, InstancePre};
 use super::super::Slot;
 use super::super::bindings::{Caller, Denial, Request, auth, forward_auth, v0_1};
 use super::super::contract::Contract;
-use super::super::exchange::{Exchange, What};
 use super::super::guest::Guest;
 use super::super::needs::Needs;
 use super::{Kept, Question, World, size};
@@ -107,10 +106,6 @@ impl Question for Authenticate {
         self.0.credential.is_some()
     }
 
-    fn made(exchange: Exchange<Self>) -> What {
-        What::Authenticate(exchange)
-    }
-
     fn without_secrets(self) -> Self {
         Self(withheld(self.0))
     }
@@ -180,10 +175,6 @@ impl Question for Verify {
 
     fn is_secretive(&self) -> bool {
         self.0.credential.is_some()
-    }
-
-    fn made(exchange: Exchange<Self>) -> What {
-        What::Verify(exchange)
     }
 
     fn without_secrets(self) -> Self {

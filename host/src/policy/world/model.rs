@@ -1,17 +1,15 @@
 //! The model policy: its functions, and the questions that it answers.
 
 use std::borrow::Cow;
-use std::ops::Deref;
-use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
 use super::super::Slot;
 use super::super::bindings::{Caller, Denial, model, v0_1};
+use super::super::cards::Cards;
 use super::super::contract::Contract;
-use super::super::exchange::{Exchange, What};
 use super::super::guest::Guest;
 use super::super::needs::Needs;
 use super::{Kept, Question, World, size};
@@ -42,24 +40,6 @@ impl World for Model {
             catalog: Kept::default(),
             resolve: Kept::default(),
         })
-    }
-}
-
-/// The models of a caller, shared with the kept answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cards(Arc<[model::Card]>);
-
-impl Deref for Cards {
-    type Target = [model::Card];
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl Serialize for Cards {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.as_ref().serialize(serializer)
     }
 }
 
@@ -111,10 +91,6 @@ impl Question for Catalog {
         }
     }
 
-    fn made(exchange: Exchange<Self>) -> What {
-        What::Catalog(exchange)
-    }
-
     fn memo<'a>(&self, world: &'a Model) -> Option<&'a Kept<Self>> {
         Some(&world.catalog)
     }
@@ -129,12 +105,12 @@ impl Question for Catalog {
         match &world.exports {
             ModelExports::V0_2(model) => {
                 let guest = model.load(&mut *store, instance)?;
-                Ok(Cards(guest.call_catalog(store, caller).await?.into()))
+                Ok(guest.call_catalog(store, caller).await?.into())
             }
             ModelExports::V0_1(model) => {
                 let guest = model.load(&mut *store, instance)?;
                 let cards = guest.call_catalog(store, caller).await?;
-                Ok(Cards(cards.into_iter().map(Into::into).collect()))
+                Ok(Cards::from_iter(cards.into_iter().map(Into::into)))
             }
         }
     }
@@ -194,10 +170,6 @@ impl Question for Resolve {
         let mut other = self.clone();
         other.ask.caller = caller.clone();
         Cow::Owned(other)
-    }
-
-    fn made(exchange: Exchange<Self>) -> What {
-        What::Resolve(exchange)
     }
 
     fn memo<'a>(&self, world: &'a Model) -> Option<&'a Kept<Self>> {

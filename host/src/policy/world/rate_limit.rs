@@ -10,7 +10,6 @@ use wasmtime::component::{Instance, InstancePre};
 use super::super::Slot;
 use super::super::bindings::{Caller, Denial, Header, rate_limit, v0_1};
 use super::super::contract::Contract;
-use super::super::exchange::{Exchange, What};
 use super::super::guest::Guest;
 use super::super::needs::Needs;
 use super::{Kept, Question, World, size};
@@ -98,10 +97,6 @@ impl Question for Quotas {
         }
     }
 
-    fn made(exchange: Exchange<Self>) -> What {
-        What::Quotas(exchange)
-    }
-
     fn memo<'a>(&self, world: &'a RateLimit) -> Option<&'a Kept<Self>> {
         Some(&world.quotas)
     }
@@ -171,10 +166,6 @@ impl Question for Decide {
         let rate_limit::Ask { caller, model, .. } = &self.ask;
         let caller = caller.as_ref().map(|caller| caller.id.as_str());
         (caller, model.as_deref())
-    }
-
-    fn made(exchange: Exchange<Self>) -> What {
-        What::Decide(exchange)
     }
 
     /// The status of a bucket is seldom what it was: such an answer would only displace others.

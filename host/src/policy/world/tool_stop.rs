@@ -9,7 +9,6 @@ use wasmtime::component::{Instance, InstancePre};
 use super::super::Slot;
 use super::super::bindings::{Caller, tool_stop, v0_1};
 use super::super::contract::Contract;
-use super::super::exchange::{Exchange, What};
 use super::super::guest::Guest;
 use super::super::needs::Needs;
 use super::{Kept, Question, World, size};
@@ -89,10 +88,6 @@ impl Question for Observe {
             true => Cow::Borrowed(self),
             false => Cow::Owned(other),
         }
-    }
-
-    fn made(exchange: Exchange<Self>) -> What {
-        What::Observe(exchange)
     }
 
     /// Calls differ from each other: their answers are not kept.

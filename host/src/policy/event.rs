@@ -1,0 +1,111 @@
+//! An event of a request, the request that it belongs to, and the follower that gets it.
+
+use std::mem::size_of;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc::{self, error::TrySendError};
+
+use super::digest::Digest;
+use super::exchange::What;
+
+/// A request whose decisions are remembered.
+pub(super) struct Asker {
+    /// Its number in this process: clients choose their ids, and may choose the same.
+    pub(super) number: u64,
+    /// The id in `x-request-id`.
+    pub(super) id: String,
+    /// The generation that decides on it.
+    pub(super) generation: u64,
+    pub(super) digest: Digest,
+    /// The follower that gets its events.
+    pub(super) follower: Option<Arc<Follower>>,
+    turns: AtomicU32,
+}
+
+impl Asker {
+    pub(super) fn new(
+        number: u64,
+        id: String,
+        (generation, digest): (u64, Digest),
+        follower: Option<Arc<Follower>>,
+    ) -> Self {
+        Self {
+            number,
+            id,
+            generation,
+            digest,
+            follower,
+            turns: AtomicU32::new(0),
+        }
+    }
+
+    /// The number of its next turn.
+    pub(super) fn next_turn(&self) -> u32 {
+        self.turns.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// One event.
+pub(super) struct Event {
+    pub(super) request: Arc<Asker>,
+    /// The time since the trail began.
+    pub(super) at: Duration,
+    pub(super) what: What,
+}
+
+impl Event {
+    /// About the bytes that it takes in memory.
+    pub(super) fn size(&self) -> usize {
+        size_of::<Self>() + self.request.id.len() + self.what.size()
+    }
+}
+
+/// Gets every event of the requests that begin from now on. Requests that come too fast are not followed at all, and counted:
+/// half a request would be decided otherwise.
+pub(super) struct Follower {
+    queue: mpsc::Sender<Arc<Event>>,
+    lost: AtomicU64,
+    is_over: AtomicBool,
+}
+
+impl Follower {
+    pub(super) fn new(queue: mpsc::Sender<Arc<Event>>) -> Self {
+        Self {
+            queue,
+            lost: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+        }
+    }
+
+    /// The number of requests that were not followed, or not to their end.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Whether a request is followed.
+    pub(super) fn has_room(&self) -> bool {
+        let has_room = self.queue.capacity() > self.queue.max_capacity() / 2;
+        self.lost.fetch_add(u64::from(!has_room), Ordering::Relaxed);
+        has_room
+    }
+
+    /// It wants no more events.
+    pub(super) fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it wants no more events. Requests that are under way, and kept events, hold it still.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn tell(&self, event: Arc<Event>) {
+        if !self.is_over()
+            && let Err(TrySendError::Full(_)) = self.queue.try_send(event)
+        {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The reasons why an operator's wish about policies is not fulfilled.
+
+use std::io;
+
+use super::fault::Refusals;
+
+/// Why an operator's wish is not fulfilled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unsteered {
+    /// The candidate cannot serve.
+    #[error("the candidate is refused: {0}")]
+    Refused(#[from] Refusals),
+    /// Nothing is there that begins with these digits.
+    #[error("no {what} has a digest that begins with {digits}")]
+    Unknown {
+        /// A candidate, or a generation.
+        what: &'static str,
+        /// The digits.
+        digits: String,
+    },
+    /// Several begin with these digits.
+    #[error("several digests begin with {0}: give more digits")]
+    Ambiguous(String),
+    /// The candidate is what serves.
+    #[error("these policies serve already")]
+    Serves,
+    /// There are no policies that served before.
+    #[error("no other policies served since the gateway started")]
+    NothingBefore,
+    /// There is another candidate in shadow.
+    #[error("{0} is in shadow: drop it first, or wait for its gate")]
+    InShadow(String),
+    /// Other policies serve than those that it was made for.
+    #[error(
+        "other policies serve by now than those that this was made for: offer the candidate again"
+    )]
+    Stale,
+    /// There can be no further thread.
+    #[error("the machine is short of threads or memory now")]
+    Shortage,
+}
+
+impl From<io::Error> for Unsteered {
+    fn from(_: io::Error) -> Self {
+        Self::Shortage
+    }
+}
