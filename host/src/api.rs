@@ -5,6 +5,7 @@
 //! turns (`turn_stream`).
 
 mod activity;
+pub mod admin;
 mod admission;
 mod arrival;
 mod authority;
@@ -24,6 +25,7 @@ mod id;
 mod middleware;
 mod operator_access;
 mod output_mode;
+mod query;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod replay;

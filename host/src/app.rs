@@ -1,9 +1,10 @@
 //! Builds the gateway from its configuration, serves requests, and drains it.
 //!
-//! `door` opens the listeners, `drain` ends them.
+//! `door` opens the listeners, `drain` ends them, `operators` serves operators.
 
 mod door;
 mod drain;
+mod operators;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use crate::quota::{Memory, State};
 use crate::telemetry::{self, Metrics, Telemetry};
 use door::Doors;
 use drain::Drain;
+use operators::Operators;
 
 /// The reason why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -170,6 +172,7 @@ impl App {
     ) -> Result<Self, StartError> {
         let drain = Drain::new(config.drain_delay, config.shutdown_grace);
         let connections = Connections::of_descriptors(listen::descriptors());
+        let operators = Operators::of(&config, source(&config));
         let is_late = config.listen.reuse_port || sockets.is_listening();
         let start = Start {
             config,
@@ -198,7 +201,10 @@ impl App {
                 }
             }
         };
-        doors.serve(shared);
+        doors.serve(shared.clone());
+        if let Some(operators) = operators {
+            operators.serve(&doors, shared, &drain.closing);
+        }
         Ok(Self {
             doors,
             inside,
@@ -216,6 +222,12 @@ impl App {
     #[must_use]
     pub fn auth_address(&self) -> Option<SocketAddr> {
         self.doors.auth.as_ref().map(|door| door.address)
+    }
+
+    /// The address of the listener for operators, with `ADMIN_ADDR`.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<&listen::AdminAddr> {
+        self.doors.admin.as_ref().map(|door| &door.address)
     }
 
     /// The serving policies, and the means to replace them.
@@ -302,7 +314,10 @@ impl Start<'_> {
             connections,
         } = self;
         let metrics = config.api.metrics.is_some().then(metrics);
-        let telemetry = Telemetry::start(config.telemetry.clone(), metrics)?;
+        let mut telemetry = Telemetry::start(config.telemetry.clone(), metrics)?;
+        if config.admin.is_some() {
+            telemetry = telemetry.with_pace(&Slot::ALL.map(Slot::name));
+        }
         reach(Stage::Codex);
         let backend = tokio::select! {
             backend = connect(&config.codex) => backend?,

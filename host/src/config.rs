@@ -2,6 +2,7 @@
 //!
 //! `env` declares the variables, `read` reads them and notes mistakes; each part of the program has a file of its own.
 
+mod admin;
 mod agent;
 mod api;
 mod codex;
@@ -23,6 +24,7 @@ use crate::listen;
 use crate::policy;
 use crate::secret::Secret;
 use crate::spelling;
+pub use admin::{Admin, operators};
 pub use dotenv::DotEnv;
 use env::Vars;
 pub use key::PUBLISHED;
@@ -93,6 +95,8 @@ pub struct Config {
     pub program: Option<PathBuf>,
     /// The settings of the HTTP API.
     pub api: crate::api::Config,
+    /// Who may operate the gateway, at the address of `listen`; absent without one.
+    pub admin: Option<Admin>,
     /// How long requests are still accepted after the signal to stop.
     pub drain_delay: Duration,
     /// How long streams may take to finish after that.
@@ -136,9 +140,12 @@ impl Config {
             random_key,
         } = policies::read(&mut reader, environment, state_dir.as_deref());
         let model = reader.text(env::CODEX_MODEL);
+        let mut listen = listen(&mut reader);
+        let admin = admin::read(&mut reader, environment, &mut listen);
         let mut config = Self {
             environment,
-            listen: listen(&mut reader),
+            listen,
+            admin,
             random_key,
             codex: codex::read(&mut reader, vars, environment, model.clone()),
             model,
@@ -185,6 +192,7 @@ fn listen(reader: &mut Reader<'_>) -> listen::Wanted {
         host: host(reader),
         port: reader.port(env::PORT).unwrap_or(11_435),
         auth_port: reader.port(env::AUTH_PORT),
+        admin: None,
         reuse_port: reader.switch(env::PROXY_REUSE_PORT),
     };
     if wanted.port != 0 && wanted.auth_port == Some(wanted.port) {

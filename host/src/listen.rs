@@ -1,13 +1,19 @@
 //! Opens the sockets the gateway listens on: bound here, or handed over by a supervisor (`LISTEN_FDS`).
 
+mod accept;
 mod activation;
+mod admin;
 mod descriptors;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
+pub use accept::Accept;
 pub use activation::Handed;
+use admin::BoundUnix;
+pub use admin::{AdminAddr, AdminListener, UnixDoor};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 pub use descriptors::descriptors;
@@ -30,6 +36,16 @@ pub enum Error {
         /// The system's error.
         cause: io::Error,
     },
+    /// The Unix socket for operators cannot be bound.
+    #[error("cannot listen on unix:{}: {cause}{remedy}", .path.display())]
+    AdminSocket {
+        /// Its path.
+        path: PathBuf,
+        /// The system's error.
+        cause: io::Error,
+        /// What to do, if that is known.
+        remedy: &'static str,
+    },
     /// A supervisor passed descriptors other than the gateway's listening sockets.
     #[error("cannot use the sockets of LISTEN_FDS: {0}")]
     Activation(String),
@@ -43,6 +59,9 @@ fn remedy(variable: &str, address: &SocketAddr, cause: &io::Error) -> String {
             "; another program has it (`ss -ltnp 'sport = :{port}'` shows which): end that, or set {variable} to another port; \
              two gateways of one user can share it if both have PROXY_REUSE_PORT=true"
         ),
+        io::ErrorKind::AddrNotAvailable if variable == ADMIN => {
+            "; set ADMIN_ADDR to an address of this machine, as 127.0.0.1:11436".to_owned()
+        }
         io::ErrorKind::AddrNotAvailable => {
             "; set PROXY_HOST to an address of this machine, or to 0.0.0.0 or :: for all of them"
                 .to_owned()
@@ -55,7 +74,7 @@ fn remedy(variable: &str, address: &SocketAddr, cause: &io::Error) -> String {
 }
 
 /// The addresses to listen on, unless a supervisor passes the sockets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// `PROXY_HOST`
     pub host: IpAddr,
@@ -63,6 +82,8 @@ pub struct Wanted {
     pub port: u16,
     /// `AUTH_PORT`
     pub auth_port: Option<u16>,
+    /// `ADMIN_ADDR`
+    pub admin: Option<AdminAddr>,
     /// `PROXY_REUSE_PORT`
     pub reuse_port: bool,
 }
@@ -90,7 +111,7 @@ impl Error {
         match self {
             Self::Activation(_) => true,
             // The port may be free again.
-            Self::Bind { .. } => false,
+            Self::Bind { .. } | Self::AdminSocket { .. } => false,
         }
     }
 }
@@ -100,6 +121,7 @@ impl Error {
 pub struct Sockets {
     main: Socket,
     auth: Option<Socket>,
+    admin: Option<AdminSocket>,
 }
 
 /// The gateway's listeners.
@@ -109,6 +131,8 @@ pub struct Listeners {
     pub main: Listener,
     /// For edge proxies only.
     pub auth: Option<Listener>,
+    /// For operators.
+    pub admin: Option<AdminListener>,
 }
 
 impl Sockets {
@@ -130,7 +154,18 @@ impl Sockets {
             (None, Some(port)) => Some(bind("AUTH_PORT", port)?),
             (None, None) => None,
         };
-        Ok(Self { main, auth })
+        let admin = match &wanted.admin {
+            Some(AdminAddr::Tcp(address)) => {
+                let socket = Socket::bind(ADMIN, *address, wanted.reuse_port)?;
+                Some(AdminSocket::Tcp(socket))
+            }
+            Some(AdminAddr::Unix(path)) => {
+                let socket = BoundUnix::bind(path, wanted.reuse_port)?;
+                Some(AdminSocket::Unix(socket))
+            }
+            None => None,
+        };
+        Ok(Self { main, auth, admin })
     }
 
     /// Whether connections arrive already, because the supervisor's socket listens.
@@ -147,6 +182,25 @@ impl Sockets {
         Ok(Listeners {
             main: self.main.listen()?,
             auth: self.auth.map(Socket::listen).transpose()?,
+            admin: self.admin.map(AdminSocket::listen).transpose()?,
+        })
+    }
+}
+
+/// The variable with the address for operators.
+const ADMIN: &str = "ADMIN_ADDR";
+
+#[derive(Debug)]
+enum AdminSocket {
+    Tcp(Socket),
+    Unix(BoundUnix),
+}
+
+impl AdminSocket {
+    fn listen(self) -> Result<AdminListener, Error> {
+        Ok(match self {
+            Self::Tcp(socket) => AdminListener::Tcp(socket.listen()?),
+            Self::Unix(socket) => AdminListener::Unix(socket.listen()?),
         })
     }
 }
@@ -341,53 +395,4 @@ async fn rest(socket: &std::net::TcpListener) -> Vec<(TcpStream, SocketAddr)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    use super::*;
-
-    fn wanted(port: u16, reuse_port: bool) -> Wanted {
-        Wanted {
-            host: IpAddr::from([127, 0, 0, 1]),
-            port,
-            auth_port: None,
-            reuse_port,
-        }
-    }
-
-    fn open(wanted: &Wanted) -> Result<Listeners, Error> {
-        Sockets::open(wanted, Handed::default())?.listen()
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_was_not_accepted_outlives_the_socket() {
-        let listener = open(&wanted(0, false)).unwrap().main;
-        let address = listener.address();
-        let mut clients = Vec::new();
-        for _ in 0..20 {
-            let mut client = TcpStream::connect(address).await.unwrap();
-            client.write_all(b"?").await.unwrap();
-            clients.push(client);
-        }
-        let rest = listener.close().await;
-        assert_eq!(rest.len(), clients.len());
-        for (mut stream, _) in rest {
-            stream.write_all(b"!").await.unwrap();
-        }
-        for mut client in clients {
-            assert_eq!(client.read_u8().await.unwrap(), b'!');
-        }
-        let refused = TcpStream::connect(address).await.unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-    }
-
-    #[tokio::test]
-    async fn a_port_is_shared_by_two_that_want_to_and_by_no_other() {
-        let first = open(&wanted(0, true)).unwrap().main;
-        let port = first.address().port();
-        let second = open(&wanted(port, true)).unwrap().main;
-        assert_eq!(first.address(), second.address());
-        let error = open(&wanted(port, false)).unwrap_err();
-        assert!(error.to_string().contains("PROXY_REUSE_PORT"), "{error}");
-    }
-}
+mod tests;

@@ -87,6 +87,8 @@ pub trait Store: Send + Sync {
 /// The numbers of [`Store::counts`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// When they were last saved by this process, in milliseconds since 1970.
+    pub saved_ms: Option<u64>,
     /// Buckets in the store.
     pub buckets: usize,
     /// Buckets that were evicted for others before they were full again.

@@ -2,6 +2,7 @@
 
 mod log;
 mod metrics;
+mod pace;
 pub mod traces;
 pub mod usage;
 
@@ -11,10 +12,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub use log::{
-    Filter, FilterError, Log, Stream, TARGETS, dropped as log_lines_dropped, flush as flush_log,
-    open as open_streams, say, start as start_log,
+    Act, Filter, FilterError, Log, Stream, TARGETS, audit, dropped as log_lines_dropped,
+    flush as flush_log, open as open_streams, say, start as start_log,
 };
 pub use metrics::{Format, Metrics, Present};
+pub use pace::{Pace, Recent};
 use traces::Traces;
 use usage::UsageLog;
 
@@ -63,6 +65,8 @@ impl StartError {
 pub struct Telemetry {
     /// Absent if metrics are not kept.
     pub metrics: Option<Arc<Metrics>>,
+    /// Absent if no operator can ask for it.
+    pub pace: Option<Arc<Pace>>,
     /// Absent if usage is not recorded.
     pub usage: Option<Arc<UsageLog>>,
     /// Absent if traces are not exported.
@@ -226,10 +230,18 @@ impl Telemetry {
         let traces = config.traces.as_ref().map(Traces::start);
         Ok(Self {
             metrics: metrics.map(Arc::new),
+            pace: None,
             usage: usage.transpose()?.map(Arc::new),
             traces: traces.transpose()?.map(Arc::new),
             streaming: Arc::default(),
         })
+    }
+
+    /// Also counts recent decisions in these slots.
+    #[must_use]
+    pub fn with_pace(self, slots: &[&'static str]) -> Self {
+        let pace = Some(Arc::new(Pace::new(slots)));
+        Self { pace, ..self }
     }
 
     /// Writes and sends the queued usage and spans. Blocks for some seconds at most.
@@ -264,6 +276,9 @@ impl Telemetry {
     pub fn decided(&self, decision: &Decision) {
         if let Some(metrics) = &self.metrics {
             metrics.decided(decision);
+        }
+        if let Some(pace) = &self.pace {
+            pace.decided(decision);
         }
     }
 

@@ -18,6 +18,9 @@ use super::connection::Peer;
 /// More than the turns of one gateway will ever need; each costs some kilobytes.
 const MOST: u64 = 10_000;
 
+/// The most connections of operators.
+const OPERATORS: usize = 64;
+
 /// Descriptors that are kept for other uses: children's pipes, files, listeners. At most one in `SHARE` of all is kept.
 const RESERVE: u64 = 512;
 const SHARE: u64 = 4;
@@ -100,6 +103,12 @@ impl Connections {
             .saturating_sub(reserve)
             .saturating_sub(2 * EXTRA as u64);
         Self::of(usize::try_from(most.clamp(1, MOST)).unwrap_or(usize::MAX))
+    }
+
+    /// For the listener for operators.
+    #[must_use]
+    pub fn of_operators() -> Self {
+        Self::of(OPERATORS)
     }
 
     fn of(most: usize) -> Self {

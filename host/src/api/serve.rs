@@ -14,8 +14,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Layer, Service, ServiceExt};
@@ -26,7 +24,7 @@ use super::connection::{Connection, Peer};
 use super::connections::{Connections, Place};
 use super::departure::{Departure, PIECE};
 
-use crate::listen::{self, Listener};
+use crate::listen::{self, Accept};
 use crate::memory;
 
 /// The pause after an accept error that is not about one connection: no descriptors are left, say.
@@ -41,10 +39,6 @@ const LAST_PATIENCE: Duration = Duration::from_secs(5);
 /// Requests at the same time on one connection in HTTP/2, the least that RFC 9113 recommends: each costs memory.
 const STREAMS: u32 = 100;
 
-/// Bytes that the system may hold unsent for a connection. Its default is some megabytes, with which a slow reader seems to take
-/// nothing for half a minute.
-const UNSENT: u32 = 64 << 10;
-
 /// The limit for an HTTP/2 head in bytes, counted with 32 more for each header: somewhat above the limit in `head`.
 const HTTP2_HEAD: u32 = 128 << 10;
 
@@ -53,8 +47,9 @@ const HTTP2_HEAD: u32 = 128 << 10;
 /// Not `axum::serve`: its graceful shutdown closes connections that are idle or new at that moment, whatever their peer has just
 /// sent on them, and closes the listener together with the connections in its queue. A proxy that keeps connections would lose
 /// requests at each restart.
-pub async fn serve<S>(listener: Listener, routes: S, closing: CancellationToken, all: Connections)
+pub async fn serve<L, S>(listener: L, routes: S, closing: CancellationToken, all: Connections)
 where
+    L: Accept,
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
 {
@@ -62,7 +57,7 @@ where
     let service = NormalizePathLayer::trim_trailing_slash().layer(routes);
     let connections = TaskTracker::new();
     let take = |(stream, address), turn| {
-        let visit = Visit::new(stream, address, &closing);
+        let visit = Visit::<L>::new(stream, address, &closing);
         if let Some(turn) = turn {
             visit.peer.awaits_its_turn(turn);
         }
@@ -127,15 +122,17 @@ impl Line {
 }
 
 /// One accepted connection.
-struct Visit {
-    connection: Connection<TcpStream>,
+struct Visit<L: Accept> {
+    connection: Connection<L::Stream>,
     peer: Peer,
     closing: CancellationToken,
 }
 
-impl Visit {
-    fn new(stream: TcpStream, address: SocketAddr, closing: &CancellationToken) -> Self {
-        tune(&stream);
+impl<L: Accept> Visit<L> {
+    fn new(stream: L::Stream, address: SocketAddr, closing: &CancellationToken) -> Self {
+        if let Err(error) = L::tune(&stream) {
+            tracing::debug!(%error, "a connection goes on as it is");
+        }
         let connection = Connection::new(stream, closing.clone());
         Self {
             peer: Peer::new(address, &connection),
@@ -224,20 +221,6 @@ async fn takes_nothing(peer: &Peer, closing: &CancellationToken) {
     tokio::select! {
         () = peer.takes_nothing_for(PATIENCE) => {}
         () = at_last => {}
-    }
-}
-
-/// Sends small pieces at once (no delay), and detects a vanished peer (keep-alive).
-fn tune(stream: &TcpStream) {
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(15));
-    let tuned = stream
-        .set_nodelay(true)
-        .and_then(|()| SockRef::from(stream).set_tcp_keepalive(&keepalive))
-        .and_then(|()| SockRef::from(stream).set_tcp_notsent_lowat(UNSENT));
-    if let Err(error) = tuned {
-        tracing::debug!(%error, "a connection goes on as it is");
     }
 }
 

@@ -8,7 +8,7 @@ use rustix::fs::Access;
 
 use super::env;
 use super::read::Reader;
-use super::{Codex, Config};
+use super::{Admin, Codex, Config};
 use crate::codex::{Mode, Sandbox};
 
 /// The settings file.
@@ -18,7 +18,7 @@ const SETTINGS: &str = ".env";
 const MAX_ENTRIES: usize = 1_000;
 
 /// Paths that a start reads, so that agents must not be able to write them, with the names of their settings.
-type Guarded<'a> = [(&'static str, Option<&'a Path>); 4];
+type Guarded<'a> = [(&'static str, Option<&'a Path>); 5];
 
 /// Notes paths that an agent could write; `settings` is the `.env` file that was read. If agents may write everything that the
 /// gateway may write, compiled code is cached only in a folder that the operator named.
@@ -37,7 +37,19 @@ pub(super) fn judge(reader: &mut Reader<'_>, config: &mut Config, settings: Opti
         (env::PROXY_STATE_DIR.name, config.state_dir.as_deref()),
         (env::PROXY_CACHE_DIR.name, config.cache_dir.as_deref()),
         (SETTINGS, settings),
+        (
+            env::ADMIN_FILE.name,
+            config
+                .admin
+                .as_ref()
+                .and_then(|admin| admin.file.as_deref()),
+        ),
     ];
+    let is_tokenless = config.admin.as_ref().is_some_and(Admin::is_tokenless);
+    if sandbox == Sandbox::DangerFullAccess && is_tokenless {
+        let what = "agents run as the gateway's user, so that they may use it without a token; set ADMIN_TOKEN";
+        reader.warn(env::ADMIN_ADDR.name, what);
+    }
     match (sandbox, codex.workdir.as_deref()) {
         (Sandbox::DangerFullAccess, _) => judge_full_access(reader, &guarded),
         (Sandbox::WorkspaceWrite, Some(workdir)) => {

@@ -44,6 +44,9 @@ variables! {
     PROXY_TRUST_PROXY, "loopback", "Peers whose `X-Forwarded-…`, `Forwarded` and `X-Original-…` are believed: `loopback`, `linklocal`, `uniquelocal` (private networks), `none`, or addresses and CIDRs, comma-separated.";
     PROXY_ENABLE_CORS, "true", "Whether web pages may call at all; see [From a web page](clients.md#from-a-web-page).";
     PROXY_CORS_ALLOWED_ORIGINS, "*", "The web pages that may call: `*` for all (without cookies), or origins as `https://app.example,app://obsidian.md`, comma-separated; `http://localhost` is all its ports.";
+    ADMIN_ADDR, "none", "Where operators reach the gateway ([Admin](admin.md)): an address as `127.0.0.1:11436`, or a Unix socket as `unix:/run/codex-gateway/admin.sock`, which the gateway's user alone may open.";
+    ADMIN_TOKEN, "none", "The token of the operator `operator`, who may do everything at `ADMIN_ADDR`. `codex-gateway admin` sends it.";
+    ADMIN_FILE, "none", "A file with further operators: a list of `{\"id\", \"sha256\", \"role\"}`, with the role `view` or `operate`. Changes are noticed within two seconds.";
     POLICY_DIR, "none", "A folder whose `auth.wasm`, `auth.json`, … override the built-in policies, slot by slot, while the gateway runs.";
     PROXY_STATE_DIR, "none", "A folder where rate limits and the last good policies are remembered between two runs.";
     PROXY_CACHE_DIR, "`cache` in PROXY_STATE_DIR, else `~/.cache/codex-gateway`", "A folder where compiled policies are kept, so that a start does not compile them again; made if it is not there, for the gateway's user alone. `none`: nowhere.";

@@ -60,6 +60,11 @@ impl<'a> Reader<'a> {
         self.get(variable).is_some()
     }
 
+    /// Whether a variable has this value.
+    pub(super) fn is(&self, variable: Variable, value: &str) -> bool {
+        self.get(variable).is_some_and(|set| set.trim() == value)
+    }
+
     fn get(&self, variable: Variable) -> Option<String> {
         let mut read = self.read.borrow_mut();
         if !read.contains(&variable) {

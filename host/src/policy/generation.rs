@@ -131,6 +131,18 @@ impl Generation {
         self.policies.slots()
     }
 
+    /// The identity of each slot: of its component, settings and options.
+    #[must_use]
+    pub fn slot_digests(&self) -> [Digest; Slot::COUNT] {
+        self.policies.identities()
+    }
+
+    /// The names of the operator's files that the policies were made of.
+    #[must_use]
+    pub fn file_names(&self) -> Vec<String> {
+        self.policies.file_names()
+    }
+
     /// Asks the auth policy who is calling.
     ///
     /// # Errors

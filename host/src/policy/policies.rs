@@ -51,12 +51,17 @@ pub(super) struct Policies {
 impl Policies {
     /// The identity of the four.
     pub(super) fn digest(&self) -> Digest {
-        Digest::of_generation([
+        Digest::of_generation(self.identities())
+    }
+
+    /// The identity of each slot.
+    pub(super) fn identities(&self) -> [Digest; Slot::COUNT] {
+        [
             self.auth.identity(),
             self.model.identity(),
             self.rate_limit.identity(),
             self.tool_stop.identity(),
-        ])
+        ]
     }
 
     /// The digest of a slot with the gateway's facts.

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -38,6 +39,8 @@ struct Shared {
     /// Milliseconds since an arbitrary moment; never goes backwards, whatever the machine's clock does.
     clock: Clock,
     table: Mutex<Table>,
+    /// When they were last saved, in milliseconds since 1970; 0 before the first time.
+    saved_ms: AtomicU64,
 }
 
 type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
@@ -73,8 +76,10 @@ impl Store for Memory {
     }
 
     fn counts(&self) -> Counts {
+        let saved_ms = self.0.saved_ms.load(Ordering::Relaxed);
         let table = self.lock();
         Counts {
+            saved_ms: (saved_ms > 0).then_some(saved_ms),
             buckets: table.buckets.len(),
             evicted: table.evicted,
             shared: table.sharing,
@@ -107,6 +112,7 @@ impl Memory {
         Self(Arc::new(Shared {
             clock: Box::new(clock),
             table: Mutex::new(Table::new(room)),
+            saved_ms: AtomicU64::new(0),
         }))
     }
 
@@ -120,6 +126,11 @@ impl Memory {
         private
             .filter_map(|(id, (bucket, _))| Some((Arc::clone(id), bucket.saved(now_ms)?)))
             .collect()
+    }
+
+    /// Notes when they were saved, in milliseconds since 1970.
+    pub(super) fn saved_at(&self, ms: u64) {
+        self.0.saved_ms.store(ms, Ordering::Relaxed);
     }
 
     /// Whether anything was drawn or given back since the last save.

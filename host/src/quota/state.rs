@@ -179,7 +179,9 @@ impl State {
         writer.flush()?;
         writer.get_ref().sync_all()?;
         fs::rename(&part, self.folder.join(FILE))?;
-        Ok(File::open(&self.folder)?.sync_all()?)
+        File::open(&self.folder)?.sync_all()?;
+        memory.saved_at(snapshot.saved_ms);
+        Ok(())
     }
 
     fn lock(&mut self) -> Result<(), SaveError> {

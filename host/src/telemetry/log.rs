@@ -18,8 +18,18 @@ use terminal::Terminal;
 /// The target of access lines, as in `PROXY_LOG`.
 const ACCESS: &str = "access";
 
+/// The target of the lines about operators.
+const AUDIT: &str = "audit";
+
 /// The targets of the gateway's own lines; the targets of modules are below the first.
-pub const TARGETS: [&str; 5] = ["codex_gateway", ACCESS, "activity", "policy", "codex"];
+pub const TARGETS: [&str; 6] = [
+    "codex_gateway",
+    ACCESS,
+    AUDIT,
+    "activity",
+    "policy",
+    "codex",
+];
 
 /// The settings of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -216,6 +226,52 @@ pub(super) fn access(request: &Summary<'_>, trace: Option<&str>) {
         complete = request.complete,
         "request"
     );
+}
+
+/// An act of an operator, or a request to the operator's API that was refused.
+#[derive(Debug, Clone, Copy)]
+pub struct Act<'a> {
+    /// The operator's id; absent if it is not known.
+    pub operator: Option<&'a str>,
+    /// The operator's role.
+    pub role: Option<&'a str>,
+    /// The HTTP method.
+    pub method: &'a str,
+    /// The path, without the query.
+    pub path: &'a str,
+    /// The status of the answer.
+    pub status: u16,
+    /// Where the request came from.
+    pub remote: &'a str,
+    /// The code of an error answer.
+    pub error: Option<&'a str>,
+    /// The time it took.
+    pub duration: std::time::Duration,
+}
+
+/// Writes the audit line of an act. It has no header of the request, so that no token is in it.
+pub fn audit(act: &Act<'_>) {
+    macro_rules! write {
+        ($level:ident, $what:literal) => {
+            tracing::$level!(
+                target: AUDIT,
+                operator = act.operator,
+                role = act.role,
+                method = act.method,
+                path = shorten(act.path),
+                status = act.status,
+                remote = act.remote,
+                error = act.error.map(shorten),
+                duration_ms = millis(act.duration),
+                $what
+            )
+        };
+    }
+    match act.status {
+        ..400 => write!(info, "operator acted"),
+        401 | 403 => write!(warn, "operator refused"),
+        400.. => write!(warn, "operator's request failed"),
+    }
 }
 
 pub(super) fn millis(duration: std::time::Duration) -> u64 {

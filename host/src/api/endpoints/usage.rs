@@ -3,12 +3,12 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use axum::Extension;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::api::query::{count, parameters, wrong};
 use crate::api::{Shared, client_addr, error};
 use crate::openai::{ApiError, GatewayError};
 use crate::policy::Caller;
@@ -74,17 +74,7 @@ pub(in crate::api) async fn raw(
 ) -> Result<Response, ApiError> {
     let log = log(&shared)?;
     let asked: Last = parameters(&uri)?;
-    let (default, most) = EVENTS;
-    let limit = match asked.limit {
-        None => default,
-        Some(text) => match text.parse() {
-            Ok(limit) if (1..=most).contains(&limit) => limit,
-            _ => {
-                let expected = format!("a whole number from 1 to {most}");
-                return Err(wrong("limit", &expected, &text));
-            }
-        },
-    };
+    let limit = count("limit", asked.limit, EVENTS)?;
     let events = log.last(limit, scope(caller)).await.map_err(unreadable)?;
     answer(&Events {
         count: events.len(),
@@ -101,19 +91,6 @@ fn log(shared: &Shared) -> Result<&UsageLog, ApiError> {
 fn scope(caller: Caller) -> Option<String> {
     let all = caller.groups.iter().any(|group| group == ADMIN);
     (!all).then_some(caller.id)
-}
-
-fn parameters<T: DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
-    let Query(parameters) = Query::try_from_uri(uri).map_err(|error| {
-        let why = error.body_text();
-        GatewayError::InvalidQuery { why }
-    })?;
-    Ok(parameters)
-}
-
-fn wrong(name: &'static str, expected: &str, found: &str) -> ApiError {
-    let message = format!("Invalid '{name}': expected {expected}, found '{found}'.");
-    GatewayError::InvalidValue { message }.about(name)
 }
 
 fn group(text: &str) -> Result<Group, ApiError> {

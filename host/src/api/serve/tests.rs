@@ -6,6 +6,7 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -41,6 +42,7 @@ impl Gateway {
             host: [127, 0, 0, 1].into(),
             port: 0,
             auth_port: None,
+            admin: None,
             reuse_port: false,
         };
         let sockets = Sockets::open(&wanted, Handed::default()).unwrap();

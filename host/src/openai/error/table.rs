@@ -186,6 +186,23 @@ errors! {
     /// A proxy does not say clearly which request it asks about.
     MalformedOriginal { header: &'static str, why: &'static str } = 400, INVALID, "malformed_original_request", "The proxy does not say clearly which request it asks about: {header}. {why}";
 
+    // The operator's API.
+
+    /// A request to the operator's API has no token, or none that is known.
+    NotAnOperator = 401, INVALID, "invalid_admin_token", "This is the operator's API: send the token of an operator as 'Authorization: Bearer TOKEN'. A client's key is none.";
+    /// The operator's role does not allow the act.
+    RoleForbids { role: &'static str } = 403, "permission_error", "role_not_sufficient", "Your role is '{role}', and this needs the role 'operate'.";
+    /// No generation that the gateway remembers has this digest.
+    GenerationNotFound { first: String } = 404, INVALID, "generation_not_found", "No generation in the history has a digest that begins with '{first}'.";
+    /// Several generations have digests that begin so.
+    AmbiguousDigest { first: String, found: String } = 409, INVALID, "ambiguous_digest", "More than one digest begins with '{first}': {found}. Send more digits.";
+    /// The history in `PROXY_STATE_DIR` cannot be read.
+    HistoryUnreadable { why: String } = 500, SERVER, "history_unreadable", "The history of activations cannot be read: {why}.";
+    /// An answer of the operator's API took longer than 30 seconds.
+    AdminTooSlow = 504, TIMEOUT, "request_timeout", "The gateway could not answer in time: a disk that hangs?";
+    /// An act takes longer than two minutes, and goes on.
+    AdminUnderWay = 504, TIMEOUT, "still_under_way", "This takes longer than two minutes, and goes on: the status shows when it is done.";
+
     // The gateway itself.
 
     /// The gateway failed; its log has the cause.

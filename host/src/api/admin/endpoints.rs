@@ -1,0 +1,34 @@
+//! The table of the operator's endpoints, and a module for each.
+
+mod generations;
+mod openapi;
+mod status;
+
+use axum::routing::{MethodRouter, get};
+
+use super::Admin;
+
+/// An endpoint of the table.
+pub(super) struct Endpoint {
+    /// As axum writes it: `{digest}` stands for any one segment.
+    pub(super) path: &'static str,
+    /// Makes its handlers, by method.
+    pub(super) handlers: fn() -> MethodRouter<Admin>,
+}
+
+/// All of them. `GET` is for every role; other methods need the role `operate`, and are recorded.
+pub(super) const ALL: [Endpoint; 4] = [
+    endpoint("/admin/v1/status", || get(status::read)),
+    endpoint("/admin/v1/generations", || get(generations::list)),
+    endpoint("/admin/v1/generations/{digest}", || get(generations::show)),
+    endpoint("/admin/v1/openapi.json", || get(openapi::document)),
+];
+
+const fn endpoint(path: &'static str, handlers: fn() -> MethodRouter<Admin>) -> Endpoint {
+    Endpoint { path, handlers }
+}
+
+/// The paths of all of them, as axum writes them.
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    ALL.into_iter().map(|endpoint| endpoint.path)
+}

@@ -1,0 +1,193 @@
+//! `GET status`: what serves since when, by whom, how it decides, and what is wrong.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+
+use super::super::Admin;
+use crate::api::Shared;
+use crate::policy::{self, Digest, Generation, SlotStatus};
+use crate::telemetry::{self, Recent};
+
+/// The whole answer.
+#[derive(Serialize)]
+pub(in crate::api::admin) struct Status {
+    version: &'static str,
+    address: String,
+    admin_address: String,
+    uptime_s: u64,
+    /// Whether requests can be answered, as `/readyz` says.
+    ready: bool,
+    draining: bool,
+    codex: Codex,
+    generation: Serving,
+    slots: Vec<Slot>,
+    refused: Vec<Refused>,
+    warnings: Vec<Warning>,
+    /// When the counters of the limits were last saved; absent without a state folder.
+    counters_saved: Option<String>,
+    dropped: Dropped,
+}
+
+#[derive(Serialize)]
+struct Codex {
+    kind: &'static str,
+    version: String,
+    ready: bool,
+    reason: Option<String>,
+    signed_in: Option<bool>,
+    workers: usize,
+    turns: usize,
+    waiting: usize,
+    streams: usize,
+}
+
+#[derive(Serialize)]
+struct Serving {
+    number: u64,
+    digest: Digest,
+    since: String,
+    by: &'static str,
+    files: Vec<String>,
+    probation_until: Option<String>,
+    /// Activations of this process, after its first one.
+    swaps: u64,
+    /// Those that were taken back.
+    taken_back: u64,
+}
+
+/// One slot.
+#[derive(Serialize)]
+pub(in crate::api::admin) struct Slot {
+    #[serde(flatten)]
+    status: SlotStatus,
+    /// The digest of its component, settings and options.
+    digest: Digest,
+    /// Its decisions of the last minute.
+    decisions: Recent,
+}
+
+#[derive(Serialize)]
+struct Refused {
+    file: String,
+    slot: Option<&'static str>,
+    problem: String,
+}
+
+#[derive(Serialize)]
+struct Warning {
+    file: String,
+    what: String,
+}
+
+/// Lines that were lost since the start; absent if they are not recorded.
+#[derive(Serialize)]
+struct Dropped {
+    log: u64,
+    usage: Option<u64>,
+    protocol: Option<u64>,
+}
+
+/// The state of the gateway.
+pub(in crate::api::admin) async fn read(State(admin): State<Admin>) -> Json<Status> {
+    let shared = &admin.shared;
+    let serving = shared.live.current();
+    let codex = codex(shared);
+    let draining = shared.draining.is_cancelled();
+    Json(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        address: admin.address.to_string(),
+        admin_address: admin.listens.to_string(),
+        uptime_s: admin.began.elapsed().as_secs(),
+        ready: codex.ready && !draining,
+        draining,
+        codex,
+        slots: slots(shared, &serving),
+        generation: generation(shared, &serving),
+        refused: refused(shared),
+        warnings: warnings(shared),
+        counters_saved: shared.counters.counts().saved_ms.map(|ms| {
+            let time = UNIX_EPOCH + Duration::from_millis(ms);
+            humantime::format_rfc3339_seconds(time).to_string()
+        }),
+        dropped: dropped(shared),
+    })
+}
+
+fn codex(shared: &Shared) -> Codex {
+    let status = shared.backend.status();
+    Codex {
+        kind: status.kind,
+        version: status.version,
+        ready: status.ready,
+        reason: status.reason,
+        signed_in: status.signed_in,
+        workers: status.workers.len(),
+        turns: status.turns,
+        waiting: status.waiting,
+        streams: shared.telemetry.streaming(),
+    }
+}
+
+fn generation(shared: &Shared, serving: &Generation) -> Serving {
+    let time = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
+    Serving {
+        number: serving.number(),
+        digest: serving.digest(),
+        since: time(serving.since()),
+        by: serving.door().name(),
+        files: serving.file_names(),
+        probation_until: shared.live.on_probation_until().map(time),
+        swaps: shared.live.swaps(),
+        taken_back: shared.live.taken_back(),
+    }
+}
+
+/// The slots of the generation that serves.
+pub(super) fn slots(shared: &Shared, serving: &Generation) -> Vec<Slot> {
+    let recent = |slot: &str| {
+        let pace = shared.telemetry.pace.as_deref();
+        pace.map(|pace| pace.of(slot)).unwrap_or_default()
+    };
+    let slots = serving.slots().into_iter().zip(serving.slot_digests());
+    slots
+        .map(|(status, digest)| Slot {
+            decisions: recent(status.slot),
+            status,
+            digest,
+        })
+        .collect()
+}
+
+fn refused(shared: &Shared) -> Vec<Refused> {
+    let refusals = shared.live.refusals().into_iter();
+    refusals
+        .map(|refusal| Refused {
+            file: refusal.file(),
+            slot: refusal.slot.map(policy::Slot::name),
+            problem: refusal.problem(),
+        })
+        .collect()
+}
+
+fn warnings(shared: &Shared) -> Vec<Warning> {
+    let notices = shared.live.notices().into_iter();
+    notices
+        .map(|notice| Warning {
+            file: notice.file(),
+            what: notice.what(),
+        })
+        .collect()
+}
+
+fn dropped(shared: &Shared) -> Dropped {
+    let usage = shared.telemetry.usage.as_ref();
+    let protocol = shared.backend.messages_recorded();
+    Dropped {
+        log: telemetry::log_lines_dropped(),
+        usage: usage.map(|usage| usage.counts().1),
+        protocol: protocol.map(|(_, dropped)| dropped),
+    }
+}
