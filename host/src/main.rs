@@ -1,5 +1,7 @@
 //! The `codex-gateway` program: reads the configuration, builds the app, serves until a signal stops it.
 
+#[path = "main/admin.rs"]
+mod admin;
 #[path = "main/banner.rs"]
 mod banner;
 #[path = "main/history.rs"]
@@ -50,6 +52,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look at a running gateway, and operate it, through its listener for operators (ADMIN_ADDR).
+    Admin(admin::Admin),
     /// Compile a component for the gateway that started this.
     #[command(name = SUBCOMMAND, hide = true)]
     Compile {
@@ -96,6 +100,10 @@ fn run(command: Option<Command>) -> ExitCode {
         None | Some(Command::Serve) => start(),
         Some(Command::Config) => show_config(),
         Some(Command::History { last, json }) => match show_history(last, json) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        },
+        Some(Command::Admin(admin)) => match admin::run(&admin) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
         },

@@ -1,0 +1,149 @@
+//! The output of `admin status`: what serves since when, how it decides, and what is wrong.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::text::{Style, Tone, joined, plain, share, short, span, table};
+
+/// The whole status.
+pub(super) fn text(status: &Value, style: &Style) -> String {
+    let mut text = gateway(status, style) + "\n" + &generation(&status["generation"], style) + "\n";
+    text += &slots(&status["slots"], style);
+    text += &problems(status, style);
+    text
+}
+
+fn gateway(status: &Value, style: &Style) -> String {
+    let codex = &status["codex"];
+    let uptime = status["uptime_s"].as_u64().unwrap_or_default();
+    let state = match (status["draining"].as_bool(), status["ready"].as_bool()) {
+        (Some(true), _) => style.tone(Tone::Doubtful, "draining"),
+        (_, Some(true)) => style.tone(Tone::Good, "ready"),
+        _ => {
+            let reason = plain(&codex["reason"]);
+            style.tone(Tone::Bad, &format!("not ready ({reason})"))
+        }
+    };
+    let kind = match codex["kind"].as_str() {
+        Some("demo") => "demo".to_owned(),
+        _ => format!("codex {}", plain(&codex["version"])),
+    };
+    let login = match codex["signed_in"].as_bool() {
+        Some(true) => " signed in".to_owned(),
+        Some(false) => " ".to_owned() + &style.tone(Tone::Bad, "not signed in"),
+        None => String::new(),
+    };
+    let count = |name: &str| codex[name].as_u64().unwrap_or_default();
+    let workers = count("workers");
+    format!(
+        "{}  {}  up {}  {state}   {kind}{login}   {workers} {}, {} turns, {} waiting",
+        plain(&status["address"]),
+        plain(&status["version"]),
+        span(Duration::from_secs(uptime)),
+        if workers == 1 { "worker" } else { "workers" },
+        count("turns"),
+        count("waiting"),
+    )
+}
+
+fn generation(serving: &Value, style: &Style) -> String {
+    let files = match joined(&serving["files"]) {
+        files if files.is_empty() => "built-in".to_owned(),
+        files => files,
+    };
+    let probation = style.until(&serving["probation_until"]);
+    let probation = probation.map(|left| {
+        let left = format!("probation {left} left");
+        format!("   {}", style.tone(Tone::Doubtful, &left))
+    });
+    format!(
+        "generation {}  {}  since {} ({} ago)  by {} ({files}){}",
+        plain(&serving["number"]),
+        style.tone(Tone::Head, &short(&serving["digest"])),
+        plain(&serving["since"]),
+        style.age(&serving["since"]),
+        plain(&serving["by"]),
+        probation.unwrap_or_default(),
+    )
+}
+
+/// A table with a row for each slot.
+pub(super) fn slots(slots: &Value, style: &Style) -> String {
+    const HEAD: [&str; 9] = [
+        "SLOT",
+        "POLICY",
+        "SETTINGS",
+        "NEEDS",
+        "DECISIONS/min",
+        "MEMO",
+        "DENIED",
+        "FAULTS",
+        "p99",
+    ];
+    let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
+    for slot in slots.as_array().into_iter().flatten() {
+        let decisions = &slot["decisions"];
+        let digest: String = plain(&slot["digest"]).chars().take(4).collect();
+        let p99 = decisions["p99_us"].as_u64();
+        rows.push(vec![
+            plain(&slot["slot"]),
+            format!("{} {}", plain(&slot["name"]), plain(&slot["version"])),
+            format!("{} {digest}…", plain(&slot["settings"])),
+            needs(slot),
+            format!(
+                "{:.0}",
+                decisions["per_minute"].as_f64().unwrap_or_default()
+            ),
+            share(&decisions["kept"]),
+            share(&decisions["denied"]),
+            plain(&slot["faults"]),
+            p99.map_or("-".to_owned(), duration),
+        ]);
+    }
+    table(style, &rows, &[4, 5, 6, 7, 8])
+}
+
+fn needs(slot: &Value) -> String {
+    match &slot["needs"] {
+        Value::Array(needs) if needs.is_empty() => "nothing".to_owned(),
+        Value::Array(_) => joined(&slot["needs"]),
+        _ => format!("all (contract {})", plain(&slot["contract"])),
+    }
+}
+
+fn duration(us: u64) -> String {
+    match us {
+        0..10_000 => format!("{us} µs"),
+        _ => format!("{} ms", us / 1_000),
+    }
+}
+
+fn problems(status: &Value, style: &Style) -> String {
+    let mut text = String::new();
+    for (name, tone, what) in [
+        ("refused", Tone::Bad, "problem"),
+        ("warnings", Tone::Doubtful, "what"),
+    ] {
+        let head = name.trim_end_matches('s').to_uppercase();
+        for found in status[name].as_array().into_iter().flatten() {
+            let head = style.tone(tone, &format!("{head:<8}"));
+            text += &format!(
+                "{head}  {}: {}\n",
+                plain(&found["file"]),
+                plain(&found[what])
+            );
+        }
+    }
+    let dropped = status["dropped"].as_object().into_iter().flatten();
+    let dropped = dropped.filter(|(_, count)| !count.is_null());
+    let dropped: Vec<_> = dropped
+        .map(|(name, count)| format!("{name} {}", plain(count)))
+        .collect();
+    let saved = match status["counters_saved"].is_null() {
+        true => String::new(),
+        false => format!("counters {} ago; ", style.age(&status["counters_saved"])),
+    };
+    let dropped = dropped.join(", ");
+    text + &format!("{:<8}  {saved}dropped: {dropped}\n", "WRITTEN")
+}
