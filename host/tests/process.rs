@@ -24,6 +24,8 @@ mod last_good;
 mod mistakes;
 #[path = "process/models.rs"]
 mod models;
+#[path = "process/operators.rs"]
+mod operators;
 #[path = "process/refusals.rs"]
 mod refusals;
 #[path = "process/starts.rs"]
@@ -134,6 +136,11 @@ impl Running {
     }
 
     fn log_until(&mut self, words: &str) {
+        self.line_with(words);
+    }
+
+    /// The next line of the log with these words.
+    fn line_with(&mut self, words: &str) -> String {
         let mut line = String::new();
         while !line.contains(words) {
             line.clear();
@@ -142,6 +149,7 @@ impl Running {
                 "the log ended without `{words}`"
             );
         }
+        line
     }
 }
 

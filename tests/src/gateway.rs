@@ -135,6 +135,7 @@ impl Setup {
             .expect("the gateway starts");
         let (live, backend) = (app.live(), app.backend());
         let origin = format!("http://{}", app.address());
+        let admin = app.admin_address().map(ToString::to_string);
         let auth_origin = app
             .auth_address()
             .map(|address| format!("http://{address}"));
@@ -143,6 +144,7 @@ impl Setup {
         Gateway {
             origin,
             auth_origin,
+            admin,
             client,
             live,
             backend,
@@ -183,6 +185,8 @@ pub struct Gateway {
     pub origin: String,
     /// The origin of the listener for edge proxies, with `AUTH_PORT`.
     pub auth_origin: Option<String>,
+    /// The address of the listener for operators, with `ADMIN_ADDR`.
+    pub admin: Option<String>,
     /// A client that keeps connections.
     pub client: reqwest::Client,
     /// The gateway's policies.
@@ -239,6 +243,21 @@ impl Gateway {
         self.client
             .get(format!("{}{path}", self.origin))
             .bearer_auth(KEY)
+    }
+
+    /// A request to the operator's API on a port of this machine, with this token.
+    ///
+    /// # Panics
+    /// If the gateway has no such listener.
+    pub fn operate(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        token: &str,
+    ) -> reqwest::RequestBuilder {
+        let address = self.admin.as_ref().expect("a listener for operators");
+        let url = format!("http://{address}/admin/v1/{path}");
+        self.client.request(method, url).bearer_auth(token)
     }
 
     /// A chat completion with the test key.

@@ -5,6 +5,7 @@ use codex_gateway_tests::sse::Events;
 use serde_json::json;
 
 mod addresses;
+mod admin;
 mod book;
 mod candidates;
 mod circles;

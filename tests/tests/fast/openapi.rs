@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::layers::{all, root};
 
 mod access;
+mod admin;
 mod answers;
 mod schemas;
 
@@ -43,7 +44,7 @@ fn no_route_is_added_beside_the_table_of_endpoints() {
             assert!(is_known, "{}: .route({argument}", file.display());
         }
     }
-    assert_eq!(routes, 3);
+    assert_eq!(routes, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,6 +161,13 @@ async fn the_document_is_openapi_3_1() {
 /// `TEST_SCHEMATHESIS='--max-examples 700' cargo test -p codex-gateway-tests --test fast openapi -- --ignored`
 const CASES: &str = "--max-examples 40 --seed 1";
 
+/// The arguments that say how many cases are tried.
+fn cases() -> String {
+    #[expect(clippy::disallowed_methods, reason = "the test run's own environment")]
+    let cases = std::env::var("TEST_SCHEMATHESIS");
+    cases.unwrap_or_else(|_| CASES.to_owned())
+}
+
 /// Runs all checks of `schemathesis` but two: that valid requests are accepted (JSON Schema cannot express every rule, for
 /// example that a tool message belongs to a call), and methods, which are tested above.
 #[tokio::test(flavor = "multi_thread")]
@@ -174,8 +182,7 @@ async fn whatever_is_sent_gets_an_answer_that_the_document_foretells() {
         .await;
     let url = format!("{}/openapi.json", gateway.origin);
     let key = format!("Authorization: Bearer {KEY}");
-    #[expect(clippy::disallowed_methods, reason = "the test run's own environment")]
-    let cases = std::env::var("TEST_SCHEMATHESIS").unwrap_or_else(|_| CASES.to_owned());
+    let cases = cases();
     let mut arguments = vec!["run", &url, "--header", &key, "--continue-on-failure"];
     arguments.extend([
         "--exclude-checks",

@@ -47,8 +47,17 @@ fn endpoints_of(page: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_endpoint_is_in_the_book_with_its_methods_and_nothing_else() {
-    // `openapi.rs` holds this against the routes.
-    let document = read("host/src/api/endpoints/openapi.json");
+    let for_clients = served("host/src/api/endpoints/openapi.json");
+    assert_eq!(endpoints_of("docs/src/clients.md"), for_clients);
+    let of_usage = endpoints_of("docs/src/operating.md");
+    assert!(of_usage.is_subset(&for_clients), "{of_usage:?}");
+    let for_operators = served("host/src/api/admin/endpoints/openapi.json");
+    assert_eq!(endpoints_of("docs/src/admin.md"), for_operators);
+}
+
+/// The endpoints of a document, which `openapi.rs` holds against the routes.
+fn served(document: &str) -> BTreeSet<String> {
+    let document = read(document);
     let document: serde_json::Value = serde_json::from_str(&document).unwrap();
     let mut served = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -65,9 +74,7 @@ fn every_endpoint_is_in_the_book_with_its_methods_and_nothing_else() {
             served.insert(format!("{method} {path}"));
         }
     }
-    assert_eq!(endpoints_of("docs/src/clients.md"), served);
-    let of_usage = endpoints_of("docs/src/operating.md");
-    assert!(of_usage.is_subset(&served), "{of_usage:?}");
+    served
 }
 
 /// The fields of the line that is logged of a request, as `operating.md` has them.
