@@ -39,6 +39,7 @@ fn of_serving(serving: &Generation) -> Activated {
     Activated {
         at: serving.since(),
         number: serving.number(),
+        by: None,
         door: serving.door(),
         digest: serving.digest().to_string(),
         before: None,
