@@ -89,7 +89,7 @@ pub use notice::Notice;
 pub use observer::{Decision, DecisionOutcome, Observer};
 pub use pin::Pin;
 pub use policies::SlotStatus;
-pub use report::{Difference, Group, Report};
+pub use report::{Change, Difference, Group, Report};
 pub use rollout::Gate;
 pub use source::{Defaults, Source};
 pub use steer::SlotFiles;

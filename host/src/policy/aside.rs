@@ -1,10 +1,20 @@
 //! Runs work beside the serving threads: on a thread of its own, whose log is silent.
 
+use std::cell::Cell;
 use std::io;
 
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tracing::subscriber::{NoSubscriber, with_default};
+
+thread_local! {
+    static IS_HERE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread runs work beside the serving ones: a fault of a policy here is none of its service.
+pub(super) fn is_here() -> bool {
+    IS_HERE.get()
+}
 
 /// Starts the work. Its faults and what its policies print are none of the serving policies', and are not logged. The receiver
 /// fails if the thread cannot have a runtime.
@@ -21,6 +31,7 @@ where
 {
     let (done, result) = oneshot::channel();
     let run = move || {
+        IS_HERE.set(true);
         with_default(NoSubscriber::new(), || {
             if let Ok(runtime) = Builder::new_current_thread().enable_time().build() {
                 // Nothing may wait for it any longer.

@@ -19,8 +19,8 @@ pub(super) struct Asker {
     /// The generation that decides on it.
     pub(super) generation: u64,
     pub(super) digest: Digest,
-    /// The follower that gets its events.
-    pub(super) follower: Option<Arc<Follower>>,
+    /// The followers that get its events.
+    pub(super) followers: Followers,
     turns: AtomicU32,
 }
 
@@ -29,14 +29,14 @@ impl Asker {
         number: u64,
         id: String,
         (generation, digest): (u64, Digest),
-        follower: Option<Arc<Follower>>,
+        followers: Followers,
     ) -> Self {
         Self {
             number,
             id,
             generation,
             digest,
-            follower,
+            followers,
             turns: AtomicU32::new(0),
         }
     }
@@ -60,6 +60,23 @@ impl Event {
     pub(super) fn size(&self) -> usize {
         size_of::<Self>() + self.request.id.len() + self.what.size()
     }
+}
+
+/// The followers, by place.
+pub(super) type Followers = [Option<Arc<Follower>>; Place::COUNT];
+
+/// The place of a follower; there is one at each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A candidate in shadow.
+    Shadow,
+    /// The policies before those on probation.
+    Probation,
+}
+
+impl Place {
+    /// The number of places.
+    pub(super) const COUNT: usize = 2;
 }
 
 /// Gets every event of the requests that begin from now on. Requests that come too fast are not followed at all, and counted:

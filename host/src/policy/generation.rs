@@ -19,7 +19,6 @@ use super::needs::Needs;
 use super::observer::{Decision, DecisionOutcome, Observer};
 use super::policies::{Policies, Seat, SlotStatus};
 use super::probation::Probation;
-use super::rollout::Charge;
 use super::trail::Trail;
 use super::world::{Authenticate, Catalog, Observe, Question, Resolve, Verify, World};
 
@@ -200,10 +199,8 @@ impl Generation {
     async fn ask<Q: Remembered<World: Seat>>(&self, asked: Q) -> Result<Q::Answer, Fault> {
         let policy = Q::World::of(&self.policies);
         let decided = policy.decide(&asked.declared(policy.needs())).await;
-        match &decided.answer {
-            Err(fault) => self.doubt(fault, &asked),
-            Ok(answer) if answer.is_denial() => self.charge_denial(&asked),
-            Ok(_) => {}
+        if let Err(fault) = &decided.answer {
+            self.doubt(fault, &asked);
         }
         self.report(asked, policy.needs(), &decided);
         decided.answer
@@ -226,21 +223,6 @@ impl Generation {
             };
             is_worse(is_late, before, current, decides).await
         });
-    }
-
-    /// Charges a denial, if denials count: those before may deny the same.
-    fn charge_denial<Q: Question<World: Seat>>(&self, asked: &Q) {
-        let counts = |probation: &&Probation| probation.counts_denials() && probation.lasts();
-        let Some(probation) = self.probation().filter(counts) else {
-            return;
-        };
-        let what = format!("a denial of {}", Q::NAME);
-        let asked = asked.clone();
-        let allows = move |before: Arc<Policies>| async move {
-            let answer = answer(&before, asked).await;
-            answer.is_ok_and(|answer| !answer.is_denial())
-        };
-        probation.charge(Q::World::SLOT, Charge::Denial, what, allows);
     }
 
     /// Passes a decision to the observer, and remembers it.

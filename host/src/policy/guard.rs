@@ -13,7 +13,6 @@ use super::candidates::{Past, Ready, Shadowed, Shelf};
 use super::digest::Digest;
 use super::fault::{Problem, Refusal};
 use super::generation::Generation;
-use super::history::Door;
 use super::last_good::Serving;
 use super::look::FileSet;
 use super::pin::Pin;
@@ -76,10 +75,19 @@ impl State {
     }
 }
 
+/// The way in which policies come to serve.
+pub(super) struct Arrival {
+    pub(super) files: FileSet,
+    pub(super) rules: Rules,
+    /// The reports that were seen before.
+    pub(super) known: Vec<Report>,
+}
+
 /// Policies that served before, and can again at once.
 pub(super) struct Standby {
     pub(super) policies: Arc<Policies>,
     pub(super) files: Option<FileSet>,
+    pin: Option<Pin>,
     /// Of the policies after them.
     probation: Arc<Probation>,
 }
@@ -136,11 +144,14 @@ impl Guard {
         &self,
         next: Generation,
         before: &Generation,
-        files: FileSet,
-        rules: &Rules,
+        arrival: Arrival,
     ) -> Generation {
         let digest = next.digest();
-        let mut rules = rules.clone();
+        let Arrival {
+            files,
+            mut rules,
+            known,
+        } = arrival;
         if rules.accepts(digest) {
             // The operator wants them, whatever they do.
             rules.probation = Duration::ZERO;
@@ -149,9 +160,9 @@ impl Guard {
         let served = state.serving.replace(files);
         state.retire(before, served.as_ref());
         // Policies that are on probation themselves are nothing to go back to.
-        let (policies, files) = match state.dismiss() {
-            Some(kept) => (kept.policies, kept.files),
-            None => (Arc::clone(before.policies()), served),
+        let (policies, files, pin) = match state.dismiss() {
+            Some(kept) => (kept.policies, kept.files, kept.pin),
+            None => (Arc::clone(before.policies()), served, state.pin.clone()),
         };
         state.rollout.step(
             self.began.elapsed(),
@@ -167,10 +178,16 @@ impl Guard {
         }
         let reports = self.reports.clone();
         let probation = Probation::new(digest, Arc::clone(&policies), &rules, reports);
+        if rules.max_denials.is_some()
+            && let Err(error) = probation.count_denials(next.trail(), next.policies(), known)
+        {
+            tracing::error!(%error, "denials are not compared with those before");
+        }
         let probation = Arc::new(probation);
         state.before = Some(Standby {
             policies,
             files,
+            pin,
             probation: Arc::clone(&probation),
         });
         next.on_probation(probation)
@@ -192,6 +209,7 @@ impl Guard {
             {
                 before.probation.end();
                 state.serving.clone_from(&before.files);
+                state.pin.clone_from(&before.pin);
                 state.shelf.clear();
                 self.taken_back.fetch_add(1, Ordering::Relaxed);
                 return (blame, before);
@@ -336,16 +354,9 @@ impl Guard {
         self.state.lock().rules.clone_from(rules);
     }
 
-    /// The rules for policies that come by this door: what served before needs no probation.
-    pub(super) fn rules(&self, door: Door) -> Rules {
-        let rules = self.state.lock().rules.clone();
-        match door {
-            Door::RolledBack => Rules {
-                probation: Duration::ZERO,
-                ..rules
-            },
-            _ => rules,
-        }
+    /// The rules of the policy folder.
+    pub(super) fn rules(&self) -> Rules {
+        self.state.lock().rules.clone()
     }
 
     /// Pins what serves, or lets the policy folder decide again.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -16,7 +16,7 @@ use super::engine::Engine;
 use super::facts::Facts;
 use super::fault::{Refusal, Refusals};
 use super::generation::Generation;
-use super::guard::{Guard, Standby};
+use super::guard::{Arrival, Guard, Standby};
 use super::history::{Activated, Activation, Door};
 use super::keeper::Keeper;
 use super::life::{Life, What};
@@ -25,9 +25,13 @@ use super::notice::Notice;
 use super::pin::Pin;
 use super::policies::{Policies, prepare, try_all};
 use super::probation::Blame;
+use super::replay::replay;
+use super::report::Report;
 use super::source::{Defaults, Source};
 use super::trail::Trail;
 
+/// The longest replay before a change of the policy folder is activated.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// The most events that a listener may lag behind.
 const LIVES: usize = 256;
 
@@ -202,15 +206,25 @@ impl Live {
         if !look.refusals.is_empty() || !look.candidates.iter().all(serves) {
             let old = current.policies();
             let (next, refusals) = offered(&self.engine, &self.guard, look, Some(old)).await;
-            let next = next.ok_or(Refusals(refusals))?;
+            let next = Arc::new(next.ok_or(Refusals(refusals))?);
+            let report = self.replay(old, &next, PATIENCE).await;
+            tracing::info!(
+                digest = next.digest().short(),
+                "policies replayed: {report}"
+            );
             let activation = activation(&next, Door::Folder, Some(&current));
             let entry = self.keeper.record(source, activation).await;
             let files = look.files();
-            self.swap(Arc::new(next), entry, |next, before| {
-                Some(match files {
-                    Some(files) => self.guard.activate(next, before, files, &look.rules),
-                    None => next,
-                })
+            self.swap(next, entry, |next, before| {
+                let Some(files) = files else {
+                    return Some(next);
+                };
+                let arrival = Arrival {
+                    files,
+                    rules: look.rules.clone(),
+                    known: Vec::new(),
+                };
+                Some(self.guard.activate(next, before, arrival))
             });
             let serving = self.current();
             self.tell_only(What::Activated, serving.digest(), Door::Folder.name(), None);
@@ -221,6 +235,17 @@ impl Live {
             );
         }
         Ok(self.current().number())
+    }
+
+    /// Decides the last decisions again with other policies.
+    pub(super) async fn replay(
+        &self,
+        old: &Arc<Policies>,
+        next: &Arc<Policies>,
+        longest: Duration,
+    ) -> Report {
+        let (old, next) = (Arc::clone(old), Arc::clone(next));
+        replay(self.trail.events(), old, next, longest).await
     }
 
     /// Takes policies back that do not decide as those before, until `stop`. One that has begun is written down first.

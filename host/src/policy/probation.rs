@@ -1,17 +1,24 @@
-//! Probation: what new policies cannot decide is asked again of those before them, beside the request and without effect.
+//! Probation: what new policies cannot decide is asked again of those before them, beside the request and without effect. Where
+//! denials count, those before decide along on every request, as a shadow.
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::Slot;
 use super::digest::Digest;
+use super::event::Place;
 use super::fault::{Fault, FaultKind};
 use super::policies::Policies;
+use super::report::{Difference, Group, Report};
 use super::rollout::{Charge, Rules};
+use super::shadow::Shadow;
+use super::trail::Trail;
 
 /// The most questions of one slot that are compared at once; one answer is enough.
 const AT_ONCE: usize = 2;
@@ -30,14 +37,36 @@ pub(super) struct Blame {
     pub(super) what: String,
 }
 
+impl Blame {
+    fn denials(digest: Digest, first: &Difference, count: u64) -> Self {
+        let Group {
+            slot,
+            question,
+            from,
+            to,
+            caller,
+            ..
+        } = &first.kind;
+        let caller = caller.as_ref().map(|caller| format!(" for {caller}"));
+        let caller = caller.unwrap_or_default();
+        let found = Slot::ALL.into_iter().find(|known| known.name() == *slot);
+        Self {
+            digest,
+            slot: found.unwrap_or(Slot::Auth),
+            charge: Charge::Denials(count),
+            what: format!("a denial of {question}{caller}: {from}, and before: {to}"),
+        }
+    }
+}
+
 /// The probation of one generation.
 pub(super) struct Probation {
     digest: Digest,
     /// None when the probation is over, so that nothing holds the policies any longer.
     before: ArcSwapOption<Policies>,
     until: Instant,
-    /// Whether denials count, and not only faults.
-    denials: bool,
+    /// The policies before, where they decide along.
+    along: Mutex<Option<Shadow>>,
     asking: [Arc<Semaphore>; Slot::COUNT],
     reports: mpsc::Sender<Blame>,
 }
@@ -54,7 +83,7 @@ impl Probation {
             digest,
             before: ArcSwapOption::new(Some(before)),
             until: Instant::now() + rules.probation,
-            denials: rules.max_denials.is_some(),
+            along: Mutex::default(),
             asking: Slot::ALL.map(|_| Arc::new(Semaphore::new(AT_ONCE))),
             reports,
         }
@@ -65,11 +94,6 @@ impl Probation {
         mpsc::channel(UNREAD)
     }
 
-    /// Whether denials count.
-    pub(super) fn counts_denials(&self) -> bool {
-        self.denials
-    }
-
     /// Whether it is not over.
     pub(super) fn lasts(&self) -> bool {
         self.before.load().is_some() && Instant::now() < self.until
@@ -78,6 +102,41 @@ impl Probation {
     /// Ends it, and lets the policies before go.
     pub(super) fn end(&self) {
         self.before.store(None);
+        drop(self.along.lock().take());
+    }
+
+    /// Counts the denials of the current policies that those before would not have made, beyond those that reports had shown before
+    /// the activation.
+    ///
+    /// # Errors
+    /// If there can be no further thread.
+    pub(super) fn count_denials(
+        &self,
+        trail: &Arc<Trail>,
+        current: &Arc<Policies>,
+        known: Vec<Report>,
+    ) -> io::Result<()> {
+        let Some(before) = self.before.load_full() else {
+            return Ok(());
+        };
+        let (digest, reports, mut told) = (self.digest, self.reports.clone(), 0);
+        let looked = move |report: &Report| {
+            let denials = report.allowed_beyond(&known);
+            let count = denials.map(|denials| denials.count).sum::<u64>() + report.ungrouped;
+            if let Some(first) = report.allowed_beyond(&known).next()
+                && count > told
+                && reports
+                    .try_send(Blame::denials(digest, first, count))
+                    .is_ok()
+            {
+                told = count;
+            }
+            false
+        };
+        let place = (trail, Place::Probation);
+        let along = Shadow::start(place, Arc::clone(current), before, looked)?;
+        *self.along.lock() = Some(along);
+        Ok(())
     }
 
     /// Reports a fault if `confirmed`, asked with the policies before, says that they decide. A lack of places to run in is no
@@ -88,18 +147,13 @@ impl Probation {
     {
         if fault.kind != FaultKind::Busy {
             let what = format!("{}: {}", fault.kind, fault.cause);
-            self.charge(fault.slot, Charge::Fault, what, confirmed);
+            self.charge(fault.slot, what, confirmed);
         }
     }
 
-    /// Reports what the new policies did if `confirmed` says that those before do not.
-    pub(super) fn charge<F>(
-        &self,
-        slot: Slot,
-        charge: Charge,
-        what: String,
-        confirmed: impl FnOnce(Arc<Policies>) -> F,
-    ) where
+    /// Reports a fault of the new policies if `confirmed` says that those before do not.
+    fn charge<F>(&self, slot: Slot, what: String, confirmed: impl FnOnce(Arc<Policies>) -> F)
+    where
         F: Future<Output = bool> + Send + 'static,
     {
         let asking = Arc::clone(&self.asking[slot as usize]);
@@ -114,7 +168,7 @@ impl Probation {
         let blame = Blame {
             digest: self.digest,
             slot,
-            charge,
+            charge: Charge::Fault,
             what,
         };
         tokio::spawn(async move {

@@ -11,16 +11,15 @@ use super::simulation::Simulation;
 
 /// A candidate with more faults is not asked any further.
 const FAULTS: u64 = 20;
-/// The longest replay.
-const LONGEST: Duration = Duration::from_secs(10);
 
-/// Decides the events again, oldest first, and reports what would have been different.
+/// Decides the events again, oldest first, for at most so long, and reports what would have been different.
 pub(super) async fn replay(
     events: Vec<Arc<Event>>,
     before: Arc<Policies>,
     candidate: Arc<Policies>,
+    longest: Duration,
 ) -> Report {
-    let work = move || again(events, before, candidate);
+    let work = move || again(events, before, candidate, longest);
     let replayed = match aside::start("policy-replay", work) {
         Ok(done) => done.await.map_err(|_| "its thread ended".to_owned()),
         Err(error) => Err(error.to_string()),
@@ -31,7 +30,12 @@ pub(super) async fn replay(
     })
 }
 
-async fn again(events: Vec<Arc<Event>>, before: Arc<Policies>, candidate: Arc<Policies>) -> Report {
+async fn again(
+    events: Vec<Arc<Event>>,
+    before: Arc<Policies>,
+    candidate: Arc<Policies>,
+    longest: Duration,
+) -> Report {
     let began = Instant::now();
     let mut simulation = Simulation::new(before, candidate);
     let mut gave_up = None;
@@ -39,8 +43,8 @@ async fn again(events: Vec<Arc<Event>>, before: Arc<Policies>, candidate: Arc<Po
         simulation.see(&event).await;
         if simulation.faults() > FAULTS {
             gave_up = Some(format!("more than {FAULTS} faults"));
-        } else if began.elapsed() > LONGEST {
-            gave_up = Some(format!("it took longer than {} s", LONGEST.as_secs()));
+        } else if began.elapsed() > longest {
+            gave_up = Some(format!("it took longer than {} s", longest.as_secs()));
         }
         if gave_up.is_some() {
             break;

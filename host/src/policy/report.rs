@@ -1,6 +1,7 @@
 //! The report of a comparison: what candidates would have decided otherwise, grouped.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
@@ -39,6 +40,50 @@ pub struct Report {
     pub ungrouped: u64,
 }
 
+/// One line, with the most frequent differences.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 3;
+        let (differ, decisions) = (self.differ, self.decisions);
+        write!(f, "{differ} of the last {decisions} decisions would differ")?;
+        if let Some(why) = &self.gave_up {
+            write!(f, ", as far as it was seen: {why}")?;
+        }
+        for Difference { kind, count, .. } in self.differences.iter().take(MOST) {
+            let Group { slot, from, to, .. } = kind;
+            let caller = kind.caller.as_ref().map(|caller| format!(", {caller}"));
+            let caller = caller.unwrap_or_default();
+            write!(f, "; {slot}: {from} → {to} ({count} times{caller})")?;
+        }
+        Ok(())
+    }
+}
+
+/// The change that a difference means for its requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// They would be refused.
+    Refused,
+    /// They would no longer be refused.
+    Allowed,
+    /// They could not be decided.
+    Fault,
+    /// They would be answered otherwise, or refused otherwise.
+    Other,
+}
+
+impl Change {
+    fn of([from, to]: &[Outcome; 2]) -> Self {
+        match (from.kind, to.kind) {
+            (_, Kind::Fault(_)) => Self::Fault,
+            (Kind::Answered, Kind::Denied) => Self::Refused,
+            (Kind::Denied, Kind::Answered) => Self::Allowed,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// Decisions that differ in the same way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
@@ -58,6 +103,8 @@ pub struct Group {
     pub slot: &'static str,
     /// The function that was asked.
     pub question: &'static str,
+    /// The change for the requests.
+    pub change: Change,
     /// The outcome with the policies that serve.
     pub from: String,
     /// The outcome with the candidate.
@@ -68,6 +115,40 @@ pub struct Group {
     /// The model, if the question is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+}
+
+impl Group {
+    /// The same difference with both sides exchanged.
+    fn reversed(&self) -> Self {
+        let change = match self.change {
+            Change::Refused => Change::Allowed,
+            Change::Allowed => Change::Refused,
+            other => other,
+        };
+        Self {
+            change,
+            from: self.to.clone(),
+            to: self.from.clone(),
+            ..self.clone()
+        }
+    }
+}
+
+impl Report {
+    /// The differences that allow what would be refused otherwise, without those that `known` reports, made the other way round,
+    /// have as refused already.
+    pub(super) fn allowed_beyond<'a>(
+        &'a self,
+        known: &'a [Report],
+    ) -> impl Iterator<Item = &'a Difference> {
+        let allowed = self.differences.iter();
+        let allowed = allowed.filter(|found| found.kind.change == Change::Allowed);
+        allowed.filter(|found| {
+            let reversed = found.kind.reversed();
+            let mut known = known.iter().flat_map(|report| &report.differences);
+            !known.any(|known| known.kind == reversed)
+        })
+    }
 }
 
 /// The subject of a decision.
@@ -101,17 +182,20 @@ impl Counter {
         &mut self,
         slot: Slot,
         question: &'static str,
-        [from, to]: [Outcome; 2],
+        outcomes: [Outcome; 2],
         about: About<'_>,
     ) {
+        let change = Change::of(&outcomes);
+        let [from, to] = outcomes;
         let report = &mut self.report;
         report.decisions += 1;
         report.differ += 1;
-        report.faults += u64::from(matches!(to.kind, Kind::Fault(_)));
+        report.faults += u64::from(change == Change::Fault);
         let cut = |text: &str| text_within(NAME, text.to_owned());
         let group = Group {
             slot: slot.name(),
             question,
+            change,
             from: from.words,
             to: to.words,
             caller: about.caller.map(cut),
@@ -126,6 +210,11 @@ impl Counter {
         if examples.len() < EXAMPLES && !about.request.is_empty() {
             examples.push(about.request.to_owned());
         }
+    }
+
+    /// The decisions that differ so far.
+    pub(super) fn differ(&self) -> u64 {
+        self.report.differ
     }
 
     /// The faults so far.

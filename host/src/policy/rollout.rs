@@ -112,8 +112,8 @@ pub(super) enum Stage {
 pub(super) enum Charge {
     /// They could not decide.
     Fault,
-    /// They denied the request.
-    Denial,
+    /// They denied so many requests by now.
+    Denials(u64),
 }
 
 /// An event.
@@ -176,20 +176,16 @@ struct Trial {
     digest: Digest,
     before: Digest,
     until: Duration,
-    /// Denials that are let pass.
-    denials: Option<u32>,
+    /// The most denials; none limits none.
+    max_denials: Option<u32>,
 }
 
 impl Trial {
-    /// Counts a charge; whether it is one too many.
-    fn exceeds(&mut self, charge: Charge) -> bool {
-        match (charge, &mut self.denials) {
-            (Charge::Fault, _) | (Charge::Denial, Some(0)) => true,
-            (Charge::Denial, None) => false,
-            (Charge::Denial, Some(left)) => {
-                *left -= 1;
-                false
-            }
+    /// Whether a charge is one too many.
+    fn is_exceeded(&self, charge: Charge) -> bool {
+        match charge {
+            Charge::Fault => true,
+            Charge::Denials(found) => self.max_denials.is_some_and(|most| found > u64::from(most)),
         }
     }
 }
@@ -234,7 +230,7 @@ impl Rollout {
                     digest,
                     before,
                     until: now + probation,
-                    denials: max_denials,
+                    max_denials,
                 });
                 None
             }
@@ -244,7 +240,7 @@ impl Rollout {
                 why,
             } => {
                 let is_over = |trial: &mut Trial| {
-                    trial.digest == digest && now < trial.until && trial.exceeds(charge)
+                    trial.digest == digest && now < trial.until && trial.is_exceeded(charge)
                 };
                 let trial = self.probation.take_if(is_over)?;
                 self.refuse(digest, why);

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::aside;
-use super::event::{Event, Follower};
+use super::event::{Event, Follower, Place};
 use super::policies::Policies;
 use super::report::Report;
 use super::simulation::Simulation;
@@ -25,17 +25,19 @@ const LOOK: Duration = Duration::from_millis(100);
 /// A candidate in shadow; dropping it ends the shadow.
 pub(super) struct Shadow {
     trail: Arc<Trail>,
+    place: Place,
     follower: Arc<Follower>,
     report: Arc<Mutex<Report>>,
 }
 
 impl Shadow {
-    /// Begins it. `looked` is called with the report every now and then, until it says that it has seen enough.
+    /// Begins it. `looked` is called with the report when something differs, and every now and then, until it says that it has
+    /// seen enough.
     ///
     /// # Errors
     /// If there can be no further thread.
     pub(super) fn start(
-        trail: &Arc<Trail>,
+        (trail, place): (&Arc<Trail>, Place),
         before: Arc<Policies>,
         candidate: Arc<Policies>,
         looked: impl FnMut(&Report) -> bool + Send + 'static,
@@ -52,8 +54,9 @@ impl Shadow {
             looked,
         };
         drop(aside::start("policy-shadow", move || work.run())?);
-        trail.follow(Arc::clone(&follower));
+        trail.follow(place, Arc::clone(&follower));
         Ok(Self {
+            place,
             trail: Arc::clone(trail),
             follower,
             report,
@@ -68,7 +71,7 @@ impl Shadow {
 
 impl Drop for Shadow {
     fn drop(&mut self) {
-        self.trail.unfollow(&self.follower);
+        self.trail.unfollow(self.place, &self.follower);
     }
 }
 
@@ -83,7 +86,7 @@ struct Work<F> {
 
 impl<F: FnMut(&Report) -> bool> Work<F> {
     async fn run(mut self) {
-        let mut looked = Instant::now();
+        let (mut looked, mut differ) = (Instant::now(), 0);
         loop {
             match timeout(LOOK, self.events.recv()).await {
                 Ok(Some(event)) => {
@@ -97,8 +100,9 @@ impl<F: FnMut(&Report) -> bool> Work<F> {
                 Ok(None) => return,
                 Err(_) => {}
             }
-            if looked.elapsed() >= LOOK || self.simulation.faults() > 0 {
+            if looked.elapsed() >= LOOK || self.simulation.differ() > differ {
                 looked = Instant::now();
+                differ = self.simulation.differ();
                 if self.follower.is_over() {
                     return;
                 }

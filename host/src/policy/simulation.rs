@@ -150,6 +150,11 @@ impl Simulation {
         self.counter.report()
     }
 
+    /// The decisions that differ so far.
+    pub(super) fn differ(&self) -> u64 {
+        self.counter.differ()
+    }
+
     /// The faults of the candidate so far.
     pub(super) fn faults(&self) -> u64 {
         self.counter.faults()

@@ -1,24 +1,24 @@
 //! The wishes of operators about policies while these serve: offer candidates, try them in shadow, let them serve, go back.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::broadcast;
 
 use super::Slot;
-use super::candidates::{CandidateStatus, Ready};
+use super::candidates::{CandidateStatus, Ready, Shadowed};
 use super::digest::Digest;
+use super::event::Place;
 use super::generation::Generation;
 use super::given::{Given, Named};
+use super::guard::Arrival;
 use super::history::{Activation, Door};
 use super::life::{Life, What};
 use super::live::{Live, activation};
-use super::look::FileSet;
 use super::pin::Pin;
 use super::policies::{Policies, prepare};
-use super::replay::replay;
 use super::report::Report;
-use super::rollout::{Gate, Stage};
+use super::rollout::{Gate, Rules, Stage};
 use super::shadow::Shadow;
 use super::unsteered::Unsteered;
 
@@ -30,6 +30,9 @@ pub struct SlotFiles {
     /// The settings.
     pub settings: Option<Arc<[u8]>>,
 }
+
+/// The longest replay of the last decisions.
+const LONGEST: Duration = Duration::from_secs(10);
 
 impl Live {
     /// Prepares a candidate: what serves, with these files in place of its own. It is compared with the last decisions.
@@ -53,7 +56,7 @@ impl Live {
         if digest == serving.digest() {
             return Err(Unsteered::Serves);
         }
-        let replayed = replay(self.trail.events(), Arc::clone(old), Arc::clone(&policies)).await;
+        let replayed = self.replay(old, &policies, LONGEST).await;
         let ready = Ready {
             policies,
             files: offer.files(),
@@ -131,7 +134,7 @@ impl Live {
                 None => true,
             };
             Shadow::start(
-                &self.trail,
+                (&self.trail, Place::Shadow),
                 Arc::clone(serving.policies()),
                 candidate,
                 looked,
@@ -169,10 +172,15 @@ impl Live {
         let _one_at_a_time = self.replacing.lock().await;
         let current = self.current();
         let candidate = self.guard.take(digest).ok_or(Unsteered::Stale)?;
-        let Ready {
-            policies, files, ..
-        } = candidate;
-        self.serve(policies, files, (Door::Api, by), &current).await;
+        let shadow = candidate.shadow.as_ref().map(Shadowed::report);
+        let arrival = Arrival {
+            files: candidate.files,
+            rules: self.guard.rules(),
+            known: shadow.into_iter().chain([candidate.replayed]).collect(),
+        };
+        let door = (Door::Api, by);
+        self.serve(candidate.policies, arrival, door, &current)
+            .await;
         self.tell(What::Promoted, digest, by, None);
         Ok(self.current())
     }
@@ -210,8 +218,18 @@ impl Live {
             found.cloned().ok_or(Unsteered::NothingBefore)?
         };
         let digest = past.policies.digest();
+        // Policies that served before need no probation.
+        let rules = Rules {
+            probation: Duration::ZERO,
+            ..self.guard.rules()
+        };
+        let arrival = Arrival {
+            files: past.files,
+            rules,
+            known: Vec::new(),
+        };
         let door = (Door::RolledBack, by);
-        self.serve(past.policies, past.files, door, &current).await;
+        self.serve(past.policies, arrival, door, &current).await;
         self.tell(What::RolledBack, digest, by, None);
         Ok(self.current())
     }
@@ -220,7 +238,7 @@ impl Live {
     async fn serve(
         &self,
         policies: Arc<Policies>,
-        files: FileSet,
+        arrival: Arrival,
         (door, by): (Door, &str),
         current: &Generation,
     ) {
@@ -230,10 +248,9 @@ impl Live {
             ..activation(&policies, door, Some(current))
         };
         let entry = self.keeper.record(&self.source, activation).await;
-        let rules = self.guard.rules(door);
-        let notices = files.notices.clone();
+        let notices = arrival.files.notices.clone();
         self.swap(policies, entry, |next, before| {
-            Some(self.guard.activate(next, before, files, &rules))
+            Some(self.guard.activate(next, before, arrival))
         });
         self.guard.pin(Some(pin));
         self.mended(self.current().number());

@@ -9,7 +9,7 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 
 use super::digest::Digest;
-use super::event::{Asker, Event, Follower};
+use super::event::{Asker, Event, Follower, Place};
 use super::exchange::What;
 
 /// The most events that are kept.
@@ -23,7 +23,7 @@ pub(super) struct Trail {
     began_at: SystemTime,
     requests: AtomicU64,
     kept: Mutex<Kept>,
-    follower: ArcSwapOption<Follower>,
+    followers: [ArcSwapOption<Follower>; Place::COUNT],
 }
 
 #[derive(Default)]
@@ -39,7 +39,7 @@ impl Default for Trail {
             began_at: SystemTime::now(),
             requests: AtomicU64::new(0),
             kept: Mutex::default(),
-            follower: ArcSwapOption::empty(),
+            followers: Default::default(),
         }
     }
 }
@@ -48,10 +48,12 @@ impl Trail {
     /// Begins a request.
     pub(super) fn request(&self, id: &str, generation: u64, digest: Digest) -> Arc<Asker> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        let follower = self.follower.load_full();
-        let follower = follower.filter(|follower| follower.has_room());
+        let followers = self.followers.each_ref().map(|follower| {
+            let follower = follower.load_full();
+            follower.filter(|follower| follower.has_room())
+        });
         let id = id.to_owned();
-        Arc::new(Asker::new(number, id, (generation, digest), follower))
+        Arc::new(Asker::new(number, id, (generation, digest), followers))
     }
 
     /// Keeps an event, in place of the oldest if there is no room.
@@ -61,7 +63,7 @@ impl Trail {
             at: self.began.elapsed(),
             what,
         });
-        if let Some(follower) = &request.follower {
+        for follower in request.followers.iter().flatten() {
             follower.tell(Arc::clone(&event));
         }
         let size = event.size();
@@ -78,15 +80,15 @@ impl Trail {
         drop(gone);
     }
 
-    /// Passes the events of all further requests on, in place of whoever followed before.
-    pub(super) fn follow(&self, follower: Arc<Follower>) {
-        self.follower.store(Some(follower));
+    /// Passes the events of all further requests on, in place of the follower that was there before.
+    pub(super) fn follow(&self, place: Place, follower: Arc<Follower>) {
+        self.followers[place as usize].store(Some(follower));
     }
 
-    /// Ends that, unless somebody else follows by now.
-    pub(super) fn unfollow(&self, follower: &Arc<Follower>) {
+    /// Ends that, unless another one is there by now.
+    pub(super) fn unfollow(&self, place: Place, follower: &Arc<Follower>) {
         follower.end();
-        self.follower.compare_and_swap(follower, None);
+        self.followers[place as usize].compare_and_swap(follower, None);
     }
 
     /// The kept events, oldest first.
@@ -145,7 +147,7 @@ mod tests {
         let before = trail.request("before", 1, digest());
         let (queue, mut events) = mpsc::channel(4);
         let follower = Arc::new(Follower::new(queue));
-        trail.follow(Arc::clone(&follower));
+        trail.follow(Place::Shadow, Arc::clone(&follower));
         trail.push(&before, What::Settled(0));
         let followed = trail.request("followed", 1, digest());
         trail.push(&followed, What::Settled(1));
@@ -155,7 +157,7 @@ mod tests {
         trail.push(&other, What::Settled(3));
         trail.push(&followed, What::Settled(4));
         assert_eq!(follower.lost(), 1);
-        trail.unfollow(&follower);
+        trail.unfollow(Place::Shadow, &follower);
         let after = trail.request("after", 1, digest());
         trail.push(&after, What::Settled(5));
         let mut seen = Vec::new();

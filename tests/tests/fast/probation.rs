@@ -246,7 +246,7 @@ async fn denials_take_back_only_if_they_are_limited_and_those_before_would_not_d
     let health = taken_back(&gateway, 3).await;
     let told = health["refused"][0]["problem"].to_string();
     assert!(
-        told.contains("auth policy: a denial of authenticate"),
+        told.contains("auth policy: a denial of authenticate for bob: denied 401 invalid_api_key, and before: caller bob"),
         "{told}"
     );
     assert_eq!(metric(&gateway, "codex_policy_taken_back_total").await, "1");

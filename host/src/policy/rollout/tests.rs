@@ -83,16 +83,18 @@ fn denials_count_only_if_they_are_limited_and_are_let_pass_up_to_the_limit() {
             max_denials,
         };
         rollout.step(Duration::ZERO, input);
-        let denied = |name| Input::Blamed {
+        let denied = |name, count| Input::Blamed {
             digest: digest(name),
-            charge: Charge::Denial,
+            charge: Charge::Denials(count),
             why: "denied".to_owned(),
         };
-        for _ in 0..passing {
-            assert_eq!(rollout.step(MINUTE / 2, denied(2)), None, "{max_denials:?}");
-            assert_eq!(rollout.step(MINUTE / 2, denied(3)), None, "another's");
+        for count in 1..=passing {
+            let next = rollout.step(MINUTE / 2, denied(2, count));
+            assert_eq!(next, None, "{max_denials:?}");
+            let another = rollout.step(MINUTE / 2, denied(3, u64::MAX));
+            assert_eq!(another, None);
         }
-        let next = rollout.step(MINUTE / 2, denied(2));
+        let next = rollout.step(MINUTE / 2, denied(2, passing + 1));
         assert_eq!(next.is_some(), max_denials.is_some(), "{max_denials:?}");
     }
 }
