@@ -95,7 +95,7 @@ pub struct Config {
     pub program: Option<PathBuf>,
     /// The settings of the HTTP API.
     pub api: crate::api::Config,
-    /// Who may operate the gateway, at the address of `listen`; absent without one.
+    /// The operators, for the address in `listen`; absent without one.
     pub admin: Option<Admin>,
     /// How long requests are still accepted after the signal to stop.
     pub drain_delay: Duration,

@@ -43,7 +43,7 @@ pub enum Error {
         path: PathBuf,
         /// The system's error.
         cause: io::Error,
-        /// What to do, if that is known.
+        /// The remedy, if there is one.
         remedy: &'static str,
     },
     /// A supervisor passed descriptors other than the gateway's listening sockets.

@@ -36,7 +36,7 @@ pub struct Admin(Arc<Parts>);
 pub struct Parts {
     /// The state that the clients' API has, too.
     pub shared: Shared,
-    /// Who may use it.
+    /// The access rule.
     pub access: Arc<Access>,
     /// The policy folder, and the history of its activations.
     pub source: Source,

@@ -41,7 +41,7 @@ impl Admin {
         self.tokenless.is_some()
     }
 
-    /// Who may use the operator's API.
+    /// The access rule of the operator's API.
     #[must_use]
     pub fn access(&self) -> Access {
         let (fixed, listed) = (self.fixed.clone(), self.listed.clone());
@@ -227,7 +227,7 @@ fn parse(text: &str) -> Result<Vec<Operator>, Vec<String>> {
 
 fn parse_one(index: usize, entry: &RawValue) -> Result<Operator, Vec<String>> {
     let entry: Entry = serde_json::from_str(entry.get()).map_err(|error| {
-        // What serde says of a wrong type has the value.
+        // Serde's sentence about a wrong type has the value.
         let what = match error.to_string() {
             told if told.starts_with("unknown field") || told.starts_with("duplicate field") => {
                 told.split(" at line ")

@@ -18,7 +18,7 @@ use super::{Error, Listener};
 const BACKLOG: i32 = 64;
 /// The longest path of a Unix socket on Linux, without the byte at its end.
 const MAX_PATH: usize = 107;
-/// What an address for operators begins with if it is a path.
+/// The beginning of an address for operators that is a path.
 const UNIX: &str = "unix:";
 
 /// Where operators reach the gateway: `ADMIN_ADDR`.

@@ -10,18 +10,23 @@ pub(super) const KEY: &str = "sk-of-alice";
 
 /// An `auth.json` with [`KEY`].
 pub(super) fn auth() -> String {
+    json!({"keys": [{"id": "alice", "sha256": fingerprint(KEY)}]}).to_string()
+}
+
+/// The fingerprint of a key, as the program prints it.
+pub(super) fn fingerprint(key: &str) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_codex-gateway"))
         .args(["key", "hash"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .and_then(|mut child| {
-            child.stdin.take().unwrap().write_all(KEY.as_bytes())?;
+            child.stdin.take().unwrap().write_all(key.as_bytes())?;
             child.wait_with_output()
         })
         .unwrap();
     let fingerprint = String::from_utf8(output.stdout).unwrap();
-    json!({"keys": [{"id": "alice", "sha256": fingerprint.trim()}]}).to_string()
+    fingerprint.trim().to_owned()
 }
 
 /// The status of a request with this key.

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use super::folders::fingerprint;
 use super::*;
 
 const TOKEN: &str = "sk-operator-0123456789";
@@ -184,6 +185,34 @@ fn acts_and_refusals_are_recorded_without_tokens() {
         !log.contains(TOKEN) && !log.contains("sk-stranger"),
         "{log}"
     );
+}
+
+#[test]
+fn operators_stay_while_their_file_has_mistakes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.json");
+    let eve = json!([{"id": "eve", "sha256": fingerprint("sk-eve"), "role": "view"}]);
+    std::fs::write(&path, eve.to_string()).unwrap();
+    let (mut running, address) = on_port(&[("ADMIN_FILE", path.to_str().unwrap())]);
+    let looks = |token: &str| {
+        let vars = [("ADMIN_ADDR", address.as_str()), ("ADMIN_TOKEN", token)];
+        admin(&["status"], &vars).code == Some(0)
+    };
+    std::fs::write(
+        &path,
+        r#"[{"id": "eve", "sha256": "sk-secret", "role": "view"}]"#,
+    )
+    .unwrap();
+    let line = running.line_with("ADMIN_FILE refused, the operators before stay: ");
+    assert!(
+        line.contains("/0/sha256") && !line.contains("secret"),
+        "{line}"
+    );
+    assert!(looks("sk-eve") && looks(TOKEN));
+    let bob = json!([{"id": "bob", "sha256": fingerprint("sk-bob"), "role": "view"}]);
+    std::fs::write(&path, bob.to_string()).unwrap();
+    running.log_until("operators read again");
+    assert!(looks("sk-bob") && !looks("sk-eve"));
 }
 
 #[test]

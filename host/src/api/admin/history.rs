@@ -5,7 +5,7 @@ use crate::api::error;
 use crate::openai::{ApiError, GatewayError};
 use crate::policy::{Activated, Generation};
 
-/// All activations, oldest first. What serves is the last one, also if the history cannot have it.
+/// All activations, oldest first. The generation that serves is among them, also if the history lacks it.
 pub(super) async fn activations(admin: &Admin) -> Result<Vec<Activated>, ApiError> {
     let permit = READS.acquire().await.map_err(|_| error::internal())?;
     let source = admin.source.clone();

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 
 use crate::api::client_addr;
 
-/// What an operator may do.
+/// The rights of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Read.
@@ -48,11 +48,11 @@ pub struct Operator {
     pub id: String,
     /// The lower-case hexadecimal SHA-256 of the token.
     pub fingerprint: String,
-    /// What the operator may do.
+    /// The operator's rights.
     pub role: Role,
 }
 
-/// Who is an operator where no tokens are configured.
+/// The operators where no tokens are configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tokenless {
     /// The gateway's user, whom alone the permissions of the Unix socket let in.
@@ -70,7 +70,7 @@ impl Tokenless {
     }
 }
 
-/// Who may use the operator's API.
+/// The access rule of the operator's API.
 #[derive(Debug)]
 pub struct Access {
     /// The operators of `ADMIN_TOKEN`.

@@ -103,20 +103,21 @@ impl Client {
 
     /// Reads something; the path is below `/admin/v1/`.
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        self.send(Method::GET, path, Bytes::new()).await
+        self.send(Method::GET, path, None).await
     }
 
-    /// Sends a request, and reads the answer, which is JSON.
+    /// Sends a request with some content and its type, and reads the answer, which is JSON.
     pub(super) async fn send(
         &self,
         method: Method,
         path: &str,
-        body: Bytes,
+        content: Option<(&str, Bytes)>,
     ) -> anyhow::Result<Value> {
         let patience = if method == Method::GET { ANSWER } else { ACT };
         let answered = async {
-            let (status, version, bytes) = self.ask(method, path, body).await?;
-            self.read(status, version, &bytes)
+            let response = self.open(method, path, content).await?;
+            let status = response.status();
+            self.json(status, &self.whole(response).await?)
         };
         let in_time = timeout(patience, answered).await;
         in_time.unwrap_or_else(|_| {
@@ -127,33 +128,56 @@ impl Client {
         })
     }
 
-    async fn ask(
+    /// Sends a request, and returns the answer if it is no error; its body may be read as it comes.
+    pub(super) async fn open(
         &self,
         method: Method,
         path: &str,
-        body: Bytes,
-    ) -> anyhow::Result<(StatusCode, Option<String>, Bytes)> {
-        let broken = || {
-            format!(
-                "the connection to {} broke: is it the gateway's ADMIN_ADDR?",
-                self.target
-            )
-        };
+        content: Option<(&str, Bytes)>,
+    ) -> anyhow::Result<Response<Incoming>> {
         let wire = self.connect().await?;
-        let response = self.request(wire, method, path, body).await;
-        let response = response.with_context(broken)?;
-        let version = response.headers().get(VERSION);
-        let version = version
-            .and_then(|version| version.to_str().ok())
-            .map(str::to_owned);
+        let response = self.request(wire, method, path, content).await;
+        let response = response.with_context(|| self.broken())?;
         let status = response.status();
-        let bytes = Limited::new(response.into_body(), MAX_ANSWER)
-            .collect()
-            .await;
-        let bytes = bytes
-            .map_err(|error| anyhow::anyhow!("{error}"))
-            .with_context(broken)?;
-        Ok((status, version, bytes.to_bytes()))
+        let version = response.headers().get(VERSION);
+        let version = version.and_then(|version| version.to_str().ok());
+        let Some(version) = version.map(str::to_owned) else {
+            // The gateway answers so while it starts.
+            ensure!(
+                status != 503,
+                "the gateway at {} is starting: try again in a moment",
+                self.target
+            );
+            bail!(
+                "{} is no gateway's listener for operators (HTTP {status}): ADMIN_ADDR is meant, not PORT",
+                self.target
+            );
+        };
+        if status.is_success() {
+            return Ok(response);
+        }
+        let answer = self.json(status, &self.whole(response).await?)?;
+        Err(self.refusal(status, &version, &answer["error"]))
+    }
+
+    fn broken(&self) -> String {
+        format!(
+            "the connection to {} broke: is it the gateway's ADMIN_ADDR?",
+            self.target
+        )
+    }
+
+    /// The whole body of an answer.
+    async fn whole(&self, response: Response<Incoming>) -> anyhow::Result<Bytes> {
+        let body = Limited::new(response.into_body(), MAX_ANSWER);
+        let body = body.collect().await;
+        let body = body.map_err(|error| anyhow::anyhow!("{error}"));
+        Ok(body.with_context(|| self.broken())?.to_bytes())
+    }
+
+    fn json(&self, status: StatusCode, bytes: &[u8]) -> anyhow::Result<Value> {
+        let answer = serde_json::from_slice(bytes).ok();
+        answer.with_context(|| format!("{} answered no JSON (HTTP {status})", self.target))
     }
 
     async fn request(
@@ -161,7 +185,7 @@ impl Client {
         wire: Box<dyn Wire>,
         method: Method,
         path: &str,
-        body: Bytes,
+        content: Option<(&str, Bytes)>,
     ) -> anyhow::Result<Response<Incoming>> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(wire)).await?;
         tokio::spawn(connection);
@@ -180,7 +204,12 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {}", token.reveal()));
         }
-        Ok(sender.send_request(request.body(Full::new(body))?).await?)
+        let (kind, body) = content.unzip();
+        if let Some(kind) = kind {
+            request = request.header("content-type", kind);
+        }
+        let request = request.body(Full::new(body.unwrap_or_default()))?;
+        Ok(sender.send_request(request).await?)
     }
 
     async fn connect(&self) -> anyhow::Result<Box<dyn Wire>> {
@@ -212,48 +241,25 @@ impl Client {
         })
     }
 
-    /// Reads an answer: errors are OpenAI's error object.
-    fn read(
-        &self,
-        status: StatusCode,
-        version: Option<String>,
-        bytes: &[u8],
-    ) -> anyhow::Result<Value> {
-        let Some(version) = version else {
-            // The gateway answers so while it starts.
-            ensure!(
-                status != 503,
-                "the gateway at {} is starting: try again in a moment",
-                self.target
-            );
-            bail!(
-                "{} is no gateway's listener for operators (HTTP {status}): ADMIN_ADDR is meant, not PORT",
-                self.target
-            );
-        };
-        let answer: Option<Value> = serde_json::from_slice(bytes).ok();
-        let answer =
-            answer.with_context(|| format!("{} answered no JSON (HTTP {status})", self.target))?;
-        if status.is_success() {
-            return Ok(answer);
-        }
-        let told = super::text::plain(&answer["error"]["message"]);
-        match (status.as_u16(), answer["error"]["code"].as_str()) {
-            (401, _) if self.token.is_none() => bail!(
+    /// The refusal, with a remedy for the person who asked.
+    fn refusal(&self, status: StatusCode, version: &str, error: &Value) -> anyhow::Error {
+        let told = super::text::plain(&error["message"]);
+        let ours = env!("CARGO_PKG_VERSION");
+        anyhow::Error::msg(match (status.as_u16(), error["code"].as_str()) {
+            (401, _) if self.token.is_none() => {
                 "the gateway wants an operator's token: set ADMIN_TOKEN, in the environment or in .env"
-            ),
-            (401, _) => bail!(
-                "the gateway does not know this ADMIN_TOKEN: it is neither its ADMIN_TOKEN nor one of its ADMIN_FILE"
-            ),
-            (403, _) => {
-                bail!("{told} Use the token of another operator, or change the role in ADMIN_FILE")
+                    .to_owned()
             }
-            (404 | 405, Some("unknown_url" | "method_not_supported")) => bail!(
-                "the gateway cannot do this: it is version {version}, and this program {}",
-                env!("CARGO_PKG_VERSION")
+            (401, _) => "the gateway does not know this ADMIN_TOKEN: it is neither its ADMIN_TOKEN nor one of its ADMIN_FILE"
+                .to_owned(),
+            (403, _) => format!(
+                "{told} Use the token of another operator, or change the role in ADMIN_FILE"
             ),
-            _ => bail!("{told}"),
-        }
+            (404 | 405, Some("unknown_url" | "method_not_supported")) => {
+                format!("the gateway cannot do this: it is version {version}, and this program {ours}")
+            }
+            _ => told,
+        })
     }
 }
 

@@ -104,11 +104,34 @@ pub(super) fn slots(slots: &Value, style: &Style) -> String {
     table(style, &rows, &[4, 5, 6, 7, 8])
 }
 
+/// The declared parts of the input: headers by their number, the step of the clock as a length of time.
 fn needs(slot: &Value) -> String {
-    match &slot["needs"] {
-        Value::Array(needs) if needs.is_empty() => "nothing".to_owned(),
-        Value::Array(_) => joined(&slot["needs"]),
-        _ => format!("all (contract {})", plain(&slot["contract"])),
+    let Some(needs) = slot["needs"].as_array() else {
+        return format!("all (contract {})", plain(&slot["contract"]));
+    };
+    let is_header = |need: &&Value| {
+        need.as_str()
+            .is_some_and(|need| need.starts_with("header("))
+    };
+    let headers = needs.iter().filter(is_header).count();
+    let others = needs.iter().filter(|need| !is_header(need)).map(|need| {
+        let step = need.as_str().and_then(|need| need.strip_prefix("now("));
+        let ms: Option<u64> = step.and_then(|step| step.strip_suffix(')')?.parse().ok());
+        match ms {
+            Some(ms) if ms % 1_000 == 0 => format!("now({})", span(Duration::from_millis(ms))),
+            Some(ms) => format!("now({ms} ms)"),
+            None => plain(need),
+        }
+    });
+    let headers = match headers {
+        0 => None,
+        1 => Some("1 header".to_owned()),
+        _ => Some(format!("{headers} headers")),
+    };
+    let words: Vec<String> = others.chain(headers).collect();
+    match words.is_empty() {
+        true => "nothing".to_owned(),
+        false => words.join(", "),
     }
 }
 

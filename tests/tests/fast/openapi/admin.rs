@@ -82,7 +82,11 @@ async fn every_admin_answer_is_as_its_document_has_it_and_has_all_of_it() {
         .policy("model.JSON", b"{}")
         .start()
         .await;
-    std::fs::write(gateway.policies().join("model.json"), "{}").unwrap();
+    std::fs::write(
+        gateway.policies().join("model.json"),
+        r#"{"owned_by": "x"}"#,
+    )
+    .unwrap();
     gateway.generation(2).await;
     std::fs::write(gateway.policies().join("auth.json"), "{").unwrap();
     gateway

@@ -50,7 +50,7 @@ pub(in crate::api::admin) struct Found {
     /// Why these policies are refused, if they were taken back and not activated since.
     taken_back: Option<String>,
     activations: Vec<Activated>,
-    /// What serves in each slot, if this is what serves.
+    /// The policy in each slot, if this generation serves.
     #[serde(skip_serializing_if = "Option::is_none")]
     slots: Option<Vec<Slot>>,
 }
