@@ -45,6 +45,7 @@ fn of_serving(serving: &Generation) -> Activated {
         before: None,
         taken_back: None,
         why: None,
+        by: None,
         files: serving.file_names(),
     }
 }

@@ -34,12 +34,18 @@ fn activations(entries: &Value, serving: Option<&Value>, style: &Style) -> Strin
             format!("{mark}{}", plain(&entry["number"])),
             plain(&entry["at"]),
             format!("{} ago", style.age(&entry["at"])),
-            plain(&entry["door"]),
+            door(entry),
             short(&entry["digest"]),
             files + &why.unwrap_or_default(),
         ]);
     }
     table(style, &rows, &[0, 2])
+}
+
+/// The way by which policies came to serve, and the operator who did it.
+fn door(entry: &Value) -> String {
+    let by = entry.get("by").map(|by| format!(" ({})", plain(by)));
+    plain(&entry["door"]) + &by.unwrap_or_default()
 }
 
 /// One generation.

@@ -10,6 +10,7 @@ use super::text::{Style, Tone, joined, plain, share, short, span, table};
 pub(super) fn text(status: &Value, style: &Style) -> String {
     let mut text = gateway(status, style) + "\n" + &generation(&status["generation"], style) + "\n";
     text += &slots(&status["slots"], style);
+    text += &candidates(&status["candidates"], style);
     text += &problems(status, style);
     text
 }
@@ -57,8 +58,13 @@ fn generation(serving: &Value, style: &Style) -> String {
         let left = format!("probation {left} left");
         format!("   {}", style.tone(Tone::Doubtful, &left))
     });
+    let pinned = &serving["pinned"]["by"];
+    let pinned = match pinned.is_null() {
+        true => String::new(),
+        false => format!("   pinned by {}", plain(pinned)),
+    };
     format!(
-        "generation {}  {}  since {} ({} ago)  by {} ({files}){}",
+        "generation {}  {}  since {} ({} ago)  by {} ({files}){}{pinned}",
         plain(&serving["number"]),
         style.tone(Tone::Head, &short(&serving["digest"])),
         plain(&serving["since"]),
@@ -66,6 +72,58 @@ fn generation(serving: &Value, style: &Style) -> String {
         plain(&serving["by"]),
         probation.unwrap_or_default(),
     )
+}
+
+/// A line for each candidate, and one for each of its most frequent differences.
+fn candidates(candidates: &Value, style: &Style) -> String {
+    let mut text = String::new();
+    for candidate in candidates.as_array().into_iter().flatten() {
+        let stage = plain(&candidate["stage"]);
+        let tone = match stage.as_str() {
+            "passed" => Tone::Good,
+            "failed" => Tone::Bad,
+            _ => Tone::Doubtful,
+        };
+        let (report, how) = match &candidate["shadow"] {
+            Value::Null => (&candidate["replayed"], "past"),
+            report => (report, "live"),
+        };
+        let why = candidate.get("why").map(|why| format!(": {}", plain(why)));
+        text += &format!(
+            "{}  {}  {}  by {} {} ago  {} of {} {how} decisions differ, {} faults{}\n",
+            style.tone(tone, &format!("{:<8}", stage.to_uppercase())),
+            short(&candidate["digest"]),
+            joined(&candidate["files"]),
+            plain(&candidate["by"]),
+            style.age(&candidate["at"]),
+            plain(&report["differ"]),
+            plain(&report["decisions"]),
+            plain(&report["faults"]),
+            why.unwrap_or_default(),
+        );
+        text += &differences(&report["differences"]);
+    }
+    text
+}
+
+/// A line for each group of decisions that differ.
+pub(super) fn differences(groups: &Value) -> String {
+    let groups = groups.as_array().into_iter().flatten();
+    let line = |group: &Value| {
+        let caller = group
+            .get("caller")
+            .map(|caller| format!("{} ", plain(caller)));
+        format!(
+            "          {}: {} → {}: {}×{}, as {}\n",
+            plain(&group["slot"]),
+            plain(&group["from"]),
+            plain(&group["to"]),
+            caller.unwrap_or_default(),
+            plain(&group["count"]),
+            joined(&group["examples"]),
+        )
+    };
+    groups.map(line).collect()
 }
 
 /// A table with a row for each slot.

@@ -8,8 +8,11 @@ use serde::Serialize;
 
 use super::super::Admin;
 use crate::api::Shared;
-use crate::policy::{self, Digest, Generation, SlotStatus};
+use crate::policy::{self, CandidateStatus, Digest, Generation, SlotStatus};
 use crate::telemetry::{self, Recent};
+
+/// The most groups of a candidate's differences in the status; the candidate itself has all.
+const DIFFERENCES: usize = 3;
 
 /// The whole answer.
 #[derive(Serialize)]
@@ -24,6 +27,7 @@ pub(in crate::api::admin) struct Status {
     codex: Codex,
     generation: Serving,
     slots: Vec<Slot>,
+    candidates: Vec<CandidateStatus>,
     refused: Vec<Refused>,
     warnings: Vec<Warning>,
     /// When the counters of the limits were last saved; absent without a state folder.
@@ -52,10 +56,18 @@ struct Serving {
     by: &'static str,
     files: Vec<String>,
     probation_until: Option<String>,
+    /// The operator whose choice these policies are: the policy folder is not looked at.
+    pinned: Option<Pinned>,
     /// Activations of this process, after its first one.
     swaps: u64,
     /// Those that were taken back.
     taken_back: u64,
+}
+
+#[derive(Serialize)]
+struct Pinned {
+    by: String,
+    since: String,
 }
 
 /// One slot.
@@ -106,6 +118,7 @@ pub(in crate::api::admin) async fn read(State(admin): State<Admin>) -> Json<Stat
         codex,
         slots: slots(shared, &serving),
         generation: generation(shared, &serving),
+        candidates: candidates(shared),
         refused: refused(shared),
         warnings: warnings(shared),
         counters_saved: shared.counters.counts().saved_ms.map(|ms| {
@@ -140,6 +153,10 @@ fn generation(shared: &Shared, serving: &Generation) -> Serving {
         by: serving.door().name(),
         files: serving.file_names(),
         probation_until: shared.live.on_probation_until().map(time),
+        pinned: shared.live.pinned().map(|pin| Pinned {
+            by: pin.by,
+            since: time(UNIX_EPOCH + Duration::from_secs(pin.since)),
+        }),
         swaps: shared.live.swaps(),
         taken_back: shared.live.taken_back(),
     }
@@ -159,6 +176,18 @@ pub(super) fn slots(shared: &Shared, serving: &Generation) -> Vec<Slot> {
             digest,
         })
         .collect()
+}
+
+/// The candidates, oldest first, with the most frequent differences only.
+fn candidates(shared: &Shared) -> Vec<CandidateStatus> {
+    let mut candidates = shared.live.candidates();
+    for candidate in &mut candidates {
+        let reports = [Some(&mut candidate.replayed), candidate.shadow.as_mut()];
+        for report in reports.into_iter().flatten() {
+            report.differences.truncate(DIFFERENCES);
+        }
+    }
+    candidates
 }
 
 fn refused(shared: &Shared) -> Vec<Refused> {
