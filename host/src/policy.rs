@@ -32,6 +32,7 @@ mod inspect;
 mod keeper;
 mod last_good;
 mod life;
+mod limits;
 mod live;
 mod look;
 mod manifest;
@@ -65,7 +66,6 @@ mod weigh;
 mod words;
 mod world;
 
-pub use admission::Admitted;
 pub use bindings::{
     Caller, Credential, Denial, Header, PACKAGE, Request, VERSION, forward_auth, model, rate_limit,
     tool_stop,
@@ -84,6 +84,7 @@ pub use generation::Generation;
 pub use guest::Limits;
 pub use history::{Activated, Door};
 pub use life::{Life, What};
+pub use limits::Admitted;
 pub use live::Live;
 pub use notice::Notice;
 pub use observer::{Decision, DecisionOutcome, Observer};

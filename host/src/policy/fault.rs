@@ -373,3 +373,8 @@ pub enum Refused {
     #[error("rate limits: {0}")]
     Counters(#[from] crate::quota::Unavailable),
 }
+
+/// Turns a denial of the contract's type into [`Refused`].
+pub(super) fn decided<T>(answer: Result<Result<T, Denial>, Fault>) -> Result<T, Refused> {
+    answer?.map_err(|denial| Refused::Denied(Box::new(denial)))
+}

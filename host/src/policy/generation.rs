@@ -12,7 +12,7 @@ use super::component::Decided;
 use super::digest::Digest;
 use super::event::Asker;
 use super::exchange::{Exchange, Remembered, What};
-use super::fault::{Fault, FaultKind, Refused};
+use super::fault::{Fault, FaultKind, Refused, decided};
 use super::given::Files;
 use super::history::{Activated, Door};
 use super::needs::Needs;
@@ -42,11 +42,6 @@ struct Observed {
     request: Arc<Asker>,
     /// Receives every decision.
     observer: Arc<dyn Observer>,
-}
-
-/// Turns a denial of the contract's type into [`Refused`].
-pub(super) fn decided<T>(answer: Result<Result<T, super::Denial>, Fault>) -> Result<T, Refused> {
-    answer?.map_err(|denial| Refused::Denied(Box::new(denial)))
 }
 
 impl Generation {

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Slot;
-use super::admission::Asked;
 use super::bindings::Caller;
 use super::component::Policy;
 use super::event::Event;
 use super::exchange::{Exchange, What};
 use super::fault::{Fault, FaultKind};
+use super::limits::Asked;
 use super::outcome::{Kind, Outcome, Told};
 use super::policies::{Policies, Seat};
 use super::report::{About, Counter, Report};

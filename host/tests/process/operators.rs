@@ -215,6 +215,13 @@ fn operators_stay_while_their_file_has_mistakes() {
     assert!(looks("sk-bob") && !looks("sk-eve"));
 }
 
+/// The exit code of `config`, and its complaints.
+fn config(vars: &[(&str, &str)]) -> (Option<i32>, String) {
+    let output = gateway(vars).arg("config").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), said)
+}
+
 #[test]
 fn every_mistake_about_operators_is_told_in_one_go() {
     let folder = tempfile::tempdir().unwrap();
@@ -224,13 +231,6 @@ fn every_mistake_about_operators_is_told_in_one_go() {
         r#"[{"id": "a", "sha256": "sk-secret", "role": "admin"}, {"id": ""}]"#,
     )
     .unwrap();
-    let config = |vars: &[(&str, &str)]| {
-        let output = gateway(vars).arg("config").output().unwrap();
-        (
-            output.status.code(),
-            String::from_utf8(output.stderr).unwrap(),
-        )
-    };
     let (code, said) = config(&[
         ("ADMIN_ADDR", "0.0.0.0:11435"),
         ("ADMIN_FILE", file.to_str().unwrap()),
@@ -249,6 +249,10 @@ fn every_mistake_about_operators_is_told_in_one_go() {
         assert!(said.contains(words), "`{words}` is missing in:\n{said}");
     }
     assert!(!said.contains("sk-"), "{said}");
+}
+
+#[test]
+fn an_address_for_operators_that_cannot_be_used_is_told() {
     let long = format!("unix:/{}", "x".repeat(108));
     for (address, words) in [
         (

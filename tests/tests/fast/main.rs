@@ -36,6 +36,7 @@ mod layers;
 mod limits;
 mod logins;
 mod metrics;
+mod mutants;
 mod obsidian;
 mod odd_files;
 mod openapi;

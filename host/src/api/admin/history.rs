@@ -39,7 +39,6 @@ fn of_serving(serving: &Generation) -> Activated {
     Activated {
         at: serving.since(),
         number: serving.number(),
-        by: None,
         door: serving.door(),
         digest: serving.digest().to_string(),
         before: None,
