@@ -18,7 +18,7 @@ use super::trail::Trail;
 /// The most events that wait for the candidate; requests that come when the queue is half full are not followed.
 const QUEUE: usize = 8_192;
 /// After a decision that took longer than this, the candidate rests three times as long: it takes a quarter of a core at most.
-const LONG: Duration = Duration::from_millis(1);
+const LONG: Duration = Duration::from_millis(5);
 /// The interval at which the report is made, and the gate looks at it.
 const LOOK: Duration = Duration::from_millis(100);
 
