@@ -268,9 +268,9 @@ pub fn audit(act: &Act<'_>) {
         };
     }
     match act.status {
-        ..400 => write!(info, "operator acted"),
+        ..=399 => write!(info, "operator acted"),
         401 | 403 => write!(warn, "operator refused"),
-        400.. => write!(warn, "operator's request failed"),
+        _ => write!(warn, "operator's request failed"),
     }
 }
 
