@@ -4,6 +4,7 @@ mod agent;
 mod answers;
 mod browser;
 mod calls;
+mod client;
 mod codex;
 mod conversations;
 mod crowd;
