@@ -304,13 +304,16 @@ impl Task {
     /// Injects what the thread does not have of the history, starts the turn, and returns its id.
     async fn begin(&self, thread: &str, plan: &Plan, new: &[Item]) -> Begun {
         self.register(thread, plan)?;
-        if !new.is_empty() {
-            let items = InjectItems::new(thread, new);
+        let stop = &self.route.delivery.stop;
+        let mut parts = InjectItems::parts(thread, new);
+        while !stop.is_cancelled()
+            && let Some(items) = parts.next()
+        {
             self.connection
                 .call::<_, IgnoredAny>(protocol::INJECT_ITEMS, &items)
                 .await?;
         }
-        if self.route.delivery.stop.is_cancelled() {
+        if stop.is_cancelled() {
             // The turn was cancelled, or has failed already and its reader has the reason.
             return Ok(None);
         }

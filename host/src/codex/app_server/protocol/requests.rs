@@ -120,7 +120,11 @@ pub(in super::super) struct Thread<'a> {
     pub(in super::super) thread_id: &'a str,
 }
 
-/// `thread/inject_items`: the conversation so far.
+/// After how many bytes of images a request to inject ends: Codex unpacks all images of a request, even if the client has left
+/// meanwhile, and 16 million pixels take it 0.4 s. An item is never divided.
+const IMAGES_AT_ONCE: usize = 256 << 10;
+
+/// `thread/inject_items`: the conversation so far, or a part of it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(in super::super) struct InjectItems<'a> {
@@ -129,12 +133,37 @@ pub(in super::super) struct InjectItems<'a> {
 }
 
 impl<'a> InjectItems<'a> {
-    pub(in super::super) fn new(thread_id: &'a str, history: &'a [Item]) -> Self {
-        Self {
+    /// The requests that inject these items, in order: one, unless there are many bytes of images.
+    pub(in super::super) fn parts(
+        thread_id: &'a str,
+        items: &'a [Item],
+    ) -> impl Iterator<Item = Self> {
+        let mut images = 0;
+        let fits = move |item: &Item, _: &Item| {
+            images += bytes_of_images(item);
+            if images < IMAGES_AT_ONCE {
+                return true;
+            }
+            images = 0;
+            false
+        };
+        items.chunk_by(fits).map(move |items| Self {
             thread_id,
-            items: history.iter().map(ResponseItem::new).collect(),
-        }
+            items: items.iter().map(ResponseItem::new).collect(),
+        })
     }
+}
+
+fn bytes_of_images(item: &Item) -> usize {
+    let parts = match item {
+        Item::Message { parts, .. } | Item::CallOutput { parts, .. } => parts.as_slice(),
+        Item::Call { .. } => &[],
+    };
+    let bytes = parts.iter().map(|part| match part {
+        Part::Image { url, .. } => url.len(),
+        Part::Text(_) => 0,
+    });
+    bytes.sum()
 }
 
 /// `turn/start`: has Codex answer the injected conversation.
