@@ -16,6 +16,7 @@ mod event_queue;
 mod failure;
 mod folder;
 mod home;
+mod leftovers;
 mod lines;
 mod login;
 pub(crate) mod names;

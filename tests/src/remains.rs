@@ -60,6 +60,12 @@ pub fn exists(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
 
+/// Whether a process runs: it exists, and is no zombie.
+#[must_use]
+pub fn runs(pid: u32) -> bool {
+    !texts(&PathBuf::from(format!("/proc/{pid}/environ"))).is_empty()
+}
+
 /// Kills a process, if it still exists.
 ///
 /// # Panics

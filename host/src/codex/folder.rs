@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use super::leftovers;
+
 const PREFIX: &str = "codex-gateway-";
 
 /// The name of a file that is locked while the folder is in use. The system releases the lock however the process ends.
@@ -86,6 +88,7 @@ fn sweep(parent: &Path, owner: u32) {
                 .is_ok_and(|about| about.is_dir() && about.uid() == owner);
         if is_ours && is_left(&entry.path()) {
             let folder = entry.path();
+            leftovers::end_now(&folder);
             match fs::remove_dir_all(&folder) {
                 Ok(()) => {
                     tracing::info!(folder = %folder.display(), "swept up what a killed gateway left")

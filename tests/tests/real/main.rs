@@ -11,6 +11,7 @@ mod crowd;
 mod errors;
 mod guard;
 mod home;
+mod leftovers;
 mod logins;
 mod names;
 mod proto;

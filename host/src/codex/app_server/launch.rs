@@ -11,7 +11,7 @@ use super::roots;
 use crate::codex::command::{command, quoted, setting};
 use crate::codex::folder::Folder;
 use crate::codex::home::{Home, McpServer};
-use crate::codex::{Config, Mode};
+use crate::codex::{Config, Mode, leftovers};
 
 /// Settings for a Codex that no person uses directly: it asks no questions, sends no reports, and keeps nothing.
 const SETTINGS: [&str; 13] = [
@@ -83,6 +83,8 @@ const DISABLED: [&str; 27] = [
 pub(super) fn worker(config: &Config, home: &Home, folder: &Folder, databases: &Path) -> Command {
     let mut command = command(config, home);
     command.envs(roots::lay_out(config, databases));
+    let path = config.parent_env.get("PATH").map(String::as_str);
+    command.env("PATH", leftovers::marked_path(path, databases));
     command.arg("app-server");
     let is_chat = config.mode == Mode::Chat;
     let chat: (&[_], &[_]) = (&CHAT_SETTINGS, &CHAT_DISABLED);

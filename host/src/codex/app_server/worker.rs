@@ -22,7 +22,7 @@ use crate::codex::lines::ReadError;
 use crate::codex::login::Login;
 use crate::codex::protocol_log::{ProtocolLog, Tap};
 use crate::codex::stderr::LastWords;
-use crate::codex::{Config, Error, command};
+use crate::codex::{Config, Error, command, leftovers};
 
 /// How long to wait for the end of a dead worker's pipes: a process that it left behind may hold them open.
 const DRAIN: Duration = Duration::from_millis(250);
@@ -166,8 +166,8 @@ impl Worker {
         }
     }
 
-    /// Closes the child's stdin, waits up to `grace`, kills and reaps it; then reads its pipes to the end and deletes its
-    /// databases. Returns the last line of its stderr.
+    /// Closes the child's stdin, waits up to `grace`, kills and reaps it; then kills the processes it left running, reads its
+    /// pipes to the end and deletes its databases. Returns the last line of its stderr.
     pub(super) async fn leave(mut self, grace: Duration) -> Option<String> {
         self.hang_up.cancel();
         if tokio::time::timeout(grace, self.child.wait())
@@ -177,6 +177,8 @@ impl Worker {
         {
             tracing::warn!(%error, "the worker cannot be killed");
         }
+        // Before the pipes are read to their end, which such a process may hold open.
+        leftovers::end(self.databases.clone()).await;
         if let Some(reader) = self.reader {
             let _ = tokio::time::timeout(DRAIN, reader).await;
         }
