@@ -25,7 +25,8 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder, with an empty one in it to work in, and deletes folders left by killed gateways.
+    /// Makes the folder, with an empty one in it to work in, and deletes folders left by killed gateways, with the processes
+    /// of their workers.
     pub(super) fn make() -> io::Result<Self> {
         Self::make_in(&std::env::temp_dir())
     }
@@ -76,7 +77,7 @@ fn lock(folder: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Deletes folders of gateways whose lock is free: those gateways were killed.
+/// Deletes folders of gateways whose lock is free, and kills the processes of their workers: those gateways were killed.
 fn sweep(parent: &Path, owner: u32) {
     let Ok(entries) = fs::read_dir(parent) else {
         return;
@@ -107,6 +108,8 @@ fn is_left(folder: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::*;
 
     #[test]
@@ -121,12 +124,14 @@ mod tests {
         } = killed;
         drop(lock);
         let killed = dir.keep();
+        let mut process = leftovers::tests::start(&killed.join("databases"));
         let foreign = ["other", "codex-gateway-without-a-lock"];
         for name in foreign {
             fs::create_dir(parent.path().join(name)).unwrap();
         }
         let new = Folder::make_in(parent.path()).unwrap();
         assert!(!killed.exists());
+        assert_eq!(process.wait().unwrap().signal(), Some(9));
         assert!(living.work().exists() && new.work().exists());
         for name in foreign {
             assert!(parent.path().join(name).exists(), "{name}");

@@ -97,13 +97,13 @@ fn has_mark(environment: &[u8], mark: &Path) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::process::{Child, Command, Stdio};
 
     use super::*;
 
     /// A process that starts another one in a session of its own, and reports that it runs.
-    fn start(folder: &Path) -> Child {
+    pub(in super::super) fn start(folder: &Path) -> Child {
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", "setsid sleep 60 & echo begun; exec sleep 60"])
