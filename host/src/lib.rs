@@ -11,7 +11,7 @@
 //! | [`quota`] | 1 | the counters behind rate limits |
 //! | [`telemetry`] | 0 | log, metrics, usage, traces |
 //! | [`config`] | | reads environment variables into settings, and reports all mistakes at once |
-//! | [`listen`], [`file`](mod@file), [`secret`], [`memory`] | 0 | sockets, limited file reads, secrets, return of freed memory |
+//! | [`listen`], [`file`](mod@file), [`secret`], [`memory`], `hex` | 0 | sockets, limited file reads, secrets, return of freed memory, digits |
 //!
 //! A module uses only modules of lower layers, which a test checks. The book (`docs/`) walks through a request, a delta and
 //! a swap.
@@ -21,6 +21,7 @@ pub mod app;
 pub mod codex;
 pub mod config;
 pub mod file;
+mod hex;
 pub mod listen;
 pub mod memory;
 pub mod openai;

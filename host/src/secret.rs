@@ -2,6 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
+
 /// A secret string, printed as `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -47,10 +49,7 @@ impl Secret {
 /// The SHA-256 in lower-case hexadecimal, 64 characters.
 #[must_use]
 pub fn fingerprint(secret: &[u8]) -> String {
-    Sha256::digest(secret)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&Sha256::digest(secret))
 }
 
 /// Whether a key can be sent as `Authorization: Bearer KEY`: printable ASCII, without blanks at its ends. A key that cannot be
