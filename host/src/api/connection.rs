@@ -9,6 +9,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -52,7 +54,8 @@ pub(super) struct Connection<I> {
     reject: Reject,
     /// The timer for whichever check is due next.
     alarm: Pin<Box<Sleep>>,
-    closing: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// The end of intake: looked at when it comes, since all connections share its lock.
+    closing: FuturesUnordered<WaitForCancellationFutureOwned>,
     /// When intake was closed.
     closed: Option<Instant>,
     /// The peer has closed its sending side and still gets its answer: the interval until the next probe.
@@ -73,7 +76,7 @@ impl<I> Connection<I> {
             head: Head::new(),
             reject: Reject::default(),
             alarm: Box::pin(tokio::time::sleep(IDLE)),
-            closing: Box::pin(closing.cancelled_owned()),
+            closing: FuturesUnordered::from_iter([closing.cancelled_owned()]),
             closed: None,
             half_closed: None,
             doubted: None,
@@ -84,7 +87,7 @@ impl<I> Connection<I> {
 
     /// When a connection that is idle since `since` is closed.
     fn deadline(&mut self, since: Instant, cx: &mut Context<'_>) -> Instant {
-        if self.closed.is_none() && self.closing.as_mut().poll(cx).is_ready() {
+        if self.closed.is_none() && self.closing.poll_next_unpin(cx).is_ready() {
             self.closed = Some(Instant::now());
         }
         let begun = self.requests.head_since().map(|since| since + HEAD);
@@ -95,11 +98,19 @@ impl<I> Connection<I> {
         begun.map_or(deadline, |begun| begun.min(deadline))
     }
 
+    /// Ready at this time. An alarm that was set for an earlier time stays, and is set again when it has rung: the deadline moves
+    /// with every request, and the runtime's timers are shared.
     fn poll_alarm(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        if self.alarm.deadline() != at {
+        if self.alarm.deadline() > at {
             self.alarm.as_mut().reset(at);
         }
-        self.alarm.as_mut().poll(cx)
+        loop {
+            ready!(self.alarm.as_mut().poll(cx));
+            if self.alarm.deadline() >= at {
+                return Poll::Ready(());
+            }
+            self.alarm.as_mut().reset(at);
+        }
     }
 }
 

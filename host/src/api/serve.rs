@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -10,6 +11,8 @@ use axum::extract::{ConnectInfo, Request};
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Version};
 use axum::response::Response;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -87,7 +90,6 @@ where
 }
 
 /// The facts about a connection that its requests need.
-#[derive(Clone)]
 struct Line {
     peer: Peer,
     closing: CancellationToken,
@@ -98,7 +100,7 @@ impl Line {
     /// Runs one request: it is under way until the system has taken its answer. It is counted in the same step that read it, before
     /// anything is awaited.
     fn call<S>(
-        self,
+        self: Arc<Self>,
         mut request: Request,
         service: S,
     ) -> impl Future<Output = Result<axum::http::Response<Departure>, Infallible>>
@@ -107,7 +109,9 @@ impl Line {
     {
         let version = request.version();
         let underway = self.peer.begin(version);
-        request.extensions_mut().insert(ConnectInfo(self.peer));
+        request
+            .extensions_mut()
+            .insert(ConnectInfo(self.peer.clone()));
         let request = request.map(|body| Arrival::watch(body, &underway));
         async move {
             let mut response = service.oneshot(request).await?;
@@ -119,6 +123,16 @@ impl Line {
             Ok(response.map(|body| Departure::of(body, underway)))
         }
     }
+}
+
+/// A reason to end a connection.
+enum End {
+    /// No more requests are taken.
+    GoAway,
+    /// It gives way to another one.
+    Displaced,
+    /// Its peer takes nothing.
+    Stuck,
 }
 
 /// One accepted connection.
@@ -158,14 +172,14 @@ impl<L: Accept> Visit<L> {
         } = self;
         let multiplexed = peer.multiplexed();
         let reader = peer.clone();
-        let line = Line {
+        let line = Arc::new(Line {
             peer,
             closing: closing.clone(),
             is_extra: place.is_extra,
-        };
+        });
         // Not `TowerToHyperService`: in HTTP/2 it calls the service only when the request's own task runs.
         let service = service_fn(move |request: axum::http::Request<Incoming>| {
-            line.clone().call(request.map(Body::new), service.clone())
+            Arc::clone(&line).call(request.map(Body::new), service.clone())
         });
         let mut builder = Builder::new(TokioExecutor::new());
         // The library refuses a larger head with an empty answer.
@@ -176,30 +190,34 @@ impl<L: Accept> Visit<L> {
             .max_send_buf_size(PIECE);
         let mut served = pin!(builder.serve_connection(TokioIo::new(connection), service));
         let is_extra = place.is_extra;
-        let mut goes_away = false;
-        let mut stuck = pin!(takes_nothing(&reader, &closing));
+        // HTTP/1 has no message for it: such a connection ends with an answer that says so, or when it stays idle.
+        let goes_away = async {
+            multiplexed.cancelled().await;
+            if !is_extra {
+                closing.cancelled().await;
+            }
+            End::GoAway
+        };
+        let displaced = place.displaced(&reader).map(|()| End::Displaced);
+        let stuck = takes_nothing(&reader, &closing).map(|()| End::Stuck);
+        // They are polled when they are woken, and not with every request.
+        let mut ends =
+            FuturesUnordered::from_iter([goes_away.boxed(), displaced.boxed(), stuck.boxed()]);
         let result = loop {
             tokio::select! {
                 // Requests that the peer has sent are served before intake's end is looked at.
                 biased;
                 result = served.as_mut() => break result,
-                // HTTP/1 has no message for it: such a connection ends with an answer that says so, or when it stays idle.
-                () = async {
-                    multiplexed.cancelled().await;
-                    if !is_extra {
-                        closing.cancelled().await;
+                Some(end) = ends.next() => match end {
+                    End::GoAway => served.as_mut().graceful_shutdown(),
+                    End::Displaced => {
+                        tracing::debug!("an idle connection gave way to a new one");
+                        break Ok(());
                     }
-                }, if !goes_away => {
-                    served.as_mut().graceful_shutdown();
-                    goes_away = true;
-                }
-                () = place.displaced(&reader) => {
-                    tracing::debug!("an idle connection gave way to a new one");
-                    break Ok(());
-                }
-                () = &mut stuck => {
-                    tracing::debug!("a peer took nothing of its answers for too long");
-                    break Ok(());
+                    End::Stuck => {
+                        tracing::debug!("a peer took nothing of its answers for too long");
+                        break Ok(());
+                    }
                 }
             }
         };

@@ -56,9 +56,8 @@ impl Reject {
             .iter()
             .find(|(line, ..)| head.starts_with(line.as_bytes()));
         let empty = b"content-length: 0\r\n";
-        let is_empty = head.windows(empty.len()).any(|part| part == empty);
         if let Some((line, error)) = status
-            && is_empty
+            && head.windows(empty.len()).any(|part| part == empty)
             && head.ends_with(b"\r\n\r\n")
         {
             self.answer = answer(line, error.clone());
