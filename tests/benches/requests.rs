@@ -1,7 +1,8 @@
 //! Compares requests without a turn to a bare axum route, in one run: `cargo bench -p codex-gateway-tests --bench requests`.
 //!
 //! 64 connections in this process ask one after the other of three servers, in turns; the load and the servers share the machine, so
-//! the ratios are what counts. The gateway writes no log here.
+//! the ratios are what counts. On a busy machine, the CPU time of a request (of its client, too) says more than their number. The
+//! gateway writes no log here.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -29,25 +30,59 @@ fn main() {
         let ours = gateway.origin.trim_start_matches("http://");
         let ours: SocketAddr = ours.parse().expect("an address");
         let paths = ["/v1/models", "/verify"];
-        let mut counts = [(0_u64, 0_u64); 2];
+        let mut taken = [(Taken::default(), Taken::default()); 2];
         for _ in 0..ROUNDS {
-            for (path, counts) in paths.iter().zip(&mut counts) {
-                counts.0 += requests(bare, path).await;
-                counts.1 += requests(ours, path).await;
+            for (path, (of_bare, of_gateway)) in paths.iter().zip(&mut taken) {
+                of_bare.add(requests(bare, path)).await;
+                of_gateway.add(requests(ours, path)).await;
             }
         }
-        for (path, (bare, of_gateway)) in paths.iter().zip(counts) {
-            let seconds = (ROUND * u32::try_from(ROUNDS).expect("few")).as_secs_f64();
-            let rate = |count: u64| count as f64 / seconds;
-            let share = 100.0 * of_gateway as f64 / bare as f64;
+        for (path, (bare, gateway)) in paths.iter().zip(taken) {
             println!(
-                "GET {path}: bare axum {:.0}/s, gateway {:.0}/s: {share:.0} %",
-                rate(bare),
-                rate(of_gateway)
+                "GET {path}: bare axum {:.0}/s, gateway {:.0}/s: {:.0} %; CPU {:.1} µs, {:.1} µs: {:.0} %",
+                bare.rate(),
+                gateway.rate(),
+                100.0 * gateway.rate() / bare.rate(),
+                bare.micros(),
+                gateway.micros(),
+                100.0 * bare.micros() / gateway.micros(),
             );
         }
         gateway.stop().await;
     });
+}
+
+/// The requests of all rounds, and the CPU time that they took.
+#[derive(Clone, Copy, Default)]
+struct Taken {
+    requests: u64,
+    cpu: Duration,
+}
+
+impl Taken {
+    async fn add(&mut self, round: impl Future<Output = u64>) {
+        let before = cpu();
+        self.requests += round.await;
+        self.cpu += cpu().saturating_sub(before);
+    }
+
+    fn rate(self) -> f64 {
+        let seconds = (ROUND * u32::try_from(ROUNDS).expect("few")).as_secs_f64();
+        self.requests as f64 / seconds
+    }
+
+    fn micros(self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.requests as f64
+    }
+}
+
+/// The CPU time of this process, in the hundredths of a second of Linux.
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let (_, numbers) = stat.rsplit_once(')').expect("the name of the program");
+    let ticks = numbers.split_whitespace().skip(11).take(2);
+    let ticks = ticks.map(|ticks| ticks.parse::<u64>().expect("a number"));
+    Duration::from_millis(10 * ticks.sum::<u64>())
 }
 
 /// The gateway's list of models.
