@@ -19,6 +19,7 @@ mod departure;
 mod endpoints;
 mod entrance;
 mod error;
+mod facts;
 mod forwarded;
 mod generate;
 mod id;
@@ -40,7 +41,7 @@ mod turn_stream;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -58,7 +59,7 @@ pub use serve::serve;
 pub use timeouts::Timeouts;
 
 use endpoints::{Access, health, unknown, verify};
-use middleware::{auth, cors, drain_body, head};
+use middleware::auth;
 
 use crate::codex::Backend;
 use crate::policy::Live;
@@ -172,9 +173,8 @@ pub fn router(shared: Shared) -> Router {
         *routes = std::mem::take(routes).route(endpoint.path, (endpoint.handlers)());
     }
     let routes = limited
-        .route_layer(from_fn_with_state(shared.clone(), auth::rate_limit))
-        .merge(generating)
-        .route_layer(from_fn_with_state(shared.clone(), auth::authenticate))
+        .route_layer(from_fn_with_state(shared.clone(), auth::limit))
+        .merge(generating.route_layer(from_fn_with_state(shared.clone(), auth::authenticate)))
         .merge(open)
         .fallback(unknown::endpoint);
     surface(routes, shared)
@@ -190,15 +190,9 @@ pub fn verify_router(shared: Shared) -> Router {
 fn surface(routes: Router<Shared>, shared: Shared) -> Router {
     routes
         .method_not_allowed_fallback(unknown::method)
-        .layer(from_fn(cors::preflight))
-        .layer(from_fn_with_state(shared.clone(), head::head))
+        .layer(from_fn_with_state(shared.clone(), middleware::check))
         .merge(verify::routes())
-        .layer(from_fn_with_state(
-            shared.clone(),
-            middleware::request_context::attach,
-        ))
-        .layer(from_fn_with_state(shared.clone(), cors::share))
-        .layer(from_fn_with_state(shared.clone(), drain_body::drain))
+        .layer(from_fn_with_state(shared.clone(), middleware::surround))
         .with_state(shared)
 }
 

@@ -1,6 +1,7 @@
 //! Rate-limits a request: what it drew is settled when it is over.
 
-use super::request_context::{Fact, RequestContext};
+use super::facts::Fact;
+use super::request_context::RequestContext;
 use super::{Shared, client_addr};
 use crate::openai::ApiError;
 use crate::policy::{Admitted, Caller, Refused, rate_limit};

@@ -19,7 +19,8 @@ use super::arrival::TooSlow;
 use super::bodies::{Room, UNANNOUNCED};
 use super::choices::{Choices, Starter};
 use super::content_coding::Coding;
-use super::request_context::{Authenticated, Fact, RequestContext};
+use super::facts::Fact;
+use super::request_context::{Authenticated, RequestContext};
 use super::turn_stream::{Deltas, Turns};
 use super::{Shared, client_addr};
 use crate::openai::{ApiError, GatewayError, Head, Reading, Target};
@@ -117,7 +118,7 @@ impl<'a> Generate<'a> {
         choices.sign(&self.caller, self.context.id());
         self.bound_prompt(&choices)?;
         let ask = Ask {
-            client: client_addr::address(&self.parts, &self.shared.config.trusted),
+            client: self.context.client().to_owned(),
             caller: Some(self.caller.clone()),
             endpoint: self.parts.uri.path().to_owned(),
             model: Some(model.to_owned()),

@@ -3,7 +3,7 @@
 mod decisions;
 
 use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
@@ -14,15 +14,17 @@ use axum::http::Method;
 use axum::response::Response;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http_body::{Frame, SizeHint};
-use tokio::sync::{mpsc, oneshot};
+use http_body::Frame;
+use tokio::sync::oneshot;
 
+use super::Shared;
 use super::error::Code;
-use super::request_context::{Fact, RequestContext};
+use super::facts::{self, Fact, Facts};
+use super::request_context::RequestContext;
 use crate::openai::Metadata;
-use crate::policy::{Caller, Generation};
+use crate::policy::Caller;
 use crate::quota::Reservation;
-use crate::telemetry::{Summary, Telemetry, Tokens, Turn};
+use crate::telemetry::{Summary, Tokens, Turn};
 use decisions::Decisions;
 
 /// The status in the log if the client leaves before there is an answer, as in nginx.
@@ -34,7 +36,6 @@ pub(super) struct Asked {
     /// The route's template; absent if no route matched.
     pub(super) route: Option<String>,
     pub(super) path: String,
-    pub(super) client: String,
     pub(super) user_agent: Option<String>,
     /// `traceparent` and `tracestate`.
     pub(super) trace: [Option<String>; 2],
@@ -44,9 +45,9 @@ pub(super) struct Asked {
 pub(super) struct Request {
     context: RequestContext,
     asked: Asked,
-    telemetry: Telemetry,
+    shared: Shared,
     decisions: Arc<Decisions>,
-    facts: mpsc::UnboundedReceiver<Fact>,
+    facts: Facts,
     began: SystemTime,
     known: Known,
     /// The turns that are under way.
@@ -67,22 +68,18 @@ struct Known {
 }
 
 impl Request {
-    /// Begins a request: this generation decides on it, and `telemetry` is notified.
-    pub(super) fn new(
-        id: String,
-        asked: Asked,
-        generation: &Generation,
-        telemetry: &Telemetry,
-    ) -> Self {
-        telemetry.began();
+    /// Begins a request: the generation that serves decides on it, and telemetry is notified.
+    pub(super) fn new(id: String, client: String, asked: Asked, shared: &Shared) -> Self {
+        shared.telemetry.began();
         let started = Instant::now();
-        let decisions = Arc::new(Decisions::new(telemetry.clone(), started));
-        let (owner, facts) = mpsc::unbounded_channel();
-        let generation = Arc::new(generation.observed(&id, decisions.clone()));
+        let decisions = Arc::new(Decisions::new(shared.clone(), started));
+        let (owner, facts) = facts::queue();
+        let serving = shared.live.current();
+        let generation = Arc::new(serving.observed(&id, decisions.clone()));
         Self {
-            context: RequestContext::new(id, generation, started, owner),
+            context: RequestContext::new(id, client, generation, started, owner),
             asked,
-            telemetry: telemetry.clone(),
+            shared: shared.clone(),
             decisions,
             facts,
             began: SystemTime::now(),
@@ -100,7 +97,7 @@ impl Request {
     /// the turns, which decide themselves whether they go on without a reader.
     pub(super) async fn run(
         mut self,
-        handler: impl Future<Output = Response>,
+        handler: impl Future<Output = Response> + Unpin,
         mut client: oneshot::Sender<Response>,
     ) {
         let response = self.answer(handler, &mut client).await;
@@ -127,16 +124,15 @@ impl Request {
     /// The handler's answer; none if the client leaves first. The turns run meanwhile.
     async fn answer(
         &mut self,
-        handler: impl Future<Output = Response>,
+        mut handler: impl Future<Output = Response> + Unpin,
         client: &mut oneshot::Sender<Response>,
     ) -> Option<Response> {
-        let mut handler = pin!(handler);
         loop {
             tokio::select! {
                 biased;
                 response = &mut handler => return Some(response),
                 () = client.closed() => return None,
-                Some(fact) = self.facts.recv() => self.learn(fact),
+                () = self.facts.wait() => self.learn_all(),
                 Some(turns) = running(&mut self.turns) => self.settle(turns),
             }
         }
@@ -151,7 +147,7 @@ impl Request {
             Fact::Stream(stream) => {
                 known.stream = Some(stream);
                 if stream {
-                    self.telemetry.streams();
+                    self.shared.telemetry.streams();
                 }
             }
             Fact::Failure(code) => known.failure = Some(code),
@@ -165,7 +161,7 @@ impl Request {
     }
 
     fn learn_all(&mut self) {
-        while let Ok(fact) = self.facts.try_recv() {
+        for fact in self.facts.take() {
             self.learn(fact);
         }
     }
@@ -189,13 +185,13 @@ impl Request {
         let mut finishes = known.turns.iter().map(|turn| turn.finish);
         let firsts = known.turns.iter().filter_map(|turn| turn.first_token);
         let began = self.began.duration_since(SystemTime::UNIX_EPOCH);
-        self.telemetry.ended(&Summary {
+        self.shared.telemetry.ended(&Summary {
             id: self.context.id(),
             method: asked.method.as_str(),
             route: asked.route.as_deref().unwrap_or("other"),
             path: &asked.path,
             status: sent.status,
-            client: &asked.client,
+            client: self.context.client(),
             user_agent: asked.user_agent.as_deref(),
             caller: caller.map(|caller| caller.id.as_str()),
             tenant: caller.and_then(|caller| caller.tenant.as_deref()),
@@ -205,7 +201,7 @@ impl Request {
             metadata: known.metadata.metadata.as_deref(),
             stream: known.stream,
             generation: self.context.generation().number(),
-            digest: &self.context.generation().digest().short(),
+            digest: self.context.digest(),
             trace: asked.trace.each_ref().map(Option::as_deref),
             began: began.unwrap_or_default(),
             duration,
@@ -259,7 +255,7 @@ struct Sent {
 enum Held {
     /// Notified that the body may end.
     End { _told: oneshot::Sender<()> },
-    /// An answer without a body, and its client.
+    /// A whole answer, and its client.
     All(Option<(oneshot::Sender<Response>, Response)>),
 }
 
@@ -286,25 +282,30 @@ impl Sent {
     }
 }
 
-/// Hands over the answer, and waits until its last byte is asked for, or the client has left.
+/// Hands over the answer, and waits until its last byte is asked for, or the client has left. An answer whose body is in memory
+/// is handed over when the request was reported: the connection takes it in one step.
 async fn send(
     mut response: Response,
     client: oneshot::Sender<Response>,
-    is_whole_without_body: bool,
+    is_without_body: bool,
 ) -> Sent {
     let error = response.extensions_mut().remove::<Code>();
     let status = response.status().as_u16();
-    let bytes = Arc::new(AtomicU64::new(0));
     let error = error.map(|Code(code)| code);
-    if is_whole_without_body || response.body().is_end_stream() {
+    let in_memory = match is_without_body {
+        true => Some(0),
+        false => response.body().size_hint().exact(),
+    };
+    if let Some(bytes) = in_memory {
         return Sent {
             status,
             error,
-            bytes: 0,
+            bytes,
             whole: !client.is_closed(),
             held: Some(Held::All(Some((client, response)))),
         };
     }
+    let bytes = Arc::new(AtomicU64::new(0));
     let (whole, ended) = oneshot::channel();
     let (_told, is_told) = oneshot::channel();
     let counted = Arc::clone(&bytes);
@@ -314,8 +315,7 @@ async fn send(
             body,
             bytes: counted,
             whole: Some(whole),
-            is_told,
-            last: None,
+            is_told: Some(is_told),
         })
     }));
     let whole = ended.await.is_ok();
@@ -328,70 +328,39 @@ async fn send(
     }
 }
 
-/// One frame, or the end.
-type Polled = Option<Result<Frame<Bytes>, axum::Error>>;
-
-/// Counts the bytes of an answer that were taken, tells when it is complete, and holds back its end until the request is
+/// Counts the bytes of a streamed answer that were taken, tells when it is complete, and holds back its end until the request is
 /// reported.
 struct Counted {
     body: Body,
     bytes: Arc<AtomicU64>,
     whole: Option<oneshot::Sender<()>>,
-    is_told: oneshot::Receiver<()>,
-    /// The last frame, held back.
-    last: Option<Polled>,
-}
-
-impl Counted {
-    fn count(&mut self, frame: &Polled) {
-        if let Some(Ok(frame)) = frame {
-            let bytes = frame.data_ref().map_or(0, Bytes::len);
-            self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether no frame follows. A body of known length is not polled again after its last byte.
-    fn is_last(&self, frame: &Polled) -> bool {
-        match frame {
-            Some(Ok(_)) => self.body.is_end_stream(),
-            Some(Err(_)) => false,
-            None => true,
-        }
-    }
+    is_told: Option<oneshot::Receiver<()>>,
 }
 
 impl HttpBody for Counted {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled> {
-        if self.last.is_none() {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.whole.is_some() {
             let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-            self.count(&frame);
-            if !self.is_last(&frame) {
-                return Poll::Ready(frame);
+            if let Some(frame) = frame {
+                let data = frame.as_ref().ok().and_then(Frame::data_ref);
+                let bytes = data.map_or(0, Bytes::len);
+                self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+                return Poll::Ready(Some(frame));
             }
-            match self.whole.take().map(|whole| whole.send(())) {
-                Some(Ok(())) => self.last = Some(frame),
-                // The owner is gone, or was already notified.
-                _ => return Poll::Ready(frame),
-            }
+            let _ = self.whole.take().map(|whole| whole.send(()));
         }
-        let _ = ready!(Pin::new(&mut self.is_told).poll(cx));
-        Poll::Ready(self.last.take().flatten())
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.last.is_none() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.last {
-            Some(Some(Ok(frame))) => {
-                SizeHint::with_exact(frame.data_ref().map_or(0, Bytes::len) as u64)
-            }
-            _ => self.body.size_hint(),
+        if let Some(is_told) = &mut self.is_told {
+            // An owner that is gone holds nothing back.
+            let _ = ready!(Pin::new(is_told).poll(cx));
+            self.is_told = None;
         }
+        Poll::Ready(None)
     }
 }
 

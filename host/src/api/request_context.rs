@@ -6,15 +6,12 @@ use std::time::{Duration, Instant};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::mpsc;
 
 use super::error;
-use crate::openai::{ApiError, Metadata};
+use super::facts::{Fact, Reporter};
+use crate::openai::ApiError;
 use crate::policy::{Caller, Generation};
-use crate::quota::Reservation;
-use crate::telemetry::Turn;
 use crate::turn;
 
 /// The context of one request. It is cheap to clone.
@@ -23,41 +20,29 @@ pub(super) struct RequestContext(Arc<Inner>);
 
 struct Inner {
     id: String,
+    client: String,
     generation: Arc<Generation>,
+    /// The first digits of its digest.
+    digest: String,
     started: Instant,
     /// Headers for the answer.
     headers: Mutex<HeaderMap>,
-    owner: mpsc::UnboundedSender<Fact>,
-}
-
-/// A fact for the owner of a request. There are at most a few for each choice.
-pub(super) enum Fact {
-    /// The caller, from the auth policy.
-    Caller(Caller),
-    /// The model: its name in the answer, and its name for Codex.
-    Model { answer: String, codex: String },
-    /// The metadata that the client sends for its own use.
-    Metadata(Metadata),
-    /// A turn is about to begin; whether its answer is a stream.
-    Stream(bool),
-    /// The code of the error that ended a turn.
-    Failure(&'static str),
-    /// A reservation, to be settled when the turns are over.
-    Drawn(Reservation),
-    /// The turns, to be run to their end.
-    Turns(BoxFuture<'static, Vec<Turn>>),
+    owner: Reporter,
 }
 
 impl RequestContext {
     /// A context whose request is decided on by this generation; `owner` receives its facts.
     pub(super) fn new(
         id: String,
+        client: String,
         generation: Arc<Generation>,
         started: Instant,
-        owner: mpsc::UnboundedSender<Fact>,
+        owner: Reporter,
     ) -> Self {
         Self(Arc::new(Inner {
             id,
+            client,
+            digest: generation.digest().short(),
             generation,
             started,
             headers: Mutex::default(),
@@ -70,9 +55,19 @@ impl RequestContext {
         &self.0.id
     }
 
+    /// The client's address behind trusted proxies, as text.
+    pub(super) fn client(&self) -> &str {
+        &self.0.client
+    }
+
     /// The generation of this request, from its beginning to its end.
     pub(super) fn generation(&self) -> &Arc<Generation> {
         &self.0.generation
+    }
+
+    /// The first digits of the digest of that generation.
+    pub(super) fn digest(&self) -> &str {
+        &self.0.digest
     }
 
     /// The time since the request arrived.
@@ -82,8 +77,7 @@ impl RequestContext {
 
     /// Sends a fact to the owner.
     pub(super) fn record(&self, fact: Fact) {
-        // If the owner has ended, the fact is dropped.
-        let _ = self.0.owner.send(fact);
+        self.0.owner.report(fact);
     }
 
     /// Reports and logs why a turn failed: the client does not get all of it.

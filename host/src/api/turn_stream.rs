@@ -12,7 +12,8 @@ use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::request_context::{Fact, RequestContext};
+use super::facts::Fact;
+use super::request_context::RequestContext;
 use super::{Shared, activity};
 use crate::openai::ApiError;
 use crate::telemetry::{Tokens, Turn};

@@ -6,9 +6,9 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 
 use crate::api::choices::Choices;
+use crate::api::facts::Fact;
 use crate::api::generate::{self, Generate};
 use crate::api::output_mode::{HEADER, OutputMode};
-use crate::api::request_context::Fact;
 use crate::api::{Shared, error, sse};
 use crate::openai::chat::{ChatRequest, Chunks, Completion, bound_choices};
 use crate::openai::{ApiError, id};

@@ -5,8 +5,8 @@ use axum::response::Response;
 use axum::response::sse::Event;
 
 use crate::api::choices::Choices;
+use crate::api::facts::Fact;
 use crate::api::generate::{self, Generate};
-use crate::api::request_context::Fact;
 use crate::api::{Shared, error, sse};
 use crate::openai::completions::{self, Chunks, Completion, CompletionRequest, bound_choices};
 use crate::openai::{ApiError, id};

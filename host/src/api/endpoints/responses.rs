@@ -7,10 +7,11 @@ use axum::response::sse::Event;
 use serde_json::{Value, json};
 
 use crate::api::choices::Choices;
+use crate::api::facts::Fact;
 use crate::api::generate::{self, Generate};
 use crate::api::id::Id;
 use crate::api::output_mode::{HEADER, OutputMode};
-use crate::api::request_context::{Authenticated, Fact};
+use crate::api::request_context::Authenticated;
 use crate::api::{Shared, error, sse};
 use crate::openai::responses::{self, Events, Memory, ResponseObject, ResponsesRequest};
 use crate::openai::{ApiError, GatewayError, id};

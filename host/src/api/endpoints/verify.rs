@@ -10,8 +10,9 @@ use axum::routing::{MethodRouter, any};
 use axum::{RequestPartsExt, Router};
 
 use crate::api::Shared;
+use crate::api::facts::Fact;
 use crate::api::middleware::{auth, head};
-use crate::api::request_context::{Fact, RequestContext};
+use crate::api::request_context::RequestContext;
 use crate::openai::{ApiError, GatewayError};
 use crate::policy::forward_auth::Grant;
 

@@ -8,7 +8,8 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::admission::{self, Ask};
 use crate::api::connection::Peer;
-use crate::api::request_context::{Authenticated, Fact, RequestContext};
+use crate::api::facts::Fact;
+use crate::api::request_context::RequestContext;
 use crate::api::{Shared, client_addr};
 use crate::openai::ApiError;
 use crate::policy::Caller;
@@ -29,37 +30,41 @@ pub(in crate::api) async fn authenticate(
     }
 }
 
-/// Rate-limits authenticated requests that start no turn.
-pub(in crate::api) async fn rate_limit(
+/// As [`authenticate`], then rate-limits the caller: for requests that start no turn.
+pub(in crate::api) async fn limit(
     State(shared): State<Shared>,
     request: Request,
     next: Next,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
     match spend(&shared, &mut parts).await {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Ok(caller) => {
+            parts.extensions.insert(caller);
+            next.run(Request::from_parts(parts, body)).await
+        }
         Err(error) => error.into_response(),
     }
 }
 
-async fn spend(shared: &Shared, parts: &mut Parts) -> Result<(), ApiError> {
+async fn spend(shared: &Shared, parts: &mut Parts) -> Result<Caller, ApiError> {
+    let caller = admit(shared, parts).await?;
     let context: RequestContext = parts.extract().await?;
-    let Authenticated(caller) = parts.extract().await?;
     let ask = Ask {
-        client: client_addr::address(parts, &shared.config.trusted),
-        caller: Some(caller),
+        client: context.client().to_owned(),
+        caller: Some(caller.clone()),
         endpoint: parts.uri.path().to_owned(),
         ..Ask::default()
     };
-    admission::ask(shared, &context, ask).await
+    admission::ask(shared, &context, ask).await?;
+    Ok(caller)
 }
 
 async fn admit(shared: &Shared, parts: &mut Parts) -> Result<Caller, ApiError> {
     let context: RequestContext = parts.extract().await?;
-    let address = client_addr::address(parts, &shared.config.trusted);
-    let request = client_addr::describe(parts, context.id(), address.clone());
+    let client = context.client().to_owned();
+    let request = client_addr::describe(parts, context.id(), client.clone());
     let ask = Ask {
-        client: address,
+        client,
         endpoint: request.path.clone(),
         ..Ask::default()
     };

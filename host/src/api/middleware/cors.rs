@@ -2,17 +2,14 @@
 //!
 //! Not `tower-http`'s layer: it answers every `OPTIONS`, also those that an edge proxy asks about, which are for the policy.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
     ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-
-use crate::api::Shared;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE, HEAD, OPTIONS");
 /// Seconds a browser may rely on a preflight.
@@ -105,30 +102,12 @@ impl Origin {
 }
 
 /// Answers every `OPTIONS`, of unknown paths too, without authentication: preflights cannot carry a key.
-pub(in crate::api) async fn preflight(request: Request, next: Next) -> Response {
-    if request.method() == Method::OPTIONS {
-        return StatusCode::NO_CONTENT.into_response();
-    }
-    next.run(request).await
-}
-
-/// Adds the CORS headers to every answer, refusals and streams included.
-pub(in crate::api) async fn share(
-    State(shared): State<Shared>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let Some(origins) = &shared.config.origins else {
-        return next.run(request).await;
-    };
-    let asked = Asked::of(&request);
-    let mut response = next.run(request).await;
-    asked.answer(origins, response.headers_mut());
-    response
+pub(super) fn preflight(method: &Method) -> Option<Response> {
+    (*method == Method::OPTIONS).then(|| StatusCode::NO_CONTENT.into_response())
 }
 
 /// The CORS headers of a request.
-struct Asked {
+pub(super) struct Asked {
     origin: Option<HeaderValue>,
     preflight: Option<Preflight>,
 }
@@ -139,7 +118,7 @@ struct Preflight {
 }
 
 impl Asked {
-    fn of(request: &Request) -> Self {
+    pub(super) fn of(request: &Request) -> Self {
         let headers = request.headers();
         let preflight = (request.method() == Method::OPTIONS).then(|| Preflight {
             headers: headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned(),
@@ -151,7 +130,8 @@ impl Asked {
         }
     }
 
-    fn answer(self, origins: &Origins, headers: &mut HeaderMap) {
+    /// Adds the CORS headers of the answer.
+    pub(super) fn answer(self, origins: &Origins, headers: &mut HeaderMap) {
         let allowed = self.origin.filter(|origin| {
             let allowed = origins.contain(origin);
             if !allowed {

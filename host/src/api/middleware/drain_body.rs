@@ -19,27 +19,31 @@ use crate::api::Shared;
 /// How long the rest of an unread body may take, as in nginx (`lingering_time`).
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Reads the part of a body that the handler left: a connection closed with unread bytes is reset, and a client that was still
-/// sending sees the reset instead of its answer.
+/// [`draining`] as a layer.
 pub(in crate::api) async fn drain(
     State(shared): State<Shared>,
     request: Request,
     next: Next,
 ) -> Response {
-    // Twice the limit, so that a body that is somewhat too large is read too.
-    let most = shared.config.max_body.saturating_mul(2);
-    let (parts, body) = request.into_parts();
-    let body = if body.is_end_stream() {
-        body
-    } else {
+    next.run(draining(request, shared.config.max_body)).await
+}
+
+/// Reads the part of a body that the handler left: a connection closed with unread bytes is reset, and a client that was still
+/// sending sees the reset instead of its answer. `max_body` is the limit for bodies.
+pub(super) fn draining(request: Request, max_body: usize) -> Request {
+    if request.body().is_end_stream() {
+        return request;
+    }
+    // A client that sent `Expect` has sent no body yet and needs only the answer.
+    let wanted = !request.headers().contains_key(EXPECT);
+    request.map(|body| {
         Body::new(Draining {
-            // A client that sent `Expect` has sent no body yet and needs only the answer.
-            wanted: !parts.headers.contains_key(EXPECT),
+            wanted,
             body,
-            most,
+            // Twice the limit, so that a body that is somewhat too large is read too.
+            most: max_body.saturating_mul(2),
         })
-    };
-    next.run(Request::from_parts(parts, body)).await
+    })
 }
 
 /// A body whose rest is read when it is dropped.

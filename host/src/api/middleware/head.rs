@@ -13,7 +13,7 @@ use crate::openai::{ApiError, GatewayError};
 const MAX_HEADERS: usize = 100;
 const MAX_BYTES: usize = 64 << 10;
 
-/// Lets only requests with a clear head through.
+/// [`check`] as a layer.
 pub(in crate::api) async fn head(
     State(shared): State<Shared>,
     request: Request,

@@ -2,13 +2,14 @@
 
 use std::panic::AssertUnwindSafe;
 
-use axum::extract::{MatchedPath, State};
+use axum::extract::MatchedPath;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
 
 use crate::api::request::{Asked, Request};
 use crate::api::request_context::RequestContext;
@@ -27,7 +28,13 @@ fn request_id(headers: &HeaderMap) -> String {
         .get("x-request-id")
         .and_then(|value| value.to_str().ok())
         .filter(|id| acceptable(id));
-    given.map_or_else(|| format!("req_{}", nanoid::nanoid!(21)), str::to_owned)
+    given.map_or_else(new_id, str::to_owned)
+}
+
+/// A random id, from the generator of this thread: the system's would be called for each request.
+fn new_id() -> String {
+    let random = nanoid::format(nanoid::rngs::thread_local, &nanoid::alphabet::SAFE, 21);
+    format!("req_{random}")
 }
 
 fn route(parts: &Parts) -> Option<String> {
@@ -40,44 +47,56 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(value).into_owned())
 }
 
-/// Gives the request to its owner, in a task that does not end with the connection.
-pub(in crate::api) async fn attach(
-    State(shared): State<Shared>,
+/// Gives the request to its owner, which does not end with the connection.
+pub(super) async fn attach(
+    shared: &Shared,
     request: axum::extract::Request,
     next: Next,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
+    let client = client_addr::address(&parts, &shared.config.trusted);
     let asked = Asked {
         method: parts.method.clone(),
         route: route(&parts),
         path: parts.uri.path().to_owned(),
-        client: client_addr::address(&parts, &shared.config.trusted),
         user_agent: text(&parts.headers, "user-agent"),
         trace: ["traceparent", "tracestate"].map(|name| text(&parts.headers, name)),
     };
     let id = request_id(&parts.headers);
-    let owner = Request::new(id, asked, &shared.live.current(), &shared.telemetry);
+    let owner = Request::new(id, client, asked, shared);
     let context = owner.context();
     parts.extensions.insert(context.clone());
     let request = axum::extract::Request::from_parts(parts, body);
     let is_demo = shared.backend.is_demo();
-    let handler = async move {
+    // Boxed, since the owner is moved several times.
+    let handler = Box::pin(async move {
         // A request that ends in a panic is answered, settled and logged all the same.
         let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
         let mut response = answered.unwrap_or_else(|_| error::internal().into_response());
         describe(response.headers_mut(), &context, is_demo);
         response
-    };
+    });
     let (client, answer) = oneshot::channel();
-    shared.requests.spawn(owner.run(handler, client));
+    begin(owner.run(handler, client), &shared.requests);
     // An owner ends without an answer only if it panics.
     answer
         .await
         .unwrap_or_else(|_| error::internal().into_response())
 }
 
+/// Runs the owner: here as far as it gets without waiting, which is mostly its end if there is no turn; then in a task of its own.
+fn begin(owner: impl Future<Output = ()> + Send + 'static, tasks: &TaskTracker) {
+    let mut owner = Box::pin(AssertUnwindSafe(owner).catch_unwind());
+    if owner.as_mut().now_or_never().is_none() {
+        tasks.spawn(owner);
+    }
+}
+
 fn describe(headers: &mut HeaderMap, context: &RequestContext, is_demo: bool) {
-    for (name, value) in context.take_headers() {
+    let others = context.take_headers();
+    // Room for all of them and five of ours, instead of growing twice.
+    headers.reserve(others.len() + 5);
+    for (name, value) in others {
         // The answer's own header has precedence: a refusal describes the rule that refused.
         if let Some(name) = name
             && !headers.contains_key(&name)
@@ -88,11 +107,7 @@ fn describe(headers: &mut HeaderMap, context: &RequestContext, is_demo: bool) {
     set(headers, "x-request-id", context.id());
     let generation = context.generation().number().to_string();
     set(headers, "x-codex-generation", &generation);
-    set(
-        headers,
-        "x-codex-policy",
-        &context.generation().digest().short(),
-    );
+    set(headers, "x-codex-policy", context.digest());
     let elapsed = context.elapsed().as_millis().to_string();
     set(headers, "openai-processing-ms", &elapsed);
     if is_demo {

@@ -5,15 +5,16 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::api::Shared;
 use crate::policy::{self, DecisionOutcome, Observer};
-use crate::telemetry::{Decision, Telemetry};
+use crate::telemetry::Decision;
 
 /// The most decisions kept for a trace; a turn with very many calls has more.
 const MOST: usize = 256;
 
 /// The decisions of one request.
 pub(super) struct Decisions {
-    telemetry: Telemetry,
+    shared: Shared,
     started: Instant,
     nanos: AtomicU64,
     decisions: Mutex<Vec<Decision>>,
@@ -21,9 +22,9 @@ pub(super) struct Decisions {
 
 impl Decisions {
     /// For a request that arrived at `started`.
-    pub(super) fn new(telemetry: Telemetry, started: Instant) -> Self {
+    pub(super) fn new(shared: Shared, started: Instant) -> Self {
         Self {
-            telemetry,
+            shared,
             started,
             nanos: AtomicU64::new(0),
             decisions: Mutex::default(),
@@ -59,8 +60,8 @@ impl Observer for Decisions {
             began: self.started.elapsed().saturating_sub(decision.elapsed),
             elapsed: decision.elapsed,
         };
-        self.telemetry.decided(&decision);
-        if self.telemetry.traces.is_some() {
+        self.shared.telemetry.decided(&decision);
+        if self.shared.telemetry.traces.is_some() {
             let mut decisions = self.decisions.lock();
             if decisions.len() < MOST {
                 decisions.push(decision);
