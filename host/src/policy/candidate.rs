@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::Slot;
 use super::fault::{Problem, Refusal};
 use super::guest::Limits;
+pub(super) use crate::hex::hex;
 
 /// The name of the settings source if there are no settings: the operator's component has no settings file, and the settings of
 /// the environment belong to the built-in component.
@@ -118,9 +119,4 @@ pub struct About {
     /// The parts of the input that it declared; absent if it gets all of it, as its contract has no needs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub needs: Option<Vec<String>>,
-}
-
-/// Hexadecimal digits, in lower case.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -53,7 +53,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("turn", &["codex", "policy"]),
     ("codex", &["file"]),
     ("listen", &[]),
-    ("policy", &["file", "quota", "spelling"]),
+    ("policy", &["file", "hex", "quota", "spelling"]),
     ("quota", &["file", "secret"]),
     ("file", &[]),
     ("memory", &[]),
