@@ -6,6 +6,7 @@ use tokio::sync::{Mutex, MutexGuard};
 mod attack;
 mod codex_floods;
 mod flood;
+mod promotions;
 mod swap_load;
 
 static TURN: Mutex<()> = Mutex::const_new(());

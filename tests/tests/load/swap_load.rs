@@ -67,7 +67,7 @@ async fn two_hundred_swaps_under_load_lose_and_mix_nothing_and_keep_nothing() {
 }
 
 /// Memory of this process that no file backs.
-fn anonymous_kib() -> u64 {
+pub(crate) fn anonymous_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status
         .lines()
@@ -77,7 +77,11 @@ fn anonymous_kib() -> u64 {
 }
 
 /// Sends requests until `stop`. The policies refuse a caller of another generation, and return their stamp as the model.
-async fn call_until(gateway: Arc<Gateway>, stop: Arc<AtomicBool>, answered: Arc<AtomicU64>) {
+pub(crate) async fn call_until(
+    gateway: Arc<Gateway>,
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+) {
     while !stop.load(Ordering::Relaxed) {
         let streaming = answered.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
         let body = if streaming { stream(QUICK) } else { say(QUICK) };
