@@ -7,6 +7,8 @@ mod answer;
 mod aside;
 mod bindings;
 mod cache;
+mod canaries;
+mod canary;
 mod candidate;
 mod candidates;
 mod cards;
@@ -71,6 +73,7 @@ pub use bindings::{
     tool_stop,
 };
 pub use cache::is_there as has_cache;
+pub use canary::{Canary, Tally};
 pub use candidate::{About, Candidate, Instances, Options};
 pub use candidates::CandidateStatus;
 pub use cards::Cards;

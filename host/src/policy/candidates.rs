@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::Slot;
+use super::canary::{Canary, Counts, Lasting, Tally};
 use super::digest::Digest;
 use super::look::FileSet;
 use super::policies::Policies;
@@ -31,6 +32,10 @@ pub(super) struct Ready {
     pub(super) replayed: Report,
     /// The last one, if it is in shadow or was.
     pub(super) shadow: Option<Shadowed>,
+    /// It, while it lasts.
+    pub(super) canary: Option<Lasting>,
+    /// What it decided on requests of canaries.
+    pub(super) counts: Arc<Counts>,
 }
 
 /// A shadow, while it lasts and afterwards.
@@ -45,6 +50,11 @@ impl Shadowed {
             Self::Lasts(shadow) => shadow.report(),
             Self::Over(report) => report.clone(),
         }
+    }
+
+    /// Ends it.
+    pub(super) fn end(self) -> Self {
+        Self::Over(self.report())
     }
 }
 
@@ -135,6 +145,11 @@ pub struct CandidateStatus {
     /// The decisions that it made otherwise in shadow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shadow: Option<Report>,
+    /// The callers on whose requests it decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+    /// What it decided on requests of canaries, also of those that an operator sent it.
+    pub decided: Tally,
 }
 
 impl CandidateStatus {
@@ -157,6 +172,8 @@ impl CandidateStatus {
             files: ready.policies.file_names(),
             replayed: ready.replayed.clone(),
             shadow: ready.shadow.as_ref().map(Shadowed::report),
+            canary: ready.canary.as_ref().map(Lasting::who).cloned(),
+            decided: ready.counts.tally(),
         }
     }
 }

@@ -64,6 +64,10 @@ impl Digest {
         Some(Self(bytes))
     }
 
+    pub(super) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The first digits, which people compare.
     #[must_use]
     pub fn short(&self) -> String {

@@ -41,6 +41,13 @@ impl Asker {
         }
     }
 
+    /// The same request, before its first turn, when other policies decide on it.
+    pub(super) fn decided_by(&self, digest: Digest) -> Self {
+        let follower = self.follower.clone();
+        let id = self.id.clone();
+        Self::new(self.number, id, (self.generation, digest), follower)
+    }
+
     /// The number of its next turn.
     pub(super) fn next_turn(&self) -> u32 {
         self.turns.fetch_add(1, Ordering::Relaxed)

@@ -21,7 +21,7 @@ pub struct Explanation {
     pub request: String,
     /// The number of the generation that decided.
     pub generation: u64,
-    /// The first digits of its digest, as in `x-codex-policy`.
+    /// The first digits of its digest, as in `x-codex-policy`; a candidate's if its caller was a canary.
     pub policy: String,
     /// In the order in which they were made.
     pub decisions: Vec<Explained>,
@@ -35,6 +35,8 @@ pub struct Explanation {
 pub struct Explained {
     /// The time in UTC, as RFC 3339.
     pub at: String,
+    /// The first digits of the digest of the policies that decided: those that serve decide who is a canary.
+    pub policy: String,
     /// The slot.
     pub slot: &'static str,
     /// The function that was asked.
@@ -68,6 +70,7 @@ impl Live {
                 found.push((number, begin(event)));
                 found.len() - 1
             });
+            found[place].1.policy = event.request.digest.short();
             if let What::Settled(tokens) = event.what {
                 // The first one has the cost.
                 found[place].1.tokens.get_or_insert(tokens);
@@ -96,23 +99,28 @@ fn begin(event: &Arc<Event>) -> Explanation {
 }
 
 fn explained(event: &Event, at: String) -> Option<Explained> {
+    let told = (at, event.request.digest.short());
     Some(match &event.what {
-        What::Authenticate(exchange) => one(exchange, at),
-        What::Verify(exchange) => one(exchange, at),
-        What::Catalog(exchange) => one(exchange, at),
-        What::Resolve(exchange) => one(exchange, at),
-        What::Quotas(exchange) => one(exchange, at),
-        What::Decide(exchange) => one(exchange, at),
-        What::Observe(exchange) => one(exchange, at),
+        What::Authenticate(exchange) => one(exchange, told),
+        What::Verify(exchange) => one(exchange, told),
+        What::Catalog(exchange) => one(exchange, told),
+        What::Resolve(exchange) => one(exchange, told),
+        What::Quotas(exchange) => one(exchange, told),
+        What::Decide(exchange) => one(exchange, told),
+        What::Observe(exchange) => one(exchange, told),
         What::Unasked(_) | What::Settled(_) => return None,
     })
 }
 
-fn one<Q: Question<Answer: Told>>(exchange: &Exchange<Q>, at: String) -> Explained {
+fn one<Q: Question<Answer: Told>>(
+    exchange: &Exchange<Q>,
+    (at, policy): (String, String),
+) -> Explained {
     let declared = exchange.asked.declared(&exchange.needs);
     let answer = exchange.answer.as_ref();
     Explained {
         at,
+        policy,
         slot: Q::World::SLOT.name(),
         question: Q::NAME,
         outcome: Outcome::of(&exchange.answer).words,

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use super::Slot;
 use super::answer::GuestAnswer;
 use super::bindings::{Caller, Request, forward_auth, model, tool_stop};
+use super::canary::Substitute;
 use super::candidate::About;
 use super::cards::Cards;
 use super::component::Decided;
@@ -31,6 +32,8 @@ pub struct Generation {
     policies: Arc<Policies>,
     /// The policies before, as long as these are compared with them.
     probation: Option<Arc<Probation>>,
+    /// The candidate whose policies these are, on a request of a canary.
+    candidate: Option<Arc<Substitute>>,
     /// The last decisions of all generations.
     trail: Arc<Trail>,
     observed: Option<Observed>,
@@ -54,6 +57,7 @@ impl Generation {
             door: entry.door,
             policies,
             probation: None,
+            candidate: None,
             trail,
             observed: None,
         }
@@ -114,8 +118,29 @@ impl Generation {
             door: self.door,
             policies: Arc::clone(&self.policies),
             probation: self.probation.clone(),
+            candidate: None,
             trail: Arc::clone(&self.trail),
             observed: Some(Observed { request, observer }),
+        }
+    }
+
+    /// The same request, decided by a candidate from now on. A candidate has no number: it was never activated.
+    pub(super) fn instead(&self, candidate: Arc<Substitute>) -> Self {
+        let digest = candidate.digest;
+        let observed = self.observed.as_ref().map(|observed| Observed {
+            request: Arc::new(observed.request.decided_by(digest)),
+            observer: Arc::clone(&observed.observer),
+        });
+        Self {
+            number: self.number,
+            digest,
+            since: self.since,
+            door: self.door,
+            policies: Arc::clone(&candidate.policies),
+            probation: None,
+            candidate: Some(candidate),
+            trail: Arc::clone(&self.trail),
+            observed,
         }
     }
 
@@ -230,7 +255,7 @@ impl Generation {
         let Some(Observed { observer, request }) = &self.observed else {
             return;
         };
-        observer.decided(&Decision {
+        let decision = Decision {
             slot: Q::World::SLOT,
             question: Q::NAME,
             outcome: match &decided.answer {
@@ -240,7 +265,11 @@ impl Generation {
             },
             from_memo: decided.from_memo,
             elapsed: decided.took,
-        });
+        };
+        observer.decided(&decision);
+        if let Some(candidate) = &self.candidate {
+            candidate.decided(&decision, decided.answer.as_ref().err());
+        }
         let exchange = Exchange {
             asked: asked.without_secrets(),
             answer: decided.answer.clone(),

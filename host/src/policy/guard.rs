@@ -25,7 +25,7 @@ use super::unsteered::Unsteered;
 
 /// The rules of new generations, applied to what serves.
 pub(super) struct Guard {
-    began: Instant,
+    pub(super) began: Instant,
     state: Mutex<State>,
     reports: mpsc::Sender<Blame>,
     unread: tokio::sync::Mutex<mpsc::Receiver<Blame>>,
@@ -327,10 +327,13 @@ impl Guard {
         let Some(Output::Unshadow { promote, .. }) = output else {
             return None;
         };
+        let stage = state.rollout.stage(digest)?.clone();
         if let Some(ready) = state.shelf.candidate(digest) {
             ready.shadow = Some(Shadowed::Over(report.clone()));
+            if let Stage::Failed(_) = stage {
+                ready.canary = None;
+            }
         }
-        let stage = state.rollout.stage(digest)?.clone();
         Some(Over { stage, promote })
     }
 

@@ -14,9 +14,13 @@ pub enum What {
     Ready,
     /// It decides along, without effect.
     Shadow,
+    /// It decides on the requests of some callers.
+    Canary,
+    /// An operator ended that.
+    CanaryEnded,
     /// It passed its gate.
     Passed,
-    /// It failed at its gate.
+    /// It failed at its gate, or on a canary's request.
     Failed,
     /// Its time in shadow is over, and not enough was seen.
     Unseen,
@@ -42,8 +46,10 @@ impl What {
         match self {
             Self::Ready => "ready as a candidate",
             Self::Shadow => "in shadow",
+            Self::Canary => "decide for some callers",
+            Self::CanaryEnded => "decide for nobody any longer",
             Self::Passed => "passed their gate",
-            Self::Failed => "failed at their gate",
+            Self::Failed => "failed",
             Self::Unseen => "left the shadow: not enough was seen",
             Self::Dropped => "dropped",
             Self::Promoted => "promoted",

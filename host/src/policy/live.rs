@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use super::Slot;
+use super::canary::Place;
 use super::candidate::Candidate;
 use super::engine::Engine;
 use super::facts::Facts;
@@ -54,6 +55,8 @@ pub struct Live {
     pub(super) trail: Arc<Trail>,
     pub(super) source: Source,
     pub(super) facts: Facts,
+    /// The canary that lasts.
+    pub(super) canary: Place,
     pub(super) lives: broadcast::Sender<Life>,
 }
 
@@ -136,6 +139,7 @@ impl Live {
             trail,
             source,
             facts,
+            canary: Place::default(),
             lives: broadcast::channel(LIVES).0,
         }
     }

@@ -11,7 +11,12 @@ const MOST: usize = 64;
 const NAME: usize = 128;
 
 /// Headers that are no part of the contract's input.
-const WITHHELD: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
+const WITHHELD: [&str; 4] = [
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "x-codex-operator",
+];
 
 /// The needs of one policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

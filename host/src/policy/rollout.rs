@@ -101,7 +101,7 @@ pub(super) enum Stage {
     Shadow { since: Duration, gate: Gate },
     /// It passed its gate.
     Passed,
-    /// It failed at its gate.
+    /// It failed at its gate, or on a canary's request.
     Failed(String),
     /// Its time in shadow is over, and not enough was seen.
     Unseen(String),
@@ -142,6 +142,8 @@ pub(super) enum Input {
     Shadowed { digest: Digest, gate: Gate },
     /// A candidate in shadow has shown this.
     Seen { digest: Digest, seen: Seen },
+    /// A candidate could not decide on a canary's request.
+    Failed { digest: Digest, why: String },
     /// A candidate is not wanted any longer.
     Dropped { digest: Digest },
 }
@@ -159,6 +161,8 @@ pub(super) enum Output {
         /// It is to serve.
         promote: bool,
     },
+    /// The shadow and the canary of a candidate are over.
+    Untry { digest: Digest },
 }
 
 /// The state.
@@ -269,6 +273,7 @@ impl Rollout {
                 None
             }
             Input::Seen { digest, seen } => self.see(now, digest, seen),
+            Input::Failed { digest, why } => self.fail(digest, why),
             Input::Dropped { digest } => {
                 self.candidates.retain(|(known, _)| *known != digest);
                 None
@@ -290,6 +295,16 @@ impl Rollout {
         let promote = gate.promote && next == Stage::Passed;
         *stage = next;
         Some(Output::Unshadow { digest, promote })
+    }
+
+    /// The first reason stays.
+    fn fail(&mut self, digest: Digest, why: String) -> Option<Output> {
+        let stage = self.candidate(digest)?;
+        if matches!(stage, Stage::Failed(_)) {
+            return None;
+        }
+        *stage = Stage::Failed(why);
+        Some(Output::Untry { digest })
     }
 
     fn candidate(&mut self, digest: Digest) -> Option<&mut Stage> {

@@ -48,6 +48,8 @@ struct Request {
     caller: Option<Caller>,
     /// The model, if the candidate chose another one.
     model: Option<String>,
+    /// The policies were asked who is calling.
+    is_known: bool,
     /// The candidate refused it.
     is_over: bool,
     drawn: Vec<Reservation>,
@@ -180,6 +182,11 @@ impl Simulation {
     }
 
     async fn follow(&mut self, event: &Event, request: &mut Request) {
+        let asks_who = matches!(event.what, What::Authenticate(_) | What::Verify(_));
+        if asks_who && std::mem::replace(&mut request.is_known, true) {
+            // The caller is a canary: after the serving policies, a candidate was asked the same.
+            return;
+        }
         match &event.what {
             What::Authenticate(exchange) => {
                 if let Some([from, to]) = self.compare(event, exchange, request).await {

@@ -64,6 +64,8 @@ impl Live {
             at: SystemTime::now(),
             replayed,
             shadow: None,
+            canary: None,
+            counts: Arc::default(),
         };
         let now = || self.current().digest();
         if !self.guard.put(ready, serving.digest(), now) {
@@ -98,7 +100,7 @@ impl Live {
         found.ok_or_else(|| unknown(digits))
     }
 
-    fn find(&self, digits: &str) -> Result<Digest, Unsteered> {
+    pub(super) fn find(&self, digits: &str) -> Result<Digest, Unsteered> {
         let state = self.guard.state();
         let digests = state.shelf.candidates().map(|(digest, _)| digest);
         only(digests, digits, "candidate")
@@ -181,6 +183,8 @@ impl Live {
         let door = (Door::Api, by);
         self.serve(candidate.policies, arrival, door, &current)
             .await;
+        // Until now: its callers must not get other policies in between.
+        drop(candidate.canary);
         self.tell(What::Promoted, digest, by, None);
         Ok(self.current())
     }
@@ -301,7 +305,11 @@ impl Live {
     pub(super) async fn fulfil(&self) {
         loop {
             let digest = self.guard.wished().await;
-            if let Err(error) = self.promote(&digest.to_string(), "shadow").await {
+            // It may have failed on a canary's request meanwhile.
+            let stage = self.guard.state().rollout.stage(digest).cloned();
+            if stage == Some(Stage::Passed)
+                && let Err(error) = self.promote(&digest.to_string(), "shadow").await
+            {
                 tracing::warn!(digest = digest.short(), %error, "policies not promoted");
             }
         }

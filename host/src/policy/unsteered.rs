@@ -30,6 +30,17 @@ pub enum Unsteered {
     /// There is another candidate in shadow.
     #[error("{0} is in shadow: drop it first, or wait for its gate")]
     InShadow(String),
+    /// The candidate has failed.
+    #[error("the candidate failed: {0}")]
+    Failed(String),
+    /// There is another candidate with a canary.
+    #[error("{0} has a canary: end it first")]
+    HasCanary(String),
+    /// The canary is too large.
+    #[error(
+        "a canary has at most 256 callers and 256 tenants, and 0 to 100 percent of all callers"
+    )]
+    CanaryBounds,
     /// Other policies serve than those that it was made for.
     #[error(
         "other policies serve by now than those that this was made for: offer the candidate again"
