@@ -10,6 +10,7 @@ mod admission;
 mod arrival;
 mod authority;
 mod bodies;
+mod canary;
 mod choices;
 mod client_addr;
 mod connection;
@@ -48,6 +49,7 @@ use tokio_util::task::TaskTracker;
 
 pub use crate::openai::Reading;
 pub use bodies::Bodies;
+pub use canary::Operators;
 pub use client_addr::TrustedProxies;
 pub use connections::Connections;
 pub use entrance::{Entrance, Stage};
@@ -125,6 +127,8 @@ pub struct Parts {
     pub telemetry: Telemetry,
     /// The counters of the rate limits.
     pub counters: Arc<dyn Store>,
+    /// The operators who may send a request to a candidate; absent if there are none.
+    pub operators: Option<Operators>,
     /// Cancelled when the gateway begins to drain: readiness says no from then on, whether or not requests are still taken.
     pub draining: CancellationToken,
     /// Cancelled when the grace of the drain is over: streams that still run end with an error.

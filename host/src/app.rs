@@ -180,6 +180,7 @@ impl App {
             drain: &drain,
             stop,
             connections: connections.clone(),
+            operators: operators.as_ref().map(Operators::by_token),
         };
         let (doors, inside, shared) = if is_late {
             let (inside, shared) = start.run(|_| {}).await?;
@@ -301,6 +302,7 @@ struct Start<'a> {
     drain: &'a Drain,
     stop: &'a CancellationToken,
     connections: Connections,
+    operators: Option<api::Operators>,
 }
 
 impl Start<'_> {
@@ -312,12 +314,9 @@ impl Start<'_> {
             drain,
             stop,
             connections,
+            operators,
         } = self;
-        let metrics = config.api.metrics.is_some().then(metrics);
-        let mut telemetry = Telemetry::start(config.telemetry.clone(), metrics)?;
-        if config.admin.is_some() {
-            telemetry = telemetry.with_pace(&Slot::ALL.map(Slot::name));
-        }
+        let telemetry = operators::observe(&config, metrics)?;
         reach(Stage::Codex);
         let backend = tokio::select! {
             backend = connect(&config.codex) => backend?,
@@ -352,6 +351,7 @@ impl Start<'_> {
             requests: requests.clone(),
             responses: api::Responses::default(),
             counters: Arc::new(counters.clone()),
+            operators,
             draining: drain.draining.clone(),
             ending: drain.ending.clone(),
         });

@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use ipnet::IpNet;
 
 use super::authority;
+use super::canary::OPERATOR;
 use super::connection::Peer;
 use super::forwarded::{Hop, forwarded, x_forwarded_for};
 use crate::policy::{Credential, Header, Request};
@@ -159,9 +160,9 @@ pub(super) fn is_local(parts: &Parts) -> bool {
     !for_others && for_this && peer(parts).is_some_and(is_loopback)
 }
 
-/// The request as the auth policy gets it, without the headers `authorization`, `proxy-authorization` and `cookie`.
+/// The request as the auth policy gets it, without the headers that hold secrets.
 pub(super) fn describe(parts: &Parts, id: &str, client: String) -> Request {
-    let withheld = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
+    let withheld = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, OPERATOR];
     let headers: Vec<Header> = parts
         .headers
         .iter()

@@ -1,6 +1,6 @@
 //! The request context: the request's id and generation, and the channel that reports facts to its owner.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::extract::FromRequestParts;
@@ -21,9 +21,12 @@ pub(super) struct RequestContext(Arc<Inner>);
 struct Inner {
     id: String,
     client: String,
+    /// The generation that the request began with.
     generation: Arc<Generation>,
     /// The first digits of its digest.
     digest: String,
+    /// The candidate's, if its caller is a canary, with the first digits of its digest.
+    candidate: OnceLock<(Arc<Generation>, String)>,
     started: Instant,
     /// Headers for the answer.
     headers: Mutex<HeaderMap>,
@@ -44,6 +47,7 @@ impl RequestContext {
             client,
             digest: generation.digest().short(),
             generation,
+            candidate: OnceLock::new(),
             started,
             headers: Mutex::default(),
             owner,
@@ -60,14 +64,22 @@ impl RequestContext {
         &self.0.client
     }
 
-    /// The generation of this request, from its beginning to its end.
+    /// The generation of this request, from its beginning to its end, unless a candidate decides on it.
     pub(super) fn generation(&self) -> &Arc<Generation> {
-        &self.0.generation
+        let candidate = self.0.candidate.get();
+        candidate.map_or(&self.0.generation, |(candidate, _)| candidate)
+    }
+
+    /// Lets a candidate decide on the rest of the request. Returns false if one does already.
+    pub(super) fn switch(&self, candidate: Generation) -> bool {
+        let digest = candidate.digest().short();
+        self.0.candidate.set((Arc::new(candidate), digest)).is_ok()
     }
 
     /// The first digits of the digest of that generation.
     pub(super) fn digest(&self) -> &str {
-        &self.0.digest
+        let candidate = self.0.candidate.get();
+        candidate.map_or(&self.0.digest, |(_, digest)| digest)
     }
 
     /// The time since the request arrived.

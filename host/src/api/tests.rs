@@ -55,6 +55,7 @@ async fn shared() -> Shared {
         responses: Responses::default(),
         telemetry: Telemetry::default(),
         counters: Arc::new(Memory::default()),
+        operators: None,
         draining: CancellationToken::new(),
         ending: CancellationToken::new(),
     })

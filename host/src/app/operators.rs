@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::StartError;
 use super::door::Doors;
-use crate::api::Shared;
 use crate::api::admin::{Access, Admin, Parts};
+use crate::api::{self, Shared};
 use crate::config::{self, Config};
-use crate::policy::Source;
+use crate::policy::{Slot, Source};
+use crate::telemetry::{Metrics, Telemetry};
 
 /// The interval at which the file is read. It has 64 KiB at most.
 const LOOK: Duration = Duration::from_secs(1);
@@ -19,22 +21,31 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) struct Operators {
     began: Instant,
     config: config::Admin,
+    access: Arc<Access>,
     source: Source,
 }
 
 impl Operators {
     /// None if no operators are to be served.
     pub(super) fn of(config: &Config, source: Source) -> Option<Self> {
+        let config = config.admin.clone()?;
         Some(Self {
             began: Instant::now(),
-            config: config.admin.clone()?,
+            access: Arc::new(config.access()),
+            config,
             source,
         })
     }
 
+    /// Tells the tokens of those who may change what serves.
+    pub(super) fn by_token(&self) -> api::Operators {
+        let access = Arc::clone(&self.access);
+        api::Operators::new(move |token| access.operates(token))
+    }
+
     /// Serves them until `stop`.
     pub(super) fn serve(self, doors: &Doors, shared: Shared, stop: &CancellationToken) {
-        let access = Arc::new(self.config.access());
+        let access = self.access;
         if let Some(file) = self.config.file {
             tokio::spawn(watch(file, Arc::clone(&access), stop.clone()));
         }
@@ -49,6 +60,19 @@ impl Operators {
             })
         });
     }
+}
+
+/// Telemetry, which also keeps the pace of decisions if there are operators.
+pub(super) fn observe(
+    config: &Config,
+    metrics: impl FnOnce() -> Metrics,
+) -> Result<Telemetry, StartError> {
+    let metrics = config.api.metrics.is_some().then(metrics);
+    let telemetry = Telemetry::start(config.telemetry.clone(), metrics)?;
+    Ok(match &config.admin {
+        Some(_) => telemetry.with_pace(&Slot::ALL.map(Slot::name)),
+        None => telemetry,
+    })
 }
 
 /// Keeps the operators as the file has them, until `stop`. Those before stay while the file has mistakes; a read that hangs is

@@ -60,7 +60,7 @@ fn place(candidate: Digest, caller: &Caller) -> u32 {
     u32::from_be_bytes([a, b, c, d]) % 100
 }
 
-/// What a candidate decided on requests of canaries.
+/// The decisions of a candidate on requests of canaries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
     /// Requests that it got.

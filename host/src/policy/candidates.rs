@@ -34,7 +34,7 @@ pub(super) struct Ready {
     pub(super) shadow: Option<Shadowed>,
     /// It, while it lasts.
     pub(super) canary: Option<Lasting>,
-    /// What it decided on requests of canaries.
+    /// Its decisions on requests of canaries.
     pub(super) counts: Arc<Counts>,
 }
 
@@ -148,7 +148,7 @@ pub struct CandidateStatus {
     /// The callers on whose requests it decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
-    /// What it decided on requests of canaries, also of those that an operator sent it.
+    /// Its decisions on requests of canaries, also of those that an operator sent it.
     pub decided: Tally,
 }
 

@@ -7,6 +7,7 @@ use axum::http::Method;
 use axum::http::request::Parts;
 
 use crate::api::client_addr;
+use crate::secret::fingerprint;
 
 /// The rights of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,9 +113,22 @@ impl Access {
         }
         let credential = client_addr::credential(parts);
         let given = credential.filter(|given| given.scheme.eq_ignore_ascii_case("bearer"))?;
+        let operator = self.find(&given.fingerprint)?;
+        Some((operator.id, operator.role))
+    }
+
+    /// Whether this is the token of an operator who may change what serves.
+    #[must_use]
+    pub fn operates(&self, token: &[u8]) -> bool {
+        let operator = self.find(&fingerprint(token));
+        operator.is_some_and(|operator| operator.role == Role::Operate)
+    }
+
+    fn find(&self, fingerprint: &str) -> Option<Operator> {
         let listed = self.listed.load();
         let mut known = self.fixed.iter().chain(listed.iter());
-        let operator = known.find(|operator| operator.fingerprint == given.fingerprint)?;
-        Some((operator.id.clone(), operator.role))
+        known
+            .find(|operator| operator.fingerprint == fingerprint)
+            .cloned()
     }
 }

@@ -9,10 +9,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 use axum::{RequestPartsExt, Router};
 
-use crate::api::Shared;
 use crate::api::facts::Fact;
 use crate::api::middleware::{auth, head};
 use crate::api::request_context::RequestContext;
+use crate::api::{Shared, canary};
 use crate::openai::{ApiError, GatewayError};
 use crate::policy::forward_auth::Grant;
 
@@ -106,8 +106,11 @@ async fn decide(
     dialect: Dialect,
 ) -> Result<HeaderMap, ApiError> {
     head::check(parts, &shared.config.trusted)?;
-    let original = original::read(parts, context.id(), dialect, &shared.config.trusted)?;
-    let grant = context.generation().verify(original).await?;
+    let read = || original::read(parts, context.id(), dialect, &shared.config.trusted);
+    let mut grant = context.generation().verify(read()?).await?;
+    if canary::switch(shared, context, &parts.headers, &grant.caller) {
+        grant = context.generation().verify(read()?).await?;
+    }
     context.record(Fact::Caller(grant.caller.clone()));
     auth::authenticated(parts);
     headers(grant)

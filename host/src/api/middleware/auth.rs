@@ -10,7 +10,7 @@ use crate::api::admission::{self, Ask};
 use crate::api::connection::Peer;
 use crate::api::facts::Fact;
 use crate::api::request_context::RequestContext;
-use crate::api::{Shared, client_addr};
+use crate::api::{Shared, canary, client_addr};
 use crate::openai::ApiError;
 use crate::policy::Caller;
 
@@ -69,7 +69,12 @@ async fn admit(shared: &Shared, parts: &mut Parts) -> Result<Caller, ApiError> {
         ..Ask::default()
     };
     admission::ask(shared, &context, ask).await?;
-    let caller = context.generation().authenticate(request).await?;
+    let mut caller = context.generation().authenticate(request).await?;
+    if canary::switch(shared, &context, &parts.headers, &caller) {
+        let client = context.client().to_owned();
+        let request = client_addr::describe(parts, context.id(), client);
+        caller = context.generation().authenticate(request).await?;
+    }
     context.record(Fact::Caller(caller.clone()));
     authenticated(parts);
     Ok(caller)
