@@ -43,9 +43,9 @@ impl Asker {
 
     /// The same request, before its first turn, when other policies decide on it.
     pub(super) fn decided_by(&self, digest: Digest) -> Self {
-        let follower = self.follower.clone();
+        let followers = self.followers.clone();
         let id = self.id.clone();
-        Self::new(self.number, id, (self.generation, digest), follower)
+        Self::new(self.number, id, (self.generation, digest), followers)
     }
 
     /// The number of its next turn.
