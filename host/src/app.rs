@@ -1,7 +1,9 @@
 //! Builds the gateway from its configuration, serves requests, and drains it.
 //!
-//! `door` opens the listeners, `drain` ends them, `operators` serves operators.
+//! `door` opens the listeners, `drain` ends them, `operators` serves operators; `again` decides recorded decisions again, without
+//! serving.
 
+mod again;
 mod door;
 mod drain;
 mod operators;
@@ -25,6 +27,7 @@ use crate::listen::{self, Handed, Sockets};
 use crate::policy::{self, Engine, Facts, FaultKind, Live, Refusals, Slot, Source};
 use crate::quota::{Memory, State};
 use crate::telemetry::{self, Metrics, Telemetry};
+pub use again::{ReplayError, replacement, replay};
 use door::Doors;
 use drain::Drain;
 use operators::Operators;
@@ -47,6 +50,9 @@ pub enum StartError {
     /// Usage records cannot be written, or traces cannot be sent.
     #[error(transparent)]
     Telemetry(#[from] telemetry::StartError),
+    /// Decisions cannot be recorded.
+    #[error("decisions cannot be recorded: {0}")]
+    Records(std::io::Error),
     /// A listener cannot be opened.
     #[error(transparent)]
     Listen(#[from] listen::Error),
@@ -60,6 +66,7 @@ impl StartError {
             Self::Policies(refusals) => refusals.is_configuration(),
             Self::Codex(error) => error.is_configuration(),
             Self::Telemetry(error) => error.is_configuration(),
+            Self::Records(error) => crate::file::is_misplaced(error),
             Self::Listen(error) => error.is_configuration(),
             Self::Engine(_) | Self::Stopped => false,
         }
@@ -264,7 +271,7 @@ impl App {
             counters,
             state,
             watcher,
-            ..
+            live,
         } = inside;
         let settled = CancellationToken::new();
         let keeper = state.map(|state| tokio::spawn(state.keep(counters, settled.clone())));
@@ -290,7 +297,9 @@ impl App {
             drain::finish("saving the counters", keeper).await;
         }
         let closing = tokio::task::spawn_blocking(move || telemetry.close());
+        let recorded = tokio::task::spawn_blocking(move || live.close_records());
         drain::finish("closing usage and traces", closing).await;
+        drain::finish("closing the records of decisions", recorded).await;
         result
     }
 }
@@ -376,7 +385,11 @@ async fn prepare(
 ) -> Result<Live, StartError> {
     let cache = config.cache_dir.as_deref();
     let engine = engine.map_or_else(|| self::engine(config, cache), Ok)?;
-    Ok(Live::resume(engine, source, facts).await?)
+    let live = Live::resume(engine, source, facts).await?;
+    if let Some(records) = &config.records {
+        live.record(records.clone()).map_err(StartError::Records)?;
+    }
+    Ok(live)
 }
 
 async fn connect(codex: &Codex) -> Result<Backend, codex::StartError> {

@@ -87,6 +87,8 @@ pub struct Config {
     pub policy_dir: Option<PathBuf>,
     /// Settings of the slots without a settings file.
     pub policy_defaults: policy::Defaults,
+    /// `POLICY_RECORD`
+    pub records: Option<policy::RecordConfig>,
     /// `PROXY_STATE_DIR`
     pub state_dir: Option<PathBuf>,
     /// `PROXY_CACHE_DIR`, or the default folder, if there is one.
@@ -152,6 +154,7 @@ impl Config {
             policy_dir,
             policy_defaults,
             cache_dir: policies::cache_dir(&mut reader, vars, state_dir.as_deref()),
+            records: policies::records(&mut reader),
             program: None,
             state_dir,
             api: api::read(&mut reader, environment),

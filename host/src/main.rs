@@ -6,6 +6,8 @@ mod admin;
 mod banner;
 #[path = "main/history.rs"]
 mod history;
+#[path = "main/replay.rs"]
+mod replay;
 
 use std::io::{ErrorKind, IsTerminal, Read, Write};
 use std::path::PathBuf;
@@ -54,6 +56,11 @@ enum Command {
     },
     /// Look at a running gateway, and operate it, through its listener for operators (ADMIN_ADDR).
     Admin(admin::Admin),
+    /// Try policies without serving.
+    Policy {
+        #[command(subcommand)]
+        what: Policy,
+    },
     /// Compile a component for the gateway that started this.
     #[command(name = SUBCOMMAND, hide = true)]
     Compile {
@@ -67,6 +74,13 @@ enum Command {
         #[command(subcommand)]
         what: Key,
     },
+}
+
+#[derive(Subcommand)]
+enum Policy {
+    /// Decide recorded decisions again, and show what would have been different; exits with 0 if nothing would, with 1 if something
+    /// would, with 65 if the records are damaged, with 78 if the policies or the arguments are wrong.
+    Replay(replay::Arguments),
 }
 
 #[derive(Subcommand)]
@@ -107,6 +121,9 @@ fn run(command: Option<Command>) -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
         },
+        Some(Command::Policy {
+            what: Policy::Replay(arguments),
+        }) => replay::run(&arguments),
         Some(Command::Compile { cache, purpose }) => {
             ExitCode::from(compile_component(&cache, &purpose))
         }

@@ -3,6 +3,7 @@
 //! `source` reads a folder, `prepare` makes its files ready, `live` swaps them; `generation` has the questions that a request asks.
 
 mod admission;
+mod again;
 mod answer;
 mod aside;
 mod bindings;
@@ -38,6 +39,7 @@ mod limits;
 mod live;
 mod look;
 mod manifest;
+mod mask;
 mod memo;
 mod needs;
 mod notice;
@@ -48,6 +50,8 @@ mod pin;
 mod policies;
 mod prepare;
 mod probation;
+mod recording;
+mod records;
 mod replay;
 mod report;
 mod rollout;
@@ -68,6 +72,7 @@ mod weigh;
 mod words;
 mod world;
 
+pub use again::{Replayed, Undecided, replay_records};
 pub use bindings::{
     Caller, Credential, Denial, Header, PACKAGE, Request, VERSION, forward_auth, model, rate_limit,
     tool_stop,
@@ -93,6 +98,9 @@ pub use notice::Notice;
 pub use observer::{Decision, DecisionOutcome, Observer};
 pub use pin::Pin;
 pub use policies::SlotStatus;
+pub use records::{
+    Config as RecordConfig, Damage, ENDING as RECORDS_ENDING, files_in as records_in,
+};
 pub use report::{Change, Difference, Group, Report};
 pub use rollout::Gate;
 pub use source::{Defaults, Source};

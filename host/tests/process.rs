@@ -26,6 +26,8 @@ mod mistakes;
 mod models;
 #[path = "process/operators.rs"]
 mod operators;
+#[path = "process/records.rs"]
+mod records;
 #[path = "process/refusals.rs"]
 mod refusals;
 #[path = "process/starts.rs"]

@@ -48,6 +48,8 @@ variables! {
     ADMIN_TOKEN, "none", "The token of the operator `operator`, who may do everything at `ADMIN_ADDR`. `codex-gateway admin` sends it.";
     ADMIN_FILE, "none", "A file with further operators: a list of `{\"id\", \"sha256\", \"role\"}`, with the role `view` or `operate`. Changes are noticed within two seconds.";
     POLICY_DIR, "none", "A folder whose `auth.wasm`, `auth.json`, … override the built-in policies, slot by slot, while the gateway runs.";
+    POLICY_RECORD, "none", "A folder where every decision is recorded, to be decided again with other policies (see [Records](records.md)); made if it is not there, for the gateway's user alone.";
+    POLICY_RECORD_MAX_BYTES, "1073741824", "The most bytes of the files in `POLICY_RECORD` together, 4194304 at least; the oldest are removed.";
     PROXY_STATE_DIR, "none", "A folder where rate limits and the last good policies are remembered between two runs.";
     PROXY_CACHE_DIR, "`cache` in PROXY_STATE_DIR, else `~/.cache/codex-gateway`", "A folder where compiled policies are kept, so that a start does not compile them again; made if it is not there, for the gateway's user alone. `none`: nowhere.";
     CODEX_BIN, "codex", "The Codex program: a path, or a name looked up in PATH.";

@@ -1,11 +1,12 @@
 //! Reads the policy folder, and the variables that serve as settings of slots without a settings file.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
 use super::env::{Variable, Vars};
-use super::read::Reader;
+use super::read::{Reader, is_writable};
 use super::{Environment, env, key};
 use crate::policy::{self, Slot};
 use crate::secret::Secret;
@@ -103,6 +104,35 @@ fn judge_dir(
         reader.warn(env::PROXY_STATE_DIR.name, what);
     }
     true
+}
+
+/// The folder of recorded decisions. The gateway makes it, if the one that it is in is there.
+pub(super) fn records(reader: &mut Reader<'_>) -> Option<policy::RecordConfig> {
+    let max_bytes = reader.number(env::POLICY_RECORD_MAX_BYTES, 4 << 20..=1 << 44, 1 << 30);
+    let folder = reader.path(env::POLICY_RECORD)?;
+    let is_there = folder.is_dir();
+    let written = match is_there {
+        true => Some(folder.as_path()),
+        false => folder.parent().filter(|_| !folder.exists()),
+    };
+    if !written.is_some_and(|written| written.is_dir() && is_writable(written)) {
+        let expected = "a folder that this user can write, or can make in a folder that is there";
+        reader.note(
+            env::POLICY_RECORD,
+            expected,
+            format!("`{}`", folder.display()),
+        );
+        return None;
+    }
+    let others = |found: std::fs::Metadata| found.mode() & 0o005 != 0;
+    if is_there && std::fs::metadata(&folder).is_ok_and(others) {
+        let what = format!(
+            "other users of this machine may look into {0}; chmod 700 {0}",
+            folder.display()
+        );
+        reader.warn(env::POLICY_RECORD.name, what);
+    }
+    Some(policy::RecordConfig { folder, max_bytes })
 }
 
 /// The folder of compiled policies.

@@ -22,8 +22,8 @@ wasmtime::component::bindgen!({
     ",
     world: "codex:host/every-policy",
     exports: { default: async },
-    // A decision's input is the key under which its answer is kept, and both are weighed by their JSON.
-    additional_derives: [PartialEq, Eq, Hash, serde::Serialize],
+    // A decision's input is the key under which its answer is kept; both are weighed by their JSON, and read back from records.
+    additional_derives: [PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize],
 });
 
 pub use codex::policy::types::{Caller, Credential, Denial, Header, Request};

@@ -64,8 +64,9 @@ impl Digest {
         Some(Self(bytes))
     }
 
-    pub(super) fn bytes(&self) -> &[u8; 32] {
-        &self.0
+    /// The 32 bytes.
+    pub(super) fn bytes(self) -> [u8; 32] {
+        self.0
     }
 
     /// The first digits, which people compare.

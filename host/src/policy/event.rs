@@ -21,6 +21,8 @@ pub(super) struct Asker {
     pub(super) digest: Digest,
     /// The followers that get its events.
     pub(super) followers: Followers,
+    /// Whether they are recorded on disk.
+    pub(super) is_recorded: bool,
     turns: AtomicU32,
 }
 
@@ -37,6 +39,7 @@ impl Asker {
             generation,
             digest,
             followers,
+            is_recorded: false,
             turns: AtomicU32::new(0),
         }
     }

@@ -60,6 +60,13 @@ impl Asked {
     }
 }
 
+/// What the buckets said to these quotas when they were asked.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) quotas: &'a [rate_limit::Quota],
+    pub(super) statuses: &'a [rate_limit::BucketStatus],
+}
+
 impl Policy<RateLimit> {
     /// Whether the policy is asked this at all: before authentication only if it needs that.
     pub(super) fn is_asked(&self, question: &Quotas) -> bool {
@@ -75,6 +82,19 @@ impl Policy<RateLimit> {
         asked: &Quotas,
         counters: &dyn Store,
     ) -> Result<Asked, Unavailable> {
+        self.admit_again(asked, None, counters).await
+    }
+
+    /// As [`Policy::admit`]; to quotas that are known, the buckets say again what they said.
+    ///
+    /// # Errors
+    /// As [`Policy::admit`].
+    pub(super) async fn admit_again(
+        &self,
+        asked: &Quotas,
+        known: Option<Known<'_>>,
+        counters: &dyn Store,
+    ) -> Result<Asked, Unavailable> {
         let question = asked.declared(self.needs());
         let (quotas, session) = self.first(&question).await;
         let Ok(buckets) = &quotas.answer else {
@@ -85,6 +105,8 @@ impl Policy<RateLimit> {
             });
         };
         let (statuses, reservation) = take(counters, buckets).await?;
+        let known = known.filter(|known| known.quotas == buckets);
+        let statuses = known.map_or(statuses, |known| known.statuses.to_vec());
         let decide = Decide {
             ask: question.0.clone(),
             statuses,

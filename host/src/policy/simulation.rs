@@ -1,7 +1,12 @@
 //! A simulation: what a candidate would have decided on the same requests, each followed from its caller to its last call.
 //!
+//! Events of this process are compared with the policies that serve; events of records, with the answers that are recorded. `side`
+//! has the policies of one side.
+//!
 //! A request that the candidate would have refused goes no further with it. Limits draw from buckets of their own at the times at
 //! which the requests came, once with the policies that serve and once with the candidate: what differs is the policies' doing.
+
+mod side;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -9,36 +14,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Slot;
-use super::bindings::Caller;
-use super::component::Policy;
+use super::bindings::{Caller, rate_limit};
 use super::event::Event;
 use super::exchange::{Exchange, What};
 use super::fault::{Fault, FaultKind};
-use super::limits::Asked;
+use super::limits::Known;
 use super::outcome::{Kind, Outcome, Told};
 use super::policies::{Policies, Seat};
 use super::report::{About, Counter, Report};
-use super::world::{Observe, Question, Quotas, RateLimit, ToolStop, World};
-use crate::quota::{Memory, Reservation};
+use super::world::{Decide, Observe, Question, Quotas, RateLimit, ToolStop, World};
+use crate::quota::Reservation;
+use side::{Side, decided};
 
 /// The most requests that are under way at once; the oldest ones are forgotten.
 const REQUESTS: usize = 20_000;
-/// How often a policy that was late is asked again: on a busy machine any policy may be late.
-const AGAIN: usize = 2;
 
 /// Both sides of the comparison, and what differed so far.
 pub(super) struct Simulation {
-    before: Side,
+    /// `None`: what was answered is compared with, whoever answered.
+    before: Option<Side>,
     candidate: Side,
     clock: Arc<AtomicU64>,
     requests: BTreeMap<u64, Request>,
     counter: Counter,
-}
-
-/// Policies, and the buckets that they draw from.
-struct Side {
-    policies: Arc<Policies>,
-    counters: Memory,
 }
 
 /// A request that is under way.
@@ -53,6 +51,8 @@ struct Request {
     /// The candidate refused it.
     is_over: bool,
     drawn: Vec<Reservation>,
+    /// The first half of a question about limits, until its second half comes.
+    quotas: Option<(Quotas, Vec<rate_limit::Quota>)>,
     turns: HashMap<u32, Turn>,
 }
 
@@ -64,86 +64,53 @@ struct Turn {
     differs: bool,
 }
 
-impl Side {
-    fn new(policies: Arc<Policies>, clock: &Arc<AtomicU64>) -> Self {
-        let clock = Arc::clone(clock);
-        Self {
-            policies,
-            counters: Memory::with_clock(move || clock.load(Ordering::Relaxed)),
-        }
-    }
-
-    async fn ask<Q: Question<World: Seat>>(&self, asked: &Q) -> Result<Q::Answer, Fault> {
-        let policy = Q::World::of(&self.policies);
-        let question = asked.declared(policy.needs());
-        let mut answer = policy.decide(&question).await.answer;
-        for _ in 0..AGAIN {
-            match &answer {
-                Err(fault) if fault.kind == FaultKind::Deadline => {
-                    answer = policy.decide(&question).await.answer;
-                }
-                _ => break,
-            }
-        }
-        answer
-    }
-
-    async fn admit(&self, asked: &Quotas) -> (Outcome, Option<Reservation>) {
-        let policy = &self.policies.rate_limit;
-        if !policy.is_asked(asked) {
-            return (Outcome::admitted(), None);
-        }
-        match admit(policy, asked, &self.counters).await {
-            Some(asked) => {
-                let outcome = limits(&asked);
-                let admitted = asked.result().ok();
-                (outcome, admitted.and_then(|admitted| admitted.reservation))
-            }
-            // Buckets in memory are never unavailable.
-            None => (Outcome::admitted(), None),
-        }
-    }
-}
-
-async fn admit(policy: &Policy<RateLimit>, asked: &Quotas, counters: &Memory) -> Option<Asked> {
-    let mut admission = policy.admit(asked, counters).await.ok()?;
-    for _ in 0..AGAIN {
-        match admission.fault() {
-            Some(fault) if fault.kind == FaultKind::Deadline => {
-                admission = policy.admit(asked, counters).await.ok()?;
-            }
-            _ => break,
-        }
-    }
-    Some(admission)
-}
-
-fn limits(asked: &Asked) -> Outcome {
-    if let Some(fault) = asked.fault() {
-        return Outcome::fault(fault);
-    }
-    match &asked.rest {
-        Some((decide, decided)) => match &decided.answer {
-            Ok(Err(denial)) => {
-                let refused = decide.statuses.iter().filter(|status| !status.granted);
-                Outcome::limited(denial, refused.map(|status| status.name.as_str()))
-            }
-            _ => Outcome::admitted(),
-        },
-        None => Outcome::admitted(),
-    }
-}
-
 impl Simulation {
     /// Compares the policies that serve with a candidate.
     pub(super) fn new(before: Arc<Policies>, candidate: Arc<Policies>) -> Self {
         let clock = Arc::default();
         Self {
-            before: Side::new(before, &clock),
+            before: Some(Side::new(before, &clock)),
             candidate: Side::new(candidate, &clock),
             clock,
             requests: BTreeMap::new(),
             counter: Counter::default(),
+        }
+    }
+
+    /// Compares what was answered with a candidate.
+    pub(super) fn of_records(candidate: Arc<Policies>) -> Self {
+        let clock = Arc::default();
+        Self {
+            before: None,
+            candidate: Side::new(candidate, &clock),
+            clock,
+            requests: BTreeMap::new(),
+            counter: Counter::default(),
+        }
+    }
+
+    /// Forgets the requests that are under way: the next events are of another process, which has numbers of its own.
+    pub(super) fn begin_again(&mut self) {
+        self.requests.clear();
+    }
+
+    /// The policies that the candidate is compared with, if it is not with what was answered.
+    fn before(&self) -> Option<&Arc<Policies>> {
+        Some(&self.before.as_ref()?.policies)
+    }
+
+    /// The answer to compare with.
+    async fn answered<Q: Question<World: Seat>>(
+        &self,
+        event: &Event,
+        exchange: &Exchange<Q>,
+        asked: &Q,
+    ) -> Result<Q::Answer, Fault> {
+        match &self.before {
+            Some(before) if event.request.digest != before.policies.digest() => {
+                before.ask(asked).await
+            }
+            _ => exchange.answer.clone(),
         }
     }
 
@@ -210,6 +177,17 @@ impl Simulation {
                     }
                 }
             }
+            What::Quotas(exchange) if self.before.is_none() => match &exchange.answer {
+                Ok(quotas) => request.quotas = Some((exchange.asked.clone(), quotas.clone())),
+                Err(fault) => {
+                    let from = Outcome::fault(fault);
+                    self.limit_again(event, &exchange.asked, (from, None), request)
+                        .await;
+                }
+            },
+            What::Decide(exchange) if self.before.is_none() => {
+                self.decide(event, exchange, request).await;
+            }
             What::Quotas(Exchange { asked, .. }) | What::Unasked(asked) => {
                 self.limit(event, asked, request).await;
             }
@@ -236,15 +214,16 @@ impl Simulation {
         }
         let asked = request.question(&exchange.asked);
         let is_unchanged = matches!(asked, Cow::Borrowed(_));
-        if is_unchanged && Arc::ptr_eq(Q::World::of(&self.before.policies), &candidate) {
+        let is_same = |before: &Arc<Policies>| Arc::ptr_eq(Q::World::of(before), &candidate);
+        if is_unchanged && self.before().is_some_and(is_same) {
             self.counter.same();
             return None;
         }
-        let from = match event.request.digest == self.before.policies.digest() {
-            true => exchange.answer.clone(),
-            false => self.before.ask(&exchange.asked).await,
-        };
-        let to = self.candidate.ask(&*asked).await;
+        let from = self.answered(event, exchange, &exchange.asked).await;
+        let mut to = self.candidate.ask(&*asked).await;
+        if self.before.is_none() {
+            to = to.map(Q::masked_answer);
+        }
         let (subject, model) = exchange.asked.subject();
         let caller = subject.or_else(|| {
             let known = |answer| Q::caller_of(answer);
@@ -287,7 +266,11 @@ impl Simulation {
         if request.is_over {
             return self.counter.unknown();
         }
-        let (before, candidate) = (&self.before.policies, &self.candidate.policies);
+        let Some(side) = &self.before else {
+            let from = (Outcome::admitted(), None);
+            return self.limit_again(event, asked, from, request).await;
+        };
+        let (before, candidate) = (&side.policies, &self.candidate.policies);
         // Another caller or model may draw from other buckets.
         if Arc::ptr_eq(&before.rate_limit, &candidate.rate_limit)
             && Arc::ptr_eq(&before.auth, &candidate.auth)
@@ -295,7 +278,7 @@ impl Simulation {
         {
             return self.counter.same();
         }
-        let (from, drawn) = self.before.admit(asked).await;
+        let (from, drawn) = side.admit(asked).await;
         let question = request.question(asked);
         let (to, also_drawn) = self.candidate.admit(&question).await;
         request.drawn.extend(drawn.into_iter().chain(also_drawn));
@@ -307,14 +290,62 @@ impl Simulation {
             model,
         };
         let is_same = from == to;
-        self.count::<RateLimit>("admit", is_same, [from, to], about);
+        self.count::<RateLimit>(Decide::NAME, is_same, [from, to], about);
+    }
+
+    /// Compares the second half of a question about limits; the first one came before it.
+    async fn decide(&mut self, event: &Event, exchange: &Exchange<Decide>, request: &mut Request) {
+        let Some((asked, quotas)) = request.quotas.take() else {
+            return self.counter.unknown();
+        };
+        let Decide { statuses, .. } = &exchange.asked;
+        let from = decided(&exchange.answer, statuses);
+        let known = Known {
+            quotas: &quotas,
+            statuses,
+        };
+        self.limit_again(event, &asked, (from, Some(known)), request)
+            .await;
+    }
+
+    /// Compares a recorded outcome. Where the candidate has the same buckets, they have what they had then; others begin full.
+    async fn limit_again(
+        &mut self,
+        event: &Event,
+        asked: &Quotas,
+        (from, known): (Outcome, Option<Known<'_>>),
+        request: &mut Request,
+    ) {
+        if request.is_over {
+            return self.counter.unknown();
+        }
+        let question = request.question(asked);
+        let (to, drawn) = self.candidate.admit_again(&question, known).await;
+        if from.kind == Kind::Answered {
+            // Others ended here, and hold nothing.
+            request.drawn.extend(drawn);
+        }
+        request.is_over = to.kind != Kind::Answered;
+        let (caller, model) = asked.subject();
+        let about = About {
+            request: &event.request.id,
+            caller,
+            model,
+        };
+        let is_same = from == to;
+        self.count::<RateLimit>(Decide::NAME, is_same, [from, to], about);
     }
 
     async fn turn(&mut self, event: &Event, exchange: &Exchange<Observe>, request: &mut Request) {
+        // A turn whose beginning is not recorded cannot be compared: the candidate's own memo is not known.
+        let is_late = self.before.is_none() && !exchange.asked.memo.is_empty();
         let mut turn = request
             .turns
             .remove(&exchange.asked.turn)
-            .unwrap_or_default();
+            .unwrap_or_else(|| Turn {
+                differs: is_late,
+                ..Turn::default()
+            });
         if request.is_over || turn.differs {
             self.counter.unknown();
         } else {
@@ -330,10 +361,10 @@ impl Simulation {
         request: &Request,
         turn: &mut Turn,
     ) {
-        let (before, candidate) = (&self.before.policies, &self.candidate.policies);
         let asked = request.question(&exchange.asked);
-        if matches!(asked, Cow::Borrowed(_)) && Arc::ptr_eq(&before.tool_stop, &candidate.tool_stop)
-        {
+        let candidate = &self.candidate.policies;
+        let is_same = |before: &Arc<Policies>| Arc::ptr_eq(&before.tool_stop, &candidate.tool_stop);
+        if matches!(asked, Cow::Borrowed(_)) && self.before().is_some_and(is_same) {
             return self.counter.same();
         }
         let [old, new] = std::mem::take(&mut turn.memos);
@@ -341,10 +372,8 @@ impl Simulation {
             memo,
             ..question.clone()
         };
-        let from = match event.request.digest == before.digest() {
-            true => exchange.answer.clone(),
-            false => self.before.ask(&with(old, &exchange.asked)).await,
-        };
+        let question = with(old, &exchange.asked);
+        let from = self.answered(event, exchange, &question).await;
         let to = self.candidate.ask(&with(new, &asked)).await;
         let outcomes = [Outcome::of(&from), Outcome::of(&to)];
         let is_same = outcomes[0] == outcomes[1];

@@ -317,7 +317,7 @@ impl Live {
 }
 
 /// The serving files, with these in place of some.
-fn overlaid(
+pub(super) fn overlaid(
     mut base: [Given; Slot::COUNT],
     files: [SlotFiles; Slot::COUNT],
 ) -> [Given; Slot::COUNT] {

@@ -1,8 +1,8 @@
 //! The trail: the last decisions, kept in memory for replays and explanations, and passed on to those who follow.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::digest::Digest;
 use super::event::{Asker, Event, Follower, Place};
 use super::exchange::What;
+use super::records::Recorder;
 
 /// The most events that are kept.
 const EVENTS: usize = 20_000;
@@ -24,6 +25,7 @@ pub(super) struct Trail {
     requests: AtomicU64,
     kept: Mutex<Kept>,
     followers: [ArcSwapOption<Follower>; Place::COUNT],
+    recorder: OnceLock<Recorder>,
 }
 
 #[derive(Default)]
@@ -40,6 +42,7 @@ impl Default for Trail {
             requests: AtomicU64::new(0),
             kept: Mutex::default(),
             followers: Default::default(),
+            recorder: OnceLock::new(),
         }
     }
 }
@@ -53,7 +56,9 @@ impl Trail {
             follower.filter(|follower| follower.has_room())
         });
         let id = id.to_owned();
-        Arc::new(Asker::new(number, id, (generation, digest), followers))
+        let mut request = Asker::new(number, id, (generation, digest), followers);
+        request.is_recorded = self.recorder().is_some_and(Recorder::has_room);
+        Arc::new(request)
     }
 
     /// Keeps an event, in place of the oldest if there is no room.
@@ -67,6 +72,9 @@ impl Trail {
             follower.tell(Arc::clone(&event));
         }
         let size = event.size();
+        if let Some(recorder) = self.recorder().filter(|_| request.is_recorded) {
+            recorder.tell(&event, size);
+        }
         let mut kept = self.kept.lock();
         kept.bytes += size;
         kept.events.push_back((event, size));
@@ -89,6 +97,17 @@ impl Trail {
     pub(super) fn unfollow(&self, place: Place, follower: &Arc<Follower>) {
         follower.end();
         self.followers[place as usize].compare_and_swap(follower, None);
+    }
+
+    /// Writes the events of all further requests down, for good.
+    pub(super) fn record(&self, recorder: Recorder) {
+        // There is one for the life of the process.
+        let _ = self.recorder.set(recorder);
+    }
+
+    /// Who writes the events down, if somebody does.
+    pub(super) fn recorder(&self) -> Option<&Recorder> {
+        self.recorder.get()
     }
 
     /// The kept events, oldest first.

@@ -12,6 +12,7 @@ use std::future::Future;
 use std::hash::Hash;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
@@ -41,11 +42,20 @@ pub(super) trait World: Sized + Send + Sync + 'static {
 pub(super) type Kept<Q> = Memo<Q, <Q as Question>::Answer>;
 
 /// One function with its declared input.
-pub(super) trait Question: Clone + Eq + Hash + Serialize + Send + Sync + 'static {
+pub(super) trait Question:
+    Clone + Eq + Hash + Serialize + DeserializeOwned + Send + Sync + 'static
+{
     /// The policy that answers.
     type World: World;
     /// The answer.
-    type Answer: GuestAnswer + Clone + PartialEq + Serialize + Send + Sync + 'static;
+    type Answer: GuestAnswer
+        + Clone
+        + PartialEq
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static;
 
     /// The name in metrics and traces.
     const NAME: &'static str;
@@ -64,6 +74,26 @@ pub(super) trait Question: Clone + Eq + Hash + Serialize + Send + Sync + 'static
 
     /// The question without the secrets that only some policies may see.
     fn without_secrets(self) -> Self {
+        self
+    }
+
+    /// The question for a record on disk: also without the values of headers and parameters whose names say that they are secret.
+    fn masked(self) -> Self {
+        self.without_secrets()
+    }
+
+    /// As [`Question::masked`], of an answer.
+    fn masked_answer(answer: Self::Answer) -> Self::Answer {
+        answer
+    }
+
+    /// The number of the turn that it is about.
+    fn turn(&self) -> Option<u32> {
+        None
+    }
+
+    /// The same question about the turn of this number.
+    fn of_turn(self, _turn: u32) -> Self {
         self
     }
 

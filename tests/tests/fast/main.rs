@@ -45,6 +45,7 @@ mod parameters;
 mod policies;
 mod probation;
 mod protocol_log;
+mod records;
 mod replicas;
 mod requests;
 mod restarts;

@@ -57,12 +57,18 @@ pub(in crate::api) async fn health(State(shared): State<Shared>, parts: Parts) -
             json!({"file": refusal.file(), "slot": refusal.slot.map(Slot::name), "problem": problem})
         })
         .collect();
-    let warnings: Vec<Value> = shared
+    let mut warnings: Vec<Value> = shared
         .live
         .notices()
         .into_iter()
         .map(|notice| json!({"file": notice.file(), "what": detail(&parts, &notice.what())}))
         .collect();
+    let records = shared.live.recorded();
+    if let Some((_, dropped @ 1..)) = records {
+        let what = format!("{dropped} requests or decisions could not be recorded");
+        warnings.push(json!({"file": "POLICY_RECORD", "what": what}));
+    }
+    let records = records.map(|(written, dropped)| json!({"written": written, "dropped": dropped}));
     let body = json!({
         "ok": is_ready(&shared) && refused.is_empty() && shared.backend.status().signed_in != Some(false),
         "version": env!("CARGO_PKG_VERSION"),
@@ -76,6 +82,7 @@ pub(in crate::api) async fn health(State(shared): State<Shared>, parts: Parts) -
         "policies": generation.slots(),
         "refused": refused,
         "warnings": warnings,
+        "records": records,
         "log_lines_dropped": telemetry::log_lines_dropped(),
     });
     answer(StatusCode::OK, body)

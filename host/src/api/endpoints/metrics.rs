@@ -44,6 +44,7 @@ fn render(metrics: &Metrics, shared: &Shared, format: Format) -> String {
     let (usage_written, usage_dropped) = usage.map_or((0, 0), |usage| usage.counts());
     let recorded = shared.backend.messages_recorded();
     let (protocol_written, protocol_dropped) = recorded.unwrap_or_default();
+    let (records_written, records_dropped) = shared.live.recorded().unwrap_or_default();
     let connections = shared.connections.occupancy();
     let limits = shared.counters.counts();
     let serving = shared.live.current();
@@ -72,6 +73,8 @@ fn render(metrics: &Metrics, shared: &Shared, format: Format) -> String {
         usage_dropped,
         protocol_written,
         protocol_dropped,
+        records_written,
+        records_dropped,
         log_dropped: telemetry::log_lines_dropped(),
     };
     metrics.render(&present, format)

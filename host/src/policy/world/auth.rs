@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
@@ -10,6 +10,7 @@ use super::super::Slot;
 use super::super::bindings::{Caller, Denial, Request, auth, forward_auth, v0_1};
 use super::super::contract::Contract;
 use super::super::guest::Guest;
+use super::super::mask::{masked_headers, masked_request};
 use super::super::needs::Needs;
 use super::{Kept, Question, World, size};
 
@@ -69,7 +70,7 @@ fn without_secret(request: &Request) -> Option<Request> {
 }
 
 /// `auth.authenticate`.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(in crate::policy) struct Authenticate(pub(in crate::policy) Request);
 
 impl Question for Authenticate {
@@ -110,6 +111,10 @@ impl Question for Authenticate {
         Self(withheld(self.0))
     }
 
+    fn masked(self) -> Self {
+        Self(masked_request(withheld(self.0)))
+    }
+
     fn key(&self) -> Cow<'_, Self> {
         without_secret(&self.0).map_or(Cow::Borrowed(self), |key| Cow::Owned(Self(key)))
     }
@@ -138,7 +143,7 @@ impl Question for Authenticate {
 }
 
 /// `forward-auth.verify`.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(in crate::policy) struct Verify(pub(in crate::policy) Request);
 
 impl Question for Verify {
@@ -179,6 +184,17 @@ impl Question for Verify {
 
     fn without_secrets(self) -> Self {
         Self(withheld(self.0))
+    }
+
+    fn masked(self) -> Self {
+        Self(masked_request(withheld(self.0)))
+    }
+
+    fn masked_answer(answer: Self::Answer) -> Self::Answer {
+        answer.map(|grant| forward_auth::Grant {
+            headers: masked_headers(grant.headers),
+            ..grant
+        })
     }
 
     fn key(&self) -> Cow<'_, Self> {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
@@ -44,7 +44,7 @@ impl World for Model {
 }
 
 /// `model.catalog`.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(in crate::policy) struct Catalog {
     pub(in crate::policy) caller: Option<Caller>,
     pub(in crate::policy) now_ms: u64,
@@ -117,7 +117,7 @@ impl Question for Catalog {
 }
 
 /// `model.resolve`.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(in crate::policy) struct Resolve {
     pub(in crate::policy) ask: model::Ask,
     pub(in crate::policy) now_ms: u64,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::mem::size_of;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
@@ -44,7 +44,7 @@ impl World for RateLimit {
 }
 
 /// `rate-limit.quotas`.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(in crate::policy) struct Quotas(pub(in crate::policy) rate_limit::Ask);
 
 impl Question for Quotas {
@@ -127,7 +127,7 @@ fn size_of_ask(ask: &rate_limit::Ask) -> usize {
 }
 
 /// `rate-limit.decide`.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(in crate::policy) struct Decide {
     pub(in crate::policy) ask: rate_limit::Ask,
     pub(in crate::policy) statuses: Vec<rate_limit::BucketStatus>,

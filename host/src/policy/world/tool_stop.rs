@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
@@ -31,7 +31,7 @@ impl World for ToolStop {
 }
 
 /// `tool-stop.observe`.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(in crate::policy) struct Observe {
     /// The number of the request's turn; the policy does not see it.
     #[serde(skip)]
@@ -88,6 +88,14 @@ impl Question for Observe {
             true => Cow::Borrowed(self),
             false => Cow::Owned(other),
         }
+    }
+
+    fn turn(&self) -> Option<u32> {
+        Some(self.turn)
+    }
+
+    fn of_turn(self, turn: u32) -> Self {
+        Self { turn, ..self }
     }
 
     /// Calls differ from each other: their answers are not kept.

@@ -56,6 +56,10 @@ pub struct Present {
     pub protocol_written: u64,
     /// Messages between the gateway and Codex whose record was lost.
     pub protocol_dropped: u64,
+    /// Decisions and ends of requests that were recorded.
+    pub records_written: u64,
+    /// Requests and decisions that were not.
+    pub records_dropped: u64,
     /// Log lines that were dropped.
     pub log_dropped: u64,
 }
@@ -202,6 +206,16 @@ impl Present {
                 "codex_protocol_messages_dropped",
                 "Messages between the gateway and Codex whose record was lost",
                 self.protocol_dropped,
+            ),
+            (
+                "codex_policy_records_written",
+                "Decisions, and ends of requests, that were recorded",
+                self.records_written,
+            ),
+            (
+                "codex_policy_records_dropped",
+                "Requests and decisions that could not be recorded",
+                self.records_dropped,
             ),
             (
                 "codex_log_lines_dropped",

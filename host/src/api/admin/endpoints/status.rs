@@ -100,6 +100,7 @@ struct Dropped {
     log: u64,
     usage: Option<u64>,
     protocol: Option<u64>,
+    records: Option<u64>,
 }
 
 /// The state of the gateway.
@@ -218,5 +219,6 @@ fn dropped(shared: &Shared) -> Dropped {
         log: telemetry::log_lines_dropped(),
         usage: usage.map(|usage| usage.counts().1),
         protocol: protocol.map(|(_, dropped)| dropped),
+        records: shared.live.recorded().map(|(_, dropped)| dropped),
     }
 }

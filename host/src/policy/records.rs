@@ -1,0 +1,169 @@
+//! Records: every decision is a line of files in a folder, written by a thread of its own, so that no request waits for a disk.
+//!
+//! `line` has the lines, `chain` their hashes, `files` the folder, `write` and `read` one file after the other.
+
+mod chain;
+mod files;
+mod line;
+mod read;
+mod write;
+
+use std::fmt::Display;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel,
+};
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::Mutex;
+
+use super::event::Event;
+pub use files::{ENDING, find as files_in};
+pub(super) use line::Line;
+pub use read::Damage;
+pub(super) use read::{Ends, File};
+use write::Writer;
+
+/// The most events that wait to be written. Further ones are dropped: no request waits for a disk.
+const EVENTS: usize = 16_384;
+/// The most bytes of them.
+const BYTES: usize = 32 << 20;
+/// How long the end of the process waits for a disk.
+const CLOSING: Duration = Duration::from_secs(5);
+/// The interval at which `close` tries again to get a place in a full queue.
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// Where decisions are recorded, and how many are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The most bytes of all files together.
+    pub max_bytes: u64,
+}
+
+/// A message for the writer.
+enum Message {
+    /// An event, and about the bytes that it takes in memory.
+    Event(Arc<Event>, usize),
+    End,
+}
+
+/// What waits, and what became of the rest.
+#[derive(Debug, Default)]
+struct Counts {
+    events: AtomicUsize,
+    bytes: AtomicUsize,
+    written: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl Counts {
+    /// Counts what is not recorded, and logs when the number has doubled: a full disk must not fill another one with log lines.
+    fn dropped(&self, count: u64, cause: &dyn Display) {
+        let before = self.dropped.fetch_add(count, Ordering::Relaxed);
+        let dropped = before + count;
+        if before == 0 || before.ilog2() != dropped.ilog2() {
+            tracing::warn!(dropped, "decisions are not recorded: {cause}");
+        }
+    }
+
+    fn took(&self, size: usize) {
+        self.events.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(size, Ordering::Relaxed);
+    }
+}
+
+/// The way to the writer.
+pub(super) struct Recorder {
+    sender: SyncSender<Message>,
+    counts: Arc<Counts>,
+    /// Disconnected when the writer has ended.
+    ended: Mutex<Receiver<()>>,
+}
+
+impl Recorder {
+    /// Starts the writer; `began` is the time from which events count theirs.
+    ///
+    /// # Errors
+    /// If the folder cannot be made, or there can be no further thread.
+    pub(super) fn start(config: Config, began: SystemTime) -> io::Result<Self> {
+        crate::file::make_folder(&config.folder)
+            .map_err(|error| crate::file::at(&config.folder, error))?;
+        let counts = Arc::new(Counts::default());
+        let (sender, receiver) = sync_channel(EVENTS);
+        let (running, ended) = channel();
+        let writer = Writer::new(config, began, Arc::clone(&counts));
+        std::thread::Builder::new()
+            .name("policy-records".to_owned())
+            .spawn(move || {
+                writer.run(&receiver);
+                // In this order, so that an event after the end finds no receiver and is counted as dropped.
+                drop(receiver);
+                drop(running);
+            })?;
+        Ok(Self {
+            sender,
+            counts,
+            ended: Mutex::new(ended),
+        })
+    }
+
+    /// Whether a request is recorded. Requests that come too fast are not recorded at all, and counted: half a request would be
+    /// decided otherwise.
+    pub(super) fn has_room(&self) -> bool {
+        let (events, bytes) = (&self.counts.events, &self.counts.bytes);
+        let has_room = events.load(Ordering::Relaxed) < EVENTS / 2
+            && bytes.load(Ordering::Relaxed) < BYTES / 2;
+        if !has_room {
+            self.counts.dropped(1, &"the disk is too slow");
+        }
+        has_room
+    }
+
+    /// Queues an event of this size, without waiting.
+    pub(super) fn tell(&self, event: &Arc<Event>, size: usize) {
+        let counts = &self.counts;
+        let is_full = counts.bytes.fetch_add(size, Ordering::Relaxed) + size > BYTES;
+        counts.events.fetch_add(1, Ordering::Relaxed);
+        let queued = match is_full {
+            true => false,
+            false => {
+                let message = Message::Event(Arc::clone(event), size);
+                self.sender.try_send(message).is_ok()
+            }
+        };
+        if !queued {
+            counts.took(size);
+            counts.dropped(1, &"the disk is too slow");
+        }
+    }
+
+    /// The numbers of events that were written, and of requests and events that were not.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (read(&self.counts.written), read(&self.counts.dropped))
+    }
+
+    /// Writes what is queued, and ends: within a time limit, even if the disk hangs.
+    pub(super) fn close(&self) {
+        let end = Instant::now() + CLOSING;
+        while let Err(TrySendError::Full(_)) = self.sender.try_send(Message::End) {
+            if Instant::now() >= end {
+                break;
+            }
+            std::thread::sleep(AGAIN);
+        }
+        let ended = self.ended.lock();
+        let left = end.saturating_duration_since(Instant::now());
+        if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(left) {
+            tracing::error!("decisions are not recorded: they cannot be written in time");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
