@@ -80,7 +80,7 @@ pub use bindings::{
 pub use cache::is_there as has_cache;
 pub use canary::{Canary, Tally};
 pub use candidate::{About, Candidate, Instances, Options};
-pub use candidates::CandidateStatus;
+pub use candidates::{CandidateStatus, GateStatus};
 pub use cards::Cards;
 pub use digest::Digest;
 pub use engine::compile::{SUBCOMMAND, compile_component};

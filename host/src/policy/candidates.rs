@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use super::digest::Digest;
 use super::look::FileSet;
 use super::policies::Policies;
 use super::report::Report;
-use super::rollout::Stage;
+use super::rollout::{Gate, Stage};
 use super::shadow::Shadow;
 use super::simulation;
 
@@ -136,6 +136,9 @@ pub struct CandidateStatus {
     /// Why it failed, or why not enough was seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// The conditions of the shadow, while it lasts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateStatus>,
     /// The slots whose policies differ from those that serve.
     pub slots: Vec<&'static str>,
     /// The files that it was made of.
@@ -152,8 +155,44 @@ pub struct CandidateStatus {
     pub decided: Tally,
 }
 
+/// The conditions that a candidate in shadow must meet, as operators see them.
+#[derive(Debug, Clone, Serialize)]
+pub struct GateStatus {
+    /// The time at which it is looked at, as RFC 3339.
+    pub until: String,
+    /// The least number of decisions.
+    pub min_decisions: u64,
+    /// The most decisions that differ; none limits none.
+    pub max_differ: Option<u64>,
+    /// The most decisions that it could not make.
+    pub max_faults: u64,
+    /// Whether it serves by itself if it passes.
+    pub promote: bool,
+}
+
+impl GateStatus {
+    /// Of a shadow that began at `since`; both times are of the clock of the state machine.
+    fn new(gate: &Gate, since: Duration, now: Duration) -> Self {
+        let left = since.saturating_add(gate.duration).saturating_sub(now);
+        let until = SystemTime::now().checked_add(left);
+        let until = until.unwrap_or_else(SystemTime::now);
+        Self {
+            until: humantime::format_rfc3339_seconds(until).to_string(),
+            min_decisions: gate.min_decisions,
+            max_differ: gate.max_differ,
+            max_faults: gate.max_faults,
+            promote: gate.promote,
+        }
+    }
+}
+
 impl CandidateStatus {
-    pub(super) fn new(ready: &Ready, stage: &Stage, serving: &Policies) -> Self {
+    /// `now` is the time of the state machine.
+    pub(super) fn new(ready: &Ready, stage: &Stage, serving: &Policies, now: Duration) -> Self {
+        let gate = match stage {
+            Stage::Shadow { since, gate } => Some(GateStatus::new(gate, *since, now)),
+            _ => None,
+        };
         let (stage, why) = match stage {
             Stage::Ready => ("ready", None),
             Stage::Shadow { .. } => ("shadow", None),
@@ -168,6 +207,7 @@ impl CandidateStatus {
             at: humantime::format_rfc3339_seconds(ready.at).to_string(),
             stage,
             why: why.cloned(),
+            gate,
             slots: slots.into_iter().map(Slot::name).collect(),
             files: ready.policies.file_names(),
             replayed: ready.replayed.clone(),

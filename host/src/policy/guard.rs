@@ -118,6 +118,11 @@ impl Guard {
         state.pin = pin;
     }
 
+    /// The time of the state machine.
+    pub(super) fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }

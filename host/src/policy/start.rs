@@ -48,11 +48,11 @@ impl Live {
         let (look, unknown) = first_look(source, facts).await.map_err(Refusals)?;
         let (guard, forgotten) = guard(source).await;
         let unknown = unknown.or(forgotten);
+        guard.rule(&look.rules);
         if let Some(first) = pinned(&engine, source, facts, &guard).await {
             return Ok(Self::begin(engine, (source, facts), guard, first).await);
         }
         let (prepared, refusals) = offered(&engine, &guard, &look, None).await;
-        guard.rule(&look.rules);
         let notices = look.notices.clone();
         if let (Some(policies), Ok(offer)) = (prepared, look.complete()) {
             let first = First::new(Door::Start, policies, &offer);

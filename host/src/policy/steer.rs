@@ -78,13 +78,13 @@ impl Live {
     /// The candidates, oldest first.
     #[must_use]
     pub fn candidates(&self) -> Vec<CandidateStatus> {
-        let serving = self.current();
+        let (serving, now) = (self.current(), self.guard.now());
         let state = self.guard.state();
         let candidates = state.shelf.candidates();
         candidates
             .filter_map(|(digest, ready)| {
                 let stage = state.rollout.stage(digest)?;
-                Some(CandidateStatus::new(ready, stage, serving.policies()))
+                Some(CandidateStatus::new(ready, stage, serving.policies(), now))
             })
             .collect()
     }
