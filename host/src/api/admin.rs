@@ -6,9 +6,12 @@
 mod body;
 mod digests;
 mod endpoints;
+mod gate;
 mod guard;
 mod history;
 mod operators;
+mod steered;
+mod upload;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

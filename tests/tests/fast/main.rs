@@ -50,6 +50,7 @@ mod replicas;
 mod requests;
 mod restarts;
 mod sandboxes;
+mod steering;
 mod swap;
 mod timers;
 mod traces;

@@ -7,6 +7,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use crate::openai::{ApiError, GatewayError};
@@ -30,6 +31,27 @@ pub(super) fn announced(headers: &HeaderMap) -> Result<(), ApiError> {
     match length.is_some_and(|length| length > LIMIT as u64) {
         true => Err(GatewayError::BodyTooLarge { limit: LIMIT }.into()),
         false => Ok(()),
+    }
+}
+
+/// The members of the JSON object in a body; an empty body has none.
+///
+/// # Errors
+/// If it is another value, or no JSON.
+pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    if body.is_empty() {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => {
+            let (expected, found) = ("a JSON object", "another value");
+            Err(GatewayError::BodyType { expected, found }.into())
+        }
+        Err(error) => Err(GatewayError::InvalidJson {
+            why: error.to_string(),
+        }
+        .into()),
     }
 }
 

@@ -1,10 +1,14 @@
 //! The table of the operator's endpoints, and a module for each.
 
+mod candidates;
+mod decisions;
+mod events;
 mod generations;
 mod openapi;
 mod status;
+mod steer;
 
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 
 use super::Admin;
 
@@ -17,10 +21,26 @@ pub(super) struct Endpoint {
 }
 
 /// All of them. `GET` is for every role; other methods need the role `operate`, and are recorded.
-pub(super) const ALL: [Endpoint; 4] = [
+pub(super) const ALL: [Endpoint; 12] = [
     endpoint("/admin/v1/status", || get(status::read)),
     endpoint("/admin/v1/generations", || get(generations::list)),
     endpoint("/admin/v1/generations/{digest}", || get(generations::show)),
+    endpoint("/admin/v1/candidates", || {
+        get(candidates::list).post(candidates::offer)
+    }),
+    endpoint("/admin/v1/candidates/{digest}", || {
+        get(candidates::show).delete(candidates::discard)
+    }),
+    endpoint("/admin/v1/candidates/{digest}/shadow", || {
+        post(candidates::shadow)
+    }),
+    endpoint("/admin/v1/candidates/{digest}/promote", || {
+        post(steer::promote)
+    }),
+    endpoint("/admin/v1/rollback", || post(steer::roll_back)),
+    endpoint("/admin/v1/follow", || post(steer::follow)),
+    endpoint("/admin/v1/decisions/{id}", || get(decisions::explain)),
+    endpoint("/admin/v1/events", || get(events::watch)),
     endpoint("/admin/v1/openapi.json", || get(openapi::document)),
 ];
 

@@ -196,6 +196,28 @@ errors! {
     GenerationNotFound { first: String } = 404, INVALID, "generation_not_found", "No generation in the history has a digest that begins with '{first}'.";
     /// Several generations have digests that begin so.
     AmbiguousDigest { first: String, found: String } = 409, INVALID, "ambiguous_digest", "More than one digest begins with '{first}': {found}. Send more digits.";
+    /// No candidate, or no generation that can serve again at once, has this digest.
+    PoliciesNotFound { what: &'static str, first: String } = 404, INVALID, "policies_not_found", "No {what} has a digest that begins with '{first}'.";
+    /// Several candidates, or several generations that can serve again at once, have digests that begin so.
+    AmbiguousPolicies { first: String } = 409, INVALID, "ambiguous_digest", "More than one digest begins with '{first}'. Send more digits.";
+    /// An upload is not `multipart/form-data`, or has parts that are not files of policies.
+    InvalidUpload { why: String } = 400, INVALID, "invalid_upload", "The upload is not right: {why}. Send multipart/form-data with a part for each file, named 'auth.wasm', 'auth.json' and so on.";
+    /// The gateway cannot serve with the files of an upload.
+    CandidateRefused { why: String } = 422, INVALID, "candidate_refused", "The candidate is refused: {why}";
+    /// The files of an upload are those that serve.
+    AlreadyServing = 409, INVALID, "already_serving", "These policies serve already.";
+    /// Other policies serve by now than those that a candidate was made for.
+    CandidateStale = 409, INVALID, "candidate_stale", "Other policies serve by now than those that the candidate was made for: upload it again.";
+    /// Another candidate is in shadow.
+    ShadowTaken { digest: String } = 409, INVALID, "shadow_taken", "The candidate {digest} is in shadow, and only one can be: drop it first, or wait for its gate.";
+    /// A roll-back has nothing to go back to.
+    NothingBefore = 409, INVALID, "nothing_before", "No other policies served since the gateway started: upload those that are wanted.";
+    /// The decisions on a request are not in memory.
+    RequestNotKept { id: String } = 404, INVALID, "request_not_kept", "No decision on a request '{id}' is in memory: the gateway keeps the last ones since its start. The id is that of 'x-request-id' in the answer; send the request again.";
+    /// As many operators read events as the gateway lets.
+    TooManyReaders { most: usize } = 503, SERVER, "too_many_readers", "{most} operators read events already: end one, or try again later.", Retry::After(5_000);
+    /// The machine is short of threads or memory.
+    Shortage = 503, SERVER, "overloaded", "The machine is short of threads or memory now; try again in a moment.", Retry::After(2_000);
     /// The history in `PROXY_STATE_DIR` cannot be read.
     HistoryUnreadable { why: String } = 500, SERVER, "history_unreadable", "The history of activations cannot be read: {why}.";
     /// An answer of the operator's API took longer than 30 seconds.

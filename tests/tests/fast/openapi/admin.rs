@@ -1,17 +1,16 @@
 //! The OpenAPI document of the operator's API and that API agree, in both directions.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use codex_gateway::policy::{Gate, Slot, SlotFiles};
 use codex_gateway_tests::gateway::{Gateway, say, script};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use super::schemas::Schemas;
 use super::{cases, python, references};
 use crate::admin::{TOKEN, operated};
 use crate::fake;
+use crate::steering::{answer, upload};
 
 async fn document(gateway: &Gateway) -> Value {
     let answer = gateway
@@ -37,7 +36,7 @@ async fn every_admin_route_is_in_its_document_with_its_methods() {
         .collect();
     assert_eq!(paths.keys().cloned().collect::<BTreeSet<_>>(), routes);
     for (path, item) in paths {
-        let url = below(path).replace("{digest}", "x");
+        let url = below(path).replace("{digest}", "x").replace("{id}", "x");
         for method in [
             Method::GET,
             Method::HEAD,
@@ -71,6 +70,7 @@ const UNSEEN: &[&str] = &[
     "/components/schemas/Activation/properties/taken_back",
     "/components/schemas/Activation/properties/why",
     "/components/schemas/Candidate/properties/why",
+    "/components/schemas/Decision/properties/fault",
     "/components/schemas/Report/properties/gave_up",
     "/components/schemas/Slot/properties/warm_because",
 ];
@@ -83,22 +83,36 @@ struct Checked {
 
 impl Checked {
     async fn get(&mut self, path: &str, digest: &str, expected: u16) -> Value {
-        let url = path.replace("{digest}", digest);
-        let answer = self.gateway.operate(Method::GET, &url, TOKEN).send().await;
-        let answer = answer.unwrap();
-        assert_eq!(answer.status(), expected, "{path}");
-        let answer = answer.json().await.unwrap();
-        let path = format!("/admin/v1/{path}");
-        self.schemas.check("get", &path, expected, &answer);
-        answer
+        self.ask(Method::GET, path, digest, expected).await
     }
-}
 
-/// Settings of the model policy, as a candidate.
-fn model(settings: &str) -> [SlotFiles; Slot::COUNT] {
-    let mut files: [SlotFiles; Slot::COUNT] = Default::default();
-    files[Slot::Model as usize].settings = Some(settings.as_bytes().into());
-    files
+    async fn ask(&mut self, method: Method, path: &str, digest: &str, expected: u16) -> Value {
+        let url = path.replace("{digest}", digest).replace("{id}", digest);
+        let request = self.gateway.operate(method.clone(), &url, TOKEN);
+        self.check(method.as_str(), path, request, expected).await
+    }
+
+    async fn check(
+        &mut self,
+        method: &str,
+        path: &str,
+        request: RequestBuilder,
+        expected: u16,
+    ) -> Value {
+        let (status, told) = answer(request).await;
+        assert_eq!(status, expected, "{method} {path}: {told}");
+        let path = format!("/admin/v1/{path}");
+        let method = method.to_ascii_lowercase();
+        self.schemas.check(&method, &path, expected, &told);
+        told
+    }
+
+    /// Uploads settings of the model policy; returns the digest.
+    async fn upload(&mut self, settings: &str, expected: u16) -> String {
+        let request = upload(&self.gateway, &[("model.json", settings.as_bytes())]);
+        let told = self.check("post", "candidates", request, expected).await;
+        told["digest"].as_str().unwrap_or_default().to_owned()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,26 +132,40 @@ async fn every_admin_answer_is_as_its_document_has_it_and_has_all_of_it() {
     std::fs::write(gateway.policies().join("auth.json"), "{").unwrap();
     let is_refused = |gateway: &Gateway| !gateway.live.refusals().is_empty();
     gateway.until(is_refused, "refusal").await;
-    gateway.answer(&say(&script(json!({})))).await;
-    let live = Arc::clone(&gateway.live);
-    let serving = live.current().digest().short();
-    let nothing = live
-        .offer(model(r#"{"access": []}"#), "alice")
-        .await
-        .unwrap();
-    let nothing = nothing.digest.to_string();
-    live.shadow(&nothing, Gate::default(), "alice").unwrap();
+    let body = say(&script(json!({})));
+    let asked = gateway.chat(&body).header("x-request-id", "asked-so");
+    assert_eq!(asked.send().await.unwrap().status(), 200);
+    let serving = gateway.live.current().digest().short();
     let schemas = Schemas::of(document(&gateway).await);
     let mut checked = Checked { gateway, schemas };
+    let nothing = checked.upload(r#"{"access": []}"#, 201).await;
+    let other = checked.upload(r#"{"owned_by": "y"}"#, 201).await;
+    checked.upload(owned, 409).await;
+    checked.upload("{", 422).await;
+    checked.ask(Method::POST, "candidates", "", 400).await;
+    let shadow = "candidates/{digest}/shadow";
+    checked.ask(Method::POST, shadow, &nothing, 200).await;
+    checked.ask(Method::POST, shadow, &other, 409).await;
     let status = checked.get("status", "", 200).await;
     assert_eq!(status["candidates"][0]["stage"], "shadow");
+    checked.get("candidates", "", 200).await;
+    let one = "candidates/{digest}";
+    checked.get(one, &other, 200).await;
+    checked.ask(Method::DELETE, one, &other, 200).await;
+    checked.get(one, &other, 404).await;
     checked.get("generations/{digest}", &serving, 200).await;
     checked.get("generations/{digest}", "x", 404).await;
-    live.promote(&nothing, "alice").await.unwrap();
+    let promote = "candidates/{digest}/promote";
+    checked.ask(Method::POST, promote, &other, 404).await;
+    checked.ask(Method::POST, promote, &nothing, 200).await;
     let status = checked.get("status", "", 200).await;
-    assert_eq!(status["generation"]["pinned"]["by"], "alice");
+    assert_eq!(status["generation"]["pinned"]["by"], "operator");
     let list = checked.get("generations", "", 200).await;
-    assert_eq!(list["data"][0]["by"], "alice");
+    assert_eq!(list["data"][0]["by"], "operator");
+    checked.get("decisions/{id}", "none", 404).await;
+    checked.get("decisions/{id}", "asked-so", 200).await;
+    checked.ask(Method::POST, "rollback", "", 200).await;
+    checked.ask(Method::POST, "follow", "", 200).await;
     checked.get("openapi.json", "", 200).await;
     assert_eq!(checked.schemas.answered, checked.schemas.operations());
     assert_eq!(checked.schemas.unseen(), UNSEEN);
@@ -168,6 +196,9 @@ async fn whatever_operators_send_gets_an_answer_that_the_document_foretells() {
     let checks = [
         "--exclude-checks",
         "positive_data_acceptance,unsupported_method",
+        // A stream without end.
+        "--exclude-path",
+        "/admin/v1/events",
     ];
     let cases = cases();
     let arguments: Vec<&str> = arguments

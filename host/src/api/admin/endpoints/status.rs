@@ -48,8 +48,9 @@ struct Codex {
     streams: usize,
 }
 
+/// The generation that serves: since when, and by whom.
 #[derive(Serialize)]
-struct Serving {
+pub(in crate::api::admin) struct Serving {
     number: u64,
     digest: Digest,
     since: String,
@@ -145,7 +146,8 @@ fn codex(shared: &Shared) -> Codex {
     }
 }
 
-fn generation(shared: &Shared, serving: &Generation) -> Serving {
+/// The generation that serves.
+pub(super) fn generation(shared: &Shared, serving: &Generation) -> Serving {
     let time = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
     Serving {
         number: serving.number(),

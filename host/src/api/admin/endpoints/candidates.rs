@@ -1,0 +1,88 @@
+//! `candidates`: uploads, lists and drops them, and lets them decide along in shadow.
+
+use axum::Json;
+use axum::extract::{Extension, FromRequest, Request, State};
+use axum::http::StatusCode;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+
+use super::super::guard::Known;
+use super::super::{Admin, Whole, gate, upload};
+use crate::api::error;
+use crate::api::id::Id;
+use crate::openai::ApiError;
+use crate::policy::{CandidateStatus, Digest};
+
+/// Uploads that are held in memory and prepared at a time. Others wait, their bodies unread.
+static UPLOADS: Semaphore = Semaphore::const_new(2);
+
+#[derive(Serialize)]
+pub(in crate::api::admin) struct List {
+    object: &'static str,
+    data: Vec<CandidateStatus>,
+}
+
+/// All candidates, oldest first.
+pub(in crate::api::admin) async fn list(State(admin): State<Admin>) -> Json<List> {
+    Json(List {
+        object: "list",
+        data: admin.shared.live.candidates(),
+    })
+}
+
+/// One candidate, with its whole reports.
+pub(in crate::api::admin) async fn show(
+    State(admin): State<Admin>,
+    Id(digits): Id,
+) -> Result<Json<CandidateStatus>, ApiError> {
+    let digits = digits.to_ascii_lowercase();
+    Ok(Json(admin.shared.live.candidate(&digits)?))
+}
+
+/// Prepares a candidate, and compares it with the last decisions.
+pub(in crate::api::admin) async fn offer(
+    State(admin): State<Admin>,
+    Extension(known): Extension<Known>,
+    request: Request,
+) -> Result<(StatusCode, Json<CandidateStatus>), ApiError> {
+    let _permit = UPLOADS.acquire().await.map_err(|_| error::internal())?;
+    let headers = request.headers().clone();
+    let Whole(body) = Whole::from_request(request, &()).await?;
+    let files = upload::files(&headers, body).await?;
+    let candidate = admin.shared.live.offer(files, &known.id).await?;
+    Ok((StatusCode::CREATED, Json(candidate)))
+}
+
+/// Puts a candidate in shadow.
+pub(in crate::api::admin) async fn shadow(
+    State(admin): State<Admin>,
+    Extension(known): Extension<Known>,
+    Id(digits): Id,
+    Whole(body): Whole,
+) -> Result<Json<CandidateStatus>, ApiError> {
+    let gate = gate::read(&body)?;
+    let digits = digits.to_ascii_lowercase();
+    Ok(Json(admin.shared.live.shadow(&digits, gate, &known.id)?))
+}
+
+/// The candidate that is gone.
+#[derive(Serialize)]
+pub(in crate::api::admin) struct Deleted {
+    digest: Digest,
+    deleted: bool,
+}
+
+/// Drops a candidate.
+pub(in crate::api::admin) async fn discard(
+    State(admin): State<Admin>,
+    Extension(known): Extension<Known>,
+    Id(digits): Id,
+) -> Result<Json<Deleted>, ApiError> {
+    let live = &admin.shared.live;
+    let digest = live.candidate(&digits.to_ascii_lowercase())?.digest;
+    live.discard(&digest.to_string(), &known.id)?;
+    Ok(Json(Deleted {
+        digest,
+        deleted: true,
+    }))
+}
