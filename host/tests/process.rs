@@ -32,6 +32,8 @@ mod records;
 mod refusals;
 #[path = "process/starts.rs"]
 mod starts;
+#[path = "process/steering.rs"]
+mod steering;
 #[path = "process/streams.rs"]
 mod streams;
 

@@ -2,14 +2,22 @@
 //!
 //! A subcommand is a variant of [`Act`], its request in [`run_one`], and a function in a module here that shows the answer.
 
+#[path = "admin/candidates.rs"]
+mod candidates;
 #[path = "admin/client.rs"]
 mod client;
+#[path = "admin/decisions.rs"]
+mod decisions;
+#[path = "admin/events.rs"]
+mod events;
 #[path = "admin/generations.rs"]
 mod generations;
 #[path = "admin/status.rs"]
 mod status;
 #[path = "admin/text.rs"]
 mod text;
+#[path = "admin/upload.rs"]
+mod upload;
 
 use std::io::IsTerminal;
 use std::time::SystemTime;
@@ -18,9 +26,11 @@ use clap::{Args, Subcommand};
 use codex_gateway::config::DotEnv;
 use codex_gateway::config::env::{ADMIN_ADDR, ADMIN_TOKEN, Process, Vars};
 use codex_gateway::secret::Secret;
-use serde_json::Value;
+use hyper::Method;
+use hyper::body::Bytes;
+use serde_json::{Value, json};
 
-use client::{Client, Target};
+use client::{Client, Target, segment};
 use text::Style;
 
 /// The subcommand's own arguments. The token is none: other users can read the arguments of a program.
@@ -55,6 +65,56 @@ enum Act {
         /// The first digits of its digest.
         digest: String,
     },
+    /// Prepare a candidate: what serves, with these files in place of its own. Show what it would have decided otherwise.
+    Upload {
+        /// A slot and a file, as auth=new.wasm or auth=auth.json; or a file that is named after its slot, as auth.json.
+        #[arg(required = true, value_name = "SLOT=FILE")]
+        files: Vec<String>,
+        /// Let it decide along on live requests for so long, as 10m, without effect.
+        #[arg(long, value_name = "TIME")]
+        shadow: Option<String>,
+        #[command(flatten)]
+        gate: upload::Gate,
+    },
+    /// Show the candidates, oldest first; or one, with its whole reports.
+    Candidates {
+        /// The first digits of its digest.
+        digest: Option<String>,
+    },
+    /// Let a candidate decide along on live requests, without effect.
+    Shadow {
+        /// The first digits of its digest.
+        digest: String,
+        /// For so long, as 10m.
+        #[arg(long = "for", value_name = "TIME")]
+        length: Option<String>,
+        #[command(flatten)]
+        gate: upload::Gate,
+    },
+    /// Let a candidate serve. The policy folder is not looked at until 'follow'.
+    Promote {
+        /// The first digits of its digest.
+        digest: String,
+    },
+    /// Drop a candidate.
+    Drop {
+        /// The first digits of its digest.
+        digest: String,
+    },
+    /// Let policies serve again that served before. The policy folder is not looked at until 'follow'.
+    Rollback {
+        /// The first digits of their digest; by default those before the ones that serve.
+        digest: Option<String>,
+    },
+    /// Let the policy folder decide again.
+    Follow,
+    /// Explain a request: which policies were asked what, what they saw of it, and what they answered.
+    Explain {
+        /// The id in the x-request-id of its answer.
+        id: String,
+    },
+    /// Show what happens to policies from now on, until interrupted.
+    Watch,
 }
 
 /// Asks the gateway, and prints its answer.
@@ -80,15 +140,92 @@ async fn run_one(admin: &Admin, client: &Client) -> anyhow::Result<()> {
             admin.show(&client.get(&path).await?, generations::list)
         }
         Act::Show { digest } => {
-            let path = format!("generations/{}", client::segment(digest));
+            let path = format!("generations/{}", segment(digest));
             admin.show(&client.get(&path).await?, generations::one)
+        }
+        Act::Candidates { digest: None } => {
+            admin.show(&client.get("candidates").await?, candidates::list)
+        }
+        Act::Candidates {
+            digest: Some(digest),
+        } => {
+            let path = format!("candidates/{}", segment(digest));
+            admin.show(&client.get(&path).await?, candidates::one)
+        }
+        Act::Explain { id } => {
+            let path = format!("decisions/{}", segment(id));
+            admin.show(&client.get(&path).await?, decisions::text)
+        }
+        Act::Watch => events::watch(client, admin.json, &style()).await,
+        act => {
+            let (answer, text) = change(act, client).await?;
+            admin.show(&answer, text)
         }
     }
 }
 
+/// Words an answer for people.
+type Text = fn(&Value, &Style) -> String;
+
+/// Sends the request of a subcommand that changes something.
+async fn change(act: &Act, client: &Client) -> anyhow::Result<(Value, Text)> {
+    let post = async |path: &str, body: Option<Value>| {
+        let content = body.map(|body| ("application/json", Bytes::from(body.to_string())));
+        client.send(Method::POST, path, content).await
+    };
+    let shadow = async |digest: &str, conditions| {
+        let path = format!("candidates/{}/shadow", segment(digest));
+        post(&path, Some(conditions)).await
+    };
+    let (answer, text): (Value, Text) = match act {
+        Act::Upload {
+            files,
+            shadow: length,
+            gate,
+        } => {
+            gate.is_with(length.as_deref())?;
+            let (kind, body) = upload::form(files)?;
+            let content = Some((kind.as_str(), body));
+            let mut answer = client.send(Method::POST, "candidates", content).await?;
+            if length.is_some() {
+                let digest = text::plain(&answer["digest"]);
+                let shadowed = shadow(&digest, gate.conditions(length.as_deref())).await;
+                answer = shadowed.map_err(|error| {
+                    let digest = text::short(&answer["digest"]);
+                    anyhow::anyhow!("the candidate {digest} is ready, but not in shadow: {error}")
+                })?;
+            }
+            (answer, candidates::one)
+        }
+        Act::Shadow {
+            digest,
+            length,
+            gate,
+        } => {
+            let conditions = gate.conditions(length.as_deref());
+            (shadow(digest, conditions).await?, candidates::one)
+        }
+        Act::Promote { digest } => {
+            let path = format!("candidates/{}/promote", segment(digest));
+            (post(&path, None).await?, status::serving)
+        }
+        Act::Drop { digest } => {
+            let path = format!("candidates/{}", segment(digest));
+            let answer = client.send(Method::DELETE, &path, None).await?;
+            (answer, candidates::dropped)
+        }
+        Act::Rollback { digest } => {
+            let body = digest.as_ref().map(|digest| json!({"digest": digest}));
+            (post("rollback", body).await?, status::serving)
+        }
+        _ => (post("follow", None).await?, status::serving),
+    };
+    Ok((answer, text))
+}
+
 impl Admin {
     /// Prints an answer, for a program or as `text` words it for a person.
-    fn show(&self, answer: &Value, text: fn(&Value, &Style) -> String) -> anyhow::Result<()> {
+    fn show(&self, answer: &Value, text: Text) -> anyhow::Result<()> {
         super::print(&match self.json {
             true => format!("{answer:#}\n"),
             false => text(answer, &style()),

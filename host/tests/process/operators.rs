@@ -10,13 +10,13 @@ use super::*;
 const TOKEN: &str = "sk-operator-0123456789";
 
 /// The result of `codex-gateway admin`.
-struct Told {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(super) struct Told {
+    pub(super) code: Option<i32>,
+    pub(super) out: String,
+    pub(super) err: String,
 }
 
-fn admin(arguments: &[&str], vars: &[(&str, &str)]) -> Told {
+pub(super) fn admin(arguments: &[&str], vars: &[(&str, &str)]) -> Told {
     let output = gateway(vars).arg("admin").args(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Told {
@@ -27,7 +27,7 @@ fn admin(arguments: &[&str], vars: &[(&str, &str)]) -> Told {
 }
 
 /// A gateway with a Unix socket in a folder.
-fn on_socket(folder: &Path, vars: &[(&str, &str)]) -> (Running, String) {
+pub(super) fn on_socket(folder: &Path, vars: &[(&str, &str)]) -> (Running, String) {
     let address = format!("unix:{}", folder.join("admin.sock").display());
     let vars = [&[("ADMIN_ADDR", address.as_str())], vars].concat();
     (Running::start(&vars), address)
