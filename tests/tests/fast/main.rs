@@ -23,6 +23,7 @@ mod disconnects;
 mod docs;
 mod errors;
 mod explain;
+mod folder_and_api;
 mod forward_auth;
 mod fuzz;
 mod given;

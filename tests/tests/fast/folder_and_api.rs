@@ -1,0 +1,261 @@
+//! The policy folder and the operators' API together: for each state, the effect of each act, as the table in docs/src/admin.md.
+
+use std::time::Duration;
+
+use codex_gateway::policy::{Gate, Slot, SlotFiles};
+use codex_gateway_tests::gateway::Gateway;
+use codex_gateway_tests::guests::{EVERY, deploy};
+use codex_gateway_tests::place::Place;
+
+/// Longer than a change of the folder takes to serve, if it is looked at.
+const UNNOTICED: Duration = Duration::from_millis(1_200);
+
+/// The state before an act.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// The folder decides: `one` served, `two` serves.
+    Folder,
+    /// `promoted` was promoted over `one`.
+    Promoted,
+    /// `one` was rolled back to, while the folder has `two`.
+    RolledBack,
+    /// As `Folder`, with the candidate `tried`.
+    Ready,
+    /// As `Ready`, with the candidate in shadow.
+    Shadow,
+    /// The folder's change over `one` was taken back.
+    TakenBack,
+    /// The promotion over `one` was taken back.
+    PromotedTakenBack,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    /// The folder has `changed`.
+    Change,
+    /// `uploaded` is uploaded.
+    Upload,
+    RollBack,
+    Follow,
+    Restart,
+}
+
+const ACTS: [Act; 5] = [
+    Act::Change,
+    Act::Upload,
+    Act::RollBack,
+    Act::Follow,
+    Act::Restart,
+];
+
+/// The effect: the marker of what serves, whether an operator has pinned it, and the number of candidates.
+type Effect = (&'static str, bool, usize);
+
+fn marked(marker: &str) -> String {
+    format!(r#"{{"owned_by": "{marker}"}}"#)
+}
+
+/// A candidate with this marker.
+fn candidate(marker: &str) -> [SlotFiles; Slot::COUNT] {
+    let mut files: [SlotFiles; Slot::COUNT] = Default::default();
+    files[Slot::Model as usize].settings = Some(marked(marker).as_bytes().into());
+    files
+}
+
+const FAILS: &str = r#"{"fails": "quotas"}"#;
+
+/// The marker of what serves.
+async fn marker(gateway: &Gateway) -> String {
+    let models = gateway.read("/v1/models").await;
+    models["data"][0]["owned_by"].as_str().unwrap().to_owned()
+}
+
+/// One request, with which what serves fails; then those before serve again.
+async fn fail(gateway: &Gateway) {
+    let answer = gateway.get("/v1/models").send().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    let is_shown = |gateway: &Gateway| !gateway.live.refusals().is_empty();
+    gateway.until(is_shown, "refusal").await;
+}
+
+async fn offer(gateway: &Gateway, files: [SlotFiles; Slot::COUNT]) -> String {
+    let candidate = gateway.live.offer(files, "ops").await.unwrap();
+    candidate.digest.to_string()
+}
+
+async fn bring_to(state: State, place: &Place) -> Gateway {
+    place.publish("model.json", &marked("one"));
+    let gateway = place.start().await;
+    let live = std::sync::Arc::clone(&gateway.live);
+    match state {
+        State::Folder | State::RolledBack | State::Ready | State::Shadow => {
+            place.publish("model.json", &marked("two"));
+            gateway.generation(2).await;
+        }
+        State::Promoted => {
+            let digest = offer(&gateway, candidate("promoted")).await;
+            live.promote(&digest, "ops").await.unwrap();
+        }
+        State::TakenBack => {
+            place.publish("rate-limit.json", FAILS);
+            deploy(place.policies(), "rate-limit.wasm", EVERY);
+            gateway.generation(2).await;
+            fail(&gateway).await;
+        }
+        State::PromotedTakenBack => {
+            let mut files = candidate("promoted");
+            files[Slot::RateLimit as usize] = SlotFiles {
+                component: Some(EVERY.into()),
+                settings: Some(FAILS.as_bytes().into()),
+            };
+            let digest = offer(&gateway, files).await;
+            live.promote(&digest, "ops").await.unwrap();
+            fail(&gateway).await;
+        }
+    }
+    match state {
+        State::RolledBack => {
+            live.roll_back(None, "ops").await.unwrap();
+        }
+        State::Ready | State::Shadow => {
+            let digest = offer(&gateway, candidate("tried")).await;
+            if matches!(state, State::Shadow) {
+                live.shadow(&digest, Gate::default(), "ops").unwrap();
+            }
+        }
+        _ => {}
+    }
+    gateway
+}
+
+async fn act(act: Act, gateway: Gateway, place: &Place) -> Gateway {
+    match act {
+        Act::Change => {
+            if place.policies().join("rate-limit.wasm").exists() {
+                place.publish("rate-limit.json", "{}");
+            }
+            place.publish("model.json", &marked("changed"));
+        }
+        Act::Upload => {
+            offer(&gateway, candidate("uploaded")).await;
+        }
+        Act::RollBack => {
+            // There may be nothing to go back to.
+            let _ = gateway.live.roll_back(None, "ops").await;
+        }
+        Act::Follow => gateway.live.follow("ops").await,
+        Act::Restart => {
+            gateway.stop().await;
+            return place.start().await;
+        }
+    }
+    gateway
+}
+
+/// Waits until this marker serves, and checks that it does still after a while: of a change that is not noticed there is no event.
+async fn check(cell: &str, gateway: &Gateway, (serves, pinned, candidates): Effect) {
+    let comes = async {
+        while marker(gateway).await != serves {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(30), comes).await;
+    assert!(in_time.is_ok(), "{cell}: {serves} never serves");
+    tokio::time::sleep(UNNOTICED).await;
+    let found = (
+        marker(gateway).await,
+        gateway.live.pinned().is_some(),
+        gateway.live.candidates().len(),
+    );
+    assert_eq!(found, (serves.to_owned(), pinned, candidates), "{cell}");
+}
+
+/// The effects of all acts in one state, side by side: most of their time is the folder's.
+async fn row(state: State, effects: [Effect; ACTS.len()]) {
+    let cells = ACTS.into_iter().zip(effects).map(|(what, effect)| {
+        tokio::spawn(async move {
+            let place = Place::default();
+            let gateway = bring_to(state, &place).await;
+            let gateway = act(what, gateway, &place).await;
+            check(&format!("{state:?} {what:?}"), &gateway, effect).await;
+            gateway.stop().await;
+        })
+    });
+    let cells: Vec<_> = cells.collect();
+    for cell in cells {
+        cell.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_folder_decides_its_changes_serve() {
+    let effects = [
+        ("changed", false, 0),
+        ("two", false, 1),
+        ("one", true, 0),
+        ("two", false, 0),
+        ("two", false, 0),
+    ];
+    row(State::Folder, effects).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_holds_until_the_folder_is_followed() {
+    let effects = [
+        ("promoted", true, 0),
+        ("promoted", true, 1),
+        ("one", true, 0),
+        ("one", false, 0),
+        ("promoted", true, 0),
+    ];
+    row(State::Promoted, effects).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roll_back_holds_until_the_folder_is_followed() {
+    let effects = [
+        ("one", true, 0),
+        ("one", true, 1),
+        ("two", true, 0),
+        ("two", false, 0),
+        ("one", true, 0),
+    ];
+    row(State::RolledBack, effects).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_candidate_ends_with_any_activation_and_with_the_process() {
+    let effects = [
+        ("changed", false, 0),
+        ("two", false, 2),
+        ("one", true, 0),
+        ("two", false, 1),
+        ("two", false, 0),
+    ];
+    row(State::Ready, effects).await;
+    row(State::Shadow, effects).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_was_taken_back_stays_refused_and_another_serves() {
+    let effects = [
+        ("changed", false, 0),
+        ("one", false, 1),
+        ("one", false, 0),
+        ("one", false, 0),
+        ("one", false, 0),
+    ];
+    row(State::TakenBack, effects).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_promotion_that_was_taken_back_the_folder_decides_as_before() {
+    let effects = [
+        ("changed", false, 0),
+        ("one", false, 1),
+        ("one", false, 0),
+        ("one", false, 0),
+        ("one", false, 0),
+    ];
+    row(State::PromotedTakenBack, effects).await;
+}
