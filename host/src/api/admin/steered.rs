@@ -17,6 +17,9 @@ impl From<Unsteered> for ApiError {
             Unsteered::Serves => GatewayError::AlreadyServing,
             Unsteered::NothingBefore => GatewayError::NothingBefore,
             Unsteered::InShadow(digest) => GatewayError::ShadowTaken { digest },
+            Unsteered::Failed(why) => GatewayError::CandidateFailed { why },
+            Unsteered::HasCanary(digest) => GatewayError::CanaryTaken { digest },
+            Unsteered::CanaryBounds => GatewayError::CanaryBounds,
             Unsteered::Stale => GatewayError::CandidateStale,
             Unsteered::Shortage => GatewayError::Shortage,
         })

@@ -210,6 +210,12 @@ errors! {
     CandidateStale = 409, INVALID, "candidate_stale", "Other policies serve by now than those that the candidate was made for: upload it again.";
     /// Another candidate is in shadow.
     ShadowTaken { digest: String } = 409, INVALID, "shadow_taken", "The candidate {digest} is in shadow, and only one can be: drop it first, or wait for its gate.";
+    /// The candidate failed at its gate, or on a canary's request.
+    CandidateFailed { why: String } = 409, INVALID, "candidate_failed", "The candidate failed: {why}.";
+    /// Another candidate has a canary.
+    CanaryTaken { digest: String } = 409, INVALID, "canary_taken", "The candidate {digest} has a canary, and only one can: end that first.";
+    /// A canary has too many names, or too large a share.
+    CanaryBounds = 400, INVALID, "invalid_value", "A canary has at most 256 callers and 256 tenants, and 0 to 100 percent of all callers.";
     /// A roll-back has nothing to go back to.
     NothingBefore = 409, INVALID, "nothing_before", "No other policies served since the gateway started: upload those that are wanted.";
     /// The decisions on a request are not in memory.

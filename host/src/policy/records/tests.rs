@@ -141,9 +141,13 @@ fn one_flipped_byte_anywhere_is_found() {
             let mut altered = whole.clone();
             altered[place] ^= flip;
             fs::write(&path, &altered).unwrap();
-            let (_, damage) = read(&path, &mut Ends::default());
-            let damage = damage.unwrap_or_else(|| panic!("byte {place} ^ {flip}"));
-            assert!((1..=10).contains(&damage.line), "{damage}");
+            match read(&path, &mut Ends::default()) {
+                (_, Some(damage)) => assert!((1..=10).contains(&damage.line), "{damage}"),
+                // zstd has bits that mean nothing: every line is as it was.
+                (tokens, None) => {
+                    assert_eq!(tokens, (0..8).collect::<Vec<_>>(), "byte {place} ^ {flip}");
+                }
+            }
         }
     }
 }
