@@ -12,6 +12,7 @@ fn bobs() -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, step by step")]
 fn an_edited_policy_is_tried_promoted_explained_and_taken_back_by_commands() {
     let folder = tempfile::tempdir().unwrap();
     let edited = folder.path().join("auth.json");

@@ -82,6 +82,7 @@ async fn chat(gateway: &Gateway, key: &str) -> (u16, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one story, step by step")]
 async fn an_edited_policy_is_compared_shadowed_promoted_explained_and_taken_back() {
     let gateway = known(&["alice", "bob"]).start().await;
     for _ in 0..3 {
@@ -167,6 +168,7 @@ async fn an_edited_policy_is_compared_shadowed_promoted_explained_and_taken_back
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn every_refused_wish_names_its_cause_and_changes_nothing() {
     let gateway = known(&["alice"]).start().await;
     let bad: [(&str, &[u8]); 2] = [
