@@ -91,6 +91,23 @@ enum Act {
         #[command(flatten)]
         gate: upload::Gate,
     },
+    /// Let a candidate decide wholly on the requests of some callers.
+    Canary {
+        /// The first digits of its digest.
+        digest: String,
+        /// The id of a caller; may be repeated.
+        #[arg(long = "caller", value_name = "ID")]
+        callers: Vec<String>,
+        /// A tenant, with all its callers; may be repeated.
+        #[arg(long = "tenant", value_name = "NAME")]
+        tenants: Vec<String>,
+        /// So many per cent of all callers; the same caller stays in.
+        #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+        percent: u8,
+        /// End it: the serving policies decide for all callers again.
+        #[arg(long, conflicts_with_all = ["callers", "tenants", "percent"])]
+        end: bool,
+    },
     /// Let a candidate serve. The policy folder is not looked at until 'follow'.
     Promote {
         /// The first digits of its digest.
@@ -205,6 +222,14 @@ async fn change(act: &Act, client: &Client) -> anyhow::Result<(Value, Text)> {
             let conditions = gate.conditions(length.as_deref());
             (shadow(digest, conditions).await?, candidates::one)
         }
+        Act::Canary { digest, end, .. } => {
+            let path = format!("candidates/{}/canary", segment(digest));
+            let answer = match end {
+                true => client.send(Method::DELETE, &path, None).await?,
+                false => post(&path, Some(act.canary())).await?,
+            };
+            (answer, candidates::one)
+        }
         Act::Promote { digest } => {
             let path = format!("candidates/{}/promote", segment(digest));
             (post(&path, None).await?, status::serving)
@@ -221,6 +246,21 @@ async fn change(act: &Act, client: &Client) -> anyhow::Result<(Value, Text)> {
         _ => (post("follow", None).await?, status::serving),
     };
     Ok((answer, text))
+}
+
+impl Act {
+    /// The callers of a canary, as the API takes them.
+    fn canary(&self) -> Value {
+        match self {
+            Self::Canary {
+                callers,
+                tenants,
+                percent,
+                ..
+            } => json!({"callers": callers, "tenants": tenants, "percent": percent}),
+            _ => Value::Null,
+        }
+    }
 }
 
 impl Admin {

@@ -33,20 +33,20 @@ pub enum Undecided {
     Damaged(#[from] Damage),
 }
 
-/// What came of it.
+/// The result of a replay.
 #[derive(Debug, Clone)]
 pub struct Replayed {
-    /// What would have been different from what was answered.
+    /// The decisions that would have been different from those that were made.
     pub report: Report,
     /// The digest of the policies that decided now.
     pub digest: Digest,
-    /// The lines of decisions, and of what became of requests.
+    /// The lines of decisions, and of the ends of requests.
     pub lines: u64,
     /// Those that other policies had decided.
     pub of_others: u64,
     /// The times of the first and of the last line.
     span: Option<(SystemTime, SystemTime)>,
-    /// What is odd about the files and is no mistake.
+    /// Oddities of the files that are no mistakes.
     pub remarks: Vec<String>,
 }
 

@@ -60,7 +60,7 @@ impl Asked {
     }
 }
 
-/// What the buckets said to these quotas when they were asked.
+/// The answer of the buckets to these quotas when they were asked.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'a> {
     pub(super) quotas: &'a [rate_limit::Quota],

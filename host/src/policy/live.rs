@@ -58,6 +58,8 @@ pub struct Live {
     /// The canary that lasts.
     pub(super) canary: Place,
     pub(super) lives: broadcast::Sender<Life>,
+    /// The number of operators' wishes that pinned policies.
+    pub(super) pins: AtomicU64,
 }
 
 /// Notices that are no refusals.
@@ -141,6 +143,7 @@ impl Live {
             facts,
             canary: Place::default(),
             lives: broadcast::channel(LIVES).0,
+            pins: AtomicU64::new(0),
         }
     }
 

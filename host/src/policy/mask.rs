@@ -3,7 +3,7 @@
 use super::Header;
 use super::bindings::Request;
 
-/// What stands in place of a secret.
+/// The text in place of a secret.
 const MASK: &str = "***";
 /// Parts of the names of secrets. A name too many costs a replay a detail, one too few would cost a key.
 const SECRET: [&str; 12] = [

@@ -52,7 +52,7 @@ enum Message {
     End,
 }
 
-/// What waits, and what became of the rest.
+/// The events that wait, and the fate of the others.
 #[derive(Debug, Default)]
 struct Counts {
     events: AtomicUsize,

@@ -1,6 +1,7 @@
 //! The wishes of operators about policies while these serve: offer candidates, try them in shadow, let them serve, go back.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::broadcast;
@@ -257,6 +258,7 @@ impl Live {
             Some(self.guard.activate(next, before, arrival))
         });
         self.guard.pin(Some(pin));
+        self.pins.fetch_add(1, Ordering::Relaxed);
         self.mended(self.current().number());
         self.notice(Some(notices), Vec::new());
         self.keep(&self.source).await;
@@ -268,6 +270,11 @@ impl Live {
         self.guard.pin(None);
         self.keep(&self.source).await;
         self.tell(What::Followed, self.current().digest(), by, None);
+    }
+
+    /// How often that happened.
+    pub(super) fn pins(&self) -> u64 {
+        self.pins.load(Ordering::Relaxed)
     }
 
     /// The operator who pinned the serving policies, if one did: the policy folder is not looked at.

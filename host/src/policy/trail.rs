@@ -105,7 +105,7 @@ impl Trail {
         let _ = self.recorder.set(recorder);
     }
 
-    /// Who writes the events down, if somebody does.
+    /// The recorder that writes the events down, if there is one.
     pub(super) fn recorder(&self) -> Option<&Recorder> {
         self.recorder.get()
     }

@@ -56,6 +56,7 @@ pub async fn watch(live: Arc<Live>, source: Source, facts: Facts, stop: Cancella
         loaded: None,
         again: None,
         pause: AGAIN,
+        pins: 0,
     };
     tokio::join!(stop.run_until_cancelled(watch.run()), guarding);
 }
@@ -70,6 +71,8 @@ struct Watch {
     /// The time to read the same state again.
     again: Option<Instant>,
     pause: Duration,
+    /// The number of pins before that state was read.
+    pins: u64,
 }
 
 impl Watch {
@@ -86,9 +89,12 @@ impl Watch {
             self.live.look();
             self.live.keep_again(&self.source).await;
             if self.live.pinned().is_some() {
-                // Whatever is there when an operator lets the folder decide again is looked at anew.
-                self.loaded = None;
                 continue;
+            }
+            let pins = self.live.pins();
+            if pins != self.pins {
+                // The folder may decide again, after whatever served meanwhile.
+                (self.pins, self.loaded) = (pins, None);
             }
             let Some(now) = look_at(&self.source).await else {
                 continue;

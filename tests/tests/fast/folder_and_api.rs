@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use codex_gateway::policy::{Gate, Slot, SlotFiles};
-use codex_gateway_tests::gateway::Gateway;
+use codex_gateway_tests::gateway::{Gateway, QUICK, say};
 use codex_gateway_tests::guests::{EVERY, deploy};
 use codex_gateway_tests::place::Place;
 
@@ -72,8 +72,9 @@ async fn marker(gateway: &Gateway) -> String {
 
 /// One request, with which what serves fails; then those before serve again.
 async fn fail(gateway: &Gateway) {
-    let answer = gateway.get("/v1/models").send().await.unwrap();
-    assert_eq!(answer.status(), 503);
+    let mut body = say(QUICK);
+    body["model"] = "codex-5".into();
+    assert_eq!(gateway.chat(&body).send().await.unwrap().status(), 503);
     let is_shown = |gateway: &Gateway| !gateway.live.refusals().is_empty();
     gateway.until(is_shown, "refusal").await;
 }

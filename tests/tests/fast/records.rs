@@ -43,6 +43,8 @@ async fn mixed(gateway: &Gateway, secrets: &[&str]) {
         request.send().await.unwrap();
         let verify = format!("{}/verify", gateway.origin);
         let verify = gateway.client.get(verify).header("x-api-key", *secret);
+        let verify = verify.header("x-forwarded-method", "GET");
+        let verify = verify.header("x-forwarded-host", "a.example");
         let verify = verify.header("x-forwarded-uri", format!("/a?key={secret}"));
         verify.bearer_auth(secret).send().await.unwrap();
         for credential in [format!("Bearer {secret}"), format!("Basic {secret}")] {
@@ -143,7 +145,7 @@ async fn a_line_has_what_the_docs_say() {
     assert!(refused["took_us"].is_u64() && refused["from_memo"].is_boolean());
     let settled = lines.iter().find(|line| line["tokens"].as_u64() > Some(0));
     assert_eq!(settled.unwrap()["request"], admitted["request"]);
-    // What no policy declared is there, too: another policy may need it.
+    // Parts that no policy declared are there, too: another policy may need them.
     assert_eq!(of("authenticate")[0]["input"]["method"], "POST");
     let page = std::fs::read_to_string(crate::layers::root().join("docs/src/records.md")).unwrap();
     for line in &lines {

@@ -21,7 +21,7 @@ pub(super) struct Endpoint {
 }
 
 /// All of them. `GET` is for every role; other methods need the role `operate`, and are recorded.
-pub(super) const ALL: [Endpoint; 12] = [
+pub(super) const ALL: [Endpoint; 13] = [
     endpoint("/admin/v1/status", || get(status::read)),
     endpoint("/admin/v1/generations", || get(generations::list)),
     endpoint("/admin/v1/generations/{digest}", || get(generations::show)),
@@ -33,6 +33,9 @@ pub(super) const ALL: [Endpoint; 12] = [
     }),
     endpoint("/admin/v1/candidates/{digest}/shadow", || {
         post(candidates::shadow)
+    }),
+    endpoint("/admin/v1/candidates/{digest}/canary", || {
+        post(candidates::canary).delete(candidates::end_canary)
     }),
     endpoint("/admin/v1/candidates/{digest}/promote", || {
         post(steer::promote)

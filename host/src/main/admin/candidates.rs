@@ -45,6 +45,23 @@ fn brief(report: &Value) -> String {
     }
 }
 
+/// The callers for whom it decides, and what it decided.
+fn canary(who: &Value, decided: &Value) -> String {
+    let lists = [("callers", &who["callers"]), ("tenants", &who["tenants"])];
+    let named = lists
+        .into_iter()
+        .filter(|(_, names)| names.as_array().is_some_and(|names| !names.is_empty()));
+    let named = named.map(|(what, names)| format!("{what} {}", joined(names)));
+    let share = (who["percent"] != 0).then(|| format!("{} % of callers", plain(&who["percent"])));
+    format!(
+        "decides for {}: {} requests, {} denied, {} faults\n",
+        named.chain(share).collect::<Vec<_>>().join(", "),
+        plain(&decided["requests"]),
+        plain(&decided["denials"]),
+        plain(&decided["faults"]),
+    )
+}
+
 /// One candidate, with its reports, and the command that comes next.
 pub(super) fn one(candidate: &Value, style: &Style) -> String {
     let digest = short(&candidate["digest"]);
@@ -56,6 +73,9 @@ pub(super) fn one(candidate: &Value, style: &Style) -> String {
         plain(&candidate["by"]),
         style.age(&candidate["at"]),
     );
+    if let Some(who) = candidate.get("canary") {
+        text += &canary(who, &candidate["decided"]);
+    }
     text += &report("past decisions", &candidate["replayed"], style);
     if let Some(shadow) = candidate.get("shadow") {
         text += &report("live decisions", shadow, style);

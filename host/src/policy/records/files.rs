@@ -43,7 +43,7 @@ pub(super) fn create(path: &Path) -> io::Result<fs::File> {
     let mut options = OpenOptions::new();
     options.append(true).create_new(true).mode(0o600);
     let file = options.open(path)?;
-    // Who looks at the file meanwhile holds it for a moment.
+    // A reader of the file holds it for a moment.
     flock(&file, FlockOperation::LockExclusive)?;
     Ok(file)
 }

@@ -15,6 +15,9 @@ use super::super::world::{
     Authenticate, Catalog, Decide, Observe, Question, Quotas, Resolve, Verify, World,
 };
 
+/// The longest line.
+pub(super) const LINE: usize = 32 << 20;
+
 /// The version of the lines.
 pub(super) const VERSION: u32 = 1;
 

@@ -7,11 +7,10 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::chain::Chain;
-use super::line::{self, Header, Line};
-use super::write::LINE;
+use super::line::{self, Header, LINE, Line};
 use crate::file;
 
-/// What is wrong with records.
+/// A place where records are wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}, line {line}: {what}", .file.display())]
 pub struct Damage {
@@ -19,7 +18,7 @@ pub struct Damage {
     pub file: PathBuf,
     /// The line, counted from 1.
     pub line: u64,
-    /// What is wrong, in one line.
+    /// The mistake, in one line.
     pub what: String,
     /// The file ends within a frame, as one does whose gateway was killed: the lines before are whole.
     pub is_torn: bool,

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::chain::Chain;
-use super::line::{self, Header, Lost, VERSION};
+use super::line::{self, Header, LINE, Lost, VERSION};
 use super::read::end_of;
 use super::{Config, Counts, Message, files};
 use crate::file;
@@ -26,8 +26,6 @@ const LARGEST: u64 = 64 << 20;
 const PARTS: u64 = 8;
 /// The level of compression.
 const LEVEL: i32 = 3;
-/// The longest line.
-pub(super) const LINE: usize = 32 << 20;
 
 pub(super) struct Writer {
     config: Config,

@@ -21,6 +21,9 @@ const UNSEEN: &[&str] = &[
     "/components/schemas/ChatCompletion/properties/choices/items/properties/x_codex",
     // Only for a component that cannot be frozen.
     "/components/schemas/Health/properties/policies/items/properties/warm_because",
+    // Only with `POLICY_RECORD`: `records.rs` has them.
+    "/components/schemas/Health/properties/records/properties/dropped",
+    "/components/schemas/Health/properties/records/properties/written",
     // Only while a gateway starts: `host/tests/process/starts.rs` asks one then.
     "/components/schemas/Health/properties/starting",
     "/components/schemas/Readiness/properties/starting",

@@ -7,11 +7,11 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use super::super::guard::Known;
-use super::super::{Admin, Whole, gate, upload};
+use super::super::{Admin, Whole, body, gate, upload};
 use crate::api::error;
 use crate::api::id::Id;
-use crate::openai::ApiError;
-use crate::policy::{CandidateStatus, Digest};
+use crate::openai::{ApiError, GatewayError};
+use crate::policy::{Canary, CandidateStatus, Digest};
 
 /// Uploads that are held in memory and prepared at a time. Others wait, their bodies unread.
 static UPLOADS: Semaphore = Semaphore::const_new(2);
@@ -63,6 +63,33 @@ pub(in crate::api::admin) async fn shadow(
     let gate = gate::read(&body)?;
     let digits = digits.to_ascii_lowercase();
     Ok(Json(admin.shared.live.shadow(&digits, gate, &known.id)?))
+}
+
+/// Lets a candidate decide wholly on the requests of some callers.
+pub(in crate::api::admin) async fn canary(
+    State(admin): State<Admin>,
+    Extension(known): Extension<Known>,
+    Id(digits): Id,
+    Whole(body): Whole,
+) -> Result<Json<CandidateStatus>, ApiError> {
+    let members = serde_json::Value::Object(body::object(&body)?);
+    let who: Canary = serde_json::from_value(members).map_err(|error| {
+        let message = format!("The callers of a canary cannot be read: {error}.");
+        ApiError::from(GatewayError::InvalidValue { message })
+    })?;
+    let digits = digits.to_ascii_lowercase();
+    Ok(Json(admin.shared.live.canary(&digits, who, &known.id)?))
+}
+
+/// Lets the serving policies decide for them again.
+pub(in crate::api::admin) async fn end_canary(
+    State(admin): State<Admin>,
+    Extension(known): Extension<Known>,
+    Id(digits): Id,
+) -> Result<Json<CandidateStatus>, ApiError> {
+    let digits = digits.to_ascii_lowercase();
+    admin.shared.live.end_canary(&digits, &known.id)?;
+    Ok(Json(admin.shared.live.candidate(&digits)?))
 }
 
 /// The candidate that is gone.
