@@ -184,6 +184,18 @@ async fn run_one(admin: &Admin, client: &Client) -> anyhow::Result<()> {
 /// Words an answer for people.
 type Text = fn(&Value, &Style) -> String;
 
+/// Sets the callers of a candidate's canary, or ends it.
+async fn canary(client: &Client, digest: &str, who: Option<Value>) -> anyhow::Result<Value> {
+    let path = format!("candidates/{}/canary", segment(digest));
+    match who {
+        Some(who) => {
+            let content = Some(("application/json", Bytes::from(who.to_string())));
+            client.send(Method::POST, &path, content).await
+        }
+        None => client.send(Method::DELETE, &path, None).await,
+    }
+}
+
 /// Sends the request of a subcommand that changes something.
 async fn change(act: &Act, client: &Client) -> anyhow::Result<(Value, Text)> {
     let post = async |path: &str, body: Option<Value>| {
@@ -223,11 +235,7 @@ async fn change(act: &Act, client: &Client) -> anyhow::Result<(Value, Text)> {
             (shadow(digest, conditions).await?, candidates::one)
         }
         Act::Canary { digest, end, .. } => {
-            let path = format!("candidates/{}/canary", segment(digest));
-            let answer = match end {
-                true => client.send(Method::DELETE, &path, None).await?,
-                false => post(&path, Some(act.canary())).await?,
-            };
+            let answer = canary(client, digest, act.canary().filter(|_| !end)).await?;
             (answer, candidates::one)
         }
         Act::Promote { digest } => {
@@ -250,15 +258,15 @@ async fn change(act: &Act, client: &Client) -> anyhow::Result<(Value, Text)> {
 
 impl Act {
     /// The callers of a canary, as the API takes them.
-    fn canary(&self) -> Value {
+    fn canary(&self) -> Option<Value> {
         match self {
             Self::Canary {
                 callers,
                 tenants,
                 percent,
                 ..
-            } => json!({"callers": callers, "tenants": tenants, "percent": percent}),
-            _ => Value::Null,
+            } => Some(json!({"callers": callers, "tenants": tenants, "percent": percent})),
+            _ => None,
         }
     }
 }
