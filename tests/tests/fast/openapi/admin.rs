@@ -107,6 +107,18 @@ impl Checked {
         told
     }
 
+    /// Gives a candidate a canary, and ends that.
+    async fn canary(&mut self, digest: &str) {
+        let path = "candidates/{digest}/canary";
+        let who = json!({"callers": ["ann"], "tenants": ["acme"], "percent": 5});
+        let url = path.replace("{digest}", digest);
+        let request = self.gateway.operate(Method::POST, &url, TOKEN).json(&who);
+        let told = self.check("post", path, request, 200).await;
+        assert_eq!(told["canary"], who);
+        self.ask(Method::DELETE, path, digest, 200).await;
+        self.ask(Method::DELETE, path, digest, 404).await;
+    }
+
     /// Uploads settings of the model policy; returns the digest.
     async fn upload(&mut self, settings: &str, expected: u16) -> String {
         let request = upload(&self.gateway, &[("model.json", settings.as_bytes())]);
@@ -146,20 +158,7 @@ async fn every_admin_answer_is_as_its_document_has_it_and_has_all_of_it() {
     let shadow = "candidates/{digest}/shadow";
     checked.ask(Method::POST, shadow, &nothing, 200).await;
     checked.ask(Method::POST, shadow, &other, 409).await;
-    let canary = "candidates/{digest}/canary";
-    let address = checked.gateway.admin.clone().unwrap();
-    let url = format!("http://{address}/admin/v1/candidates/{nothing}/canary");
-    let who = json!({"callers": ["ann"], "tenants": ["acme"], "percent": 5});
-    let request = checked
-        .gateway
-        .client
-        .post(url)
-        .bearer_auth(TOKEN)
-        .json(&who);
-    let told = checked.check("post", canary, request, 200).await;
-    assert_eq!(told["canary"], who);
-    checked.ask(Method::DELETE, canary, &nothing, 200).await;
-    checked.ask(Method::DELETE, canary, &nothing, 404).await;
+    checked.canary(&nothing).await;
     let status = checked.get("status", "", 200).await;
     assert_eq!(status["candidates"][0]["stage"], "shadow");
     checked.get("candidates", "", 200).await;
