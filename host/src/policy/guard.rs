@@ -30,9 +30,6 @@ pub(super) struct Guard {
     reports: mpsc::Sender<Blame>,
     unread: tokio::sync::Mutex<mpsc::Receiver<Blame>>,
     taken_back: AtomicU64,
-    /// A candidate that is to serve.
-    wish: mpsc::Sender<Digest>,
-    wishes: tokio::sync::Mutex<mpsc::Receiver<Digest>>,
 }
 
 #[derive(Default)]
@@ -96,7 +93,6 @@ impl Guard {
     /// Goes on with the policies that were taken back earlier, and why.
     pub(super) fn new(refused: Vec<(Digest, String)>) -> Self {
         let (reports, unread) = Probation::channel();
-        let (wish, wishes) = mpsc::channel(1);
         Self {
             began: Instant::now(),
             state: Mutex::new(State {
@@ -106,8 +102,6 @@ impl Guard {
             reports,
             unread: tokio::sync::Mutex::new(unread),
             taken_back: AtomicU64::new(0),
-            wish,
-            wishes: tokio::sync::Mutex::new(wishes),
         }
     }
 
@@ -340,21 +334,6 @@ impl Guard {
             }
         }
         Some(Over { stage, promote })
-    }
-
-    /// Wishes that a candidate serves.
-    pub(super) fn wish(&self, digest: Digest) {
-        // One wish at a time is enough: any activation makes the others stale.
-        let _ = self.wish.try_send(digest);
-    }
-
-    /// Waits for such a wish.
-    pub(super) async fn wished(&self) -> Digest {
-        let mut wishes = self.wishes.lock().await;
-        match wishes.recv().await {
-            Some(digest) => digest,
-            None => pending().await,
-        }
     }
 
     /// The rules of the policy folder from now on.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
+use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 
 use super::Slot;
@@ -12,7 +13,7 @@ use super::digest::Digest;
 use super::event::Place;
 use super::generation::Generation;
 use super::given::{Given, Named};
-use super::guard::Arrival;
+use super::guard::{Arrival, Over};
 use super::history::{Activation, Door};
 use super::life::{Life, What};
 use super::live::{Live, activation};
@@ -130,10 +131,11 @@ impl Live {
     ) -> Result<CandidateStatus, Unsteered> {
         let digest = self.find(digits)?;
         let serving = self.current();
+        let runtime = Handle::try_current().map_err(|_| Unsteered::Shortage)?;
         let start = |candidate: Arc<Policies>| {
             let live = Arc::downgrade(self);
             let looked = move |report: &Report| match live.upgrade() {
-                Some(live) => live.looked(digest, report),
+                Some(live) => live.looked(digest, report, &runtime),
                 None => true,
             };
             Shadow::start(
@@ -148,22 +150,32 @@ impl Live {
         self.candidate(digits)
     }
 
-    /// Looks at a shadow's report. Returns whether it has seen enough.
-    fn looked(&self, digest: Digest, report: &Report) -> bool {
+    /// Looks at a shadow's report, on its own thread, whose log is silent. Returns whether it has seen enough.
+    fn looked(self: &Arc<Self>, digest: Digest, report: &Report, runtime: &Handle) -> bool {
         let Some(over) = self.guard.seen(digest, report) else {
             return self.guard.state().rollout.in_shadow() != Some(digest);
         };
-        let (what, why) = match &over.stage {
-            Stage::Failed(why) => (What::Failed, Some(why.clone())),
-            Stage::Unseen(why) => (What::Unseen, Some(why.clone())),
+        let live = Arc::clone(self);
+        runtime.spawn(async move { live.leave_shadow(digest, over).await });
+        true
+    }
+
+    /// Tells how a shadow ended, and lets the candidate serve if that was wished.
+    async fn leave_shadow(&self, digest: Digest, over: Over) {
+        let (what, why) = match over.stage {
+            Stage::Failed(why) => (What::Failed, Some(why)),
+            Stage::Unseen(why) => (What::Unseen, Some(why)),
             Stage::Ready | Stage::Shadow { .. } | Stage::Passed => (What::Passed, None),
         };
         self.tell(what, digest, "shadow", why);
-        if over.promote {
-            // The guard's task lets it serve: this is the shadow's own thread.
-            self.guard.wish(digest);
+        // It may have failed on a canary's request meanwhile.
+        let stage = self.guard.state().rollout.stage(digest).cloned();
+        if over.promote
+            && stage == Some(Stage::Passed)
+            && let Err(error) = self.promote(&digest.to_string(), "shadow").await
+        {
+            tracing::warn!(digest = digest.short(), %error, "policies not promoted");
         }
-        true
     }
 
     /// Lets a candidate serve, on probation as the rules say. Until [`Live::follow`] the policy folder is not looked at.
@@ -306,20 +318,6 @@ impl Live {
     pub(super) fn tell_only(&self, what: What, digest: Digest, by: &str, why: Option<String>) {
         // There may be no listeners.
         let _ = self.lives.send(Life::now(what, digest, by, why));
-    }
-
-    /// Lets candidates serve that passed their gates, as was wished.
-    pub(super) async fn fulfil(&self) {
-        loop {
-            let digest = self.guard.wished().await;
-            // It may have failed on a canary's request meanwhile.
-            let stage = self.guard.state().rollout.stage(digest).cloned();
-            if stage == Some(Stage::Passed)
-                && let Err(error) = self.promote(&digest.to_string(), "shadow").await
-            {
-                tracing::warn!(digest = digest.short(), %error, "policies not promoted");
-            }
-        }
     }
 }
 

@@ -32,12 +32,8 @@ const AGAIN_AT_MOST: Duration = Duration::from_secs(300);
 
 /// Applies the folder's changes until stopped. A read that hangs, for example on a network mount, is not waited for at the end.
 pub async fn watch(live: Arc<Live>, source: Source, facts: Facts, stop: CancellationToken) {
-    let guarded = (Arc::clone(&live), source.clone());
-    let guarding = async {
-        let (live, source) = guarded;
-        let fulfilling = stop.run_until_cancelled(live.fulfil());
-        tokio::join!(live.guard(&source, &stop), fulfilling);
-    };
+    let (guarded, kept) = (Arc::clone(&live), source.clone());
+    let guarding = guarded.guard(&kept, &stop);
     if source.folder().is_none() {
         let looking = async {
             loop {

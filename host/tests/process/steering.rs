@@ -134,6 +134,10 @@ fn an_edited_policy_is_tried_promoted_explained_and_taken_back_by_commands() {
             "{act}: {line}"
         );
     }
+    done(&["upload", &file, "--shadow", "1h", "--max-differ", "0"]);
+    assert_eq!(status(&running, folders::KEY), 200);
+    let line = running.line_with("policies failed ");
+    assert!(line.contains("1 decisions differ (at most 0)"), "{line}");
 }
 
 #[test]
