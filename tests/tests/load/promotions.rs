@@ -1,4 +1,4 @@
-//! A thousand promotions and roll-backs under load: no request fails or meets two generations, memory and descriptors stay flat.
+//! Two hundred promotions and roll-backs under load: no request fails or meets two generations, memory and descriptors stay flat.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,12 +10,14 @@ use serde_json::json;
 
 use crate::swap_load::{anonymous_kib, call_until};
 
-/// Promotions, each followed by a roll-back.
-const PAIRS: u64 = 500;
-/// The pairs after which everything that is allocated once has been allocated, the kept decisions included.
-const WARM: u64 = 200;
-/// The KiB that three hundred more pairs may add.
-const MAY_GROW_KIB: u64 = 48 << 10;
+/// Promotions, each of another candidate.
+const PROMOTIONS: u64 = 8;
+/// The roll-backs after each, to and fro.
+const ROLL_BACKS: u64 = 24;
+/// The promotions after which everything that is allocated once has been allocated, the kept decisions included.
+const WARM: u64 = 4;
+/// The KiB that the others may add.
+const MAY_GROW_KIB: u64 = 96 << 10;
 
 fn stamped(stamp: u64) -> [SlotFiles; Slot::COUNT] {
     let settings = json!({ "stamp": stamp }).to_string();
@@ -33,23 +35,33 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// A promotion and a roll-back; the next candidate is another one every ten pairs.
-async fn pair(gateway: &Gateway, number: u64) {
+/// A promotion, and roll-backs to what served before, back again, and so on.
+async fn round(gateway: &Gateway, number: u64) {
+    let before = gateway.live.current().digest();
     let candidate = gateway
         .live
-        .offer(stamped(2 + number / 10), "ops")
+        .offer(stamped(2 + number), "ops")
         .await
         .unwrap();
-    let digest = candidate.digest.to_string();
-    let before = gateway.live.current().digest();
-    let promoted = gateway.live.promote(&digest, "ops").await.unwrap();
-    assert_eq!(promoted.digest().to_string(), digest);
-    let back = gateway.live.roll_back(None, "ops").await.unwrap();
-    assert_eq!(back.digest(), before);
+    let promoted = gateway
+        .live
+        .promote(&candidate.digest.to_string(), "ops")
+        .await
+        .unwrap();
+    assert_eq!(promoted.digest(), candidate.digest);
+    for turn in 0..ROLL_BACKS {
+        let back = gateway.live.roll_back(None, "ops").await.unwrap();
+        let expected = if turn % 2 == 0 {
+            before
+        } else {
+            candidate.digest
+        };
+        assert_eq!(back.digest(), expected);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_promotions_and_roll_backs_lose_and_mix_nothing_and_keep_nothing() {
+async fn two_hundred_promotions_and_roll_backs_lose_and_mix_nothing_and_keep_nothing() {
     let _turn = crate::alone().await;
     let setup = Setup::demo().policy("auth.json", br#"{"stamp": 1}"#);
     let setup = setup.policy("auth.wasm", EVERY);
@@ -67,8 +79,8 @@ async fn a_thousand_promotions_and_roll_backs_lose_and_mix_nothing_and_keep_noth
         })
         .collect();
     let mut warm = (0, 0);
-    for number in 0..PAIRS {
-        pair(&gateway, number).await;
+    for number in 0..PROMOTIONS {
+        round(&gateway, number).await;
         if number == WARM {
             warm = (anonymous_kib(), descriptors());
         }
@@ -80,10 +92,13 @@ async fn a_thousand_promotions_and_roll_backs_lose_and_mix_nothing_and_keep_noth
         caller.await.unwrap();
     }
     assert!(
-        answered.load(Ordering::Relaxed) > PAIRS,
+        answered.load(Ordering::Relaxed) > PROMOTIONS,
         "the load was real"
     );
-    assert_eq!(gateway.live.current().number(), 1 + 2 * PAIRS);
+    assert_eq!(
+        gateway.live.current().number(),
+        1 + PROMOTIONS * (1 + ROLL_BACKS)
+    );
     assert!(grown < MAY_GROW_KIB, "{grown} KiB more");
     assert!(opened < 20, "{opened} descriptors more");
     Arc::into_inner(gateway).unwrap().stop().await;
