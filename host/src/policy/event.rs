@@ -48,7 +48,11 @@ impl Asker {
     pub(super) fn decided_by(&self, digest: Digest) -> Self {
         let followers = self.followers.clone();
         let id = self.id.clone();
-        Self::new(self.number, id, (self.generation, digest), followers)
+        let request = Self::new(self.number, id, (self.generation, digest), followers);
+        Self {
+            is_recorded: self.is_recorded,
+            ..request
+        }
     }
 
     /// The number of its next turn.
@@ -134,5 +138,25 @@ impl Follower {
         {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_of_a_canary_is_followed_and_recorded_to_its_end() {
+        let (queue, _events) = mpsc::channel(1);
+        let follower = Some(Arc::new(Follower::new(queue)));
+        let digest = Digest::from([7; 32]);
+        let mut request = Asker::new(3, "a".to_owned(), (1, digest), [follower, None]);
+        request.is_recorded = true;
+        let other = request.decided_by(Digest::from([8; 32]));
+        assert_eq!(
+            (other.number, other.id.as_str(), other.generation),
+            (3, "a", 1)
+        );
+        assert!(other.is_recorded && other.followers[0].is_some());
     }
 }
