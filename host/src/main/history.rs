@@ -1,9 +1,8 @@
 //! The output of `codex-gateway history`: one line for each activation of policies, the newest last.
 
-use codex_gateway::policy::Activated;
+use codex_gateway::policy::{Activated, Digest};
 
-/// The digits of a digest that are shown, as in `x-codex-policy`.
-const DIGITS: usize = 12;
+const DIGITS: usize = Digest::SHOWN;
 
 /// As a table for people.
 pub(super) fn table(entries: &[Activated]) -> String {

@@ -16,9 +16,6 @@ use super::rollout::{Input, Output, Stage};
 use super::simulation;
 use super::unsteered::Unsteered;
 
-/// The least digits by which a request names a candidate: as many as are shown.
-const DIGITS: usize = 12;
-
 impl Live {
     /// Lets a candidate decide on all further requests of some callers, in place of those that it decided for so far.
     ///
@@ -93,7 +90,7 @@ impl Live {
     }
 
     fn named(self: &Arc<Self>, digits: &str, serving: &Generation) -> Option<Substitute> {
-        let digits = (digits.len() >= DIGITS).then_some(digits)?;
+        let digits = (digits.len() >= Digest::SHOWN).then_some(digits)?;
         let digest = self.find(digits).ok()?;
         let mut state = self.guard.state();
         if let Some(Stage::Failed(_)) = state.rollout.stage(digest) {

@@ -98,8 +98,8 @@ impl Shelf {
 
     /// Takes a candidate away.
     pub(super) fn take(&mut self, digest: Digest) -> Option<Ready> {
-        let place = self.candidates.iter();
-        let place = place.clone().position(|(known, _)| *known == digest)?;
+        let mut candidates = self.candidates.iter();
+        let place = candidates.position(|(known, _)| *known == digest)?;
         Some(self.candidates.remove(place).1)
     }
 

@@ -8,14 +8,14 @@ use sha2::{Digest as _, Sha256};
 use super::Slot;
 use super::candidate::{Candidate, Options, hex};
 
-/// The number of hexadecimal digits that are shown of a digest, as in `x-codex-policy`.
-const SHOWN: usize = 12;
-
 /// SHA-256 of a slot's component, settings and options, or of a whole generation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    /// The number of hexadecimal digits that are shown of a digest, as in `x-codex-policy`.
+    pub const SHOWN: usize = 12;
+
     /// Of a generation: over the digests of its slots, in their order.
     pub(super) fn of_generation(slots: [Self; Slot::COUNT]) -> Self {
         let mut hash = Sha256::new();
@@ -72,7 +72,7 @@ impl Digest {
     /// The first digits, which people compare.
     #[must_use]
     pub fn short(&self) -> String {
-        hex(&self.0[..SHOWN / 2])
+        hex(&self.0[..Self::SHOWN / 2])
     }
 }
 

@@ -224,19 +224,14 @@ impl Simulation {
         if self.before.is_none() {
             to = to.map(Q::masked_answer);
         }
-        let (subject, model) = exchange.asked.subject();
-        let caller = subject.or_else(|| {
+        let mut about = About::of(event, &exchange.asked);
+        about.caller = about.caller.or_else(|| {
             let known = |answer| Q::caller_of(answer);
             to.as_ref()
                 .ok()
                 .and_then(known)
                 .or_else(|| from.as_ref().ok().and_then(known))
         });
-        let about = About {
-            request: &event.request.id,
-            caller,
-            model,
-        };
         let is_same = match (&from, &to) {
             (Ok(from), Ok(to)) => from == to,
             (Err(from), Err(to)) => from.kind == to.kind,
@@ -283,14 +278,8 @@ impl Simulation {
         let (to, also_drawn) = self.candidate.admit(&question).await;
         request.drawn.extend(drawn.into_iter().chain(also_drawn));
         request.is_over = to.kind != Kind::Answered;
-        let (caller, model) = asked.subject();
-        let about = About {
-            request: &event.request.id,
-            caller,
-            model,
-        };
         let is_same = from == to;
-        self.count::<RateLimit>(Decide::NAME, is_same, [from, to], about);
+        self.count::<RateLimit>(Decide::NAME, is_same, [from, to], About::of(event, asked));
     }
 
     /// Compares the second half of a question about limits; the first one came before it.
@@ -326,14 +315,8 @@ impl Simulation {
             request.drawn.extend(drawn);
         }
         request.is_over = to.kind != Kind::Answered;
-        let (caller, model) = asked.subject();
-        let about = About {
-            request: &event.request.id,
-            caller,
-            model,
-        };
         let is_same = from == to;
-        self.count::<RateLimit>(Decide::NAME, is_same, [from, to], about);
+        self.count::<RateLimit>(Decide::NAME, is_same, [from, to], About::of(event, asked));
     }
 
     async fn turn(&mut self, event: &Event, exchange: &Exchange<Observe>, request: &mut Request) {
@@ -379,13 +362,20 @@ impl Simulation {
         let is_same = outcomes[0] == outcomes[1];
         turn.differs = !is_same;
         turn.memos = [from, to].map(|answer| answer.map(|(_, memo)| memo).unwrap_or_default());
-        let (caller, model) = exchange.asked.subject();
-        let about = About {
+        let about = About::of(event, &exchange.asked);
+        self.count::<ToolStop>(Observe::NAME, is_same, outcomes, about);
+    }
+}
+
+impl<'a> About<'a> {
+    /// The subject of a question, as it was asked.
+    fn of<Q: Question>(event: &'a Event, asked: &'a Q) -> Self {
+        let (caller, model) = asked.subject();
+        Self {
             request: &event.request.id,
             caller,
             model,
-        };
-        self.count::<ToolStop>(Observe::NAME, is_same, outcomes, about);
+        }
     }
 }
 

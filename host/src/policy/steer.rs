@@ -80,10 +80,16 @@ impl Live {
     /// The candidates, oldest first.
     #[must_use]
     pub fn candidates(&self) -> Vec<CandidateStatus> {
+        self.statuses(|_| true)
+    }
+
+    /// The candidates whose digests are wanted: each status copies whole reports.
+    fn statuses(&self, is_wanted: impl Fn(Digest) -> bool) -> Vec<CandidateStatus> {
         let (serving, now) = (self.current(), self.guard.now());
         let state = self.guard.state();
         let candidates = state.shelf.candidates();
         candidates
+            .filter(|(digest, _)| is_wanted(*digest))
             .filter_map(|(digest, ready)| {
                 let stage = state.rollout.stage(digest)?;
                 Some(CandidateStatus::new(ready, stage, serving.policies(), now))
@@ -97,8 +103,7 @@ impl Live {
     /// If there is none, or several.
     pub fn candidate(&self, digits: &str) -> Result<CandidateStatus, Unsteered> {
         let digest = self.find(digits)?;
-        let mut found = self.candidates().into_iter();
-        let found = found.find(|candidate| candidate.digest == digest);
+        let found = self.statuses(|known| known == digest).pop();
         found.ok_or_else(|| unknown(digits))
     }
 

@@ -103,7 +103,9 @@ pub(super) trait Question:
     }
 
     /// The caller and the model that it is about.
-    fn subject(&self) -> (Option<&str>, Option<&str>);
+    fn subject(&self) -> (Option<&str>, Option<&str>) {
+        (None, None)
+    }
 
     /// The caller that an answer names.
     fn caller_of(_: &Self::Answer) -> Option<&str> {

@@ -1,14 +1,13 @@
 //! Two hundred promotions and roll-backs under load: no request fails or meets two generations, memory and descriptors stay flat.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use codex_gateway::policy::{Slot, SlotFiles};
 use codex_gateway_tests::gateway::{Gateway, Setup};
 use codex_gateway_tests::guests::EVERY;
 use serde_json::json;
 
-use crate::swap_load::{anonymous_kib, call_until};
+use crate::swap_load::{Load, anonymous_kib};
 
 /// Promotions, each of another candidate.
 const PROMOTIONS: u64 = 8;
@@ -67,17 +66,7 @@ async fn two_hundred_promotions_and_roll_backs_lose_and_mix_nothing_and_keep_not
     let setup = setup.policy("auth.wasm", EVERY);
     let setup = setup.policy("model.json", br#"{"stamp": 1}"#);
     let gateway = Arc::new(setup.policy("model.wasm", EVERY).start().await);
-    let stop = Arc::new(AtomicBool::new(false));
-    let answered = Arc::new(AtomicU64::new(0));
-    let callers: Vec<_> = (0..4)
-        .map(|_| {
-            tokio::spawn(call_until(
-                Arc::clone(&gateway),
-                Arc::clone(&stop),
-                Arc::clone(&answered),
-            ))
-        })
-        .collect();
+    let load = Load::start(&gateway);
     let mut warm = (0, 0);
     for number in 0..PROMOTIONS {
         round(&gateway, number).await;
@@ -87,14 +76,8 @@ async fn two_hundred_promotions_and_roll_backs_lose_and_mix_nothing_and_keep_not
     }
     let grown = anonymous_kib().saturating_sub(warm.0);
     let opened = descriptors().saturating_sub(warm.1);
-    stop.store(true, Ordering::Relaxed);
-    for caller in callers {
-        caller.await.unwrap();
-    }
-    assert!(
-        answered.load(Ordering::Relaxed) > PROMOTIONS,
-        "the load was real"
-    );
+    let answered = load.end().await;
+    assert!(answered > PROMOTIONS, "the load was real");
     assert_eq!(
         gateway.live.current().number(),
         1 + PROMOTIONS * (1 + ROLL_BACKS)

@@ -8,6 +8,7 @@ use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say, stream};
 use codex_gateway_tests::guests::EVERY;
 use codex_gateway_tests::sse::{Event, Events};
 use serde_json::Value;
+use tokio::task::JoinHandle;
 
 const SWAPS: u64 = 200;
 /// The number of swaps after which everything that is allocated once has been allocated.
@@ -24,17 +25,7 @@ async fn two_hundred_swaps_under_load_lose_and_mix_nothing_and_keep_nothing() {
     for slot in ["auth", "model"] {
         std::fs::write(folder.path().join(format!("{slot}.wasm")), EVERY).unwrap();
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    let answered = Arc::new(AtomicU64::new(0));
-    let callers: Vec<_> = (0..4)
-        .map(|_| {
-            tokio::spawn(call_until(
-                Arc::clone(&gateway),
-                Arc::clone(&stop),
-                Arc::clone(&answered),
-            ))
-        })
-        .collect();
+    let load = Load::start(&gateway);
 
     let mut warm = 0;
     for stamp in 1..=SWAPS {
@@ -49,21 +40,50 @@ async fn two_hundred_swaps_under_load_lose_and_mix_nothing_and_keep_nothing() {
         }
     }
     let grown = anonymous_kib().saturating_sub(warm);
-    stop.store(true, Ordering::Relaxed);
-    for caller in callers {
-        caller.await.unwrap();
-    }
+    let answered = load.end().await;
     assert!(gateway.live.current().number() > SWAPS);
-    assert!(
-        answered.load(Ordering::Relaxed) > SWAPS,
-        "the load was real"
-    );
+    assert!(answered > SWAPS, "the load was real");
     assert!(
         grown < MAY_GROW_KIB,
         "{grown} KiB more after {} more swaps",
         SWAPS - WARM
     );
     Arc::into_inner(gateway).unwrap().stop().await;
+}
+
+/// Four callers that send requests without pause.
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+    callers: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    pub(crate) fn start(gateway: &Arc<Gateway>) -> Self {
+        let (stop, answered) = (Arc::default(), Arc::default());
+        let call = || {
+            call_until(
+                Arc::clone(gateway),
+                Arc::clone(&stop),
+                Arc::clone(&answered),
+            )
+        };
+        let callers = (0..4).map(|_| tokio::spawn(call())).collect();
+        Self {
+            stop,
+            answered,
+            callers,
+        }
+    }
+
+    /// Ends it; how many requests there were. Fails if one of them did.
+    pub(crate) async fn end(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        for caller in self.callers {
+            caller.await.unwrap();
+        }
+        self.answered.load(Ordering::Relaxed)
+    }
 }
 
 /// Memory of this process that no file backs.
@@ -77,11 +97,7 @@ pub(crate) fn anonymous_kib() -> u64 {
 }
 
 /// Sends requests until `stop`. The policies refuse a caller of another generation, and return their stamp as the model.
-pub(crate) async fn call_until(
-    gateway: Arc<Gateway>,
-    stop: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
-) {
+async fn call_until(gateway: Arc<Gateway>, stop: Arc<AtomicBool>, answered: Arc<AtomicU64>) {
     while !stop.load(Ordering::Relaxed) {
         let streaming = answered.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
         let body = if streaming { stream(QUICK) } else { say(QUICK) };

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::openai::{ApiError, GatewayError};
+use crate::policy::Digest;
 
 /// The most digests that an ambiguous beginning is answered with.
 const MOST: usize = 8;
-/// The digits of a digest that are shown, as in `x-codex-policy`.
-const SHOWN: usize = 12;
 
 /// The one of these digests that begins with `first`.
 ///
@@ -28,7 +27,7 @@ pub(super) fn find<'a>(
         (Some(one), Some(other)) => {
             let all = [one, other].into_iter().chain(found).take(MOST);
             let all: Vec<&str> = all
-                .map(|digest| digest.get(..SHOWN).unwrap_or(digest))
+                .map(|digest| digest.get(..Digest::SHOWN).unwrap_or(digest))
                 .collect();
             let found = all.join(", ");
             Err(GatewayError::AmbiguousDigest { first, found }.into())

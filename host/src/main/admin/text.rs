@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use codex_gateway::policy::Digest;
 use serde_json::Value;
 
 /// How text is written.
@@ -113,7 +114,7 @@ pub(super) fn joined(value: &Value) -> String {
 
 /// The digits of a digest that are shown, as in `x-codex-policy`.
 pub(super) fn short(digest: &Value) -> String {
-    plain(digest).chars().take(12).collect()
+    plain(digest).chars().take(Digest::SHOWN).collect()
 }
 
 /// A share as whole per cent; `-` if there is none.

@@ -95,10 +95,6 @@ impl Question for Authenticate {
         size::answer(answer, size::caller)
     }
 
-    fn subject(&self) -> (Option<&str>, Option<&str>) {
-        (None, None)
-    }
-
     fn caller_of(answer: &Self::Answer) -> Option<&str> {
         answer.as_ref().ok().map(|caller| caller.id.as_str())
     }
@@ -168,10 +164,6 @@ impl Question for Verify {
         size::answer(answer, |grant| {
             size::caller(&grant.caller) + size::headers(&grant.headers)
         })
-    }
-
-    fn subject(&self) -> (Option<&str>, Option<&str>) {
-        (None, None)
     }
 
     fn caller_of(answer: &Self::Answer) -> Option<&str> {
