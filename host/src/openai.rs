@@ -53,6 +53,8 @@ pub struct Reading {
     pub ignore_instructions: bool,
     /// The longest answer to a responses request without a limit of its own.
     pub response_max_tokens: Option<u64>,
+    /// Whether a request that offers a tool which nobody runs here is refused; otherwise the tool is left out.
+    pub refuse_hosted_tools: bool,
 }
 
 /// The members that every part of one answer repeats.

@@ -39,6 +39,7 @@ pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> api::Co
             stream: reader.switch(env::PROXY_DEFAULT_STREAM),
             ignore_instructions: reader.switch(env::PROXY_IGNORE_CLIENT_SYSTEM_PROMPT),
             response_max_tokens: limit(reader, env::PROXY_RESPONSES_DEFAULT_MAX_TOKENS),
+            refuse_hosted_tools: reader.switch(env::PROXY_REFUSE_HOSTED_TOOLS),
         },
     }
 }

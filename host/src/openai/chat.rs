@@ -11,6 +11,7 @@ pub use completion::Completion;
 use super::format::Format;
 use super::json_object::Object;
 use super::plan_builder::PlanBuilder;
+use super::tools::Forms;
 use super::{ApiError, GatewayError, Metadata, Reading, Target, image, params};
 use crate::codex::{Item, Plan};
 use crate::turn::{Finish, Rules};
@@ -26,6 +27,8 @@ pub struct ChatRequest {
     pub effort: Option<String>,
     /// The form of the answer.
     pub form: Form,
+    /// The forms of the calls of those tools that are no functions.
+    pub calls: Forms,
     history: Vec<Item>,
     draft: PlanBuilder,
 }
@@ -69,7 +72,8 @@ impl ChatRequest {
         let choices = read_choices(&mut body)?;
         let model = params::read_model(&mut body)?;
         let effort = read_effort(&mut body)?;
-        let (offer, functions) = tools::read(&mut body)?;
+        let (mut offer, functions) = tools::read(&mut body)?;
+        let calls = offer.take_forms();
         let parallel = body.boolean("parallel_tool_calls")?.unwrap_or(true);
         let (stream, include_usage) = params::read_streaming(&mut body)?;
         let format = Format::read(body.object("response_format")?, |mut format| {
@@ -95,6 +99,7 @@ impl ChatRequest {
                 one_call: functions || !parallel,
                 choices,
             },
+            calls,
             history,
             draft,
         })

@@ -7,6 +7,8 @@ mod input;
 mod memory;
 mod object;
 mod output;
+mod past_calls;
+mod tools;
 
 pub use events::{Event, Events};
 pub use memory::Memory;
@@ -17,7 +19,7 @@ use self::input::Input;
 use super::format::Format;
 use super::json_object::Object;
 use super::plan_builder::PlanBuilder;
-use super::tools::{Offer, Shape, Spelling};
+use super::tools::Forms;
 use super::{ApiError, Metadata, Reading, Target, conversation, image, params};
 use crate::codex::{Item, Plan};
 use crate::turn::Rules;
@@ -37,6 +39,9 @@ pub struct ResponsesRequest {
     pub store: bool,
     /// The response that this request continues.
     pub previous_response_id: Option<String>,
+    /// The types of offered tools that nobody runs here.
+    pub left_out: Vec<&'static str>,
+    forms: Forms,
     input: Input,
     echo: Echo,
     draft: PlanBuilder,
@@ -46,6 +51,7 @@ pub struct ResponsesRequest {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Context {
     echo: Echo,
+    forms: Forms,
     /// The conversation without instructions, if the response is to be kept.
     history: Option<Vec<Item>>,
 }
@@ -57,12 +63,6 @@ pub const WORDS: [(&str, &str); 4] = [
     ("response_format", "text.format"),
     ("verbosity", "text.verbosity"),
 ];
-
-const TOOL_CHOICE: Spelling = Spelling {
-    param: "tool_choice",
-    words: &["auto", "none", "required"],
-    shape: Shape::Flat,
-};
 
 impl ResponsesRequest {
     /// Reads a request body. Members without a meaning for Codex (temperature, truncation, …) are repeated in the response, as
@@ -86,7 +86,10 @@ impl ResponsesRequest {
             format.required_string("name")?;
             Ok(format)
         })?;
-        let mut draft = PlanBuilder::new(read_tools(&mut body)?, format);
+        let (input, further) = Input::read(&mut body)?;
+        let mut offer = tools::read(&mut body, further, reading)?;
+        let (left_out, forms) = (offer.left_out().to_vec(), offer.take_forms());
+        let mut draft = PlanBuilder::new(offer, format);
         let most = echo.max_output_tokens.or(reading.response_max_tokens);
         draft.limit(Vec::new(), most);
         draft.apply(reading);
@@ -101,7 +104,9 @@ impl ResponsesRequest {
             previous_response_id: body
                 .string("previous_response_id")?
                 .filter(|id| !id.is_empty()),
-            input: Input::read(&mut body)?,
+            left_out,
+            forms,
+            input,
             echo,
             draft,
         })
@@ -135,6 +140,7 @@ impl ResponsesRequest {
         let (plan, rules) = self.draft.into_plan(prompt, target);
         let context = Context {
             echo,
+            forms: self.forms,
             history: kept,
         };
         Ok((plan, rules, context))
@@ -181,18 +187,6 @@ fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
         return Err(params::unsupported(param, message));
     }
     Ok(())
-}
-
-fn read_tools(body: &mut Object) -> Result<Offer, ApiError> {
-    let mut offer = Offer::default();
-    let tools = body.array("tools")?.unwrap_or_default();
-    for (at, tool) in tools.into_iter().enumerate() {
-        let mut tool = Object::from_value(tool, format!("tools[{at}]"))?;
-        tool.required_word("type", &["function"])?;
-        offer.add(tool)?;
-    }
-    offer.choose(body, &TOOL_CHOICE)?;
-    Ok(offer)
 }
 
 #[cfg(test)]

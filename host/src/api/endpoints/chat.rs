@@ -26,7 +26,7 @@ pub(in crate::api) async fn complete(
 ) -> Result<Response, ApiError> {
     let (mut intake, chat) = Generate::open(&shared, request, ChatRequest::parse).await?;
     intake.context.record(Fact::Metadata(chat.metadata.clone()));
-    let form = chat.form;
+    let (form, calls) = (chat.form, chat.calls.clone());
     bound_choices(form, shared.config.max_choices)?;
     let (model, target) = intake
         .resolve(chat.model.clone(), chat.effort.clone())
@@ -42,9 +42,14 @@ pub(in crate::api) async fn complete(
     let choices = Choices::new(vec![(plan, rules)], form.choices);
     let deltas = intake.begin(&model, form.stream, choices).await?;
     if form.stream {
-        return sse::respond(deltas, Chunks::new(head, form), intake.keepalive()).await;
+        return sse::respond(
+            deltas,
+            Chunks::new(head, form).with_calls(calls),
+            intake.keepalive(),
+        )
+        .await;
     }
-    let mut completion = Completion::new(head, form);
+    let mut completion = Completion::new(head, form).with_calls(calls);
     deltas
         .fold(|choice, delta| completion.push(choice, delta))
         .await?;

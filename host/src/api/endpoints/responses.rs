@@ -11,12 +11,15 @@ use crate::api::facts::Fact;
 use crate::api::generate::{self, Generate};
 use crate::api::id::Id;
 use crate::api::output_mode::{HEADER, OutputMode};
-use crate::api::request_context::Authenticated;
+use crate::api::request_context::{Authenticated, RequestContext};
 use crate::api::{Shared, error, sse};
 use crate::openai::responses::{self, Events, Memory, ResponseObject, ResponsesRequest};
 use crate::openai::{ApiError, GatewayError, id};
 use crate::policy::Caller;
 use crate::turn::Delta;
+
+/// The header with the types of those tools of a request that were left out.
+const LEFT_OUT: &str = "x-codex-left-out";
 
 /// `POST`: answers a request and keeps the response.
 pub(in crate::api) async fn create(
@@ -32,6 +35,7 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
     intake
         .context
         .record(Fact::Metadata(request.metadata.clone()));
+    tell_left_out(&intake.context, &request.left_out);
     let past = recall(&shared, &intake.caller, &request)?;
     let (model, target) = intake
         .resolve(request.model.clone(), request.effort.clone())
@@ -67,6 +71,20 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
         keep.put(object.clone(), memory);
     }
     Ok(error::json(object))
+}
+
+/// Names the tools that nobody runs here, to the client and in the log: the model does not know of them.
+fn tell_left_out(context: &RequestContext, left_out: &[&str]) {
+    if left_out.is_empty() {
+        return;
+    }
+    let tools = left_out.join(", ");
+    context.add_header(LEFT_OUT, &tools);
+    tracing::info!(
+        request = context.id(),
+        tools,
+        "offered tools that nobody runs here were left out"
+    );
 }
 
 /// `GET /v1/responses/{id}`: a kept response.

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::super::activity::Extension;
 use super::super::conversation::arguments_or_empty_object;
 use super::super::json;
+use super::super::tools::{Forms, ToldCall};
 use super::super::usage::UsageBody;
 use super::super::{ApiError, DONE, Head};
 use super::{Form, finish_reason};
@@ -16,6 +17,7 @@ use crate::turn::{Delta, Finish};
 pub struct Chunks {
     head: Head,
     form: Form,
+    calls: Forms,
     begun: bool,
     /// Choices that have not ended.
     running: u32,
@@ -66,7 +68,17 @@ struct CallFragment<'a> {
     id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     r#type: Option<&'static str>,
-    function: FunctionFragment<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function: Option<FunctionFragment<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom: Option<CustomFragment<'a>>,
+}
+
+#[derive(Serialize)]
+struct CustomFragment<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    input: &'a str,
 }
 
 #[derive(Serialize)]
@@ -83,10 +95,17 @@ impl Chunks {
         Self {
             head,
             form,
+            calls: Forms::default(),
             begun: false,
             running: form.choices,
             usage: Usage::default(),
         }
+    }
+
+    /// The same, for an answer whose calls have these forms.
+    #[must_use]
+    pub fn with_calls(self, calls: Forms) -> Self {
+        Self { calls, ..self }
     }
 
     /// Appends the chunks with the role, if they were not written yet. Written early, they show clients that their request is
@@ -139,18 +158,11 @@ impl Chunks {
                 name,
                 arguments,
             } => {
-                // The call's id and name come first, then its arguments: every client can join two fragments.
                 let arguments = arguments_or_empty_object(arguments);
-                let begun = FunctionFragment {
-                    name: Some(&name),
-                    arguments: "",
-                };
-                self.push_call((choice, index), Some(&id), begun, out);
-                let rest = FunctionFragment {
-                    name: None,
-                    arguments: &arguments,
-                };
-                self.push_call((choice, index), None, rest, out);
+                let told = self.calls.tell(&name, &arguments);
+                // The call's id and name come first, then its arguments: every client can join two fragments.
+                self.push_call((choice, index), Some(&id), &told, out);
+                self.push_call((choice, index), None, &told, out);
             }
             Delta::Activity(activity) => self.push_activity(choice, &activity, out),
             Delta::End { finish, usage, .. } => self.end(choice, finish, usage, out),
@@ -172,23 +184,37 @@ impl Chunks {
         out.push(self.write(&[choice], self.no_usage_yet()));
     }
 
-    /// `id` is given in the call's first fragment only.
+    /// `id` is given in the call's first fragment only, which has the name and no arguments.
     fn push_call(
         &mut self,
         (choice, index): (u32, u32),
         id: Option<&str>,
-        function: FunctionFragment<'_>,
+        told: &ToldCall,
         out: &mut Vec<String>,
     ) {
+        // Chat has no tools whose calls are items.
+        let (ToldCall::Function(name, text) | ToldCall::Custom(name, text)) = told else {
+            return;
+        };
+        let name = id.map(|_| name.name.as_str());
+        let text = if id.is_some() { "" } else { text };
+        let (mut function, mut custom) = (None, None);
+        if let ToldCall::Custom(..) = told {
+            custom = Some(CustomFragment { name, input: text });
+        } else {
+            let arguments = text;
+            function = Some(FunctionFragment { name, arguments });
+        }
         let mut fragment = Fragment::default();
         if self.form.functions {
-            fragment.function_call = Some(function);
+            fragment.function_call = function;
         } else {
             fragment.tool_calls = Some([CallFragment {
                 index,
                 id,
-                r#type: id.map(|_| "function"),
+                r#type: id.map(|_| told.kind()),
                 function,
+                custom,
             }]);
         }
         self.push_fragment(choice, fragment, out);

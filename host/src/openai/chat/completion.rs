@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::super::activity::{Actions, Extension};
 use super::super::conversation::arguments_or_empty_object;
 use super::super::json;
+use super::super::tools::{Forms, ToldCall, ToolName};
 use super::super::usage::UsageBody;
 use super::super::{ApiError, Head};
 use super::{Form, finish_reason};
@@ -16,6 +17,7 @@ use crate::turn::{self, Delta, Finish};
 pub struct Completion {
     head: Head,
     form: Form,
+    calls: Forms,
     choices: Vec<Collected>,
 }
 
@@ -33,7 +35,16 @@ struct Collected {
 struct Call {
     id: String,
     r#type: &'static str,
-    function: Function,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function: Option<Function>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom: Option<Custom>,
+}
+
+#[derive(Debug, Serialize)]
+struct Custom {
+    name: String,
+    input: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -84,15 +95,22 @@ impl Completion {
         Self {
             head,
             form,
+            calls: Forms::default(),
             choices,
         }
+    }
+
+    /// The same, for an answer whose calls have these forms.
+    #[must_use]
+    pub fn with_calls(self, calls: Forms) -> Self {
+        Self { calls, ..self }
     }
 
     /// Adds a delta of a choice.
     pub fn push(&mut self, choice: u32, delta: Delta) {
         let choice = usize::try_from(choice).ok();
         if let Some(choice) = choice.and_then(|choice| self.choices.get_mut(choice)) {
-            choice.push(delta, self.form.one_call);
+            choice.push(delta, self.form.one_call, &self.calls);
         }
     }
 
@@ -126,8 +144,31 @@ impl Completion {
     }
 }
 
+impl Call {
+    /// The call as chat has it. It has no tools whose calls are items.
+    fn of(id: String, told: ToldCall) -> Option<Self> {
+        let r#type = told.kind();
+        let (mut function, mut custom) = (None, None);
+        match told {
+            ToldCall::Function(ToolName { name, .. }, arguments) => {
+                function = Some(Function { name, arguments });
+            }
+            ToldCall::Custom(ToolName { name, .. }, input) => {
+                custom = Some(Custom { name, input });
+            }
+            ToldCall::Item(..) => return None,
+        }
+        Some(Self {
+            id,
+            r#type,
+            function,
+            custom,
+        })
+    }
+}
+
 impl Collected {
-    fn push(&mut self, delta: Delta, one_call: bool) {
+    fn push(&mut self, delta: Delta, one_call: bool, calls: &Forms) {
         match delta {
             Delta::Text(text) => self.content.push_str(&text),
             Delta::Reasoning(text) => self.reasoning.push_str(&text),
@@ -137,14 +178,11 @@ impl Collected {
                 name,
                 arguments,
                 ..
-            } => self.calls.push(Call {
-                id,
-                r#type: "function",
-                function: Function {
-                    name,
-                    arguments: arguments_or_empty_object(arguments),
-                },
-            }),
+            } => {
+                let arguments = arguments_or_empty_object(arguments);
+                let told = calls.tell(&name, &arguments);
+                self.calls.extend(Call::of(id, told));
+            }
             Delta::Activity(activity) => self.actions.push(activity),
             Delta::End { finish, usage, .. } => self.outcome = Some(Ok((finish, usage))),
             Delta::Failed(error) => self.outcome = Some(Err(error)),
@@ -153,7 +191,10 @@ impl Collected {
 
     fn message(&self, form: Form) -> Message<'_> {
         let (calls, function) = match form.functions {
-            true => (&[][..], self.calls.first().map(|call| &call.function)),
+            true => (
+                &[][..],
+                self.calls.first().and_then(|call| call.function.as_ref()),
+            ),
             false => (self.calls.as_slice(), None),
         };
         let is_text = !self.content.is_empty() || self.calls.is_empty();

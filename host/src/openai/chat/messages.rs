@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::super::conversation::{self, Conversation};
 use super::super::json_object::{self, Object};
+use super::super::tools::wrap;
 use super::super::{ApiError, content};
 use crate::codex::{Item, Part, Role};
 
@@ -107,12 +108,15 @@ impl History {
         let calls = message.array("tool_calls")?.unwrap_or_default();
         for (at, call) in calls.into_iter().enumerate() {
             let mut call = Object::from_value(call, format!("{path}[{at}]"))?;
-            call.word("type", &["function"])?;
+            let kind = call.word("type", &["function", "custom"])?;
             let id = call.required_id("id")?;
             if self.conversation.is_open(&id) {
                 return Err(repeated(call.path_of("id"), &id));
             }
-            self.add_call(id, call.required_object("function")?)?;
+            match kind {
+                Some("custom") => self.add_custom(id, call.required_object("custom")?)?,
+                _ => self.add_call(id, call.required_object("function")?)?,
+            }
         }
         self.calls = path;
         if let Some(function) = message.object("function_call")? {
@@ -130,6 +134,14 @@ impl History {
         self.latest.insert(name.clone(), id.clone());
         self.conversation
             .push(conversation::call(id, name, arguments));
+        Ok(())
+    }
+
+    fn add_custom(&mut self, id: String, mut tool: Object) -> Result<(), ApiError> {
+        let name = tool.required_string("name")?;
+        let input = tool.string("input")?.unwrap_or_default();
+        self.conversation
+            .push(conversation::call(id, name, wrap(&input)));
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 mod answers;
 mod calls;
+mod custom;
 mod messages;
 mod tools;
 

@@ -1,4 +1,4 @@
-//! Reads the functions a chat request offers, as `tools` or in the older form `functions`.
+//! Reads the functions and custom tools a chat request offers, as `tools` or in the older form `functions`.
 
 use super::super::ApiError;
 use super::super::json_object::{self, Object};
@@ -28,8 +28,10 @@ pub(super) fn read(body: &mut Object) -> Result<(Offer, bool), ApiError> {
     let mut offer = Offer::default();
     for (at, tool) in tools.into_iter().flatten().enumerate() {
         let mut tool = Object::from_value(tool, format!("tools[{at}]"))?;
-        tool.required_word("type", &["function"])?;
-        offer.add(tool.required_object("function")?)?;
+        match tool.required_word("type", &["function", "custom"])? {
+            "custom" => offer.add_custom(tool.required_object("custom")?, None)?,
+            _ => offer.add(tool.required_object("function")?)?,
+        }
     }
     for (at, function) in functions.into_iter().flatten().enumerate() {
         offer.add(Object::from_value(function, format!("functions[{at}]"))?)?;

@@ -57,7 +57,8 @@ impl ResponseAnswer {
                 ..
             } => {
                 let arguments = arguments_or_empty_object(arguments);
-                self.output.add_call(id, name, &arguments, step);
+                let told = self.context.forms.tell(&name, &arguments);
+                self.output.add_call(id, (name, arguments), told, step);
             }
             Delta::Activity(activity) => self.actions.push(activity),
             Delta::End { finish, usage, .. } => {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::json_object::{self, Object};
 use super::super::{ApiError, params};
+use super::tools::is_left_out;
 
 /// Members of the response object. If OpenAI has a default that may not be Codex's, the member is `null`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -113,7 +114,13 @@ impl Echo {
 
 /// Adds the members of functions that typed clients expect. `strict` is what holds: Codex sends every function as not strict.
 fn complete(mut tools: Value) -> Value {
+    if let Some(tools) = tools.as_array_mut() {
+        tools.retain(|tool| !is_left_out(tool));
+    }
     for function in objects(&mut tools) {
+        if function.get("type").is_some_and(|kind| kind != "function") {
+            continue;
+        }
         keep(
             function,
             &["type", "name", "description", "parameters", "strict"],

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::super::activity::Extension;
+use super::super::tools::ToldCall;
 use super::super::{Head, json};
 use super::answer::{ResponseAnswer, ResponseStatus};
 use super::object::{Body, ItemBody, PartBody};
@@ -118,6 +119,8 @@ struct Members<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     arguments: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    input: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     x_codex: Option<Extension<'a>>,
 }
 
@@ -138,10 +141,11 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn whole(item: &'a OutputItem) -> Self {
+    /// The members of an item's first and last event.
+    fn around(item: &'a OutputItem, body: ItemBody<'a>) -> Self {
         Self {
             output_index: Some(item.index),
-            item: Some(item.into()),
+            item: Some(body),
             ..Self::default()
         }
     }
@@ -181,7 +185,8 @@ impl Writer {
     }
 
     fn began(&mut self, item: &OutputItem, out: &mut Vec<Event>) {
-        self.write("response.output_item.added", Members::whole(item), out);
+        let members = Members::around(item, ItemBody::begun(item));
+        self.write("response.output_item.added", members, out);
         let (name, part) = match item.content {
             Content::Message(_) => ("response.content_part.added", PartBody::output("")),
             Content::Reasoning(_) => {
@@ -198,10 +203,14 @@ impl Writer {
     }
 
     fn grew(&mut self, item: &OutputItem, delta: &str, out: &mut Vec<Event>) {
-        let (name, logprobs) = match item.content {
+        let (name, logprobs) = match &item.content {
             Content::Message(_) => ("response.output_text.delta", Some([])),
             Content::Reasoning(_) => ("response.reasoning_summary_text.delta", None),
-            Content::Call { .. } => ("response.function_call_arguments.delta", None),
+            Content::Call { told, .. } => match told {
+                ToldCall::Function(..) => ("response.function_call_arguments.delta", None),
+                ToldCall::Custom(..) => ("response.custom_tool_call_input.delta", None),
+                ToldCall::Item(..) => return,
+            },
         };
         let members = Members {
             delta: Some(delta),
@@ -238,17 +247,31 @@ impl Writer {
                 };
                 self.write("response.reasoning_summary_part.done", members, out);
             }
-            Content::Call {
-                name, arguments, ..
-            } => {
-                let members = Members {
-                    name: Some(name),
+            Content::Call { told, .. } => self.called(item, told, out),
+        }
+        let members = Members::around(item, item.into());
+        self.write("response.output_item.done", members, out);
+    }
+
+    fn called(&mut self, item: &OutputItem, told: &ToldCall, out: &mut Vec<Event>) {
+        let (name, members) = match told {
+            ToldCall::Function(name, arguments) => (
+                "response.function_call_arguments.done",
+                Members {
+                    name: Some(&name.name),
                     arguments: Some(arguments),
                     ..Members::of(item)
-                };
-                self.write("response.function_call_arguments.done", members, out);
-            }
-        }
-        self.write("response.output_item.done", Members::whole(item), out);
+                },
+            ),
+            ToldCall::Custom(_, input) => (
+                "response.custom_tool_call_input.done",
+                Members {
+                    input: Some(input),
+                    ..Members::of(item)
+                },
+            ),
+            ToldCall::Item(..) => return,
+        };
+        self.write(name, members, out);
     }
 }

@@ -6,11 +6,40 @@ use super::super::conversation::{self, Conversation};
 use super::super::json_object::{self, Object};
 use super::super::{ApiError, GatewayError, content};
 use super::Memory;
+use super::past_calls::{self, Past};
+use super::tools::Further;
 use crate::codex::{Item, Part, Role};
 
 /// The types of parts in content.
 const INPUT: &[&str] = &["input_text", "input_image"];
 const ASSISTANT: &[&str] = &["output_text", "refusal", "input_text"];
+
+const AGENTS: &[&str] = &["input_text", "text"];
+
+/// The longest name of an agent.
+const AGENT_BYTES: usize = 1_024;
+
+/// The types of items that are no calls and no outputs.
+const TYPES: [&str; 4] = [
+    "message",
+    "item_reference",
+    "additional_tools",
+    "agent_message",
+];
+
+/// The model's own reasoning, which is encrypted or in a form that the provider does not accept, and calls of tools that OpenAI
+/// ran: their results are in the answers.
+const IGNORED: &[&str] = &[
+    "reasoning",
+    "code_interpreter_call",
+    "file_search_call",
+    "image_generation_call",
+    "mcp_approval_request",
+    "mcp_approval_response",
+    "mcp_call",
+    "mcp_list_tools",
+    "web_search_call",
+];
 
 /// The entries in the client's order.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -31,17 +60,18 @@ enum Said {
 }
 
 impl Input {
-    /// Takes `input` out of a request. It may be absent if the request continues a response.
-    pub(super) fn read(body: &mut Object) -> Result<Self, ApiError> {
+    /// Takes `input` out of a request, and the tools in it. It may be absent if the request continues a response.
+    pub(super) fn read(body: &mut Object) -> Result<(Self, Vec<Further>), ApiError> {
         let items = match body.take("input") {
-            None => return Ok(Self::default()),
+            None => return Ok(Default::default()),
             Some(Value::String(text)) => {
                 let message = conversation::message(Role::User, vec![Part::Text(text)]);
                 let entry = |item| Entry {
                     path: "input".to_owned(),
                     said: Said::Item(item),
                 };
-                return Ok(Self(message.into_iter().map(entry).collect()));
+                let entries = message.into_iter().map(entry).collect();
+                return Ok((Self(entries), Vec::new()));
             }
             Some(Value::Array(items)) => items,
             Some(other) => {
@@ -54,12 +84,14 @@ impl Input {
             }
         };
         let mut entries = Vec::with_capacity(items.len());
+        let mut further = Vec::new();
         for (at, item) in items.into_iter().enumerate() {
             let path = format!("input[{at}]");
-            let said = read_item(Object::from_value(item, path.clone())?)?;
+            let item = Object::from_value(item, path.clone())?;
+            let said = read_item(item, &mut further)?;
             entries.extend(said.map(|said| Entry { path, said }));
         }
-        Ok(Self(entries))
+        Ok((Self(entries), further))
     }
 
     pub(super) fn references(&self) -> impl Iterator<Item = &str> {
@@ -129,14 +161,8 @@ fn unknown(path: &str, id: &str) -> ApiError {
 }
 
 /// Reads an item; absent if Codex has no use for it.
-fn read_item(mut item: Object) -> Result<Option<Said>, ApiError> {
-    let types = [
-        "message",
-        "function_call",
-        "function_call_output",
-        "reasoning",
-        "item_reference",
-    ];
+fn read_item(mut item: Object, further: &mut Vec<Further>) -> Result<Option<Said>, ApiError> {
+    let types = [&TYPES[..], past_calls::TYPES, IGNORED].concat();
     let found = item.word("type", &types)?;
     // Both types may be sent without `type`.
     let found = found.unwrap_or(
@@ -146,23 +172,32 @@ fn read_item(mut item: Object) -> Result<Option<Said>, ApiError> {
         },
     );
     let said = match found {
-        "function_call" => {
-            let id = item.required_id("call_id")?;
-            let name = item.required_string("name")?;
-            let arguments = item.string("arguments")?.unwrap_or_default();
-            Said::Item(conversation::call(id, name, arguments))
-        }
-        "function_call_output" => {
-            let id = item.required_id("call_id")?;
-            let parts = content::read(&mut item, "output", INPUT)?;
-            Said::Item(conversation::output(id, parts))
-        }
         "item_reference" => Said::Earlier(item.required_string("id")?),
-        // The model's own reasoning, which is encrypted or in a form that the provider does not accept.
-        "reasoning" => return Ok(None),
-        _ => return Ok(read_message(item)?.map(Said::Item)),
+        "additional_tools" => {
+            further.extend(Further::take(&mut item)?);
+            return Ok(None);
+        }
+        "message" => return Ok(read_message(item)?.map(Said::Item)),
+        "agent_message" => return Ok(read_agent_message(item)?.map(Said::Item)),
+        ignored if IGNORED.contains(&ignored) => return Ok(None),
+        call => {
+            let Past { item, tools } = past_calls::read(call, item)?;
+            further.extend(tools);
+            Said::Item(item)
+        }
     };
     Ok(Some(said))
+}
+
+/// A message of one of the client's agents to another.
+fn read_agent_message(mut message: Object) -> Result<Option<Item>, ApiError> {
+    let mut name = |member| message.short_string(member, AGENT_BYTES);
+    let (author, recipient) = (name("author")?, name("recipient")?);
+    let parts = content::read(&mut message, "content", AGENTS)?;
+    let [author, recipient] = [author, recipient].map(Option::unwrap_or_default);
+    let heading = Part::Text(format!("Message from {author} to {recipient}:"));
+    let parts = [vec![heading], parts].concat();
+    Ok(conversation::message(Role::User, parts))
 }
 
 fn read_message(mut message: Object) -> Result<Option<Item>, ApiError> {

@@ -1,8 +1,10 @@
 //! The response object: the whole answer, also part of the first and the last events of a stream.
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::super::activity::Extension;
+use super::super::tools::{ToldCall, ToolName};
 use super::super::usage::ResponseUsage;
 use super::super::{ApiError, Head, json};
 use super::answer::{ResponseAnswer, ResponseStatus};
@@ -92,8 +94,22 @@ pub(super) enum ItemBody<'a> {
         status: Status,
         call_id: &'a str,
         name: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<&'a str>,
         arguments: &'a str,
     },
+    CustomToolCall {
+        id: &'a str,
+        status: Status,
+        call_id: &'a str,
+        name: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<&'a str>,
+        input: &'a str,
+    },
+    /// An item whose type depends on the tool.
+    #[serde(untagged)]
+    Tool(Map<String, Value>),
 }
 
 #[derive(Serialize)]
@@ -143,16 +159,48 @@ impl<'a> From<&'a OutputItem> for ItemBody<'a> {
                 content: one(PartBody::output(text), text),
             },
             Content::Call {
-                id: call_id,
-                name,
-                arguments,
-            } => Self::FunctionCall {
+                id: call_id, told, ..
+            } => Self::call((id, call_id), status, told),
+        }
+    }
+}
+
+impl<'a> ItemBody<'a> {
+    /// An item before its text.
+    pub(super) fn begun(item: &'a OutputItem) -> Self {
+        let mut body = Self::from(item);
+        if let Self::FunctionCall { arguments, .. } = &mut body {
+            *arguments = "";
+        }
+        if let Self::CustomToolCall { input, .. } = &mut body {
+            *input = "";
+        }
+        body
+    }
+
+    fn call((id, call_id): (&'a str, &'a str), status: Status, told: &'a ToldCall) -> Self {
+        match told {
+            ToldCall::Function(ToolName { name, namespace }, arguments) => Self::FunctionCall {
                 id,
                 status,
                 call_id,
                 name,
+                namespace: namespace.as_deref(),
                 arguments,
             },
+            ToldCall::Custom(ToolName { name, namespace }, input) => Self::CustomToolCall {
+                id,
+                status,
+                call_id,
+                name,
+                namespace: namespace.as_deref(),
+                input,
+            },
+            ToldCall::Item(tool, member) => {
+                let mut item = tool.item((id, call_id), member);
+                item.insert("status".to_owned(), serde_json::json!(status));
+                Self::Tool(item)
+            }
         }
     }
 }

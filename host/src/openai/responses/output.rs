@@ -5,6 +5,7 @@ use std::mem::discriminant;
 use serde::Serialize;
 
 use super::super::id;
+use super::super::tools::ToldCall;
 use crate::codex::{Item, Part, Role};
 
 /// The items in the order they began. Only the last one may be in progress.
@@ -29,8 +30,9 @@ pub(super) enum Content {
     Message(String),
     Call {
         id: String,
-        name: String,
-        arguments: String,
+        /// The name of the function for Codex, and its arguments.
+        function: (String, String),
+        told: ToldCall,
     },
 }
 
@@ -77,16 +79,15 @@ impl Output {
     pub(super) fn add_call(
         &mut self,
         id: String,
-        name: String,
-        arguments: &str,
+        function: (String, String),
+        told: ToldCall,
         step: &mut impl FnMut(Step<'_>),
     ) {
-        let call = Content::Call {
-            id,
-            name,
-            arguments: String::new(),
-        };
-        self.add(call, arguments, step);
+        let call = Content::Call { id, function, told };
+        self.close(Status::Completed, step);
+        let item = self.begin(call);
+        step(Step::Began(item));
+        step(Step::Grew(item, item.content.text()));
         self.close(Status::Completed, step);
     }
 
@@ -115,20 +116,23 @@ impl Output {
             .is_some_and(|item| discriminant(&item.content) == kind);
         if !goes_on {
             self.close(Status::Completed, step);
-            let index = self.items.len();
-            let item = OutputItem {
-                id: id::item(empty.prefix(), &self.response, index),
-                index,
-                status: Status::InProgress,
-                content: empty,
-            };
-            step(Step::Began(&item));
-            self.items.push(item);
+            step(Step::Began(self.begin(empty)));
         }
         if let Some(item) = self.under_way() {
             item.content.push_str(text);
             step(Step::Grew(item, text));
         }
+    }
+
+    fn begin(&mut self, content: Content) -> &OutputItem {
+        let index = self.items.len();
+        self.items.push(OutputItem {
+            id: id::item(content.prefix(), &self.response, index),
+            index,
+            status: Status::InProgress,
+            content,
+        });
+        &self.items[index]
     }
 
     fn under_way(&mut self) -> Option<&mut OutputItem> {
@@ -142,17 +146,30 @@ impl Content {
         match self {
             Self::Reasoning(_) => "rs",
             Self::Message(_) => "msg",
-            Self::Call { .. } => "fc",
+            Self::Call { told, .. } => match told {
+                ToldCall::Function(..) => "fc",
+                ToldCall::Custom(..) => "ctc",
+                ToldCall::Item(tool, _) => tool.prefix,
+            },
         }
     }
 
+    /// Its text; empty if it has none.
+    fn text(&self) -> &str {
+        match self {
+            Self::Reasoning(text) | Self::Message(text) => text,
+            Self::Call { told, .. } => match told {
+                ToldCall::Function(_, text) | ToldCall::Custom(_, text) => text,
+                ToldCall::Item(..) => "",
+            },
+        }
+    }
+
+    /// Calls are whole from the beginning.
     fn push_str(&mut self, more: &str) {
-        let (Self::Reasoning(text)
-        | Self::Message(text)
-        | Self::Call {
-            arguments: text, ..
-        }) = self;
-        text.push_str(more);
+        if let Self::Reasoning(text) | Self::Message(text) = self {
+            text.push_str(more);
+        }
     }
 
     fn told(self) -> Option<Item> {
@@ -164,8 +181,8 @@ impl Content {
             }),
             Self::Call {
                 id,
-                name,
-                arguments,
+                function: (name, arguments),
+                ..
             } => Some(Item::Call {
                 id,
                 name,

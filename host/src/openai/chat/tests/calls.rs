@@ -144,7 +144,7 @@ fn calls_and_outputs_that_do_not_fit_are_refused() {
         ),
         (call(json!(1)), TYPE, "messages[0].tool_calls[0]"),
         (
-            call(json!({"type": "custom"})),
+            call(json!({"type": "telepathy"})),
             VALUE,
             "messages[0].tool_calls[0].type",
         ),

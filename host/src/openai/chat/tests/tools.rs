@@ -139,8 +139,8 @@ fn tools_that_are_none_are_refused() {
         (untyped, MISSING, "tools[0].type"),
         (
             json!({"tools": [{"type": "custom"}]}),
-            VALUE,
-            "tools[0].type",
+            MISSING,
+            "tools[0].custom",
         ),
         (
             json!({"tools": [{"type": "function"}]}),
@@ -189,7 +189,16 @@ fn choices_that_cannot_be_met_are_refused() {
         (with(json!("always")), VALUE, "tool_choice"),
         (with(json!(1)), TYPE, "tool_choice"),
         (with(json!({})), MISSING, "tool_choice.type"),
-        (with(json!({"type": "custom"})), VALUE, "tool_choice.type"),
+        (
+            with(json!({"type": "web_search"})),
+            VALUE,
+            "tool_choice.type",
+        ),
+        (
+            with(json!({"type": "custom"})),
+            MISSING,
+            "tool_choice.custom",
+        ),
         (
             with(json!({"type": "allowed_tools"})),
             MISSING,

@@ -204,7 +204,7 @@ fn input_that_is_none_is_refused() {
         (json!([{"role": "user"}]), MISSING, "input[0].content"),
         (user(json!(1)), TYPE, "input[0].content"),
         (
-            json!([{"type": "web_search_call", "id": "ws_1"}]),
+            json!([{"type": "telepathy_call", "id": "tp_1"}]),
             VALUE,
             "input[0].type",
         ),
