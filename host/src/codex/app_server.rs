@@ -63,7 +63,7 @@ pub(super) struct AppServer {
     models: Models,
     config: Arc<Config>,
     /// The root of the agents' workspaces; absent for chat.
-    site: Option<WorkspaceRoot>,
+    site: Option<Arc<WorkspaceRoot>>,
     log: Option<ProtocolLog>,
     /// The supervisors and every turn.
     tasks: TaskTracker,
@@ -90,7 +90,7 @@ impl AppServer {
         command::make_workdir(&config)?;
         let site = match config.mode {
             Mode::Chat => None,
-            Mode::Agent(sandbox) => Some(WorkspaceRoot::make(&config, sandbox, &folder)?),
+            Mode::Agent(sandbox) => Some(Arc::new(WorkspaceRoot::make(&config, sandbox, &folder)?)),
         };
         let (status, _) = watch::channel(Status::starting("app-server", version));
         let pool = Pool::new(config.max_turns, config.queue_max, status.clone());
@@ -135,18 +135,14 @@ impl AppServer {
     /// Starts a turn. Dropping the future releases all that it has taken.
     pub(super) async fn start_turn(&self, order: impl Into<Order>) -> Result<TurnReceiver, Error> {
         let Order { plan, follows } = order.into();
-        let conversation = match &self.site {
-            None => Conversation::read(&plan).await,
-            // An agent's thread has a folder of its own, which is deleted after the turn.
-            Some(_) => None,
-        };
+        let conversation = Conversation::read(&plan).await;
         let lease = self.lease(conversation.as_ref(), follows).await?;
         // The login is known only once there is a worker, since the worker reports it.
         self.login.borrow().check(plan.provider.as_deref())?;
         let in_flight = InFlight::new(self.status.clone());
-        let place = match &self.site {
-            Some(site) => Place::Workspace(site.prepare(&plan)?),
-            None => Place::Conversation(conversation),
+        let place = Place {
+            conversation,
+            site: self.site.clone(),
         };
         let (exchange, task) = task::prepare(lease, &plan, place, self.config.buffer_bytes);
         let (started, begun) = oneshot::channel();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use codex_gateway_tests::gateway::{Gateway, KEY};
 use codex_gateway_tests::provider::{self, Provider};
 use codex_gateway_tests::real::{agent, ask, node_at, python_at, script, set_up_agent, whole};
-use codex_gateway_tests::sse::{Event, Events};
+use codex_gateway_tests::sse::{self, Event, Events};
 use serde_json::{Value, json};
 
 /// A script in which the model runs this command, and then answers with `then`.
@@ -66,6 +66,51 @@ async fn commands_write_in_the_turns_own_folder_and_nowhere_else() {
     gateway
         .until(|_| !folder.parent().unwrap().exists(), "end of the folder")
         .await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn a_conversation_has_one_key_and_an_empty_folder_for_each_turn() {
+    let (gateway, provider) = agent("workspace-write", |setup| setup).await;
+    let mut messages = Vec::new();
+    let mut folders = Vec::new();
+    for turn in 0..3 {
+        // A command that runs on in the background would write into the next turn's folder.
+        let command =
+            "ls -A; echo mine > file; echo cwd=$PWD; while sleep 0.1; do echo x > late; done";
+        let arguments = json!({"cmd": command, "yield_time_ms": 300}).to_string();
+        let call = json!({"name": "exec_command", "arguments": arguments});
+        let asked = script(json!({"calls": [call], "then": done()}), turn == 1);
+        messages.push(asked["messages"][0].clone());
+        let body = json!({"model": "codex-5", "messages": messages, "stream": asked["stream"]});
+        let answer = if turn == 1 {
+            let events = Events::of(gateway.chat(&body).send().await.unwrap());
+            json!({"role": "assistant", "content": sse::text(&events.rest().await)})
+        } else {
+            let (status, answer) = ask(&gateway, &body).await;
+            assert_eq!(status, 200, "{answer}");
+            answer["choices"][0]["message"].clone()
+        };
+        assert_eq!(answer["content"], "All done.");
+        messages.push(answer);
+        let output = provider.requests().pop().unwrap().outputs().pop().unwrap();
+        assert!(
+            !output.contains("file\n") && !output.contains("late\n"),
+            "{output}"
+        );
+        folders.push(after(&output, "cwd=").to_owned());
+    }
+    folders.dedup();
+    assert_eq!(folders.len(), 1, "{folders:?}");
+    assert_eq!(gateway.backend.status().continued, 2);
+    let requests = provider.requests();
+    let mut keys: Vec<_> = requests
+        .iter()
+        .map(|request| &request.body["prompt_cache_key"])
+        .collect();
+    keys.dedup();
+    assert_eq!((requests.len(), keys.len()), (6, 1), "{keys:?}");
     gateway.stop().await;
 }
 

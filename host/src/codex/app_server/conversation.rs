@@ -362,10 +362,14 @@ impl Recorder {
             Event::Ended(TurnOutcome::Completed) if self.calls.is_empty() => {
                 self.state = Progress::Completed;
             }
-            Event::Withheld | Event::Retrying(_) | Event::Ended(_) | Event::Activity(_) => {
+            Event::Withheld | Event::Retrying(_) | Event::Ended(_) => {
                 self.state = Progress::Diverged;
             }
-            Event::Sampled(_) | Event::Reasoning(_) | Event::ReasoningBreak => {}
+            // An agent's own work stays in its thread: the client knows only of the answer.
+            Event::Activity(_)
+            | Event::Sampled(_)
+            | Event::Reasoning(_)
+            | Event::ReasoningBreak => {}
         }
         self.rest().map(|(digest, _)| digest)
     }

@@ -50,11 +50,18 @@ struct ReasoningPart {
 }
 
 impl Decoder {
-    /// A decoder for an agent that works in `cwd`; `tools` are the client's, all others are Codex's own.
-    pub(super) fn agent(tools: &[Tool], cwd: &Path) -> Self {
+    /// A decoder for an agent; `tools` are the client's, all others are Codex's own.
+    pub(super) fn agent(tools: &[Tool]) -> Self {
         Self {
-            agent: Some(Agent::new(tools, cwd)),
+            agent: Some(Agent::new(tools)),
             ..Self::default()
+        }
+    }
+
+    /// Names the folder where the agent works.
+    pub(super) fn works_in(&mut self, cwd: &Path) {
+        if let Some(agent) = &mut self.agent {
+            agent.cwd = cwd.to_owned();
         }
     }
 

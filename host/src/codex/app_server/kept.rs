@@ -11,11 +11,15 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::conversation::{Conversation, Digest, Recorder, Rest};
+use super::workspace::Workspace;
 use crate::codex::config_stamp::ConfigStamp;
-use crate::codex::{Event, Item, Part, Role};
+use crate::codex::{Event, Item, Mode, Part, Role};
 
 /// Limits of kept threads of one worker, which keeps as many as it runs turns: each takes it one to two megabytes.
 const MOST: RangeInclusive<usize> = 32..=256;
+
+/// Limit of kept threads of agents: each has processes of its own, the operator's MCP servers.
+const MOST_AGENTS: usize = 8;
 
 /// Limit in bytes of all conversations in kept threads of one worker.
 const MOST_BYTES: usize = 64 << 20;
@@ -52,6 +56,8 @@ pub(super) struct Kept {
     pub(super) stamp: ConfigStamp,
     /// The size of the conversation.
     pub(super) bytes: usize,
+    /// The workspace, if the thread is an agent's. Its folder is deleted until the next turn.
+    pub(super) workspace: Option<Workspace>,
     /// Whether the last turn named an effort: the thread has it for all later turns that name none.
     pub(super) has_effort: bool,
     /// Whether the conversation has gone on in the thread before. Most threads that are used once are never used again.
@@ -81,11 +87,15 @@ pub(super) struct Found {
 
 impl KeptThreads {
     /// The threads of a worker that runs this many turns at once: none yet.
-    pub(super) fn new(turns: usize) -> Arc<Self> {
+    pub(super) fn new(mode: Mode, turns: usize) -> Arc<Self> {
+        let most = match mode {
+            Mode::Chat => turns.clamp(*MOST.start(), *MOST.end()),
+            Mode::Agent(_) => turns.clamp(1, MOST_AGENTS),
+        };
         Arc::new(Self {
             list: Mutex::default(),
             settled: Notify::new(),
-            most: turns.clamp(*MOST.start(), *MOST.end()),
+            most,
         })
     }
 

@@ -25,6 +25,7 @@ pub(super) const COMMAND_EXEC: Method = "command/exec";
 pub(super) const CONFIG_READ: Method = "config/read";
 pub(super) const THREAD_START: Method = "thread/start";
 pub(super) const INJECT_ITEMS: Method = "thread/inject_items";
+pub(super) const END_COMMANDS: Method = "thread/backgroundTerminals/clean";
 pub(super) const UNSUBSCRIBE: Method = "thread/unsubscribe";
 pub(super) const TURN_START: Method = "turn/start";
 pub(super) const TURN_INTERRUPT: Method = "turn/interrupt";

@@ -1,5 +1,6 @@
 //! Delivers the notifications about one turn's thread to its reader.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -77,6 +78,11 @@ impl Route {
     /// Follows a turn that has begun already.
     pub(super) fn go_on(&self, turn: String) {
         self.ear.lock().decoder.go_on(turn);
+    }
+
+    /// Names the folder where the turn's agent works.
+    pub(super) fn works_in(&self, cwd: &Path) {
+        self.ear.lock().decoder.works_in(cwd);
     }
 
     /// The digest of the conversation and the state of its thread, if the turn has come to a rest.

@@ -1,8 +1,9 @@
 //! Runs one turn on a worker: opens a thread, injects the history, follows the turn, and gives thread and lease back.
 
+mod keep;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -11,14 +12,14 @@ use tokio::sync::oneshot;
 
 use super::conversation::{Conversation, Recorder, Rest};
 use super::decode::Decoder;
-use super::kept::{self, Announcer, Found, Kept, OpenTurn};
+use super::kept::{Announcer, OpenTurn};
 use super::pool::Lease;
 use super::protocol::{self, InjectItems, TurnInterrupt, TurnStart, TurnStarted};
 use super::route::Route;
 use super::rpc::Connection;
 use super::threads::{self, Opened, Threads};
 use super::tool_schema;
-use super::workspace::{PROFILE, Workspace};
+use super::workspace::{PROFILE, Workspace, WorkspaceRoot};
 use crate::codex::config_stamp::ConfigStamp;
 use crate::codex::turn_channel::TurnReceiver;
 use crate::codex::{Error, Event, Item, Plan, TurnOutcome};
@@ -40,20 +41,23 @@ type Begun = Result<Option<String>, Error>;
 pub(super) struct Task {
     connection: Arc<Connection>,
     route: Arc<Route>,
-    /// The workspace, if the turn is an agent's.
+    /// The root of the agents' workspaces, if the turn is an agent's.
+    site: Option<Arc<WorkspaceRoot>>,
+    /// An agent's workspace, once the turn has a thread.
     workspace: Option<Workspace>,
     /// The conversation, if the next turn may go on in the same thread.
     conversation: Option<Conversation>,
     /// Whether the turn runs in the thread where the conversation was before.
-    went_on: AtomicBool,
+    went_on: bool,
     lease: Lease,
 }
 
-/// The place where a turn runs: an agent's in a workspace of its own, any other perhaps where its conversation was before.
+/// The place where a turn runs: where its conversation was before, or anew.
 #[derive(Debug)]
-pub(super) enum Place {
-    Workspace(Workspace),
-    Conversation(Option<Conversation>),
+pub(super) struct Place {
+    pub(super) conversation: Option<Conversation>,
+    /// The root of the agents' workspaces, if the turn is an agent's.
+    pub(super) site: Option<Arc<WorkspaceRoot>>,
 }
 
 /// A new turn: its reader's end, and the task to spawn for it.
@@ -63,12 +67,9 @@ pub(super) fn prepare(
     place: Place,
     buffer_bytes: usize,
 ) -> (TurnReceiver, Task) {
-    let (workspace, conversation) = match place {
-        Place::Workspace(workspace) => (Some(workspace), None),
-        Place::Conversation(conversation) => (None, conversation),
-    };
-    let decoder = match &workspace {
-        Some(workspace) => Decoder::agent(&plan.tools, workspace.cwd()),
+    let Place { conversation, site } = place;
+    let decoder = match &site {
+        Some(_) => Decoder::agent(&plan.tools),
         None => Decoder::default(),
     };
     let (exchange, delivery) = TurnReceiver::new(buffer_bytes);
@@ -79,9 +80,10 @@ pub(super) fn prepare(
     let task = Task {
         connection: Arc::clone(&lease.threads.connection),
         route: Arc::new(Route::new(decoder, delivery, announcer)),
-        workspace,
+        site,
+        workspace: None,
         conversation,
-        went_on: AtomicBool::new(false),
+        went_on: false,
         lease,
     };
     (exchange, task)
@@ -118,33 +120,31 @@ impl Task {
         plan: Arc<Plan>,
         started: oneshot::Sender<Result<(), Error>>,
     ) -> Option<UsedThread> {
-        let kind = match threads::describe(&plan, self.workspace.as_ref()) {
-            Ok(params) => self.work(params, plan, started).await,
-            Err(error) => {
-                let _ = started.send(Err(error));
-                None
-            }
-        };
+        let kind = self.work(plan, started).await;
         self.settle(None);
         // The thread of an agent is closed, and its commands have ended with it.
-        match self.workspace.take() {
-            Some(workspace) => {
-                workspace.clear().await;
-                None
-            }
-            None => kind,
+        if let Some(mut workspace) = self.workspace.take() {
+            workspace.clear().await;
         }
+        kind
     }
 
     async fn work(
-        &self,
-        params: Box<RawValue>,
+        &mut self,
         plan: Arc<Plan>,
         started: oneshot::Sender<Result<(), Error>>,
     ) -> Option<UsedThread> {
         let threads = Arc::clone(&self.lease.threads);
         let stamp = threads.stamp();
-        let (thread, begun) = match self.open(&params, &plan, stamp).await {
+        let opened = async {
+            let usual = match &self.site {
+                None => Some(threads::describe(&plan, None)?),
+                Some(_) => None,
+            };
+            let (thread, begun) = self.open(usual.as_deref(), &plan, stamp).await?;
+            Ok((usual, thread, begun))
+        };
+        let (usual, thread, begun) = match opened.await {
             Ok(opened) => opened,
             Err(error) => {
                 let _ = started.send(Err(tool_schema::blame(error)));
@@ -158,17 +158,18 @@ impl Task {
         let turn = begun.as_ref().ok().cloned().flatten();
         let _ = started.send(begun.map(drop));
         let left = self.follow(&thread, turn).await;
-        match self.to_keep(&thread, left, stamp) {
+        match self.to_keep(&thread, left, stamp).await {
             Some(kept) => self.settle(Some(kept)),
             None => self.give_up(&thread).await,
         }
-        Some(UsedThread { threads, params })
+        usual.map(|params| UsedThread { threads, params })
     }
 
-    /// Opens a thread and begins the turn on it. Returns the thread, and why the turn did not begin if it did not.
+    /// Opens a thread and begins the turn on it. Returns the thread, and why the turn did not begin if it did not. `usual` is
+    /// the kind of thread, if other turns may need the same.
     async fn open(
-        &self,
-        params: &RawValue,
+        &mut self,
+        usual: Option<&RawValue>,
         plan: &Plan,
         stamp: ConfigStamp,
     ) -> Result<(String, Begun), Error> {
@@ -179,11 +180,19 @@ impl Task {
             let begun = self.go_on(found, plan).await;
             if !is_lost(&begun) {
                 self.lease.went_on();
-                self.went_on.store(true, Ordering::Relaxed);
+                self.went_on = true;
                 return Ok((thread, begun));
             }
             self.give_up(&thread).await;
         }
+        let own;
+        let params = match usual {
+            Some(usual) => usual,
+            None => {
+                own = self.describe(plan)?;
+                &own
+            }
+        };
         let Opened { thread, was_ready } = self.open_thread(params).await?;
         let begun = self.begin(&thread, plan, &plan.history).await;
         if !(was_ready && is_lost(&begun)) {
@@ -195,83 +204,24 @@ impl Task {
         Ok((thread, begun))
     }
 
-    /// Finds the thread where the conversation was before.
-    async fn find(&self, plan: &Plan, stamp: ConfigStamp) -> Option<Found> {
-        let conversation = self.conversation.as_ref()?;
-        let threads = &self.lease.threads.kept;
-        let found = threads.take(conversation, &plan.history, stamp).await?;
-        if self.route.delivery.stop.is_cancelled() {
-            // The client has gone: it may come back.
-            threads.put_back(found.kept);
-            return None;
+    /// The kind of thread that an agent's turn needs: it has a workspace of its own.
+    fn describe(&mut self, plan: &Plan) -> Result<Box<RawValue>, Error> {
+        if let (Some(site), None) = (&self.site, &self.workspace) {
+            let workspace = site.prepare(plan)?;
+            self.enter(workspace);
         }
-        Some(found)
+        threads::describe(plan, self.workspace.as_ref())
     }
 
-    /// Goes on in the thread where the conversation was before.
-    async fn go_on(&self, found: Found, plan: &Plan) -> Begun {
-        let Found { kept, from } = found;
-        let Some(open) = kept.open else {
-            let new = plan.history.get(from..).unwrap_or_default();
-            return self.begin(&kept.thread, plan, new).await;
-        };
-        self.register(&kept.thread, plan)?;
-        if open.ended.is_cancelled() {
-            // The new route did not learn of the turn's end.
-            return Err(Error::Rpc {
-                method: protocol::TURN_START,
-                code: protocol::INVALID_REQUEST,
-                message: "the turn has ended".to_owned(),
-            });
-        }
-        // Not before: another thread's turn could not be followed by this route any more.
-        self.route.go_on(open.id.clone());
-        let outputs = kept::outputs(&plan.history, from).unwrap_or_default();
-        self.connection
-            .answer_calls(open.requests.into_iter().zip(outputs))
-            .await;
-        Ok(Some(open.id))
+    fn enter(&mut self, workspace: Workspace) {
+        self.route.works_in(workspace.cwd());
+        self.workspace = Some(workspace);
     }
 
     /// Delivers the thread's notifications to this turn from now on.
     fn register(&self, thread: &str, plan: &Plan) -> Result<(), Error> {
         self.connection.tap.works_for(Some(thread), &plan.request);
         self.connection.register(thread, Arc::clone(&self.route))
-    }
-
-    /// The thread, if the next turn of the conversation may go on in it.
-    fn to_keep(&self, thread: &str, left: Left, stamp: ConfigStamp) -> Option<Kept> {
-        let conversation = self.conversation.as_ref()?;
-        let (digest, rest) = self.route.rest()?;
-        let open = match (left, rest) {
-            (Left::Open(open), Rest::Calls(_)) => Some(open),
-            (Left::Over, Rest::Idle) => None,
-            (Left::Open(_), Rest::Idle) | (Left::Over, Rest::Calls(_)) => return None,
-        };
-        // The route of an open turn stays: it learns of the turn's end.
-        if open.is_none() {
-            self.connection.unregister(thread);
-        }
-        Some(Kept {
-            digest,
-            thread: thread.to_owned(),
-            open,
-            stamp,
-            bytes: conversation.bytes,
-            has_effort: conversation.has_effort,
-            went_on: self.went_on.load(Ordering::Relaxed),
-            since: Instant::now(),
-        })
-    }
-
-    /// Keeps the thread of the conversation that was announced, if there is one; withdraws all other announcements.
-    fn settle(&self, mut kept: Option<Kept>) {
-        let threads = &self.lease.threads;
-        for digest in self.route.announced() {
-            let of_digest = kept.take_if(|kept| kept.digest == digest);
-            threads.close_kept(threads.kept.settle(digest, of_digest));
-        }
-        threads.close_kept(kept.into_iter().collect());
     }
 
     /// Closes a thread that no other turn will use.
@@ -336,7 +286,9 @@ impl Task {
         let Some(turn) = turn.or_else(|| self.route.turn_id()) else {
             return Left::Over;
         };
-        if let Some(requests) = self.waits_for_outputs().await
+        // Not an agent's: its commands would run on, and no client would see them.
+        if self.site.is_none()
+            && let Some(requests) = self.waits_for_outputs().await
             && let Some(conversation) = &self.conversation
         {
             return Left::Open(OpenTurn {

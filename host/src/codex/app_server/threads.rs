@@ -72,7 +72,7 @@ impl Threads {
     pub(super) fn new(connection: Arc<Connection>, config: Arc<Config>) -> Arc<Self> {
         Arc::new(Self {
             connection,
-            kept: KeptThreads::new(config.max_turns),
+            kept: KeptThreads::new(config.mode, config.max_turns),
             config,
             kinds: Mutex::default(),
         })

@@ -45,7 +45,7 @@ pub(super) struct WorkspaceRoot {
     hidden: Vec<PathBuf>,
 }
 
-/// The workspace of one turn. Its folder is deleted with it.
+/// The workspace of an agent's turn, and of the later turns of its conversation. Each has a new, empty folder at the same path.
 #[derive(Debug)]
 pub(super) struct Workspace {
     folder: TempDir,
@@ -90,11 +90,9 @@ impl WorkspaceRoot {
         refuse_own_tools(plan)?;
         let make = || {
             let folder = tempfile::Builder::new().tempdir_in(self.turns.root().canonicalize()?)?;
-            let cwd = folder.path().join("work");
-            std::fs::create_dir(&cwd)?;
-            std::fs::create_dir(temporary(&folder))?;
+            furnish(&folder)?;
             Ok(Workspace {
-                cwd: self.given.clone().unwrap_or(cwd),
+                cwd: self.given.clone().unwrap_or_else(|| own(&folder)),
                 folder,
                 sandbox: self.sandbox,
                 hidden: self.hidden.clone(),
@@ -163,9 +161,25 @@ impl Workspace {
         rules
     }
 
+    /// Makes the folder anew, after [`Workspace::clear`].
+    ///
+    /// # Errors
+    /// If it cannot be made, or something else is at its path.
+    pub(super) fn restore(&mut self) -> std::io::Result<()> {
+        let path = self.folder.path();
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(std::io::ErrorKind::NotFound.into());
+        };
+        let mut exact = tempfile::Builder::new();
+        self.folder = exact.prefix(name).rand_bytes(0).tempdir_in(parent)?;
+        furnish(&self.folder)
+    }
+
     /// Deletes the turn's folder.
-    pub(super) async fn clear(self) {
-        let path = self.folder.keep();
+    pub(super) async fn clear(&mut self) {
+        let path = self.folder.path().to_owned();
+        // From now on another folder may be at this path.
+        self.folder.disable_cleanup(true);
         for _ in 1..DELETIONS {
             let path = path.clone();
             // The folder may contain thousands of files.
@@ -178,6 +192,16 @@ impl Workspace {
             tracing::warn!(%error, "a turn's folder could not be deleted");
         }
     }
+}
+
+fn furnish(folder: &TempDir) -> std::io::Result<()> {
+    std::fs::create_dir(own(folder))?;
+    std::fs::create_dir(temporary(folder))
+}
+
+/// The folder where a turn works, if the operator has given none.
+fn own(folder: &TempDir) -> PathBuf {
+    folder.path().join("work")
 }
 
 /// The folder for temporary files of a turn's commands.

@@ -24,7 +24,7 @@ pub(super) struct Agent {
     /// The functions the client runs, by the names that Codex knows. All others are Codex's own.
     functions: HashSet<String>,
     /// The folder where the agent works.
-    cwd: PathBuf,
+    pub(super) cwd: PathBuf,
     /// The id of a message that says what the agent will do next, not what it found: reasoning, not part of the answer.
     pub(super) commentary: Option<String>,
     /// The text of the last such message: it is the answer, if there is no other.
@@ -43,13 +43,13 @@ struct OwnCall {
 }
 
 impl Agent {
-    pub(super) fn new(tools: &[Tool], cwd: &Path) -> Self {
+    pub(super) fn new(tools: &[Tool]) -> Self {
         Self {
             functions: tools
                 .iter()
                 .map(|tool| for_codex(&tool.name).into_owned())
                 .collect(),
-            cwd: cwd.to_owned(),
+            cwd: PathBuf::new(),
             commentary: None,
             last_words: None,
             calls: HashMap::new(),

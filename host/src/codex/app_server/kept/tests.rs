@@ -41,6 +41,7 @@ fn kept(digest: Digest, thread: &str) -> Kept {
         open: None,
         stamp: stamp(),
         bytes: 1,
+        workspace: None,
         has_effort: false,
         went_on: false,
         since: Instant::now(),
@@ -70,7 +71,7 @@ impl KeptThreads {
 
 #[tokio::test]
 async fn a_thread_is_found_once_and_by_its_own_conversation() {
-    let threads = KeptThreads::new(0);
+    let threads = KeptThreads::new(Mode::Chat, 0);
     let (yes, no) = (spoken("yes"), spoken("no"));
     assert!(threads.settle(yes.2, Some(kept(yes.2, "t"))).is_empty());
     assert!(threads.has(&yes.0) && !threads.has(&no.0));
@@ -85,7 +86,7 @@ async fn a_thread_is_found_once_and_by_its_own_conversation() {
 
 #[test]
 fn the_oldest_go_beyond_the_limits() {
-    let threads = KeptThreads::new(0);
+    let threads = KeptThreads::new(Mode::Chat, 0);
     let digest = |n: usize| spoken(&n.to_string()).2;
     for n in 0..MANY {
         assert!(
@@ -108,7 +109,7 @@ fn the_oldest_go_beyond_the_limits() {
 
 #[tokio::test]
 async fn old_ones_and_those_of_another_login_are_given_up() {
-    let threads = KeptThreads::new(0);
+    let threads = KeptThreads::new(Mode::Chat, 0);
     let (yes, no) = (spoken("yes"), spoken("no"));
     let old = Kept {
         since: Instant::now().checked_sub(LONGEST).unwrap(),
@@ -149,7 +150,7 @@ async fn an_open_turn_goes_on_with_all_outputs_and_nothing_else() {
     .iter()
     .enumerate()
     {
-        let threads = KeptThreads::new(0);
+        let threads = KeptThreads::new(Mode::Chat, 0);
         let other = with(items);
         let thread = Kept {
             open: open(&other.0, 2),
@@ -169,7 +170,7 @@ async fn an_open_turn_goes_on_with_all_outputs_and_nothing_else() {
 #[tokio::test]
 async fn an_open_turn_keeps_its_options_and_may_end_meanwhile() {
     let next = after(&[call("a"), output("a", "1")]);
-    let threads = KeptThreads::new(0);
+    let threads = KeptThreads::new(Mode::Chat, 0);
     let mut other = open(&next.0, 1).unwrap();
     other.options = [0; 32];
     let thread = Kept {
@@ -190,7 +191,7 @@ async fn an_open_turn_keeps_its_options_and_may_end_meanwhile() {
 
 #[tokio::test(start_paused = true)]
 async fn a_turn_waits_for_the_thread_that_the_one_before_is_about_to_leave() {
-    let threads = KeptThreads::new(0);
+    let threads = KeptThreads::new(Mode::Chat, 0);
     let (conversation, history, digest) = spoken("yes");
     threads.expect(digest);
     let mut taking = std::pin::pin!(threads.take(&conversation, &history, stamp()));
@@ -211,7 +212,7 @@ async fn a_turn_waits_for_the_thread_that_the_one_before_is_about_to_leave() {
 
 #[tokio::test]
 async fn a_thread_that_was_used_once_gives_way_before_one_that_is_used() {
-    let threads = KeptThreads::new(0);
+    let threads = KeptThreads::new(Mode::Chat, 0);
     let digest = |n: usize| spoken(&n.to_string()).2;
     let used = Kept {
         went_on: true,
@@ -228,7 +229,7 @@ async fn a_thread_that_was_used_once_gives_way_before_one_that_is_used() {
 
 #[tokio::test]
 async fn a_request_without_an_effort_does_not_get_that_of_an_earlier_turn() {
-    let threads = KeptThreads::new(0);
+    let threads = KeptThreads::new(Mode::Chat, 0);
     let (conversation, history, digest) = spoken("yes");
     let thread = Kept {
         has_effort: true,
@@ -249,7 +250,7 @@ async fn a_request_without_an_effort_does_not_get_that_of_an_earlier_turn() {
 
 #[tokio::test]
 async fn one_more_output_of_an_earlier_call_needs_the_whole_history() {
-    let threads = KeptThreads::new(0);
+    let threads = KeptThreads::new(Mode::Chat, 0);
     let late = after(&[
         call("a"),
         output("a", "1"),
@@ -271,7 +272,7 @@ async fn one_more_output_of_an_earlier_call_needs_the_whole_history() {
 
 #[tokio::test]
 async fn a_thread_that_was_not_used_after_all_is_kept_on() {
-    let threads = KeptThreads::new(0);
+    let threads = KeptThreads::new(Mode::Chat, 0);
     let next = spoken("yes");
     threads.settle(next.2, Some(kept(next.2, "t")));
     let found = threads.take(&next.0, &next.1, stamp()).await.unwrap();

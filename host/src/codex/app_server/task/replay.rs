@@ -19,7 +19,7 @@ const BUFFER: usize = 1 << 20;
 #[must_use]
 pub fn replay(pieces: [&[u8]; 3], agent: bool) -> Vec<Event> {
     let decoder = match agent {
-        true => Decoder::agent(&[], std::path::Path::new("/")),
+        true => Decoder::agent(&[]),
         false => Decoder::default(),
     };
     let (connection, _outbox) = Connection::new(Duration::ZERO, Tap::default());

@@ -1,5 +1,6 @@
 //! One turn with the test in place of the worker: the order of its requests, and what it gives back.
 
+mod agents;
 mod conversations;
 mod images;
 
@@ -24,6 +25,8 @@ struct Rig {
     task: JoinHandle<()>,
     pool: Arc<Pool>,
     _seat: Seat,
+    /// For agents.
+    site: Option<Arc<WorkspaceRoot>>,
 }
 
 fn plan() -> Plan {
@@ -36,13 +39,17 @@ fn plan() -> Plan {
 
 /// Begins a turn that is no conversation's.
 async fn begin(plan: Plan) -> Rig {
-    begin_at(plan, |_| None).await
+    let place = Place {
+        conversation: None,
+        site: None,
+    };
+    begin_at(plan, place).await
 }
 
-async fn begin_at(plan: Plan, conversation: fn(&Plan) -> Option<Conversation>) -> Rig {
+async fn begin_at(plan: Plan, place: Place) -> Rig {
     let (pool, connection, worker, _seat) = pool_of_one();
-    let conversation = conversation(&plan);
-    let Turn(exchange, started, task) = turn(&pool, plan, conversation).await;
+    let site = place.site.clone();
+    let Turn(exchange, started, task) = turn(&pool, plan, place).await;
     Rig {
         worker,
         connection,
@@ -51,6 +58,7 @@ async fn begin_at(plan: Plan, conversation: fn(&Plan) -> Option<Conversation>) -
         task,
         pool,
         _seat,
+        site,
     }
 }
 
@@ -60,9 +68,9 @@ struct Turn(
     JoinHandle<()>,
 );
 
-async fn turn(pool: &Arc<Pool>, plan: Plan, conversation: Option<Conversation>) -> Turn {
+async fn turn(pool: &Arc<Pool>, plan: Plan, place: Place) -> Turn {
     let lease = pool.lease(|_| false, false).await.unwrap();
-    let (exchange, task) = prepare(lease, &plan, Place::Conversation(conversation), 1 << 20);
+    let (exchange, task) = prepare(lease, &plan, place, 1 << 20);
     let (sender, started) = oneshot::channel();
     let task = tokio::spawn(async move { drop(task.run(Arc::new(plan), sender).await) });
     Turn(exchange, started, task)

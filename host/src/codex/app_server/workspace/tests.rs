@@ -68,7 +68,7 @@ async fn a_folder_goes_with_its_turn_whatever_is_in_it_and_a_given_one_stays() {
     use std::os::unix::fs::PermissionsExt;
     let given = tempfile::tempdir().unwrap();
     let (site, ..) = site(Sandbox::WorkspaceWrite, Some(given.path().to_owned()));
-    let place = site.prepare(&Plan::default()).unwrap();
+    let mut place = site.prepare(&Plan::default()).unwrap();
     assert_eq!(place.cwd(), given.path());
     let folder = place.folder.path().to_owned();
     let locked = folder.join("tmp/locked");
@@ -87,6 +87,27 @@ async fn a_folder_goes_with_its_turn_whatever_is_in_it_and_a_given_one_stays() {
     assert!(!folder.exists());
     site.clear();
     assert!(!site.turns.root().exists());
+}
+
+#[tokio::test]
+async fn the_next_turn_finds_an_empty_folder_at_the_same_path() {
+    let (site, ..) = site(Sandbox::WorkspaceWrite, None);
+    let mut place = site.prepare(&Plan::default()).unwrap();
+    let (cwd, settings) = (place.cwd().to_owned(), place.settings());
+    std::fs::write(cwd.join("file"), "x").unwrap();
+    place.clear().await;
+    assert!(!place.folder.path().exists());
+    place.restore().unwrap();
+    assert_eq!((place.cwd(), place.settings()), (cwd.as_path(), settings));
+    assert_eq!(std::fs::read_dir(&cwd).unwrap().count(), 0);
+    assert!(temporary(&place.folder).is_dir());
+
+    place.clear().await;
+    std::fs::create_dir(place.folder.path()).unwrap();
+    place.restore().unwrap_err();
+    let path = place.folder.path().to_owned();
+    drop(place);
+    assert!(path.exists(), "it is another's");
 }
 
 #[test]

@@ -15,7 +15,9 @@ fn agent_beside(function: &str) -> Decoder {
         description: None,
         parameters: json!({}),
     };
-    Decoder::agent(&[tool], Path::new("/work"))
+    let mut decoder = Decoder::agent(&[tool]);
+    decoder.works_in(Path::new("/work"));
+    decoder
 }
 
 #[test]

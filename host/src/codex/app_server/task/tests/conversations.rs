@@ -26,7 +26,7 @@ fn then(mut plan: Plan, items: impl IntoIterator<Item = Item>) -> Plan {
 
 impl Rig {
     /// Ends the first turn with this answer.
-    async fn answer(&mut self, text: &str) {
+    pub(super) async fn answer(&mut self, text: &str) {
         let delta = json!({"itemId": "m", "delta": text});
         self.hear("item/agentMessage/delta", delta).await;
         self.end("completed").await;
@@ -58,18 +58,25 @@ impl Rig {
     }
 
     /// Ends the turn before, and begins the next one.
-    async fn go_on(&mut self, plan: Plan) {
+    pub(super) async fn go_on(&mut self, plan: Plan) {
         drop(self.exchange.take());
         let task = std::mem::replace(&mut self.task, tokio::spawn(async {}));
         task.await.unwrap();
-        let conversation = Conversation::of(&plan);
-        let Turn(exchange, started, task) = turn(&self.pool, plan, conversation).await;
+        let place = Place {
+            conversation: Conversation::of(&plan),
+            site: self.site.clone(),
+        };
+        let Turn(exchange, started, task) = turn(&self.pool, plan, place).await;
         (self.exchange, self.started, self.task) = (Some(exchange), started, task);
     }
 }
 
 async fn begun(plan: Plan) -> Rig {
-    let mut rig = begin_at(plan, Conversation::of).await;
+    let place = Place {
+        conversation: Conversation::of(&plan),
+        site: None,
+    };
+    let mut rig = begin_at(plan, place).await;
     rig.open().await;
     rig.inject().await;
     rig.start().await;

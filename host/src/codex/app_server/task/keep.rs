@@ -1,0 +1,125 @@
+//! Goes on in the thread where a conversation was before, and keeps the thread of a turn for the next one.
+
+use std::time::Instant;
+
+use serde::de::IgnoredAny;
+
+use super::{Begun, Left, Task};
+use crate::codex::app_server::conversation::{Digest, Rest};
+use crate::codex::app_server::kept::{self, Found, Kept, OpenTurn};
+use crate::codex::app_server::protocol::{self, Thread};
+use crate::codex::config_stamp::ConfigStamp;
+use crate::codex::{Error, Plan};
+
+impl Task {
+    /// Finds the thread where the conversation was before.
+    pub(super) async fn find(&self, plan: &Plan, stamp: ConfigStamp) -> Option<Found> {
+        let conversation = self.conversation.as_ref()?;
+        let threads = &self.lease.threads.kept;
+        let found = threads.take(conversation, &plan.history, stamp).await?;
+        if self.route.delivery.stop.is_cancelled() {
+            // The client has gone: it may come back.
+            threads.put_back(found.kept);
+            return None;
+        }
+        Some(found)
+    }
+
+    /// Goes on in the thread where the conversation was before.
+    pub(super) async fn go_on(&mut self, found: Found, plan: &Plan) -> Begun {
+        let Found { kept, from } = found;
+        if let Some(mut workspace) = kept.workspace {
+            workspace.restore().map_err(|error| lost(&error))?;
+            self.enter(workspace);
+        }
+        let Some(open) = kept.open else {
+            let new = plan.history.get(from..).unwrap_or_default();
+            return self.begin(&kept.thread, plan, new).await;
+        };
+        self.register(&kept.thread, plan)?;
+        if open.ended.is_cancelled() {
+            // The new route did not learn of the turn's end.
+            return Err(lost(&"the turn has ended"));
+        }
+        // Not before: another thread's turn could not be followed by this route any more.
+        self.route.go_on(open.id.clone());
+        let outputs = kept::outputs(&plan.history, from).unwrap_or_default();
+        self.connection
+            .answer_calls(open.requests.into_iter().zip(outputs))
+            .await;
+        Ok(Some(open.id))
+    }
+
+    /// The thread, if the next turn of the conversation may go on in it.
+    pub(super) async fn to_keep(
+        &mut self,
+        thread: &str,
+        left: Left,
+        stamp: ConfigStamp,
+    ) -> Option<Kept> {
+        let conversation = self.conversation.as_ref()?;
+        let (digest, open) = self.rest(left)?;
+        if self.workspace.is_some() {
+            self.end_commands(thread).await?;
+        }
+        let workspace = match self.workspace.take() {
+            Some(mut workspace) => {
+                workspace.clear().await;
+                Some(workspace)
+            }
+            None => None,
+        };
+        // The route of an open turn stays: it learns of the turn's end.
+        if open.is_none() {
+            self.connection.unregister(thread);
+        }
+        Some(Kept {
+            digest,
+            thread: thread.to_owned(),
+            open,
+            stamp,
+            bytes: conversation.bytes,
+            workspace,
+            has_effort: conversation.has_effort,
+            went_on: self.went_on,
+            since: Instant::now(),
+        })
+    }
+
+    /// The conversation at its rest, and its turn if Codex waits for the outputs of calls.
+    fn rest(&self, left: Left) -> Option<(Digest, Option<OpenTurn>)> {
+        match (left, self.route.rest()?) {
+            (Left::Open(open), (digest, Rest::Calls(_))) => Some((digest, Some(open))),
+            (Left::Over, (digest, Rest::Idle)) => Some((digest, None)),
+            (Left::Open(_), (_, Rest::Idle)) | (Left::Over, (_, Rest::Calls(_))) => None,
+        }
+    }
+
+    /// Ends the commands that an agent has left running. None if that is not certain: an older Codex ends them only with the thread.
+    async fn end_commands(&self, thread: &str) -> Option<()> {
+        let params = Thread { thread_id: thread };
+        let ended = self
+            .connection
+            .call::<_, IgnoredAny>(protocol::END_COMMANDS, &params);
+        ended.await.ok().map(drop)
+    }
+
+    /// Keeps the thread of the conversation that was announced, if there is one; withdraws all other announcements.
+    pub(super) fn settle(&self, mut kept: Option<Kept>) {
+        let threads = &self.lease.threads;
+        for digest in self.route.announced() {
+            let of_digest = kept.take_if(|kept| kept.digest == digest);
+            threads.close_kept(threads.kept.settle(digest, of_digest));
+        }
+        threads.close_kept(kept.into_iter().collect());
+    }
+}
+
+/// The error for a kept thread in which the conversation cannot go on: a new one is opened.
+fn lost(why: &dyn std::fmt::Display) -> Error {
+    Error::Rpc {
+        method: protocol::TURN_START,
+        code: protocol::INVALID_REQUEST,
+        message: why.to_string(),
+    }
+}
