@@ -4,6 +4,7 @@
 //! `recycle` replace processes.
 
 mod account;
+mod cache_keys;
 mod catalogue;
 mod conversation;
 mod decode;

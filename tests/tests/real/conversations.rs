@@ -259,8 +259,21 @@ async fn a_conversation_outlives_the_child_that_had_its_thread() {
     gateway.until(is_new, "another child").await;
     say(&gateway, &mut body, "two").await;
     say(&gateway, &mut body, "three").await;
-    assert_eq!(keys(&provider), [0, 1, 1]);
-    assert_eq!(said(&provider).len(), 6);
+    assert_eq!(keys(&provider), [0, 0, 0]);
+    assert_eq!(said(&provider).len(), 5);
+    let requests = provider.requests();
+    assert_eq!(requests[2].tools(), requests[0].tools());
+    assert_eq!(gateway.backend.status().continued, 1, "the third turn");
+
+    // Another branch from the first answer.
+    body["messages"].as_array_mut().unwrap().truncate(3);
+    say(&gateway, &mut body, "or two").await;
+    assert_eq!(keys(&provider), [0, 0, 0, 0]);
+    assert_eq!(said(&provider).len(), 4);
+    let message = &body["messages"].as_array().unwrap().last().unwrap();
+    assert_eq!(message["content"], "Hello from the provider.");
+    let sessions = gateway.home().join("sessions");
+    assert!(!sessions.exists(), "nothing is stored");
     gateway.stop().await;
 }
 

@@ -1,7 +1,10 @@
 //! Other versions of Codex that the gateway serves with: a short form of the suites for the tested one. `TEST_CODEX_OTHERS` has
 //! their paths, with colons between them.
 
+use codex_gateway_tests::gateway::Gateway;
+use codex_gateway_tests::provider::Provider;
 use codex_gateway_tests::real::{ask, assert_answers_whole_and_streamed, set_up_at, variable};
+use codex_gateway_tests::remains::kill;
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,6 +55,38 @@ async fn other_versions_answer_call_and_go_on() {
         let key = |body: &Value| body["prompt_cache_key"].clone();
         assert_eq!(key(&first.body), key(&second.body), "{version}");
         assert_eq!(second.outputs(), ["18 degrees"], "{version}");
+
+        provider.forget();
+        assert_key_outlives_the_child(&gateway, &provider).await;
         gateway.stop().await;
     }
+}
+
+/// The second turn of a conversation, after its child was killed.
+async fn assert_key_outlives_the_child(gateway: &Gateway, provider: &Provider) {
+    let mut body = json!({"messages": [{"role": "user", "content": "one"}]});
+    let (status, answer) = ask(gateway, &body).await;
+    assert_eq!(status, 200, "{answer}");
+    let pid = gateway.worker();
+    kill(pid);
+    let is_new = |gateway: &Gateway| {
+        let workers = gateway.backend.status().workers;
+        workers.iter().any(|worker| worker.pid != Some(pid))
+    };
+    gateway.until(is_new, "another child").await;
+    let next = [
+        answer["choices"][0]["message"].clone(),
+        json!({"role": "user", "content": "two"}),
+    ];
+    body["messages"].as_array_mut().unwrap().extend(next);
+    let (status, answer) = ask(gateway, &body).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["usage"]["prompt_tokens"], 120, "{answer}");
+    let requests = provider.requests();
+    let [first, second] = &requests[..] else {
+        panic!("asked {} times", requests.len())
+    };
+    let key = "prompt_cache_key";
+    assert_eq!(first.body[key], second.body[key]);
+    assert_eq!(first.tools(), second.tools());
 }

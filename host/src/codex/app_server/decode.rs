@@ -20,6 +20,8 @@ use crate::codex::{Cause, Error, Event, Named, Tool, TurnOutcome, Usage};
 pub(super) struct Decoder {
     turn: Option<String>,
     agent: Option<Agent>,
+    /// The thread is a fork: Codex reports no raw events of it.
+    is_fork: bool,
     /// The id of the message whose deltas are arriving.
     message: Option<String>,
     /// The part of the reasoning whose deltas are arriving.
@@ -63,6 +65,11 @@ impl Decoder {
         if let Some(agent) = &mut self.agent {
             agent.cwd = cwd.to_owned();
         }
+    }
+
+    /// Tells whether the thread is a fork.
+    pub(super) fn set_fork(&mut self, is_fork: bool) {
+        self.is_fork = is_fork;
     }
 
     /// Follows a turn that has begun already.
@@ -114,12 +121,10 @@ impl Decoder {
             Notification::RawItemCompleted if is_open => self.raw_item(params.item, emit),
             Notification::PlanUpdated if is_open => self.plan(params, emit),
             Notification::ResponseCompleted if is_open => {
-                self.settled = self.sent;
-                let usage = Usage::from(params.usage.unwrap_or_default());
-                if !std::mem::take(&mut self.answered) && usage.has_answer() {
-                    emit(Event::Withheld);
-                }
-                emit(Event::Sampled(usage));
+                self.sampled(params.usage.unwrap_or_default().into(), emit);
+            }
+            Notification::TokenUsageUpdated if is_open && self.is_fork => {
+                self.sampled(params.token_usage.unwrap_or_default().last.into(), emit);
             }
             Notification::Error if is_open && params.will_retry => {
                 (self.sent, self.message, self.part) = (self.settled, None, None);
@@ -135,8 +140,17 @@ impl Decoder {
             | Notification::RawItemCompleted
             | Notification::PlanUpdated
             | Notification::ResponseCompleted
+            | Notification::TokenUsageUpdated
             | Notification::Error => {}
         }
+    }
+
+    fn sampled(&mut self, usage: Usage, emit: &mut dyn FnMut(Event)) {
+        self.settled = self.sent;
+        if !std::mem::take(&mut self.answered) && usage.has_answer() {
+            emit(Event::Withheld);
+        }
+        emit(Event::Sampled(usage));
     }
 
     fn start(&mut self, params: &Params<'_>) {

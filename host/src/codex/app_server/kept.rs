@@ -51,6 +51,8 @@ struct List {
 pub(super) struct Kept {
     pub(super) digest: Digest,
     pub(super) thread: String,
+    /// The key of the provider's cache, if the thread is a fork. Any other's is its own id.
+    pub(super) forked_with: Option<String>,
     /// The open turn, if Codex waits for the outputs of calls.
     pub(super) open: Option<OpenTurn>,
     pub(super) stamp: ConfigStamp,
@@ -251,13 +253,24 @@ impl Kept {
     /// Whether the history after its first `from` items is all that the thread needs to go on.
     fn can_go_on(&self, conversation: &Conversation, history: &[Item], from: usize) -> bool {
         let Some(open) = &self.open else {
+            let new = history.get(from..).unwrap_or_default();
             let is_reset = self.has_effort && !conversation.has_effort;
-            return !is_reset && has_calls(history.get(from..).unwrap_or_default());
+            let is_unseen = self.forked_with.is_some() && has_images(new);
+            return !is_reset && !is_unseen && has_calls(new);
         };
         let outputs = outputs(history, from);
         open.options == conversation.options
             && outputs.is_some_and(|outputs| outputs.len() == open.requests.len())
     }
+}
+
+/// Whether there is an image: Codex may replace it by a sentence, and reports that in raw events only.
+pub(super) fn has_images(items: &[Item]) -> bool {
+    let mut parts = items.iter().flat_map(|item| match item {
+        Item::Message { parts, .. } | Item::CallOutput { parts, .. } => parts.as_slice(),
+        Item::Call { .. } => &[],
+    });
+    parts.any(|part| matches!(part, Part::Image { .. }))
 }
 
 /// Whether the call of each output is among the items: the ids of earlier calls are others in the thread.

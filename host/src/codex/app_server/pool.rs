@@ -5,6 +5,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 
+use super::cache_keys::CacheKeys;
 use super::threads::Threads;
 use crate::codex::Status;
 use crate::codex::status::{Places, WorkerStatus};
@@ -19,6 +20,8 @@ pub(super) struct Pool {
     /// Turns a worker runs at the same time.
     capacity: usize,
     members: Mutex<Members>,
+    /// They outlive the workers.
+    keys: CacheKeys,
     status: watch::Sender<Status>,
 }
 
@@ -48,6 +51,7 @@ impl Pool {
             wait_queue: WaitQueue::new(0, queue, status.clone()),
             capacity: capacity.max(1),
             members: Mutex::default(),
+            keys: CacheKeys::default(),
             status,
         })
     }
@@ -192,6 +196,11 @@ pub(super) struct Lease {
 }
 
 impl Lease {
+    /// The cache keys of conversations.
+    pub(super) fn keys(&self) -> &CacheKeys {
+        &self.pool.keys
+    }
+
     /// Counts the turn as one that went on in the thread of its conversation.
     pub(super) fn went_on(&self) {
         self.pool.status.send_if_modified(|status| {

@@ -13,7 +13,10 @@ use serde_json::value::RawValue;
 pub(super) use notifications::{
     COMMENTARY, DoneItem, Notification, Params, RawItem, StartedItem, TurnState,
 };
-pub(super) use requests::{InjectItems, Thread, ThreadStart, TurnInterrupt, TurnStart, initialize};
+pub(super) use requests::{
+    InjectItems, StoredThread, Thread, ThreadFork, ThreadStart, TurnInterrupt, TurnStart,
+    initialize,
+};
 pub(super) use work::{FileUpdate, WorkItem};
 
 /// A method that the gateway calls. Each is named here once, because errors and logs name it too.
@@ -24,6 +27,7 @@ pub(super) const AUTH_STATUS: Method = "getAuthStatus";
 pub(super) const COMMAND_EXEC: Method = "command/exec";
 pub(super) const CONFIG_READ: Method = "config/read";
 pub(super) const THREAD_START: Method = "thread/start";
+pub(super) const THREAD_FORK: Method = "thread/fork";
 pub(super) const INJECT_ITEMS: Method = "thread/inject_items";
 pub(super) const END_COMMANDS: Method = "thread/backgroundTerminals/clean";
 pub(super) const UNSUBSCRIBE: Method = "thread/unsubscribe";
@@ -101,7 +105,7 @@ pub(super) enum Reply {
     Error(RpcError),
 }
 
-/// The answer to `thread/start`.
+/// The answer to `thread/start`, and to `thread/fork`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ThreadStarted {

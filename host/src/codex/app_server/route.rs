@@ -85,6 +85,11 @@ impl Route {
         self.ear.lock().decoder.works_in(cwd);
     }
 
+    /// Tells whether the turn's thread is a fork.
+    pub(super) fn set_fork(&self, is_fork: bool) {
+        self.ear.lock().decoder.set_fork(is_fork);
+    }
+
     /// The digest of the conversation and the state of its thread, if the turn has come to a rest.
     pub(super) fn rest(&self) -> Option<(Digest, Rest)> {
         let ear = self.ear.lock();

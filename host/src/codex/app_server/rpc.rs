@@ -261,7 +261,7 @@ impl Connection {
             return self.complaints.warn(what, &about);
         };
         if let Err(Ok(late)) = waiting.send(answer)
-            && method == protocol::THREAD_START
+            && [protocol::THREAD_START, protocol::THREAD_FORK].contains(&method)
             && let Ok(started) = serde_json::from_str::<protocol::ThreadStarted>(late.get())
         {
             let what = "a thread came after it had been given up: it is closed";

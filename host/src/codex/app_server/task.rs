@@ -49,6 +49,10 @@ pub(super) struct Task {
     conversation: Option<Conversation>,
     /// Whether the turn runs in the thread where the conversation was before.
     went_on: bool,
+    /// See [`Kept::forked_with`].
+    ///
+    /// [`Kept::forked_with`]: super::kept::Kept::forked_with
+    forked_with: Option<String>,
     lease: Lease,
 }
 
@@ -84,6 +88,7 @@ pub(super) fn prepare(
         workspace: None,
         conversation,
         went_on: false,
+        forked_with: None,
         lease,
     };
     (exchange, task)
@@ -185,6 +190,13 @@ impl Task {
             }
             self.give_up(&thread).await;
         }
+        if let Some((thread, begun)) = self.fork(plan).await? {
+            if !is_lost(&begun) {
+                return Ok((thread, begun));
+            }
+            self.give_up(&thread).await;
+        }
+        self.set_fork(None);
         let own;
         let params = match usual {
             Some(usual) => usual,
@@ -269,7 +281,10 @@ impl Task {
         }
         let started: TurnStarted = self
             .connection
-            .call(protocol::TURN_START, &TurnStart::new(thread, plan))
+            .call(
+                protocol::TURN_START,
+                &TurnStart::new(thread, plan, self.forked_with.is_some()),
+            )
             .await?;
         Ok(Some(started.turn.id))
     }

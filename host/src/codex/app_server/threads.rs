@@ -1,6 +1,7 @@
 //! Opens the threads of one worker, when a turn needs one or ahead of need, and closes them.
 
 use std::collections::VecDeque;
+use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,9 @@ use serde::de::IgnoredAny;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::kept::{Kept, KeptThreads};
-use super::protocol::{self, Thread, ThreadStart, ThreadStarted, TurnInterrupt};
+use super::protocol::{
+    self, StoredThread, Thread, ThreadFork, ThreadStart, ThreadStarted, TurnInterrupt,
+};
 use super::rpc::{self, Connection};
 use super::workspace::Workspace;
 use crate::codex::config_stamp::ConfigStamp;
@@ -102,6 +105,25 @@ impl Threads {
     /// Starts a new thread with this description.
     pub(super) async fn start(&self, params: &RawValue) -> Result<ThreadStarted, Error> {
         self.connection.call(protocol::THREAD_START, params).await
+    }
+
+    /// Starts a new thread for the plan, with this key of the provider's cache. Codex reports no raw events of it.
+    pub(super) async fn fork(&self, plan: &Plan, key: &str) -> Result<ThreadStarted, Error> {
+        let no_file = |error: &dyn std::fmt::Display| {
+            Error::Unavailable(format!("no file for a thread: {error}"))
+        };
+        let stored =
+            serde_json::to_vec(&StoredThread::new(key)).map_err(|error| no_file(&error))?;
+        let written = tokio::task::spawn_blocking(move || {
+            let mut file = tempfile::NamedTempFile::new()?;
+            file.write_all(&stored)?;
+            file.write_all(b"\n")?;
+            Ok(file.into_temp_path())
+        });
+        let written = written.await.map_err(|error| no_file(&error))?;
+        let file = written.map_err(|error: std::io::Error| no_file(&error))?;
+        let params = ThreadFork::new(plan, &file);
+        self.connection.call(protocol::THREAD_FORK, &params).await
     }
 
     /// Closes a thread.

@@ -38,6 +38,7 @@ fn kept(digest: Digest, thread: &str) -> Kept {
     Kept {
         digest,
         thread: thread.to_owned(),
+        forked_with: None,
         open: None,
         stamp: stamp(),
         bytes: 1,
@@ -246,6 +247,26 @@ async fn a_request_without_an_effort_does_not_get_that_of_an_earlier_turn() {
         threads.find(&(named, history, digest)),
         Some("t".to_owned())
     );
+}
+
+#[tokio::test]
+async fn a_fork_gets_no_pictures() {
+    let threads = KeptThreads::new(Mode::Chat, 0);
+    let picture = Item::Message {
+        role: Role::User,
+        parts: vec![Part::Image {
+            url: "data:x".to_owned(),
+            detail: None,
+        }],
+    };
+    let next = after(&[said(Role::Assistant, "yes"), picture]);
+    let fork = Kept {
+        forked_with: Some("k".to_owned()),
+        ..kept(next.2, "fork")
+    };
+    threads.settle(next.2, Some(fork));
+    assert_eq!(threads.find(&next), None);
+    assert_eq!(threads.find(&spoken("yes")), Some("fork".to_owned()));
 }
 
 #[tokio::test]

@@ -21,6 +21,8 @@ pub(in super::super) enum Notification {
     PlanUpdated,
     /// The provider has ended one of the turn's responses.
     ResponseCompleted,
+    /// The same for a fork, which has no raw events; but not before the outputs of the response's calls.
+    TokenUsageUpdated,
     Error,
     TurnStarted,
     TurnCompleted,
@@ -29,7 +31,7 @@ pub(in super::super) enum Notification {
 
 /// Codex's names of them; methods that are not here are not read. The compiler warns of a variant that is missing here: it is
 /// never constructed.
-const METHODS: [(&str, Notification); 12] = [
+const METHODS: [(&str, Notification); 13] = [
     ("item/agentMessage/delta", Notification::MessageDelta),
     (
         "item/reasoning/summaryTextDelta",
@@ -41,6 +43,7 @@ const METHODS: [(&str, Notification); 12] = [
     ("rawResponseItem/completed", Notification::RawItemCompleted),
     ("turn/plan/updated", Notification::PlanUpdated),
     ("rawResponse/completed", Notification::ResponseCompleted),
+    ("thread/tokenUsage/updated", Notification::TokenUsageUpdated),
     ("error", Notification::Error),
     ("turn/started", Notification::TurnStarted),
     ("turn/completed", Notification::TurnCompleted),
@@ -76,6 +79,7 @@ pub(in super::super) struct Params<'a> {
     #[serde(borrow)]
     pub(in super::super) plan: Option<&'a RawValue>,
     pub(in super::super) usage: Option<TokenUsage>,
+    pub(in super::super) token_usage: Option<TokenUsageUpdate>,
     pub(in super::super) error: Option<Failure>,
     pub(in super::super) will_retry: bool,
 }
@@ -165,6 +169,14 @@ pub(in super::super) struct TurnState<'a> {
     pub(in super::super) error: Option<Failure>,
     #[serde(borrow, default)]
     pub(in super::super) items: Vec<&'a RawValue>,
+}
+
+/// The token counts of a thread.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+pub(in super::super) struct TokenUsageUpdate {
+    /// Those of the last upstream response.
+    pub(in super::super) last: TokenUsage,
 }
 
 /// The token counts of one upstream response.

@@ -18,7 +18,7 @@ pub(in super::super) fn initialize() -> Value {
         "capabilities": {
             "experimentalApi": true,
             "optOutNotificationMethods": [
-                "thread/started", "thread/status/changed", "thread/settings/updated", "thread/tokenUsage/updated",
+                "thread/started", "thread/status/changed", "thread/settings/updated",
                 "account/rateLimits/updated", "remoteControl/status/changed", "configWarning",
             ],
         },
@@ -51,6 +51,8 @@ pub(in super::super) struct ThreadStart<'a> {
     ephemeral: bool,
     #[serde(flatten)]
     bare: Option<Bare>,
+    /// Not a fork's: Codex reports none of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     experimental_raw_events: bool,
 }
 
@@ -98,6 +100,76 @@ impl<'a> ThreadStart<'a> {
             ephemeral: true,
             bare: workspace.is_none().then(Bare::default),
             experimental_raw_events: true,
+        }
+    }
+}
+
+/// `thread/fork`: a thread for chat whose cache key is that of a stored one.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in super::super) struct ThreadFork<'a> {
+    /// Empty: the path counts.
+    thread_id: &'static str,
+    /// The file of a [`StoredThread`].
+    path: &'a Path,
+    exclude_turns: bool,
+    #[serde(flatten)]
+    start: ThreadStart<'a>,
+}
+
+impl<'a> ThreadFork<'a> {
+    pub(in super::super) fn new(plan: &'a Plan, path: &'a Path) -> Self {
+        Self {
+            thread_id: "",
+            path,
+            exclude_turns: true,
+            start: ThreadStart {
+                experimental_raw_events: false,
+                ..ThreadStart::new(plan, None)
+            },
+        }
+    }
+}
+
+/// A thread as Codex stores it, with no conversation in it: the only line of a file that is forked. A fork has the id of its
+/// origin as the key of the provider's cache.
+#[derive(Debug, Serialize)]
+pub(in super::super) struct StoredThread<'a> {
+    timestamp: &'static str,
+    r#type: &'static str,
+    payload: StoredMeta<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct StoredMeta<'a> {
+    id: &'a str,
+    session_id: &'a str,
+    timestamp: &'static str,
+    cwd: &'static str,
+    originator: &'static str,
+    cli_version: &'static str,
+    source: &'static str,
+    /// Otherwise a fork has Codex's tools for more agents.
+    multi_agent_version: &'static str,
+}
+
+impl<'a> StoredThread<'a> {
+    /// The thread with this id.
+    pub(in super::super) fn new(id: &'a str) -> Self {
+        const LONG_AGO: &str = "1970-01-01T00:00:00Z";
+        Self {
+            timestamp: LONG_AGO,
+            r#type: "session_meta",
+            payload: StoredMeta {
+                id,
+                session_id: id,
+                timestamp: LONG_AGO,
+                cwd: "/",
+                originator: "codex_gateway",
+                cli_version: env!("CARGO_PKG_VERSION"),
+                source: "vscode",
+                multi_agent_version: "disabled",
+            },
         }
     }
 }
@@ -172,6 +244,9 @@ fn bytes_of_images(item: &Item) -> usize {
 pub(in super::super) struct TurnStart<'a> {
     thread_id: &'a str,
     input: [Value; 0],
+    /// Empty for a fork, which does not have that of `thread/start`: there is no place to run commands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environments: Option<[Value; 0]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     effort: Option<&'a str>,
     summary: &'a str,
@@ -180,10 +255,11 @@ pub(in super::super) struct TurnStart<'a> {
 }
 
 impl<'a> TurnStart<'a> {
-    pub(in super::super) fn new(thread_id: &'a str, plan: &'a Plan) -> Self {
+    pub(in super::super) fn new(thread_id: &'a str, plan: &'a Plan, is_fork: bool) -> Self {
         Self {
             thread_id,
             input: [],
+            environments: is_fork.then_some([]),
             effort: plan.effort.as_deref(),
             summary: plan.summary(),
             output_schema: plan.output_schema.as_ref(),

@@ -32,6 +32,7 @@ impl Task {
             workspace.restore().map_err(|error| lost(&error))?;
             self.enter(workspace);
         }
+        self.set_fork(kept.forked_with);
         let Some(open) = kept.open else {
             let new = plan.history.get(from..).unwrap_or_default();
             return self.begin(&kept.thread, plan, new).await;
@@ -48,6 +49,34 @@ impl Task {
             .answer_calls(open.requests.into_iter().zip(outputs))
             .await;
         Ok(Some(open.id))
+    }
+
+    /// Begins the turn in a new thread with the cache key that the conversation had in another: that was lost with its worker,
+    /// or has gone on elsewhere. None if there was no other, or the turn needs raw events, which Codex does not report of a
+    /// fork: a client's functions are called in them.
+    pub(super) async fn fork(&mut self, plan: &Plan) -> Result<Option<(String, Begun)>, Error> {
+        let conversation = self.conversation.as_ref().filter(|_| self.site.is_none());
+        let has_need = !plan.tools.is_empty() || kept::has_images(&plan.history);
+        let Some(key) = conversation
+            .filter(|_| !has_need)
+            .and_then(|conversation| self.lease.keys().find(conversation))
+        else {
+            return Ok(None);
+        };
+        let thread = match self.lease.threads.fork(plan, &key).await {
+            Ok(forked) => forked.thread.id,
+            // An older Codex may not have it.
+            Err(Error::Rpc { .. } | Error::Unavailable(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        self.set_fork(Some(key));
+        let begun = self.begin(&thread, plan, &plan.history).await;
+        Ok(Some((thread, begun)))
+    }
+
+    pub(super) fn set_fork(&mut self, forked_with: Option<String>) {
+        self.route.set_fork(forked_with.is_some());
+        self.forked_with = forked_with;
     }
 
     /// The thread, if the next turn of the conversation may go on in it.
@@ -73,9 +102,12 @@ impl Task {
         if open.is_none() {
             self.connection.unregister(thread);
         }
+        let key = self.forked_with.as_deref().unwrap_or(thread);
+        self.lease.keys().remember(digest, key.to_owned());
         Some(Kept {
             digest,
             thread: thread.to_owned(),
+            forked_with: self.forked_with.clone(),
             open,
             stamp,
             bytes: conversation.bytes,

@@ -136,6 +136,61 @@ async fn a_thread_that_codex_has_lost_is_replaced_by_a_new_one_with_the_whole_hi
     rig.answer("again").await;
 }
 
+/// A conversation whose thread is no longer kept, at its next turn.
+async fn whose_thread_is_gone(plan: Plan) -> Rig {
+    let mut rig = begun(plan.clone()).await;
+    rig.answer("yes").await;
+    std::mem::replace(&mut rig.task, tokio::spawn(async {}))
+        .await
+        .unwrap();
+    let (threads, signed_in) = rig.kept();
+    assert_eq!(threads.kept.tidy(signed_in).len(), 1);
+    let more = [said(Role::Assistant, "yes"), said(Role::User, "go on")];
+    rig.go_on(then(plan, more)).await;
+    rig
+}
+
+#[tokio::test]
+async fn without_its_thread_it_keeps_the_key_in_a_fork_of_an_empty_one() {
+    let mut rig = whose_thread_is_gone(plan()).await;
+    let asked = rig.worker.next().await;
+    assert_eq!(asked["method"], protocol::THREAD_FORK);
+    let stored = std::fs::read(asked["params"]["path"].as_str().unwrap()).unwrap();
+    let stored: Value = serde_json::from_slice(&stored).unwrap();
+    assert_eq!(stored["payload"]["session_id"], "t");
+    let forked = json!({"id": asked["id"], "result": {"thread": {"id": "t"}}});
+    rig.worker.say(forked).await;
+    let items = rig.inject().await["items"].clone();
+    assert_eq!(items.as_array().unwrap().len(), 4, "the whole history");
+    assert_eq!(rig.start().await["environments"], json!([]));
+    let usage = json!({"inputTokens": 9, "outputTokens": 2});
+    let usage = json!({"tokenUsage": {"last": usage, "total": {"inputTokens": 99}}});
+    let delta = json!({"itemId": "m", "delta": "on"});
+    rig.hear("item/agentMessage/delta", delta).await;
+    rig.hear("thread/tokenUsage/updated", usage).await;
+    assert_eq!(rig.next().await, Some(Event::Text("on".to_owned())));
+    let Some(Event::Sampled(usage)) = rig.next().await else {
+        panic!("no usage")
+    };
+    assert_eq!((usage.input, usage.output), (9, 2));
+}
+
+#[tokio::test]
+async fn with_functions_or_with_a_codex_that_cannot_fork_it_begins_anew() {
+    let mut rig = whose_thread_is_gone(with_tool()).await;
+    rig.open().await;
+    let mut rig = whose_thread_is_gone(plan()).await;
+    let asked = rig.worker.next().await;
+    assert_eq!(asked["method"], protocol::THREAD_FORK);
+    let error = json!({"code": protocol::INVALID_REQUEST, "message": "unknown variant"});
+    rig.worker
+        .say(json!({"id": asked["id"], "error": error}))
+        .await;
+    rig.open().await;
+    rig.inject().await;
+    assert_eq!(rig.start().await.get("environments"), None);
+}
+
 #[tokio::test]
 async fn an_open_call_gets_the_clients_output_in_the_same_turn() {
     let mut rig = begun(with_tool()).await;
