@@ -4,6 +4,7 @@
 
 mod admission;
 mod again;
+mod allowance;
 mod answer;
 mod aside;
 mod bindings;
@@ -18,6 +19,7 @@ mod component_cache;
 mod contract;
 mod digest;
 mod engine;
+mod entries;
 mod event;
 mod exchange;
 mod explain;
@@ -73,6 +75,7 @@ mod words;
 mod world;
 
 pub use again::{Replayed, Undecided, replay_records};
+pub use allowance::{Allowance, Bucket};
 pub use bindings::{
     Caller, Credential, Denial, Header, PACKAGE, Request, VERSION, forward_auth, model, rate_limit,
     tool_stop,
@@ -85,6 +88,7 @@ pub use cards::Cards;
 pub use digest::Digest;
 pub use engine::compile::{SUBCOMMAND, compile_component};
 pub use engine::{Engine, MAX_MEMORY};
+pub use entries::Key;
 pub use explain::{Explained, Explanation};
 pub use facts::Facts;
 pub use fault::{Fault, FaultKind, Problem, Refusal, Refusals, Refused};
@@ -95,7 +99,7 @@ pub use life::{Life, What};
 pub use limits::Admitted;
 pub use live::Live;
 pub use notice::Notice;
-pub use observer::{Decision, DecisionOutcome, Observer};
+pub use observer::{Decision, DecisionOutcome, Denied, Observer};
 pub use pin::Pin;
 pub use policies::SlotStatus;
 pub use records::{

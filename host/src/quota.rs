@@ -68,6 +68,10 @@ pub type Taken = (Vec<BucketStatus>, Option<Reservation>);
 /// The future of [`Store::take`].
 pub type Taking<'a> = Pin<Box<dyn Future<Output = Result<Taken, Unavailable>> + Send + 'a>>;
 
+/// The future of [`Store::look`].
+pub type Looking<'a> =
+    Pin<Box<dyn Future<Output = Result<Vec<BucketStatus>, Unavailable>> + Send + 'a>>;
+
 /// The counters are unavailable. Nothing was drawn.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the counters cannot be asked: {0}")]
@@ -79,6 +83,9 @@ pub trait Store: Send + Sync {
     /// Draws from all buckets or from none. A future that is dropped before it is ready leaves nothing drawn: its caller is gone,
     /// and nothing else would give the amounts back.
     fn take<'a>(&'a self, quotas: &'a [Quota]) -> Taking<'a>;
+
+    /// The status of each bucket now, in the same order. Nothing is drawn, whatever the quotas cost, and no bucket is created.
+    fn look<'a>(&'a self, quotas: &'a [Quota]) -> Looking<'a>;
 
     /// The numbers of buckets and evictions.
     fn counts(&self) -> Counts;

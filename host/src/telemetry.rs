@@ -1,5 +1,6 @@
 //! Telemetry for operators: the log, the access line of each request, metrics, usage and traces.
 
+pub mod callers;
 mod log;
 mod metrics;
 mod pace;
@@ -11,12 +12,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use callers::Callers;
 pub use log::{
     Act, Filter, FilterError, Log, Stream, TARGETS, audit, dropped as log_lines_dropped,
     flush as flush_log, open as open_streams, say, start as start_log,
 };
 pub use metrics::{Format, Metrics, Present};
 pub use pace::{Pace, Recent};
+use serde::Serialize;
 use traces::Traces;
 use usage::UsageLog;
 
@@ -67,6 +70,8 @@ pub struct Telemetry {
     pub metrics: Option<Arc<Metrics>>,
     /// Absent if no operator can ask for it.
     pub pace: Option<Arc<Pace>>,
+    /// As `pace`.
+    pub callers: Option<Arc<Callers>>,
     /// Absent if usage is not recorded.
     pub usage: Option<Arc<UsageLog>>,
     /// Absent if traces are not exported.
@@ -92,6 +97,21 @@ pub struct Decision {
     pub began: Duration,
     /// The time that the decision took.
     pub elapsed: Duration,
+}
+
+/// A refusal by a policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// The policy's slot.
+    pub slot: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// OpenAI's `error.code`.
+    pub code: String,
+    /// The text for a person.
+    pub message: String,
+    /// The rules whose buckets had no room; empty if it was not about limits.
+    pub rules: Vec<String>,
 }
 
 /// The tokens that a request or turn cost.
@@ -145,6 +165,8 @@ pub struct Summary<'a> {
     pub caller: Option<&'a str>,
     /// The caller's tenant.
     pub tenant: Option<&'a str>,
+    /// The caller's groups.
+    pub groups: &'a [String],
     /// The model's name in the answer.
     pub model: Option<&'a str>,
     /// The model Codex ran.
@@ -177,6 +199,8 @@ pub struct Summary<'a> {
     pub finish: Option<&'static str>,
     /// The code of an error answer.
     pub error: Option<&'a str>,
+    /// The refusal, if a policy refused the request.
+    pub refusal: Option<&'a Refusal>,
     /// Absent if no turn was begun.
     pub tokens: Option<Tokens>,
     /// Bytes of the answer's body.
@@ -231,17 +255,21 @@ impl Telemetry {
         Ok(Self {
             metrics: metrics.map(Arc::new),
             pace: None,
+            callers: None,
             usage: usage.transpose()?.map(Arc::new),
             traces: traces.transpose()?.map(Arc::new),
             streaming: Arc::default(),
         })
     }
 
-    /// Also counts recent decisions in these slots.
+    /// Also counts recent decisions in these slots, and callers.
     #[must_use]
-    pub fn with_pace(self, slots: &[&'static str]) -> Self {
-        let pace = Some(Arc::new(Pace::new(slots)));
-        Self { pace, ..self }
+    pub fn for_operators(self, slots: &[&'static str]) -> Self {
+        Self {
+            pace: Some(Arc::new(Pace::new(slots))),
+            callers: Some(Arc::default()),
+            ..self
+        }
     }
 
     /// Writes and sends the queued usage and spans. Blocks for some seconds at most.
@@ -292,6 +320,9 @@ impl Telemetry {
         }
         if let Some(usage) = &self.usage {
             usage.ended(request);
+        }
+        if let Some(callers) = &self.callers {
+            callers.ended(request);
         }
         if request.is_probe() {
             return;

@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
+#[path = "process/callers.rs"]
+mod callers;
 #[path = "process/commands.rs"]
 mod commands;
 #[path = "process/crowds.rs"]

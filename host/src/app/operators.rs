@@ -62,7 +62,7 @@ impl Operators {
     }
 }
 
-/// Telemetry, which also keeps the pace of decisions if there are operators.
+/// Telemetry, which also keeps the pace of decisions, and callers, if there are operators.
 pub(super) fn observe(
     config: &Config,
     metrics: impl FnOnce() -> Metrics,
@@ -70,7 +70,7 @@ pub(super) fn observe(
     let metrics = config.api.metrics.is_some().then(metrics);
     let telemetry = Telemetry::start(config.telemetry.clone(), metrics)?;
     Ok(match &config.admin {
-        Some(_) => telemetry.with_pace(&Slot::ALL.map(Slot::name)),
+        Some(_) => telemetry.for_operators(&Slot::ALL.map(Slot::name)),
         None => telemetry,
     })
 }

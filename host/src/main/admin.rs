@@ -2,6 +2,8 @@
 //!
 //! A subcommand is a variant of [`Act`], its request in [`run_one`], and a function in a module here that shows the answer.
 
+#[path = "admin/callers.rs"]
+mod callers;
 #[path = "admin/candidates.rs"]
 mod candidates;
 #[path = "admin/client.rs"]
@@ -130,6 +132,17 @@ enum Act {
         /// The id in the x-request-id of its answer.
         id: String,
     },
+    /// Show which callers were seen since the start, the latest first.
+    Callers {
+        /// Only so many.
+        #[arg(long, default_value_t = 100, value_name = "COUNT")]
+        last: usize,
+    },
+    /// Show all that is known of a caller: its keys, its models, what its buckets have left, what it used, its last refusal.
+    Caller {
+        /// The id that the auth policy gave it.
+        id: String,
+    },
     /// Show what happens to policies from now on, until interrupted.
     Watch,
 }
@@ -172,6 +185,14 @@ async fn run_one(admin: &Admin, client: &Client) -> anyhow::Result<()> {
         Act::Explain { id } => {
             let path = format!("decisions/{}", segment(id));
             admin.show(&client.get(&path).await?, decisions::text)
+        }
+        Act::Callers { last } => {
+            let path = format!("callers?last={last}");
+            admin.show(&client.get(&path).await?, callers::list)
+        }
+        Act::Caller { id } => {
+            let path = format!("callers/{}", segment(id));
+            admin.show(&client.get(&path).await?, callers::one)
         }
         Act::Watch => events::watch(client, admin.json, &style()).await,
         act => {

@@ -30,9 +30,9 @@ pub(super) trait GuestAnswer: Sized {
     /// A description of the part that breaks the contract.
     fn checked(self) -> Result<Self, String>;
 
-    /// Whether the request is refused.
-    fn is_denial(&self) -> bool {
-        false
+    /// The refusal of the request, if it is one.
+    fn denial(&self) -> Option<&Denial> {
+        None
     }
 }
 
@@ -44,8 +44,8 @@ impl<T: GuestAnswer> GuestAnswer for Result<T, Denial> {
         })
     }
 
-    fn is_denial(&self) -> bool {
-        self.is_err()
+    fn denial(&self) -> Option<&Denial> {
+        self.as_ref().err()
     }
 }
 

@@ -15,6 +15,7 @@ use super::candidate::{About, Candidate, Instances, Options};
 use super::contract::{Contract, Lifecycle};
 use super::digest::Digest;
 use super::engine::{Engine, Running, Runtime};
+use super::entries::Entries;
 use super::fault::{Fault, FaultKind, Problem, Refusal};
 use super::guest::Guest;
 use super::needs::Needs;
@@ -40,6 +41,7 @@ pub(super) struct Policy<W> {
     digest: [u8; 32],
     identity: Digest,
     about: About,
+    entries: Entries,
     faults: AtomicU64,
 }
 
@@ -127,12 +129,17 @@ impl<W: World> Policy<W> {
             digest: candidate.digest(),
             identity: Digest::of(candidate),
             about: prepared.about,
+            entries: prepared.entries,
             faults: AtomicU64::new(0),
         }
     }
 
     pub(super) fn about(&self) -> &About {
         &self.about
+    }
+
+    pub(super) fn entries(&self) -> &Entries {
+        &self.entries
     }
 
     pub(super) fn digest(&self) -> [u8; 32] {

@@ -17,7 +17,7 @@ use super::fault::{Fault, FaultKind, Refused, decided};
 use super::given::Files;
 use super::history::{Activated, Door};
 use super::needs::Needs;
-use super::observer::{Decision, DecisionOutcome, Observer};
+use super::observer::{Decision, DecisionOutcome, Denied, Observer};
 use super::policies::{Policies, Seat, SlotStatus};
 use super::probation::Probation;
 use super::trail::Trail;
@@ -255,11 +255,19 @@ impl Generation {
         let Some(Observed { observer, request }) = &self.observed else {
             return;
         };
+        let denial = decided.answer.as_ref().ok().and_then(GuestAnswer::denial);
+        if let Some(denial) = denial {
+            observer.denied(&Denied {
+                slot: Q::World::SLOT,
+                denial,
+                rules: asked.exhausted(),
+            });
+        }
         let decision = Decision {
             slot: Q::World::SLOT,
             question: Q::NAME,
             outcome: match &decided.answer {
-                Ok(answer) if answer.is_denial() => DecisionOutcome::Denied,
+                Ok(_) if denial.is_some() => DecisionOutcome::Denied,
                 Ok(_) => DecisionOutcome::Answered,
                 Err(fault) => DecisionOutcome::Fault(fault.kind),
             },

@@ -194,7 +194,8 @@ async fn take(
     Ok((statuses.collect(), reservation))
 }
 
-fn quota(quota: &rate_limit::Quota) -> Quota {
+/// A bucket as the counters know it.
+pub(super) fn quota(quota: &rate_limit::Quota) -> Quota {
     Quota {
         name: quota.name.clone(),
         key: quota.key.clone(),

@@ -3,12 +3,27 @@
 use std::time::Duration;
 
 use super::Slot;
+use super::bindings::Denial;
 use super::fault::FaultKind;
 
 /// Receives every decision that ended, on the task that asked for it: implementations must be quick.
 pub trait Observer: Send + Sync {
     /// Called with one decision.
     fn decided(&self, decision: &Decision);
+
+    /// Called with a denial, beside its decision.
+    fn denied(&self, _: &Denied<'_>) {}
+}
+
+/// One denial.
+#[derive(Debug)]
+pub struct Denied<'a> {
+    /// The slot of the policy.
+    pub slot: Slot,
+    /// The refusal.
+    pub denial: &'a Denial,
+    /// The rules whose buckets had no room; empty if it was not about limits.
+    pub rules: Vec<&'a str>,
 }
 
 /// One decision.

@@ -10,6 +10,7 @@ use super::bindings::lifecycle;
 use super::candidate::{About, Candidate, Instances, hex};
 use super::contract::{Contract, Lifecycle};
 use super::engine::{Engine, Purpose};
+use super::entries::Entries;
 use super::fault::{FaultKind, Problem};
 use super::guest::{Guest, Limits};
 use super::needs::Needs;
@@ -26,6 +27,7 @@ pub(super) struct Prepared<W> {
     pub(super) needs: Needs,
     pub(super) contract: Contract,
     pub(super) about: About,
+    pub(super) entries: Entries,
 }
 
 /// Prepares a candidate. Computes for some hundred milliseconds, so it must not run on a thread that serves.
@@ -83,6 +85,8 @@ impl Preparation<'_> {
             instances: configured.instances,
         };
         let needs = self.attempt(&exports).await?;
+        let schema = &configured.manifest.settings_schema;
+        let entries = Entries::of(schema, &candidate.settings);
         let about = About {
             name: configured.manifest.name,
             version: configured.manifest.version,
@@ -104,6 +108,7 @@ impl Preparation<'_> {
             needs,
             contract,
             about,
+            entries,
         })
     }
 

@@ -107,6 +107,11 @@ pub(super) trait Question:
         (None, None)
     }
 
+    /// The rules whose buckets had no room.
+    fn exhausted(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
     /// The caller that an answer names.
     fn caller_of(_: &Self::Answer) -> Option<&str> {
         None

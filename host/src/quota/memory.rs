@@ -9,7 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::bucket::{Bucket, Id, Loss, Saved};
 use super::shelves::{Place, Shelves};
-use super::{BucketStatus, Counts, End, Quota, Reservation, Store, Taken, Taking};
+use super::{BucketStatus, Counts, End, Looking, Quota, Reservation, Store, Taken, Taking};
 
 /// The most private buckets. Beyond it, a new key's bucket replaces one that refused no draw recently and has no reserved units.
 pub(super) const MAX_BUCKETS: usize = 100_000;
@@ -73,6 +73,15 @@ impl Default for Memory {
 impl Store for Memory {
     fn take<'a>(&'a self, quotas: &'a [Quota]) -> Taking<'a> {
         Box::pin(async { Ok(self.draw(quotas)) })
+    }
+
+    fn look<'a>(&'a self, quotas: &'a [Quota]) -> Looking<'a> {
+        Box::pin(async {
+            let now_ms = (self.0.clock)();
+            let table = self.lock();
+            let statuses = quotas.iter().map(|quota| table.look(quota, now_ms));
+            Ok(statuses.collect())
+        })
     }
 
     fn counts(&self) -> Counts {
@@ -244,6 +253,16 @@ impl Table {
             self.buckets.insert(Arc::clone(&id), (new(), None));
         }
         self.refresh(id, quota, now_ms)
+    }
+
+    /// The status of a bucket as a draw would find it.
+    fn look(&self, quota: &Quota, now_ms: u64) -> BucketStatus {
+        let id = Id::of(quota);
+        let found = self.buckets.get(&id);
+        let found = found.or_else(|| self.buckets.get(&id.of_the_rest()));
+        let mut bucket = found.map_or_else(|| Bucket::new(quota, now_ms), |(bucket, _)| *bucket);
+        bucket.refresh(quota, now_ms);
+        bucket.status(0, true)
     }
 
     fn refresh(&mut self, id: Arc<Id>, quota: &Quota, now_ms: u64) -> Option<Arc<Id>> {

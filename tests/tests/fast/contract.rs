@@ -9,7 +9,7 @@ use codex_gateway::policy::{
     Admitted, Defaults, Engine, Facts, Generation, Live, Refused, Request, SlotStatus, Source,
     model, rate_limit, tool_stop,
 };
-use codex_gateway::quota::{BucketStatus, Counts, Quota, Store, Taking};
+use codex_gateway::quota::{BucketStatus, Counts, Looking, Quota, Store, Taking};
 use codex_gateway::secret::fingerprint;
 use codex_gateway_tests::guests::{EVERY, deploy};
 use random::Random;
@@ -136,6 +136,10 @@ impl Store for Buckets {
         };
         let statuses = (0..quotas.len()).map(status).collect();
         Box::pin(async { Ok((statuses, None)) })
+    }
+
+    fn look<'a>(&'a self, _: &'a [Quota]) -> Looking<'a> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     fn counts(&self) -> Counts {

@@ -7,6 +7,7 @@ use serde_json::json;
 mod addresses;
 mod admin;
 mod book;
+mod callers;
 mod canary;
 mod candidates;
 mod circles;

@@ -1,5 +1,6 @@
 //! The table of the operator's endpoints, and a module for each.
 
+mod callers;
 mod candidates;
 mod decisions;
 mod events;
@@ -21,7 +22,7 @@ pub(super) struct Endpoint {
 }
 
 /// All of them. `GET` is for every role; other methods need the role `operate`, and are recorded.
-pub(super) const ALL: [Endpoint; 13] = [
+pub(super) const ALL: [Endpoint; 15] = [
     endpoint("/admin/v1/status", || get(status::read)),
     endpoint("/admin/v1/generations", || get(generations::list)),
     endpoint("/admin/v1/generations/{digest}", || get(generations::show)),
@@ -43,6 +44,8 @@ pub(super) const ALL: [Endpoint; 13] = [
     endpoint("/admin/v1/rollback", || post(steer::roll_back)),
     endpoint("/admin/v1/follow", || post(steer::follow)),
     endpoint("/admin/v1/decisions/{id}", || get(decisions::explain)),
+    endpoint("/admin/v1/callers", || get(callers::list)),
+    endpoint("/admin/v1/callers/{id}", || get(callers::show)),
     endpoint("/admin/v1/events", || get(events::watch)),
     endpoint("/admin/v1/openapi.json", || get(openapi::document)),
 ];

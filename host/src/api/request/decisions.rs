@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::api::Shared;
-use crate::policy::{self, DecisionOutcome, Observer};
-use crate::telemetry::Decision;
+use crate::policy::{self, DecisionOutcome, Denied, Observer};
+use crate::telemetry::{Decision, Refusal};
 
 /// The most decisions kept for a trace; a turn with very many calls has more.
 const MOST: usize = 256;
@@ -18,6 +18,7 @@ pub(super) struct Decisions {
     started: Instant,
     nanos: AtomicU64,
     decisions: Mutex<Vec<Decision>>,
+    refusal: Mutex<Option<Refusal>>,
 }
 
 impl Decisions {
@@ -28,6 +29,7 @@ impl Decisions {
             started,
             nanos: AtomicU64::new(0),
             decisions: Mutex::default(),
+            refusal: Mutex::default(),
         }
     }
 
@@ -40,6 +42,11 @@ impl Decisions {
     pub(super) fn take(&self) -> Vec<Decision> {
         let mut decisions = self.decisions.lock();
         std::mem::take(&mut decisions)
+    }
+
+    /// The refusal of the request, if a policy refused it.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.refusal.lock().take()
     }
 }
 
@@ -67,5 +74,20 @@ impl Observer for Decisions {
                 decisions.push(decision);
             }
         }
+    }
+
+    fn denied(&self, denied: &Denied<'_>) {
+        let Denied {
+            slot,
+            denial,
+            rules,
+        } = denied;
+        *self.refusal.lock() = Some(Refusal {
+            slot: slot.name(),
+            status: denial.status,
+            code: denial.code.clone(),
+            message: denial.message.clone(),
+            rules: rules.iter().map(|rule| (*rule).to_owned()).collect(),
+        });
     }
 }

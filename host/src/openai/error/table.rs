@@ -220,6 +220,8 @@ errors! {
     NothingBefore = 409, INVALID, "nothing_before", "No other policies served since the gateway started: upload those that are wanted.";
     /// The decisions on a request are not in memory.
     RequestNotKept { id: String } = 404, INVALID, "request_not_kept", "No decision on a request '{id}' is in memory: the gateway keeps the last ones since its start. The id is that of 'x-request-id' in the answer; send the request again.";
+    /// No caller of this id was seen since the start.
+    CallerNotSeen { id: String } = 404, INVALID, "caller_not_seen", "No caller '{id}' was seen since the gateway started: its first request has to be over.";
     /// As many operators read events as the gateway lets.
     TooManyReaders { most: usize } = 503, SERVER, "too_many_readers", "{most} operators read events already: end one, or try again later.", Retry::After(5_000);
     /// The machine is short of threads or memory.

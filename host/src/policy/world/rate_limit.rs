@@ -168,6 +168,11 @@ impl Question for Decide {
         (caller, model.as_deref())
     }
 
+    fn exhausted(&self) -> Vec<&str> {
+        let refused = self.statuses.iter().filter(|status| !status.granted);
+        refused.map(|status| status.name.as_str()).collect()
+    }
+
     /// The status of a bucket is seldom what it was: such an answer would only displace others.
     fn memo<'a>(&self, world: &'a RateLimit) -> Option<&'a Kept<Self>> {
         self.statuses.is_empty().then_some(&world.decide)

@@ -65,6 +65,27 @@ fn all_or_none() {
     assert!(memory.draw(&both).1.is_some());
 }
 
+#[tokio::test]
+async fn a_look_shows_what_is_left_and_changes_nothing() {
+    let (memory, time) = at_rest();
+    let one = quota(Unit::Requests, 60, 1);
+    let left =
+        async |quota: &Quota| memory.look(std::slice::from_ref(quota)).await.unwrap()[0].remaining;
+    assert_eq!((left(&one).await, memory.buckets()), (60, 0));
+    for _ in 0..60 {
+        assert!(memory.draw(std::slice::from_ref(&one)).1.is_some());
+    }
+    assert_eq!(left(&one).await, 0);
+    time.store(30_000, Ordering::Relaxed);
+    assert_eq!(left(&one).await, 30);
+    let smaller = Quota { limit: 10, ..one };
+    assert_eq!(left(&smaller).await, 0, "as the rule has it now");
+    assert_eq!(
+        memory.draw(&[quota(Unit::Requests, 60, 30)]).0[0].remaining,
+        0
+    );
+}
+
 #[test]
 fn a_request_that_is_refused_after_all_cost_nothing() {
     let (memory, _) = at_rest();

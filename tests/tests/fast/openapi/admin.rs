@@ -75,6 +75,10 @@ const UNSEEN: &[&str] = &[
     "/components/schemas/Slot/properties/warm_because",
 ];
 
+/// A rule, so that there is a bucket.
+const LIMIT: &[u8] =
+    br#"{"rules": [{"name": "many", "unit": "requests", "limit": 99, "per": "caller"}]}"#;
+
 /// A gateway, and the document that its answers are held against.
 struct Checked {
     gateway: Gateway,
@@ -119,6 +123,14 @@ impl Checked {
         self.ask(Method::DELETE, path, digest, 404).await;
     }
 
+    /// Reads the callers, and the last one of them.
+    async fn callers(&mut self) {
+        let list = self.get("callers", "", 200).await;
+        let caller = list["data"][0]["id"].as_str().unwrap();
+        self.get("callers/{id}", caller, 200).await;
+        self.get("callers/{id}", "none", 404).await;
+    }
+
     /// Uploads settings of the model policy; returns the digest.
     async fn upload(&mut self, settings: &str, expected: u16) -> String {
         let request = upload(&self.gateway, &[("model.json", settings.as_bytes())]);
@@ -134,6 +146,7 @@ async fn every_admin_answer_is_as_its_document_has_it_and_has_all_of_it() {
         .var("ADMIN_ADDR", "127.0.0.1:0")
         .var("ADMIN_TOKEN", TOKEN)
         .var("PROXY_STATE_DIR", state.path().to_str().unwrap())
+        .policy("rate-limit.json", LIMIT)
         // A file that no slot reads causes a warning.
         .policy("model.JSON", b"{}")
         .start()
@@ -147,6 +160,8 @@ async fn every_admin_answer_is_as_its_document_has_it_and_has_all_of_it() {
     let body = say(&script(json!({})));
     let asked = gateway.chat(&body).header("x-request-id", "asked-so");
     assert_eq!(asked.send().await.unwrap().status(), 200);
+    let none = json!({"model": "none", "messages": body["messages"]});
+    assert_eq!(gateway.chat(&none).send().await.unwrap().status(), 404);
     let serving = gateway.live.current().digest().short();
     let schemas = Schemas::of(document(&gateway).await);
     let mut checked = Checked { gateway, schemas };
@@ -177,6 +192,7 @@ async fn every_admin_answer_is_as_its_document_has_it_and_has_all_of_it() {
     assert_eq!(list["data"][0]["by"], "operator");
     checked.get("decisions/{id}", "none", 404).await;
     checked.get("decisions/{id}", "asked-so", 200).await;
+    checked.callers().await;
     checked.ask(Method::POST, "rollback", "", 200).await;
     checked.ask(Method::POST, "follow", "", 200).await;
     checked.get("openapi.json", "", 200).await;
