@@ -65,6 +65,8 @@ mod slices;
 mod source;
 mod start;
 mod steer;
+mod tap;
+mod tapping;
 mod trail;
 mod trial;
 mod unsteered;
@@ -109,6 +111,7 @@ pub use report::{Change, Difference, Group, Report};
 pub use rollout::Gate;
 pub use source::{Defaults, Source};
 pub use steer::SlotFiles;
+pub use tap::{Made, Tap, Tapped, Wanted};
 pub use unsteered::Unsteered;
 /// The error of an engine that cannot start: components cannot run on this machine at all.
 pub use wasmtime::Error as EngineError;

@@ -143,8 +143,8 @@ enum Act {
         /// The id that the auth policy gave it.
         id: String,
     },
-    /// Show what happens to policies from now on, until interrupted.
-    Watch,
+    /// Show what happens to policies from now on, until interrupted; or decisions as they are made.
+    Watch(events::Watch),
 }
 
 /// Asks the gateway, and prints its answer.
@@ -194,7 +194,7 @@ async fn run_one(admin: &Admin, client: &Client) -> anyhow::Result<()> {
             let path = format!("callers/{}", segment(id));
             admin.show(&client.get(&path).await?, callers::one)
         }
-        Act::Watch => events::watch(client, admin.json, &style()).await,
+        Act::Watch(watch) => watch.run(client, admin.json, &style()).await,
         act => {
             let (answer, text) = change(act, client).await?;
             admin.show(&answer, text)

@@ -12,6 +12,7 @@ use super::digest::Digest;
 use super::event::{Asker, Event, Follower, Place};
 use super::exchange::What;
 use super::records::Recorder;
+use super::tap::Taps;
 
 /// The most events that are kept.
 const EVENTS: usize = 20_000;
@@ -26,6 +27,7 @@ pub(super) struct Trail {
     kept: Mutex<Kept>,
     followers: [ArcSwapOption<Follower>; Place::COUNT],
     recorder: OnceLock<Recorder>,
+    taps: Arc<Taps>,
 }
 
 #[derive(Default)]
@@ -43,6 +45,7 @@ impl Default for Trail {
             kept: Mutex::default(),
             followers: Default::default(),
             recorder: OnceLock::new(),
+            taps: Arc::default(),
         }
     }
 }
@@ -70,6 +73,9 @@ impl Trail {
         });
         for follower in request.followers.iter().flatten() {
             follower.tell(Arc::clone(&event));
+        }
+        if self.taps.is_open() {
+            self.taps.show(&event, self.time(event.at));
         }
         let size = event.size();
         if let Some(recorder) = self.recorder().filter(|_| request.is_recorded) {
@@ -108,6 +114,11 @@ impl Trail {
     /// The recorder that writes the events down, if there is one.
     pub(super) fn recorder(&self) -> Option<&Recorder> {
         self.recorder.get()
+    }
+
+    /// The operators who look on.
+    pub(super) fn taps(&self) -> &Arc<Taps> {
+        &self.taps
     }
 
     /// The kept events, oldest first.

@@ -1,4 +1,4 @@
-//! `codex-gateway admin callers` and `caller`, as a person reads them.
+//! `codex-gateway admin callers`, `caller` and `watch --decisions`, as a person reads them.
 
 use super::folders::{Site, fingerprint};
 use super::operators::{admin, on_socket};
@@ -65,6 +65,44 @@ fn callers_are_shown_with_their_keys_buckets_usage_and_refusals() {
     assert_eq!(told.code, Some(1));
     assert!(
         told.err.contains("No caller 'none' was seen"),
+        "{}",
+        told.err
+    );
+}
+
+#[test]
+fn decisions_are_shown_as_they_are_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let (running, address) = on_socket(folder.path(), &[]);
+    let vars = [("ADMIN_ADDR", address.as_str())];
+    let watch = [
+        "admin",
+        "watch",
+        "--decisions",
+        "--refused",
+        "--slot",
+        "auth",
+    ];
+    let mut watching = gateway(&vars).args(watch).spawn().unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap());
+    let mut told = BufReader::new(watching.stderr.take().unwrap());
+    let mut line = String::new();
+    told.read_line(&mut line).unwrap();
+    assert_eq!(line, "decisions from now on, until Ctrl-C\n");
+    running.get("/v1/models", Some("sk-test"));
+    running.get("/v1/models", Some("sk-stranger"));
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    let words = "Z  denied    auth authenticate  401 invalid_api_key  ";
+    assert!(line.contains(words), "{line}");
+    assert!(!line.contains("sk-stranger"), "{line}");
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+    let told = admin(&["watch", "--refused"], &vars);
+    assert_eq!(told.code, Some(2), "{}", told.err);
+    let told = admin(&["watch", "--decisions", "--slot", "auht"], &vars);
+    assert!(
+        told.err.contains("expected one of auth, model"),
         "{}",
         told.err
     );

@@ -37,6 +37,7 @@ mod identity;
 mod keys;
 mod layers;
 mod limits;
+mod live_decisions;
 mod logins;
 mod metrics;
 mod mutants;

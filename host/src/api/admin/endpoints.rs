@@ -22,7 +22,7 @@ pub(super) struct Endpoint {
 }
 
 /// All of them. `GET` is for every role; other methods need the role `operate`, and are recorded.
-pub(super) const ALL: [Endpoint; 15] = [
+pub(super) const ALL: [Endpoint; 16] = [
     endpoint("/admin/v1/status", || get(status::read)),
     endpoint("/admin/v1/generations", || get(generations::list)),
     endpoint("/admin/v1/generations/{digest}", || get(generations::show)),
@@ -43,6 +43,7 @@ pub(super) const ALL: [Endpoint; 15] = [
     }),
     endpoint("/admin/v1/rollback", || post(steer::roll_back)),
     endpoint("/admin/v1/follow", || post(steer::follow)),
+    endpoint("/admin/v1/decisions", || get(decisions::watch)),
     endpoint("/admin/v1/decisions/{id}", || get(decisions::explain)),
     endpoint("/admin/v1/callers", || get(callers::list)),
     endpoint("/admin/v1/callers/{id}", || get(callers::show)),
