@@ -1,4 +1,4 @@
-//! The contents of a policy's settings that operators see: the keys of callers.
+//! The contents of a policy's settings that operators see: the size of each list, and the keys of callers.
 //!
 //! Settings belong to the policy alone. A list of keys is known as such only if the policy's own schema says where it is.
 
@@ -19,6 +19,7 @@ const LATEST: u64 = 253_402_300_799;
 /// The entries of one policy's settings.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
+    counts: Vec<(String, usize)>,
     keys: Option<Vec<Written>>,
 }
 
@@ -53,9 +54,25 @@ impl Entries {
         let Ok(settings @ Value::Object(_)) = serde_json::from_str::<Value>(settings) else {
             return Self::default();
         };
+        let members = settings.as_object().into_iter().flatten();
+        let counts = members.filter(|(name, _)| *name != "host");
+        let counts = counts.filter_map(|(name, value)| {
+            let count = match value {
+                Value::Array(items) => items.len(),
+                Value::Object(members) => members.len(),
+                _ => 0,
+            };
+            (count > 0).then(|| (name.clone(), count))
+        });
         Self {
+            counts: counts.collect(),
             keys: keys(schema, &settings),
         }
+    }
+
+    /// The members of the settings that are lists or objects, and not empty, with the number of their entries.
+    pub(super) fn counts(&self) -> &[(String, usize)] {
+        &self.counts
     }
 
     /// The keys of a caller; none if the policy does not say where its keys are.
@@ -116,6 +133,7 @@ mod tests {
             {"sha256": "ef".repeat(32), "id": "bob", "tenant": "acme", "expires_at": u64::MAX},
         ]});
         let entries = Entries::of(SCHEMA, &settings.to_string());
+        assert_eq!(entries.counts(), [("keys".to_owned(), 3)]);
         let of = |tenant, seconds| {
             let now = UNIX_EPOCH + Duration::from_secs(seconds);
             entries.keys_of(&caller("bob", tenant), now).unwrap()

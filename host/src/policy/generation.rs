@@ -156,6 +156,12 @@ impl Generation {
         self.policies.identities()
     }
 
+    /// The lists in the settings of each slot that are not empty, with the number of their entries.
+    #[must_use]
+    pub fn entries(&self) -> [&[(String, usize)]; Slot::COUNT] {
+        self.policies.entries()
+    }
+
     /// The names of the operator's files that the policies were made of.
     #[must_use]
     pub fn file_names(&self) -> Vec<String> {

@@ -17,7 +17,7 @@ use super::last_good::Serving;
 use super::look::FileSet;
 use super::pin::Pin;
 use super::policies::Policies;
-use super::probation::{Blame, Probation};
+use super::probation::{Blame, OnProbation, Probation};
 use super::report::Report;
 use super::rollout::{Gate, Input, Output, Rollout, Rules, Seen, Stage};
 use super::shadow::Shadow;
@@ -247,6 +247,14 @@ impl Guard {
     pub(super) fn on_probation_until(&self) -> Option<SystemTime> {
         let until = self.state.lock().rollout.on_probation_until()?;
         Some(SystemTime::now() + until.saturating_sub(self.began.elapsed()))
+    }
+
+    /// The probation, if there is one.
+    pub(super) fn on_probation(&self) -> Option<OnProbation> {
+        let until = self.on_probation_until()?;
+        let state = self.state.lock();
+        let before = state.before.as_ref()?;
+        Some(before.probation.status(until))
     }
 
     /// How many generations were taken back.

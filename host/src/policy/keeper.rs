@@ -169,6 +169,11 @@ impl Keeper {
         state.past = Some(notice);
     }
 
+    /// Whether what serves is not saved yet.
+    pub(super) fn waits(&self) -> bool {
+        self.0.lock().waiting.is_some()
+    }
+
     /// The notices to show now.
     pub(super) fn notices(&self) -> Vec<Notice> {
         let state = self.0.lock();

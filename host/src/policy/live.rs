@@ -23,9 +23,10 @@ use super::keeper::Keeper;
 use super::life::{Life, What};
 use super::look::{FileSet, Look};
 use super::notice::Notice;
+use super::open_refusals::OpenRefusals;
 use super::pin::Pin;
 use super::policies::{Policies, prepare, try_all};
-use super::probation::Blame;
+use super::probation::{Blame, OnProbation};
 use super::replay::replay;
 use super::report::Report;
 use super::source::{Defaults, Source};
@@ -47,7 +48,7 @@ pub struct Live {
     pub(super) replacing: tokio::sync::Mutex<()>,
     /// Held while the serving files are saved.
     keeping: tokio::sync::Mutex<()>,
-    refusals: Mutex<Vec<Refusal>>,
+    pub(super) refused: Mutex<OpenRefusals>,
     noted: Mutex<Noted>,
     pub(super) keeper: Keeper,
     pub(super) guard: Guard,
@@ -58,7 +59,8 @@ pub struct Live {
     /// The canary that lasts.
     pub(super) canary: Place,
     pub(super) lives: broadcast::Sender<Life>,
-    /// The number of operators' wishes that pinned policies.
+    /// The number of times that the policy folder became worth another look without a change: policies were pinned, or promoted
+    /// ones taken back.
     pub(super) pins: AtomicU64,
 }
 
@@ -134,7 +136,7 @@ impl Live {
             swaps: AtomicU64::new(0),
             replacing: tokio::sync::Mutex::default(),
             keeping: tokio::sync::Mutex::default(),
-            refusals: Mutex::default(),
+            refused: Mutex::default(),
             noted: Mutex::default(),
             keeper,
             guard,
@@ -176,6 +178,7 @@ impl Live {
         ) {
             self.current.store(Arc::new(next));
             self.swaps.fetch_add(1, Ordering::Relaxed);
+            self.refused.lock().settled();
         }
     }
 
@@ -206,6 +209,7 @@ impl Live {
             return Ok(current.number());
         }
         self.guard.rule(&look.rules);
+        self.refused.lock().ruled(&look.rules);
         let serves = |candidate: &Option<Candidate>| {
             let candidate = candidate.as_ref();
             candidate.is_some_and(|new| current.policies().slot_digest(new.slot) == new.digest())
@@ -267,9 +271,10 @@ impl Live {
         let Standby {
             policies, files, ..
         } = before;
+        let blamed = self.current();
         let activation = Activation {
             taken_back: Some((blame.digest, blame.why())),
-            ..activation(&policies, Door::TakenBack, Some(&self.current()))
+            ..activation(&policies, Door::TakenBack, Some(&blamed))
         };
         // Others may have replaced them meanwhile; what they did stays in the history.
         self.swap(policies, activation.alone(), |next, before| {
@@ -281,7 +286,15 @@ impl Live {
             digest = serving.digest().short(),
             "policies taken back: {refusal}"
         );
-        self.note(vec![refusal]);
+        match blamed.door() {
+            Door::Api => {
+                self.refused.lock().taken_back(blame.digest, refusal);
+                self.pins.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {
+                self.note(vec![refusal]);
+            }
+        }
         self.tell_only(
             What::TakenBack,
             blame.digest,
@@ -309,16 +322,16 @@ impl Live {
         self.guard.on_probation_until()
     }
 
+    /// The probation of the serving policies, if they are on probation.
+    #[must_use]
+    pub fn on_probation(&self) -> Option<OnProbation> {
+        self.guard.on_probation()
+    }
+
     /// The number of generations that were taken back.
     #[must_use]
     pub fn taken_back(&self) -> u64 {
         self.guard.taken_back()
-    }
-
-    /// The refusals of the last candidates; empty if the folder's files are the ones that serve.
-    #[must_use]
-    pub fn refusals(&self) -> Vec<Refusal> {
-        self.refusals.lock().clone()
     }
 
     /// Warnings about the serving files, and about serving files that cannot be saved for the next start.
@@ -358,21 +371,6 @@ impl Live {
             tracing::warn!("{notice}");
         }
         *noted = next;
-    }
-
-    /// Forgets the refusals, if the generation of this number serves still. Returns whether there were any.
-    pub(super) fn mended(&self, number: u64) -> bool {
-        let mut noted = self.refusals.lock();
-        // A generation that is taken back is swapped first, and its refusal noted then.
-        self.current().number() == number && !std::mem::take(&mut *noted).is_empty()
-    }
-
-    /// Keeps the refusals of the candidates, for health. Returns whether they changed.
-    pub(super) fn note(&self, refusals: Vec<Refusal>) -> bool {
-        let mut noted = self.refusals.lock();
-        let news = *noted != refusals;
-        *noted = refusals;
-        news
     }
 }
 

@@ -11,6 +11,7 @@ use super::candidate::{About, Candidate};
 use super::component::Policy;
 use super::digest::Digest;
 use super::engine::Engine;
+use super::entries::Entries;
 use super::fault::{Refusal, Refusals};
 use super::given::Files;
 use super::look::Look;
@@ -82,6 +83,13 @@ impl Policies {
             status(&self.rate_limit),
             status(&self.tool_stop),
         ]
+    }
+
+    /// The sizes of the lists in the settings, slot by slot.
+    pub(super) fn entries(&self) -> [&[(String, usize)]; Slot::COUNT] {
+        let (auth, model) = (self.auth.entries(), self.model.entries());
+        let (rate_limit, tool_stop) = (self.rate_limit.entries(), self.tool_stop.entries());
+        [auth, model, rate_limit, tool_stop].map(Entries::counts)
     }
 
     /// The operator's files that they were made of.

@@ -4,7 +4,8 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
@@ -59,6 +60,25 @@ impl Blame {
     }
 }
 
+/// A probation, as operators see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnProbation {
+    /// When it is over.
+    pub until: SystemTime,
+    /// The faults of the new policies so far; the policies before may have them, too.
+    pub faults: u64,
+    /// Their denials that the policies before would not have made, beyond those that the reports before the activation had; absent if
+    /// denials are not compared.
+    pub denials: Option<u64>,
+}
+
+/// The findings so far.
+#[derive(Debug, Default)]
+struct Found {
+    faults: AtomicU64,
+    denials: AtomicU64,
+}
+
 /// The probation of one generation.
 pub(super) struct Probation {
     digest: Digest,
@@ -67,6 +87,7 @@ pub(super) struct Probation {
     until: Instant,
     /// The policies before, where they decide along.
     along: Mutex<Option<Shadow>>,
+    found: Arc<Found>,
     asking: [Arc<Semaphore>; Slot::COUNT],
     reports: mpsc::Sender<Blame>,
 }
@@ -84,6 +105,7 @@ impl Probation {
             before: ArcSwapOption::new(Some(before)),
             until: Instant::now() + rules.probation,
             along: Mutex::default(),
+            found: Arc::default(),
             asking: Slot::ALL.map(|_| Arc::new(Semaphore::new(AT_ONCE))),
             reports,
         }
@@ -92,6 +114,16 @@ impl Probation {
     /// The channel of the reports.
     pub(super) fn channel() -> (mpsc::Sender<Blame>, mpsc::Receiver<Blame>) {
         mpsc::channel(UNREAD)
+    }
+
+    /// Its state, if it ends at that time.
+    pub(super) fn status(&self, until: SystemTime) -> OnProbation {
+        let is_compared = self.along.lock().is_some();
+        OnProbation {
+            until,
+            faults: self.found.faults.load(Ordering::Relaxed),
+            denials: is_compared.then(|| self.found.denials.load(Ordering::Relaxed)),
+        }
     }
 
     /// Whether it is not over.
@@ -120,9 +152,11 @@ impl Probation {
             return Ok(());
         };
         let (digest, reports, mut told) = (self.digest, self.reports.clone(), 0);
+        let found = Arc::clone(&self.found);
         let looked = move |report: &Report| {
             let denials = report.allowed_beyond(&known);
             let count = denials.map(|denials| denials.count).sum::<u64>() + report.ungrouped;
+            found.denials.store(count, Ordering::Relaxed);
             if let Some(first) = report.allowed_beyond(&known).next()
                 && count > told
                 && reports
@@ -146,6 +180,7 @@ impl Probation {
         F: Future<Output = bool> + Send + 'static,
     {
         if fault.kind != FaultKind::Busy {
+            self.found.faults.fetch_add(1, Ordering::Relaxed);
             let what = format!("{}: {}", fault.kind, fault.cause);
             self.charge(fault.slot, what, confirmed);
         }

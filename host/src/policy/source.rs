@@ -137,6 +137,11 @@ impl Source {
         unknown.is_none() && files == <[Files; Slot::COUNT]>::default() && self.folder.is_empty()
     }
 
+    /// Whether what serves is saved for the next start.
+    pub(super) fn keeps(&self) -> bool {
+        self.last_good.is_some()
+    }
+
     /// Whether files were saved as last good: they can serve even if the folder is gone.
     #[must_use]
     pub fn has_last_good(&self) -> bool {

@@ -282,9 +282,11 @@ impl Live {
         self.current().announce(Some(current));
     }
 
-    /// Looks at the policy folder again, after an operator's wish was followed.
+    /// Looks at the policy folder again, after an operator's wish was followed. Promoted policies that were taken back are shown as
+    /// refused no longer.
     pub async fn follow(&self, by: &str) {
         self.guard.pin(None);
+        self.refused.lock().settled();
         self.keep(&self.source).await;
         self.tell(What::Followed, self.current().digest(), by, None);
     }

@@ -120,13 +120,13 @@ impl Watch {
         if !restless && look_at(&self.source).await.as_ref() != Some(seen) {
             return false;
         }
-        let refused = self.live.refusals();
+        let refused = self.live.refused_in_folder();
         match read {
             Ok(look) => self.serve(&before, look).await,
             Err(error) => tracing::error!(%error, "reading the policy folder failed"),
         }
         let is_change = self.loaded.as_ref().is_some_and(|loaded| loaded != seen);
-        if is_change && !refused.is_empty() && self.live.refusals() == refused {
+        if is_change && !refused.is_empty() && self.live.refused_in_folder() == refused {
             tracing::warn!("a change of the policy folder waits until no file there is refused");
         }
         self.pause = match self.loaded.as_ref() == Some(seen) {
@@ -134,7 +134,7 @@ impl Watch {
             false => AGAIN,
         };
         self.loaded = Some(seen.clone());
-        let refusals = self.live.refusals();
+        let refusals = self.live.refused_in_folder();
         let passing = refusals.iter().any(|refusal| refusal.problem.may_pass());
         self.again = passing.then(|| Instant::now() + self.pause);
         true

@@ -73,6 +73,7 @@ fn an_edited_policy_is_tried_promoted_explained_and_taken_back_by_commands() {
         told.contains("SHADOW    ") && told.contains("of 7 decisions seen, "),
         "{told}"
     );
+    assert!(told.contains("… 1 keys  "), "{told}");
     let json: Value = serde_json::from_str(&done(&["candidates", &digest, "--json"])).unwrap();
     assert_eq!(
         (&json["gate"]["max_differ"], &json["stage"]),
@@ -86,6 +87,10 @@ fn an_edited_policy_is_tried_promoted_explained_and_taken_back_by_commands() {
     );
     assert!(
         told.contains("pinned by unix socket") && told.contains("not looked at"),
+        "{told}"
+    );
+    assert!(
+        told.contains("   probation ") && told.contains(" left: 0 faults   "),
         "{told}"
     );
     let answer = running.get("/v1/models/demo", Some(folders::KEY));

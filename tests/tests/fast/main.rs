@@ -53,6 +53,7 @@ mod replicas;
 mod requests;
 mod restarts;
 mod sandboxes;
+mod status;
 mod steering;
 mod swap;
 mod timers;

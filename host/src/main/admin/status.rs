@@ -54,11 +54,7 @@ pub(super) fn generation(serving: &Value, style: &Style) -> String {
         files if files.is_empty() => "built-in".to_owned(),
         files => files,
     };
-    let probation = style.until(&serving["probation_until"]);
-    let probation = probation.map(|left| {
-        let left = format!("probation {left} left");
-        format!("   {}", style.tone(Tone::Doubtful, &left))
-    });
+    let probation = probation(&serving["probation"], style);
     let pinned = &serving["pinned"]["by"];
     let pinned = match pinned.is_null() {
         true => String::new(),
@@ -73,6 +69,18 @@ pub(super) fn generation(serving: &Value, style: &Style) -> String {
         plain(&serving["by"]),
         probation.unwrap_or_default(),
     )
+}
+
+/// `probation 3 min left: 0 faults, 0 unexplained denials`.
+fn probation(probation: &Value, style: &Style) -> Option<String> {
+    let left = style.until(&probation["until"])?;
+    let faults = plain(&probation["faults"]);
+    let denials = match &probation["denials"] {
+        Value::Null => String::new(),
+        denials => format!(", {} unexplained denials", plain(denials)),
+    };
+    let told = format!("probation {left} left: {faults} faults{denials}");
+    Some(format!("   {}", style.tone(Tone::Doubtful, &told)))
 }
 
 /// A line for each candidate, and one for each of its most frequent differences.
@@ -172,7 +180,7 @@ pub(super) fn slots(slots: &Value, style: &Style) -> String {
         rows.push(vec![
             plain(&slot["slot"]),
             format!("{} {}", plain(&slot["name"]), plain(&slot["version"])),
-            format!("{} {digest}…", plain(&slot["settings"])),
+            format!("{} {digest}…{}", plain(&slot["settings"]), entries(slot)),
             needs(slot),
             format!(
                 "{:.0}",
@@ -185,6 +193,19 @@ pub(super) fn slots(slots: &Value, style: &Style) -> String {
         ]);
     }
     table(style, &rows, &[4, 5, 6, 7, 8])
+}
+
+/// The sizes of the lists in the settings: ` 4 keys, 1 anonymous`.
+fn entries(slot: &Value) -> String {
+    const MOST: usize = 3;
+    let entries = slot["entries"].as_object().into_iter().flatten();
+    let entries = entries.take(MOST);
+    let entries = entries.map(|(name, count)| format!("{count} {}", plain(&name.as_str().into())));
+    let entries: Vec<_> = entries.collect();
+    match entries.is_empty() {
+        true => String::new(),
+        false => format!(" {}", entries.join(", ")),
+    }
 }
 
 /// The declared parts of the input: headers by their number, the step of the clock as a length of time.
@@ -228,19 +249,30 @@ pub(super) fn duration(us: u64) -> String {
 
 fn problems(status: &Value, style: &Style) -> String {
     let mut text = String::new();
-    for (name, tone, what) in [
-        ("refused", Tone::Bad, "problem"),
-        ("warnings", Tone::Doubtful, "what"),
-    ] {
-        let head = name.trim_end_matches('s').to_uppercase();
-        for found in status[name].as_array().into_iter().flatten() {
-            let head = style.tone(tone, &format!("{head:<8}"));
-            text += &format!(
-                "{head}  {}: {}\n",
-                plain(&found["file"]),
-                plain(&found[what])
-            );
-        }
+    let refused = status["refused"].as_array().into_iter().flatten();
+    for refused in refused {
+        text += &format!(
+            "{}  {} {} ago: {}\n",
+            style.tone(Tone::Bad, "REFUSED "),
+            plain(&refused["file"]),
+            style.age(&refused["since"]),
+            plain(&refused["problem"]),
+        );
+    }
+    if let Some(serves) = status["restart"].get("serves") {
+        let effect = match serves.is_null() {
+            true => "end with exit code 78".to_owned(),
+            false => format!("serve {}", short(serves)),
+        };
+        text += &format!("          a restart would {effect}\n");
+    }
+    for warning in status["warnings"].as_array().into_iter().flatten() {
+        text += &format!(
+            "{}  {}: {}\n",
+            style.tone(Tone::Doubtful, "WARNING "),
+            plain(&warning["file"]),
+            plain(&warning["what"]),
+        );
     }
     let dropped = status["dropped"].as_object().into_iter().flatten();
     let dropped = dropped.filter(|(_, count)| !count.is_null());

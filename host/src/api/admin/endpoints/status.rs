@@ -1,5 +1,6 @@
 //! `GET status`: what serves since when, by whom, how it decides, and what is wrong.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Json;
@@ -8,7 +9,7 @@ use serde::Serialize;
 
 use super::super::Admin;
 use crate::api::Shared;
-use crate::policy::{self, CandidateStatus, Digest, Generation, SlotStatus};
+use crate::policy::{self, CandidateStatus, Digest, Generation, OpenRefusal, Restart, SlotStatus};
 use crate::telemetry::{self, Recent};
 
 /// The most groups of a candidate's differences in the status; the candidate itself has all.
@@ -29,6 +30,8 @@ pub(in crate::api::admin) struct Status {
     slots: Vec<Slot>,
     candidates: Vec<CandidateStatus>,
     refused: Vec<Refused>,
+    /// The effect of a restart while the policy folder is refused; absent while it is not.
+    restart: Option<Restart>,
     warnings: Vec<Warning>,
     /// When the counters of the limits were last saved; absent without a state folder.
     counters_saved: Option<String>,
@@ -56,13 +59,20 @@ pub(in crate::api::admin) struct Serving {
     since: String,
     by: &'static str,
     files: Vec<String>,
-    probation_until: Option<String>,
+    probation: Option<OnProbation>,
     /// The operator whose choice these policies are: the policy folder is not looked at.
     pinned: Option<Pinned>,
     /// Activations of this process, after its first one.
     swaps: u64,
     /// Those that were taken back.
     taken_back: u64,
+}
+
+#[derive(Serialize)]
+struct OnProbation {
+    until: String,
+    faults: u64,
+    denials: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -78,12 +88,15 @@ pub(in crate::api::admin) struct Slot {
     status: SlotStatus,
     /// The digest of its component, settings and options.
     digest: Digest,
+    /// The lists in its settings that are not empty, with the number of their entries.
+    entries: BTreeMap<String, usize>,
     /// Its decisions of the last minute.
     decisions: Recent,
 }
 
 #[derive(Serialize)]
 struct Refused {
+    since: String,
     file: String,
     slot: Option<&'static str>,
     problem: String,
@@ -122,11 +135,13 @@ pub(in crate::api::admin) async fn read(State(admin): State<Admin>) -> Json<Stat
         generation: generation(shared, &serving),
         candidates: candidates(shared),
         refused: refused(shared),
+        restart: shared.live.restart(),
         warnings: warnings(shared),
-        counters_saved: shared.counters.counts().saved_ms.map(|ms| {
-            let time = UNIX_EPOCH + Duration::from_millis(ms);
-            humantime::format_rfc3339_seconds(time).to_string()
-        }),
+        counters_saved: shared
+            .counters
+            .counts()
+            .saved_ms
+            .map(|ms| time(UNIX_EPOCH + Duration::from_millis(ms))),
         dropped: dropped(shared),
     })
 }
@@ -146,16 +161,23 @@ fn codex(shared: &Shared) -> Codex {
     }
 }
 
+fn time(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
 /// The generation that serves.
 pub(super) fn generation(shared: &Shared, serving: &Generation) -> Serving {
-    let time = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
     Serving {
         number: serving.number(),
         digest: serving.digest(),
         since: time(serving.since()),
         by: serving.door().name(),
         files: serving.file_names(),
-        probation_until: shared.live.on_probation_until().map(time),
+        probation: shared.live.on_probation().map(|on| OnProbation {
+            until: time(on.until),
+            faults: on.faults,
+            denials: on.denials,
+        }),
         pinned: shared.live.pinned().map(|pin| Pinned {
             by: pin.by,
             since: time(UNIX_EPOCH + Duration::from_secs(pin.since)),
@@ -173,8 +195,10 @@ pub(super) fn slots(shared: &Shared, serving: &Generation) -> Vec<Slot> {
     };
     let slots = serving.slots().into_iter().zip(serving.slot_digests());
     slots
-        .map(|(status, digest)| Slot {
+        .zip(serving.entries())
+        .map(|((status, digest), entries)| Slot {
             decisions: recent(status.slot),
+            entries: entries.iter().cloned().collect(),
             status,
             digest,
         })
@@ -194,9 +218,10 @@ fn candidates(shared: &Shared) -> Vec<CandidateStatus> {
 }
 
 fn refused(shared: &Shared) -> Vec<Refused> {
-    let refusals = shared.live.refusals().into_iter();
-    refusals
-        .map(|refusal| Refused {
+    let refused = shared.live.open_refusals().into_iter();
+    refused
+        .map(|OpenRefusal { refusal, since }| Refused {
+            since: time(since),
             file: refusal.file(),
             slot: refusal.slot.map(policy::Slot::name),
             problem: refusal.problem(),
