@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::env::Vars;
 use super::read::Reader;
 use super::{Environment, env};
 use crate::file::journal;
@@ -127,6 +128,9 @@ fn traces(reader: &mut Reader<'_>) -> Option<traces::Config> {
     let endpoint = reader.text(env::OTEL_EXPORTER_OTLP_ENDPOINT);
     let service = reader.text(env::OTEL_SERVICE_NAME);
     let endpoint = endpoint?;
+    // OpenTelemetry's own variables are the process's, as its library reads them.
+    let queue = env::Process.get("OTEL_BSP_MAX_QUEUE_SIZE");
+    let queue = queue.and_then(|queue| queue.trim().parse().ok());
     if !traces::is_endpoint(&endpoint) {
         let expected = "the http:// URL of a collector near by, as http://127.0.0.1:4318 (TLS is its business)";
         reader.note(
@@ -138,6 +142,7 @@ fn traces(reader: &mut Reader<'_>) -> Option<traces::Config> {
     Some(traces::Config {
         endpoint: base(&endpoint).to_owned(),
         service: service.unwrap_or_else(|| "codex-gateway".to_owned()),
+        queue: queue.filter(|queue| *queue > 0).unwrap_or(traces::QUEUE),
     })
 }
 

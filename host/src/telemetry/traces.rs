@@ -1,8 +1,10 @@
 //! Traces: sends each request, its policy decisions and its turns as spans to a collector, by OTLP over HTTP.
 
 mod client;
+mod losses;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::propagation::TextMapPropagator;
@@ -14,12 +16,18 @@ use opentelemetry_http::Request;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider,
+};
 
 use super::{Decision, Summary, Turn, breakage};
+use losses::{Bounded, Counted, Losses};
 
 /// How long the last spans may take to be sent.
 const LAST_SPANS: Duration = Duration::from_secs(5);
+
+/// OpenTelemetry's own default for the most spans that wait to be sent.
+pub const QUEUE: usize = 2_048;
 
 /// The collector that gets the spans.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +36,8 @@ pub struct Config {
     pub endpoint: String,
     /// The service name of the gateway in the spans.
     pub service: String,
+    /// The most spans that wait to be sent.
+    pub queue: usize,
 }
 
 /// Whether it can be a collector's base URL: an `http://` URL to which a path can be appended.
@@ -50,6 +60,7 @@ pub struct Traces {
     provider: SdkTracerProvider,
     tracer: SdkTracer,
     propagator: TraceContextPropagator,
+    losses: Arc<Losses>,
 }
 
 impl Traces {
@@ -63,20 +74,40 @@ impl Traces {
             .with_http_client(client::OnRuntime::new())
             .with_endpoint(format!("{}/v1/traces", config.endpoint))
             .build()?;
+        let losses = Arc::<Losses>::default();
+        let exporter = Counted {
+            exporter,
+            losses: Arc::clone(&losses),
+        };
+        let batches = BatchConfigBuilder::default().with_max_queue_size(config.queue);
+        let processor = Bounded {
+            processor: BatchSpanProcessor::builder(exporter)
+                .with_batch_config(batches.build())
+                .build(),
+            losses: Arc::clone(&losses),
+            room: config.queue,
+        };
         let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
         let resource = Resource::builder()
             .with_service_name(config.service.clone())
             .with_attribute(version)
             .build();
         let provider = SdkTracerProvider::builder()
-            .with_batch_exporter(exporter)
+            .with_span_processor(processor)
             .with_resource(resource)
             .build();
         Ok(Self {
             tracer: provider.tracer("codex-gateway"),
             provider,
             propagator: TraceContextPropagator::new(),
+            losses,
         })
+    }
+
+    /// The number of spans that were lost: the queue was full, or the collector did not take them.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.losses.lost()
     }
 
     /// Queues the spans of a request that is over. Returns the id of its trace, unless its client asked not to be sampled.

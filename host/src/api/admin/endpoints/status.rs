@@ -108,11 +108,12 @@ struct Warning {
     what: String,
 }
 
-/// Lines that were lost since the start; absent if they are not recorded.
+/// Lines and spans that were lost since the start; absent if they are not recorded.
 #[derive(Serialize)]
 struct Dropped {
     log: u64,
     usage: Option<u64>,
+    traces: Option<u64>,
     protocol: Option<u64>,
     records: Option<u64>,
 }
@@ -241,10 +242,12 @@ fn warnings(shared: &Shared) -> Vec<Warning> {
 
 fn dropped(shared: &Shared) -> Dropped {
     let usage = shared.telemetry.usage.as_ref();
+    let traces = shared.telemetry.traces.as_ref();
     let protocol = shared.backend.messages_recorded();
     Dropped {
         log: telemetry::log_lines_dropped(),
         usage: usage.map(|usage| usage.counts().1),
+        traces: traces.map(|traces| traces.lost()),
         protocol: protocol.map(|(_, dropped)| dropped),
         records: shared.live.recorded().map(|(_, dropped)| dropped),
     }
