@@ -90,3 +90,20 @@ fn a_history_with_its_calls_is_read() {
         ("shout", r#"{"input":"x"}"#)
     );
 }
+
+#[test]
+fn a_choice_of_a_custom_tool_names_one_that_is_offered() {
+    let choice = |custom: Value| json!({"type": "custom", "custom": custom});
+    assert_refused(&[
+        (
+            json!({"tool_choice": {"type": "custom"}}),
+            MISSING,
+            "tool_choice.custom",
+        ),
+        (
+            json!({"tool_choice": choice(json!({"name": "shout"}))}),
+            VALUE,
+            "tool_choice.custom.name",
+        ),
+    ]);
+}

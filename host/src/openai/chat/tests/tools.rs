@@ -189,16 +189,7 @@ fn choices_that_cannot_be_met_are_refused() {
         (with(json!("always")), VALUE, "tool_choice"),
         (with(json!(1)), TYPE, "tool_choice"),
         (with(json!({})), MISSING, "tool_choice.type"),
-        (
-            with(json!({"type": "web_search"})),
-            VALUE,
-            "tool_choice.type",
-        ),
-        (
-            with(json!({"type": "custom"})),
-            MISSING,
-            "tool_choice.custom",
-        ),
+        (with(json!({"type": "mcp"})), VALUE, "tool_choice.type"),
         (
             with(json!({"type": "allowed_tools"})),
             MISSING,
