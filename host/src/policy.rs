@@ -67,6 +67,7 @@ mod slices;
 mod source;
 mod start;
 mod steer;
+mod take_back;
 mod tap;
 mod tapping;
 mod trail;

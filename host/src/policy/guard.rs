@@ -78,6 +78,8 @@ pub(super) struct Arrival {
     pub(super) rules: Rules,
     /// The reports that were seen before.
     pub(super) known: Vec<Report>,
+    /// The operator who pins them, if one does.
+    pub(super) pin: Option<Pin>,
 }
 
 /// Policies that served before, and can again at once.
@@ -150,6 +152,7 @@ impl Guard {
             files,
             mut rules,
             known,
+            pin: pinned,
         } = arrival;
         if rules.accepts(digest) {
             // The operator wants them, whatever they do.
@@ -163,6 +166,7 @@ impl Guard {
             Some(kept) => (kept.policies, kept.files, kept.pin),
             None => (Arc::clone(before.policies()), served, state.pin.clone()),
         };
+        state.pin = pinned;
         state.rollout.step(
             self.began.elapsed(),
             Input::Activated {
@@ -192,29 +196,33 @@ impl Guard {
         next.on_probation(probation)
     }
 
-    /// Waits until policies must be taken back, and returns those that serve in their place.
-    pub(super) async fn blamed(&self) -> (Blame, Standby) {
-        let mut unread = self.unread.lock().await;
-        while let Some(blame) = unread.recv().await {
-            let mut state = self.state.lock();
-            let input = Input::Blamed {
-                digest: blame.digest,
-                charge: blame.charge,
-                why: blame.why(),
-            };
-            let output = state.rollout.step(self.began.elapsed(), input);
-            if let Some(Output::TakeBack { .. }) = output
-                && let Some(before) = state.before.take()
-            {
-                before.probation.end();
-                state.serving.clone_from(&before.files);
-                state.pin.clone_from(&before.pin);
-                state.shelf.clear();
-                self.taken_back.fetch_add(1, Ordering::Relaxed);
-                return (blame, before);
-            }
+    /// Waits until policies did not decide as those before.
+    pub(super) async fn blamed(&self) -> Blame {
+        match self.unread.lock().await.recv().await {
+            Some(blame) => blame,
+            None => pending().await,
         }
-        pending().await
+    }
+
+    /// The policies that serve again in place of those that are blamed, if the rules say so.
+    pub(super) fn take_back(&self, blame: &Blame) -> Option<Standby> {
+        let mut state = self.state.lock();
+        let input = Input::Blamed {
+            digest: blame.digest,
+            charge: blame.charge,
+            why: blame.why(),
+        };
+        let output = state.rollout.step(self.began.elapsed(), input);
+        let Some(Output::TakeBack { .. }) = output else {
+            return None;
+        };
+        let before = state.before.take()?;
+        before.probation.end();
+        state.serving.clone_from(&before.files);
+        state.pin.clone_from(&before.pin);
+        state.shelf.clear();
+        self.taken_back.fetch_add(1, Ordering::Relaxed);
+        Some(before)
     }
 
     /// Ends the probation of the serving policies if the operator accepts them now, or wants none. Returns whether there was one.
@@ -265,17 +273,9 @@ impl Guard {
 
 /// The candidates.
 impl Guard {
-    /// Keeps a candidate that was made for what serves now. Returns false if it does not serve any longer.
-    pub(super) fn put(
-        &self,
-        ready: Ready,
-        made_for: Digest,
-        serving: impl FnOnce() -> Digest,
-    ) -> bool {
+    /// Keeps a candidate that was made for what serves now.
+    pub(super) fn put(&self, ready: Ready) {
         let mut state = self.state.lock();
-        if serving() != made_for {
-            return false;
-        }
         let digest = ready.policies.digest();
         if let Some(digest) = state.shelf.put(ready) {
             state
@@ -285,7 +285,6 @@ impl Guard {
         state
             .rollout
             .step(self.began.elapsed(), Input::Prepared { digest });
-        true
     }
 
     /// Takes a candidate away.
@@ -354,9 +353,9 @@ impl Guard {
         self.state.lock().rules.clone()
     }
 
-    /// Pins what serves, or lets the policy folder decide again.
-    pub(super) fn pin(&self, pin: Option<Pin>) {
-        self.state.lock().pin = pin;
+    /// Lets the policy folder decide again.
+    pub(super) fn unpin(&self) {
+        self.state.lock().pin = None;
     }
 }
 

@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
-use tokio_util::sync::CancellationToken;
 
 use super::Slot;
 use super::canary::Place;
@@ -17,7 +16,7 @@ use super::engine::Engine;
 use super::facts::Facts;
 use super::fault::{Refusal, Refusals};
 use super::generation::Generation;
-use super::guard::{Arrival, Guard, Standby};
+use super::guard::{Arrival, Guard};
 use super::history::{Activated, Activation, Door};
 use super::keeper::Keeper;
 use super::life::{Life, What};
@@ -26,7 +25,6 @@ use super::notice::Notice;
 use super::open_refusals::OpenRefusals;
 use super::pin::Pin;
 use super::policies::{Policies, prepare, try_all};
-use super::probation::{Blame, OnProbation};
 use super::replay::replay;
 use super::report::Report;
 use super::source::{Defaults, Source};
@@ -161,25 +159,34 @@ impl Live {
         self.swaps.load(Ordering::Relaxed)
     }
 
-    /// Makes the policies serve, on probation if `put` says so; if it returns none, those that serve stay. Numbers never fall,
-    /// whatever was swapped meanwhile.
-    pub(super) fn swap(
-        &self,
-        policies: Arc<Policies>,
-        mut entry: Activated,
-        put: impl FnOnce(Generation, &Generation) -> Option<Generation>,
-    ) {
-        let _moment = self.swapping.lock();
-        let before = self.current();
-        entry.number = entry.number.max(before.number().saturating_add(1));
-        if let Some(next) = put(
-            Generation::new(policies, &entry, Arc::clone(&self.trail)),
-            &before,
-        ) {
+    /// Makes `next` serve, given what serves, or nothing if it is none. Nothing else is swapped meanwhile. Returns whether it serves.
+    pub(super) fn swap(&self, next: impl FnOnce(&Generation) -> Option<Generation>) -> bool {
+        self.still(|before| {
+            let Some(next) = next(before) else {
+                return false;
+            };
             self.current.store(Arc::new(next));
             self.swaps.fetch_add(1, Ordering::Relaxed);
             self.refused.lock().settled();
-        }
+            true
+        })
+    }
+
+    /// Acts on what serves while nothing is swapped.
+    pub(super) fn still<T>(&self, act: impl FnOnce(&Generation) -> T) -> T {
+        let _moment = self.swapping.lock();
+        act(&self.current())
+    }
+
+    /// A generation that follows `before`. Numbers never fall, whatever was swapped meanwhile.
+    pub(super) fn after(
+        &self,
+        before: &Generation,
+        policies: Arc<Policies>,
+        mut entry: Activated,
+    ) -> Generation {
+        entry.number = entry.number.max(before.number().saturating_add(1));
+        Generation::new(policies, &entry, Arc::clone(&self.trail))
     }
 
     /// Prepares the candidates that changed and swaps them in; on refusal nothing changes. Returns the number of the generation
@@ -196,7 +203,7 @@ impl Live {
         if !unchanged {
             let next = prepare(&self.engine, candidates, Some(current.policies())).await?;
             let entry = activation(&next, Door::Folder, Some(&current)).alone();
-            self.swap(Arc::new(next), entry, |next, _| Some(next));
+            self.swap(|before| Some(self.after(before, Arc::new(next), entry)));
         }
         Ok(self.current().number())
     }
@@ -226,7 +233,8 @@ impl Live {
             let activation = activation(&next, Door::Folder, Some(&current));
             let entry = self.keeper.record(source, activation).await;
             let files = look.files();
-            self.swap(next, entry, |next, before| {
+            self.swap(|before| {
+                let next = self.after(before, next, entry);
                 let Some(files) = files else {
                     return Some(next);
                 };
@@ -234,6 +242,7 @@ impl Live {
                     files,
                     rules: look.rules.clone(),
                     known: Vec::new(),
+                    pin: None,
                 };
                 Some(self.guard.activate(next, before, arrival))
             });
@@ -259,79 +268,6 @@ impl Live {
         replay(self.trail.events(), old, next, longest).await
     }
 
-    /// Takes policies back that do not decide as those before, until `stop`. One that has begun is written down first.
-    pub(super) async fn guard(&self, source: &Source, stop: &CancellationToken) {
-        while let Some((blame, before)) = stop.run_until_cancelled(self.guard.blamed()).await {
-            self.take_back(source, &blame, before).await;
-        }
-    }
-
-    /// Lets those before serve again: at once, without waiting for a candidate that is being prepared, or for the disk.
-    async fn take_back(&self, source: &Source, blame: &Blame, before: Standby) {
-        let Standby {
-            policies, files, ..
-        } = before;
-        let blamed = self.current();
-        let activation = Activation {
-            taken_back: Some((blame.digest, blame.why())),
-            ..activation(&policies, Door::TakenBack, Some(&blamed))
-        };
-        // Others may have replaced them meanwhile; what they did stays in the history.
-        self.swap(policies, activation.alone(), |next, before| {
-            (before.digest() == blame.digest).then_some(next)
-        });
-        let (serving, refusal) = (self.current(), blame.refusal());
-        tracing::error!(
-            generation = serving.number(),
-            digest = serving.digest().short(),
-            "policies taken back: {refusal}"
-        );
-        match blamed.door() {
-            Door::Api => {
-                self.refused.lock().taken_back(blame.digest, refusal);
-                self.pins.fetch_add(1, Ordering::Relaxed);
-            }
-            _ => {
-                self.note(vec![refusal]);
-            }
-        }
-        self.tell_only(
-            What::TakenBack,
-            blame.digest,
-            "probation",
-            Some(blame.why()),
-        );
-        if let Some(FileSet { notices, .. }) = files {
-            let folder = self.noted.lock().folder.clone();
-            self.notice(Some(notices), folder);
-        }
-        self.keeper.record(source, activation).await;
-        self.keep(source).await;
-    }
-
-    /// Ends a probation whose time is over.
-    pub(super) fn look(&self) {
-        if let Some(digest) = self.guard.look() {
-            self.tell(What::Kept, digest, "probation", None);
-        }
-    }
-
-    /// The end of the probation of the serving policies, if they are on probation.
-    #[must_use]
-    pub fn on_probation_until(&self) -> Option<SystemTime> {
-        self.guard.on_probation_until()
-    }
-
-    /// The probation of the serving policies, if they are on probation.
-    #[must_use]
-    pub fn on_probation(&self) -> Option<OnProbation> {
-        self.guard.on_probation()
-    }
-
-    /// The number of generations that were taken back.
-    #[must_use]
-    pub fn taken_back(&self) -> u64 {
-        self.guard.taken_back()
     }
 
     /// Warnings about the serving files, and about serving files that cannot be saved for the next start.
@@ -371,6 +307,12 @@ impl Live {
             tracing::warn!("{notice}");
         }
         *noted = next;
+    }
+
+    /// As [`Live::notice`], for those about the serving files alone.
+    pub(super) fn notice_serving(&self, notices: Vec<Notice>) {
+        let folder = self.noted.lock().folder.clone();
+        self.notice(Some(notices), folder);
     }
 }
 
@@ -412,5 +354,13 @@ pub(super) fn activation(
         taken_back: None,
         files: policies.file_names(),
         at_least: before.map_or(1, |before| before.number().saturating_add(1)),
+    }
+}
+
+/// The activation of what serves, after another one that was written down and did not come about.
+pub(super) fn activation_again(serving: &Generation) -> Activation {
+    Activation {
+        at_least: serving.number(),
+        ..activation(serving.policies(), serving.door(), None)
     }
 }

@@ -16,7 +16,7 @@ use super::given::{Given, Named};
 use super::guard::{Arrival, Over};
 use super::history::{Activation, Door};
 use super::life::{Life, What};
-use super::live::{Live, activation};
+use super::live::{Live, activation, activation_again};
 use super::pin::Pin;
 use super::policies::{Policies, prepare};
 use super::report::Report;
@@ -69,10 +69,12 @@ impl Live {
             canary: None,
             counts: Arc::default(),
         };
-        let now = || self.current().digest();
-        if !self.guard.put(ready, serving.digest(), now) {
-            return Err(Unsteered::Stale);
-        }
+        self.still(|now| {
+            let is_current = now.digest() == serving.digest();
+            is_current
+                .then(|| self.guard.put(ready))
+                .ok_or(Unsteered::Stale)
+        })?;
         self.tell(What::Ready, digest, by, None);
         self.candidate(&digest.to_string())
     }
@@ -190,19 +192,29 @@ impl Live {
     pub async fn promote(&self, digits: &str, by: &str) -> Result<Arc<Generation>, Unsteered> {
         let digest = self.find(digits)?;
         let _one_at_a_time = self.replacing.lock().await;
-        let current = self.current();
-        let candidate = self.guard.take(digest).ok_or(Unsteered::Stale)?;
-        let shadow = candidate.shadow.as_ref().map(Shadowed::report);
-        let arrival = Arrival {
-            files: candidate.files,
-            rules: self.guard.rules(),
-            known: shadow.into_iter().chain([candidate.replayed]).collect(),
+        let policies = {
+            let mut state = self.guard.state();
+            let candidate = state.shelf.candidate(digest).ok_or(Unsteered::Stale)?;
+            Arc::clone(&candidate.policies)
         };
-        let door = (Door::Api, by);
-        self.serve(candidate.policies, arrival, door, &current)
-            .await;
+        let mut canary = None;
+        let arrive = |_: &Generation| {
+            // In the moment of the swap: a candidate is gone as soon as other policies serve than those that it was made for.
+            let candidate = self.guard.take(digest)?;
+            let shadow = candidate.shadow.as_ref().map(Shadowed::report);
+            canary = candidate.canary;
+            Some(Arrival {
+                files: candidate.files,
+                rules: self.guard.rules(),
+                known: shadow.into_iter().chain([candidate.replayed]).collect(),
+                pin: Some(Pin::now(by)),
+            })
+        };
+        if !self.serve(policies, (Door::Api, by), arrive).await {
+            return Err(Unsteered::Stale);
+        }
         // Until now: its callers must not get other policies in between.
-        drop(candidate.canary);
+        drop(canary);
         self.tell(What::Promoted, digest, by, None);
         Ok(self.current())
     }
@@ -211,7 +223,7 @@ impl Live {
     /// folder is not looked at.
     ///
     /// # Errors
-    /// If there are none.
+    /// If there are none; or that other policies began to serve meanwhile.
     pub async fn roll_back(
         &self,
         digits: Option<&str>,
@@ -245,47 +257,62 @@ impl Live {
             probation: Duration::ZERO,
             ..self.guard.rules()
         };
-        let arrival = Arrival {
-            files: past.files,
-            rules,
-            known: Vec::new(),
+        let arrive = |now: &Generation| {
+            (now.digest() == current.digest()).then(|| Arrival {
+                files: past.files,
+                rules,
+                known: Vec::new(),
+                pin: Some(Pin::now(by)),
+            })
         };
         let door = (Door::RolledBack, by);
-        self.serve(past.policies, arrival, door, &current).await;
+        if !self.serve(past.policies, door, arrive).await {
+            return Err(Unsteered::Overtaken);
+        }
         self.tell(What::RolledBack, digest, by, None);
         Ok(self.current())
     }
 
-    /// Makes the policies serve by an operator's wish, and pins them.
+    /// Makes the policies serve by an operator's wish, and pins them, unless `arrive`, asked in the moment of the swap, says that they
+    /// may not replace what serves then. Returns whether they serve.
     async fn serve(
         &self,
         policies: Arc<Policies>,
-        arrival: Arrival,
         (door, by): (Door, &str),
-        current: &Generation,
-    ) {
-        let pin = Pin::now(by);
+        arrive: impl FnOnce(&Generation) -> Option<Arrival>,
+    ) -> bool {
+        let current = self.current();
         let activation = Activation {
             by: Some(by.to_owned()),
-            ..activation(&policies, door, Some(current))
+            ..activation(&policies, door, Some(&current))
         };
         let entry = self.keeper.record(&self.source, activation).await;
-        let notices = arrival.files.notices.clone();
-        self.swap(policies, entry, |next, before| {
+        let mut notices = Vec::new();
+        let serves = self.swap(|before| {
+            let arrival = arrive(before)?;
+            notices.clone_from(&arrival.files.notices);
+            let next = self.after(before, policies, entry);
             Some(self.guard.activate(next, before, arrival))
         });
-        self.guard.pin(Some(pin));
+        let serving = self.current();
+        if !serves {
+            // The history has to end with what serves.
+            let activation = activation_again(&serving);
+            self.keeper.record(&self.source, activation).await;
+            return false;
+        }
         self.pins.fetch_add(1, Ordering::Relaxed);
-        self.mended(self.current().number());
+        self.mended(serving.number());
         self.notice(Some(notices), Vec::new());
         self.keep(&self.source).await;
-        self.current().announce(Some(current));
+        serving.announce(Some(&current));
+        true
     }
 
     /// Looks at the policy folder again, after an operator's wish was followed. Promoted policies that were taken back are shown as
     /// refused no longer.
     pub async fn follow(&self, by: &str) {
-        self.guard.pin(None);
+        self.guard.unpin();
         self.refused.lock().settled();
         self.keep(&self.source).await;
         self.tell(What::Followed, self.current().digest(), by, None);

@@ -46,6 +46,9 @@ pub enum Unsteered {
         "other policies serve by now than those that this was made for: offer the candidate again"
     )]
     Stale,
+    /// Other policies began to serve while the wish was being fulfilled.
+    #[error("other policies began to serve meanwhile: look at what serves, and say it again")]
+    Overtaken,
     /// There can be no further thread.
     #[error("the machine is short of threads or memory now")]
     Shortage,

@@ -1,7 +1,9 @@
 //! New policies on probation: what they cannot decide and those before could brings those before back, at once and by itself.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use codex_gateway::policy::{Slot, SlotFiles, Unsteered};
 use codex_gateway::secret::fingerprint;
 use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say, stream};
 use codex_gateway_tests::guests::{EVERY, deploy};
@@ -332,4 +334,49 @@ async fn a_kill_within_a_take_back_leaves_a_start_that_serves_what_was_kept() {
     assert!(told.contains("were taken back"), "{told}");
     assert_eq!(hostile(&gateway).await, 200);
     gateway.stop().await;
+}
+
+/// While a promotion waits for the history, what its candidate was made for is taken back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_replaces_only_what_its_candidate_was_made_for() {
+    let place = Place::default();
+    let gateway = place.start().await;
+    let kept = gateway.live.current().digest();
+    deploy_every(place.policies(), "auth", &json!({}));
+    generation(&gateway, 2).await;
+    let mut files: [SlotFiles; Slot::COUNT] = Default::default();
+    files[Slot::Model as usize].settings = Some(br#"{"owned_by": "me"}"#.as_slice().into());
+    let candidate = gateway.live.offer(files, "ops").await.unwrap();
+    let history = std::fs::read_dir(place.state().join("policies")).unwrap();
+    let history = history.map(|entry| entry.unwrap().path());
+    let mut history = history.filter(|path| path.extension().is_some_and(|end| end == "lock"));
+    let lock = std::fs::File::create(history.next().unwrap()).unwrap();
+    lock.lock().unwrap();
+    let (live, digest) = (Arc::clone(&gateway.live), candidate.digest.to_string());
+    let promotion = tokio::spawn(async move { live.promote(&digest, "ops").await.map(|_| ()) });
+    assert_eq!(hostile(&gateway).await, 503);
+    let is_over = |gateway: &Gateway| gateway.live.taken_back() == 1 || promotion.is_finished();
+    gateway.until(is_over, "take-back or promotion").await;
+    drop(lock);
+    match promotion.await.unwrap() {
+        Err(error) => {
+            assert_eq!(error, Unsteered::Stale);
+            assert_eq!(gateway.live.current().digest(), kept);
+            assert_eq!(gateway.live.pinned(), None);
+            // The history ends with what serves, and a restart agrees.
+            let number = gateway.live.current().number();
+            gateway.stop().await;
+            let gateway = place.start().await;
+            let serving = gateway.live.current();
+            assert_eq!(serving.digest(), kept);
+            assert!(serving.number() >= number);
+            gateway.stop().await;
+        }
+        // On a very busy machine it does not wait that long: then nothing was taken back.
+        Ok(()) => {
+            assert_eq!(gateway.live.current().digest(), candidate.digest);
+            assert_eq!(gateway.live.taken_back(), 0);
+            gateway.stop().await;
+        }
+    }
 }

@@ -21,6 +21,7 @@ impl From<Unsteered> for ApiError {
             Unsteered::HasCanary(digest) => GatewayError::CanaryTaken { digest },
             Unsteered::CanaryBounds => GatewayError::CanaryBounds,
             Unsteered::Stale => GatewayError::CandidateStale,
+            Unsteered::Overtaken => GatewayError::PoliciesOvertaken,
             Unsteered::Shortage => GatewayError::Shortage,
         })
     }

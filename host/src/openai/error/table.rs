@@ -208,6 +208,8 @@ errors! {
     AlreadyServing = 409, INVALID, "already_serving", "These policies serve already.";
     /// Other policies serve by now than those that a candidate was made for.
     CandidateStale = 409, INVALID, "candidate_stale", "Other policies serve by now than those that the candidate was made for: upload it again.";
+    /// Other policies began to serve while a roll-back was under way.
+    PoliciesOvertaken = 409, INVALID, "policies_overtaken", "Other policies began to serve meanwhile, and nothing was changed: look at what serves, and ask again if it is still wanted.";
     /// Another candidate is in shadow.
     ShadowTaken { digest: String } = 409, INVALID, "shadow_taken", "The candidate {digest} is in shadow, and only one can be: drop it first, or wait for its gate.";
     /// The candidate failed at its gate, or on a canary's request.
