@@ -18,6 +18,7 @@ mod component;
 mod component_cache;
 mod contract;
 mod digest;
+mod doubt;
 mod engine;
 mod entries;
 mod event;

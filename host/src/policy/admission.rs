@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::bindings::rate_limit;
+use super::doubt::is_worse;
 use super::exchange::What;
-use super::fault::{FaultKind, Refused};
-use super::generation::{Generation, is_worse};
+use super::fault::Refused;
+use super::generation::Generation;
 use super::limits::{Admitted, Asked};
 use super::policies::Policies;
 use super::world::{Decide, Quotas};
@@ -44,7 +45,7 @@ impl Generation {
         admission.result()
     }
 
-    /// As `doubt`, for both halves of a question about limits: the policies before are asked both.
+    /// As `doubt`, for both halves of a question about limits: the others are asked both.
     fn doubt_admission(&self, asked: &Quotas, admission: &Asked) {
         let (fault, statuses) = match (&admission.quotas.answer, &admission.rest) {
             (Err(fault), _) => return self.doubt(fault, asked),
@@ -54,20 +55,19 @@ impl Generation {
             },
             (Ok(_), None) => return,
         };
-        let Some(probation) = self.probation().filter(|probation| probation.lasts()) else {
-            return;
-        };
-        let (asked, current) = (asked.clone(), Arc::clone(self.policies()));
-        let is_late = fault.kind == FaultKind::Deadline;
-        probation.doubt(fault, move |before| async move {
-            if Arc::ptr_eq(&before.rate_limit, &current.rate_limit) {
-                return false;
+        let (kind, current) = (fault.kind, Arc::clone(self.policies()));
+        self.compare(fault, |others| {
+            let asked = asked.clone();
+            async move {
+                if Arc::ptr_eq(&others.rate_limit, &current.rate_limit) {
+                    return false;
+                }
+                let decides = |policies: Arc<Policies>| {
+                    let (asked, statuses) = (asked.clone(), statuses.clone());
+                    async move { policies.rate_limit.decides(asked, statuses).await }
+                };
+                is_worse(kind, (others, current), decides).await
             }
-            let decides = |policies: Arc<Policies>| {
-                let (asked, statuses) = (asked.clone(), statuses.clone());
-                async move { policies.rate_limit.decides(asked, statuses).await }
-            };
-            is_worse(is_late, before, current, decides).await
         });
     }
 }

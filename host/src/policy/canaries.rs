@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::Slot;
 use super::bindings::Caller;
 use super::canary::{Canary, Lasting, Substitute};
 use super::candidates::{CandidateStatus, Ready, Shadowed, Shelf};
@@ -13,7 +12,6 @@ use super::life::What;
 use super::live::Live;
 use super::policies::Policies;
 use super::rollout::{Input, Output, Stage};
-use super::simulation;
 use super::unsteered::Unsteered;
 
 impl Live {
@@ -101,17 +99,15 @@ impl Live {
         candidate.is_for(serving.digest()).then_some(candidate)
     }
 
-    fn substitute(self: &Arc<Self>, ready: &Ready, serving: &Policies) -> Substitute {
+    fn substitute(self: &Arc<Self>, ready: &Ready, serving: &Arc<Policies>) -> Substitute {
         let digest = ready.policies.digest();
-        let changed: Vec<Slot> = simulation::changed(serving, &ready.policies);
         let live = Arc::downgrade(self);
         let failed = move |why: &str| {
             if let Some(live) = live.upgrade() {
                 live.fail(digest, why);
             }
         };
-        let place = (serving.digest(), changed);
-        Substitute::new(&ready.policies, place, &ready.counts, failed)
+        Substitute::new(&ready.policies, serving, &ready.counts, failed)
     }
 
     /// A candidate could not decide on a request of a canary: it decides on no further ones.

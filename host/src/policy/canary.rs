@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::Slot;
 use super::bindings::Caller;
 use super::digest::Digest;
+use super::doubt::Doubts;
 use super::fault::{Fault, FaultKind};
 use super::observer::{Decision, DecisionOutcome};
 use super::policies::Policies;
@@ -91,7 +92,7 @@ impl Counts {
 }
 
 /// Called with the reason when a candidate could not decide.
-type Failed = Box<dyn Fn(&str) + Send + Sync>;
+type Failed = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// A candidate in the place of the policies that it was made for.
 pub(super) struct Substitute {
@@ -99,26 +100,30 @@ pub(super) struct Substitute {
     pub(super) policies: Arc<Policies>,
     /// The digest of those that serve.
     made_for: Digest,
+    serving: Arc<Policies>,
     /// The slots in which it differs from them: only there a fault is its own.
     changed: Vec<Slot>,
     counts: Arc<Counts>,
+    doubts: Doubts,
     failed: Failed,
 }
 
 impl Substitute {
     pub(super) fn new(
         policies: &Arc<Policies>,
-        (made_for, changed): (Digest, Vec<Slot>),
+        serving: &Arc<Policies>,
         counts: &Arc<Counts>,
         failed: impl Fn(&str) + Send + Sync + 'static,
     ) -> Self {
         Self {
             digest: policies.digest(),
             policies: Arc::clone(policies),
-            made_for,
-            changed,
+            made_for: serving.digest(),
+            serving: Arc::clone(serving),
+            changed: serving.differing(policies),
             counts: Arc::clone(counts),
-            failed: Box::new(failed),
+            doubts: Doubts::default(),
+            failed: Arc::new(failed),
         }
     }
 
@@ -132,20 +137,41 @@ impl Substitute {
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a decision, and reports a fault that is its own. A lack of places to run in is nobody's.
+    /// Counts a decision, and reports a fault that is its own. One that was late is asked again before, by [`Substitute::doubt`].
     pub(super) fn decided(&self, decision: &Decision, fault: Option<&Fault>) {
         if decision.outcome == DecisionOutcome::Denied {
             self.counts.denials.fetch_add(1, Ordering::Relaxed);
         }
-        if let Some(fault) = fault
-            && fault.kind != FaultKind::Busy
-            && self.changed.contains(&decision.slot)
-        {
+        if let Some(fault) = fault.filter(|fault| self.is_own(fault)) {
             self.counts.faults.fetch_add(1, Ordering::Relaxed);
-            let Fault { kind, cause, .. } = fault;
-            (self.failed)(&format!("{} policy: {kind}: {cause}", decision.slot));
+            if fault.kind != FaultKind::Deadline {
+                (self.failed)(&why(fault));
+            }
         }
     }
+
+    /// Reports that it was late if `confirmed`, asked with the policies that serve, says that they are not: on a busy machine any
+    /// policy may be late.
+    pub(super) fn doubt<F>(&self, fault: &Fault, confirmed: impl FnOnce(Arc<Policies>) -> F)
+    where
+        F: Future<Output = bool> + Send + 'static,
+    {
+        if fault.kind != FaultKind::Deadline || !self.is_own(fault) {
+            return;
+        }
+        let (failed, why) = (Arc::clone(&self.failed), why(fault));
+        let confirmed = || confirmed(Arc::clone(&self.serving));
+        self.doubts.ask(fault.slot, confirmed, move || failed(&why));
+    }
+
+    /// A lack of places to run in is nobody's fault, and one in a slot that is as before is not the candidate's.
+    fn is_own(&self, fault: &Fault) -> bool {
+        fault.kind != FaultKind::Busy && self.changed.contains(&fault.slot)
+    }
+}
+
+fn why(fault: &Fault) -> String {
+    format!("{} policy: {}", fault.slot, fault.told())
 }
 
 /// A canary that lasts.

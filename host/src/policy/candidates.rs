@@ -14,7 +14,6 @@ use super::policies::Policies;
 use super::report::Report;
 use super::rollout::{Gate, Stage};
 use super::shadow::Shadow;
-use super::simulation;
 
 /// The most candidates; the oldest one makes room.
 const CANDIDATES: usize = 8;
@@ -200,7 +199,7 @@ impl CandidateStatus {
             Stage::Failed(why) => ("failed", Some(why)),
             Stage::Unseen(why) => ("unseen", Some(why)),
         };
-        let slots = simulation::changed(serving, &ready.policies);
+        let slots = serving.differing(&ready.policies);
         Self {
             digest: ready.policies.digest(),
             by: ready.by.clone(),

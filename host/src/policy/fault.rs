@@ -279,6 +279,13 @@ pub struct Fault {
     pub cause: String,
 }
 
+impl Fault {
+    /// The fault as one line, without slot and policy.
+    pub(super) fn told(&self) -> String {
+        format!("{}: {}", self.kind, self.cause)
+    }
+}
+
 /// The kinds of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {

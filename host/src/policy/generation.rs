@@ -1,5 +1,6 @@
 //! A generation: the four prepared policies that a request holds from its first byte to its last.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,9 +12,10 @@ use super::candidate::About;
 use super::cards::Cards;
 use super::component::Decided;
 use super::digest::Digest;
+use super::doubt::is_worse;
 use super::event::Asker;
 use super::exchange::{Exchange, Remembered, What};
-use super::fault::{Fault, FaultKind, Refused, decided};
+use super::fault::{Fault, Refused, decided};
 use super::given::Files;
 use super::history::{Activated, Door};
 use super::needs::Needs;
@@ -93,10 +95,6 @@ impl Generation {
 
     pub(super) fn trail(&self) -> &Arc<Trail> {
         &self.trail
-    }
-
-    pub(super) fn probation(&self) -> Option<&Probation> {
-        self.probation.as_deref()
     }
 
     /// The same generation on probation.
@@ -220,8 +218,7 @@ impl Generation {
         self.ask(question).await
     }
 
-    /// Makes a decision, remembers it, and passes its outcome to the observer. A fault on probation is compared with the policies
-    /// before.
+    /// Makes a decision, remembers it, and passes its outcome to the observer. A fault on probation, or of a candidate, is put to others.
     async fn ask<Q: Remembered<World: Seat>>(&self, asked: Q) -> Result<Q::Answer, Fault> {
         let policy = Q::World::of(&self.policies);
         let decided = policy.decide(&asked.declared(policy.needs())).await;
@@ -232,23 +229,34 @@ impl Generation {
         decided.answer
     }
 
-    /// Charges a fault if the policies before decide the same question.
+    /// Holds a fault against these policies if those that they are compared with decide the same question.
     pub(super) fn doubt<Q: Question<World: Seat>>(&self, fault: &Fault, asked: &Q) {
-        let Some(probation) = self.probation().filter(|probation| probation.lasts()) else {
-            return;
-        };
-        let (asked, current) = (asked.clone(), Arc::clone(&self.policies));
-        let is_late = fault.kind == FaultKind::Deadline;
-        probation.doubt(fault, move |before| async move {
-            if Arc::ptr_eq(Q::World::of(&before), Q::World::of(&current)) {
-                return false;
+        let (kind, current) = (fault.kind, Arc::clone(&self.policies));
+        self.compare(fault, |others| {
+            let asked = asked.clone();
+            async move {
+                if Arc::ptr_eq(Q::World::of(&others), Q::World::of(&current)) {
+                    return false;
+                }
+                let decides = |policies: Arc<Policies>| {
+                    let asked = asked.clone();
+                    async move { answer(&policies, asked).await.is_ok() }
+                };
+                is_worse(kind, (others, current), decides).await
             }
-            let decides = |policies: Arc<Policies>| {
-                let asked = asked.clone();
-                async move { answer(&policies, asked).await.is_ok() }
-            };
-            is_worse(is_late, before, current, decides).await
         });
+    }
+
+    /// Compares these policies, which had a fault, with those before on probation, and a candidate with those that serve.
+    pub(super) fn compare<F>(&self, fault: &Fault, confirmed: impl FnOnce(Arc<Policies>) -> F)
+    where
+        F: Future<Output = bool> + Send + 'static,
+    {
+        match (&self.candidate, &self.probation) {
+            (Some(candidate), _) => candidate.doubt(fault, confirmed),
+            (None, Some(probation)) => probation.doubt(fault, confirmed),
+            (None, None) => {}
+        }
     }
 
     /// Passes a decision to the observer, and remembers it.
@@ -312,28 +320,6 @@ impl Generation {
         let request = self.observed.as_ref().map(|observed| &observed.request);
         request.map_or(0, |request| request.next_turn())
     }
-}
-
-/// How often both are asked in turn if the new policies were late.
-const ROUNDS: u32 = 3;
-
-/// Whether the policies before decide where the current ones do not. On a busy machine any policy may be late, and a client can
-/// make it busy: whoever was late is asked again, each time after those before have decided.
-pub(super) async fn is_worse<F: Future<Output = bool>>(
-    is_late: bool,
-    before: Arc<Policies>,
-    current: Arc<Policies>,
-    decides: impl Fn(Arc<Policies>) -> F,
-) -> bool {
-    if !is_late {
-        return decides(before).await;
-    }
-    for _ in 0..ROUNDS {
-        if !decides(Arc::clone(&before)).await || decides(Arc::clone(&current)).await {
-            return false;
-        }
-    }
-    true
 }
 
 /// Asks other policies the same: with blanks for what they did not declare.

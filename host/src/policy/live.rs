@@ -268,8 +268,6 @@ impl Live {
         replay(self.trail.events(), old, next, longest).await
     }
 
-    }
-
     /// Warnings about the serving files, and about serving files that cannot be saved for the next start.
     #[must_use]
     pub fn notices(&self) -> Vec<Notice> {

@@ -75,6 +75,12 @@ impl Policies {
         }
     }
 
+    /// The slots in which others differ.
+    pub(super) fn differing(&self, others: &Self) -> Vec<Slot> {
+        let differs = |slot: &Slot| self.slot_digest(*slot) != others.slot_digest(*slot);
+        Slot::ALL.into_iter().filter(differs).collect()
+    }
+
     /// The four, slot by slot.
     pub(super) fn slots(&self) -> [SlotStatus; Slot::COUNT] {
         [

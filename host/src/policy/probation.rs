@@ -9,10 +9,11 @@ use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::Slot;
 use super::digest::Digest;
+use super::doubt::Doubts;
 use super::event::Place;
 use super::fault::{Fault, FaultKind};
 use super::policies::Policies;
@@ -20,9 +21,6 @@ use super::report::{Difference, Group, Report};
 use super::rollout::{Charge, Rules};
 use super::shadow::Shadow;
 use super::trail::Trail;
-
-/// The most questions of one slot that are compared at once; one answer is enough.
-const AT_ONCE: usize = 2;
 
 /// The most unread reports; the first one ends the probation.
 const UNREAD: usize = 4;
@@ -88,7 +86,7 @@ pub(super) struct Probation {
     /// The policies before, where they decide along.
     along: Mutex<Option<Shadow>>,
     found: Arc<Found>,
-    asking: [Arc<Semaphore>; Slot::COUNT],
+    doubts: Doubts,
     reports: mpsc::Sender<Blame>,
 }
 
@@ -106,7 +104,7 @@ impl Probation {
             until: Instant::now() + rules.probation,
             along: Mutex::default(),
             found: Arc::default(),
-            asking: Slot::ALL.map(|_| Arc::new(Semaphore::new(AT_ONCE))),
+            doubts: Doubts::default(),
             reports,
         }
     }
@@ -179,39 +177,22 @@ impl Probation {
     where
         F: Future<Output = bool> + Send + 'static,
     {
-        if fault.kind != FaultKind::Busy {
-            self.found.faults.fetch_add(1, Ordering::Relaxed);
-            let what = format!("{}: {}", fault.kind, fault.cause);
-            self.charge(fault.slot, what, confirmed);
+        let Some(before) = self.before.load_full().filter(|_| self.lasts()) else {
+            return;
+        };
+        if fault.kind == FaultKind::Busy {
+            return;
         }
-    }
-
-    /// Reports a fault of the new policies if `confirmed` says that those before do not.
-    fn charge<F>(&self, slot: Slot, what: String, confirmed: impl FnOnce(Arc<Policies>) -> F)
-    where
-        F: Future<Output = bool> + Send + 'static,
-    {
-        let asking = Arc::clone(&self.asking[slot as usize]);
-        let Ok(permit) = asking.try_acquire_owned() else {
-            return;
-        };
-        let Some(before) = self.before.load_full() else {
-            return;
-        };
-        let confirmed = confirmed(before);
+        self.found.faults.fetch_add(1, Ordering::Relaxed);
         let reports = self.reports.clone();
         let blame = Blame {
             digest: self.digest,
-            slot,
+            slot: fault.slot,
             charge: Charge::Fault,
-            what,
+            what: fault.told(),
         };
-        tokio::spawn(async move {
-            if confirmed.await {
-                // Unread reports of the same generation say enough.
-                let _ = reports.try_send(blame);
-            }
-            drop(permit);
-        });
+        // Unread reports of the same generation say enough.
+        let report = move || drop(reports.try_send(blame));
+        self.doubts.ask(fault.slot, || confirmed(before), report);
     }
 }

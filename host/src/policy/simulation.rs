@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Slot;
 use super::bindings::{Caller, rate_limit};
 use super::event::Event;
 use super::exchange::{Exchange, What};
@@ -387,10 +386,4 @@ impl Request {
             (caller, model) => asked.with(caller.as_ref(), model.as_deref()),
         }
     }
-}
-
-/// The slots whose policies differ.
-pub(super) fn changed(before: &Policies, candidate: &Policies) -> Vec<Slot> {
-    let differs = |slot: &Slot| before.slot_digest(*slot) != candidate.slot_digest(*slot);
-    Slot::ALL.into_iter().filter(differs).collect()
 }

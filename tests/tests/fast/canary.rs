@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::admin::{TOKEN, operated};
 
-type Files = [SlotFiles; Slot::COUNT];
+pub(crate) type Files = [SlotFiles; Slot::COUNT];
 
 /// Auth settings in which each caller's key is its name; a name with a dot has a tenant before it.
 fn keys(callers: &[&str]) -> String {
@@ -25,7 +25,7 @@ fn keys(callers: &[&str]) -> String {
     json!({"keys": callers.iter().map(key).collect::<Vec<_>>()}).to_string()
 }
 
-fn gateway(callers: &[&str]) -> Setup {
+pub(crate) fn gateway(callers: &[&str]) -> Setup {
     Setup::demo().policy("auth.json", keys(callers).as_bytes())
 }
 
@@ -52,19 +52,19 @@ fn faulty() -> Files {
     files
 }
 
-async fn offer(gateway: &Gateway, files: Files) -> String {
+pub(crate) async fn offer(gateway: &Gateway, files: Files) -> String {
     let candidate = gateway.live.offer(files, "ops").await.unwrap();
     candidate.digest.short()
 }
 
-fn callers(names: &[&str]) -> Canary {
+pub(crate) fn callers(names: &[&str]) -> Canary {
     Canary {
         callers: names.iter().map(|name| (*name).to_owned()).collect(),
         ..Canary::default()
     }
 }
 
-fn begin(gateway: &Gateway, digest: &str, who: Canary) -> CandidateStatus {
+pub(crate) fn begin(gateway: &Gateway, digest: &str, who: Canary) -> CandidateStatus {
     gateway.live.canary(digest, who, "ops").unwrap()
 }
 
@@ -86,7 +86,7 @@ async fn get(gateway: &Gateway, key: &str, path: &str) -> (u16, String) {
     sent(gateway.client.get(url), key).await
 }
 
-async fn chat(gateway: &Gateway, key: &str) -> (u16, String) {
+pub(crate) async fn chat(gateway: &Gateway, key: &str) -> (u16, String) {
     let url = format!("{}/v1/chat/completions", gateway.origin);
     sent(gateway.client.post(url).json(&say(QUICK)), key).await
 }

@@ -9,6 +9,7 @@ mod admin;
 mod book;
 mod callers;
 mod canary;
+mod candidate_faults;
 mod candidates;
 mod circles;
 mod codex_faults;

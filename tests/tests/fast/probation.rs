@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::fake;
 
 /// Deploys the component and its settings together, so that they become one generation.
-fn deploy_every(folder: &Path, slot: &str, settings: &Value) {
+pub(crate) fn deploy_every(folder: &Path, slot: &str, settings: &Value) {
     let staged = tempfile::tempdir_in(folder.parent().unwrap()).unwrap();
     for (name, bytes) in [
         (format!("{slot}.json"), settings.to_string().into_bytes()),
@@ -34,7 +34,7 @@ async fn generation(gateway: &Gateway, number: u64) -> Value {
 }
 
 /// As [`generation`], for one that was taken back: its refusal is shown a moment after the swap.
-async fn taken_back(gateway: &Gateway, number: u64) -> Value {
+pub(crate) async fn taken_back(gateway: &Gateway, number: u64) -> Value {
     gateway.generation(number).await;
     let is_shown = |gateway: &Gateway| !gateway.live.refusals().is_empty();
     gateway.until(is_shown, "refusal").await;

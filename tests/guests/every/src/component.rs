@@ -2,8 +2,8 @@
 //! such orders it is honest; its results carry its stamp.
 //!
 //! Settings: `{"stamp": 7, "configure": "panic" | "spin" | "print" | "refuse" | "rant" | "hoard", "sets": "…",
-//! "needs": ["path", "header x-a", "now 1000"], "fails": "resolve" | "quotas" | "decide" | "observe"}`; without `needs` it needs
-//! everything.
+//! "needs": ["path", "header x-a", "now 1000"], "fails": "resolve" | "quotas" | "decide" | "observe", "for": "caller", "how": "spin"}`;
+//! without `needs` it needs everything.
 //! Header `x-hostile`: `panic`, `spin`, `hoard`, `recurse`, `flood`, `exit`, `nonsense`, `print`, `sleep`,
 //! `limit` (a denial with status 429), `denies NAME`, `grants NAME`, `sets NAME` (a denial, a grant, an answer with this header),
 //! `framing` (a denial with the connection's headers), `rant` (a denial with line breaks in its texts, which are very long),
@@ -42,6 +42,10 @@ thread_local! {
     static TRIP: RefCell<String> = const { RefCell::new(String::new()) };
     /// The function that panics when it is asked about `codex-5`, if any.
     static FAILS: RefCell<String> = const { RefCell::new(String::new()) };
+    /// The only caller for whom it fails, if there is one.
+    static FOR: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// It fails in this way, if not with a panic.
+    static HOW: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 struct Guest;
@@ -77,8 +81,13 @@ fn trip(path: &str) {
 
 /// Fails requests for `codex-5` only: trial calls are about another model.
 #[expect(clippy::panic, reason = "that is what this guest is for")]
-fn fail(function: &str, model: Option<&str>) {
-    if model == Some("codex-5") && FAILS.with_borrow(|found| found == function) {
+fn fail(function: &str, model: Option<&str>, caller: Option<&Caller>) {
+    let is_meant = FOR.with_borrow(|only| {
+        let only = only.as_ref();
+        only.is_none_or(|only| caller.is_some_and(|caller| caller.id == *only))
+    });
+    if model == Some("codex-5") && is_meant && FAILS.with_borrow(|found| found == function) {
+        misbehave(&HOW.with_borrow(String::clone));
         panic!("told to fail in {function}");
     }
 }
@@ -141,6 +150,8 @@ impl lifecycle::Guest for Guest {
         TRIP.with_borrow_mut(|path| trip.clone_into(path));
         let fails = settings["fails"].as_str().unwrap_or_default();
         FAILS.with_borrow_mut(|function| fails.clone_into(function));
+        FOR.set(settings["for"].as_str().map(str::to_owned));
+        HOW.set(settings["how"].as_str().unwrap_or_default().to_owned());
         match settings["configure"].as_str() {
             Some("refuse") => Err("told to refuse".to_owned()),
             Some("rant") => Err(rant()),
@@ -328,7 +339,7 @@ impl model::Guest for Guest {
         if ask.requested.is_some() {
             trip("model");
         }
-        fail("resolve", ask.requested.as_deref());
+        fail("resolve", ask.requested.as_deref(), Some(&ask.caller));
         if ask
             .caller
             .groups
@@ -355,7 +366,7 @@ impl model::Guest for Guest {
 
 impl rate_limit::Guest for Guest {
     fn quotas(ask: rate_limit::Ask) -> Vec<rate_limit::Quota> {
-        fail("quotas", ask.model.as_deref());
+        fail("quotas", ask.model.as_deref(), ask.caller.as_ref());
         Vec::new()
     }
 
@@ -363,7 +374,7 @@ impl rate_limit::Guest for Guest {
         ask: rate_limit::Ask,
         _: Vec<rate_limit::BucketStatus>,
     ) -> Result<Vec<Header>, Denial> {
-        fail("decide", ask.model.as_deref());
+        fail("decide", ask.model.as_deref(), ask.caller.as_ref());
         let told = ask.caller.and_then(|caller| {
             let name = caller.id.strip_prefix("sets ")?;
             Some(name.to_owned())
@@ -384,7 +395,7 @@ impl tool_stop::Guest for Guest {
         if !memo.is_empty() {
             trip("history");
         }
-        fail("observe", Some(&progress.model));
+        fail("observe", Some(&progress.model), Some(&progress.caller));
         (tool_stop::Reaction::GoOn, vec![1])
     }
 }
