@@ -21,7 +21,7 @@ use codex_gateway::app::{self, App, StartError};
 use codex_gateway::config::env::{Process, Vars};
 use codex_gateway::config::{Codex, Config, DotEnv, Problem, Warning};
 use codex_gateway::listen::Handed;
-use codex_gateway::policy::{SUBCOMMAND, compile_component};
+use codex_gateway::policy::{SUBCOMMAND, compile_component, rules_schema};
 use codex_gateway::secret::{Secret, fingerprint, is_sendable};
 use codex_gateway::telemetry::{self, Stream};
 use tokio::runtime::{Builder, Runtime};
@@ -81,6 +81,20 @@ enum Policy {
     /// Decide recorded decisions again, and show what would have been different; exits with 0 if nothing would, with 1 if something
     /// would, with 65 if the records are damaged, with 78 if the policies or the arguments are wrong.
     Replay(replay::Arguments),
+    /// Print the JSON Schema of `policies.toml`, or of a candidate's `rollout.toml`, for editors and checks before an upload.
+    Schema {
+        /// The file that it is of.
+        #[arg(value_enum, default_value = "policies")]
+        of: SchemaOf,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum SchemaOf {
+    /// `policies.toml`.
+    Policies,
+    /// `rollout.toml`.
+    Rollout,
 }
 
 #[derive(Subcommand)]
@@ -124,6 +138,12 @@ fn run(command: Option<Command>) -> ExitCode {
         Some(Command::Policy {
             what: Policy::Replay(arguments),
         }) => replay::run(&arguments),
+        Some(Command::Policy {
+            what: Policy::Schema { of },
+        }) => match print(&format!("{:#}\n", rules_schema(of == SchemaOf::Rollout))) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        },
         Some(Command::Compile { cache, purpose }) => {
             ExitCode::from(compile_component(&cache, &purpose))
         }

@@ -97,7 +97,7 @@ async fn main() {
             .zip([settings(&keys(salt)), looping()])
         {
             let live = Arc::clone(&gateway.live);
-            let candidate = live.offer(files, "bench").await.expect("a candidate");
+            let candidate = live.offer(files, None, "bench").await.expect("a candidate");
             let digest = candidate.digest.to_string();
             live.shadow(&digest, gate(), "bench").expect("a shadow");
             times.extend(round(&gateway).await);
@@ -117,7 +117,7 @@ async fn main() {
     let files = settings(&keys(ROUNDS + 1));
     let candidate = gateway
         .live
-        .offer(files, "bench")
+        .offer(files, None, "bench")
         .await
         .expect("a candidate");
     let report = candidate.replayed;

@@ -69,7 +69,8 @@ enum Act {
     },
     /// Prepare a candidate: what serves, with these files in place of its own. Show what it would have decided otherwise.
     Upload {
-        /// A slot and a file, as auth=new.wasm or auth=auth.json; or a file that is named after its slot, as auth.json.
+        /// A slot and a file, as auth=new.wasm or auth=auth.json; or a file that is named after its slot, as auth.json; or
+        /// rollout.toml, with the steps that the candidate takes by itself.
         #[arg(required = true, value_name = "SLOT=FILE")]
         files: Vec<String>,
         /// Let it decide along on live requests for so long, as 10m, without effect.
@@ -233,7 +234,7 @@ async fn change(act: &Act, client: &Client) -> anyhow::Result<(Value, Text)> {
             shadow: length,
             gate,
         } => {
-            gate.is_with(length.as_deref())?;
+            gate.is_with(length.as_deref(), files)?;
             let (kind, body) = upload::form(files)?;
             let content = Some((kind.as_str(), body));
             let mut answer = client.send(Method::POST, "candidates", content).await?;

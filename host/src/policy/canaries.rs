@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use super::bindings::Caller;
-use super::canary::{Canary, Lasting, Substitute};
+use super::callers::Canary;
+use super::canary::{Lasting, Substitute};
 use super::candidates::{CandidateStatus, Ready, Shadowed, Shelf};
 use super::digest::Digest;
 use super::generation::Generation;
-use super::guard::Guard;
+use super::guard::{Guard, Over};
 use super::life::What;
 use super::live::Live;
 use super::policies::Policies;
-use super::rollout::{Input, Output, Stage};
+use super::rollout::{Input, Next, Output, Stage};
+use super::rules::CanaryStep;
 use super::unsteered::Unsteered;
 
 impl Live {
@@ -29,21 +31,46 @@ impl Live {
             return Err(Unsteered::CanaryBounds);
         }
         let digest = self.find(digits)?;
-        let serving = self.current();
-        {
-            let mut state = self.guard.state();
-            if let Some(other) = with_canary(&state.shelf).filter(|other| *other != digest) {
-                return Err(Unsteered::HasCanary(other.short()));
-            }
-            if let Some(Stage::Failed(why)) = state.rollout.stage(digest) {
-                return Err(Unsteered::Failed(why.clone()));
-            }
-            let ready = state.shelf.candidate(digest).ok_or(Unsteered::Stale)?;
-            let candidate = self.substitute(ready, serving.policies());
-            ready.canary = Some(Lasting::begin(&self.canary, who, candidate));
-        }
+        self.begin_canary(digest, who, Input::Steered { digest })?;
         self.tell(What::Canary, digest, by, None);
         self.candidate(digits)
+    }
+
+    /// As [`Live::canary`], as a step of a candidate by itself.
+    ///
+    /// # Errors
+    /// If another one has a canary; or if it is gone.
+    pub(super) fn canary_by_itself(
+        self: &Arc<Self>,
+        digest: Digest,
+        step: CanaryStep,
+        by: &str,
+    ) -> Result<(), Unsteered> {
+        let who = step.who.clone();
+        self.begin_canary(digest, who, Input::Canaried { digest, step })?;
+        self.tell(What::Canary, digest, by, None);
+        Ok(())
+    }
+
+    fn begin_canary(
+        self: &Arc<Self>,
+        digest: Digest,
+        who: Canary,
+        input: Input,
+    ) -> Result<(), Unsteered> {
+        let serving = self.current();
+        let mut state = self.guard.state();
+        if let Some(other) = with_canary(&state.shelf).filter(|other| *other != digest) {
+            return Err(Unsteered::HasCanary(other.short()));
+        }
+        if let Some(Stage::Failed(why)) = state.rollout.stage(digest) {
+            return Err(Unsteered::Failed(why.clone()));
+        }
+        let ready = state.shelf.candidate(digest).ok_or(Unsteered::Stale)?;
+        let candidate = self.substitute(ready, serving.policies());
+        ready.canary = Some(Lasting::begin(&self.canary, who, candidate));
+        state.rollout.step(self.guard.now(), input);
+        Ok(())
     }
 
     /// Ends it: the serving policies decide on all further requests.
@@ -55,7 +82,12 @@ impl Live {
         let ended = {
             let mut state = self.guard.state();
             let ready = state.shelf.candidate(digest);
-            ready.is_some_and(|ready| ready.canary.take().is_some())
+            let ended = ready.is_some_and(|ready| ready.canary.take().is_some());
+            if ended {
+                let input = Input::Steered { digest };
+                state.rollout.step(self.guard.now(), input);
+            }
+            ended
         };
         if !ended {
             return Err(Unsteered::Unknown {
@@ -126,6 +158,34 @@ fn with_canary(shelf: &Shelf) -> Option<Digest> {
 }
 
 impl Guard {
+    /// The digest of the candidate that has a canary.
+    pub(super) fn has_canary(&self) -> Option<Digest> {
+        with_canary(&self.state().shelf)
+    }
+
+    /// Looks at the canary that a candidate began by itself. Returns how it ended, if it is over now.
+    pub(super) fn decided(&self) -> Option<Over> {
+        let mut state = self.state();
+        let digest = with_canary(&state.shelf)?;
+        let requests = state.shelf.candidate(digest)?.counts.tally().requests;
+        let input = Input::Decided { digest, requests };
+        let Some(Output::Uncanary { next, .. }) = state.rollout.step(self.now(), input) else {
+            return None;
+        };
+        let stage = state.rollout.stage(digest)?.clone();
+        // One that is to serve keeps its callers until then.
+        if next != Next::Promote
+            && let Some(ready) = state.shelf.candidate(digest)
+        {
+            ready.canary = None;
+        }
+        Some(Over {
+            digest,
+            stage,
+            next,
+        })
+    }
+
     /// Ends the trials of a candidate that could not decide. Returns false if it is gone, or has failed before.
     fn fail(&self, digest: Digest, why: &str) -> bool {
         let mut state = self.state();

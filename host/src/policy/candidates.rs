@@ -7,12 +7,14 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::Slot;
-use super::canary::{Canary, Counts, Lasting, Tally};
+use super::callers::Canary;
+use super::canary::{Counts, Lasting, Tally};
 use super::digest::Digest;
 use super::look::FileSet;
 use super::policies::Policies;
 use super::report::Report;
-use super::rollout::{Gate, Stage};
+use super::rollout::Stage;
+use super::rules::{CanaryStep, Gate, Own, Rules, RulesStatus};
 use super::shadow::Shadow;
 
 /// The most candidates; the oldest one makes room.
@@ -27,6 +29,8 @@ pub(super) struct Ready {
     /// The operator who brought it.
     pub(super) by: String,
     pub(super) at: SystemTime,
+    /// Its steps, and the rules that it came with.
+    pub(super) own: Own,
     /// The last decisions that it would have made otherwise.
     pub(super) replayed: Report,
     /// The last one, if it is in shadow or was.
@@ -130,7 +134,7 @@ pub struct CandidateStatus {
     pub by: String,
     /// When, as RFC 3339.
     pub at: String,
-    /// `ready`, `shadow`, `passed`, `failed` or `unseen`.
+    /// `ready`, `shadow`, `canary`, `passed`, `failed` or `unseen`.
     pub stage: &'static str,
     /// Why it failed, or why not enough was seen.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,6 +142,11 @@ pub struct CandidateStatus {
     /// The conditions of the shadow, while it lasts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<GateStatus>,
+    /// The end of the canary that it began by itself, as RFC 3339, while that lasts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary_until: Option<String>,
+    /// The steps that it takes by itself, and what holds once it serves.
+    pub rollout: RulesStatus,
     /// The slots whose policies differ from those that serve.
     pub slots: Vec<&'static str>,
     /// The files that it was made of.
@@ -172,11 +181,8 @@ pub struct GateStatus {
 impl GateStatus {
     /// Of a shadow that began at `since`; both times are of the clock of the state machine.
     fn new(gate: &Gate, since: Duration, now: Duration) -> Self {
-        let left = since.saturating_add(gate.duration).saturating_sub(now);
-        let until = SystemTime::now().checked_add(left);
-        let until = until.unwrap_or_else(SystemTime::now);
         Self {
-            until: humantime::format_rfc3339_seconds(until).to_string(),
+            until: end(since, gate.duration, now),
             min_decisions: gate.min_decisions,
             max_differ: gate.max_differ,
             max_faults: gate.max_faults,
@@ -185,16 +191,37 @@ impl GateStatus {
     }
 }
 
+/// The end of what began at `since`, as RFC 3339; both times are of the clock of the state machine.
+fn end(since: Duration, duration: Duration, now: Duration) -> String {
+    let left = since.saturating_add(duration).saturating_sub(now);
+    let until = SystemTime::now().checked_add(left);
+    let until = until.unwrap_or_else(SystemTime::now);
+    humantime::format_rfc3339_seconds(until).to_string()
+}
+
 impl CandidateStatus {
-    /// `now` is the time of the state machine.
-    pub(super) fn new(ready: &Ready, stage: &Stage, serving: &Policies, now: Duration) -> Self {
+    /// With the rules of the policy folder. `now` is the time of the state machine.
+    pub(super) fn new(
+        ready: &Ready,
+        stage: &Stage,
+        (serving, rules): (&Policies, &Rules),
+        now: Duration,
+    ) -> Self {
         let gate = match stage {
-            Stage::Shadow { since, gate } => Some(GateStatus::new(gate, *since, now)),
+            Stage::Shadow { since, gate, .. } => Some(GateStatus::new(gate, *since, now)),
+            _ => None,
+        };
+        let canary_until = match stage {
+            Stage::Canary { since, step } => {
+                let CanaryStep { duration, .. } = step;
+                duration.map(|duration| end(*since, duration, now))
+            }
             _ => None,
         };
         let (stage, why) = match stage {
             Stage::Ready => ("ready", None),
             Stage::Shadow { .. } => ("shadow", None),
+            Stage::Canary { .. } => ("canary", None),
             Stage::Passed => ("passed", None),
             Stage::Failed(why) => ("failed", Some(why)),
             Stage::Unseen(why) => ("unseen", Some(why)),
@@ -207,6 +234,8 @@ impl CandidateStatus {
             stage,
             why: why.cloned(),
             gate,
+            canary_until,
+            rollout: rules.clone().with(ready.own.clone()).into(),
             slots: slots.into_iter().map(Slot::name).collect(),
             files: ready.policies.file_names(),
             replayed: ready.replayed.clone(),

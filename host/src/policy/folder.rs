@@ -8,7 +8,7 @@ use super::Slot;
 use super::fault::{Problem, Refusal};
 use super::given::{Files, Given, Named};
 use super::manifest::{Entry, MANIFEST, Manifest, Name};
-use super::rollout::Rules;
+use super::rules::Rules;
 use crate::file;
 
 /// The most bytes of a component (JavaScript and Python ones have some ten million).

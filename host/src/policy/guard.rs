@@ -19,7 +19,8 @@ use super::pin::Pin;
 use super::policies::Policies;
 use super::probation::{Blame, OnProbation, Probation};
 use super::report::Report;
-use super::rollout::{Gate, Input, Output, Rollout, Rules, Seen, Stage};
+use super::rollout::{Input, Next, Output, Rollout, Seen, Stage};
+use super::rules::{CanaryStep, Gate, Rules};
 use super::shadow::Shadow;
 use super::unsteered::Unsteered;
 
@@ -42,14 +43,14 @@ pub(super) struct State {
     /// The operator who pinned the serving policies.
     pub(super) pin: Option<Pin>,
     /// The rules of the policy folder.
-    rules: Rules,
+    pub(super) rules: Rules,
 }
 
-/// The end of a candidate's shadow.
+/// The end of a candidate's shadow, or of the canary that it began by itself.
 pub(super) struct Over {
+    pub(super) digest: Digest,
     pub(super) stage: Stage,
-    /// It is to serve.
-    pub(super) promote: bool,
+    pub(super) next: Next,
 }
 
 impl State {
@@ -303,7 +304,7 @@ impl Guard {
     pub(super) fn shadow(
         &self,
         digest: Digest,
-        gate: Gate,
+        (gate, canary): (Gate, Option<CanaryStep>),
         start: impl FnOnce(Arc<Policies>) -> io::Result<Shadow>,
     ) -> Result<(), Unsteered> {
         let mut state = self.state.lock();
@@ -313,9 +314,12 @@ impl Guard {
         let ready = state.shelf.candidate(digest).ok_or(Unsteered::Stale)?;
         let shadow = start(Arc::clone(&ready.policies))?;
         ready.shadow = Some(Shadowed::Lasts(shadow));
-        state
-            .rollout
-            .step(self.began.elapsed(), Input::Shadowed { digest, gate });
+        let input = Input::Shadowed {
+            digest,
+            gate,
+            canary,
+        };
+        state.rollout.step(self.began.elapsed(), input);
         Ok(())
     }
 
@@ -330,7 +334,7 @@ impl Guard {
         let output = state
             .rollout
             .step(self.began.elapsed(), Input::Seen { digest, seen });
-        let Some(Output::Unshadow { promote, .. }) = output else {
+        let Some(Output::Unshadow { next, .. }) = output else {
             return None;
         };
         let stage = state.rollout.stage(digest)?.clone();
@@ -340,7 +344,11 @@ impl Guard {
                 ready.canary = None;
             }
         }
-        Some(Over { stage, promote })
+        Some(Over {
+            digest,
+            stage,
+            next,
+        })
     }
 
     /// The rules of the policy folder from now on.

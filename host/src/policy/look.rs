@@ -5,7 +5,7 @@ use super::candidate::Candidate;
 use super::fault::{Refusal, Refusals};
 use super::given::Given;
 use super::notice::{Notice, Notices};
-use super::rollout::Rules;
+use super::rules::Rules;
 
 /// The operator's files of one generation, and the notices about them.
 #[derive(Debug, Clone)]

@@ -1,11 +1,9 @@
 //! `policies.toml`: the host's options of each slot and the rules for new generations, beside the operator's components.
 
-use std::borrow::Cow;
-use std::fmt::Display;
-use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -14,8 +12,8 @@ use super::candidate::{Instances, Options};
 use super::engine::MAX_MEMORY;
 use super::fault::{Problem, Refusal};
 use super::guest::Limits;
-use super::rollout::Rules;
-use super::settings::is_utf16;
+use super::rules::Rules;
+use super::tables::{self, Member, Reading};
 use crate::file::read_if_there;
 
 /// The file's name; the file is optional.
@@ -23,15 +21,10 @@ pub(super) const MANIFEST: &str = "policies.toml";
 /// The most bytes of the file, which has some tens of lines.
 const MAX_BYTES: u64 = 256 << 10;
 
-/// The most mistakes reported of a text that is not TOML; later ones follow from the first.
-const MOST: usize = 8;
-
 /// The table that is of no slot.
 const ROLLOUT: &str = "rollout";
-/// The longest probation.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
-/// The most digests that are accepted.
-const MOST_ACCEPTED: usize = 16;
+/// The JSON Schema of the file, for editors.
+const SCHEMA: &str = include_str!("manifest/policies.schema.json");
 
 /// The members of a slot's table.
 const MEMBERS: [&str; 7] = [
@@ -124,100 +117,59 @@ struct Parsed {
     mistakes: Vec<String>,
 }
 
-impl Parsed {
-    fn unreadable(mistakes: Vec<String>) -> Self {
-        Self {
-            mistakes,
-            ..Self::default()
-        }
-    }
-}
-
 fn parse_bytes(bytes: &[u8]) -> Parsed {
-    match std::str::from_utf8(bytes) {
+    match tables::text(bytes) {
         Ok(text) => parse(text),
-        Err(_) if is_utf16(bytes) => {
-            let mistake = "expected text in UTF-8, found UTF-16; save it as UTF-8".to_owned();
-            Parsed::unreadable(vec![mistake])
-        }
-        Err(error) => {
-            let before = &bytes[..error.valid_up_to()];
-            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-            let mistake = format!("line {line}: expected text in UTF-8, found other bytes");
-            Parsed::unreadable(vec![mistake])
-        }
+        Err(mistake) => Parsed {
+            mistakes: vec![mistake],
+            ..Parsed::default()
+        },
     }
 }
 
 fn parse(text: &str) -> Parsed {
-    let mut reading = Reading {
-        text,
-        mistakes: Vec::new(),
-    };
-    let (tables, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        let mistakes = errors.iter().take(MOST).map(|error| {
-            let place = reading.guess(reading.line(&error.span().unwrap_or_default()));
-            let found = error.message().replace('\n', ", ");
-            format!("{place}: expected TOML, as `name = \"text\"` below a `[table]`, found a mistake: {found}")
-        });
-        return Parsed::unreadable(mistakes.collect());
-    }
     let mut parsed = Parsed::default();
-    for (name, value) in in_order(tables.get_ref()) {
-        let word = name.get_ref().as_ref();
-        let slot = Slot::ALL.into_iter().find(|slot| slot.name() == word);
-        match (slot, value.get_ref()) {
+    let (mut reading, tables) = match Reading::begin(text) {
+        Ok(begun) => begun,
+        Err(mistakes) => {
+            parsed.mistakes = mistakes;
+            return parsed;
+        }
+    };
+    for member in reading.members("", tables.get_ref()) {
+        let name = member.name;
+        let slot = Slot::ALL.into_iter().find(|slot| slot.name() == name);
+        match (slot, member.value) {
             (Some(slot), DeValue::Table(table)) => {
                 parsed.entries[slot as usize] = reading.entry(slot, table);
             }
-            (None, DeValue::Table(table)) if word == ROLLOUT => {
-                parsed.rollout = reading.rollout(table);
+            (None, DeValue::Table(table)) if name == ROLLOUT => {
+                parsed.rollout = reading.rules(table);
             }
-            (slot, other) if slot.is_some() || word == ROLLOUT => {
-                let place = format!("line {}, {word}", reading.line(&name.span()));
-                reading.note(&place, &format!("a table, `[{word}]`"), kind(other));
+            (slot, _) if slot.is_some() || name == ROLLOUT => {
+                reading.wrong(&member, &format!("a table, `[{name}]`"));
             }
             _ => {
-                let place = format!("line {}, [{word}]", reading.line(&name.span()));
                 let tables = Slot::ALL.map(|slot| format!("[{slot}]")).join(", ");
                 let expected = format!("one of {tables}, [{ROLLOUT}]");
+                let place = member.place.replacen(", ", ", [", 1) + "]";
                 reading.note(&place, &expected, "another name");
             }
         }
     }
-    parsed.mistakes = reading.mistakes;
+    parsed.mistakes = reading.mistakes();
     parsed
-}
-
-/// Reads the values, and collects their mistakes.
-struct Reading<'t> {
-    text: &'t str,
-    mistakes: Vec<String>,
-}
-
-/// One member of a slot's table.
-struct Member<'t> {
-    place: String,
-    value: &'t DeValue<'t>,
 }
 
 impl Reading<'_> {
     fn entry(&mut self, slot: Slot, table: &DeTable<'_>) -> Entry {
         let mut entry = Entry::default();
         let options = &mut entry.options;
-        for (name, value) in in_order(table) {
-            let member = Member {
-                place: self.place(slot.name(), name),
-                value: value.get_ref(),
-            };
-            match name.get_ref().as_ref() {
+        for member in self.members(slot.name(), table) {
+            match member.name {
                 "component" => entry.component = self.file(&member),
                 "settings" => entry.settings = self.file(&member),
-                "built_in" => match value.get_ref().as_bool() {
-                    Some(built_in) => entry.built_in = built_in,
-                    None => self.wrong(&member, "true or false"),
-                },
+                "built_in" => entry.built_in = self.boolean(&member).unwrap_or_default(),
                 "instances" => options.instances = self.instances(&member),
                 "grants" => options.credential = self.grants(&member),
                 "memory_mib" => {
@@ -233,11 +185,7 @@ impl Reading<'_> {
                         options.limits.wall = Limits::default().wall.max(deadline * 10);
                     }
                 }
-                _ => self.note(
-                    &member.place,
-                    &format!("one of {}", MEMBERS.join(", ")),
-                    "another name",
-                ),
+                _ => self.unknown(&member, &MEMBERS),
             }
         }
         if let (true, Some(component)) = (entry.built_in, &entry.component) {
@@ -245,69 +193,6 @@ impl Reading<'_> {
             self.note(&component.place, expected, "one");
         }
         entry
-    }
-
-    fn rollout(&mut self, table: &DeTable<'_>) -> Rules {
-        let mut rules = Rules::default();
-        for (name, value) in in_order(table) {
-            let member = Member {
-                place: self.place(ROLLOUT, name),
-                value: value.get_ref(),
-            };
-            match name.get_ref().as_ref() {
-                "probation" => {
-                    if let Some(probation) = self.duration(&member) {
-                        rules.probation = probation;
-                    }
-                }
-                "max_denials" => {
-                    let most = u64::from(u32::MAX);
-                    let number = self.number(&member, 0..=most);
-                    rules.max_denials = number.and_then(|number| u32::try_from(number).ok());
-                }
-                "accept" => rules.accept = self.digests(&member),
-                _ => self.note(
-                    &member.place,
-                    "one of probation, max_denials, accept",
-                    "another name",
-                ),
-            }
-        }
-        rules
-    }
-
-    fn duration(&mut self, member: &Member<'_>) -> Option<Duration> {
-        let text = member.value.as_str();
-        let duration = text.and_then(|text| humantime::parse_duration(text).ok());
-        let duration = duration.filter(|duration| *duration <= LONGEST);
-        if duration.is_none() {
-            self.wrong(
-                member,
-                "a time as \"10m\", at most \"7d\", or \"0s\" for none",
-            );
-        }
-        duration
-    }
-
-    fn digests(&mut self, member: &Member<'_>) -> Vec<String> {
-        let read = |digest: &Spanned<DeValue<'_>>| {
-            let digest = digest.get_ref().as_str()?;
-            let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-            let is_digest = (12..=64).contains(&digest.len()) && digest.bytes().all(is_digit);
-            is_digest.then(|| digest.to_owned())
-        };
-        let digests = member
-            .value
-            .as_array()
-            .filter(|list| list.len() <= MOST_ACCEPTED);
-        let digests = digests.and_then(|list| list.iter().map(read).collect());
-        if digests.is_none() {
-            let expected = format!(
-                "a list of at most {MOST_ACCEPTED} digests, each with 12 or more of its digits, in quotes"
-            );
-            self.wrong(member, &expected);
-        }
-        digests.unwrap_or_default()
     }
 
     fn file(&mut self, member: &Member<'_>) -> Option<Name> {
@@ -348,80 +233,18 @@ impl Reading<'_> {
             }
         }
     }
-
-    fn number(&mut self, member: &Member<'_>, range: RangeInclusive<u64>) -> Option<u64> {
-        let number = member.value.as_integer();
-        let number =
-            number.and_then(|number| u64::from_str_radix(number.as_str(), number.radix()).ok());
-        let number = number.filter(|number| range.contains(number));
-        if number.is_none() {
-            let expected = format!("a whole number from {} to {}", range.start(), range.end());
-            self.wrong(member, &expected);
-        }
-        number
-    }
-
-    fn wrong(&mut self, member: &Member<'_>, expected: &str) {
-        self.note(&member.place, expected, kind(member.value));
-    }
-
-    fn note(&mut self, place: &str, expected: &str, found: impl Display) {
-        self.mistakes
-            .push(format!("{place}: expected {expected}, found {found}"));
-    }
-
-    fn place(&self, table: &str, name: &Spanned<impl Display>) -> String {
-        let line = self.line(&name.span());
-        format!("line {line}, [{table}] {}", name.get_ref())
-    }
-
-    /// The line, table and member of text that is not TOML, as far as they can be recognised.
-    fn guess(&self, number: usize) -> String {
-        let is_table = |line: &&str| line.trim_start().starts_with('[');
-        let table = self.text.lines().take(number).filter(is_table).last();
-        let table = table.and_then(|line| Some(line.split_once(']')?.0));
-        let table = table.map(|table| format!(", {}]", table.trim()));
-        let line = self.text.lines().nth(number - 1).unwrap_or_default();
-        let member = line.split_once('=').map(|(member, _)| member.trim());
-        let member = member.map(|member| match table {
-            Some(_) => format!(" {member}"),
-            None => format!(", {member}"),
-        });
-        let (table, member) = (table.unwrap_or_default(), member.unwrap_or_default());
-        format!("line {number}{table}{member}")
-    }
-
-    fn line(&self, span: &Range<usize>) -> usize {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        before.matches('\n').count() + 1
-    }
 }
 
-/// The members of a table in the order of the text.
-fn in_order<'t, 'i>(
-    table: &'t DeTable<'i>,
-) -> Vec<(&'t Spanned<Cow<'i, str>>, &'t Spanned<DeValue<'i>>)> {
-    let mut members: Vec<_> = table.iter().collect();
-    members.sort_by_key(|(name, _)| name.span().start);
-    members
-}
-
-/// A value, described for an operator.
-fn kind(value: &DeValue<'_>) -> String {
-    match value {
-        DeValue::String(text) if text.chars().count() <= 80 => format!("{text:?}"),
-        DeValue::String(_) => "a long text".to_owned(),
-        DeValue::Integer(number) => number.to_string(),
-        DeValue::Float(number) => number.to_string(),
-        DeValue::Boolean(word) => word.to_string(),
-        DeValue::Datetime(_) => "a date".to_owned(),
-        DeValue::Array(items) => match items.iter().find_map(|item| item.get_ref().as_str()) {
-            Some(text) if items.len() == 1 => format!("a list of {text:?}"),
-            _ => "a list".to_owned(),
-        },
-        DeValue::Table(_) => "a table".to_owned(),
+/// The JSON Schema of `policies.toml` or, as its `[rollout]` is, of a candidate's own `rollout.toml`.
+#[must_use]
+pub fn schema(of_candidates: bool) -> Value {
+    let mut schema: Value = serde_json::from_str(SCHEMA).unwrap_or_default();
+    if of_candidates && let Some(members) = schema.as_object_mut() {
+        members.retain(|name, _| matches!(name.as_str(), "$schema" | "$defs"));
+        members.insert("$ref".to_owned(), "#/$defs/candidate".into());
     }
+    schema
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

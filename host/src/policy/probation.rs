@@ -18,7 +18,8 @@ use super::event::Place;
 use super::fault::{Fault, FaultKind};
 use super::policies::Policies;
 use super::report::{Difference, Group, Report};
-use super::rollout::{Charge, Rules};
+use super::rollout::Charge;
+use super::rules::Rules;
 use super::shadow::Shadow;
 use super::trail::Trail;
 

@@ -1,69 +1,14 @@
-//! The life of a generation as a pure state machine: a candidate that is ready, in shadow, and passed or failed there; after its
-//! activation on probation, then kept or taken back.
+//! The life of a generation as a pure state machine: a candidate that is ready, in shadow or in a canary, and passed or failed there;
+//! after its activation on probation, then kept or taken back.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::digest::Digest;
+use super::rules::{CanaryStep, Gate};
 
 /// The most digests that stay refused; the oldest is forgotten first.
 const MOST_REFUSED: usize = 64;
-
-/// The operator's rules for new generations: `[rollout]` in `policies.toml`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Rules {
-    /// How long the policies before stand by; zero is no probation.
-    pub(super) probation: Duration,
-    /// So many denials that those before would not have made are let pass; none limits none.
-    pub(super) max_denials: Option<u32>,
-    /// The first digits of digests that may serve although they were taken back.
-    pub(super) accept: Vec<String>,
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self {
-            probation: Duration::from_secs(600),
-            max_denials: None,
-            accept: Vec::new(),
-        }
-    }
-}
-
-impl Rules {
-    /// Whether the operator accepts policies that were taken back.
-    pub(super) fn accepts(&self, digest: Digest) -> bool {
-        let digest = digest.to_string();
-        self.accept.iter().any(|first| digest.starts_with(first))
-    }
-}
-
-/// The conditions that a candidate in shadow must meet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gate {
-    /// How long it is in shadow.
-    pub duration: Duration,
-    /// The least number of decisions; with fewer ones not enough was seen.
-    pub min_decisions: u64,
-    /// The most decisions that differ; none limits none.
-    pub max_differ: Option<u64>,
-    /// The most decisions that it could not make.
-    pub max_faults: u64,
-    /// Whether it serves by itself if it passes.
-    pub promote: bool,
-}
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self {
-            duration: Duration::from_secs(600),
-            min_decisions: 100,
-            max_differ: None,
-            max_faults: 0,
-            promote: false,
-        }
-    }
-}
 
 /// The counts of a candidate in shadow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -97,13 +42,19 @@ impl Gate {
 pub(super) enum Stage {
     /// It is prepared.
     Ready,
-    /// It decides along since then.
-    Shadow { since: Duration, gate: Gate },
-    /// It passed its gate.
+    /// It decides along since then; a canary may follow.
+    Shadow {
+        since: Duration,
+        gate: Gate,
+        canary: Option<CanaryStep>,
+    },
+    /// It decides for some callers since then, by itself. A canary of an operator is no stage.
+    Canary { since: Duration, step: CanaryStep },
+    /// It passed the last of its steps.
     Passed,
     /// It failed at its gate, or on a canary's request.
     Failed(String),
-    /// Its time in shadow is over, and not enough was seen.
+    /// The time of its shadow or canary is over, and not enough was seen.
     Unseen(String),
 }
 
@@ -139,9 +90,19 @@ pub(super) enum Input {
     /// A candidate is ready.
     Prepared { digest: Digest },
     /// A candidate decides along from now on.
-    Shadowed { digest: Digest, gate: Gate },
+    Shadowed {
+        digest: Digest,
+        gate: Gate,
+        canary: Option<CanaryStep>,
+    },
     /// A candidate in shadow has shown this.
     Seen { digest: Digest, seen: Seen },
+    /// A candidate decides for some callers from now on, by itself.
+    Canaried { digest: Digest, step: CanaryStep },
+    /// A candidate has decided on so many requests of its canary.
+    Decided { digest: Digest, requests: u64 },
+    /// An operator began or ended the canary of a candidate.
+    Steered { digest: Digest },
     /// A candidate could not decide on a canary's request.
     Failed { digest: Digest, why: String },
     /// A candidate is not wanted any longer.
@@ -156,13 +117,22 @@ pub(super) enum Output {
     /// Those before serve again.
     TakeBack { digest: Digest, to: Digest },
     /// The shadow of a candidate is over.
-    Unshadow {
-        digest: Digest,
-        /// It is to serve.
-        promote: bool,
-    },
+    Unshadow { digest: Digest, next: Next },
+    /// The canary that it began by itself is over.
+    Uncanary { digest: Digest, next: Next },
     /// The shadow and the canary of a candidate are over.
     Untry { digest: Digest },
+}
+
+/// The next step of a candidate by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Next {
+    /// There is none.
+    Stay,
+    /// It decides for some callers.
+    Canary(CanaryStep),
+    /// It serves.
+    Promote,
 }
 
 /// The state.
@@ -262,39 +232,93 @@ impl Rollout {
                 let over = self.probation.take_if(|trial| now >= trial.until)?;
                 Some(Output::Keep(over.digest))
             }
+            of_a_candidate => self.step_candidate(now, of_a_candidate),
+        }
+    }
+
+    fn step_candidate(&mut self, now: Duration, input: Input) -> Option<Output> {
+        match input {
             Input::Prepared { digest } => {
                 self.candidates.retain(|(known, _)| *known != digest);
                 self.candidates.push((digest, Stage::Ready));
-                None
             }
-            Input::Shadowed { digest, gate } => {
-                let candidate = self.candidate(digest)?;
-                *candidate = Stage::Shadow { since: now, gate };
-                None
+            Input::Shadowed {
+                digest,
+                gate,
+                canary,
+            } => {
+                let since = now;
+                *self.candidate(digest)? = Stage::Shadow {
+                    since,
+                    gate,
+                    canary,
+                };
             }
-            Input::Seen { digest, seen } => self.see(now, digest, seen),
-            Input::Failed { digest, why } => self.fail(digest, why),
-            Input::Dropped { digest } => {
-                self.candidates.retain(|(known, _)| *known != digest);
-                None
+            Input::Canaried { digest, step } => {
+                *self.candidate(digest)? = Stage::Canary { since: now, step };
             }
+            Input::Steered { digest } => {
+                let stage = self.candidate(digest)?;
+                if let Stage::Canary { .. } = stage {
+                    *stage = Stage::Ready;
+                }
+            }
+            Input::Dropped { digest } => self.candidates.retain(|(known, _)| *known != digest),
+            Input::Seen { digest, seen } => return self.see(now, digest, seen),
+            Input::Decided { digest, requests } => return self.count(now, digest, requests),
+            Input::Failed { digest, why } => return self.fail(digest, why),
+            Input::Activated { .. }
+            | Input::Blamed { .. }
+            | Input::Accepted { .. }
+            | Input::Looked => {}
         }
+        None
     }
 
     fn see(&mut self, now: Duration, digest: Digest, seen: Seen) -> Option<Output> {
         let stage = self.candidate(digest)?;
-        let Stage::Shadow { since, gate } = stage else {
+        let Stage::Shadow {
+            since,
+            gate,
+            canary,
+        } = stage
+        else {
             return None;
         };
         let is_over = now >= since.saturating_add(gate.duration);
-        let next = match gate.fails(seen) {
+        let end = match gate.fails(seen) {
             Some(why) => Stage::Failed(why),
             None if !is_over => return None,
             None => gate.lacks(seen).map_or(Stage::Passed, Stage::Unseen),
         };
-        let promote = gate.promote && next == Stage::Passed;
-        *stage = next;
-        Some(Output::Unshadow { digest, promote })
+        let next = match (end == Stage::Passed, canary.take()) {
+            (true, Some(step)) => Next::Canary(step),
+            (true, None) if gate.promote => Next::Promote,
+            _ => Next::Stay,
+        };
+        *stage = end;
+        Some(Output::Unshadow { digest, next })
+    }
+
+    fn count(&mut self, now: Duration, digest: Digest, found: u64) -> Option<Output> {
+        let stage = self.candidate(digest)?;
+        let Stage::Canary { since, step } = stage else {
+            return None;
+        };
+        if now < since.saturating_add(step.duration?) {
+            return None;
+        }
+        let least = step.min_requests;
+        let (end, next) = match (found < least, step.promote) {
+            (true, _) => {
+                let why = format!("{found} requests decided (at least {least})");
+                (Stage::Unseen(why), Next::Stay)
+            }
+            (false, true) => (Stage::Passed, Next::Promote),
+            (false, false) => (Stage::Passed, Next::Stay),
+        };
+        *stage = end;
+        Some(Output::Uncanary { digest, next })
     }
 
     /// The first reason stays.

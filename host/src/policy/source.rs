@@ -19,7 +19,7 @@ use super::last_good::{LastGood, Past, Serving};
 use super::look::{Look, Offer};
 use super::notice::{self, Notice, Notices};
 use super::pin::Pin;
-use super::rollout::Rules;
+use super::rules::Rules;
 use super::settings::object;
 
 /// The settings of slots without a settings file; each is a JSON object, from the environment.

@@ -12,7 +12,7 @@ use super::live::{First, Live, offered};
 use super::look::{Look, Offer};
 use super::notice::Notice;
 use super::policies::{Policies, prepare};
-use super::rollout::Rules;
+use super::rules::Rules;
 use super::source::Source;
 
 impl Live {

@@ -4,24 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 
 use super::Slot;
 use super::candidates::{CandidateStatus, Ready, Shadowed};
 use super::digest::Digest;
-use super::event::Place;
 use super::generation::Generation;
 use super::given::{Given, Named};
-use super::guard::{Arrival, Over};
+use super::guard::Arrival;
 use super::history::{Activation, Door};
 use super::life::{Life, What};
 use super::live::{Live, activation, activation_again};
 use super::pin::Pin;
 use super::policies::{Policies, prepare};
-use super::report::Report;
-use super::rollout::{Gate, Rules, Stage};
-use super::shadow::Shadow;
+use super::rules::{Gate, Own, Rules};
 use super::unsteered::Unsteered;
 
 /// The files of one slot of a candidate; what is absent stays as it serves.
@@ -37,15 +33,23 @@ pub struct SlotFiles {
 const LONGEST: Duration = Duration::from_secs(10);
 
 impl Live {
-    /// Prepares a candidate: what serves, with these files in place of its own. It is compared with the last decisions.
+    /// Prepares a candidate: what serves, with these files in place of its own. It is compared with the last decisions, and begins the
+    /// steps of its own rules, by default those of the policy folder.
     ///
     /// # Errors
-    /// All mistakes of the candidate; or that it serves already.
+    /// All mistakes of the candidate; that it serves already; or that another one stands where its first step leads.
     pub async fn offer(
         self: &Arc<Self>,
         files: [SlotFiles; Slot::COUNT],
+        own: Option<Own>,
         by: &str,
     ) -> Result<CandidateStatus, Unsteered> {
+        let own = own.unwrap_or_else(|| Own {
+            steps: self.guard.rules().steps,
+            ..Own::default()
+        });
+        let steps = own.steps.clone();
+        self.is_way_free(&steps)?;
         let serving = self.current();
         let base = self.guard.serving().ok_or(Unsteered::Stale)?;
         let given = overlaid(base.given, files);
@@ -64,6 +68,7 @@ impl Live {
             files: offer.files(),
             by: by.to_owned(),
             at: SystemTime::now(),
+            own,
             replayed,
             shadow: None,
             canary: None,
@@ -76,6 +81,7 @@ impl Live {
                 .ok_or(Unsteered::Stale)
         })?;
         self.tell(What::Ready, digest, by, None);
+        self.begin_steps(digest, steps, by)?;
         self.candidate(&digest.to_string())
     }
 
@@ -94,7 +100,8 @@ impl Live {
             .filter(|(digest, _)| is_wanted(*digest))
             .filter_map(|(digest, ready)| {
                 let stage = state.rollout.stage(digest)?;
-                Some(CandidateStatus::new(ready, stage, serving.policies(), now))
+                let place = (serving.policies().as_ref(), &state.rules);
+                Some(CandidateStatus::new(ready, stage, place, now))
             })
             .collect()
     }
@@ -137,52 +144,9 @@ impl Live {
         by: &str,
     ) -> Result<CandidateStatus, Unsteered> {
         let digest = self.find(digits)?;
-        let serving = self.current();
-        let runtime = Handle::try_current().map_err(|_| Unsteered::Shortage)?;
-        let start = |candidate: Arc<Policies>| {
-            let live = Arc::downgrade(self);
-            let looked = move |report: &Report| match live.upgrade() {
-                Some(live) => live.looked(digest, report, &runtime),
-                None => true,
-            };
-            Shadow::start(
-                (&self.trail, Place::Shadow),
-                Arc::clone(serving.policies()),
-                candidate,
-                looked,
-            )
-        };
-        self.guard.shadow(digest, gate, start)?;
+        self.begin_shadow(digest, (gate, None))?;
         self.tell(What::Shadow, digest, by, None);
         self.candidate(digits)
-    }
-
-    /// Looks at a shadow's report, on its own thread, whose log is silent. Returns whether it has seen enough.
-    fn looked(self: &Arc<Self>, digest: Digest, report: &Report, runtime: &Handle) -> bool {
-        let Some(over) = self.guard.seen(digest, report) else {
-            return self.guard.state().rollout.in_shadow() != Some(digest);
-        };
-        let live = Arc::clone(self);
-        runtime.spawn(async move { live.leave_shadow(digest, over).await });
-        true
-    }
-
-    /// Tells how a shadow ended, and lets the candidate serve if that was wished.
-    async fn leave_shadow(&self, digest: Digest, over: Over) {
-        let (what, why) = match over.stage {
-            Stage::Failed(why) => (What::Failed, Some(why)),
-            Stage::Unseen(why) => (What::Unseen, Some(why)),
-            Stage::Ready | Stage::Shadow { .. } | Stage::Passed => (What::Passed, None),
-        };
-        self.tell(what, digest, "shadow", why);
-        // It may have failed on a canary's request meanwhile.
-        let stage = self.guard.state().rollout.stage(digest).cloned();
-        if over.promote
-            && stage == Some(Stage::Passed)
-            && let Err(error) = self.promote(&digest.to_string(), "shadow").await
-        {
-            tracing::warn!(digest = digest.short(), %error, "policies not promoted");
-        }
     }
 
     /// Lets a candidate serve, on probation as the rules say. Until [`Live::follow`] the policy folder is not looked at.
@@ -205,7 +169,7 @@ impl Live {
             canary = candidate.canary;
             Some(Arrival {
                 files: candidate.files,
-                rules: self.guard.rules(),
+                rules: self.guard.rules().with(candidate.own),
                 known: shadow.into_iter().chain([candidate.replayed]).collect(),
                 pin: Some(Pin::now(by)),
             })

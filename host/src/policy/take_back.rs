@@ -69,13 +69,6 @@ impl Live {
         self.keep(source).await;
     }
 
-    /// Ends a probation whose time is over.
-    pub(super) fn look(&self) {
-        if let Some(digest) = self.guard.look() {
-            self.tell(What::Kept, digest, "probation", None);
-        }
-    }
-
     /// The end of the probation of the serving policies, if they are on probation.
     #[must_use]
     pub fn on_probation_until(&self) -> Option<SystemTime> {

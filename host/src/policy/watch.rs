@@ -38,7 +38,7 @@ pub async fn watch(live: Arc<Live>, source: Source, facts: Facts, stop: Cancella
         let looking = async {
             loop {
                 tokio::time::sleep(LOOK).await;
-                live.look();
+                live.look().await;
                 live.keep_again(&source).await;
             }
         };
@@ -82,7 +82,7 @@ impl Watch {
                 LOOK
             };
             tokio::time::sleep(pause).await;
-            self.live.look();
+            self.live.look().await;
             self.live.keep_again(&self.source).await;
             if self.live.pinned().is_some() {
                 continue;

@@ -266,3 +266,22 @@ fn the_history_shows_which_policies_served() {
         "{error}"
     );
 }
+
+#[test]
+fn the_schema_of_each_file_of_rules_is_printed() {
+    for (of, accepts) in [
+        (vec![], true),
+        (vec!["policies"], true),
+        (vec!["rollout"], false),
+    ] {
+        let (code, schema, _) = run(&[vec!["policy", "schema"], of].concat(), "");
+        assert_eq!(code, Some(0));
+        let schema: Value = serde_json::from_str(&schema).unwrap();
+        let members = match schema.get("$ref") {
+            Some(_) => &schema["$defs"]["candidate"]["properties"],
+            None => &schema["$defs"]["folder"]["properties"],
+        };
+        assert!(members["shadow"].is_object(), "{schema}");
+        assert_eq!(members.get("accept").is_some(), accepts, "{schema}");
+    }
+}

@@ -30,7 +30,7 @@ fn config_finds_all_mistakes_in_one_go() {
     );
     site.write(
         "policies.toml",
-        "[tool-stop]\nsettings = \"gone.json\"\nmemory_mib = 0\n[tool_stop]\n",
+        "[tool-stop]\nsettings = \"gone.json\"\nmemory_mib = 0\n[tool_stop]\n[rollout]\npromote = true\n[rollout.canary]\npercent = 0\n",
     );
     let [(name, folder), (state, memory)] = site.vars();
     let (code, said) = config(&[
@@ -48,6 +48,8 @@ fn config_finds_all_mistakes_in_one_go() {
         "/bin/echo does not look like Codex",
         "policies.toml: line 3, [tool-stop] memory_mib: expected ",
         "policies.toml: line 4, [tool_stop]: expected ",
+        "policies.toml: line 7, [rollout] canary: expected `callers`, `tenants`, or a `percent` above 0, found none",
+        "policies.toml: line 7, [rollout] canary: expected a member `for`",
         "policies.toml (tool-stop policy): line 2, [tool-stop] settings: expected the name of a file in the same folder, \
          found no `gone.json` there",
         "auth.json (auth policy): ",

@@ -139,7 +139,10 @@ fn an_edited_policy_is_tried_promoted_explained_and_taken_back_by_commands() {
             "{act}: {line}"
         );
     }
-    done(&["upload", &file, "--shadow", "1h", "--max-differ", "0"]);
+    let rules = folder.path().join("rollout.toml");
+    std::fs::write(&rules, "[shadow]\nfor = \"1h\"\nmax_differ = 0\n").unwrap();
+    let told = done(&["upload", &file, rules.to_str().unwrap()]);
+    assert!(told.contains("\nby itself: in shadow for 1h\n"), "{told}");
     assert_eq!(status(&running, folders::KEY), 200);
     let line = running.line_with("policies failed ");
     assert!(line.contains("1 decisions differ (at most 0)"), "{line}");
@@ -156,6 +159,9 @@ fn mistakes_of_an_upload_are_told_at_once_and_on_one_line() {
     let settings = folder.path().join("x.json");
     std::fs::write(&settings, r#"{"kyes": []}"#).unwrap();
     let settings = format!("auth={}", settings.display());
+    let rules = folder.path().join("rollout.toml");
+    std::fs::write(&rules, "probation = 7\nshadow.fro = \"1m\"\n").unwrap();
+    let rules = rules.to_str().unwrap();
     for (arguments, words) in [
         (
             vec!["upload", broken, settings.as_str()],
@@ -164,6 +170,17 @@ fn mistakes_of_an_upload_are_told_at_once_and_on_one_line() {
         (
             vec!["upload", "auth=/none.json", "auht=y.json"],
             ["/none.json: No such file", "expected SLOT=FILE"],
+        ),
+        (
+            vec!["upload", settings.as_str(), rules],
+            [
+                "line 1, probation: expected ",
+                "line 2, [shadow] fro: expected ",
+            ],
+        ),
+        (
+            vec!["upload", settings.as_str(), rules, "--shadow", "1h"],
+            ["--shadow and rollout.toml", "give one of them"],
         ),
         (
             vec!["upload", settings.as_str(), "--promote"],

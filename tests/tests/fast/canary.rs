@@ -53,7 +53,7 @@ fn faulty() -> Files {
 }
 
 pub(crate) async fn offer(gateway: &Gateway, files: Files) -> String {
-    let candidate = gateway.live.offer(files, "ops").await.unwrap();
+    let candidate = gateway.live.offer(files, None, "ops").await.unwrap();
     candidate.digest.short()
 }
 

@@ -43,7 +43,7 @@ async fn chat(gateway: &Gateway, key: &str) -> u16 {
 }
 
 async fn offer(live: &Arc<Live>, files: [SlotFiles; Slot::COUNT]) -> (String, Report) {
-    let candidate = live.offer(files, "ops").await.unwrap();
+    let candidate = live.offer(files, None, "ops").await.unwrap();
     (candidate.digest.to_string(), candidate.replayed)
 }
 
@@ -127,7 +127,7 @@ async fn every_mistake_of_a_candidate_is_told_and_nothing_is_kept_of_it() {
     files[Slot::Model as usize].component = Some(b"no component".as_slice().into());
     let error = gateway
         .live
-        .offer(files, "ops")
+        .offer(files, None, "ops")
         .await
         .unwrap_err()
         .to_string();
@@ -136,7 +136,7 @@ async fn every_mistake_of_a_candidate_is_told_and_nothing_is_kept_of_it() {
     }
     assert!(gateway.live.candidates().is_empty());
     let same: [SlotFiles; Slot::COUNT] = Default::default();
-    let error = gateway.live.offer(same, "ops").await.unwrap_err();
+    let error = gateway.live.offer(same, None, "ops").await.unwrap_err();
     assert_eq!(error, Unsteered::Serves);
     let error = gateway.live.promote("abc", "ops").await.err().unwrap();
     assert!(matches!(error, Unsteered::Unknown { .. }), "{error}");

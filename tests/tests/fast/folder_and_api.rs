@@ -80,7 +80,7 @@ async fn fail(gateway: &Gateway) {
 }
 
 async fn offer(gateway: &Gateway, files: [SlotFiles; Slot::COUNT]) -> String {
-    let candidate = gateway.live.offer(files, "ops").await.unwrap();
+    let candidate = gateway.live.offer(files, None, "ops").await.unwrap();
     candidate.digest.to_string()
 }
 

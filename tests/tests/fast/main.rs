@@ -56,6 +56,7 @@ mod restarts;
 mod sandboxes;
 mod status;
 mod steering;
+mod steps;
 mod swap;
 mod timers;
 mod traces;

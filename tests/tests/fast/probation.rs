@@ -346,7 +346,7 @@ async fn a_promotion_replaces_only_what_its_candidate_was_made_for() {
     generation(&gateway, 2).await;
     let mut files: [SlotFiles; Slot::COUNT] = Default::default();
     files[Slot::Model as usize].settings = Some(br#"{"owned_by": "me"}"#.as_slice().into());
-    let candidate = gateway.live.offer(files, "ops").await.unwrap();
+    let candidate = gateway.live.offer(files, None, "ops").await.unwrap();
     let history = std::fs::read_dir(place.state().join("policies")).unwrap();
     let history = history.map(|entry| entry.unwrap().path());
     let mut history = history.filter(|path| path.extension().is_some_and(|end| end == "lock"));

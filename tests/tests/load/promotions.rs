@@ -39,7 +39,7 @@ async fn round(gateway: &Gateway, number: u64) {
     let before = gateway.live.current().digest();
     let candidate = gateway
         .live
-        .offer(stamped(2 + number), "ops")
+        .offer(stamped(2 + number), None, "ops")
         .await
         .unwrap();
     let promoted = gateway

@@ -1,4 +1,4 @@
-//! Reads the files of a candidate from an upload: `multipart/form-data` with a part for each file, all mistakes at once.
+//! Reads the files of a candidate, its own rules included, from an upload: `multipart/form-data`, all mistakes at once.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,10 +11,19 @@ use multer::{Constraints, Multipart, SizeLimit};
 
 use super::body;
 use crate::openai::{ApiError, GatewayError};
-use crate::policy::{Slot, SlotFiles};
+use crate::policy::{OwnRules, Slot, SlotFiles};
 
-/// The files, by slot.
-pub(super) type Files = [SlotFiles; Slot::COUNT];
+/// The files of an upload.
+#[derive(Debug, Default)]
+pub(super) struct Upload {
+    /// Those of policies, by slot.
+    pub(super) files: [SlotFiles; Slot::COUNT],
+    /// The candidate's own rules.
+    pub(super) rules: Option<OwnRules>,
+}
+
+/// The part with the candidate's own rules.
+const RULES: &str = "rollout.toml";
 
 /// The most mistakes that are told.
 const MISTAKES: usize = 16;
@@ -22,8 +31,8 @@ const MISTAKES: usize = 16;
 /// The files in a body that is read whole.
 ///
 /// # Errors
-/// If it is no upload, or has other parts than files of policies; `param` names the first part that is wrong.
-pub(super) async fn files(headers: &HeaderMap, body: Bytes) -> Result<Files, ApiError> {
+/// If it is no upload, has other parts than these files, or rules with mistakes; `param` names the first part that is wrong.
+pub(super) async fn read(headers: &HeaderMap, body: Bytes) -> Result<Upload, ApiError> {
     let broken = |error: multer::Error| GatewayError::InvalidUpload {
         why: plain(&error.to_string()),
     };
@@ -34,22 +43,16 @@ pub(super) async fn files(headers: &HeaderMap, body: Bytes) -> Result<Files, Api
     let limits = Constraints::new().size_limit(limits);
     let body = stream::iter([Ok::<_, Infallible>(body)]);
     let mut parts = Multipart::with_constraints(body, boundary, limits);
-    let (mut files, mut mistakes) = (Files::default(), Vec::new());
+    let mut upload = Upload::default();
+    let mut mistakes = Vec::new();
     let mut is_empty = true;
     while let Some(part) = parts.next_field().await.map_err(broken)? {
         is_empty = false;
         let name = part.name().unwrap_or_default().to_owned();
         let bytes = part.bytes().await.map_err(broken)?;
-        let why = match place(&mut files, &name) {
-            None => "is no file of a policy",
-            Some(Some(_)) => "is there twice",
-            Some(empty) => {
-                *empty = Some(Arc::from(bytes.as_ref()));
-                continue;
-            }
-        };
-        if mistakes.len() < MISTAKES {
-            mistakes.push((plain(&name), why));
+        if let Err(found) = upload.take(&name, &bytes) {
+            let name = plain(&name);
+            mistakes.extend(found.into_iter().map(|why| (name.clone(), why)));
         }
     }
     if is_empty {
@@ -57,17 +60,43 @@ pub(super) async fn files(headers: &HeaderMap, body: Bytes) -> Result<Files, Api
         return Err(GatewayError::InvalidUpload { why }.into());
     }
     let Some((first, _)) = mistakes.first().cloned() else {
-        return Ok(files);
+        return Ok(upload);
     };
-    let told = mistakes
-        .into_iter()
-        .map(|(name, why)| format!("'{name}' {why}"));
+    let told = mistakes.into_iter().take(MISTAKES);
+    let told = told.map(|(name, why)| format!("'{name}' {why}"));
     let why = told.collect::<Vec<_>>().join(", ");
     Err(GatewayError::InvalidUpload { why }.about(first))
 }
 
+impl Upload {
+    /// Takes a part.
+    ///
+    /// # Errors
+    /// Its mistakes, each to be read after its name.
+    fn take(&mut self, name: &str, bytes: &[u8]) -> Result<(), Vec<String>> {
+        let twice = || vec!["is there twice".to_owned()];
+        if name == RULES {
+            return match self.rules.replace(OwnRules::read(bytes)?) {
+                None => Ok(()),
+                Some(_) => Err(twice()),
+            };
+        }
+        match place(&mut self.files, name) {
+            None => Err(vec!["is no file of a policy".to_owned()]),
+            Some(Some(_)) => Err(twice()),
+            Some(empty) => {
+                *empty = Some(Arc::from(bytes));
+                Ok(())
+            }
+        }
+    }
+}
+
 /// The place of a file.
-fn place<'a>(files: &'a mut Files, name: &str) -> Option<&'a mut Option<Arc<[u8]>>> {
+fn place<'a>(
+    files: &'a mut [SlotFiles; Slot::COUNT],
+    name: &str,
+) -> Option<&'a mut Option<Arc<[u8]>>> {
     let (slot, ending) = name.rsplit_once('.')?;
     let slot = Slot::ALL.into_iter().find(|known| known.name() == slot)?;
     let files = files.get_mut(slot as usize)?;
@@ -89,10 +118,10 @@ fn plain(text: &str) -> String {
 mod tests {
     use super::*;
 
-    async fn read(kind: &str, body: &str) -> Result<Files, ApiError> {
+    async fn read(kind: &str, body: &str) -> Result<Upload, ApiError> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, kind.parse().unwrap());
-        files(&headers, Bytes::from(body.to_owned())).await
+        super::read(&headers, Bytes::from(body.to_owned())).await
     }
 
     fn form(parts: &[(&str, &str)]) -> String {
@@ -107,12 +136,44 @@ mod tests {
     #[tokio::test]
     async fn each_part_is_a_file_of_a_slot() {
         let body = form(&[("auth.json", "{}"), ("tool-stop.wasm", "\0asm")]);
-        let files = read(FORM, &body).await.unwrap();
+        let Upload { files, rules } = read(FORM, &body).await.unwrap();
+        assert!(rules.is_none());
         let auth = &files[Slot::Auth as usize];
         assert_eq!(auth.settings.as_deref(), Some(b"{}".as_slice()));
         assert!(auth.component.is_none());
         let stop = &files[Slot::ToolStop as usize];
         assert_eq!(stop.component.as_deref(), Some(b"\0asm".as_slice()));
+    }
+
+    #[tokio::test]
+    async fn the_rules_of_a_candidate_come_with_its_files() {
+        let parts = [
+            ("auth.json", "{}"),
+            ("rollout.toml", "probation = \"1h\"\n"),
+        ];
+        let upload = read(FORM, &form(&parts)).await.unwrap();
+        assert_eq!(
+            upload.rules,
+            Some(OwnRules::read(b"probation = \"1h\"").unwrap())
+        );
+        let twice = [("rollout.toml", ""), ("rollout.toml", "")];
+        let error = read(FORM, &form(&twice)).await.unwrap_err();
+        assert!(error.message.contains("'rollout.toml' is there twice"));
+
+        let rules = "probation = 7\n[shadow]\nfro = \"1m\"\n";
+        let parts = [("rollout.toml", rules), ("auht.json", "")];
+        let error = read(FORM, &form(&parts)).await.unwrap_err();
+        assert_eq!(
+            (error.status, error.param.as_deref()),
+            (400, Some("rollout.toml"))
+        );
+        for told in [
+            "'rollout.toml' line 1, probation: expected a time as \"10m\", at most \"7d\", or \"0s\" for none, found 7, ",
+            "'rollout.toml' line 3, [shadow] fro: expected one of for, min_decisions, max_differ, max_faults, found another name, ",
+            "'auht.json' is no file of a policy",
+        ] {
+            assert!(error.message.contains(told), "{told}: {}", error.message);
+        }
     }
 
     #[tokio::test]

@@ -45,21 +45,43 @@ fn brief(report: &Value) -> String {
     }
 }
 
-/// The callers for whom it decides, and what it decided.
-fn canary(who: &Value, decided: &Value) -> String {
+/// The callers of a canary.
+fn callers(who: &Value) -> String {
     let lists = [("callers", &who["callers"]), ("tenants", &who["tenants"])];
     let named = lists
         .into_iter()
         .filter(|(_, names)| names.as_array().is_some_and(|names| !names.is_empty()));
     let named = named.map(|(what, names)| format!("{what} {}", joined(names)));
     let share = (who["percent"] != 0).then(|| format!("{} % of callers", plain(&who["percent"])));
+    named.chain(share).collect::<Vec<_>>().join(", ")
+}
+
+/// The callers for whom it decides, and what it decided.
+fn canary(who: &Value, decided: &Value) -> String {
     format!(
         "decides for {}: {} requests, {} denied, {} faults\n",
-        named.chain(share).collect::<Vec<_>>().join(", "),
+        callers(who),
         plain(&decided["requests"]),
         plain(&decided["denials"]),
         plain(&decided["faults"]),
     )
+}
+
+/// The steps that it takes by itself, if there are some.
+fn steps(rollout: &Value) -> Option<String> {
+    let shadow = &rollout["shadow"];
+    let shadow = (!shadow.is_null()).then(|| format!("in shadow for {}", plain(&shadow["for"])));
+    let canary = &rollout["canary"];
+    let canary = (!canary.is_null()).then(|| {
+        let length = match &canary["for"] {
+            Value::Null => String::new(),
+            length => format!(" for {}", plain(length)),
+        };
+        format!("decides for {}{length}", callers(canary))
+    });
+    let serves = (rollout["promote"] == true).then(|| "serves".to_owned());
+    let steps: Vec<_> = [shadow, canary, serves].into_iter().flatten().collect();
+    (!steps.is_empty()).then(|| format!("by itself: {}\n", steps.join(", then ")))
 }
 
 /// One candidate, with its reports, and the command that comes next.
@@ -73,6 +95,7 @@ pub(super) fn one(candidate: &Value, style: &Style) -> String {
         plain(&candidate["by"]),
         style.age(&candidate["at"]),
     );
+    text += &steps(&candidate["rollout"]).unwrap_or_default();
     if let Some(who) = candidate.get("canary") {
         text += &canary(who, &candidate["decided"]);
     }
@@ -87,6 +110,11 @@ pub(super) fn one(candidate: &Value, style: &Style) -> String {
                 "its gate is looked at in {}: 'codex-gateway admin candidates {digest}' shows what it has seen",
                 left.unwrap_or_default()
             )
+        }
+        Some("canary") => {
+            let left = style.until(&candidate["canary_until"]);
+            let left = left.map_or_else(String::new, |left| format!("its canary ends in {left}; "));
+            format!("{left}end it now: 'codex-gateway admin canary {digest} --end'")
         }
         Some("failed") => format!("drop it: 'codex-gateway admin drop {digest}'"),
         Some("passed") => format!("let it serve: 'codex-gateway admin promote {digest}'"),
@@ -175,5 +203,21 @@ mod tests {
             "auth  caller bob  denied 401 invalid_api_key  bob     -          3  req_1, req_2"
         );
         assert!(lines[4].contains("admin promote 77aa0c1d93ee"), "{text}");
+    }
+
+    #[test]
+    fn the_steps_that_it_takes_by_itself_are_one_line() {
+        let none = json!({"shadow": null, "canary": null, "promote": false, "probation": "10m", "max_denials": null});
+        assert_eq!(steps(&none), None);
+        let all = json!({"shadow": {"for": "10m"}, "canary": {"callers": ["ann"], "tenants": [], "percent": 5, "for": "1h"}, "promote": true});
+        assert_eq!(
+            steps(&all).unwrap(),
+            "by itself: in shadow for 10m, then decides for callers ann, 5 % of callers for 1h, then serves\n"
+        );
+        let canary = json!({"shadow": null, "canary": {"callers": [], "tenants": ["acme"], "percent": 0, "for": null}, "promote": false});
+        assert_eq!(
+            steps(&canary).unwrap(),
+            "by itself: decides for tenants acme\n"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The body of an upload: files for slots as `multipart/form-data`; and the conditions of a shadow, as given on the command line.
+//! The body of an upload: files for slots and a candidate's rules as `multipart/form-data`; and the conditions of a shadow, as given on the command line.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,6 +11,8 @@ use codex_gateway::secret::Secret;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 
+/// The part with a candidate's own rules.
+const RULES: &str = "rollout.toml";
 /// The most bytes of an upload: the gateway's own limit.
 const LIMIT: u64 = 32 << 20;
 
@@ -32,9 +34,14 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Checks before an upload that there is a shadow, if there are conditions, and that its length can be read.
-    pub(super) fn is_with(&self, shadow: Option<&str>) -> anyhow::Result<()> {
+    /// Checks before an upload of these files that there is one shadow, if there are conditions, and that its length can be read.
+    pub(super) fn is_with(&self, shadow: Option<&str>, files: &[String]) -> anyhow::Result<()> {
         if let Some(length) = shadow {
+            let is_rules = |argument: &String| part(argument).is_ok_and(|(name, _)| name == RULES);
+            ensure!(
+                !files.iter().any(is_rules),
+                "--shadow and {RULES} both say what the candidate does: give one of them"
+            );
             let is_read = humantime::parse_duration(length).is_ok();
             ensure!(
                 is_read,
@@ -118,10 +125,13 @@ fn part(argument: &str) -> Result<(String, &str), String> {
             (stem.into_owned(), argument)
         }
     };
+    if format!("{slot}.toml") == RULES && path.ends_with(".toml") {
+        return Ok((RULES.to_owned(), path));
+    }
     let slots = Slot::ALL.map(Slot::name);
     if !slots.contains(&slot.as_str()) {
         return Err(format!(
-            "{argument}: expected SLOT=FILE, where SLOT is one of {}",
+            "{argument}: expected SLOT=FILE, where SLOT is one of {}; or {RULES}, with the candidate's own rules",
             slots.join(", ")
         ));
     }
@@ -156,7 +166,16 @@ mod tests {
             named("policies/rate-limit.json").unwrap(),
             "rate-limit.json"
         );
-        for wrong in ["new.wasm", "auht=new.wasm", "auth=new.toml", "auth="] {
+        assert_eq!(named("rules/rollout.toml").unwrap(), RULES);
+        assert_eq!(named("rollout=canary.toml").unwrap(), RULES);
+        for wrong in [
+            "rollout=x.json",
+            "rollout.json",
+            "new.wasm",
+            "auht=new.wasm",
+            "auth=new.toml",
+            "auth=",
+        ] {
             assert!(named(wrong).is_err(), "{wrong}");
         }
     }

@@ -200,8 +200,8 @@ errors! {
     PoliciesNotFound { what: &'static str, first: String } = 404, INVALID, "policies_not_found", "No {what} has a digest that begins with '{first}'.";
     /// Several candidates, or several generations that can serve again at once, have digests that begin so.
     AmbiguousPolicies { first: String } = 409, INVALID, "ambiguous_digest", "More than one digest begins with '{first}'. Send more digits.";
-    /// An upload is not `multipart/form-data`, or has parts that are not files of policies.
-    InvalidUpload { why: String } = 400, INVALID, "invalid_upload", "The upload is not right: {why}. Send multipart/form-data with a part for each file, named 'auth.wasm', 'auth.json' and so on.";
+    /// An upload is not `multipart/form-data`, has parts that are not files of policies, or a `rollout.toml` with mistakes.
+    InvalidUpload { why: String } = 400, INVALID, "invalid_upload", "The upload is not right: {why}. Send multipart/form-data with a part for each file, named 'auth.wasm', 'auth.json' and so on, and 'rollout.toml' for its own rules.";
     /// The gateway cannot serve with the files of an upload.
     CandidateRefused { why: String } = 422, INVALID, "candidate_refused", "The candidate is refused: {why}";
     /// The files of an upload are those that serve.

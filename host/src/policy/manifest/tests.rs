@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn mistakes_of(text: &str) -> Vec<String> {
+pub(in super::super) fn mistakes_of(text: &str) -> Vec<String> {
     parse(text).mistakes
 }
 
@@ -75,6 +75,50 @@ fn a_component_cannot_be_named_and_built_in() {
 }
 
 #[test]
+fn the_schema_judges_the_tables_of_slots_alike() {
+    let schema = schema(false);
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for (text, is_good) in [
+        ("", true),
+        (
+            "[auth]\n[model]\n[rate-limit]\n[tool-stop]\n[rollout]",
+            true,
+        ),
+        (
+            "[auth]\ncomponent = \"a.wasm\"\nsettings = \"..data.json\"\ninstances = \"warm\"",
+            true,
+        ),
+        (
+            "[auth]\ngrants = [\"credential\"]\nmemory_mib = 128\ndeadline_ms = 10000",
+            true,
+        ),
+        (
+            "[auth]\ngrants = []\nbuilt_in = true\nsettings = \"a.json\"",
+            true,
+        ),
+        ("[auth]\nbuilt_in = false\ncomponent = \"a.wasm\"", true),
+        ("[auth]\nbuilt_in = true\ncomponent = \"a.wasm\"", false),
+        ("[auth]\ncomponent = \"sub/a.wasm\"", false),
+        ("[auth]\nsettings = \"..\"", false),
+        ("[auth]\nsettings = \"\"", false),
+        ("[auth]\nsettings = 3", false),
+        ("[auth]\ninstances = \"hot\"", false),
+        ("[auth]\ngrants = [\"all\"]", false),
+        ("[auth]\nmemory_mib = 0", false),
+        ("[auth]\nmemory_mib = 129", false),
+        ("[auth]\ndeadline_ms = 1", false),
+        ("[auth]\nfrozen = true", false),
+        ("[rate_limit]", false),
+        ("auth = 3", false),
+    ] {
+        let mistakes = mistakes_of(text);
+        assert_eq!(mistakes.is_empty(), is_good, "{text}: {mistakes:?}");
+        let document: Value = toml::from_str(text).unwrap();
+        assert_eq!(validator.is_valid(&document), is_good, "{text}");
+    }
+}
+
+#[test]
 fn files_outside_the_folder_cannot_be_named() {
     for name in ["/etc/passwd", "../x.json", "..", ".", "a/b.json", ""] {
         let said = mistakes_of(&format!("[auth]\nsettings = \"{name}\"")).join("; ");
@@ -108,7 +152,7 @@ fn the_rules_for_new_generations_are_read_with_all_their_mistakes() {
         ("accept = \"9c1e41ab02f3\"", "[rollout] accept: "),
         (
             "keep = 3",
-            "[rollout] keep: expected one of probation, max_denials, accept",
+            "[rollout] keep: expected one of shadow, canary, promote, probation, max_denials, accept",
         ),
     ] {
         let said = mistakes_of(&format!("[rollout]\n{member}")).join("; ");

@@ -126,17 +126,6 @@ fn as_many_refused_digests_are_kept_as_fit_the_newest_first() {
     assert_eq!(rollout.refused.len(), MOST_REFUSED);
 }
 
-#[test]
-fn accepted_digests_are_named_by_their_first_digits() {
-    let accept = vec![digest(1).short()];
-    let rules = Rules {
-        accept,
-        ..Rules::default()
-    };
-    assert!(rules.accepts(digest(1)) && !rules.accepts(digest(2)));
-    assert!(!Rules::default().accepts(digest(1)));
-}
-
 proptest! {
     /// Whatever happens: only what serves on probation is taken back, to what served before it, and never twice.
     #[test]

@@ -131,9 +131,13 @@ impl Checked {
         self.get("callers/{id}", "none", 404).await;
     }
 
-    /// Uploads settings of the model policy; returns the digest.
-    async fn upload(&mut self, settings: &str, expected: u16) -> String {
-        let request = upload(&self.gateway, &[("model.json", settings.as_bytes())]);
+    /// Uploads settings of the model policy with rules; returns the digest.
+    async fn upload(&mut self, settings: &str, rules: &str, expected: u16) -> String {
+        let files = [
+            ("model.json", settings.as_bytes()),
+            ("rollout.toml", rules.as_bytes()),
+        ];
+        let request = upload(&self.gateway, &files);
         let told = self.check("post", "candidates", request, expected).await;
         told["digest"].as_str().unwrap_or_default().to_owned()
     }
@@ -165,10 +169,12 @@ async fn every_admin_answer_is_as_its_document_has_it_and_has_all_of_it() {
     let serving = gateway.live.current().digest().short();
     let schemas = Schemas::of(document(&gateway).await);
     let mut checked = Checked { gateway, schemas };
-    let nothing = checked.upload(r#"{"access": []}"#, 201).await;
-    let other = checked.upload(r#"{"owned_by": "y"}"#, 201).await;
-    checked.upload(owned, 409).await;
-    checked.upload("{", 422).await;
+    let canary = "[canary]\npercent = 1\nfor = \"1h\"\n";
+    let nothing = checked.upload(r#"{"access": []}"#, canary, 201).await;
+    let other = checked.upload(r#"{"owned_by": "y"}"#, "", 201).await;
+    checked.upload(owned, "", 409).await;
+    checked.upload("{", "", 422).await;
+    checked.upload("{}", "promote = true", 400).await;
     checked.ask(Method::POST, "candidates", "", 400).await;
     let shadow = "candidates/{digest}/shadow";
     checked.ask(Method::POST, shadow, &nothing, 200).await;
@@ -195,6 +201,9 @@ async fn every_admin_answer_is_as_its_document_has_it_and_has_all_of_it() {
     checked.callers().await;
     checked.ask(Method::POST, "rollback", "", 200).await;
     checked.ask(Method::POST, "follow", "", 200).await;
+    checked
+        .upload(r#"{"owned_by": "z"}"#, "[shadow]", 201)
+        .await;
     checked.get("openapi.json", "", 200).await;
     assert_eq!(checked.schemas.answered, checked.schemas.operations());
     assert_eq!(checked.schemas.unseen(), UNSEEN);

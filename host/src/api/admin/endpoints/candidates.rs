@@ -7,7 +7,8 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use super::super::guard::Known;
-use super::super::{Admin, Whole, body, gate, upload};
+use super::super::upload::{self, Upload};
+use super::super::{Admin, Whole, body, gate};
 use crate::api::error;
 use crate::api::id::Id;
 use crate::openai::{ApiError, GatewayError};
@@ -39,7 +40,7 @@ pub(in crate::api::admin) async fn show(
     Ok(Json(admin.shared.live.candidate(&digits)?))
 }
 
-/// Prepares a candidate, and compares it with the last decisions.
+/// Prepares a candidate, compares it with the last decisions, and begins the steps of its rules.
 pub(in crate::api::admin) async fn offer(
     State(admin): State<Admin>,
     Extension(known): Extension<Known>,
@@ -48,8 +49,8 @@ pub(in crate::api::admin) async fn offer(
     let _permit = UPLOADS.acquire().await.map_err(|_| error::internal())?;
     let headers = request.headers().clone();
     let Whole(body) = Whole::from_request(request, &()).await?;
-    let files = upload::files(&headers, body).await?;
-    let candidate = admin.shared.live.offer(files, &known.id).await?;
+    let Upload { files, rules } = upload::read(&headers, body).await?;
+    let candidate = admin.shared.live.offer(files, rules, &known.id).await?;
     Ok((StatusCode::CREATED, Json(candidate)))
 }
 

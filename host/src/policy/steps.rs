@@ -1,0 +1,135 @@
+//! The steps that candidates take by themselves: begun when they are ready, and gone on with at the end of each.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::digest::Digest;
+use super::event::Place;
+use super::guard::Over;
+use super::life::What;
+use super::live::Live;
+use super::policies::Policies;
+use super::report::Report;
+use super::rollout::{Next, Stage};
+use super::rules::{CanaryStep, Gate, Steps};
+use super::shadow::Shadow;
+use super::unsteered::Unsteered;
+
+impl Live {
+    /// Whether a candidate can begin its steps, before it is prepared.
+    ///
+    /// # Errors
+    /// If another one stands there.
+    pub(super) fn is_way_free(&self, steps: &Steps) -> Result<(), Unsteered> {
+        let (shadow, canary) = (steps.shadow.is_some(), steps.canary.is_some());
+        if let (true, Some(other)) = (shadow, self.guard.state().rollout.in_shadow()) {
+            return Err(Unsteered::InShadow(other.short()));
+        }
+        match (!shadow && canary, self.guard.has_canary()) {
+            (true, Some(other)) => Err(Unsteered::HasCanary(other.short())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Begins the first step of a candidate that is ready.
+    ///
+    /// # Errors
+    /// If another one stands there by now: then the candidate is dropped.
+    pub(super) fn begin_steps(
+        self: &Arc<Self>,
+        digest: Digest,
+        steps: Steps,
+        by: &str,
+    ) -> Result<(), Unsteered> {
+        let begun = match (steps.shadow, steps.canary) {
+            (Some(gate), canary) => self
+                .begin_shadow(digest, (gate, canary))
+                .map(|()| self.tell(What::Shadow, digest, by, None)),
+            (None, Some(canary)) => self.canary_by_itself(digest, canary, by),
+            (None, None) => Ok(()),
+        };
+        if begun.is_err() {
+            drop(self.guard.take(digest));
+            self.tell(What::Dropped, digest, by, None);
+        }
+        begun
+    }
+
+    /// Puts a candidate in shadow, with its gate and the canary that may follow.
+    ///
+    /// # Errors
+    /// If it is gone, or another one is in shadow.
+    pub(super) fn begin_shadow(
+        self: &Arc<Self>,
+        digest: Digest,
+        conditions: (Gate, Option<CanaryStep>),
+    ) -> Result<(), Unsteered> {
+        let serving = self.current();
+        let runtime = Handle::try_current().map_err(|_| Unsteered::Shortage)?;
+        let start = |candidate: Arc<Policies>| {
+            let live = Arc::downgrade(self);
+            let looked = move |report: &Report| match live.upgrade() {
+                Some(live) => live.looked(digest, report, &runtime),
+                None => true,
+            };
+            Shadow::start(
+                (&self.trail, Place::Shadow),
+                Arc::clone(serving.policies()),
+                candidate,
+                looked,
+            )
+        };
+        self.guard.shadow(digest, conditions, start)
+    }
+
+    /// Looks at a shadow's report, on its own thread, whose log is silent. Returns whether it has seen enough.
+    fn looked(self: &Arc<Self>, digest: Digest, report: &Report, runtime: &Handle) -> bool {
+        let Some(over) = self.guard.seen(digest, report) else {
+            return self.guard.state().rollout.in_shadow() != Some(digest);
+        };
+        let live = Arc::clone(self);
+        runtime.spawn(async move { live.go_on(over, "shadow").await });
+        true
+    }
+
+    /// Ends what is over by now: a probation, or the canary that a candidate began by itself.
+    pub(super) async fn look(self: &Arc<Self>) {
+        if let Some(digest) = self.guard.look() {
+            self.tell(What::Kept, digest, "probation", None);
+        }
+        if let Some(over) = self.guard.decided() {
+            self.go_on(over, "canary").await;
+        }
+    }
+
+    /// Tells how a step ended, and goes the next one.
+    async fn go_on(self: &Arc<Self>, over: Over, step: &str) {
+        let Over {
+            digest,
+            stage,
+            next,
+        } = over;
+        let (what, why) = match stage {
+            Stage::Failed(why) => (What::Failed, Some(why)),
+            Stage::Unseen(why) => (What::Unseen, Some(why)),
+            Stage::Ready | Stage::Shadow { .. } | Stage::Canary { .. } | Stage::Passed => {
+                (What::Passed, None)
+            }
+        };
+        self.tell(what, digest, step, why);
+        // It may have failed on a canary's request meanwhile.
+        let stage = self.guard.state().rollout.stage(digest).cloned();
+        if stage != Some(Stage::Passed) {
+            return;
+        }
+        let gone = match next {
+            Next::Stay => Ok(()),
+            Next::Canary(canary) => self.canary_by_itself(digest, canary, step),
+            Next::Promote => self.promote(&digest.to_string(), step).await.map(drop),
+        };
+        if let Err(error) = gone {
+            tracing::warn!(digest = digest.short(), %error, "policies went no further");
+        }
+    }
+}
