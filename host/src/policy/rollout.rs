@@ -218,6 +218,7 @@ impl Rollout {
                 };
                 let trial = self.probation.take_if(is_over)?;
                 self.refuse(digest, why);
+                self.candidates.clear();
                 Some(Output::TakeBack {
                     digest,
                     to: trial.before,

@@ -1,4 +1,6 @@
-//! All orders of activations, faults and time.
+//! All orders of activations, faults and time; `table` has every state with every input.
+
+mod table;
 
 use proptest::prelude::*;
 
