@@ -49,7 +49,8 @@ struct Request {
     is_known: bool,
     /// The candidate refused it.
     is_over: bool,
-    drawn: Vec<Reservation>,
+    /// The amounts that it drew with the policies that serve, and with the candidate.
+    drawn: [Vec<Reservation>; 2],
     /// The first half of a question about limits, until its second half comes.
     quotas: Option<(Quotas, Vec<rate_limit::Quota>)>,
     turns: HashMap<u32, Turn>,
@@ -135,7 +136,7 @@ impl Simulation {
         let number = event.request.number;
         let mut request = self.requests.remove(&number).unwrap_or_default();
         if let What::Settled(tokens) = &event.what {
-            for mut reservation in request.drawn {
+            for mut reservation in request.drawn.into_iter().flatten() {
                 reservation.settle(*tokens);
             }
             return;
@@ -159,7 +160,7 @@ impl Simulation {
                     match (from, to) {
                         (Ok(Ok(from)), Ok(Ok(to))) if from != to => request.caller = Some(to),
                         (_, Ok(Ok(_))) => {}
-                        (_, Ok(Err(_)) | Err(_)) => request.is_over = true,
+                        (_, Ok(Err(_)) | Err(_)) => request.refuse(),
                     }
                 }
             }
@@ -172,7 +173,7 @@ impl Simulation {
                             request.model = Some(to.id);
                         }
                         (_, Ok(Ok(_))) => {}
-                        (_, Ok(Err(_)) | Err(_)) => request.is_over = true,
+                        (_, Ok(Err(_)) | Err(_)) => request.refuse(),
                     }
                 }
             }
@@ -275,8 +276,14 @@ impl Simulation {
         let (from, drawn) = side.admit(asked).await;
         let question = request.question(asked);
         let (to, also_drawn) = self.candidate.admit(&question).await;
-        request.drawn.extend(drawn.into_iter().chain(also_drawn));
-        request.is_over = to.kind != Kind::Answered;
+        request.draw([drawn, also_drawn]);
+        if from.kind != Kind::Answered {
+            // With them it ends here, and holds nothing.
+            request.drawn[0].clear();
+        }
+        if to.kind != Kind::Answered {
+            request.refuse();
+        }
         let is_same = from == to;
         self.count::<RateLimit>(Decide::NAME, is_same, [from, to], About::of(event, asked));
     }
@@ -311,9 +318,11 @@ impl Simulation {
         let (to, drawn) = self.candidate.admit_again(&question, known).await;
         if from.kind == Kind::Answered {
             // Others ended here, and hold nothing.
-            request.drawn.extend(drawn);
+            request.draw([None, drawn]);
         }
-        request.is_over = to.kind != Kind::Answered;
+        if to.kind != Kind::Answered {
+            request.refuse();
+        }
         let is_same = from == to;
         self.count::<RateLimit>(Decide::NAME, is_same, [from, to], About::of(event, asked));
     }
@@ -379,6 +388,18 @@ impl<'a> About<'a> {
 }
 
 impl Request {
+    fn draw(&mut self, drawn: [Option<Reservation>; 2]) {
+        for (all, drawn) in self.drawn.iter_mut().zip(drawn) {
+            all.extend(drawn);
+        }
+    }
+
+    /// The candidate refuses it: with that it would end, and hold nothing.
+    fn refuse(&mut self) {
+        self.is_over = true;
+        self.drawn[1].clear();
+    }
+
     /// The question as the candidate would have been asked it.
     fn question<'a, Q: Question>(&self, asked: &'a Q) -> Cow<'a, Q> {
         match (&self.caller, &self.model) {
@@ -387,3 +408,6 @@ impl Request {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
