@@ -1,5 +1,6 @@
 //! Code shared by the end-to-end tests: gateways to talk to, and fake or real programs around them.
 
+pub mod alike;
 pub mod attack;
 pub mod bare;
 pub mod crowd;

@@ -3,6 +3,7 @@
 
 use tokio::sync::{Mutex, MutexGuard};
 
+mod alike;
 mod attack;
 mod codex_floods;
 mod flood;
