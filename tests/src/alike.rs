@@ -53,7 +53,7 @@ impl Observer for Nobody {
 /// Decides who is calling, as for the request of this number.
 async fn decide(serving: &Generation, observer: &Arc<dyn Observer>, number: u64) {
     let caller = caller(usize::try_from(number).expect("a number") * 421 % CALLERS);
-    let is_stranger = number % STRANGERS == 0;
+    let is_stranger = number.is_multiple_of(STRANGERS);
     let secret = if is_stranger { "sk-stranger" } else { &caller };
     let request = Request {
         id: format!("req_{number}"),

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::digest::Digest;
 use super::fault::Refusal;
-use super::rollout::Rules;
+use super::rules::Rules;
 
 /// A refusal, and since when it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

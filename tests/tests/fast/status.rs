@@ -51,7 +51,7 @@ async fn promote_faulty(gateway: &Gateway) -> String {
         component: Some(EVERY.into()),
         settings: Some(br#"{"fails": "resolve"}"#.as_slice().into()),
     };
-    let candidate = gateway.live.offer(files, "ops").await.unwrap();
+    let candidate = gateway.live.offer(files, None, "ops").await.unwrap();
     let digest = candidate.digest.to_string();
     gateway.live.promote(&digest, "ops").await.unwrap();
     let on = status(gateway).await["generation"]["probation"].clone();

@@ -163,7 +163,7 @@ impl Task {
         let turn = begun.as_ref().ok().cloned().flatten();
         let _ = started.send(begun.map(drop));
         let left = self.follow(&thread, turn).await;
-        match self.to_keep(&thread, left, stamp).await {
+        match self.leave(&thread, left, stamp).await {
             Some(kept) => self.settle(Some(kept)),
             None => self.give_up(&thread).await,
         }

@@ -123,8 +123,10 @@ impl Checked {
         self.ask(Method::DELETE, path, digest, 404).await;
     }
 
-    /// Reads the callers, and the last one of them.
-    async fn callers(&mut self) {
+    /// Reads the decisions on a request, the callers, and the last one of them.
+    async fn callers(&mut self, request: &str) {
+        self.get("decisions/{id}", "none", 404).await;
+        self.get("decisions/{id}", request, 200).await;
         let list = self.get("callers", "", 200).await;
         let caller = list["data"][0]["id"].as_str().unwrap();
         self.get("callers/{id}", caller, 200).await;
@@ -196,9 +198,7 @@ async fn every_admin_answer_is_as_its_document_has_it_and_has_all_of_it() {
     assert_eq!(status["generation"]["pinned"]["by"], "operator");
     let list = checked.get("generations", "", 200).await;
     assert_eq!(list["data"][0]["by"], "operator");
-    checked.get("decisions/{id}", "none", 404).await;
-    checked.get("decisions/{id}", "asked-so", 200).await;
-    checked.callers().await;
+    checked.callers("asked-so").await;
     checked.ask(Method::POST, "rollback", "", 200).await;
     checked.ask(Method::POST, "follow", "", 200).await;
     checked

@@ -79,8 +79,8 @@ impl Task {
         self.forked_with = forked_with;
     }
 
-    /// The thread, if the next turn of the conversation may go on in it.
-    pub(super) async fn to_keep(
+    /// Leaves the thread. Returns it if the next turn of the conversation may go on in it.
+    pub(super) async fn leave(
         &mut self,
         thread: &str,
         left: Left,

@@ -129,7 +129,8 @@ async fn a_thread_that_codex_has_lost_is_replaced_by_a_new_one_with_the_whole_hi
         .say(json!({"id": asked["id"], "error": error}))
         .await;
     rig.worker.answer(protocol::UNSUBSCRIBE, json!({})).await;
-    rig.open().await;
+    let forked = json!({"thread": {"id": "t"}});
+    rig.worker.answer(protocol::THREAD_FORK, forked).await;
     let items = rig.inject().await["items"].clone();
     assert_eq!(items.as_array().unwrap().len(), 4);
     rig.start().await;
