@@ -51,11 +51,11 @@ fn callers_are_shown_with_their_keys_buckets_usage_and_refusals() {
     for words in [
         "3 requests, 1 denied, ",
         "REFUSED   ",
-        "/v1/chat/completions 429 rate_limited by few: rate-limit Rate limit reached",
-        "MODELS    codex-5, ",
+        "/v1/chat/completions: 429 rate_limited by few: Rate limit reached",
+        "MODELS    codev-5, ",
         &format!("{}  expired ", &fingerprint(KEY)[..12]),
         &format!("{}  does not expire", &fingerprint("sk-later")[..12]),
-        "  requests     0      2  31 d 0 h  31 d 0 h",
+        "few   bob & co, demo  requests     0      2  31 d 0 h  30 d ",
     ] {
         assert!(told.contains(words), "{words}:\n{told}");
     }

@@ -117,13 +117,13 @@ fn refusal(refusal: &Value, style: &Style) -> String {
         return String::new();
     }
     format!(
-        "{}  {} ago, {} {}: {} {} (request {})\n",
+        "{}  {} ago, {}: {}: {} ({} policy, request {})\n",
         style.tone(Tone::Bad, "REFUSED "),
         style.age(&refusal["at"]),
         plain(&refusal["path"]),
         told(refusal),
-        plain(&refusal["slot"]),
         plain(&refusal["message"]),
+        plain(&refusal["slot"]),
         plain(&refusal["request"]),
     )
 }
