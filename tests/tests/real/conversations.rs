@@ -105,7 +105,8 @@ async fn effort_and_schema_may_change_between_the_turns() {
     say(&gateway, &mut body, "three").await;
     body.as_object_mut().unwrap().remove("reasoning_effort");
     say(&gateway, &mut body, "four").await;
-    assert_eq!(keys(&provider), [0, 0, 0, 1]);
+    assert_eq!(keys(&provider), [0, 0, 0, 0]);
+    assert_eq!(gateway.backend.status().continued, 2, "not the last");
     let requests = provider.requests();
     let efforts = requests
         .iter()
@@ -260,7 +261,7 @@ async fn a_conversation_outlives_the_child_that_had_its_thread() {
     say(&gateway, &mut body, "two").await;
     say(&gateway, &mut body, "three").await;
     assert_eq!(keys(&provider), [0, 0, 0]);
-    assert_eq!(said(&provider).len(), 5);
+    assert_eq!(said(&provider).len(), 6);
     let requests = provider.requests();
     assert_eq!(requests[2].tools(), requests[0].tools());
     assert_eq!(gateway.backend.status().continued, 1, "the third turn");
@@ -270,8 +271,6 @@ async fn a_conversation_outlives_the_child_that_had_its_thread() {
     say(&gateway, &mut body, "or two").await;
     assert_eq!(keys(&provider), [0, 0, 0, 0]);
     assert_eq!(said(&provider).len(), 4);
-    let message = &body["messages"].as_array().unwrap().last().unwrap();
-    assert_eq!(message["content"], "Hello from the provider.");
     let sessions = gateway.home().join("sessions");
     assert!(!sessions.exists(), "nothing is stored");
     gateway.stop().await;
