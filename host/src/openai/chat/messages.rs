@@ -86,7 +86,7 @@ impl History {
     }
 
     fn say(&mut self, role: Role, message: &mut Object, types: &[&str]) -> Result<(), ApiError> {
-        let name = message.short_string("name", NAME_BYTES)?;
+        let name = read_name(message)?;
         let parts = signed(name, content::read(message, "content", types)?);
         if let Some(item) = conversation::message(role, parts) {
             self.conversation.push(item);
@@ -100,7 +100,7 @@ impl History {
             parts = content::read(&mut message, "content", ASSISTANT)?;
         }
         parts.extend(message.string("refusal")?.map(Part::Text));
-        let name = message.short_string("name", NAME_BYTES)?;
+        let name = read_name(&mut message)?;
         if let Some(item) = conversation::message(Role::Assistant, signed(name, parts)) {
             self.conversation.push(item);
         }
@@ -179,12 +179,27 @@ impl History {
     }
 }
 
-/// The parts with the author's name before the first: Codex has no place for a name.
+/// Takes the author's name. In a name with a line break the next line could pass for another author's.
+fn read_name(message: &mut Object) -> Result<Option<String>, ApiError> {
+    let name = message.short_string("name", NAME_BYTES)?;
+    let breaks = |letter: char| letter.is_control() || ['\u{2028}', '\u{2029}'].contains(&letter);
+    if name.as_ref().is_some_and(|name| name.contains(breaks)) {
+        let path = message.path_of("name");
+        let text =
+            format!("Invalid '{path}': a name has no line breaks or other control characters.");
+        return Err(json_object::invalid_value(path, text));
+    }
+    Ok(name)
+}
+
+/// The parts with the author's name before the first that is not empty: Codex has no place for a name.
 fn signed(name: Option<String>, mut parts: Vec<Part>) -> Vec<Part> {
     let Some(name) = name else { return parts };
-    match parts.first_mut() {
+    let is_said = |part: &Part| *part != Part::Text(String::new());
+    let at = parts.iter().position(is_said).unwrap_or_default();
+    match parts.get_mut(at) {
         Some(Part::Text(text)) if !text.is_empty() => text.insert_str(0, &format!("{name}: ")),
-        Some(Part::Image { .. }) => parts.insert(0, Part::Text(format!("{name}:"))),
+        Some(Part::Image { .. }) => parts.insert(at, Part::Text(format!("{name}:"))),
         Some(Part::Text(_)) | None => {}
     }
     parts

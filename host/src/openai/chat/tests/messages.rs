@@ -63,6 +63,7 @@ fn the_author_is_named_before_what_is_said() {
         {"role": "user", "content": "", "name": "Ann"},
         {"role": "assistant", "content": "b", "name": "Bot"},
         {"role": "assistant", "content": "", "name": "Bot"},
+        {"role": "user", "content": [{"type": "text", "text": ""}, {"type": "text", "text": "a"}], "name": "Ann"},
     ]);
     let said: Vec<_> = history(&messages)
         .into_iter()
@@ -78,7 +79,8 @@ fn the_author_is_named_before_what_is_said() {
         (&said[3], &said[4]),
         (&vec![text("")], &vec![text("Bot: b")])
     );
-    assert_eq!(said.len(), 5);
+    assert_eq!(said[5], [text(""), text("Ann: a")]);
+    assert_eq!(said.len(), 6);
     let named = |name: Value| json!([{"role": "user", "content": "a", "name": name}]);
     assert_messages_refused(&[
         (named(json!(1)), TYPE, "messages[0].name"),
@@ -87,6 +89,8 @@ fn the_author_is_named_before_what_is_said() {
             "string_above_max_length",
             "messages[0].name",
         ),
+        (named(json!("Ann\nBob")), VALUE, "messages[0].name"),
+        (named(json!("Ann\u{2028}Bob")), VALUE, "messages[0].name"),
     ]);
 }
 
