@@ -106,7 +106,10 @@ fn explained(event: &Event, at: String) -> Option<Explained> {
         What::Catalog(exchange) => one(exchange, told),
         What::Resolve(exchange) => one(exchange, told),
         What::Quotas(exchange) => one(exchange, told),
-        What::Decide(exchange) => one(exchange, told),
+        What::Decide(exchange) => Explained {
+            outcome: Outcome::of_limits(&exchange.answer, &exchange.asked.statuses).words,
+            ..one(exchange, told)
+        },
         What::Observe(exchange) => one(exchange, told),
         What::Unasked(_) | What::Settled(_) => return None,
     })

@@ -1,6 +1,6 @@
 //! The outcome of a decision, in the words of reports and explanations.
 
-use super::bindings::{Caller, Denial, forward_auth, model, rate_limit, tool_stop};
+use super::bindings::{Caller, Denial, Header, forward_auth, model, rate_limit, tool_stop};
 use super::cards::Cards;
 use super::fault::{Fault, FaultKind};
 use super::words::{LINE, text_within};
@@ -49,17 +49,21 @@ impl Outcome {
         }
     }
 
-    /// A refusal by rules of these names.
-    pub(super) fn limited<'a>(denial: &Denial, rules: impl Iterator<Item = &'a str>) -> Self {
-        let rules: Vec<_> = rules.collect();
-        let by = match rules.is_empty() {
-            true => String::new(),
-            false => format!(" by {}", rules.join(", ")),
-        };
-        Self {
-            words: text_within(LINE, format!("{}{by}", denial.told())),
-            kind: Kind::Denied,
+    /// The outcome of the second half of a question about limits: a denial names the rules that refused.
+    pub(super) fn of_limits(
+        answer: &Result<Result<Vec<Header>, Denial>, Fault>,
+        statuses: &[rate_limit::BucketStatus],
+    ) -> Self {
+        let mut outcome = Self::of(answer);
+        if outcome.kind == Kind::Denied {
+            let refused = statuses.iter().filter(|status| !status.granted);
+            let rules: Vec<_> = refused.map(|status| status.name.as_str()).collect();
+            if !rules.is_empty() {
+                let words = format!("{} by {}", outcome.words, rules.join(", "));
+                outcome.words = text_within(LINE, words);
+            }
         }
+        outcome
     }
 }
 
@@ -155,7 +159,7 @@ impl Told for Vec<rate_limit::Quota> {
 }
 
 /// Headers of an admitted request.
-impl Told for Vec<super::Header> {
+impl Told for Vec<Header> {
     fn told(&self) -> String {
         "admitted".to_owned()
     }

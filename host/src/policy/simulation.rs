@@ -23,7 +23,7 @@ use super::policies::{Policies, Seat};
 use super::report::{About, Counter, Report};
 use super::world::{Decide, Observe, Question, Quotas, RateLimit, ToolStop, World};
 use crate::quota::Reservation;
-use side::{Side, decided};
+use side::Side;
 
 /// The most requests that are under way at once; the oldest ones are forgotten.
 const REQUESTS: usize = 20_000;
@@ -294,7 +294,7 @@ impl Simulation {
             return self.counter.unknown();
         };
         let Decide { statuses, .. } = &exchange.asked;
-        let from = decided(&exchange.answer, statuses);
+        let from = Outcome::of_limits(&exchange.answer, statuses);
         let known = Known {
             quotas: &quotas,
             statuses,

@@ -98,6 +98,7 @@ fn an_edited_policy_is_tried_promoted_explained_and_taken_back_by_commands() {
     let (_, id) = answer.split_once("x-request-id: ").unwrap();
     let told = done(&["explain", id.split("\r\n").next().unwrap()]);
     assert!(told.contains("denied 401 invalid_api_key"), "{told}");
+    assert!(told.contains(&format!("\n{digest}  auth  ")), "{told}");
     assert!(told.contains("auth authenticate saw {"), "{told}");
     assert!(done(&["rollback"]).starts_with("generation 3  "));
     assert_eq!(status(&running, folders::KEY), 200);

@@ -52,7 +52,7 @@ async fn a_request_is_explained_from_memory() {
     let seen: Vec<_> = seen.keys().collect();
     assert_eq!(seen, ["credential", "method"], "as it declared: {told}");
     let last = &decisions[3];
-    assert_eq!(last["outcome"], "denied 429 rate_limited");
+    assert_eq!(last["outcome"], "denied 429 rate_limited by few");
     let bucket = &last["input"]["statuses"][0];
     assert_eq!(
         (&bucket["name"], &bucket["granted"]),

@@ -13,7 +13,7 @@ pub(super) fn text(answer: &Value, style: &Style) -> String {
 }
 
 fn one(request: &Value, style: &Style) -> String {
-    const HEAD: [&str; 5] = ["SLOT", "QUESTION", "OUTCOME", "TOOK", "MEMO"];
+    const HEAD: [&str; 6] = ["POLICY", "SLOT", "QUESTION", "OUTCOME", "TOOK", "MEMO"];
     let tokens = request.get("tokens");
     let tokens = tokens.map(|tokens| format!("  {} tokens", plain(tokens)));
     let mut text = format!(
@@ -28,6 +28,7 @@ fn one(request: &Value, style: &Style) -> String {
     rows.extend(decisions().map(|made| {
         let is_kept = made["from_memo"].as_bool() == Some(true);
         vec![
+            plain(&made["policy"]),
             plain(&made["slot"]),
             plain(&made["question"]),
             plain(&made["outcome"]),
@@ -35,7 +36,7 @@ fn one(request: &Value, style: &Style) -> String {
             if is_kept { "yes" } else { "no" }.to_owned(),
         ]
     }));
-    text += &table(style, &rows, &[3]);
+    text += &table(style, &rows, &[4]);
     for made in decisions() {
         let question = format!("{} {}", plain(&made["slot"]), plain(&made["question"]));
         text += &format!("{question} saw {}\n", plain(&made["input"]));

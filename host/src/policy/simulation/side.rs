@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::super::bindings::rate_limit;
 use super::super::component::Policy;
 use super::super::fault::{Fault, FaultKind};
 use super::super::limits::{Asked, Known};
 use super::super::outcome::Outcome;
 use super::super::policies::{Policies, Seat};
-use super::super::world::{Decide, Question, Quotas, RateLimit};
+use super::super::world::{Question, Quotas, RateLimit};
 use crate::quota::{Memory, Reservation};
 
 /// How often a policy that was late is asked again: on a busy machine any policy may be late.
@@ -97,22 +96,7 @@ fn limits(asked: &Asked) -> Outcome {
         return Outcome::fault(fault);
     }
     match &asked.rest {
-        Some((decide, second)) => decided(&second.answer, &decide.statuses),
+        Some((decide, second)) => Outcome::of_limits(&second.answer, &decide.statuses),
         None => Outcome::admitted(),
-    }
-}
-
-/// The outcome of the second half of a question about limits.
-pub(super) fn decided(
-    answer: &Result<<Decide as Question>::Answer, Fault>,
-    statuses: &[rate_limit::BucketStatus],
-) -> Outcome {
-    match answer {
-        Err(fault) => Outcome::fault(fault),
-        Ok(Err(denial)) => {
-            let refused = statuses.iter().filter(|status| !status.granted);
-            Outcome::limited(denial, refused.map(|status| status.name.as_str()))
-        }
-        Ok(Ok(_)) => Outcome::admitted(),
     }
 }
