@@ -1,18 +1,15 @@
 //! The operator's API: who may use it, what it answers, and where it is.
 
 use codex_gateway_tests::gateway::{Gateway, KEY, QUICK, Setup, say};
+use codex_gateway_tests::operator;
+pub(crate) use codex_gateway_tests::operator::TOKEN;
 use codex_gateway_tests::place::Place;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-/// The token of the operator `operator`.
-pub(crate) const TOKEN: &str = "sk-operator-0123456789";
-
 /// A setup with a listener for operators on a port.
 pub(crate) fn operated() -> Setup {
-    Setup::demo()
-        .var("ADMIN_ADDR", "127.0.0.1:0")
-        .var("ADMIN_TOKEN", TOKEN)
+    operator::operated(Setup::demo())
 }
 
 async fn status_of(gateway: &Gateway, method: Method, path: &str, token: &str) -> StatusCode {

@@ -1,63 +1,16 @@
 //! Operators change over HTTP which policies serve: uploads, reports, shadows, promotions, roll-backs, explanations, events.
 
-use codex_gateway::secret::fingerprint;
 use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say};
+use codex_gateway_tests::operator::{answer, ask, get, keys, post, upload};
 use codex_gateway_tests::sse::{Event, Events};
-use reqwest::{Method, RequestBuilder};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::admin::{TOKEN, operated};
 
-/// Auth settings in which each caller's key is its name.
-pub(crate) fn keys(callers: &[&str]) -> String {
-    let key = |id: &&str| json!({"id": id, "sha256": fingerprint(id.as_bytes())});
-    json!({"keys": callers.iter().map(key).collect::<Vec<_>>()}).to_string()
-}
-
 /// A gateway whose callers are known by these names.
 fn known(callers: &[&str]) -> Setup {
     operated().policy("auth.json", keys(callers).as_bytes())
-}
-
-/// An upload of these files.
-pub(crate) fn upload(gateway: &Gateway, files: &[(&str, &[u8])]) -> RequestBuilder {
-    let mut body = Vec::new();
-    for (name, bytes) in files {
-        let head = format!(
-            "--files\r\ncontent-disposition: form-data; name=\"{name}\"; filename=\"{name}\"\r\n\r\n"
-        );
-        body.extend_from_slice(head.as_bytes());
-        body.extend_from_slice(bytes);
-        body.extend_from_slice(b"\r\n");
-    }
-    body.extend_from_slice(b"--files--\r\n");
-    let request = gateway.operate(Method::POST, "candidates", TOKEN);
-    request
-        .header("content-type", "multipart/form-data; boundary=files")
-        .body(body)
-}
-
-/// The status of an answer, and its JSON.
-pub(crate) async fn answer(request: RequestBuilder) -> (u16, Value) {
-    let response = request.send().await.unwrap();
-    (response.status().as_u16(), response.json().await.unwrap())
-}
-
-async fn ask(gateway: &Gateway, method: Method, path: &str, body: Value) -> (u16, Value) {
-    let request = gateway.operate(method, path, TOKEN);
-    answer(match body.is_null() {
-        true => request,
-        false => request.json(&body),
-    })
-    .await
-}
-
-async fn get(gateway: &Gateway, path: &str) -> (u16, Value) {
-    ask(gateway, Method::GET, path, Value::Null).await
-}
-
-async fn post(gateway: &Gateway, path: &str, body: Value) -> (u16, Value) {
-    ask(gateway, Method::POST, path, body).await
 }
 
 /// A candidate's digest.

@@ -18,6 +18,7 @@ mod proto;
 mod protocol_log;
 mod proxies;
 mod sdks;
+mod story;
 mod tls;
 mod versions;
 mod wishes;

@@ -2,8 +2,8 @@
 //! such orders it is honest; its results carry its stamp.
 //!
 //! Settings: `{"stamp": 7, "configure": "panic" | "spin" | "print" | "refuse" | "rant" | "hoard", "sets": "…",
-//! "needs": ["path", "header x-a", "now 1000"], "fails": "resolve" | "quotas" | "decide" | "observe", "for": "caller", "how": "spin"}`;
-//! without `needs` it needs everything.
+//! "needs": ["path", "header x-a", "now 1000"], "fails": "resolve" | "quotas" | "decide" | "observe", "for": "caller", "how": "spin",
+//! "rule": {"name": "burst", "limit": 60}}`; without `needs` it needs everything. The rule limits each caller's requests in an hour.
 //! Header `x-hostile`: `panic`, `spin`, `hoard`, `recurse`, `flood`, `exit`, `nonsense`, `print`, `sleep`,
 //! `limit` (a denial with status 429), `denies NAME`, `grants NAME`, `sets NAME` (a denial, a grant, an answer with this header),
 //! `framing` (a denial with the connection's headers), `rant` (a denial with line breaks in its texts, which are very long),
@@ -40,6 +40,8 @@ thread_local! {
     static CALLS: Cell<u32> = const { Cell::new(0) };
     /// The path on which it panics, if any.
     static TRIP: RefCell<String> = const { RefCell::new(String::new()) };
+    /// The name and the limit of the rule, if there is one.
+    static RULE: RefCell<Option<(String, u64)>> = const { RefCell::new(None) };
     /// The function that panics when it is asked about `codex-5`, if any.
     static FAILS: RefCell<String> = const { RefCell::new(String::new()) };
     /// The only caller for whom it fails, if there is one.
@@ -146,6 +148,9 @@ impl lifecycle::Guest for Guest {
             words.map(str::to_owned).collect()
         });
         NEEDS.set(needs);
+        let rule = &settings["rule"];
+        let rule = rule["name"].as_str().zip(rule["limit"].as_u64());
+        RULE.set(rule.map(|(name, limit)| (name.to_owned(), limit)));
         let trip = settings["trip"].as_str().unwrap_or_default();
         TRIP.with_borrow_mut(|path| trip.clone_into(path));
         let fails = settings["fails"].as_str().unwrap_or_default();
@@ -367,14 +372,26 @@ impl model::Guest for Guest {
 impl rate_limit::Guest for Guest {
     fn quotas(ask: rate_limit::Ask) -> Vec<rate_limit::Quota> {
         fail("quotas", ask.model.as_deref(), ask.caller.as_ref());
-        Vec::new()
+        let rule = ask.caller.zip(RULE.with_borrow(Clone::clone));
+        let quota = rule.map(|(caller, (name, limit))| rate_limit::Quota {
+            name,
+            key: caller.id,
+            unit: rate_limit::Unit::Requests,
+            limit,
+            window_ms: 3_600_000,
+            cost: 1,
+        });
+        quota.into_iter().collect()
     }
 
     fn decide(
         ask: rate_limit::Ask,
-        _: Vec<rate_limit::BucketStatus>,
+        statuses: Vec<rate_limit::BucketStatus>,
     ) -> Result<Vec<Header>, Denial> {
         fail("decide", ask.model.as_deref(), ask.caller.as_ref());
+        if statuses.iter().any(|status| !status.granted) {
+            return Err(limited());
+        }
         let told = ask.caller.and_then(|caller| {
             let name = caller.id.strip_prefix("sets ")?;
             Some(name.to_owned())

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use codex_gateway_tests::gateway::{Gateway, say, script};
+use codex_gateway_tests::operator::{answer, upload};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
@@ -10,7 +11,6 @@ use super::schemas::Schemas;
 use super::{cases, python, references};
 use crate::admin::{TOKEN, operated};
 use crate::fake;
-use crate::steering::{answer, upload};
 
 async fn document(gateway: &Gateway) -> Value {
     let answer = gateway
