@@ -11,6 +11,7 @@ use super::callers::Canary;
 use super::canary::{Counts, Lasting, Tally};
 use super::digest::Digest;
 use super::look::FileSet;
+use super::notice::Notice;
 use super::policies::Policies;
 use super::report::Report;
 use super::rollout::Stage;
@@ -151,6 +152,8 @@ pub struct CandidateStatus {
     pub slots: Vec<&'static str>,
     /// The files that it was made of.
     pub files: Vec<String>,
+    /// Warnings about these files.
+    pub warnings: Vec<String>,
     /// The last decisions that it would have made otherwise.
     pub replayed: Report,
     /// The decisions that it made otherwise in shadow.
@@ -238,6 +241,7 @@ impl CandidateStatus {
             rollout: rules.clone().with(ready.own.clone()).into(),
             slots: slots.into_iter().map(Slot::name).collect(),
             files: ready.policies.file_names(),
+            warnings: ready.files.notices.iter().map(Notice::to_string).collect(),
             replayed: ready.replayed.clone(),
             shadow: ready.shadow.as_ref().map(Shadowed::report),
             canary: ready.canary.as_ref().map(Lasting::who).cloned(),

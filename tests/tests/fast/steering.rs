@@ -239,3 +239,14 @@ async fn every_refused_wish_names_its_cause_and_changes_nothing() {
     assert_eq!(gateway.live.current().number(), 1);
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_candidate_shows_the_warnings_about_its_files() {
+    let gateway = known(&["alice"]).start().await;
+    let nobody: (&str, &[u8]) = ("auth.json", br#"{"keys": []}"#);
+    let (status, told) = answer(upload(&gateway, &[nobody])).await;
+    assert_eq!(status, 201, "{told}");
+    let warning = told["warnings"][0].as_str().unwrap();
+    assert!(warning.starts_with("auth.json: it has no `keys`"), "{told}");
+    gateway.stop().await;
+}

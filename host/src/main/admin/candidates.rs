@@ -103,6 +103,10 @@ pub(super) fn one(candidate: &Value, style: &Style) -> String {
     if let Some(shadow) = candidate.get("shadow") {
         text += &report("live decisions", shadow, style);
     }
+    for warning in candidate["warnings"].as_array().into_iter().flatten() {
+        let head = style.tone(Tone::Doubtful, "WARNING ");
+        text += &format!("{head}  {}\n", plain(warning));
+    }
     let next = match candidate["stage"].as_str() {
         Some("shadow") => {
             let left = style.until(&candidate["gate"]["until"]);
@@ -186,7 +190,7 @@ mod tests {
         let replayed = json!({"decisions": 410, "differ": 3, "faults": 0, "unknown": 9, "lost": 0, "ungrouped": 0,
             "differences": [group]});
         let candidate = json!({"digest": "77aa0c1d93ee5d10", "stage": "ready", "slots": ["auth"], "by": "alice",
-            "at": "1970-01-01T00:00:00Z", "replayed": replayed});
+            "at": "1970-01-01T00:00:00Z", "replayed": replayed, "warnings": ["auth.json: it has no keys"]});
         let text = one(&candidate, &style);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], "77aa0c1d93ee  ready  auth  by alice 0 s ago");
@@ -202,7 +206,8 @@ mod tests {
             lines[3],
             "auth  caller bob  denied 401 invalid_api_key  bob     -          3  req_1, req_2"
         );
-        assert!(lines[4].contains("admin promote 77aa0c1d93ee"), "{text}");
+        assert_eq!(lines[4], "WARNING   auth.json: it has no keys");
+        assert!(lines[5].contains("admin promote 77aa0c1d93ee"), "{text}");
     }
 
     #[test]
