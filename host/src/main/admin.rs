@@ -24,6 +24,7 @@ mod upload;
 use std::io::IsTerminal;
 use std::time::SystemTime;
 
+use anyhow::ensure;
 use clap::{Args, Subcommand};
 use codex_gateway::config::DotEnv;
 use codex_gateway::config::env::{ADMIN_ADDR, ADMIN_TOKEN, Process, Vars};
@@ -256,8 +257,8 @@ async fn change(act: &Act, client: &Client) -> anyhow::Result<(Value, Text)> {
             let conditions = gate.conditions(length.as_deref());
             (shadow(digest, conditions).await?, candidates::one)
         }
-        Act::Canary { digest, end, .. } => {
-            let answer = canary(client, digest, act.canary().filter(|_| !end)).await?;
+        Act::Canary { digest, .. } => {
+            let answer = canary(client, digest, act.canary()?).await?;
             (answer, candidates::one)
         }
         Act::Promote { digest } => {
@@ -279,17 +280,23 @@ async fn change(act: &Act, client: &Client) -> anyhow::Result<(Value, Text)> {
 }
 
 impl Act {
-    /// The callers of a canary, as the API takes them.
-    fn canary(&self) -> Option<Value> {
-        match self {
-            Self::Canary {
-                callers,
-                tenants,
-                percent,
-                ..
-            } => Some(json!({"callers": callers, "tenants": tenants, "percent": percent})),
-            _ => None,
-        }
+    /// The callers of a canary, as the API takes them; none if it is to end.
+    fn canary(&self) -> anyhow::Result<Option<Value>> {
+        let Self::Canary {
+            callers,
+            tenants,
+            percent,
+            end,
+            ..
+        } = self
+        else {
+            return Ok(None);
+        };
+        ensure!(
+            *end || *percent > 0 || !callers.is_empty() || !tenants.is_empty(),
+            "whose requests? Give --caller ID, --tenant NAME or --percent NUMBER; or --end"
+        );
+        Ok((!end).then(|| json!({"callers": callers, "tenants": tenants, "percent": percent})))
     }
 }
 

@@ -134,7 +134,8 @@ pub enum Problem {
     /// The same policies served, and were taken back.
     #[error(
         "these policies (digest {digest}) were taken back, as they did not decide as those before them: {why}; mend \
-         the files or, to serve them all the same, write `accept = [\"{digest}\"]` under `[rollout]` in policies.toml"
+         the files or, to serve them all the same, write `accept = [\"{digest}\"]` under `[rollout]` in policies.toml, or \
+         upload and promote them by `codex-gateway admin`"
     )]
     TakenBack {
         /// The first digits.

@@ -191,6 +191,7 @@ fn mistakes_of_an_upload_are_told_at_once_and_on_one_line() {
             vec!["promote", "77aa"],
             ["No candidate has a digest", "77aa"],
         ),
+        (vec!["canary", "77aa"], ["whose requests?", "--tenant NAME"]),
         (vec!["rollback"], ["No other policies served", "upload"]),
         (
             vec!["explain", "none"],

@@ -197,7 +197,7 @@ errors! {
     /// Several generations have digests that begin so.
     AmbiguousDigest { first: String, found: String } = 409, INVALID, "ambiguous_digest", "More than one digest begins with '{first}': {found}. Send more digits.";
     /// No candidate, or no generation that can serve again at once, has this digest.
-    PoliciesNotFound { what: &'static str, first: String } = 404, INVALID, "policies_not_found", "No {what} has a digest that begins with '{first}'.";
+    PoliciesNotFound { what: &'static str, first: String } = 404, INVALID, "policies_not_found", "No {what} has a digest that begins with '{first}'. Candidates are gone once other policies serve, and only the last generations are kept ready: upload the files again.";
     /// Several candidates, or several generations that can serve again at once, have digests that begin so.
     AmbiguousPolicies { first: String } = 409, INVALID, "ambiguous_digest", "More than one digest begins with '{first}'. Send more digits.";
     /// An upload is not `multipart/form-data`, has parts that are not files of policies, or a `rollout.toml` with mistakes.
@@ -213,7 +213,7 @@ errors! {
     /// Another candidate is in shadow.
     ShadowTaken { digest: String } = 409, INVALID, "shadow_taken", "The candidate {digest} is in shadow, and only one can be: drop it first, or wait for its gate.";
     /// The candidate failed at its gate, or on a canary's request.
-    CandidateFailed { why: String } = 409, INVALID, "candidate_failed", "The candidate failed: {why}.";
+    CandidateFailed { why: String } = 409, INVALID, "candidate_failed", "The candidate failed: {why}. Drop it, and upload one that is mended.";
     /// Another candidate has a canary.
     CanaryTaken { digest: String } = 409, INVALID, "canary_taken", "The candidate {digest} has a canary, and only one can: end that first.";
     /// A canary has too many names, or too large a share.
