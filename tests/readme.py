@@ -21,9 +21,9 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 READY = "http://127.0.0.1:11435/readyz"
 # What README's blocks make.
-MADE = [pathlib.Path(path) for path in ("/tmp/codex-policies", "/tmp/codex-key", "/tmp/open-auth")]
-# What may be warned of when README is followed: a machine without a Codex that is signed in.
-MEANT = ("the built-in demo answers, no Codex", "Codex is not signed in")
+MADE = [pathlib.Path(path) for path in ("/tmp/codex-policies", "/tmp/codex-admin", "/tmp/codex-key", "/tmp/open-auth")]
+# What may be warned of when README is followed: a machine without a Codex that is signed in, and policies that misbehave.
+MEANT = ("the built-in demo answers, no Codex", "Codex is not signed in", "policies taken back")
 MINUTES = 60
 
 
@@ -165,6 +165,31 @@ def built(said):
     assert "warning" not in said, said
 
 
+def operated(said):
+    assert re.search(r"^generation 3 ", said, re.MULTILINE) and "rate-limit" in said, said
+
+
+def compared(said):
+    assert re.search(r"^1 of \d+ past decisions differ, 0 faults", said, re.MULTILINE), said
+    assert "denied 429 rate_limited by hour" in said, said
+
+
+def passed(said):
+    assert re.search(r"^0 of \d+ past decisions differ", said, re.MULTILINE), said
+    assert "shadow-2: 200" in said and re.search(r"^[0-9a-f]{12}  passed ", said, re.MULTILINE), said
+
+
+def promoted(said):
+    assert "decides for callers default" in said and "canary-1: 200" in said, said
+    assert re.search(r"^generation 4 .* pinned by ", said, re.MULTILINE), said
+
+
+def taken_back(said):
+    assert "hurry-7: 200" in said and "hurry-9: 429" in said, said
+    assert re.search(r"^[0-9a-f]{12}  rate-limit +admit +denied 429 rate_limited by hour ", said, re.MULTILINE), said
+    assert re.search(r"^generation 5 ", said, re.MULTILINE) and re.search(r"^REFUSED .* by hour", said, re.MULTILINE), said
+
+
 # A word of each block, in README's order, and what its output must show.
 CHECKS = [
     ("cargo run --release", None),
@@ -176,6 +201,11 @@ CHECKS = [
     ("cargo build", built),
     ("stranger", let_in),
     ("built_in", None),
+    ("admin status", operated),
+    ("limit 2", compared),
+    ("--shadow 5s", passed),
+    ("admin canary", promoted),
+    ("hurry-", taken_back),
 ]
 
 
@@ -210,6 +240,8 @@ def run(first, second):
         elif word == "built_in":
             first.wait_for('policy serves generation=3 slot="auth"')
             refused(second.type("stranger"))
+        elif word == "hurry-":
+            first.wait_for("policies taken back")
     assert next(known, None) is None, "README lacks a block that CHECKS knows"
     no_warnings(first.before + first.text)
 
