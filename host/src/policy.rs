@@ -50,6 +50,7 @@ mod notice;
 mod observer;
 mod open_refusals;
 mod outcome;
+mod packed;
 mod per_slot;
 mod pin;
 mod policies;
@@ -60,6 +61,7 @@ mod records;
 mod refusals;
 mod replay;
 mod report;
+mod ring;
 mod rollout;
 mod rules;
 mod schema;
@@ -83,6 +85,8 @@ mod watch;
 mod weigh;
 mod words;
 mod world;
+
+use serde::{Deserialize, Serialize};
 
 pub use again::{Replayed, Undecided, replay_records};
 pub use allowance::{Allowance, Bucket};
@@ -131,7 +135,7 @@ pub use wasmtime::Error as EngineError;
 pub use watch::watch;
 
 /// The four questions that policies decide, each answered by one component.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Slot {
     /// Decides who is calling.
     Auth,

@@ -105,7 +105,6 @@ impl Serialize for Digest {
     }
 }
 
-#[cfg(test)]
 impl From<[u8; 32]> for Digest {
     fn from(bytes: [u8; 32]) -> Self {
         Self(bytes)

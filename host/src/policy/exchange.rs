@@ -44,13 +44,18 @@ pub(super) enum What {
 
 /// A question that is remembered with its answer.
 pub(super) trait Remembered: Question {
+    /// Stands for the question where events are bytes.
+    const KIND: u8;
+
     /// The event of both.
     fn made(exchange: Exchange<Self>) -> What;
 }
 
 macro_rules! remembered {
-    ($($question:ident),*) => {$(
+    ($($question:ident = $kind:literal),*) => {$(
         impl Remembered for $question {
+            const KIND: u8 = $kind;
+
             fn made(exchange: Exchange<Self>) -> What {
                 What::$question(exchange)
             }
@@ -59,13 +64,13 @@ macro_rules! remembered {
 }
 
 remembered!(
-    Authenticate,
-    Verify,
-    Catalog,
-    Resolve,
-    Quotas,
-    Decide,
-    Observe
+    Authenticate = 0,
+    Verify = 1,
+    Catalog = 2,
+    Resolve = 3,
+    Quotas = 4,
+    Decide = 5,
+    Observe = 6
 );
 
 impl What {

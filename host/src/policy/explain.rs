@@ -1,7 +1,5 @@
 //! Explains a request: which policies were asked what about it, what they saw of it, and what they answered.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use serde_json::Value;
 
@@ -63,11 +61,11 @@ impl Live {
     pub fn explain(&self, id: &str) -> Vec<Explanation> {
         let events = self.trail.events();
         let mut found: Vec<(u64, Explanation)> = Vec::new();
-        for event in events.iter().filter(|event| event.request.id == id) {
+        for event in events.of(id) {
             let number = event.request.number;
             let place = found.iter().position(|(known, _)| *known == number);
             let place = place.unwrap_or_else(|| {
-                found.push((number, begin(event)));
+                found.push((number, begin(&event)));
                 found.len() - 1
             });
             found[place].1.policy = event.request.digest.short();
@@ -79,7 +77,7 @@ impl Live {
                 found[place]
                     .1
                     .decisions
-                    .extend(explained(event, at.to_string()));
+                    .extend(explained(&event, at.to_string()));
             }
         }
         let newest = found.into_iter().rev().take(REQUESTS);
@@ -87,7 +85,7 @@ impl Live {
     }
 }
 
-fn begin(event: &Arc<Event>) -> Explanation {
+fn begin(event: &Event) -> Explanation {
     let request = &event.request;
     Explanation {
         request: request.id.clone(),

@@ -3,6 +3,7 @@
 use std::io;
 
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 use wasmtime::Trap;
 
 use super::Slot;
@@ -267,7 +268,7 @@ impl Refusals {
 }
 
 /// Why a policy could not answer. The request is refused with 503 `policy_unavailable`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{slot} policy {policy}: {kind}: {cause}")]
 pub struct Fault {
     /// The policy's slot.
@@ -288,7 +289,7 @@ impl Fault {
 }
 
 /// The kinds of fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FaultKind {
     /// The guest panicked or did something undefined.
     Trap,

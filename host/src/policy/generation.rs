@@ -14,12 +14,13 @@ use super::component::Decided;
 use super::digest::Digest;
 use super::doubt::is_worse;
 use super::event::Asker;
-use super::exchange::{Exchange, Remembered, What};
+use super::exchange::{Remembered, What};
 use super::fault::{Fault, Refused, decided};
 use super::given::Files;
 use super::history::{Activated, Door};
 use super::needs::Needs;
 use super::observer::{Decision, DecisionOutcome, Denied, Observer};
+use super::packed::Made;
 use super::policies::{Policies, Seat, SlotStatus};
 use super::probation::Probation;
 use super::trail::Trail;
@@ -292,14 +293,8 @@ impl Generation {
         if let Some(candidate) = &self.candidate {
             candidate.decided(&decision, decided.answer.as_ref().err());
         }
-        let exchange = Exchange {
-            asked: asked.without_secrets(),
-            answer: decided.answer.clone(),
-            needs: Arc::clone(needs),
-            took: decided.took,
-            from_memo: decided.from_memo,
-        };
-        self.trail.push(request, Q::made(exchange));
+        let asked = asked.without_secrets();
+        self.trail.push(request, Made::new(asked, needs, decided));
     }
 
     /// Remembers what happened to the request, if there is one.

@@ -1,5 +1,7 @@
 //! The parts of a decision's input that a policy declared, and the input with all others blank.
 
+use serde::{Deserialize, Serialize};
+
 use super::Slot;
 use super::bindings::lifecycle::Need;
 use super::bindings::{Caller, Credential, Request, model, rate_limit, tool_stop};
@@ -19,7 +21,7 @@ const WITHHELD: [&str; 4] = [
 ];
 
 /// The needs of one policy.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Needs {
     id: bool,
     credential: bool,

@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::aside;
-use super::event::Event;
 use super::policies::Policies;
 use super::report::Report;
 use super::simulation::Simulation;
+use super::trail::Events;
 
 /// A candidate with more faults is not asked any further.
 const FAULTS: u64 = 20;
 
 /// Decides the events again, oldest first, for at most so long, and reports what would have been different.
 pub(super) async fn replay(
-    events: Vec<Arc<Event>>,
+    events: Events,
     before: Arc<Policies>,
     candidate: Arc<Policies>,
     longest: Duration,
@@ -31,7 +31,7 @@ pub(super) async fn replay(
 }
 
 async fn again(
-    events: Vec<Arc<Event>>,
+    events: Events,
     before: Arc<Policies>,
     candidate: Arc<Policies>,
     longest: Duration,
@@ -39,7 +39,7 @@ async fn again(
     let began = Instant::now();
     let mut simulation = Simulation::new(before, candidate);
     let mut gave_up = None;
-    for event in events {
+    for event in events.all() {
         simulation.see(&event).await;
         if simulation.faults() > FAULTS {
             gave_up = Some(format!("more than {FAULTS} faults"));

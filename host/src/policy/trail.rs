@@ -1,6 +1,6 @@
 //! The trail: the last decisions, kept in memory for replays and explanations, and passed on to those who follow.
 
-use std::collections::VecDeque;
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -10,30 +10,32 @@ use parking_lot::Mutex;
 
 use super::digest::Digest;
 use super::event::{Asker, Event, Follower, Place};
-use super::exchange::What;
+use super::packed::{self, Happening};
 use super::records::Recorder;
+use super::ring::{Look, Ring};
 use super::tap::Taps;
 
 /// The most events that are kept.
 const EVENTS: usize = 20_000;
 /// The most bytes of them.
 const BYTES: usize = 64 << 20;
+/// The most bytes that a thread keeps to pack events in.
+const SCRATCH: usize = 64 << 10;
+
+thread_local! {
+    /// Events are packed outside of the ring's lock.
+    static PACKED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// The last events of all requests, whatever generation decided on them.
 pub(super) struct Trail {
     began: Instant,
     began_at: SystemTime,
     requests: AtomicU64,
-    kept: Mutex<Kept>,
+    kept: Mutex<Ring>,
     followers: [ArcSwapOption<Follower>; Place::COUNT],
     recorder: OnceLock<Recorder>,
     taps: Arc<Taps>,
-}
-
-#[derive(Default)]
-struct Kept {
-    events: VecDeque<(Arc<Event>, usize)>,
-    bytes: usize,
 }
 
 impl Default for Trail {
@@ -42,7 +44,7 @@ impl Default for Trail {
             began: Instant::now(),
             began_at: SystemTime::now(),
             requests: AtomicU64::new(0),
-            kept: Mutex::default(),
+            kept: Mutex::new(Ring::new(EVENTS, BYTES)),
             followers: Default::default(),
             recorder: OnceLock::new(),
             taps: Arc::default(),
@@ -64,12 +66,25 @@ impl Trail {
         Arc::new(request)
     }
 
-    /// Keeps an event, in place of the oldest if there is no room.
-    pub(super) fn push(&self, request: &Arc<Asker>, what: What) {
+    /// Keeps an event in place of the oldest one, and passes it on.
+    pub(super) fn push(&self, request: &Arc<Asker>, happening: impl Happening) {
+        let at = self.began.elapsed();
+        PACKED.with_borrow_mut(|bytes| {
+            bytes.clear();
+            if packed::pack((request, at), &happening, bytes).is_ok() {
+                self.kept.lock().push(bytes);
+            }
+            bytes.shrink_to(SCRATCH);
+        });
+        let recorder = self.recorder().filter(|_| request.is_recorded);
+        let is_followed = request.followers.iter().any(Option::is_some);
+        if recorder.is_none() && !is_followed && !self.taps.is_open() {
+            return;
+        }
         let event = Arc::new(Event {
             request: Arc::clone(request),
-            at: self.began.elapsed(),
-            what,
+            at,
+            what: happening.what(),
         });
         for follower in request.followers.iter().flatten() {
             follower.tell(Arc::clone(&event));
@@ -77,21 +92,9 @@ impl Trail {
         if self.taps.is_open() {
             self.taps.show(&event, self.time(event.at));
         }
-        let size = event.size();
-        if let Some(recorder) = self.recorder().filter(|_| request.is_recorded) {
-            recorder.tell(&event, size);
+        if let Some(recorder) = recorder {
+            recorder.tell(&event, event.size());
         }
-        let mut kept = self.kept.lock();
-        kept.bytes += size;
-        kept.events.push_back((event, size));
-        let mut gone = None;
-        while kept.events.len() > EVENTS || kept.bytes > BYTES {
-            // The oldest is freed outside of the lock; there is seldom more than one.
-            gone = kept.events.pop_front();
-            kept.bytes -= gone.as_ref().map_or(0, |(_, size)| *size);
-        }
-        drop(kept);
-        drop(gone);
     }
 
     /// Passes the events of all further requests on, in place of the follower that was there before.
@@ -121,13 +124,9 @@ impl Trail {
         &self.taps
     }
 
-    /// The kept events, oldest first.
-    pub(super) fn events(&self) -> Vec<Arc<Event>> {
-        let kept = self.kept.lock();
-        kept.events
-            .iter()
-            .map(|(event, _)| Arc::clone(event))
-            .collect()
+    /// The events that are kept now.
+    pub(super) fn events(&self) -> Events {
+        Events(self.kept.lock().look())
     }
 
     /// The time of an event.
@@ -136,9 +135,29 @@ impl Trail {
     }
 }
 
+/// The kept events of one moment.
+pub(super) struct Events(Look);
+
+impl Events {
+    /// All of them, oldest first.
+    pub(super) fn all(&self) -> impl Iterator<Item = Event> {
+        self.0.messages().filter_map(packed::unpack)
+    }
+
+    /// Those of requests with this id, oldest first.
+    pub(super) fn of(&self, id: &str) -> impl Iterator<Item = Event> {
+        let messages = self.0.messages();
+        messages
+            .filter(move |message| packed::id(message) == Some(id))
+            .filter_map(packed::unpack)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::sync::mpsc;
+
+    use super::super::exchange::What;
 
     use super::*;
 
@@ -153,10 +172,9 @@ mod tests {
         for number in 0..(EVENTS as u64 + 5) {
             trail.push(&request, What::Settled(number));
         }
-        let events = trail.events();
+        let events: Vec<_> = trail.events().all().collect();
         assert_eq!(events.len(), EVENTS);
         assert!(matches!(events[0].what, What::Settled(5)));
-        assert_eq!(trail.kept.lock().bytes, EVENTS * events[0].size());
     }
 
     #[test]
@@ -167,8 +185,9 @@ mod tests {
             let request = trail.request(&id, 1, digest());
             trail.push(&request, What::Settled(0));
         }
-        assert!(trail.kept.lock().bytes <= BYTES);
-        assert!(trail.events().len() < 64);
+        assert!(trail.kept.lock().bytes() <= BYTES);
+        let kept = trail.events().all().count();
+        assert!((32..64).contains(&kept), "{kept}");
     }
 
     #[test]
