@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::admin::{TOKEN, operated};
-use crate::steering::answer;
+use codex_gateway_tests::operator::answer;
 
 /// A name with characters that have a meaning in URLs, as the auth policy of tests takes it from a header.
 const ODD: &str = "sets a/b c%2F?#&=..";

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::admin::{TOKEN, operated};
-use crate::steering::{answer, keys};
+use codex_gateway_tests::operator::{answer, keys};
 
 /// A gateway with bob, who may call once.
 fn bobs() -> Setup {

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::admin::{TOKEN, operated};
-use crate::steering::{answer, keys};
+use codex_gateway_tests::operator::{answer, keys};
 
 /// Longer than a change of the folder takes to serve.
 const UNNOTICED: Duration = Duration::from_millis(1_200);

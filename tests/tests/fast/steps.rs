@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::admin::{TOKEN, operated};
-use crate::steering::{answer, keys, upload};
+use codex_gateway_tests::operator::{answer, keys, upload};
 
 /// A model policy whose models have another owner.
 const RENAMED: &[u8] = br#"{"owned_by": "candidate"}"#;
