@@ -60,8 +60,7 @@ fn its_calls_come_back_as_calls_of_a_custom_tool() {
     let told: Vec<Value> = out
         .iter()
         .filter_map(|data| serde_json::from_str::<Value>(data).ok())
-        .filter_map(|mut chunk| chunk["choices"][0]["delta"]["tool_calls"][0].take().into())
-        .filter(|call: &Value| !call.is_null())
+        .filter_map(|chunk| chunk.pointer("/choices/0/delta/tool_calls/0").cloned())
         .collect();
     let begun = json!({"index": 0, "id": "call_0", "type": "custom", "custom": {"name": "shout", "input": ""}});
     assert_eq!(told[0], begun);
