@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io;
 
+use rustix::process::setpriority_process;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tracing::subscriber::{NoSubscriber, with_default};
@@ -14,6 +15,15 @@ thread_local! {
 /// Whether this thread runs work beside the serving ones: a fault of a policy here is none of its service.
 pub(super) fn is_here() -> bool {
     IS_HERE.get()
+}
+
+/// The nice value of work that gives way: beside serving threads that use all cores it gets about a tenth of one.
+const NICE: i32 = 10;
+
+/// Lets the requests go first, from now on: on a busy machine this thread gets little of it.
+pub(super) fn give_way() {
+    // In Linux the priority is that of the thread. It may always be lowered.
+    let _ = setpriority_process(None, NICE);
 }
 
 /// Starts the work. Its faults and what its policies print are none of the serving policies', and are not logged. The receiver

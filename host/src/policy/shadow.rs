@@ -86,6 +86,7 @@ struct Work<F> {
 
 impl<F: FnMut(&Report) -> bool> Work<F> {
     async fn run(mut self) {
+        aside::give_way();
         let (mut looked, mut differ) = (Instant::now(), 0);
         loop {
             match timeout(LOOK, self.events.recv()).await {
