@@ -18,11 +18,11 @@ pub enum What {
     Canary,
     /// An operator ended that.
     CanaryEnded,
-    /// It passed its gate.
+    /// It passed its shadow, or the canary that it began by itself.
     Passed,
     /// It failed at its gate, or on a canary's request.
     Failed,
-    /// Its time in shadow is over, and not enough was seen.
+    /// The time of one of these is over, and not enough was seen.
     Unseen,
     /// An operator dropped it.
     Dropped,
@@ -48,9 +48,9 @@ impl What {
             Self::Shadow => "in shadow",
             Self::Canary => "decide for some callers",
             Self::CanaryEnded => "decide for nobody any longer",
-            Self::Passed => "passed their gate",
+            Self::Passed => "passed",
             Self::Failed => "failed",
-            Self::Unseen => "left the shadow: not enough was seen",
+            Self::Unseen => "went no further: not enough was seen",
             Self::Dropped => "dropped",
             Self::Promoted => "promoted",
             Self::Activated => "serve",

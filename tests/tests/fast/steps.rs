@@ -40,9 +40,9 @@ fn stage(gateway: &Gateway, digest: &str) -> &'static str {
     status.map_or("gone", |status| status.stage)
 }
 
-/// Sends requests of all callers until the candidate is at this stage, or serves.
+/// Sends requests of all callers until the candidate is at this stage, serves, or goes no further.
 async fn chat_until(gateway: &Gateway, digest: &str, wanted: &str) {
-    while ![wanted, "gone"].contains(&stage(gateway, digest)) {
+    while ![wanted, "gone", "failed", "unseen"].contains(&stage(gateway, digest)) {
         for key in ["alice", "bob"] {
             assert_eq!(chat(gateway, key).await.0, 200);
         }
@@ -53,13 +53,13 @@ async fn chat_until(gateway: &Gateway, digest: &str, wanted: &str) {
 async fn a_candidate_goes_all_its_steps_and_serves() {
     let gateway = setup().start().await;
     let mut lives = gateway.live.lives();
-    let rules = "promote = true\nprobation = \"1h\"\n[shadow]\nfor = \"1s\"\nmin_decisions = 2\nmax_differ = 0\n\
-                 [canary]\ncallers = [\"bob\"]\nfor = \"2s\"\n";
+    let rules = "promote = true\nprobation = \"1h\"\n[shadow]\nfor = \"2s\"\nmin_decisions = 2\nmax_differ = 0\n\
+                 [canary]\ncallers = [\"bob\"]\nfor = \"3s\"\n";
     let (status, told) = offered(&gateway, rules).await;
     assert_eq!((status, &told["stage"]), (201, &json!("shadow")), "{told}");
     let rollout = json!({
-        "shadow": {"for": "1s", "min_decisions": 2, "max_differ": 0, "max_faults": 0},
-        "canary": {"callers": ["bob"], "tenants": [], "percent": 0, "for": "2s", "min_requests": 1},
+        "shadow": {"for": "2s", "min_decisions": 2, "max_differ": 0, "max_faults": 0},
+        "canary": {"callers": ["bob"], "tenants": [], "percent": 0, "for": "3s", "min_requests": 1},
         "promote": true, "probation": "1h", "max_denials": null,
     });
     assert_eq!(told["rollout"], rollout);
