@@ -1,11 +1,12 @@
 //! Records: every decision is a line of files in a folder, written by a thread of its own, so that no request waits for a disk.
 //!
-//! `line` has the lines, `chain` their hashes, `files` the folder, `write` and `read` one file after the other.
+//! `line` has the lines, `chain` their hashes, `seal` those of frames, `files` the folder, `write` and `read` one file after the other.
 
 mod chain;
 mod files;
 mod line;
 mod read;
+mod seal;
 mod write;
 
 use std::fmt::Display;

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
 use super::folders::{KEY, Site};
 use super::*;
 
@@ -116,7 +118,7 @@ fn an_altered_record_is_found_with_its_file_and_line() {
     let site = Site::new();
     let (vars, records) = recorded(&site);
     let path = only_file(records.path());
-    // Unpacked, altered, and packed again, as somebody would who knows what he wants.
+    // Unpacked, altered, packed and sealed again, as somebody would who knows what he wants.
     let text = zstd::decode_all(std::fs::File::open(&path).unwrap()).unwrap();
     let text = String::from_utf8(text).unwrap();
     let line = 1 + text
@@ -124,9 +126,36 @@ fn an_altered_record_is_found_with_its_file_and_line() {
         .position(|line| line.contains("alice"))
         .unwrap();
     let altered = text.replacen("alice", "alicf", 1);
-    std::fs::write(&path, zstd::encode_all(altered.as_bytes(), 3).unwrap()).unwrap();
+    let frame = zstd::encode_all(altered.as_bytes(), 3).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, sealed(&frame)).unwrap();
     let (code, shown, told) = replay(&vars, &[path.to_str().unwrap()]);
     assert_eq!((code, shown.as_str()), (Some(65), ""));
     let expected = format!("codex-gateway: {}, line {line}: its hash", path.display());
     assert!(told.starts_with(&expected), "{told}");
+
+    // A bit in which zstd sees no difference: the unused one of the frame's descriptor.
+    let mut flipped = whole;
+    flipped[76 + 4] ^= 1 << 4;
+    std::fs::write(&path, &flipped).unwrap();
+    assert_eq!(zstd::decode_all(&flipped[..]).unwrap(), text.as_bytes());
+    let (code, _, told) = replay(&vars, &[path.to_str().unwrap()]);
+    assert_eq!(code, Some(65));
+    let expected = format!(
+        "{}, line 1: the frame that begins here was altered",
+        path.display()
+    );
+    assert!(told.contains(&expected), "{told}");
+}
+
+/// A frame after its seal, as the documentation has it.
+fn sealed(frame: &[u8]) -> Vec<u8> {
+    let mut bytes = 0x184d_2a57_u32.to_le_bytes().to_vec();
+    bytes.extend(68_u32.to_le_bytes());
+    bytes.extend((frame.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&Sha256::digest(frame));
+    let check = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&check);
+    bytes.extend_from_slice(frame);
+    bytes
 }

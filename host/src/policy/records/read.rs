@@ -1,13 +1,14 @@
-//! The reader of records: unpacks a file line by line, and checks the chain.
+//! The reader of records: unpacks a file frame by frame, checks the seals and the chain, and reads line by line.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use super::chain::Chain;
-use super::line::{self, Header, LINE, Line};
+use super::line::{self, Header, Line};
+use super::seal::{self, FRAME, Seal};
 use crate::file;
 
 /// A place where records are wrong.
@@ -38,8 +39,9 @@ impl Ends {
 /// A file that is read.
 pub(in crate::policy) struct File {
     path: PathBuf,
-    is_empty: bool,
-    lines: BufReader<zstd::Decoder<'static, BufReader<fs::File>>>,
+    file: BufReader<fs::File>,
+    /// The lines of the frame at hand.
+    lines: Cursor<Vec<u8>>,
     number: u64,
     chain: Chain,
     line: Vec<u8>,
@@ -51,15 +53,11 @@ impl File {
     /// # Errors
     /// If it cannot be read.
     pub(in crate::policy) fn open(path: &Path) -> io::Result<Self> {
-        let opened = || -> io::Result<_> {
-            let file = file::open(path)?;
-            Ok((file.metadata()?.len() == 0, zstd::Decoder::new(file)?))
-        };
-        let (is_empty, decoder) = opened().map_err(|error| file::at(path, error))?;
+        let file = file::open(path).map_err(|error| file::at(path, error))?;
         Ok(Self {
             path: path.to_owned(),
-            is_empty,
-            lines: BufReader::with_capacity(128 << 10, decoder),
+            file: BufReader::with_capacity(128 << 10, file),
+            lines: Cursor::default(),
             number: 0,
             chain: Chain::default(),
             line: Vec::new(),
@@ -76,7 +74,7 @@ impl File {
     /// # Errors
     /// If it is damaged, or does not continue the file that it names, as far as that was read.
     pub(in crate::policy) fn header(&mut self, ends: &Ends) -> Result<Option<Header>, Damage> {
-        if self.is_empty || !self.read()? {
+        if !self.read()? {
             return Ok(None);
         }
         let header = match line::read(&self.line) {
@@ -134,23 +132,50 @@ impl File {
     fn read(&mut self) -> Result<bool, Damage> {
         self.line.clear();
         self.number += 1;
-        let most = LINE as u64 + 1024;
-        let read = self
-            .lines
-            .by_ref()
-            .take(most)
-            .read_until(b'\n', &mut self.line);
+        let is_over = self.lines.position() == self.lines.get_ref().len() as u64;
+        if is_over && !self.unpack()? {
+            return Ok(false);
+        }
+        let read = self.lines.read_until(b'\n', &mut self.line);
+        match (read, self.line.pop()) {
+            (Ok(_), Some(b'\n')) => Ok(true),
+            _ => Err(self.damage("expected a line, found one that does not end")),
+        }
+    }
+
+    /// Unpacks the next frame. Returns false at the end of the file.
+    fn unpack(&mut self) -> Result<bool, Damage> {
+        let bytes = self.take(seal::SIZE)?;
+        if bytes.is_empty() {
+            return Ok(false);
+        }
+        let Ok(bytes) = bytes.try_into() else {
+            return Err(self.torn());
+        };
+        let Some(seal) = Seal::read(&bytes) else {
+            return Err(self.damage("expected the seal of a frame: it was altered, or is missing"));
+        };
+        let frame = self.take(seal.length())?;
+        if frame.len() < seal.length() {
+            return Err(self.torn());
+        }
+        if !seal.fits(&frame) {
+            return Err(self.damage("the frame that begins here was altered"));
+        }
+        let text = unpacked(&frame).map_err(|error| {
+            self.damage(&format!("the frame that begins here is no text: {error}"))
+        })?;
+        self.lines = Cursor::new(text);
+        Ok(true)
+    }
+
+    /// The next bytes; fewer only at the end of the file.
+    fn take(&mut self, most: usize) -> Result<Vec<u8>, Damage> {
+        let mut bytes = Vec::new();
+        let read = (&mut self.file).take(most as u64).read_to_end(&mut bytes);
         match read {
-            Ok(0) => Ok(false),
-            Ok(_) if self.line.pop() == Some(b'\n') => Ok(true),
-            Ok(_) => Err(self.damage("expected a line, found one that does not end")),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Damage {
-                is_torn: true,
-                ..self.damage(
-                    "the file ends within a frame: the gateway was killed, or the file was cut or altered here",
-                )
-            }),
-            Err(error) => Err(self.damage(&format!("it was altered, and cannot be unpacked: {error}"))),
+            Ok(_) => Ok(bytes),
+            Err(error) => Err(self.damage(&format!("it cannot be read: {error}"))),
         }
     }
 
@@ -171,6 +196,23 @@ impl File {
             is_torn: false,
         }
     }
+
+    fn torn(&self) -> Damage {
+        Damage {
+            is_torn: true,
+            ..self.damage(
+                "the file ends within a frame: the gateway was killed, or the file was cut here; what is left of it is not read",
+            )
+        }
+    }
+}
+
+/// The text of a frame.
+fn unpacked(frame: &[u8]) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let decoder = zstd::Decoder::with_buffer(frame)?.single_frame();
+    decoder.take(FRAME as u64).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 impl fmt::Debug for File {

@@ -1,4 +1,5 @@
-//! The writer of records: lines in compressed frames, each written at once, so that a process that is killed loses the last one.
+//! The writer of records: lines in compressed and sealed frames, each written at once, so that a process that is killed loses
+//! the last one.
 
 use std::fs;
 use std::io::{self, Write};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::chain::Chain;
 use super::line::{self, Header, LINE, Lost, VERSION};
 use super::read::end_of;
+use super::seal::Seal;
 use super::{Config, Counts, Message, files};
 use crate::file;
 
@@ -147,7 +149,7 @@ impl Writer {
                 chain.seal(object, &mut text);
             }
         }
-        let frame = compressed(&text)?;
+        let frame = sealed(&text)?;
         if let Err(error) = open.file.write_all(&frame) {
             // The next frame must not follow a part of this one.
             if open.file.set_len(open.bytes).is_ok() {
@@ -218,12 +220,14 @@ impl Writer {
     }
 }
 
-/// A frame with a checksum, so that the smallest change is found before it is unpacked.
-fn compressed(text: &[u8]) -> io::Result<Vec<u8>> {
+/// A frame after its seal. Its checksum is for programs that do not read seals, as `zstd --test`.
+fn sealed(text: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = zstd::Encoder::new(Vec::new(), LEVEL)?;
     encoder.include_checksum(true)?;
     encoder.set_pledged_src_size(Some(text.len() as u64))?;
     encoder.include_contentsize(true)?;
     encoder.write_all(text)?;
-    encoder.finish()
+    let frame = encoder.finish()?;
+    let seal = Seal::of(&frame).ok_or_else(|| io::Error::other("the frame is too large"))?;
+    Ok([&seal.bytes(), &frame[..]].concat())
 }
