@@ -1,17 +1,23 @@
 //! Opens and reads files of other writers safely: regular files only, a limited number of bytes, never waiting for a writer.
 //!
-//! `journal` appends the gateway's own records to rotating files.
+//! `write` writes the gateway's own files, `journal` appends its own records to rotating ones.
 
 pub mod journal;
+mod write;
 
 use std::fmt;
-use std::fs::{DirBuilder, File, FileType, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::fs::{File, FileType, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+
+pub use write::{
+    append, create, extend, is_older, lock, make_folder, remove, remove_unfinished, rename,
+    replace, restore_folder, try_lock,
+};
 
 /// Whether an error means that the machine lacks a resource now (open files, memory), whatever the operation was.
 #[must_use]
@@ -60,29 +66,6 @@ pub fn explained(error: &io::Error) -> impl fmt::Display {
     })
 }
 
-/// Makes a folder of the gateway's own that is missing, for its owner alone. Returns whether it was missing.
-///
-/// # Errors
-/// If it cannot be made.
-pub fn make_folder(path: &Path) -> io::Result<bool> {
-    if path.is_dir() {
-        return Ok(false);
-    }
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    Ok(true)
-}
-
-/// As [`make_folder`], for a folder that was there when the process began.
-///
-/// # Errors
-/// If it cannot be made.
-pub fn restore_folder(path: &Path) -> io::Result<()> {
-    if make_folder(path)? {
-        tracing::warn!(folder = %path.display(), "the folder was gone, with its files; it is made again");
-    }
-    Ok(())
-}
-
 /// Whether an open file still has this name: it may have been replaced, moved or removed.
 ///
 /// # Errors
@@ -119,43 +102,6 @@ pub fn at(path: &Path, error: io::Error) -> io::Error {
 /// If it is not a regular file, or cannot be opened.
 pub fn open(path: &Path) -> io::Result<File> {
     open_with(OpenOptions::new().read(true), path)
-}
-
-/// Opens a file for writing; a missing one is created, for its owner alone.
-///
-/// # Errors
-/// If it is not a regular file, or cannot be opened.
-pub fn create(path: &Path) -> io::Result<File> {
-    open_with(
-        OpenOptions::new().write(true).create(true).mode(0o600),
-        path,
-    )
-}
-
-/// Opens a file for reading, and for writing at its end; a missing one is created, for its owner alone.
-///
-/// # Errors
-/// If it is not a regular file, or cannot be opened.
-pub fn append(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).append(true).create(true).mode(0o600);
-    open_with(&mut options, path)
-}
-
-/// Writes a whole file, for its owner alone. Whenever the process or the machine ends, the file is the old one or the new one.
-///
-/// # Errors
-/// If its folder cannot be written.
-pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(path);
-    let written = || -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        File::open(folder)?.sync_all()
-    };
-    written().map_err(|error| at(path, error))
 }
 
 /// Reads a whole file.

@@ -51,6 +51,7 @@ mod observer;
 mod open_refusals;
 mod outcome;
 mod packed;
+mod past;
 mod per_slot;
 mod pin;
 mod policies;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 
 use super::Slot;
@@ -23,6 +23,11 @@ impl Digest {
             hash.update(slot.0);
         }
         Self(hash.finalize().into())
+    }
+
+    /// Of the generation that is made of these candidates.
+    pub(super) fn of_candidates(candidates: &[Candidate; Slot::COUNT]) -> Self {
+        Self::of_generation(candidates.each_ref().map(Self::of))
     }
 
     /// Of one slot. The gateway's facts (`host` in the settings) are not part of it: they are not the operator's choice, and an
@@ -102,6 +107,13 @@ impl fmt::Debug for Digest {
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'a> Deserialize<'a> for Digest {
+    fn deserialize<D: Deserializer<'a>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Self::parse(&text).ok_or_else(|| de::Error::custom("expected 64 hexadecimal digits"))
     }
 }
 

@@ -130,6 +130,7 @@ impl Guard {
         let files = state.serving.as_ref()?;
         Some(Serving {
             given: files.given.clone(),
+            digest: files.digest,
             pin: state.pin.clone(),
         })
     }

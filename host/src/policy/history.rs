@@ -1,9 +1,9 @@
 //! The history of activations in the state folder: numbers that outlive restarts, and what was activated when, by which way.
 
-use std::fs::{File, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -17,9 +17,12 @@ use crate::file::{self, at};
 const MOST_BYTES: u64 = 1 << 20;
 /// The most bytes of one line; no entry is longer, whatever the names of the operator's files.
 const MOST_LINE: usize = 16 << 10;
-/// The longest wait for another gateway that writes to the same history.
-const LOCKED: Duration = Duration::from_secs(1);
-const LOOK: Duration = Duration::from_millis(10);
+/// The most histories of policy folders. Beyond them the one that was written longest ago is removed.
+const MOST: usize = 64;
+/// The name of a history: what comes before and after the digest of its policy folder.
+const NAME: (&str, &str) = ("history-", ".ndjson");
+/// The ending of its lock.
+const LOCK: &str = "lock";
 
 /// The way by which policies came to serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,7 +150,7 @@ impl History {
         let name = match of {
             Some(of) => {
                 let digest = hex(&Sha256::digest(of.as_os_str().as_encoded_bytes()));
-                format!("history-{}.ndjson", &digest[..16])
+                format!("{}{}{}", NAME.0, &digest[..16], NAME.1)
             }
             None => "history.ndjson".to_owned(),
         };
@@ -166,7 +169,7 @@ impl History {
         let state = folder.parent().unwrap_or(folder);
         file::restore_folder(state).map_err(|error| at(state, error))?;
         file::make_folder(folder).map_err(|error| at(folder, error))?;
-        let _lock = lock(&path.with_extension("lock"))?;
+        let _lock = file::lock(&path.with_extension(LOCK))?;
         let mut file = file::append(path).map_err(explained)?;
         let (last, is_torn) = last(&mut file).map_err(explained)?;
         let mut entry = activation.alone();
@@ -177,7 +180,12 @@ impl History {
             entry.number = entry.number.max(last.number.saturating_add(1));
             entry.before = Some(last.digest);
         }
-        append(&mut file, &entry, is_torn).map_err(explained)?;
+        if entry.before.is_none()
+            && let Err(error) = sweep(folder, path)
+        {
+            tracing::warn!(%error, "histories of former policy folders cannot be removed");
+        }
+        append(&mut file, path, &entry, is_torn).map_err(explained)?;
         if file.metadata().map_err(explained)?.len() > MOST_BYTES {
             shorten(path, &mut file).map_err(explained)?;
         }
@@ -222,19 +230,29 @@ impl History {
     }
 }
 
-/// Holds the history against other gateways until the file is dropped.
-fn lock(path: &Path) -> io::Result<File> {
-    let file = file::create(path).map_err(|error| at(path, error))?;
-    let began = Instant::now();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if began.elapsed() < LOCKED => {
-                std::thread::sleep(LOOK);
-            }
-            Err(error) => return Err(at(path, error.into())),
+/// Removes the histories of former policy folders that were written longest ago, before a new one begins.
+fn sweep(folder: &Path, ours: &Path) -> io::Result<()> {
+    let mut others = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_history = name.starts_with(NAME.0) && name.ends_with(NAME.1);
+        if is_history && entry.path() != ours {
+            others.push((entry.metadata()?.modified()?, entry.path()));
         }
     }
+    others.sort();
+    others.truncate((others.len() + 1).saturating_sub(MOST));
+    for (_, path) in others {
+        let lock = path.with_extension(LOCK);
+        // One that is held is in use.
+        if file::try_lock(&lock)?.is_some() {
+            file::remove(&path)?;
+            file::remove(&lock)?;
+        }
+    }
+    Ok(())
 }
 
 /// The last complete entry, and whether an incomplete line follows it: the process or the machine ended while it was written.
@@ -253,7 +271,7 @@ fn read(line: &[u8]) -> Option<Activated> {
     serde_json::from_slice(line).ok()
 }
 
-fn append(file: &mut File, entry: &Activated, is_torn: bool) -> io::Result<()> {
+fn append(file: &mut File, path: &Path, entry: &Activated, is_torn: bool) -> io::Result<()> {
     let mut entry = entry.clone();
     let line = loop {
         let line = serde_json::to_string(&entry)?;
@@ -265,8 +283,7 @@ fn append(file: &mut File, entry: &Activated, is_torn: bool) -> io::Result<()> {
     };
     let begin = if is_torn { "\n" } else { "" };
     // One write: whoever reads at the same time sees whole lines.
-    file.write_all(format!("{begin}{line}\n").as_bytes())?;
-    file.sync_data()
+    file::extend(file, path, format!("{begin}{line}\n").as_bytes())
 }
 
 /// Replaces the file by its newer half, atomically.

@@ -2,6 +2,7 @@
 
 use super::Slot;
 use super::candidate::Candidate;
+use super::digest::Digest;
 use super::fault::{Refusal, Refusals};
 use super::given::Given;
 use super::notice::{Notice, Notices};
@@ -11,6 +12,8 @@ use super::rules::Rules;
 #[derive(Debug, Clone)]
 pub(super) struct FileSet {
     pub(super) given: [Given; Slot::COUNT],
+    /// Of the generation made of them.
+    pub(super) digest: Digest,
     pub(super) notices: Vec<Notice>,
 }
 
@@ -33,10 +36,16 @@ pub(super) struct Look {
 }
 
 impl Offer {
+    /// The digest of the generation that is made of it.
+    pub(super) fn digest(&self) -> Digest {
+        Digest::of_candidates(&self.candidates)
+    }
+
     /// The files, and the notices about them.
     pub(super) fn files(&self) -> FileSet {
         FileSet {
             given: self.given.clone(),
+            digest: self.digest(),
             notices: self.notices.settings.clone(),
         }
     }
@@ -45,12 +54,9 @@ impl Offer {
 impl Look {
     /// The files of all slots, and the notices about them; `None` if a slot's cannot be read.
     pub(super) fn files(&self) -> Option<FileSet> {
-        let [Some(auth), Some(model), Some(rate_limit), Some(tool_stop)] = self.given.each_ref()
-        else {
-            return None;
-        };
         Some(FileSet {
-            given: [auth, model, rate_limit, tool_stop].map(Given::clone),
+            given: all(&self.given)?,
+            digest: Digest::of_candidates(&all(&self.candidates)?),
             notices: self.notices.settings.clone(),
         })
     }
@@ -78,5 +84,15 @@ impl Look {
             }),
             _ => Err(Refusals(refusals)),
         }
+    }
+}
+
+/// Those of all slots, if none is missing.
+fn all<T: Clone>(slots: &[Option<T>; Slot::COUNT]) -> Option<[T; Slot::COUNT]> {
+    match slots.each_ref() {
+        [Some(auth), Some(model), Some(rate_limit), Some(tool_stop)] => {
+            Some([auth, model, rate_limit, tool_stop].map(T::clone))
+        }
+        _ => None,
     }
 }

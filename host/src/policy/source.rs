@@ -3,7 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
@@ -15,7 +14,7 @@ use super::fault::{Problem, Refusal, Refusals};
 use super::folder::{Folder, Signature};
 use super::given::{BUILT_IN, ENVIRONMENT, Files, Given, NONE, Named};
 use super::history::{Activated, Activation, History};
-use super::last_good::{LastGood, Past, Serving};
+use super::last_good::{LastGood, Serving, Set};
 use super::look::{Look, Offer};
 use super::notice::{self, Notice, Notices};
 use super::pin::Pin;
@@ -45,6 +44,17 @@ pub struct Source {
     defaults: Defaults,
     last_good: Option<LastGood>,
     history: Option<History>,
+}
+
+/// Why policies that served before cannot serve again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unrestored {
+    /// A copy of a file is gone or damaged.
+    #[error(transparent)]
+    Unreadable(#[from] io::Error),
+    /// The gateway refuses the files.
+    #[error(transparent)]
+    Refused(#[from] Refusals),
 }
 
 /// The names of the files that served last, as far as they are known.
@@ -266,8 +276,8 @@ impl Source {
 
     /// The time since which the last good files served, as text for people.
     pub(super) fn last_since(&self) -> Option<String> {
-        let past = self.last_good.as_ref()?.read().ok()?.into_iter().next()?;
-        Some(humantime::format_rfc3339_seconds(past.since).to_string())
+        let set = self.kept().ok()?.into_iter().next()?;
+        Some(humantime::format_rfc3339_seconds(set.since()).to_string())
     }
 
     /// The operator who pinned the files that served last, if one did; `None` too if that cannot be read.
@@ -276,21 +286,23 @@ impl Source {
         pin.ok().flatten()
     }
 
-    /// The last good files with the time since which they served, and then those before them; none if nothing was saved.
+    /// The generation that served last, and then those before it, newest first; none if nothing was saved.
     ///
     /// # Errors
-    /// The reason why they cannot serve.
-    pub(super) fn last_good(&self, facts: &Facts) -> Result<Vec<(SystemTime, Offer)>, String> {
-        let past = self
-            .last_good
-            .as_ref()
-            .map_or(Ok(Vec::new()), LastGood::read);
-        let past = past.map_err(|error| error.to_string())?;
-        let offers = past.into_iter().map(|Past { since, given }| {
-            let offer = self.offer(given, facts);
-            Ok((since, offer.map_err(|refusals| refusals.to_string())?))
-        });
-        offers.collect()
+    /// If something was saved and cannot be read.
+    pub(super) fn kept(&self) -> io::Result<Vec<Set>> {
+        let sets = self.last_good.as_ref().map(LastGood::sets);
+        sets.unwrap_or_else(|| Ok(Vec::new()))
+    }
+
+    /// The files of one of these, to be prepared.
+    ///
+    /// # Errors
+    /// If they cannot be read, or are refused.
+    pub(super) fn restore(&self, set: &Set, facts: &Facts) -> Result<Offer, Unrestored> {
+        let gone = || io::Error::from(io::ErrorKind::NotFound);
+        let last_good = self.last_good.as_ref().ok_or_else(gone)?;
+        Ok(self.offer(last_good.given(set)?, facts)?)
     }
 
     /// The state of the folder, taken without reading any file but the manifest.

@@ -8,9 +8,11 @@ use super::facts::Facts;
 use super::fault::{Problem, Refusal, Refusals};
 use super::guard::Guard;
 use super::history::Door;
+use super::last_good::Set;
 use super::live::{First, Live, offered};
 use super::look::{Look, Offer};
 use super::notice::Notice;
+use super::past;
 use super::policies::{Policies, prepare};
 use super::rules::Rules;
 use super::source::Source;
@@ -149,44 +151,61 @@ async fn first_look(
     })
 }
 
-/// Reads and prepares the files that served last: since when they served, and the generation. If they were taken back, those before
-/// them; if there are no others, the same ones, for want of better. `None` if nothing was saved.
+/// Reads and prepares the files that served last: since when they served, and the generation. If they were taken back, the newest
+/// ones before them that were not; if there are no others, the same ones, for want of better. `None` if nothing was saved.
 async fn prepare_last_good(
     engine: &Engine,
     source: &Source,
     facts: &Facts,
     guard: &Guard,
 ) -> Result<Option<(SystemTime, First)>, String> {
-    let (source, facts) = (source.clone(), facts.clone());
-    let read = tokio::task::spawn_blocking(move || source.last_good(&facts)).await;
-    let mut found = None;
-    for (since, offer) in read.map_err(|error| error.to_string())?? {
-        let prepared = prepare(engine, &offer.candidates, None).await;
-        let policies = prepared.map_err(|refusals| refusals.to_string())?;
-        let is_refused = guard
-            .refusal(policies.digest(), &Rules::default())
-            .is_some();
-        let first = (since, First::new(Door::LastGood, policies, &offer));
+    let sets = past::kept(source)
+        .await
+        .map_err(|error| error.to_string())?;
+    let mut last = None;
+    for set in sets {
+        let offer = match past::restored(source, facts, &set).await {
+            Ok(offer) => offer,
+            // Those before are wanted only if the last ones may not serve: their damage is none of the last.
+            Err(_) if last.is_some() => continue,
+            Err(error) => return Err(error.to_string()),
+        };
+        let is_refused = guard.refusal(offer.digest(), &Rules::default()).is_some();
+        let found = (set, offer);
         if !is_refused {
-            return Ok(Some(first));
+            return first(engine, found).await.map(Some);
         }
-        found.get_or_insert(first);
+        last.get_or_insert(found);
     }
-    Ok(found)
+    match last {
+        Some(found) => first(engine, found).await.map(Some),
+        None => Ok(None),
+    }
 }
 
-/// The policies that an operator pinned; none if there are none, or they cannot serve: then the policy folder decides.
+async fn first(engine: &Engine, (set, offer): (Set, Offer)) -> Result<(SystemTime, First), String> {
+    let prepared = prepare(engine, &offer.candidates, None).await;
+    let policies = prepared.map_err(|refusals| refusals.to_string())?;
+    let first = First {
+        pin: set.pin().cloned(),
+        ..First::new(Door::LastGood, policies, &offer)
+    };
+    Ok((set.since(), first))
+}
+
+/// The policies that an operator pinned; none if there are none, or they cannot serve or were taken back: then the policy folder
+/// decides, unless those before were pinned, too.
 async fn pinned(engine: &Engine, source: &Source, facts: &Facts, guard: &Guard) -> Option<First> {
     let asked = source.clone();
     let read = tokio::task::spawn_blocking(move || asked.pinned()).await;
-    let pin = read.ok().flatten()?;
+    read.ok().flatten()?;
     match prepare_last_good(engine, source, facts, guard).await {
-        Ok(Some((_, first))) => Some(First {
-            door: Door::Pinned,
-            pin: Some(pin),
-            ..first
-        }),
-        Ok(None) => None,
+        Ok(found) => found
+            .map(|(_, first)| First {
+                door: Door::Pinned,
+                ..first
+            })
+            .filter(|first| first.pin.is_some()),
         Err(problem) => {
             tracing::error!("{}", useless(&problem));
             None

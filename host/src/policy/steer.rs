@@ -1,4 +1,4 @@
-//! The wishes of operators about policies while these serve: offer candidates, try them in shadow, let them serve, go back.
+//! The wishes of operators about policies while these serve: offer candidates, try them in shadow, let them serve.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ use super::life::{Life, What};
 use super::live::{Live, activation, activation_again};
 use super::pin::Pin;
 use super::policies::{Policies, prepare};
-use super::rules::{Gate, Own, Rules};
+use super::rules::{Gate, Own};
 use super::unsteered::Unsteered;
 
 /// The files of one slot of a candidate; what is absent stays as it serves.
@@ -183,63 +183,9 @@ impl Live {
         Ok(self.current())
     }
 
-    /// Lets policies serve again that served before: those of this digest, or the last ones. Until [`Live::follow`] the policy
-    /// folder is not looked at.
-    ///
-    /// # Errors
-    /// If there are none; or that other policies began to serve meanwhile.
-    pub async fn roll_back(
-        &self,
-        digits: Option<&str>,
-        by: &str,
-    ) -> Result<Arc<Generation>, Unsteered> {
-        let _one_at_a_time = self.replacing.lock().await;
-        let current = self.current();
-        let past = {
-            let state = self.guard.state();
-            let others = || {
-                let past = state.shelf.past();
-                past.filter(|past| past.policies.digest() != current.digest())
-            };
-            let digest = match digits {
-                Some(digits) => {
-                    let digests = others().map(|past| past.policies.digest());
-                    Some(only(
-                        digests,
-                        digits,
-                        "generation that can serve again at once",
-                    )?)
-                }
-                None => others().next().map(|past| past.policies.digest()),
-            };
-            let found = others().find(|past| Some(past.policies.digest()) == digest);
-            found.cloned().ok_or(Unsteered::NothingBefore)?
-        };
-        let digest = past.policies.digest();
-        // Policies that served before need no probation.
-        let rules = Rules {
-            probation: Duration::ZERO,
-            ..self.guard.rules()
-        };
-        let arrive = |now: &Generation| {
-            (now.digest() == current.digest()).then(|| Arrival {
-                files: past.files,
-                rules,
-                known: Vec::new(),
-                pin: Some(Pin::now(by)),
-            })
-        };
-        let door = (Door::RolledBack, by);
-        if !self.serve(past.policies, door, arrive).await {
-            return Err(Unsteered::Overtaken);
-        }
-        self.tell(What::RolledBack, digest, by, None);
-        Ok(self.current())
-    }
-
     /// Makes the policies serve by an operator's wish, and pins them, unless `arrive`, asked in the moment of the swap, says that they
     /// may not replace what serves then. Returns whether they serve.
-    async fn serve(
+    pub(super) async fn serve(
         &self,
         policies: Arc<Policies>,
         (door, by): (Door, &str),
@@ -340,7 +286,7 @@ pub(super) fn overlaid(
 }
 
 /// The one digest that begins with these digits.
-fn only(
+pub(super) fn only(
     digests: impl Iterator<Item = Digest>,
     digits: &str,
     what: &'static str,

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::fault::Refusals;
+use super::source::Unrestored;
 
 /// Why an operator's wish is not fulfilled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,8 +26,14 @@ pub enum Unsteered {
     #[error("these policies serve already")]
     Serves,
     /// There are no policies that served before.
-    #[error("no other policies served since the gateway started")]
+    #[error("no other policies served that are kept")]
     NothingBefore,
+    /// The files of policies that served before cannot be read.
+    #[error("the files of policies that served before cannot be read: {0}")]
+    Unreadable(String),
+    /// Policies that served before were made of more than the files that are kept, and that is another by now.
+    #[error("{0} had built-in policies or variables that are others by now")]
+    Changed(String),
     /// There is another candidate in shadow.
     #[error("{0} is in shadow: drop it first, or wait for its gate")]
     InShadow(String),
@@ -57,5 +64,14 @@ pub enum Unsteered {
 impl From<io::Error> for Unsteered {
     fn from(_: io::Error) -> Self {
         Self::Shortage
+    }
+}
+
+impl From<Unrestored> for Unsteered {
+    fn from(why: Unrestored) -> Self {
+        match why {
+            Unrestored::Unreadable(error) => Self::Unreadable(error.to_string()),
+            Unrestored::Refused(refusals) => Self::Refused(refusals),
+        }
     }
 }

@@ -46,6 +46,7 @@ mod obsidian;
 mod odd_files;
 mod openapi;
 mod parameters;
+mod past;
 mod policies;
 mod probation;
 mod protocol_log;

@@ -16,6 +16,8 @@ impl From<Unsteered> for ApiError {
             },
             Unsteered::Serves => GatewayError::AlreadyServing,
             Unsteered::NothingBefore => GatewayError::NothingBefore,
+            Unsteered::Unreadable(why) => GatewayError::PastUnreadable { why },
+            Unsteered::Changed(digest) => GatewayError::PastChanged { digest },
             Unsteered::InShadow(digest) => GatewayError::ShadowTaken { digest },
             Unsteered::Failed(why) => GatewayError::CandidateFailed { why },
             Unsteered::HasCanary(digest) => GatewayError::CanaryTaken { digest },

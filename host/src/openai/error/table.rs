@@ -219,7 +219,11 @@ errors! {
     /// A canary has too many names, or too large a share.
     CanaryBounds = 400, INVALID, "invalid_value", "A canary has at most 256 callers and 256 tenants, and 0 to 100 percent of all callers.";
     /// A roll-back has nothing to go back to.
-    NothingBefore = 409, INVALID, "nothing_before", "No other policies served since the gateway started: upload those that are wanted.";
+    NothingBefore = 409, INVALID, "nothing_before", "No other policies served that are kept: upload those that are wanted.";
+    /// The built-in policies or the variables of a generation that served before are others by now.
+    PastChanged { digest: String } = 409, INVALID, "past_changed", "The generation {digest} had built-in policies or variables that are others by now: upload the files that are wanted.";
+    /// The files of policies that served before, in `PROXY_STATE_DIR`, are gone or damaged.
+    PastUnreadable { why: String } = 500, SERVER, "past_unreadable", "The files of policies that served before cannot be read: {why}. Roll back to others, or upload those that are wanted.";
     /// The decisions on a request are not in memory.
     RequestNotKept { id: String } = 404, INVALID, "request_not_kept", "No decision on a request '{id}' is in memory: the gateway keeps the last ones since its start. The id is that of 'x-request-id' in the answer; send the request again.";
     /// No caller of this id was seen since the start.

@@ -231,3 +231,29 @@ fn a_line_of_a_newer_gateway_counts() {
     assert_eq!(entries(&history)[0].door, Door::Other);
     assert_eq!(history.activate(&activation("two", 1)).unwrap().number, 8);
 }
+
+#[test]
+fn histories_of_former_policy_folders_are_bounded() {
+    let state = tempfile::tempdir().unwrap();
+    let of = |number: usize| {
+        let folder = PathBuf::from(format!("/policies/{number}"));
+        History::new(state.path(), Some(&folder))
+    };
+    for number in 0..MOST + 8 {
+        of(number).activate(&activation("one", 1)).unwrap();
+        // They are removed by their times, which may be the same on a fast disk.
+        let file = File::options().append(true).open(of(number).0).unwrap();
+        let time = SystemTime::now() - Duration::from_secs(1_000 - number as u64);
+        file.set_modified(time).unwrap();
+    }
+    let names = fs::read_dir(state.path().join(FOLDER)).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.count(), 2 * MOST, "each with its lock");
+    assert!(of(7).entries().unwrap().is_empty());
+    assert_eq!(of(8).entries().unwrap().len(), 1);
+    // One that a gateway holds stays.
+    let held = file::lock(&of(8).0.with_extension(LOCK)).unwrap();
+    of(0).activate(&activation("one", 1)).unwrap();
+    assert_eq!(of(8).entries().unwrap().len(), 1);
+    drop(held);
+}

@@ -1,0 +1,169 @@
+//! Writes the gateway's own files and folders, for its owner alone, so that a kill after any step leaves files that can be read.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::{at, open_with};
+
+/// The begin of the name of a file that is not complete yet.
+const UNFINISHED: &str = ".tmp";
+/// The longest wait for another gateway that holds a lock.
+const LOCKED: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Makes a folder of the gateway's own that is missing, for its owner alone. Returns whether it was missing.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn make_folder(path: &Path) -> io::Result<bool> {
+    if path.is_dir() {
+        return Ok(false);
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    Ok(true)
+}
+
+/// As [`make_folder`], for a folder that was there when the process began.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn restore_folder(path: &Path) -> io::Result<()> {
+    if make_folder(path)? {
+        tracing::warn!(folder = %path.display(), "the folder was gone, with its files; it is made again");
+    }
+    Ok(())
+}
+
+/// Opens a file for writing; a missing one is created, for its owner alone.
+///
+/// # Errors
+/// If it is not a regular file, or cannot be opened.
+pub fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).mode(0o600);
+    let file = open_with(&mut options, path)?;
+    Ok(file)
+}
+
+/// Opens a file for reading, and for writing at its end; a missing one is created, for its owner alone.
+///
+/// # Errors
+/// If it is not a regular file, or cannot be opened.
+pub fn append(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true).mode(0o600);
+    let file = open_with(&mut options, path)?;
+    Ok(file)
+}
+
+/// Writes bytes to a file of [`append`] at once, and waits until the disk has them.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn extend(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    file.write_all(bytes).map_err(|error| at(path, error))?;
+    file.sync_data()
+}
+
+/// Writes a whole file, for its owner alone. Whenever the process or the machine ends, the file is the old one or the new one.
+///
+/// # Errors
+/// If its folder cannot be written.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    let written = || -> io::Result<()> {
+        let mut file = tempfile::Builder::new()
+            .prefix(UNFINISHED)
+            .tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        File::open(folder)?.sync_all()
+    };
+    written().map_err(|error| at(path, error))
+}
+
+/// Gives a file another name.
+///
+/// # Errors
+/// If its folder cannot be written.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    Ok(())
+}
+
+/// Removes a file, unless it is gone already.
+///
+/// # Errors
+/// If its folder cannot be written.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes the files in a folder that [`replace`] began so long ago that it was killed meanwhile.
+///
+/// # Errors
+/// If the folder cannot be read or written.
+pub fn remove_unfinished(folder: &Path, age: Duration) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if is_unfinished(&entry.file_name()) && is_older(&entry, age)? {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn is_unfinished(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes())
+}
+
+/// Whether a file was last written longer ago. One that is gone by now was not.
+///
+/// # Errors
+/// If that cannot be known.
+pub fn is_older(entry: &DirEntry, age: Duration) -> io::Result<bool> {
+    match entry.metadata().and_then(|found| found.modified()) {
+        Ok(modified) => Ok(modified.elapsed().unwrap_or_default() > age),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Holds a lock against other gateways until the file is dropped.
+///
+/// # Errors
+/// If the file cannot be made, or another gateway holds it for longer than a second.
+pub fn lock(path: &Path) -> io::Result<File> {
+    let began = Instant::now();
+    loop {
+        match try_lock(path)? {
+            Some(file) => return Ok(file),
+            None if began.elapsed() < LOCKED => std::thread::sleep(LOOK),
+            None => {
+                let error = io::Error::new(io::ErrorKind::ResourceBusy, "another gateway holds it");
+                return Err(at(path, error));
+            }
+        }
+    }
+}
+
+/// As [`lock`], without waiting: `None` if another gateway holds it.
+///
+/// # Errors
+/// If the file cannot be made.
+pub fn try_lock(path: &Path) -> io::Result<Option<File>> {
+    let file = create(path).map_err(|error| at(path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(at(path, error)),
+    }
+}
