@@ -3,6 +3,8 @@
 //! `write` writes the gateway's own files, `journal` appends its own records to rotating ones.
 
 pub mod journal;
+#[cfg(test)]
+pub(crate) mod kills;
 mod write;
 
 use std::fmt;

@@ -182,3 +182,6 @@ impl std::fmt::Display for Slot {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ mod documents;
 mod folders;
 #[path = "process/handover.rs"]
 mod handover;
+#[path = "process/kills.rs"]
+mod kills;
 #[path = "process/last_good.rs"]
 mod last_good;
 #[path = "process/mistakes.rs"]

@@ -7,6 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+use super::kills::stepped;
 use super::{at, open_with};
 
 /// The begin of the name of a file that is not complete yet.
@@ -14,6 +16,10 @@ const UNFINISHED: &str = ".tmp";
 /// The longest wait for another gateway that holds a lock.
 const LOCKED: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(10);
+
+/// A step is done: a kill may be the next thing that happens. Tests look at the files then.
+#[cfg(not(test))]
+const fn stepped(_: &Path) {}
 
 /// Makes a folder of the gateway's own that is missing, for its owner alone. Returns whether it was missing.
 ///
@@ -24,6 +30,7 @@ pub fn make_folder(path: &Path) -> io::Result<bool> {
         return Ok(false);
     }
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    stepped(path);
     Ok(true)
 }
 
@@ -46,6 +53,7 @@ pub fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).mode(0o600);
     let file = open_with(&mut options, path)?;
+    stepped(path);
     Ok(file)
 }
 
@@ -57,6 +65,7 @@ pub fn append(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true).mode(0o600);
     let file = open_with(&mut options, path)?;
+    stepped(path);
     Ok(file)
 }
 
@@ -65,7 +74,7 @@ pub fn append(path: &Path) -> io::Result<File> {
 /// # Errors
 /// If it cannot be written.
 pub fn extend(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    file.write_all(bytes).map_err(|error| at(path, error))?;
+    write(file, path, bytes)?;
     file.sync_data()
 }
 
@@ -79,12 +88,28 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut file = tempfile::Builder::new()
             .prefix(UNFINISHED)
             .tempfile_in(folder)?;
-        file.write_all(bytes)?;
+        stepped(path);
+        write(file.as_file_mut(), path, bytes)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
+        stepped(path);
         File::open(folder)?.sync_all()
     };
     written().map_err(|error| at(path, error))
+}
+
+fn write(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // A kill may cut it in the middle.
+    #[cfg(test)]
+    let bytes = {
+        let (begin, rest) = bytes.split_at(bytes.len() / 2);
+        file.write_all(begin)?;
+        stepped(path);
+        rest
+    };
+    file.write_all(bytes)?;
+    stepped(path);
+    Ok(())
 }
 
 /// Gives a file another name.
@@ -93,6 +118,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// If its folder cannot be written.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
+    stepped(to);
     Ok(())
 }
 
@@ -102,9 +128,10 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 /// If its folder cannot be written.
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path, error)),
-        _ => Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(path, error)),
+        _ => stepped(path),
     }
+    Ok(())
 }
 
 /// Removes the files in a folder that [`replace`] began so long ago that it was killed meanwhile.
