@@ -1,10 +1,11 @@
 //! Opens and reads files of other writers safely: regular files only, a limited number of bytes, never waiting for a writer.
 //!
-//! `write` writes the gateway's own files, `journal` appends its own records to rotating ones.
+//! `write` writes the gateway's own files, `journal` appends its own records to rotating ones, `queue` has the way to such a writer.
 
 pub mod journal;
 #[cfg(test)]
 pub(crate) mod kills;
+pub mod queue;
 mod write;
 
 use std::fmt;

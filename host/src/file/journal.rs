@@ -9,23 +9,16 @@ mod write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{
-    Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel,
-};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::queue::{CLOSING, Queue};
 pub use files::Files;
 use write::Writer;
 
 /// The most entries in the queue. Further ones are dropped: no request waits for a disk.
 pub const QUEUE: usize = 4_096;
-/// How long the end of the process waits for a disk.
-const CLOSING: Duration = Duration::from_secs(5);
-/// The interval at which `close` tries again to get a place in a full queue.
-const AGAIN: Duration = Duration::from_millis(10);
 
 /// Where lines are written, and how many are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,14 +29,6 @@ pub struct Config {
     pub max_bytes: u64,
     /// The number of files, including the one that is written.
     pub max_files: u32,
-}
-
-/// A message for the writer.
-enum Message<T> {
-    Entry(T),
-    /// Answered when all entries before it were written to the file.
-    Flush(oneshot::Sender<()>),
-    End,
 }
 
 /// A journal's place in the log.
@@ -76,9 +61,7 @@ impl Counts {
 /// A journal of entries, each of which becomes one line.
 #[derive(Debug)]
 pub struct Journal<T> {
-    sender: SyncSender<Message<T>>,
-    /// Disconnected when the writer has ended.
-    ended: Mutex<Receiver<()>>,
+    queue: Queue<T>,
     files: Arc<Files>,
     counts: Arc<Counts>,
 }
@@ -100,20 +83,10 @@ impl<T: Send + 'static> Journal<T> {
             written: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         });
-        let (sender, receiver): (_, Receiver<Message<T>>) = sync_channel(QUEUE);
         let writer = Writer::open(Arc::clone(&files), Arc::clone(&counts))?;
-        let (running, ended) = channel();
-        std::thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || {
-                writer.run(&receiver, line);
-                // In this order, so that an entry after the end finds no receiver and is counted as dropped.
-                drop(receiver);
-                drop(running);
-            })?;
+        let queue = Queue::start("journal", QUEUE, move |queue| writer.run(queue, line))?;
         Ok(Self {
-            sender,
-            ended: Mutex::new(ended),
+            queue,
             files,
             counts,
         })
@@ -121,7 +94,7 @@ impl<T: Send + 'static> Journal<T> {
 
     /// Queues an entry, without waiting. Returns whether it was queued.
     pub fn push(&self, entry: T) -> bool {
-        let queued = self.sender.try_send(Message::Entry(entry));
+        let queued = self.queue.push(entry);
         if let Err(error) = &queued {
             self.drop_one(error);
         }
@@ -149,9 +122,7 @@ impl<T: Send + 'static> Journal<T> {
     /// Completes when all entries queued before were written; none if the queue is full.
     #[must_use]
     pub fn flush(&self) -> Option<oneshot::Receiver<()>> {
-        let (written, is_written) = oneshot::channel();
-        let queued = self.sender.try_send(Message::Flush(written));
-        queued.is_ok().then_some(is_written)
+        self.queue.flush()
     }
 
     /// Writes the queued entries, and ends: within a time limit, even if the disk hangs. Later entries are dropped.
@@ -161,17 +132,7 @@ impl<T: Send + 'static> Journal<T> {
 
     /// As [`Journal::close`], within another time limit.
     pub fn close_within(&self, limit: Duration) {
-        let end = Instant::now() + limit;
-        // A full queue has room again when the writer takes from it; a writer that has ended takes nothing more.
-        while let Err(TrySendError::Full(_)) = self.sender.try_send(Message::End) {
-            if Instant::now() >= end {
-                break;
-            }
-            std::thread::sleep(AGAIN);
-        }
-        let ended = self.ended.lock();
-        let left = end.saturating_duration_since(Instant::now());
-        if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(left) {
+        if !self.queue.close_within(limit) {
             let name = self.counts.subject.name;
             tracing::error!("lines are lost: {name} cannot be written in time");
         }

@@ -14,14 +14,11 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{
-    Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel,
-};
-use std::time::{Duration, Instant, SystemTime};
-
-use parking_lot::Mutex;
+use std::time::SystemTime;
 
 use super::event::Event;
+use crate::file::queue::{CLOSING, Queue, Unqueued};
+use crate::file::{at, make_folder};
 pub use files::{ENDING, find as files_in};
 pub(super) use line::Line;
 pub use read::Damage;
@@ -32,10 +29,6 @@ use write::Writer;
 const EVENTS: usize = 16_384;
 /// The most bytes of them.
 const BYTES: usize = 32 << 20;
-/// How long the end of the process waits for a disk.
-const CLOSING: Duration = Duration::from_secs(5);
-/// The interval at which `close` tries again to get a place in a full queue.
-const AGAIN: Duration = Duration::from_millis(10);
 
 /// Where decisions are recorded, and how many are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,12 +39,8 @@ pub struct Config {
     pub max_bytes: u64,
 }
 
-/// A message for the writer.
-enum Message {
-    /// An event, and about the bytes that it takes in memory.
-    Event(Arc<Event>, usize),
-    End,
-}
+/// An event, and about the bytes that it takes in memory.
+type Entry = (Arc<Event>, usize);
 
 /// The events that wait, and the fate of the others.
 #[derive(Debug, Default)]
@@ -80,10 +69,8 @@ impl Counts {
 
 /// The way to the writer.
 pub(super) struct Recorder {
-    sender: SyncSender<Message>,
+    queue: Queue<Entry>,
     counts: Arc<Counts>,
-    /// Disconnected when the writer has ended.
-    ended: Mutex<Receiver<()>>,
 }
 
 impl Recorder {
@@ -92,25 +79,11 @@ impl Recorder {
     /// # Errors
     /// If the folder cannot be made, or there can be no further thread.
     pub(super) fn start(config: Config, began: SystemTime) -> io::Result<Self> {
-        crate::file::make_folder(&config.folder)
-            .map_err(|error| crate::file::at(&config.folder, error))?;
+        make_folder(&config.folder).map_err(|error| at(&config.folder, error))?;
         let counts = Arc::new(Counts::default());
-        let (sender, receiver) = sync_channel(EVENTS);
-        let (running, ended) = channel();
         let writer = Writer::new(config, began, Arc::clone(&counts));
-        std::thread::Builder::new()
-            .name("policy-records".to_owned())
-            .spawn(move || {
-                writer.run(&receiver);
-                // In this order, so that an event after the end finds no receiver and is counted as dropped.
-                drop(receiver);
-                drop(running);
-            })?;
-        Ok(Self {
-            sender,
-            counts,
-            ended: Mutex::new(ended),
-        })
+        let queue = Queue::start("policy-records", EVENTS, move |queue| writer.run(queue))?;
+        Ok(Self { queue, counts })
     }
 
     /// Whether a request is recorded. Requests that come too fast are not recorded at all, and counted: half a request would be
@@ -120,7 +93,7 @@ impl Recorder {
         let has_room = events.load(Ordering::Relaxed) < EVENTS / 2
             && bytes.load(Ordering::Relaxed) < BYTES / 2;
         if !has_room {
-            self.counts.dropped(1, &"the disk is too slow");
+            self.counts.dropped(1, &Unqueued::Full);
         }
         has_room
     }
@@ -131,15 +104,12 @@ impl Recorder {
         let is_full = counts.bytes.fetch_add(size, Ordering::Relaxed) + size > BYTES;
         counts.events.fetch_add(1, Ordering::Relaxed);
         let queued = match is_full {
-            true => false,
-            false => {
-                let message = Message::Event(Arc::clone(event), size);
-                self.sender.try_send(message).is_ok()
-            }
+            true => Err(Unqueued::Full),
+            false => self.queue.push((Arc::clone(event), size)),
         };
-        if !queued {
+        if let Err(error) = queued {
             counts.took(size);
-            counts.dropped(1, &"the disk is too slow");
+            counts.dropped(1, &error);
         }
     }
 
@@ -151,16 +121,7 @@ impl Recorder {
 
     /// Writes what is queued, and ends: within a time limit, even if the disk hangs.
     pub(super) fn close(&self) {
-        let end = Instant::now() + CLOSING;
-        while let Err(TrySendError::Full(_)) = self.sender.try_send(Message::End) {
-            if Instant::now() >= end {
-                break;
-            }
-            std::thread::sleep(AGAIN);
-        }
-        let ended = self.ended.lock();
-        let left = end.saturating_duration_since(Instant::now());
-        if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(left) {
+        if !self.queue.close_within(CLOSING) {
             tracing::error!("decisions are not recorded: they cannot be written in time");
         }
     }

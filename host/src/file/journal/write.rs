@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
+use super::Counts;
 use super::files::Files;
-use super::{Counts, Message};
 use crate::file;
+use crate::file::queue::Message;
 
 /// The bytes after which a batch is written, even if more entries are queued.
 const BATCH: usize = 64 << 10;

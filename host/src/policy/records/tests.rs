@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use super::super::digest::Digest;
 use super::super::event::Asker;
@@ -224,11 +225,10 @@ fn what_a_disk_does_not_take_is_counted_and_told_later() {
 
 #[test]
 fn a_disk_that_hangs_stops_nobody() {
-    let (sender, _receiver) = sync_channel(EVENTS);
+    let (disk, hangs) = std::sync::mpsc::channel::<()>();
     let recorder = Recorder {
-        sender,
+        queue: Queue::start("hangs", EVENTS, move |_| hangs.iter().for_each(drop)).unwrap(),
         counts: Arc::default(),
-        ended: Mutex::new(channel().1),
     };
     let event = Arc::new(event(1));
     assert!(recorder.has_room());
@@ -241,4 +241,5 @@ fn a_disk_that_hangs_stops_nobody() {
     let huge = recorder.counts.bytes.load(Ordering::Relaxed) + BYTES;
     recorder.tell(&event, huge);
     assert_eq!(recorder.counts(), (0, 12));
+    drop(disk);
 }

@@ -13,8 +13,9 @@ use super::chain::Chain;
 use super::line::{self, Header, LINE, Lost, VERSION};
 use super::read::end_of;
 use super::seal::Seal;
-use super::{Config, Counts, Message, files};
+use super::{Config, Counts, Entry, files};
 use crate::file;
+use crate::file::queue::Message;
 
 /// The size of a frame before it is compressed.
 const FRAME: usize = 256 << 10;
@@ -80,16 +81,21 @@ impl Writer {
     }
 
     /// Writes until the end.
-    pub(super) fn run(mut self, queue: &Receiver<Message>) {
+    pub(super) fn run(mut self, queue: &Receiver<Message<Entry>>) {
         self.after = files::newest(&self.config.folder).and_then(|path| {
             let end = end_of(&path).ok()??;
             Some((path.file_name()?.to_str()?.to_owned(), end))
         });
         loop {
             match queue.recv_timeout(WAIT) {
-                Ok(Message::Event(event, size)) => {
+                Ok(Message::Entry((event, size))) => {
                     self.add(line::write(&event, self.began + event.at));
                     self.counts.took(size);
+                }
+                Ok(Message::Flush(done)) => {
+                    self.flush();
+                    // The receiver may have given up.
+                    let _ = done.send(());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => return self.flush(),
