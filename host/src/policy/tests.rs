@@ -137,7 +137,7 @@ impl Started {
     async fn offer(&self, by: &str) -> String {
         let mut files: [SlotFiles; Slot::COUNT] = Default::default();
         files[Slot::Model as usize].settings = Some(owned(by).as_bytes().into());
-        let candidate = self.live.offer(files, "ops").await.unwrap();
+        let candidate = self.live.offer(files, None, "ops").await.unwrap();
         candidate.digest.to_string()
     }
 
