@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,13 +15,17 @@ use super::*;
 
 /// The number of gateways that are killed.
 const KILLS: usize = 12;
-/// The longest that one lives.
-const LIFE: Duration = Duration::from_millis(600);
+/// The most acts of the operator before that.
+const ACTS: u32 = 9;
+/// The longest time from the last of them to the kill; an act takes about as long.
+const MOMENT: Duration = Duration::from_millis(60);
 
 /// An operator and clients that go on until the gateway is killed.
 struct Crowd {
     over: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
+    /// A message for each act of the operator's.
+    acts: Receiver<()>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -43,13 +48,25 @@ impl Crowd {
                 }
             }));
         }
-        let known = Arc::clone(known);
-        threads.push(std::thread::spawn(move || operate(&socket, &known)));
+        let (known, (acted, acts)) = (Arc::clone(known), channel());
+        let operator = Operator { socket, acted };
+        threads.push(std::thread::spawn(move || operator.operate(&known)));
         Self {
             over,
             answered,
+            acts,
             threads,
         }
+    }
+
+    /// Waits for some moment of what the operator does.
+    fn some_moment(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let chance = now.subsec_nanos() / 1_000;
+        for _ in 0..chance % ACTS {
+            self.acts.recv().unwrap();
+        }
+        std::thread::sleep(MOMENT * (chance / ACTS % 100) / 100);
     }
 
     /// Waits until all of them have noticed that the gateway is gone. Returns the number of requests that were answered.
@@ -75,9 +92,21 @@ fn models(address: &str) -> Option<String> {
     answer.contains("\r\n\r\n").then_some(answer)
 }
 
-/// Uploads, promotes, rolls back and follows, until the gateway is gone. Each digest is known before it may serve.
-fn operate(socket: &Path, known: &Mutex<BTreeSet<String>>) {
-    let acts = |number: usize| -> Option<()> {
+struct Operator {
+    socket: PathBuf,
+    acted: Sender<()>,
+}
+
+impl Operator {
+    /// Uploads, promotes, rolls back and follows, until the gateway is gone. Each digest is known before it may serve.
+    fn operate(&self, known: &Mutex<BTreeSet<String>>) {
+        let mut number = 0;
+        while self.acts(number, known).is_some() {
+            number += 1;
+        }
+    }
+
+    fn acts(&self, number: usize, known: &Mutex<BTreeSet<String>>) -> Option<()> {
         let other = fingerprint(&format!("sk-{}", number % 3));
         let keys = json!({"keys": [
             {"id": "alice", "sha256": fingerprint(KEY)},
@@ -85,47 +114,41 @@ fn operate(socket: &Path, known: &Mutex<BTreeSet<String>>) {
         ]});
         let part = "--x\r\ncontent-disposition: form-data; name=\"auth.json\"; filename=\"auth.json\"\r\n\r\n";
         let upload = format!("{part}{keys}\r\n--x--\r\n");
-        let told = act(
-            socket,
-            "candidates",
-            "multipart/form-data; boundary=x",
-            &upload,
-        )?;
+        let told = self.act("candidates", "multipart/form-data; boundary=x", &upload)?;
         if let Some(digest) = told["digest"].as_str() {
             known.lock().unwrap().insert(digest.to_owned());
             let promote = format!("candidates/{digest}/promote");
-            act(socket, &promote, "application/json", "{}")?;
+            self.act(&promote, "application/json", "{}")?;
         }
-        act(socket, "rollback", "application/json", "{}")?;
+        self.act("rollback", "application/json", "{}")?;
         if number % 2 == 1 {
-            act(socket, "follow", "application/json", "{}")?;
+            self.act("follow", "application/json", "{}")?;
         }
         Some(())
-    };
-    let mut number = 0;
-    while acts(number).is_some() {
-        number += 1;
     }
-}
 
-/// The answer to an operator; `None` once the gateway is gone.
-fn act(socket: &Path, path: &str, kind: &str, body: &str) -> Option<Value> {
-    let mut connection = UnixStream::connect(socket).ok()?;
-    let head = format!(
-        "POST /admin/v1/{path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
-    connection.write_all(head.as_bytes()).ok()?;
-    connection.write_all(body.as_bytes()).ok()?;
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).ok()?;
-    let (_, body) = answer.split_once("\r\n\r\n")?;
-    serde_json::from_str(body).ok()
-}
-
-fn any_moment() -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    LIFE * (now.subsec_nanos() % 1_000) / 1_000
+    /// The answer; `None` once the gateway is gone.
+    fn act(&self, path: &str, kind: &str, body: &str) -> Option<Value> {
+        let mut connection = UnixStream::connect(&self.socket).ok()?;
+        let head = format!(
+            "POST /admin/v1/{path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        connection.write_all(head.as_bytes()).ok()?;
+        connection.write_all(body.as_bytes()).ok()?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).ok()?;
+        let (_, body) = answer.split_once("\r\n\r\n")?;
+        let told: Value = serde_json::from_str(body).ok()?;
+        let code = told["error"]["code"].as_str();
+        assert!(
+            matches!(code, None | Some("already_serving" | "candidate_stale")),
+            "{path}: {told}"
+        );
+        // The test may have seen enough.
+        let _ = self.acted.send(());
+        Some(told)
+    }
 }
 
 /// The last line of the history, by the command.
@@ -155,7 +178,7 @@ fn a_gateway_that_is_killed_at_any_moment_starts_with_a_complete_generation() {
         let in_folder = of_folder.get_or_insert_with(|| digest.clone());
         known.lock().unwrap().insert(in_folder.clone());
         assert!(known.lock().unwrap().contains(&digest), "{told}");
-        // What the folder does not have is pinned.
+        // Policies that are not the folder's are pinned.
         assert!(digest == *in_folder || health["by"] == "pinned", "{told}");
         assert!(health["generation"].as_u64() >= Some(number), "{told}");
         number = health["generation"].as_u64().unwrap();
@@ -171,7 +194,7 @@ fn a_gateway_that_is_killed_at_any_moment_starts_with_a_complete_generation() {
         }
         let socket = PathBuf::from(address.strip_prefix("unix:").unwrap());
         let crowd = Crowd::of(&running, socket, &known);
-        std::thread::sleep(any_moment());
+        crowd.some_moment();
         running.signal("-KILL");
         running.child.wait().unwrap();
         answered += crowd.end();
