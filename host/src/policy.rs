@@ -8,6 +8,9 @@ mod allowance;
 mod answer;
 mod aside;
 mod bindings;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod bytes;
 mod cache;
 mod callers;
 mod canaries;

@@ -30,6 +30,8 @@ use crate::policy::Source;
 pub use body::Whole;
 pub use endpoints::paths;
 pub use operators::{Access, Operator, Role, Tokenless};
+#[cfg(any(test, fuzzing))]
+pub(super) use upload::count as count_uploaded;
 
 /// The state of the operator's API; handlers may also ask for [`Shared`].
 #[derive(Clone)]

@@ -3,6 +3,7 @@
 use axum::http::header::CONTENT_ENCODING;
 use axum::http::{HeaderMap, HeaderValue};
 
+use super::admin::count_uploaded;
 use super::content_coding::Coding;
 
 /// The decompressed body, or the body itself if `content_encoding` names no compression.
@@ -21,4 +22,12 @@ pub fn decode(content_encoding: &[u8], body: &[u8], limit: usize) -> Result<Vec<
         }
         None => Ok(body.to_vec()),
     }
+}
+
+/// The number of files in an upload of policies.
+///
+/// # Errors
+/// The code of the answer that refuses it.
+pub fn upload(content_type: &[u8], body: &[u8]) -> Result<usize, String> {
+    count_uploaded(content_type, body).map_err(|error| error.code.to_string())
 }

@@ -1,6 +1,7 @@
 //! Tests that hold for every dialect, and what the tests of each share.
 
 pub(super) mod golden;
+mod mutated;
 mod nulls;
 
 use serde_json::Value;

@@ -111,13 +111,13 @@ impl Manifest {
 
 /// The text of the manifest, read as far as it can be read.
 #[derive(Debug, Default)]
-struct Parsed {
+pub(super) struct Parsed {
     entries: [Entry; Slot::COUNT],
     rollout: Rules,
-    mistakes: Vec<String>,
+    pub(super) mistakes: Vec<String>,
 }
 
-fn parse_bytes(bytes: &[u8]) -> Parsed {
+pub(super) fn parse_bytes(bytes: &[u8]) -> Parsed {
     match tables::text(bytes) {
         Ok(text) => parse(text),
         Err(mistake) => Parsed {

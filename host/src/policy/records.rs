@@ -25,6 +25,12 @@ pub use read::Damage;
 pub(super) use read::{Ends, File};
 use write::Writer;
 
+/// Reads one line, for [`bytes`](super::bytes).
+#[cfg(any(test, fuzzing))]
+pub(super) fn read_line(bytes: &[u8]) -> Result<(), String> {
+    line::read(bytes).map(drop)
+}
+
 /// The most events that wait to be written. Further ones are dropped: no request waits for a disk.
 const EVENTS: usize = 16_384;
 /// The most bytes of them.

@@ -92,6 +92,24 @@ impl Upload {
     }
 }
 
+/// Reads an upload for [`replay`](crate::api::replay): how many files it has.
+#[cfg(any(test, fuzzing))]
+pub(in crate::api) fn count(kind: &[u8], body: &[u8]) -> Result<usize, ApiError> {
+    use futures_util::FutureExt;
+    let mut headers = HeaderMap::new();
+    if let Ok(kind) = axum::http::HeaderValue::from_bytes(kind) {
+        headers.insert(CONTENT_TYPE, kind);
+    }
+    // The whole body is there: nothing is awaited.
+    let read = read(&headers, Bytes::copy_from_slice(body)).now_or_never();
+    let Upload { files, rules } = read.unwrap_or_else(|| Ok(Upload::default()))?;
+    let is_there = |file: &Option<Arc<[u8]>>| usize::from(file.is_some());
+    let counts = files
+        .iter()
+        .map(|files| is_there(&files.component) + is_there(&files.settings));
+    Ok(counts.sum::<usize>() + usize::from(rules.is_some()))
+}
+
 /// The place of a file.
 fn place<'a>(
     files: &'a mut [SlotFiles; Slot::COUNT],
@@ -143,6 +161,33 @@ mod tests {
         assert!(auth.component.is_none());
         let stop = &files[Slot::ToolStop as usize];
         assert_eq!(stop.component.as_deref(), Some(b"\0asm".as_slice()));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_body_is_an_upload_or_refused_in_a_few_words(
+            changes in proptest::collection::vec(proptest::prelude::any::<(proptest::sample::Index, u8)>(), 0..8),
+            noise in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40),
+        ) {
+            let rules = "probation = \"1h\"\n[shadow]\nfor = \"1m\"\n";
+            let parts = [("auth.json", "{}"), ("auth.wasm", "\0asm"), ("rollout.toml", rules)];
+            let mut body = form(&parts).into_bytes();
+            for (at, byte) in &changes {
+                let at = at.index(body.len());
+                body[at] = *byte;
+            }
+            for kind in [FORM.as_bytes(), &noise, &[FORM.as_bytes(), noise.as_slice()].concat()] {
+                for body in [body.as_slice(), &noise, &[body.as_slice(), noise.as_slice()].concat()] {
+                    match count(kind, body) {
+                        Ok(files) => proptest::prop_assert!((1..=3).contains(&files), "{}", files),
+                        Err(error) => {
+                            proptest::prop_assert_eq!((error.status, &*error.code), (400, "invalid_upload"));
+                            proptest::prop_assert!(error.message.len() < 4000, "{}", error.message);
+                        }
+                    }
+                }
+            }
+        }
     }
 
     #[tokio::test]
