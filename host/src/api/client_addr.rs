@@ -153,11 +153,14 @@ pub(super) fn is_local(parts: &Parts) -> bool {
     let for_others = ["forwarded", "via", "x-forwarded-for", "x-real-ip", "origin"]
         .iter()
         .any(|name| parts.headers.contains_key(*name));
+    // An image or a script of a page has no origin. A person who types the address has `none`.
+    let site = parts.headers.get("sec-fetch-site");
+    let of_a_page = site.is_some_and(|site| site != "none" && site != "same-origin");
     let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
     let host = host(parts);
     let address = host.trim_matches(['[', ']']).parse();
     let for_this = host.eq_ignore_ascii_case("localhost") || address.is_ok_and(is_loopback);
-    !for_others && for_this && peer(parts).is_some_and(is_loopback)
+    !for_others && !of_a_page && for_this && peer(parts).is_some_and(is_loopback)
 }
 
 /// The request as the auth policy gets it, without the headers that hold secrets.
@@ -297,6 +300,18 @@ mod tests {
             assert!(!from("127.0.0.1:1", Some(host), None), "{host}");
         }
         assert!(!from("127.0.0.1:1", None, None));
+    }
+
+    #[test]
+    fn an_image_of_a_page_is_not_this_machine() {
+        for (site, expected) in [("cross-site", false), ("same-origin", true), ("none", true)] {
+            let request = axum::http::Request::builder().header("host", "127.0.0.1");
+            let request = request.header("sec-fetch-site", site).body(());
+            let mut parts = request.unwrap().into_parts().0;
+            let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+            parts.extensions.insert(ConnectInfo(Peer::from(peer)));
+            assert_eq!(is_local(&parts), expected, "{site}");
+        }
     }
 
     /// The client's address, from the headers of a proxy on this machine; none if they contradict each other.
