@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -20,6 +21,8 @@ const MAX_BYTES: u64 = 64 << 10;
 const MOST: usize = 256;
 /// The longest id of an operator, in bytes.
 const ID: usize = 64;
+/// In a file's mode: its group, or others, may write it.
+const OTHERS: u32 = 0o022;
 /// The id of the operator with `ADMIN_TOKEN`.
 const OPERATOR: &str = "operator";
 
@@ -58,6 +61,9 @@ pub(super) fn read(
     let token = reader.text(env::ADMIN_TOKEN).map(Secret::new);
     let file = reader.path(env::ADMIN_FILE);
     let listed = file.as_deref().map(operators);
+    if let Some(file) = &file {
+        warn_of_writers(reader, file);
+    }
     if let Some(token) = &token {
         key::judge_admin(reader, token, environment);
     }
@@ -113,6 +119,19 @@ fn warn_of_no_address(reader: &mut Reader<'_>) {
     }
 }
 
+/// Warns of a file in which other users could make themselves operators.
+fn warn_of_writers(reader: &mut Reader<'_>, file: &Path) {
+    let mode = file
+        .metadata()
+        .map_or(0, |found| found.permissions().mode());
+    if mode & OTHERS != 0 {
+        let file = file.display();
+        let what =
+            format!("other users may write {file}, and so become operators; chmod go-w {file}");
+        reader.warn(env::ADMIN_FILE.name, what);
+    }
+}
+
 /// Notes what is wrong with the address.
 fn judge(reader: &mut Reader<'_>, address: &AdminAddr, wanted: &listen::Wanted, has_tokens: bool) {
     if !address.is_local() && !has_tokens {
@@ -138,9 +157,8 @@ fn judge(reader: &mut Reader<'_>, address: &AdminAddr, wanted: &listen::Wanted, 
 
 /// Notes a path where no socket can be.
 fn judge_path(reader: &mut Reader<'_>, path: &Path) {
-    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-    /// Others may write, and the sticky bit.
-    const OTHERS: u32 = 0o022;
+    use std::os::unix::fs::FileTypeExt;
+    /// Only its owner may replace a file in the folder.
     const STICKY: u32 = 0o1000;
     let folder = path.parent().unwrap_or(path);
     let found = match (folder.metadata(), path.symlink_metadata()) {

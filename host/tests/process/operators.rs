@@ -163,6 +163,13 @@ fn acts_and_refusals_are_recorded_without_tokens() {
             "operator=\"operator\" role=\"operate\" method=\"POST\"",
         ),
         (
+            "GET",
+            "sk-stranger",
+            "x-forwarded-for: 203.0.113.9\r\n",
+            "401",
+            "remote=\"203.0.113.9 by 127.0.0.1\"",
+        ),
+        (
             "POST",
             TOKEN,
             "content-length: 33554433\r\n",

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::operators::{Role, is_look};
 use super::{Admin, body};
+use crate::api::client_addr::TrustedProxies;
 use crate::api::connection::Peer;
 use crate::api::{client_addr, error};
 use crate::listen::AdminAddr;
@@ -88,6 +89,16 @@ pub(super) async fn guard(State(admin): State<Admin>, request: Request, next: Ne
     })
 }
 
+/// The operator's address. Every program on this machine counts as a trusted proxy by default, and may report any: who reported it
+/// is there, too.
+fn remote(parts: &Parts, trusted: &TrustedProxies) -> String {
+    let address = client_addr::address(parts, trusted);
+    match client_addr::address(parts, &TrustedProxies::none()) {
+        peer if peer == address => address,
+        peer => format!("{address} by {peer}"),
+    }
+}
+
 fn finish(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -100,7 +111,7 @@ impl Asked {
     fn of(admin: &Admin, parts: &Parts, known: Option<Known>) -> Self {
         let remote = match admin.listens {
             AdminAddr::Unix(_) => "unix socket".to_owned(),
-            AdminAddr::Tcp(_) => client_addr::address(parts, &admin.shared.config.trusted),
+            AdminAddr::Tcp(_) => remote(parts, &admin.shared.config.trusted),
         };
         Self {
             began: Instant::now(),

@@ -153,3 +153,22 @@ fn a_journal_is_no_pipe_and_is_not_for_everybody() {
         "{told}"
     );
 }
+
+#[test]
+fn a_file_of_operators_that_others_may_write_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let sha256 = crate::secret::fingerprint(b"sk-ops");
+    let ops = serde_json::json!([{"id": "ops", "sha256": sha256, "role": "operate"}]);
+    std::fs::write(file.path(), ops.to_string()).unwrap();
+    let vars = [
+        ("ADMIN_ADDR", "127.0.0.1:0"),
+        ("ADMIN_FILE", file.path().to_str().unwrap()),
+    ];
+    for (mode, warns) in [(0o600, false), (0o644, false), (0o664, true), (0o606, true)] {
+        std::fs::set_permissions(file.path(), PermissionsExt::from_mode(mode)).unwrap();
+        let warnings = read(&vars).unwrap().warnings;
+        let is_warned = warnings.iter().any(|it| it.name == "ADMIN_FILE");
+        assert_eq!(is_warned, warns, "{mode:o}: {warnings:?}");
+    }
+}
