@@ -205,10 +205,13 @@ pub(super) fn credential(parts: &Parts) -> Option<Credential> {
     } else {
         value.to_str().unwrap_or_default()
     };
-    let (scheme, secret) = text
-        .trim()
-        .split_once([' ', '\t'])
-        .unwrap_or((text.trim(), ""));
+    let text = text.trim();
+    let (scheme, secret) = match text.split_once([' ', '\t']) {
+        Some(both) => both,
+        None if ["bearer", "basic"].contains(&&*text.to_ascii_lowercase()) => (text, ""),
+        // A key that was sent without a scheme is still a secret; a scheme is recorded.
+        None => ("", text),
+    };
     let secret = secret.trim();
     Some(Credential {
         scheme: scheme.to_owned(),
@@ -404,12 +407,18 @@ mod tests {
             }
             request.body(()).unwrap().into_parts().0
         };
-        let one = credential(&parts(&["bearer   abc "])).unwrap();
-        assert_eq!(
-            (one.scheme.as_str(), one.secret.as_deref()),
-            ("bearer", Some("abc"))
-        );
         assert_eq!(credential(&parts(&[])), None);
+        for (value, scheme, secret) in [
+            ("bearer   abc ", "bearer", "abc"),
+            ("sk-bare", "", "sk-bare"),
+            ("Bearer", "Bearer", ""),
+        ] {
+            let one = credential(&parts(&[value])).unwrap();
+            assert_eq!(
+                (&*one.scheme, one.secret.as_deref()),
+                (scheme, Some(secret))
+            );
+        }
         let two = credential(&parts(&["Bearer a", "Bearer b"])).unwrap();
         assert_eq!((two.scheme.as_str(), two.secret.as_deref()), ("", Some("")));
     }

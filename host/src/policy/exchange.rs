@@ -18,7 +18,8 @@ pub(super) struct Exchange<Q: Question> {
 }
 
 impl<Q: Question> Exchange<Q> {
-    fn size(&self) -> usize {
+    /// About the bytes that it takes in memory, beside those of its own type.
+    pub(super) fn size(&self) -> usize {
         let answer = match &self.answer {
             Ok(answer) => Q::size_of_answer(answer),
             Err(fault) => fault.cause.len() + fault.policy.len(),

@@ -1,7 +1,7 @@
 //! Explains a request: which policies were asked what about it, what they saw of it, and what they answered.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::event::Event;
 use super::exchange::{Exchange, What};
@@ -11,9 +11,11 @@ use super::world::{Question, World};
 
 /// The most requests of one id that are explained: clients choose ids, and may repeat them.
 const REQUESTS: usize = 16;
+/// The most bytes of a question with its answer that are shown: as JSON the memo of a turn takes some thirty times its size.
+const LARGEST: usize = 64 << 10;
 
 /// The decisions on one request.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Explanation {
     /// The id in `x-request-id`.
     pub request: String,
@@ -117,16 +119,23 @@ fn one<Q: Question<Answer: Told>>(
     exchange: &Exchange<Q>,
     (at, policy): (String, String),
 ) -> Explained {
-    let declared = exchange.asked.declared(&exchange.needs);
     let answer = exchange.answer.as_ref();
+    let (input, shown) = match exchange.size() {
+        bytes if bytes > LARGEST => (json!({ "left_out_bytes": bytes }), None),
+        _ => {
+            let declared = exchange.asked.declared(&exchange.needs);
+            let answer = answer.ok().cloned().map(Q::masked_answer);
+            (without_blanks(json(declared.masked())), answer.map(json))
+        }
+    };
     Explained {
         at,
         policy,
         slot: Q::World::SLOT.name(),
         question: Q::NAME,
         outcome: Outcome::of(&exchange.answer).words,
-        input: without_blanks(json(&declared)),
-        answer: answer.map(json).unwrap_or_default(),
+        input,
+        answer: shown.unwrap_or_default(),
         fault: answer.err().map(|fault| fault.cause.clone()),
         took_us: u64::try_from(exchange.took.as_micros()).unwrap_or(u64::MAX),
         from_memo: exchange.from_memo,
@@ -134,7 +143,7 @@ fn one<Q: Question<Answer: Told>>(
 }
 
 /// The contract's types can all be written.
-fn json(value: &impl Serialize) -> Value {
+fn json(value: impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }
 

@@ -3,6 +3,7 @@
 use super::bindings::{Caller, Denial, Header, forward_auth, model, rate_limit, tool_stop};
 use super::cards::Cards;
 use super::fault::{Fault, FaultKind};
+use super::mask::masked_headers;
 use super::words::{LINE, text_within};
 
 /// One outcome.
@@ -114,8 +115,10 @@ impl Told for Caller {
 
 impl Told for forward_auth::Grant {
     fn told(&self) -> String {
-        let headers = self.headers.iter();
+        // An edge proxy passes them on: some are secret.
+        let headers = masked_headers(self.headers.clone());
         let headers: Vec<_> = headers
+            .iter()
             .map(|(name, value)| format!("{name}: {value}"))
             .collect();
         match headers.is_empty() {

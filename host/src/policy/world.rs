@@ -77,7 +77,8 @@ pub(super) trait Question:
         self
     }
 
-    /// The question for a record on disk: also without the values of headers and parameters whose names say that they are secret.
+    /// The question for a record or an explanation: also without the values of headers and parameters whose names say that they are
+    /// secret.
     fn masked(self) -> Self {
         self.without_secrets()
     }
