@@ -49,7 +49,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("openai", &["turn", "codex", "policy"]),
+    ("openai", &["turn", "codex", "policy", "hex"]),
     ("turn", &["codex", "policy"]),
     ("codex", &["file"]),
     ("listen", &[]),

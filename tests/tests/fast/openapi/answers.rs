@@ -10,6 +10,9 @@ use super::document;
 use super::schemas::Schemas;
 use crate::fake;
 
+/// The turns of all requests that succeed here.
+const TURNS: u64 = 12;
+
 /// Members that none of these answers has, and why.
 const UNSEEN: &[&str] = &[
     // Only in agent mode: `tests/tests/real/agent.rs` has them.
@@ -77,6 +80,9 @@ impl Checked {
         let mut body = say(&acts);
         body["functions"] = json!([{"name": "look"}]);
         self.post("/v1/chat/completions", &body).await;
+        let mut body = say(&acts);
+        body["tools"] = json!([{"type": "custom", "custom": {"name": "look"}}]);
+        self.post("/v1/chat/completions", &body).await;
         let mut body = say(&script(json!({"text": ["one two three four"]})));
         body["max_tokens"] = json!(1);
         self.post("/v1/chat/completions", &body).await;
@@ -116,15 +122,44 @@ impl Checked {
         }
     }
 
+    /// Calls of tools that are no plain functions, each in an answer of its own.
+    async fn tools(&mut self) {
+        let within = |kind: &str| {
+            let tool = json!({"type": kind, "name": "look"});
+            json!({"type": "namespace", "name": "functions", "tools": [tool]})
+        };
+        let patch = json!({"type": "delete_file", "path": "x"});
+        for (tool, name, arguments) in [
+            (within("function"), "look", json!({})),
+            (within("custom"), "look", json!({"input": "x"})),
+            (
+                json!({"type": "shell"}),
+                "shell",
+                json!({"commands": ["ls"]}),
+            ),
+            (json!({"type": "apply_patch"}), "apply_patch", patch),
+            (
+                json!({"type": "tool_search", "execution": "client"}),
+                "tool_search",
+                json!({"query": "x"}),
+            ),
+        ] {
+            let call = json!({"name": name, "arguments": arguments.to_string()});
+            let acts = script(json!({"text": [], "call": [call]}));
+            let body = json!({"input": acts, "tools": [tool]});
+            self.post("/v1/responses", &body).await;
+        }
+    }
+
     async fn usage(&mut self) {
         let recorded = async {
             // An event is written a moment after its client has the last byte.
-            while self.get("/v1/usage").await["total_requests"] != 6 {
+            while self.get("/v1/usage").await["total_requests"] != TURNS {
                 tokio::task::yield_now().await;
             }
         };
         let in_time = tokio::time::timeout(Duration::from_secs(30), recorded).await;
-        in_time.expect("six turns are recorded");
+        in_time.expect("all turns are recorded");
         for group in ["hour", "caller", "model"] {
             self.get(&format!("/v1/usage?group={group}")).await;
         }
@@ -164,6 +199,7 @@ async fn every_answer_is_as_the_document_has_it_and_has_all_of_it() {
     let mut checked = Checked { gateway, schemas };
     checked.chats().await;
     checked.responses().await;
+    checked.tools().await;
     checked.usage().await;
     checked.get("/v1/models").await;
     for (id, expected) in [("codex-5", 200), ("none", 404)] {
