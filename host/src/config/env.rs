@@ -76,7 +76,7 @@ variables! {
     PROXY_DEFAULT_STREAM, "false", "Whether a chat request that has no `stream` is answered as a stream.";
     PROXY_ENABLE_RESPONSES, "true", "Whether `/v1/responses` is there.";
     PROXY_IGNORE_CLIENT_SYSTEM_PROMPT, "false", "Drops `system` and `developer` messages and `instructions`, unless nothing else was said.";
-    PROXY_REFUSE_HOSTED_TOOLS, "false", "Refuses a `/v1/responses` request that offers a tool which OpenAI runs itself, such as `web_search`. Otherwise the tool is left out, and the header `x-codex-left-out` names it.";
+    PROXY_REFUSE_HOSTED_TOOLS, "false", "Refuses a `/v1/responses` request that offers a tool which OpenAI runs itself, like `web_search`. Otherwise the tool is left out, and the header `x-codex-left-out` names it.";
     PROXY_MAX_PROMPT_TOKENS, "0", "The longest prompt, at four characters a token; longer ones are refused before the caller's limits are charged. 0 is no limit.";
     PROXY_RESPONSES_DEFAULT_MAX_TOKENS, "0", "`max_output_tokens` of a `/v1/responses` request that has none; 0 is no limit.";
     PROXY_MAX_CHAT_CHOICES, "5", "The most answers (`n`) a chat request may ask for; each is a turn of its own. No request has more turns under way at once.";
