@@ -37,6 +37,10 @@ picture:
 memo:
     TEST_INPUTS=120 cargo test --workspace --locked --test fast -- contract::
 
+# Compares a million decisions of policies that decide alike.
+alike:
+    TEST_INPUTS=10 cargo test --workspace --locked --test load -- alike
+
 # Measures decisions, answers, crowds, open streams and first tokens.
 bench:
     cargo bench -p codex-gateway-tests

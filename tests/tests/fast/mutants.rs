@@ -75,7 +75,7 @@ async fn policies_that_decide_alike_raise_no_alarm() {
     gateway.stop().await;
 }
 
-/// The load tests compare a million.
+/// The load tests compare more, and a million with `just alike`.
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_thousand_decisions_alike_differ_in_none() {
     alike::compare(20_000).await;
