@@ -174,7 +174,9 @@ impl History {
         let (last, is_torn) = last(&mut file).map_err(explained)?;
         let mut entry = activation.alone();
         if let Some(last) = last {
-            if last.digest == entry.digest && last.number >= activation.at_least {
+            // That others were taken back for them must be known, whatever was written of them meanwhile.
+            let is_told = entry.taken_back.is_none() || entry.taken_back == last.taken_back;
+            if is_told && last.digest == entry.digest && last.number >= activation.at_least {
                 return Ok(last);
             }
             entry.number = entry.number.max(last.number.saturating_add(1));

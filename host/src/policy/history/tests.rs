@@ -257,3 +257,22 @@ fn histories_of_former_policy_folders_are_bounded() {
     assert_eq!(of(8).entries().unwrap().len(), 1);
     drop(held);
 }
+
+/// An operator's wish that came too late writes what serves now, perhaps before those are written that took the others back.
+#[test]
+fn what_was_taken_back_is_known_whatever_was_written_of_those_that_serve_again() {
+    let (_state, history) = history();
+    for name in ["good", "bad", "wished", "good"] {
+        history.activate(&activation(name, 1)).unwrap();
+    }
+    let why = "it failed".to_owned();
+    let back = Activation {
+        taken_back: Some((digest("bad"), why.clone())),
+        ..activation("good", 3)
+    };
+    let entry = history.activate(&back).unwrap();
+    assert_eq!(history.taken_back().unwrap(), [(digest("bad"), why)]);
+    // Once is enough.
+    assert_eq!(history.activate(&back).unwrap(), entry);
+    assert_eq!(entries(&history).len(), 5);
+}
