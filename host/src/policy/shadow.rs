@@ -53,7 +53,13 @@ impl Shadow {
             report: Arc::clone(&report),
             looked,
         };
-        drop(aside::start("policy-shadow", move || work.run())?);
+        drop(aside::start("policy-shadow", move || {
+            // A candidate can wait. A probation cannot: a denial that it does not follow takes nothing back.
+            if place == Place::Shadow {
+                aside::give_way();
+            }
+            work.run()
+        })?);
         trail.follow(place, Arc::clone(&follower));
         Ok(Self {
             place,
@@ -86,7 +92,6 @@ struct Work<F> {
 
 impl<F: FnMut(&Report) -> bool> Work<F> {
     async fn run(mut self) {
-        aside::give_way();
         let (mut looked, mut differ) = (Instant::now(), 0);
         loop {
             match timeout(LOOK, self.events.recv()).await {
