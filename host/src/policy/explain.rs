@@ -1,5 +1,7 @@
 //! Explains a request: which policies were asked what about it, what they saw of it, and what they answered.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -62,28 +64,31 @@ impl Live {
     #[must_use]
     pub fn explain(&self, id: &str) -> Vec<Explanation> {
         let events = self.trail.events();
-        let mut found: Vec<(u64, Explanation)> = Vec::new();
+        // By the number of the request: the oldest one makes room, and does not come back with a later event.
+        let mut found: BTreeMap<u64, Explanation> = BTreeMap::new();
         for event in events.of(id) {
             let number = event.request.number;
-            let place = found.iter().position(|(known, _)| *known == number);
-            let place = place.unwrap_or_else(|| {
-                found.push((number, begin(&event)));
-                found.len() - 1
-            });
-            found[place].1.policy = event.request.digest.short();
+            let is_old = found
+                .first_key_value()
+                .is_some_and(|(oldest, _)| number < *oldest);
+            if is_old && found.len() == REQUESTS {
+                continue;
+            }
+            let explanation = found.entry(number).or_insert_with(|| begin(&event));
+            explanation.policy = event.request.digest.short();
             if let What::Settled(tokens) = event.what {
                 // The first one has the cost.
-                found[place].1.tokens.get_or_insert(tokens);
+                explanation.tokens.get_or_insert(tokens);
             } else {
                 let at = humantime::format_rfc3339_millis(self.trail.time(event.at));
-                found[place]
-                    .1
-                    .decisions
-                    .extend(explained(&event, at.to_string()));
+                let decision = explained(&event, at.to_string());
+                explanation.decisions.extend(decision);
+            }
+            if found.len() > REQUESTS {
+                found.pop_first();
             }
         }
-        let newest = found.into_iter().rev().take(REQUESTS);
-        newest.map(|(_, explanation)| explanation).collect()
+        found.into_values().rev().collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! A request is explained from memory: the policies that were asked, what they saw of it, and what they answered.
 
 use codex_gateway::secret::fingerprint;
-use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say};
+use codex_gateway_tests::gateway::{Gateway, KEY, QUICK, Setup, say};
 use serde_json::json;
 
 async fn chat(gateway: &Gateway, id: &str) -> u16 {
@@ -64,5 +64,19 @@ async fn a_request_is_explained_from_memory() {
         !text.contains("\"secret\":\"") && !text.contains("Bearer alice"),
         "{text}"
     );
+    gateway.stop().await;
+}
+
+/// Clients choose ids, and may send the same one for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_requests_with_one_id_the_last_ones_are_explained() {
+    let gateway = Setup::demo().start().await;
+    for number in 0..20 {
+        let url = format!("{}/v1/models?number={number}", gateway.origin);
+        let request = gateway.client.get(url).bearer_auth(KEY);
+        let request = request.header("x-request-id", "same");
+        assert_eq!(request.send().await.unwrap().status(), 200);
+    }
+    assert_eq!(gateway.live.explain("same").len(), 16);
     gateway.stop().await;
 }
