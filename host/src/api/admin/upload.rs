@@ -52,7 +52,9 @@ pub(super) async fn read(headers: &HeaderMap, body: Bytes) -> Result<Upload, Api
         let bytes = part.bytes().await.map_err(broken)?;
         if let Err(found) = upload.take(&name, &bytes) {
             let name = plain(&name);
-            mistakes.extend(found.into_iter().map(|why| (name.clone(), why)));
+            // Further ones are not told: a body may have a million parts.
+            let rest = MISTAKES - mistakes.len();
+            mistakes.extend(found.into_iter().take(rest).map(|why| (name.clone(), why)));
         }
     }
     if is_empty {
@@ -62,7 +64,7 @@ pub(super) async fn read(headers: &HeaderMap, body: Bytes) -> Result<Upload, Api
     let Some((first, _)) = mistakes.first().cloned() else {
         return Ok(upload);
     };
-    let told = mistakes.into_iter().take(MISTAKES);
+    let told = mistakes.into_iter();
     let told = told.map(|(name, why)| format!("'{name}' {why}"));
     let why = told.collect::<Vec<_>>().join(", ");
     Err(GatewayError::InvalidUpload { why }.about(first))
