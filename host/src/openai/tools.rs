@@ -18,7 +18,7 @@ use super::json_object::{self, Object};
 use crate::codex::Tool;
 
 /// The longest name of a namespace, or of a tool in it.
-const NAME_BYTES: usize = 256;
+pub(super) const NAME_BYTES: usize = 256;
 
 /// The tools offered to the model.
 #[derive(Debug, Default)]

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::super::conversation;
 use super::super::json_object::{self, Object};
-use super::super::tools::{ItemTool, ToolName, wrap};
+use super::super::tools::{ItemTool, NAME_BYTES, ToolName, wrap};
 use super::super::{ApiError, content};
-use super::tools::{Further, NAMESPACE_BYTES};
+use super::tools::Further;
 use crate::codex::{Item, Part};
 
 /// The types of these items.
@@ -68,7 +68,7 @@ pub(super) fn read(kind: &'static str, mut item: Object) -> Result<Past, ApiErro
 fn read_name(call: &mut Object) -> Result<String, ApiError> {
     let name = ToolName {
         name: call.required_string("name")?,
-        namespace: call.short_string("namespace", NAMESPACE_BYTES)?,
+        namespace: call.short_string("namespace", NAME_BYTES)?,
     };
     Ok(name.flat())
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::json_object::Object;
-use super::super::tools::{ITEM_TOOLS, ItemTool, Offer, Shape, Spelling};
+use super::super::tools::{ITEM_TOOLS, ItemTool, NAME_BYTES, Offer, Shape, Spelling};
 use super::super::{ApiError, Reading, params};
 
 const TOOL_CHOICE: Spelling = Spelling {
@@ -11,9 +11,6 @@ const TOOL_CHOICE: Spelling = Spelling {
     words: &["auto", "none", "required"],
     shape: Shape::Flat,
 };
-
-/// The longest name of a namespace.
-pub(super) const NAMESPACE_BYTES: usize = 256;
 
 /// Tools that OpenAI runs.
 const HOSTED: [&str; 11] = [
@@ -107,7 +104,7 @@ fn add_named(
 
 /// Adds the tools of a namespace. Its description goes to the first of them: the model has no place for it.
 fn add_namespace(offer: &mut Offer, mut namespace: Object) -> Result<(), ApiError> {
-    let name = namespace.short_string("name", NAMESPACE_BYTES)?;
+    let name = namespace.short_string("name", NAME_BYTES)?;
     let name = name.ok_or_else(|| namespace.missing("name"))?;
     let mut about = namespace
         .string("description")?
