@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::remains::processes;
+use crate::remains::{kill, processes};
 
 /// The key that every test gateway accepts, unless its policies say otherwise.
 pub const KEY: &str = "sk-test";
@@ -275,6 +275,17 @@ impl Gateway {
             .first()
             .and_then(|worker| worker.pid)
             .expect("a child")
+    }
+
+    /// Kills that child, and waits until another one is in its place.
+    pub async fn lose_worker(&self) {
+        let pid = self.worker();
+        kill(pid);
+        let is_new = |gateway: &Self| {
+            let workers = gateway.backend.status().workers;
+            workers.iter().any(|worker| worker.pid != Some(pid))
+        };
+        self.until(is_new, "another child").await;
     }
 
     /// Begins to stop the gateway: running requests may finish.

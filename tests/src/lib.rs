@@ -7,6 +7,7 @@ pub mod crowd;
 pub mod edge;
 pub mod gateway;
 pub mod guests;
+pub mod inputs;
 pub mod operator;
 pub mod place;
 pub mod provider;

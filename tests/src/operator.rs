@@ -4,7 +4,7 @@ use codex_gateway::secret::fingerprint;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::gateway::{Gateway, Setup};
+use crate::gateway::{Gateway, QUICK, Setup, say};
 
 /// The token of the operator `operator`.
 pub const TOKEN: &str = "sk-operator-0123456789";
@@ -28,6 +28,22 @@ pub fn keys(callers: &[&str]) -> String {
         }
     };
     json!({"keys": callers.iter().map(key).collect::<Vec<_>>()}).to_string()
+}
+
+/// A chat request of a caller for `codex-5`, answered whole: the status, and this header of the answer.
+///
+/// # Panics
+/// If there is no answer, or no such header.
+pub async fn chat(gateway: &Gateway, key: &str, header: &str) -> (u16, String) {
+    let url = format!("{}/v1/chat/completions", gateway.origin);
+    let mut body = say(QUICK);
+    body["model"] = json!("codex-5");
+    let request = gateway.client.post(url).bearer_auth(key).json(&body);
+    let response = request.send().await.expect("an answer");
+    let header = response.headers()[header].to_str().expect("a text");
+    let found = (response.status().as_u16(), header.to_owned());
+    response.bytes().await.expect("the whole answer");
+    found
 }
 
 /// An upload of these files.

@@ -3,27 +3,15 @@
 use codex_gateway::policy::{
     Canary, CandidateStatus, Gate, Slot, SlotFiles, Tally, Unsteered, What,
 };
-use codex_gateway::secret::fingerprint;
 use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say, stream};
 use codex_gateway_tests::guests::EVERY;
+use codex_gateway_tests::operator::keys;
 use codex_gateway_tests::sse::{Event, Events};
 use serde_json::{Value, json};
 
 use crate::admin::{TOKEN, operated};
 
 pub(crate) type Files = [SlotFiles; Slot::COUNT];
-
-/// Auth settings in which each caller's key is its name; a name with a dot has a tenant before it.
-fn keys(callers: &[&str]) -> String {
-    let key = |name: &&str| {
-        let sha256 = fingerprint(name.as_bytes());
-        match name.split_once('.') {
-            Some((tenant, id)) => json!({"id": id, "tenant": tenant, "sha256": sha256}),
-            None => json!({"id": name, "sha256": sha256}),
-        }
-    };
-    json!({"keys": callers.iter().map(key).collect::<Vec<_>>()}).to_string()
-}
 
 pub(crate) fn gateway(callers: &[&str]) -> Setup {
     Setup::demo().policy("auth.json", keys(callers).as_bytes())

@@ -4,19 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codex_gateway::policy::{Difference, Gate, Live, Report, Slot, SlotFiles, Unsteered};
-use codex_gateway::secret::fingerprint;
-use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say};
+use codex_gateway_tests::gateway::{Gateway, Setup, say};
 use codex_gateway_tests::guests::EVERY;
+use codex_gateway_tests::operator::{self, keys};
 use codex_gateway_tests::place::Place;
 use serde_json::{Value, json};
 
 use crate::fake;
-
-/// Auth settings in which each caller's key is its name.
-fn keys(callers: &[&str]) -> String {
-    let key = |id: &&str| json!({"id": id, "sha256": fingerprint(id.as_bytes())});
-    json!({"keys": callers.iter().map(key).collect::<Vec<_>>()}).to_string()
-}
 
 /// A candidate with other settings for one slot.
 fn settings(slot: Slot, text: &str) -> [SlotFiles; Slot::COUNT] {
@@ -32,14 +26,7 @@ async fn status(gateway: &Gateway, key: &str, path: &str) -> u16 {
 }
 
 async fn chat(gateway: &Gateway, key: &str) -> u16 {
-    let url = format!("{}/v1/chat/completions", gateway.origin);
-    let request = gateway.client.post(url).bearer_auth(key);
-    let mut body = say(QUICK);
-    body["model"] = json!("codex-5");
-    let response = request.json(&body).send().await.unwrap();
-    let status = response.status().as_u16();
-    response.bytes().await.unwrap();
-    status
+    operator::chat(gateway, key, "x-request-id").await.0
 }
 
 async fn offer(live: &Arc<Live>, files: [SlotFiles; Slot::COUNT]) -> (String, Report) {
@@ -339,7 +326,8 @@ async fn a_shadow_refuses_as_often_as_the_same_limits_do() {
         refused += u64::from(chat(&limited, key).await == 429);
     }
     assert!((5..15).contains(&refused), "{refused}");
-    let all = |report: &Report| report.decisions + report.unknown >= 16 * 3;
+    // By address, who is calling, the model, and the limits of the caller.
+    let all = |report: &Report| report.decisions + report.unknown >= 16 * 4;
     let report = shadow_until(&free, &digest, all).await;
     let denied: u64 = report
         .differences

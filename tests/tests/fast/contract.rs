@@ -12,6 +12,7 @@ use codex_gateway::policy::{
 use codex_gateway::quota::{BucketStatus, Counts, Looking, Quota, Store, Taking};
 use codex_gateway::secret::fingerprint;
 use codex_gateway_tests::guests::{EVERY, deploy};
+use codex_gateway_tests::inputs::count;
 use random::Random;
 use serde_json::{Value, json};
 
@@ -85,13 +86,6 @@ fn auth(expires: bool, open: bool) -> Value {
 }
 
 /// The answer, or the denial, as a text to compare.
-/// As many random inputs as usual, times `TEST_INPUTS`.
-#[expect(clippy::disallowed_methods, reason = "no configuration of the gateway")]
-fn count(usual: u32) -> u32 {
-    let factor = std::env::var("TEST_INPUTS").ok();
-    usual * factor.map_or(1, |factor| factor.parse().unwrap())
-}
-
 fn told<T: std::fmt::Debug>(answer: Result<T, Refused>) -> String {
     match answer {
         Ok(answer) => format!("{answer:?}"),

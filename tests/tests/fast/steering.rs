@@ -1,7 +1,7 @@
 //! Operators change over HTTP which policies serve: uploads, reports, shadows, promotions, roll-backs, explanations, events.
 
-use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say};
-use codex_gateway_tests::operator::{answer, ask, get, keys, post, upload};
+use codex_gateway_tests::gateway::{Gateway, Setup};
+use codex_gateway_tests::operator::{self, answer, ask, get, keys, post, upload};
 use codex_gateway_tests::sse::{Event, Events};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -23,15 +23,7 @@ async fn offered(gateway: &Gateway, callers: &[&str]) -> String {
 
 /// A chat request of a caller: its status, and its id.
 async fn chat(gateway: &Gateway, key: &str) -> (u16, String) {
-    let url = format!("{}/v1/chat/completions", gateway.origin);
-    let mut body = say(QUICK);
-    body["model"] = json!("codex-5");
-    let request = gateway.client.post(url).bearer_auth(key).json(&body);
-    let response = request.send().await.unwrap();
-    let id = response.headers()["x-request-id"].to_str().unwrap();
-    let found = (response.status().as_u16(), id.to_owned());
-    response.bytes().await.unwrap();
-    found
+    operator::chat(gateway, key, "x-request-id").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,13 @@
 //! The steps that a candidate takes by itself, as its own `rollout.toml` or `policies.toml` says: shadow, canary, promotion.
 
 use codex_gateway::policy::What;
-use codex_gateway_tests::gateway::{Gateway, QUICK, Setup, say};
+use codex_gateway_tests::gateway::{Gateway, Setup};
 use codex_gateway_tests::guests::EVERY;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::admin::{TOKEN, operated};
-use codex_gateway_tests::operator::{answer, keys, upload};
+use codex_gateway_tests::operator::{self, answer, keys, upload};
 
 /// A model policy whose models have another owner.
 const RENAMED: &[u8] = br#"{"owned_by": "candidate"}"#;
@@ -24,15 +24,7 @@ async fn offered(gateway: &Gateway, rules: &str) -> (u16, Value) {
 
 /// A chat request of a caller: its status, and the policies that decided.
 async fn chat(gateway: &Gateway, key: &str) -> (u16, String) {
-    let url = format!("{}/v1/chat/completions", gateway.origin);
-    let mut body = say(QUICK);
-    body["model"] = json!("codex-5");
-    let request = gateway.client.post(url).bearer_auth(key).json(&body);
-    let response = request.send().await.unwrap();
-    let policy = response.headers()["x-codex-policy"].to_str().unwrap();
-    let seen = (response.status().as_u16(), policy.to_owned());
-    response.bytes().await.unwrap();
-    seen
+    operator::chat(gateway, key, "x-codex-policy").await
 }
 
 fn stage(gateway: &Gateway, digest: &str) -> &'static str {

@@ -4,7 +4,6 @@ use codex_gateway::secret::fingerprint;
 use codex_gateway_tests::gateway::{Gateway, KEY};
 use codex_gateway_tests::provider::Provider;
 use codex_gateway_tests::real::{ask, real, set_up};
-use codex_gateway_tests::remains::kill;
 use codex_gateway_tests::sse::{self, Events};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
@@ -251,13 +250,7 @@ async fn a_conversation_outlives_the_child_that_had_its_thread() {
     let (gateway, provider) = real().await;
     let mut body = chat(false);
     say(&gateway, &mut body, "one").await;
-    let pid = gateway.worker();
-    kill(pid);
-    let is_new = |gateway: &Gateway| {
-        let workers = gateway.backend.status().workers;
-        workers.iter().any(|worker| worker.pid != Some(pid))
-    };
-    gateway.until(is_new, "another child").await;
+    gateway.lose_worker().await;
     say(&gateway, &mut body, "two").await;
     say(&gateway, &mut body, "three").await;
     assert_eq!(keys(&provider), [0, 0, 0]);

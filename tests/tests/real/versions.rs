@@ -4,7 +4,6 @@
 use codex_gateway_tests::gateway::Gateway;
 use codex_gateway_tests::provider::Provider;
 use codex_gateway_tests::real::{ask, assert_answers_whole_and_streamed, set_up_at, variable};
-use codex_gateway_tests::remains::kill;
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,13 +66,7 @@ async fn assert_key_outlives_the_child(gateway: &Gateway, provider: &Provider) {
     let mut body = json!({"messages": [{"role": "user", "content": "one"}]});
     let (status, answer) = ask(gateway, &body).await;
     assert_eq!(status, 200, "{answer}");
-    let pid = gateway.worker();
-    kill(pid);
-    let is_new = |gateway: &Gateway| {
-        let workers = gateway.backend.status().workers;
-        workers.iter().any(|worker| worker.pid != Some(pid))
-    };
-    gateway.until(is_new, "another child").await;
+    gateway.lose_worker().await;
     let next = [
         answer["choices"][0]["message"].clone(),
         json!({"role": "user", "content": "two"}),
