@@ -34,6 +34,7 @@ pub mod replay;
 mod request;
 mod request_context;
 mod response_store;
+mod routes;
 mod serve;
 mod sse;
 mod timeouts;
@@ -44,6 +45,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
+use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -57,11 +59,12 @@ pub use middleware::cors::Origins;
 pub use operator_access::OperatorAccess;
 pub use output_mode::OutputMode;
 pub use response_store::Responses;
+pub use routes::Routes;
 pub use serve::serve;
 pub use timeouts::Timeouts;
 
 use endpoints::{Access, health, unknown, verify};
-use middleware::auth;
+use middleware::{Path, Surface, auth};
 
 use crate::codex::Backend;
 use crate::policy::Live;
@@ -166,7 +169,7 @@ pub fn paths() -> impl Iterator<Item = &'static str> {
 }
 
 /// The routes of the table of endpoints, each with the checks that the table names, and those for edge proxies.
-pub fn router(shared: Shared) -> Router {
+pub fn router(shared: Shared) -> Routes {
     let (mut open, mut limited, mut generating) = (Router::new(), Router::new(), Router::new());
     for endpoint in endpoints::served(shared.config.responses) {
         let routes = match endpoint.access {
@@ -181,23 +184,36 @@ pub fn router(shared: Shared) -> Router {
         .merge(generating.route_layer(from_fn_with_state(shared.clone(), auth::authenticate)))
         .merge(open)
         .fallback(unknown::endpoint);
-    surface(routes, shared)
+    let paths = endpoints::served(shared.config.responses).map(|endpoint| endpoint.path);
+    surface(routes, paths, shared)
 }
 
 /// The routes for edge proxies only, for a listener of its own.
-pub fn verify_router(shared: Shared) -> Router {
+pub fn verify_router(shared: Shared) -> Routes {
     let routes = Router::new().route("/healthz", get(health::health));
-    surface(routes.fallback(unknown::path), shared)
+    surface(routes.fallback(unknown::path), ["/healthz"], shared)
 }
 
-/// The middleware of every listener. An `OPTIONS` request of an edge proxy is answered by the policy, not as a preflight.
-fn surface(routes: Router<Shared>, shared: Shared) -> Router {
-    routes
+/// The middleware of every listener, around these routes and those for edge proxies. An `OPTIONS` request of an edge proxy is
+/// answered by the policy, not as a preflight.
+fn surface(
+    routes: Router<Shared>,
+    paths: impl IntoIterator<Item = &'static str>,
+    shared: Shared,
+) -> Routes {
+    let routes = routes
         .method_not_allowed_fallback(unknown::method)
-        .layer(from_fn_with_state(shared.clone(), middleware::check))
         .merge(verify::routes())
-        .layer(from_fn_with_state(shared.clone(), middleware::surround))
-        .with_state(shared)
+        .with_state(shared.clone());
+    let path = |template, is_for_proxies| Path {
+        template,
+        is_for_proxies,
+    };
+    let of_proxies = endpoints::paths_for_proxies().map(|template| path(template, true));
+    let paths = paths.into_iter().map(|template| path(template, false));
+    let paths = paths.chain(of_proxies);
+    let surface = Arc::new(Surface::new(routes, paths, shared));
+    Routes::new(move |request| middleware::surround(Arc::clone(&surface), request).boxed())
 }
 
 #[cfg(test)]

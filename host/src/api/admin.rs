@@ -22,9 +22,9 @@ use axum::extract::FromRef;
 use axum::middleware::from_fn_with_state;
 use tokio::sync::Semaphore;
 
-use super::Shared;
 use super::endpoints::unknown;
 use super::middleware::{drain_body, head};
+use super::{Routes, Shared};
 use crate::listen::AdminAddr;
 use crate::policy::Source;
 pub use body::Whole;
@@ -79,7 +79,7 @@ impl FromRef<Admin> for Shared {
 static READS: Semaphore = Semaphore::const_new(4);
 
 /// The routes of the table of endpoints, for a listener of its own. No web page may call them: there are no CORS headers.
-pub fn router(admin: Admin) -> Router {
+pub fn router(admin: Admin) -> Routes {
     let shared = admin.shared.clone();
     let mut routes = Router::new();
     for endpoint in endpoints::ALL {
@@ -92,4 +92,5 @@ pub fn router(admin: Admin) -> Router {
         .layer(from_fn_with_state(admin.clone(), guard::guard))
         .layer(from_fn_with_state(shared, drain_body::drain))
         .with_state(admin)
+        .into()
 }

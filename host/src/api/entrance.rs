@@ -5,19 +5,18 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::future::RouteFuture;
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Either};
+use futures_util::future::{BoxFuture, Map};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tower::Service;
 
 use super::endpoints::health;
 use super::middleware::head;
+use super::routes::Routes;
 use crate::openai::{ApiError, GatewayError};
 
 /// How long a request waits while the gateway starts. With compiled policies in the cache a start takes a fraction of a second;
@@ -56,7 +55,7 @@ pub struct Entrance(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    routes: OnceLock<Router>,
+    routes: OnceLock<Routes>,
     stage: watch::Sender<Stage>,
 }
 
@@ -76,8 +75,8 @@ impl Entrance {
     }
 
     /// Serves these routes from now on, to waiting requests first. Only the first call counts.
-    pub fn open(&self, routes: Router) {
-        let _ = self.0.routes.set(routes);
+    pub fn open(&self, routes: impl Into<Routes>) {
+        let _ = self.0.routes.set(routes.into());
         self.reach(Stage::Serving);
     }
 
@@ -98,29 +97,29 @@ impl Entrance {
         let served = stages.wait_for(|stage| matches!(stage, Stage::Serving | Stage::Ending));
         let _ = timeout(HELD, served).await;
         match self.0.routes.get() {
-            Some(routes) => match routes.clone().call(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            },
+            Some(routes) => routes.answer(request).await,
             None => not_yet(),
         }
     }
 }
 
+type Answered = fn(Response) -> Result<Response, Infallible>;
+
 impl Service<Request> for Entrance {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<RouteFuture<Infallible>, BoxFuture<'static, Result<Response, Infallible>>>;
+    type Future = Map<BoxFuture<'static, Response>, Answered>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        match self.0.routes.get() {
-            Some(routes) => Either::Left(routes.clone().call(request)),
-            None => Either::Right(self.clone().wait(request).map(Ok).boxed()),
-        }
+        let answer = match self.0.routes.get() {
+            Some(routes) => routes.answer(request),
+            None => self.clone().wait(request).boxed(),
+        };
+        answer.map(Ok as Answered)
     }
 }
 
@@ -130,6 +129,7 @@ fn not_yet() -> Response {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
     use axum::body::Body;
     use axum::routing::get;
 

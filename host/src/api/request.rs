@@ -34,7 +34,7 @@ const LEFT: u16 = 499;
 pub(super) struct Asked {
     pub(super) method: Method,
     /// The route's template; absent if no route matched.
-    pub(super) route: Option<String>,
+    pub(super) route: Option<&'static str>,
     pub(super) path: String,
     pub(super) user_agent: Option<String>,
     /// `traceparent` and `tracestate`.
@@ -188,7 +188,7 @@ impl Request {
         self.shared.telemetry.ended(&Summary {
             id: self.context.id(),
             method: asked.method.as_str(),
-            route: asked.route.as_deref().unwrap_or("other"),
+            route: asked.route.unwrap_or("other"),
             path: &asked.path,
             status: sent.status,
             client: self.context.client(),

@@ -6,7 +6,6 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use parking_lot::Mutex;
-use tower::ServiceExt;
 
 use super::*;
 use crate::policy::{Defaults, Engine, Facts, Source};
@@ -78,7 +77,11 @@ impl Write for Written {
 async fn a_panic_in_a_handler_is_answered_and_logged() {
     let shared = shared().await;
     let defect = async || -> String { panic!("a defect of the gateway") };
-    let routes = surface(Router::new().route("/defect", get(defect)), shared);
+    let routes = surface(
+        Router::new().route("/defect", get(defect)),
+        ["/defect"],
+        shared,
+    );
     let written = Written::default();
     let writer = written.clone();
     let log = tracing_subscriber::fmt().with_ansi(false);
@@ -86,7 +89,7 @@ async fn a_panic_in_a_handler_is_answered_and_logged() {
     let _log = tracing::subscriber::set_default(log);
     let request = Request::get("/defect").header("host", "gateway");
     let request = request.body(Body::empty()).unwrap();
-    let answer = routes.oneshot(request).await.unwrap();
+    let answer = routes.answer(request).await;
     assert_eq!(answer.status(), 500);
     let body = to_bytes(answer.into_body(), 1 << 10).await.unwrap();
     let body = String::from_utf8_lossy(&body).into_owned();

@@ -2,10 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 
-use axum::extract::MatchedPath;
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
-use axum::middleware::Next;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
@@ -33,13 +30,13 @@ fn request_id(headers: &HeaderMap) -> String {
 
 /// A random id, from the generator of this thread: the system's would be called for each request.
 fn new_id() -> String {
-    let random = nanoid::format(nanoid::rngs::thread_local, &nanoid::alphabet::SAFE, 21);
-    format!("req_{random}")
-}
-
-fn route(parts: &Parts) -> Option<String> {
-    let route = parts.extensions.get::<MatchedPath>()?;
-    Some(route.as_str().to_owned())
+    const PREFIX: &str = "req_";
+    const RANDOM: usize = 21;
+    let mut id = String::with_capacity(PREFIX.len() + RANDOM);
+    id.push_str(PREFIX);
+    let random = nanoid::rngs::thread_local(RANDOM).into_iter();
+    id.extend(random.map(|byte| nanoid::alphabet::SAFE[usize::from(byte) % 64]));
+    id
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
@@ -48,16 +45,20 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// Gives the request to its owner, which does not end with the connection.
-pub(super) async fn attach(
+pub(super) async fn attach<F>(
     shared: &Shared,
+    route: Option<&'static str>,
     request: axum::extract::Request,
-    next: Next,
-) -> Response {
+    handler: impl FnOnce(axum::extract::Request) -> F,
+) -> Response
+where
+    F: Future<Output = Response> + Send + 'static,
+{
     let (mut parts, body) = request.into_parts();
     let client = client_addr::address(&parts, &shared.config.trusted);
     let asked = Asked {
         method: parts.method.clone(),
-        route: route(&parts),
+        route,
         path: parts.uri.path().to_owned(),
         user_agent: text(&parts.headers, "user-agent"),
         trace: ["traceparent", "tracestate"].map(|name| text(&parts.headers, name)),
@@ -68,10 +69,11 @@ pub(super) async fn attach(
     parts.extensions.insert(context.clone());
     let request = axum::extract::Request::from_parts(parts, body);
     let is_demo = shared.backend.is_demo();
+    let answering = AssertUnwindSafe(handler(request)).catch_unwind();
     // Boxed, since the owner is moved several times.
     let handler = Box::pin(async move {
         // A request that ends in a panic is answered, settled and logged all the same.
-        let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+        let answered = answering.await;
         let mut response = answered.unwrap_or_else(|_| error::internal().into_response());
         describe(response.headers_mut(), &context, is_demo);
         response
@@ -92,10 +94,17 @@ fn begin(owner: impl Future<Output = ()> + Send + 'static, tasks: &TaskTracker) 
     }
 }
 
+/// Room for the headers of most answers, the CORS headers included: a map that grows is copied.
+const USUAL: usize = 10;
+
 fn describe(headers: &mut HeaderMap, context: &RequestContext, is_demo: bool) {
+    const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+    const GENERATION: HeaderName = HeaderName::from_static("x-codex-generation");
+    const POLICY: HeaderName = HeaderName::from_static("x-codex-policy");
+    const PROCESSING: HeaderName = HeaderName::from_static("openai-processing-ms");
+    const BACKEND: HeaderName = HeaderName::from_static("x-codex-backend");
     let others = context.take_headers();
-    // Room for all of them and five of ours, instead of growing twice.
-    headers.reserve(others.len() + 5);
+    headers.reserve(others.len() + USUAL);
     for (name, value) in others {
         // The answer's own header has precedence: a refusal describes the rule that refused.
         if let Some(name) = name
@@ -104,19 +113,16 @@ fn describe(headers: &mut HeaderMap, context: &RequestContext, is_demo: bool) {
             headers.insert(name, value);
         }
     }
-    set(headers, "x-request-id", context.id());
-    let generation = context.generation().number().to_string();
-    set(headers, "x-codex-generation", &generation);
-    set(headers, "x-codex-policy", context.digest());
-    let elapsed = context.elapsed().as_millis().to_string();
-    set(headers, "openai-processing-ms", &elapsed);
-    if is_demo {
-        set(headers, "x-codex-backend", "demo");
+    for (name, value) in [(REQUEST_ID, context.id()), (POLICY, context.digest())] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
     }
-}
-
-fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
+    headers.insert(GENERATION, context.generation().number().into());
+    let elapsed = context.elapsed().as_millis();
+    let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
+    headers.insert(PROCESSING, elapsed.into());
+    if is_demo {
+        headers.insert(BACKEND, HeaderValue::from_static("demo"));
     }
 }
