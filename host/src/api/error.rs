@@ -36,8 +36,8 @@ impl IntoResponse for ApiError {
 }
 
 /// An answer whose body is JSON already.
-pub(super) fn json(body: String) -> Response {
-    let mut response = Response::new(Body::from(body));
+pub(super) fn json(body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

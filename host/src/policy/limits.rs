@@ -179,6 +179,10 @@ async fn take(
     counters: &dyn Store,
     buckets: &[rate_limit::Quota],
 ) -> Result<(Vec<rate_limit::BucketStatus>, Option<Reservation>), Unavailable> {
+    if buckets.is_empty() {
+        // The usual case without rules: nothing to draw, and nothing to give back.
+        return Ok((Vec::new(), None));
+    }
     let buckets: Vec<Quota> = buckets.iter().map(quota).collect();
     let (statuses, mut reservation): Taken = counters.take(&buckets).await?;
     if let Some(reservation) = &mut reservation {

@@ -1,8 +1,11 @@
 //! `/v1/models`: the models that this caller may use.
 
 use axum::Json;
+use axum::body::Bytes;
+use axum::response::Response;
 
 use crate::api::client_addr;
+use crate::api::error;
 use crate::api::id::Id;
 use crate::api::request_context::{Authenticated, RequestContext};
 use crate::openai::ApiError;
@@ -25,9 +28,15 @@ fn entry(card: &Card) -> Model {
 pub(in crate::api) async fn list(
     context: RequestContext,
     Authenticated(caller): Authenticated,
-) -> Result<Json<ModelList>, ApiError> {
+) -> Result<Response, ApiError> {
     let cards = cards(&context, caller).await?;
-    Ok(Json(ModelList::new(cards.iter().map(entry).collect())))
+    Ok(error::json(cards.sent(written)))
+}
+
+/// The body of the list. It can always be written.
+fn written(cards: &[Card]) -> Bytes {
+    let list = ModelList::new(cards.iter().map(entry).collect());
+    serde_json::to_vec(&list).unwrap_or_default().into()
 }
 
 /// `GET /v1/models/{id}`: a listed model, or one that the policy resolves without listing it (another spelling, say).

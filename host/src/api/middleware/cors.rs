@@ -181,12 +181,18 @@ impl Preflight {
 /// Lets the page read every header of the answer, the policies' own too: by default pages see only a few safelisted headers.
 fn expose(headers: &mut HeaderMap) {
     let seen_anyway = ["cache-control", "content-length", "content-type", "vary"];
-    let names: Vec<&str> = headers
+    let names = headers
         .keys()
         .map(axum::http::HeaderName::as_str)
-        .filter(|name| !seen_anyway.contains(name) && !name.starts_with("access-control-"))
-        .collect();
-    if let Ok(names) = HeaderValue::try_from(names.join(", ")) {
+        .filter(|name| !seen_anyway.contains(name) && !name.starts_with("access-control-"));
+    let mut list = String::with_capacity(256);
+    for name in names {
+        if !list.is_empty() {
+            list.push_str(", ");
+        }
+        list.push_str(name);
+    }
+    if let Ok(names) = HeaderValue::try_from(list) {
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, names);
     }
 }
