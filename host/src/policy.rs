@@ -7,6 +7,7 @@ mod again;
 mod allowance;
 mod answer;
 mod aside;
+mod asking;
 mod bindings;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -21,6 +22,7 @@ mod cards;
 mod component;
 mod component_cache;
 mod contract;
+mod described;
 mod digest;
 mod doubt;
 mod engine;
@@ -104,6 +106,7 @@ pub use canary::Tally;
 pub use candidate::{About, Candidate, Instances, Options};
 pub use candidates::{CandidateStatus, GateStatus};
 pub use cards::Cards;
+pub use described::{Described, Presented};
 pub use digest::Digest;
 pub use engine::compile::{SUBCOMMAND, compile_component};
 pub use engine::{Engine, MAX_MEMORY};

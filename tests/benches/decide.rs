@@ -118,7 +118,7 @@ async fn decisions(keys: usize) {
     let engine = Engine::new(None).expect("the engine");
     let generation = live(&engine, settings(keys, 0)).await.current();
     let caller = generation
-        .authenticate(request(0))
+        .authenticate(&request(0))
         .await
         .expect("a known key");
     println!("one decision, {keys} keys:");
@@ -126,7 +126,7 @@ async fn decisions(keys: usize) {
     let counters = Memory::default();
     time!(
         "  auth.authenticate, kept",
-        generation.authenticate(request(0))
+        generation.authenticate(&request(0))
     );
     time!(
         "  the decisions of a chat turn, kept",
@@ -181,7 +181,7 @@ async fn new_keys(generation: &Generation) {
             credential.fingerprint = format!("{number:064x}");
         }
         let started = Instant::now();
-        let answer = generation.authenticate(request).await;
+        let answer = generation.authenticate(&request).await;
         times.push(started.elapsed());
         assert!(answer.is_err());
     }
@@ -200,7 +200,7 @@ async fn chat_turn(generation: &Generation, counters: &Memory) -> Result<(), Ref
         now_ms: 0,
     };
     generation.admit(by_address.clone(), counters).await?;
-    let caller = generation.authenticate(request(0)).await?;
+    let caller = generation.authenticate(&request(0)).await?;
     let ask = model::Ask {
         caller: caller.clone(),
         requested: Some("codex-5-high".to_owned()),
@@ -246,7 +246,7 @@ async fn swaps() {
 async fn first(live: &Live, salt: usize) -> Duration {
     let request = request(salt);
     let started = Instant::now();
-    let answer = live.current().authenticate(request).await;
+    let answer = live.current().authenticate(&request).await;
     let took = started.elapsed();
     assert!(answer.is_ok());
     took
@@ -304,7 +304,7 @@ async fn spin(live: Arc<Live>, stop: CancellationToken) -> u64 {
         request
             .headers
             .push(("x-hostile".to_owned(), "spin".to_owned()));
-        refused += u64::from(live.current().authenticate(request).await.is_err());
+        refused += u64::from(live.current().authenticate(&request).await.is_err());
     }
     refused
 }

@@ -101,7 +101,7 @@ async fn decide(live: &Live, number: u64, counters: &Memory) {
         }),
         now_ms,
     };
-    let caller = policies.authenticate(request).await.expect("a caller");
+    let caller = policies.authenticate(&request).await.expect("a caller");
     let ask = model::Ask {
         caller: caller.clone(),
         requested: Some("codex-5".to_owned()),

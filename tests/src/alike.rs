@@ -72,7 +72,7 @@ async fn decide(serving: &Generation, observer: &Arc<dyn Observer>, number: u64)
         now_ms: 1_700_000_000_000 + number,
     };
     let generation = serving.observed(&request.id.clone(), Arc::clone(observer));
-    match generation.authenticate(request).await {
+    match generation.authenticate(&request).await {
         Ok(found) => assert_eq!((found.id, is_stranger), (caller, false)),
         Err(Refused::Denied(_)) => assert!(is_stranger, "{caller}"),
         Err(other) => panic!("{other}"),

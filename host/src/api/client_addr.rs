@@ -1,19 +1,20 @@
 //! Describes a request for policies: the client's address behind trusted proxies, the host, the credential.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::ConnectInfo;
-use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 use super::authority;
 use super::canary::OPERATOR;
 use super::connection::Peer;
 use super::forwarded::{Hop, forwarded, x_forwarded_for};
-use crate::policy::{Credential, Header, Request};
+use crate::policy::{Described, Presented};
 use crate::secret::fingerprint;
 
 /// The proxies whose `X-Forwarded-For` and `Forwarded` are believed, and which may ask for forward authentication.
@@ -163,28 +164,23 @@ pub(super) fn is_local(parts: &Parts) -> bool {
     !for_others && !of_a_page && for_this && peer(parts).is_some_and(is_loopback)
 }
 
-/// The request as the auth policy gets it, without the headers that hold secrets.
-pub(super) fn describe(parts: &Parts, id: &str, client: String) -> Request {
-    let withheld = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, OPERATOR];
-    let headers: Vec<Header> = parts
-        .headers
-        .iter()
-        .filter(|(name, _)| !withheld.contains(name))
-        .map(|(name, value)| {
-            (
-                name.as_str().to_owned(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            )
-        })
-        .collect();
-    Request {
-        id: id.to_owned(),
-        method: parts.method.as_str().to_owned(),
-        path: parts.uri.path().to_owned(),
-        query: parts.uri.query().map(str::to_owned),
-        host: host(parts).to_owned(),
+/// The request as the auth policy gets it, without the headers that hold secrets. `client` is the client's address.
+pub(super) fn describe<'a>(parts: &'a Parts, id: &'a str, client: &'a str) -> Described<'a> {
+    const WITHHELD: [HeaderName; 4] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, OPERATOR];
+    let headers = parts.headers.iter();
+    let headers = headers.filter(|(name, _)| !WITHHELD.contains(name));
+    let mut described = Vec::with_capacity(parts.headers.len());
+    described.extend(
+        headers.map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()))),
+    );
+    Described {
+        id,
+        method: Cow::from(parts.method.as_str()),
+        path: Cow::from(parts.uri.path()),
+        query: parts.uri.query().map(Cow::from),
+        host: Cow::from(host(parts)),
         client,
-        headers,
+        headers: described,
         credential: credential(parts),
         now_ms: now_ms(),
     }
@@ -197,7 +193,7 @@ fn host(parts: &Parts) -> &str {
 }
 
 /// The credential in `Authorization`. Two such headers give an empty credential: proxies disagree on which one counts.
-pub(super) fn credential(parts: &Parts) -> Option<Credential> {
+pub(super) fn credential(parts: &Parts) -> Option<Presented<'_>> {
     let mut values = parts.headers.get_all(AUTHORIZATION).iter();
     let value = values.next()?;
     let text = if values.next().is_some() {
@@ -213,10 +209,10 @@ pub(super) fn credential(parts: &Parts) -> Option<Credential> {
         None => ("", text),
     };
     let secret = secret.trim();
-    Some(Credential {
-        scheme: scheme.to_owned(),
-        fingerprint: fingerprint(secret.as_bytes()),
-        secret: Some(secret.to_owned()),
+    Some(Presented {
+        scheme,
+        fingerprint: Cow::from(fingerprint(secret.as_bytes())),
+        secret: Some(secret),
     })
 }
 
@@ -407,19 +403,18 @@ mod tests {
             }
             request.body(()).unwrap().into_parts().0
         };
-        assert_eq!(credential(&parts(&[])), None);
+        assert!(credential(&parts(&[])).is_none());
         for (value, scheme, secret) in [
             ("bearer   abc ", "bearer", "abc"),
             ("sk-bare", "", "sk-bare"),
             ("Bearer", "Bearer", ""),
         ] {
-            let one = credential(&parts(&[value])).unwrap();
-            assert_eq!(
-                (&*one.scheme, one.secret.as_deref()),
-                (scheme, Some(secret))
-            );
+            let one = parts(&[value]);
+            let one = credential(&one).unwrap();
+            assert_eq!((one.scheme, one.secret), (scheme, Some(secret)));
         }
-        let two = credential(&parts(&["Bearer a", "Bearer b"])).unwrap();
-        assert_eq!((two.scheme.as_str(), two.secret.as_deref()), ("", Some("")));
+        let two = parts(&["Bearer a", "Bearer b"]);
+        let two = credential(&two).unwrap();
+        assert_eq!((two.scheme, two.secret), ("", Some("")));
     }
 }

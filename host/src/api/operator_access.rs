@@ -27,7 +27,7 @@ impl OperatorAccess {
         let expected = self.token.as_ref().map(Secret::fingerprint);
         let given = client_addr::credential(parts)
             .filter(|given| given.scheme.eq_ignore_ascii_case("bearer"))
-            .map(|given| given.fingerprint);
+            .map(|given| given.fingerprint.into_owned());
         expected.is_some() && expected == given
     }
 }

@@ -8,6 +8,7 @@ use super::exchange::What;
 use super::fault::Refused;
 use super::generation::Generation;
 use super::limits::{Admitted, Asked};
+use super::packed::Made;
 use super::policies::Policies;
 use super::world::{Decide, Quotas};
 use crate::quota::Store;
@@ -34,13 +35,24 @@ impl Generation {
         }
         let admission = policy.admit(&asked, counters).await?;
         self.doubt_admission(&asked, &admission);
-        self.report(asked.clone(), policy.needs(), &admission.quotas);
+        let needs = policy.needs();
+        self.report(Made {
+            asked: &asked,
+            question: &asked,
+            needs,
+            decided: &admission.quotas,
+        });
         if let Some((decide, decided)) = &admission.rest {
             let whole = Decide {
                 ask: asked.0,
                 statuses: decide.statuses.clone(),
             };
-            self.report(whole, policy.needs(), decided);
+            self.report(Made {
+                asked: &whole,
+                question: decide,
+                needs,
+                decided,
+            });
         }
         admission.result()
     }

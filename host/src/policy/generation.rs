@@ -6,11 +6,12 @@ use std::time::SystemTime;
 
 use super::Slot;
 use super::answer::GuestAnswer;
-use super::bindings::{Caller, Request, forward_auth, model, tool_stop};
+use super::asking::{Asking, OfRequest};
+use super::bindings::{Caller, forward_auth, model, tool_stop};
 use super::canary::Substitute;
 use super::candidate::About;
 use super::cards::Cards;
-use super::component::Decided;
+use super::described::Described;
 use super::digest::Digest;
 use super::doubt::is_worse;
 use super::event::Asker;
@@ -18,7 +19,6 @@ use super::exchange::{Remembered, What};
 use super::fault::{Fault, Refused, decided};
 use super::given::Files;
 use super::history::{Activated, Door};
-use super::needs::Needs;
 use super::observer::{Decision, DecisionOutcome, Denied, Observer};
 use super::packed::Made;
 use super::policies::{Policies, Seat, SlotStatus};
@@ -171,16 +171,24 @@ impl Generation {
     ///
     /// # Errors
     /// The policy's denial, or its fault.
-    pub async fn authenticate(&self, request: Request) -> Result<Caller, Refused> {
-        decided(self.ask(Authenticate(request)).await)
+    pub async fn authenticate<'a>(
+        &self,
+        request: impl Into<Described<'a>>,
+    ) -> Result<Caller, Refused> {
+        let asked = OfRequest::<Authenticate>::new(request.into());
+        decided(self.ask(asked).await)
     }
 
     /// Asks the auth policy whether an edge proxy may let this request through.
     ///
     /// # Errors
     /// The policy's denial, or its fault.
-    pub async fn verify(&self, original: Request) -> Result<forward_auth::Grant, Refused> {
-        decided(self.ask(Verify(original)).await)
+    pub async fn verify<'a>(
+        &self,
+        original: impl Into<Described<'a>>,
+    ) -> Result<forward_auth::Grant, Refused> {
+        let asked = OfRequest::<Verify>::new(original.into());
+        decided(self.ask(asked).await)
     }
 
     /// Asks the model policy which models this caller may see.
@@ -220,13 +228,22 @@ impl Generation {
     }
 
     /// Makes a decision, remembers it, and passes its outcome to the observer. A fault on probation, or of a candidate, is put to others.
-    async fn ask<Q: Remembered<World: Seat>>(&self, asked: Q) -> Result<Q::Answer, Fault> {
+    async fn ask<Q>(&self, asked: impl Asking<Question = Q>) -> Result<Q::Answer, Fault>
+    where
+        Q: Remembered<World: Seat>,
+    {
         let policy = Q::World::of(&self.policies);
-        let decided = policy.decide(&asked.declared(policy.needs())).await;
+        let question = asked.question(policy.needs());
+        let decided = policy.decide(&question).await;
         if let Err(fault) = &decided.answer {
-            self.doubt(fault, &asked);
+            self.doubt(fault, &asked.whole());
         }
-        self.report(asked, policy.needs(), &decided);
+        self.report(Made {
+            asked: &asked,
+            question: &question,
+            needs: policy.needs(),
+            decided: &decided,
+        });
         decided.answer
     }
 
@@ -261,26 +278,22 @@ impl Generation {
     }
 
     /// Passes a decision to the observer, and remembers it.
-    pub(super) fn report<Q: Remembered>(
-        &self,
-        asked: Q,
-        needs: &Arc<Needs>,
-        decided: &Decided<Q::Answer>,
-    ) {
+    pub(super) fn report<A: Asking>(&self, made: Made<'_, A>) {
         let Some(Observed { observer, request }) = &self.observed else {
             return;
         };
+        let decided = made.decided;
         let denial = decided.answer.as_ref().ok().and_then(GuestAnswer::denial);
         if let Some(denial) = denial {
             observer.denied(&Denied {
-                slot: Q::World::SLOT,
+                slot: <A::Question as Question>::World::SLOT,
                 denial,
-                rules: asked.exhausted(),
+                rules: made.question.exhausted(),
             });
         }
         let decision = Decision {
-            slot: Q::World::SLOT,
-            question: Q::NAME,
+            slot: <A::Question as Question>::World::SLOT,
+            question: A::Question::NAME,
             outcome: match &decided.answer {
                 Ok(_) if denial.is_some() => DecisionOutcome::Denied,
                 Ok(_) => DecisionOutcome::Answered,
@@ -293,8 +306,7 @@ impl Generation {
         if let Some(candidate) = &self.candidate {
             candidate.decided(&decision, decided.answer.as_ref().err());
         }
-        let asked = asked.without_secrets();
-        self.trail.push(request, Made::new(asked, needs, decided));
+        self.trail.push(request, made);
     }
 
     /// Remembers what happened to the request, if there is one.

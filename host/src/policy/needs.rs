@@ -6,6 +6,7 @@ use super::Slot;
 use super::bindings::lifecycle::Need;
 use super::bindings::{Caller, Credential, Request, model, rate_limit, tool_stop};
 use super::candidate::Options;
+use super::described::Described;
 
 /// The most needs of one policy.
 const MOST: usize = 64;
@@ -189,29 +190,27 @@ impl Needs {
     }
 
     /// The declared and granted parts of a request.
-    pub(super) fn request(&self, request: &Request) -> Request {
+    pub(super) fn request(&self, request: &Described<'_>) -> Request {
         let credential = request.credential.as_ref().filter(|_| self.credential);
-        let is_wanted = |name: &String| self.all_headers || self.headers.contains(name);
-        let headers = request.headers.iter();
+        let is_wanted = |name: &str| self.all_headers || self.headers.iter().any(|own| own == name);
         let headers = match self.all_headers || !self.headers.is_empty() {
-            true => headers
-                .filter(|(name, _)| is_wanted(name))
-                .cloned()
-                .collect(),
-            false => Vec::new(),
+            true => request.headers.as_slice(),
+            false => &[],
         };
+        let headers = headers.iter().filter(|(name, _)| is_wanted(name));
+        let headers = headers.map(|(name, value)| ((*name).to_owned(), value.to_string()));
         Request {
-            id: text(self.id, &request.id),
+            id: text(self.id, request.id),
             method: text(self.method, &request.method),
             path: text(self.path, &request.path),
-            query: option(self.query, &request.query),
+            query: option(self.query, request.query.as_deref()),
             host: text(self.host, &request.host),
-            client: text(self.client, &request.client),
-            headers,
+            client: text(self.client, request.client),
+            headers: headers.collect(),
             credential: credential.map(|credential| Credential {
-                scheme: credential.scheme.clone(),
-                fingerprint: credential.fingerprint.clone(),
-                secret: option(self.secret, &credential.secret),
+                scheme: credential.scheme.to_owned(),
+                fingerprint: credential.fingerprint.to_string(),
+                secret: option(self.secret, credential.secret),
             }),
             now_ms: self.now(request.now_ms),
         }
@@ -221,7 +220,7 @@ impl Needs {
     pub(super) fn caller(&self, caller: &Caller) -> Caller {
         Caller {
             id: text(self.caller, &caller.id),
-            tenant: option(self.caller, &caller.tenant),
+            tenant: option(self.caller, caller.tenant.as_deref()),
             groups: match self.groups {
                 true => caller.groups.clone(),
                 false => Vec::new(),
@@ -233,8 +232,8 @@ impl Needs {
     pub(super) fn model(&self, ask: &model::Ask) -> model::Ask {
         model::Ask {
             caller: self.caller(&ask.caller),
-            requested: option(self.model, &ask.requested),
-            effort: option(self.effort, &ask.effort),
+            requested: option(self.model, ask.requested.as_deref()),
+            effort: option(self.effort, ask.effort.as_deref()),
         }
     }
 
@@ -244,7 +243,7 @@ impl Needs {
             client: text(self.client, &ask.client),
             caller: ask.caller.as_ref().map(|caller| self.caller(caller)),
             endpoint: text(self.endpoint, &ask.endpoint),
-            model: option(self.model, &ask.model),
+            model: option(self.model, ask.model.as_deref()),
             streaming: ask.streaming && self.streaming,
             estimated_tokens: match self.estimated_tokens {
                 true => ask.estimated_tokens,
@@ -273,8 +272,8 @@ fn text(is_needed: bool, text: &str) -> String {
     }
 }
 
-fn option(is_needed: bool, text: &Option<String>) -> Option<String> {
-    text.as_ref().filter(|_| is_needed).cloned()
+fn option(is_needed: bool, text: Option<&str>) -> Option<String> {
+    text.filter(|_| is_needed).map(str::to_owned)
 }
 
 /// Whether the input of the slot has this part.

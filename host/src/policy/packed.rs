@@ -7,13 +7,13 @@ use postcard::ser_flavors::Flavor;
 use postcard::{Result, serialize_with_flavor, take_from_bytes};
 use serde::{Deserialize, Serialize};
 
+use super::asking::Asking;
 use super::component::Decided;
 use super::digest::Digest;
 use super::event::{Asker, Event};
 use super::exchange::{Exchange, Remembered, What};
-use super::fault::Fault;
 use super::needs::Needs;
-use super::world::{Authenticate, Catalog, Decide, Observe, Quotas, Resolve, Verify};
+use super::world::{Authenticate, Catalog, Decide, Observe, Question, Quotas, Resolve, Verify};
 
 /// Stand for the events that are no exchanges; the exchanges have numbers of their own.
 const UNASKED: u8 = 254;
@@ -29,8 +29,9 @@ struct Head<'a> {
     at: Duration,
 }
 
-/// An exchange: the question, its turn, the answer, the parts that the policy saw, the time that it took, and whether it was kept.
-type Body<Q, A, N> = (Q, Option<u32>, A, N, Duration, bool);
+/// An exchange behind its kind: the question, its turn, the answer, the parts that the policy saw, the time that it took, and
+/// whether it was kept.
+type Body<Q, A> = (Q, Option<u32>, A, Needs, Duration, bool);
 
 /// An event that happens now.
 pub(super) trait Happening {
@@ -45,36 +46,31 @@ pub(super) trait Happening {
 }
 
 /// A decision that was made now.
-pub(super) struct Made<'a, Q: Remembered> {
-    asked: Q,
-    needs: &'a Arc<Needs>,
-    decided: &'a Decided<Q::Answer>,
+pub(super) struct Made<'a, A: Asking> {
+    /// The question as it was asked, and as the policy saw it.
+    pub(super) asked: &'a A,
+    pub(super) question: &'a A::Question,
+    /// The parts of it that the policy saw.
+    pub(super) needs: &'a Arc<Needs>,
+    /// The answer.
+    pub(super) decided: &'a Decided<<A::Question as Question>::Answer>,
 }
 
-impl<'a, Q: Remembered> Made<'a, Q> {
-    /// The decision on a question without secrets.
-    pub(super) fn new(asked: Q, needs: &'a Arc<Needs>, decided: &'a Decided<Q::Answer>) -> Self {
-        Self {
-            asked,
-            needs,
-            decided,
-        }
-    }
-}
-
-impl<Q: Remembered> Happening for Made<'_, Q> {
+impl<A: Asking> Happening for Made<'_, A> {
     fn pack(&self, to: &mut Vec<u8>) -> Result<()> {
         let Decided {
             answer,
             from_memo,
             took,
         } = self.decided;
-        exchange(to, &self.asked, answer, (self.needs, *took, *from_memo))
+        let turn = self.question.turn();
+        let question = (A::Question::KIND, self.asked.packed(), turn);
+        write(to, &(question, answer, &**self.needs, took, from_memo))
     }
 
     fn what(self) -> What {
-        Q::made(Exchange {
-            asked: self.asked,
+        A::Question::made(Exchange {
+            asked: self.asked.whole().without_secrets(),
             answer: self.decided.answer.clone(),
             needs: Arc::clone(self.needs),
             took: self.decided.took,
@@ -104,18 +100,9 @@ impl Happening for What {
 }
 
 fn known<Q: Remembered>(to: &mut Vec<u8>, made: &Exchange<Q>) -> Result<()> {
-    let rest = (&made.needs, made.took, made.from_memo);
-    exchange(to, &made.asked, &made.answer, rest)
-}
-
-fn exchange<Q: Remembered>(
-    to: &mut Vec<u8>,
-    asked: &Q,
-    answer: &std::result::Result<Q::Answer, Fault>,
-    (needs, took, from_memo): (&Arc<Needs>, Duration, bool),
-) -> Result<()> {
-    let body: Body<_, _, &Needs> = (asked, asked.turn(), answer, needs, took, from_memo);
-    write(to, &(Q::KIND, body))
+    let question = (Q::KIND, made.asked.packed(), made.asked.turn());
+    let (took, from_memo) = (&made.took, &made.from_memo);
+    write(to, &(question, &made.answer, &*made.needs, took, from_memo))
 }
 
 /// Appends an event.
@@ -170,7 +157,7 @@ pub(super) fn unpack(bytes: &[u8]) -> Option<Event> {
 
 fn made<Q: Remembered>(body: &[u8]) -> Option<What> {
     let body = postcard::from_bytes(body).ok()?;
-    let (asked, turn, answer, needs, took, from_memo): Body<Q, _, Needs> = body;
+    let (asked, turn, answer, needs, took, from_memo): Body<Q, _> = body;
     Some(Q::made(Exchange {
         asked: asked.of_turn(turn.unwrap_or_default()),
         answer,
@@ -210,7 +197,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::Slot;
-    use super::super::fault::FaultKind;
+    use super::super::fault::{Fault, FaultKind};
     use super::*;
 
     fn asked<Q: Remembered>(

@@ -161,22 +161,15 @@ async fn the_auth_policy_decides_as_under_contract_0_1() {
         let [new, old] = pair(&[("auth.json", auth(expires, open))]).await;
         for _ in 0..count(300) {
             let request = random.request();
-            let answers = [
-                new.authenticate(request.clone()),
-                old.authenticate(request.clone()),
-            ];
+            let answers = [new.authenticate(&request), old.authenticate(&request)];
             let [new_answer, old_answer] = answers;
             assert_eq!(
                 told(new_answer.await),
                 told(old_answer.await),
                 "{request:?}"
             );
-            let new_answer = told(new.verify(request.clone()).await);
-            assert_eq!(
-                new_answer,
-                told(old.verify(request.clone()).await),
-                "{request:?}"
-            );
+            let new_answer = told(new.verify(&request).await);
+            assert_eq!(new_answer, told(old.verify(&request).await), "{request:?}");
         }
     }
 }
@@ -363,7 +356,7 @@ async fn an_answer_depends_on_the_declared_parts_and_on_all_of_them() {
                 .headers
                 .push(("x-hostile".to_owned(), "input".to_owned()));
             let seen = visible(&declared, &request);
-            let answer = generation.authenticate(request).await.unwrap().id;
+            let answer = generation.authenticate(&request).await.unwrap().id;
             let before = answers
                 .entry(seen.clone())
                 .or_insert_with(|| answer.clone());

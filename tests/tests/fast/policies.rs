@@ -171,9 +171,9 @@ async fn every_hostile_act_is_a_fault_of_its_kind_and_counted() {
         ("nonsense", FaultKind::Nonsense),
     ];
     for (how, expected) in cases {
-        let refused = generation.authenticate(request(how)).await.unwrap_err();
+        let refused = generation.authenticate(&request(how)).await.unwrap_err();
         assert_eq!(fault(refused), expected, "{how}");
-        let caller = generation.authenticate(request("")).await.unwrap();
+        let caller = generation.authenticate(&request("")).await.unwrap();
         assert_eq!(
             caller.id, "anybody",
             "after {how} the next request is decided"
@@ -187,12 +187,12 @@ async fn nothing_is_remembered_from_one_decision_to_the_next() {
     let generation = generation(&[("auth.wasm", EVERY)]).await;
     for _ in 0..3 {
         assert_eq!(
-            generation.authenticate(request("count")).await.unwrap().id,
+            generation.authenticate(&request("count")).await.unwrap().id,
             "call-1"
         );
     }
-    generation.authenticate(request("print")).await.unwrap();
-    generation.authenticate(request("print")).await.unwrap();
+    generation.authenticate(&request("print")).await.unwrap();
+    generation.authenticate(&request("print")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,7 +204,7 @@ async fn a_component_that_cannot_be_frozen_runs_warm_and_says_so() {
     assert!(about.warm_because.as_deref().unwrap().contains("resources"));
     assert_eq!(
         generation
-            .authenticate(request("count"))
+            .authenticate(&request("count"))
             .await
             .unwrap()
             .groups,
@@ -212,10 +212,15 @@ async fn a_component_that_cannot_be_frozen_runs_warm_and_says_so() {
     );
     // A fault retires the instance in which it happened; the next decision gets a configured one.
     assert_eq!(
-        fault(generation.authenticate(request("panic")).await.unwrap_err()),
+        fault(
+            generation
+                .authenticate(&request("panic"))
+                .await
+                .unwrap_err()
+        ),
         FaultKind::Trap
     );
-    let caller = generation.authenticate(request("count")).await.unwrap();
+    let caller = generation.authenticate(&request("count")).await.unwrap();
     assert_eq!(
         (caller.id.as_str(), caller.groups[0].as_str()),
         ("call-1", "5")
@@ -236,10 +241,13 @@ async fn the_secret_is_shown_only_to_a_policy_that_was_granted_it() {
         }
     };
     let plain = generation(&[("auth.wasm", EVERY)]).await;
-    assert_eq!(plain.authenticate(asked()).await.unwrap().id, "withheld");
+    assert_eq!(plain.authenticate(&asked()).await.unwrap().id, "withheld");
     let manifest = b"[auth]\ngrants = [\"credential\"]\n";
     let granted = generation(&[("auth.wasm", EVERY), ("policies.toml", manifest)]).await;
-    assert_eq!(granted.authenticate(asked()).await.unwrap().id, "sk-secret");
+    assert_eq!(
+        granted.authenticate(&asked()).await.unwrap().id,
+        "sk-secret"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -346,7 +354,10 @@ async fn an_answer_that_breaks_the_contract_is_nonsense_with_a_name() {
         ("nonsense", "a caller's id that is empty"),
     ] {
         faults += 1;
-        let Refused::Fault(fault) = generation.authenticate(request(hostile)).await.unwrap_err()
+        let Refused::Fault(fault) = generation
+            .authenticate(&request(hostile))
+            .await
+            .unwrap_err()
         else {
             panic!("{hostile} was let through");
         };
@@ -356,7 +367,7 @@ async fn an_answer_that_breaks_the_contract_is_nonsense_with_a_name() {
     for header in ["content-length", "www-authenticate", "x-forwarded-for"] {
         faults += 1;
         let refused = generation
-            .verify(request(&format!("grants {header}")))
+            .verify(&request(&format!("grants {header}")))
             .await;
         assert_eq!(fault(refused.unwrap_err()), FaultKind::Nonsense, "{header}");
     }
@@ -368,13 +379,13 @@ async fn an_answer_that_breaks_the_contract_is_nonsense_with_a_name() {
         "x-stamp",
     ] {
         let refused = generation
-            .authenticate(request(&format!("denies {header}")))
+            .authenticate(&request(&format!("denies {header}")))
             .await;
         assert!(matches!(refused, Err(Refused::Denied(_))), "{header}");
     }
     for header in ["x-team", "remote-user", "authorization", "x-auth-caller"] {
         let granted = generation
-            .verify(request(&format!("grants {header}")))
+            .verify(&request(&format!("grants {header}")))
             .await;
         assert_eq!(granted.unwrap().headers[0].0, header);
     }
@@ -383,7 +394,7 @@ async fn an_answer_that_breaks_the_contract_is_nonsense_with_a_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_words_of_a_denial_are_cut_and_escaped() {
     let generation = generation(&[("auth.wasm", EVERY)]).await;
-    let Err(Refused::Denied(denial)) = generation.authenticate(request("rant")).await else {
+    let Err(Refused::Denied(denial)) = generation.authenticate(&request("rant")).await else {
         panic!("it is a denial");
     };
     for (words, most) in [(denial.message, 4_100), (denial.param.unwrap(), 260)] {

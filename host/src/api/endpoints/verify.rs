@@ -106,7 +106,8 @@ async fn decide(
     dialect: Dialect,
 ) -> Result<HeaderMap, ApiError> {
     head::check(parts, &shared.config.trusted)?;
-    let read = || original::read(parts, context.id(), dialect, &shared.config.trusted);
+    let about = (context.id(), context.client());
+    let read = || original::read(parts, about, dialect, &shared.config.trusted);
     let mut grant = context.generation().verify(read()?).await?;
     if canary::switch(shared, context, &parts.headers, &grant.caller) {
         grant = context.generation().verify(read()?).await?;

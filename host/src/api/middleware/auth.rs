@@ -61,19 +61,16 @@ async fn spend(shared: &Shared, parts: &mut Parts) -> Result<Caller, ApiError> {
 
 async fn admit(shared: &Shared, parts: &mut Parts) -> Result<Caller, ApiError> {
     let context: RequestContext = parts.extract().await?;
-    let client = context.client().to_owned();
-    let request = client_addr::describe(parts, context.id(), client.clone());
     let ask = Ask {
-        client,
-        endpoint: request.path.clone(),
+        client: context.client().to_owned(),
+        endpoint: parts.uri.path().to_owned(),
         ..Ask::default()
     };
     admission::ask(shared, &context, ask).await?;
-    let mut caller = context.generation().authenticate(request).await?;
+    let described = || client_addr::describe(parts, context.id(), context.client());
+    let mut caller = context.generation().authenticate(described()).await?;
     if canary::switch(shared, &context, &parts.headers, &caller) {
-        let client = context.client().to_owned();
-        let request = client_addr::describe(parts, context.id(), client);
-        caller = context.generation().authenticate(request).await?;
+        caller = context.generation().authenticate(described()).await?;
     }
     context.record(Fact::Caller(caller.clone()));
     authenticated(parts);

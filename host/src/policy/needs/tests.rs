@@ -45,7 +45,7 @@ type Part = fn(&mut Request, Request);
 
 #[test]
 fn an_undeclared_part_of_a_request_is_blank() {
-    assert_eq!(read(Slot::Auth, &[]).request(&request()), blank());
+    assert_eq!(read(Slot::Auth, &[]).request(&(&request()).into()), blank());
     let parts: [(Need, Part); 9] = [
         (Need::Id, |seen, full| seen.id = full.id),
         (Need::Credential, |seen, full| {
@@ -60,15 +60,15 @@ fn an_undeclared_part_of_a_request_is_blank() {
         (Need::Now(1000), |seen, _| seen.now_ms = 12_000),
     ];
     for (need, part) in parts {
-        let seen = read(Slot::Auth, std::slice::from_ref(&need)).request(&request());
+        let seen = read(Slot::Auth, std::slice::from_ref(&need)).request(&(&request()).into());
         let mut expected = blank();
         part(&mut expected, request());
         assert_eq!(seen, expected, "{need:?}");
     }
     let origin = read(Slot::Auth, &[Need::Header("origin".to_owned())]);
-    let headers = origin.request(&request()).headers;
+    let headers = origin.request(&(&request()).into()).headers;
     assert_eq!(headers.len(), 2, "{headers:?}");
-    assert_eq!(Needs::everything().request(&request()), request());
+    assert_eq!(Needs::everything().request(&(&request()).into()), request());
 }
 
 #[test]

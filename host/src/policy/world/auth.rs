@@ -84,7 +84,7 @@ impl Question for Authenticate {
     }
 
     fn declared(&self, needs: &Needs) -> Self {
-        Self(needs.request(&self.0))
+        Self(needs.request(&(&self.0).into()))
     }
 
     fn size(&self) -> usize {
@@ -153,7 +153,7 @@ impl Question for Verify {
     }
 
     fn declared(&self, needs: &Needs) -> Self {
-        Self(needs.request(&self.0))
+        Self(needs.request(&(&self.0).into()))
     }
 
     fn size(&self) -> usize {

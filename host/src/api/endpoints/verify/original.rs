@@ -8,7 +8,7 @@ use super::{Dialect, EXT_AUTHZ};
 use crate::api::authority::Authority;
 use crate::api::client_addr::{self, TrustedProxies};
 use crate::openai::{ApiError, GatewayError};
-use crate::policy::Request;
+use crate::policy::Described;
 
 const FORWARDED_METHOD: &str = "x-forwarded-method";
 const FORWARDED_URI: &str = "x-forwarded-uri";
@@ -30,12 +30,12 @@ struct Line {
 ///
 /// # Errors
 /// If the peer is no trusted proxy (then its statements about other requests do not count), or does not name the request.
-pub(super) fn read(
-    parts: &Parts,
-    id: &str,
+pub(super) fn read<'a>(
+    parts: &'a Parts,
+    (id, client): (&'a str, &'a str),
     dialect: Dialect,
     trusted: &TrustedProxies,
-) -> Result<Request, ApiError> {
+) -> Result<Described<'a>, ApiError> {
     if !client_addr::is_trusted(parts, trusted) {
         return Err(GatewayError::UntrustedProxy.into());
     }
@@ -44,14 +44,14 @@ pub(super) fn read(
         Dialect::AuthRequest => original(&parts.headers)?,
         Dialect::ExtAuthz => own(parts)?,
     };
-    let mut request = client_addr::describe(parts, id, client_addr::address(parts, trusted));
-    line.method.as_str().clone_into(&mut request.method);
+    let mut request = client_addr::describe(parts, id, client);
+    request.method = line.method.as_str().to_owned().into();
     // Without a trailing slash, as the closed routes see it.
     let path = line.target.path().trim_end_matches('/');
-    request.path = if path.is_empty() { "/" } else { path }.to_owned();
-    request.query = line.target.query().map(str::to_owned);
+    request.path = if path.is_empty() { "/" } else { path }.to_owned().into();
+    request.query = line.target.query().map(|query| query.to_owned().into());
     if let Some(host) = line.host {
-        request.host = host;
+        request.host = host.into();
     }
     request
         .headers

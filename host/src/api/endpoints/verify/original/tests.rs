@@ -6,6 +6,7 @@ use axum::extract::ConnectInfo;
 
 use super::*;
 use crate::api::connection::Peer;
+use crate::policy::Request;
 
 fn ask(dialect: Dialect, uri: &str, headers: &[(&str, &str)]) -> Result<Request, ApiError> {
     let mut request = axum::http::Request::builder().method("POST").uri(uri);
@@ -15,7 +16,9 @@ fn ask(dialect: Dialect, uri: &str, headers: &[(&str, &str)]) -> Result<Request,
     let mut parts = request.body(()).unwrap().into_parts().0;
     let peer: SocketAddr = "127.0.0.1:4711".parse().unwrap();
     parts.extensions.insert(ConnectInfo(Peer::from(peer)));
-    read(&parts, "req_1", dialect, &TrustedProxies::default())
+    let trusted = TrustedProxies::default();
+    let client = client_addr::address(&parts, &trusted);
+    read(&parts, ("req_1", &client), dialect, &trusted).map(|described| described.whole())
 }
 
 fn line(request: &Request) -> (&str, &str, Option<&str>, &str) {
@@ -207,7 +210,8 @@ fn a_stranger_says_nothing() {
             Dialect::AuthRequest,
             Dialect::ExtAuthz,
         ] {
-            let error = read(&parts, "req_1", dialect, &TrustedProxies::default()).unwrap_err();
+            let about = ("req_1", "127.0.0.1");
+            let error = read(&parts, about, dialect, &TrustedProxies::default()).unwrap_err();
             assert_eq!(
                 (error.status, error.code.as_ref()),
                 (403, "untrusted_proxy")
