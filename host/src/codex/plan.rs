@@ -44,6 +44,8 @@ pub struct Plan {
     pub history: Vec<Item>,
     /// How many items at the end of the history are the gateway's own instructions, and no part of what the client sends again.
     pub closing: usize,
+    /// The client's name for requests whose prompts begin alike, for the provider's cache.
+    pub cache_key: Option<String>,
     /// Functions the client offers.
     pub tools: Vec<Tool>,
     /// A JSON Schema the answer must follow.

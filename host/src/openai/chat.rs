@@ -85,6 +85,7 @@ impl ChatRequest {
             params::read_verbosity(&mut body)?,
             params::read_service_tier(&mut body)?,
         );
+        draft.share(body.string("prompt_cache_key")?);
         draft.apply(reading);
         let history = messages::read(&mut body)?;
         image::bound(&history, "messages")?;

@@ -60,6 +60,11 @@ impl PlanBuilder {
         };
     }
 
+    /// Sets the client's name for requests whose prompts begin alike.
+    pub(super) fn share(&mut self, cache_key: Option<String>) {
+        self.plan.cache_key = cache_key.filter(|key| !key.is_empty());
+    }
+
     /// Sets how reasoning is summarised.
     pub(super) fn reasoning_summary(&mut self, summary: Option<&str>) {
         self.plan.summary = summary.map(str::to_owned);

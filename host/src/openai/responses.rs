@@ -94,6 +94,7 @@ impl ResponsesRequest {
         draft.limit(Vec::new(), most);
         draft.apply(reading);
         draft.tune(echo.text.verbosity, Some(echo.service_tier));
+        draft.share(echo.prompt_cache_key.clone());
         draft.reasoning_summary(echo.reasoning.summary);
         Ok(Self {
             model,

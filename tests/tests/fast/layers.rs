@@ -51,7 +51,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("openai", &["turn", "codex", "policy", "hex"]),
     ("turn", &["codex", "policy"]),
-    ("codex", &["file"]),
+    ("codex", &["file", "hex"]),
     ("listen", &[]),
     ("policy", &["file", "hex", "quota", "spelling"]),
     ("quota", &["file", "secret"]),

@@ -9,7 +9,7 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 /// The keys of the prompt cache in all requests so far, each named by its first appearance: `[0, 0, 1]`.
-fn keys(provider: &Provider) -> Vec<usize> {
+pub(super) fn keys(provider: &Provider) -> Vec<usize> {
     let mut known: Vec<Value> = Vec::new();
     let requests = provider.requests();
     let number = |key: &Value| {
@@ -53,7 +53,7 @@ async fn say(gateway: &Gateway, body: &mut Value, text: &str) {
     body["messages"].as_array_mut().unwrap().push(answer);
 }
 
-fn post(gateway: &Gateway, path: &str, key: &str, body: &Value) -> RequestBuilder {
+pub(super) fn post(gateway: &Gateway, path: &str, key: &str, body: &Value) -> RequestBuilder {
     let url = format!("{}/v1/{path}", gateway.origin);
     gateway.client.post(url).bearer_auth(key).json(body)
 }

@@ -2,6 +2,7 @@
 
 mod agent;
 mod answers;
+mod beginnings;
 mod browser;
 mod calls;
 mod client;

@@ -1,5 +1,7 @@
 //! Recognises a conversation that goes on: digests of all that was said, the same whether Codex or the client reports it.
 
+mod group;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -37,6 +39,8 @@ pub(super) struct Conversation {
     pub(super) options: Digest,
     /// Whether the request names an effort: Codex keeps it for later turns of the thread.
     pub(super) has_effort: bool,
+    /// The digest of what it has in common with other conversations, if that is worth a common key of the provider's cache.
+    pub(super) group: Option<Digest>,
     /// The size of the history and the tools.
     pub(super) bytes: usize,
     /// The whole history; absent if it ends with words of the model, which the next answer would only prolong.
@@ -63,6 +67,7 @@ impl Conversation {
         let own = plan.history.len().saturating_sub(plan.closing);
         let (history, closing) = plan.history.split_at(own);
         let mut chain = kind(plan, closing, &mut bytes);
+        let group = group::of(plan, history, chain.clone());
         let mut answers = VecDeque::new();
         let mut answer = Answer::default();
         // The place of each call of the last answer that made calls.
@@ -103,6 +108,7 @@ impl Conversation {
             answers,
             options: options(plan),
             has_effort: plan.effort.is_some(),
+            group,
             bytes,
             whole: answer.is_empty().then_some(chain.0),
         })

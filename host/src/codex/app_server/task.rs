@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use super::conversation::{Conversation, Recorder, Rest};
@@ -17,7 +16,7 @@ use super::pool::Lease;
 use super::protocol::{self, InjectItems, TurnInterrupt, TurnStart, TurnStarted};
 use super::route::Route;
 use super::rpc::Connection;
-use super::threads::{self, Opened, Threads};
+use super::threads::{Description, Opened, Threads};
 use super::tool_schema;
 use super::workspace::{PROFILE, Workspace, WorkspaceRoot};
 use crate::codex::config_stamp::ConfigStamp;
@@ -107,13 +106,13 @@ enum Left {
 #[derive(Debug)]
 pub(super) struct UsedThread {
     threads: Arc<Threads>,
-    params: Box<RawValue>,
+    description: Description,
 }
 
 impl UsedThread {
     /// Prepares a thread of this kind for the next turn.
     pub(super) async fn prepare(self) {
-        self.threads.prepare(&self.params, false).await;
+        self.threads.prepare(&self.description, false).await;
     }
 }
 
@@ -143,10 +142,10 @@ impl Task {
         let stamp = threads.stamp();
         let opened = async {
             let usual = match &self.site {
-                None => Some(threads::describe(&plan, None)?),
+                None => Some(Description::new(&plan, None)?),
                 Some(_) => None,
             };
-            let (thread, begun) = self.open(usual.as_deref(), &plan, stamp).await?;
+            let (thread, begun) = self.open(usual.as_ref(), &plan, stamp).await?;
             Ok((usual, thread, begun))
         };
         let (usual, thread, begun) = match opened.await {
@@ -167,14 +166,20 @@ impl Task {
             Some(kept) => self.settle(Some(kept)),
             None => self.give_up(&thread).await,
         }
-        usual.map(|params| UsedThread { threads, params })
+        usual.map(|usual| UsedThread {
+            threads,
+            description: match self.forked_with.take() {
+                Some(key) => usual.with_key(key),
+                None => usual,
+            },
+        })
     }
 
     /// Opens a thread and begins the turn on it. Returns the thread, and why the turn did not begin if it did not. `usual` is
     /// the kind of thread, if other turns may need the same.
     async fn open(
         &mut self,
-        usual: Option<&RawValue>,
+        usual: Option<&Description>,
         plan: &Plan,
         stamp: ConfigStamp,
     ) -> Result<(String, Begun), Error> {
@@ -190,7 +195,7 @@ impl Task {
             }
             self.give_up(&thread).await;
         }
-        if let Some((thread, begun)) = self.fork(plan).await? {
+        if let Some((thread, begun)) = self.fork(usual, plan).await? {
             if !is_lost(&begun) {
                 return Ok((thread, begun));
             }
@@ -198,31 +203,31 @@ impl Task {
         }
         self.set_fork(None);
         let own;
-        let params = match usual {
+        let description = match usual {
             Some(usual) => usual,
             None => {
                 own = self.describe(plan)?;
                 &own
             }
         };
-        let Opened { thread, was_ready } = self.open_thread(params).await?;
+        let Opened { thread, was_ready } = self.open_thread(description).await?;
         let begun = self.begin(&thread, plan, &plan.history).await;
         if !(was_ready && is_lost(&begun)) {
             return Ok((thread, begun));
         }
         self.give_up(&thread).await;
-        let thread = self.lease.threads.start(params).await?.thread.id;
+        let thread = self.lease.threads.start(description).await?.thread.id;
         let begun = self.begin(&thread, plan, &plan.history).await;
         Ok((thread, begun))
     }
 
     /// The kind of thread that an agent's turn needs: it has a workspace of its own.
-    fn describe(&mut self, plan: &Plan) -> Result<Box<RawValue>, Error> {
+    fn describe(&mut self, plan: &Plan) -> Result<Description, Error> {
         if let (Some(site), None) = (&self.site, &self.workspace) {
             let workspace = site.prepare(plan)?;
             self.enter(workspace);
         }
-        threads::describe(plan, self.workspace.as_ref())
+        Description::new(plan, self.workspace.as_ref())
     }
 
     fn enter(&mut self, workspace: Workspace) {
@@ -242,12 +247,12 @@ impl Task {
         self.lease.threads.close(thread).await;
     }
 
-    async fn open_thread(&self, params: &RawValue) -> Result<Opened, Error> {
+    async fn open_thread(&self, description: &Description) -> Result<Opened, Error> {
         let threads = &self.lease.threads;
         let Some(workspace) = &self.workspace else {
-            return threads.open(params).await;
+            return threads.open(description).await;
         };
-        let started = threads.start(params).await?;
+        let started = threads.start(description).await?;
         let thread = started.thread.id;
         let profile = started.active_permission_profile;
         if workspace.is_sandboxed() && profile.is_none_or(|profile| profile.id != PROFILE) {

@@ -18,7 +18,8 @@ use super::workspace::Workspace;
 use crate::codex::config_stamp::ConfigStamp;
 use crate::codex::{Config, Error, Plan};
 
-/// How many kinds of threads are remembered: a client's next request often needs the same kind again.
+/// How many kinds of threads are remembered, of those with a key and of those without: a client's next request often needs the
+/// same kind again.
 const KINDS: usize = 16;
 
 /// How many threads of a kind are kept ready.
@@ -40,10 +41,19 @@ pub(super) struct Threads {
     kinds: Mutex<VecDeque<ThreadKind>>,
 }
 
+/// Describes a thread for a turn.
+#[derive(Debug, Clone)]
+pub(super) struct Description {
+    /// The parameters of `thread/start`.
+    params: Box<RawValue>,
+    /// The key of the provider's cache, if not the thread's own id. Codex reports no raw events of such a thread.
+    pub(super) key: Option<String>,
+}
+
 /// Threads with the same description.
 #[derive(Debug)]
 struct ThreadKind {
-    params: Box<RawValue>,
+    description: Description,
     ready: Vec<Ready>,
     /// The number of threads that are being opened.
     opening: usize,
@@ -64,10 +74,25 @@ pub(super) struct Opened {
     pub(super) was_ready: bool,
 }
 
-/// The kind of thread a plan needs, for an agent in its workspace: plans with the same description can use the same thread.
-pub(super) fn describe(plan: &Plan, workspace: Option<&Workspace>) -> Result<Box<RawValue>, Error> {
-    to_raw_value(&ThreadStart::new(plan, workspace))
-        .map_err(|error| rpc::malformed(protocol::THREAD_START, &error))
+impl Description {
+    /// Of the thread that a plan needs, for an agent in its workspace: plans with the same description can use the same thread.
+    pub(super) fn new(plan: &Plan, workspace: Option<&Workspace>) -> Result<Self, Error> {
+        let params = to_raw_value(&ThreadStart::new(plan, workspace))
+            .map_err(|error| rpc::malformed(protocol::THREAD_START, &error))?;
+        Ok(Self { params, key: None })
+    }
+
+    /// Of the same thread with this key of the provider's cache.
+    pub(super) fn with_key(&self, key: String) -> Self {
+        Self {
+            params: self.params.clone(),
+            key: Some(key),
+        }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self.key == other.key && self.params.get() == other.params.get()
+    }
 }
 
 impl Threads {
@@ -83,19 +108,19 @@ impl Threads {
 
     /// Prepares a thread for the plan of most turns.
     pub(super) async fn prepare_usual(&self, plan: &Plan) {
-        if let Ok(params) = describe(plan, None) {
-            self.prepare(&params, true).await;
+        if let Ok(description) = Description::new(plan, None) {
+            self.prepare(&description, true).await;
         }
     }
 
     /// Opens a thread with this description: a ready one, or a new one.
-    pub(super) async fn open(&self, params: &RawValue) -> Result<Opened, Error> {
-        match self.take(params) {
+    pub(super) async fn open(&self, description: &Description) -> Result<Opened, Error> {
+        match self.take(description) {
             Some(thread) => Ok(Opened {
                 thread,
                 was_ready: true,
             }),
-            None => self.start(params).await.map(|started| Opened {
+            None => self.start(description).await.map(|started| Opened {
                 thread: started.thread.id,
                 was_ready: false,
             }),
@@ -103,12 +128,17 @@ impl Threads {
     }
 
     /// Starts a new thread with this description.
-    pub(super) async fn start(&self, params: &RawValue) -> Result<ThreadStarted, Error> {
-        self.connection.call(protocol::THREAD_START, params).await
+    pub(super) async fn start(&self, description: &Description) -> Result<ThreadStarted, Error> {
+        match &description.key {
+            None => {
+                let params = &description.params;
+                self.connection.call(protocol::THREAD_START, params).await
+            }
+            Some(key) => self.fork(&description.params, key).await,
+        }
     }
 
-    /// Starts a new thread for the plan, with this key of the provider's cache. Codex reports no raw events of it.
-    pub(super) async fn fork(&self, plan: &Plan, key: &str) -> Result<ThreadStarted, Error> {
+    async fn fork(&self, params: &RawValue, key: &str) -> Result<ThreadStarted, Error> {
         let no_file = |error: &dyn std::fmt::Display| {
             Error::Unavailable(format!("no file for a thread: {error}"))
         };
@@ -122,7 +152,8 @@ impl Threads {
         });
         let written = written.await.map_err(|error| no_file(&error))?;
         let file = written.map_err(|error: std::io::Error| no_file(&error))?;
-        let params = ThreadFork::new(plan, &file);
+        let params = ThreadFork::new(params, &file)
+            .map_err(|error| rpc::malformed(protocol::THREAD_FORK, &error))?;
         self.connection.call(protocol::THREAD_FORK, &params).await
     }
 
@@ -140,15 +171,18 @@ impl Threads {
 
     /// Prepares one more thread with this description, if too few are ready and its kind was requested before. `again`
     /// says that it was.
-    pub(super) async fn prepare(&self, params: &RawValue, again: bool) {
-        if !self.reserve(params, again) {
+    pub(super) async fn prepare(&self, description: &Description, again: bool) {
+        if !self.reserve(description, again) {
             return;
         }
         let stamp = self.stamp();
-        let opened = self.start(params).await.map(|started| started.thread.id);
+        let opened = self
+            .start(description)
+            .await
+            .map(|started| started.thread.id);
         let unwanted = {
             let mut kinds = self.lock();
-            let kind = kinds.iter_mut().find(|kind| kind.is(params));
+            let kind = kinds.iter_mut().find(|kind| kind.is(description));
             match (kind, opened) {
                 (Some(kind), opened) => {
                     kind.opening = kind.opening.saturating_sub(1);
@@ -206,10 +240,10 @@ impl Threads {
     }
 
     /// Takes a ready thread, if there is one.
-    fn take(&self, params: &RawValue) -> Option<String> {
+    fn take(&self, description: &Description) -> Option<String> {
         let stamp = self.stamp();
         let mut kinds = self.lock();
-        let kind = kinds.iter_mut().find(|kind| kind.is(params))?;
+        let kind = kinds.iter_mut().find(|kind| kind.is(description))?;
         while let Some(ready) = kind.ready.pop() {
             if ready.is_good(stamp) {
                 return Some(ready.thread);
@@ -220,24 +254,28 @@ impl Threads {
     }
 
     /// Whether one more thread of the kind should be opened. Remembers that the kind was requested.
-    fn reserve(&self, params: &RawValue, again: bool) -> bool {
-        if params.get().len() > LONGEST {
+    fn reserve(&self, description: &Description, again: bool) -> bool {
+        if description.params.get().len() > LONGEST {
             return false;
         }
         let mut kinds = self.lock();
-        let known = kinds.iter().position(|kind| kind.is(params));
+        let known = kinds.iter().position(|kind| kind.is(description));
         let mut kind = known
             .and_then(|at| kinds.remove(at))
             .unwrap_or_else(|| ThreadKind {
-                params: params.to_owned(),
+                description: description.clone(),
                 ready: Vec::new(),
                 opening: 0,
             });
         let wanted = (known.is_some() || again) && kind.ready.len() + kind.opening < READY;
         kind.opening += usize::from(wanted);
         kinds.push_back(kind);
-        if kinds.len() > KINDS
-            && let Some(oldest) = kinds.pop_front()
+        // A client may name a key for each conversation: the kinds with keys take no room of those without.
+        let has_key = description.key.is_some();
+        let like = |kind: &ThreadKind| kind.description.key.is_some() == has_key;
+        if kinds.iter().filter(|kind| like(kind)).count() > KINDS
+            && let Some(oldest) = kinds.iter().position(like)
+            && let Some(oldest) = kinds.remove(oldest)
         {
             self.forget(oldest.ready);
         }
@@ -259,8 +297,8 @@ impl Threads {
 }
 
 impl ThreadKind {
-    fn is(&self, params: &RawValue) -> bool {
-        self.params.get() == params.get()
+    fn is(&self, description: &Description) -> bool {
+        self.description.is(description)
     }
 }
 

@@ -256,6 +256,18 @@ fn verbosity_and_service_tier_are_passed_on_where_codex_knows_them() {
     }
 }
 
+#[test]
+fn a_clients_cache_key_is_the_plans_unless_it_is_empty() {
+    for (given, expected) in [
+        (json!("k"), Some("k")),
+        (json!(""), None),
+        (json!(null), None),
+    ] {
+        let plan = plan(hi_with(&json!({"prompt_cache_key": given})));
+        assert_eq!(plan.cache_key.as_deref(), expected);
+    }
+}
+
 /// Clients send these members, with values and with nulls; Codex has no use for them.
 #[test]
 fn what_means_nothing_to_codex_is_ignored() {
@@ -263,7 +275,7 @@ fn what_means_nothing_to_codex_is_ignored() {
         "temperature": 0.2, "top_p": 1, "seed": 7,
         "store": true, "frequency_penalty": 0, "presence_penalty": 0.1, "n": 1,
         "logit_bias": {}, "logprobs": false, "top_logprobs": 0,
-        "parallel_tool_calls": true, "prompt_cache_key": "k", "modalities": ["text"],
+        "parallel_tool_calls": true, "modalities": ["text"],
         "prediction": null, "no_such_thing": {"at": ["all"]},
     });
     let names = values.as_object().expect("an object").keys();

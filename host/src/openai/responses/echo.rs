@@ -17,7 +17,7 @@ pub(super) struct Echo {
     metadata: Map<String, Value>,
     parallel_tool_calls: bool,
     pub(super) previous_response_id: Option<String>,
-    prompt_cache_key: Option<String>,
+    pub(super) prompt_cache_key: Option<String>,
     pub(super) reasoning: Reasoning,
     safety_identifier: Option<String>,
     pub(super) service_tier: &'static str,

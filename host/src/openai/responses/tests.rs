@@ -87,7 +87,7 @@ fn what_the_gateway_has_to_know_is_read() {
     let request = hi_with(&json!({
         "model": "codex-5", "stream": true, "store": false, "previous_response_id": "resp_1",
         "reasoning": {"effort": "xhigh", "summary": "concise"}, "max_output_tokens": 9,
-        "service_tier": "flex", "text": {"verbosity": "low"},
+        "service_tier": "flex", "text": {"verbosity": "low"}, "prompt_cache_key": "k",
     }));
     assert_eq!(request.model.as_deref(), Some("codex-5"));
     assert_eq!(request.effort.as_deref(), Some("xhigh"));
@@ -98,6 +98,7 @@ fn what_the_gateway_has_to_know_is_read() {
     assert_eq!(plan.service_tier.as_deref(), Some("flex"));
     assert_eq!(plan.verbosity.as_deref(), Some("low"));
     assert_eq!(plan.summary.as_deref(), Some("concise"));
+    assert_eq!(plan.cache_key.as_deref(), Some("k"));
 }
 
 #[test]
@@ -176,7 +177,7 @@ fn what_means_nothing_to_codex_is_accepted() {
     let values = json!({
         "temperature": 0.2, "top_p": 1, "truncation": "auto", "user": "u", "metadata": {"a": "b"},
         "include": ["reasoning.encrypted_content"], "parallel_tool_calls": false, "background": false,
-        "prompt_cache_key": "k", "safety_identifier": "s", "max_tool_calls": 0, "top_logprobs": 0,
+        "safety_identifier": "s", "max_tool_calls": 0, "top_logprobs": 0,
         "stream_options": {"include_obfuscation": true}, "no_such_thing": {"at": ["all"]},
     });
     let (plain, rules, _) = planned(hi_with(&json!({})));

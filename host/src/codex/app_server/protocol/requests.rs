@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::super::tool_schema;
@@ -51,8 +52,6 @@ pub(in super::super) struct ThreadStart<'a> {
     ephemeral: bool,
     #[serde(flatten)]
     bare: Option<Bare>,
-    /// Not a fork's: Codex reports none of it.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     experimental_raw_events: bool,
 }
 
@@ -113,21 +112,23 @@ pub(in super::super) struct ThreadFork<'a> {
     /// The file of a [`StoredThread`].
     path: &'a Path,
     exclude_turns: bool,
+    /// As of `thread/start`.
     #[serde(flatten)]
-    start: ThreadStart<'a>,
+    start: Map<String, Value>,
 }
 
 impl<'a> ThreadFork<'a> {
-    pub(in super::super) fn new(plan: &'a Plan, path: &'a Path) -> Self {
-        Self {
+    /// With the parameters of `thread/start`.
+    pub(in super::super) fn new(start: &RawValue, path: &'a Path) -> serde_json::Result<Self> {
+        let mut start: Map<String, Value> = serde_json::from_str(start.get())?;
+        // No parameter of a fork.
+        start.remove("experimentalRawEvents");
+        Ok(Self {
             thread_id: "",
             path,
             exclude_turns: true,
-            start: ThreadStart {
-                experimental_raw_events: false,
-                ..ThreadStart::new(plan, None)
-            },
-        }
+            start,
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use super::{Begun, Left, Task};
 use crate::codex::app_server::conversation::{Digest, Rest};
 use crate::codex::app_server::kept::{self, Found, Kept, OpenTurn};
 use crate::codex::app_server::protocol::{self, Thread};
+use crate::codex::app_server::threads::Description;
 use crate::codex::config_stamp::ConfigStamp;
 use crate::codex::{Error, Plan};
 
@@ -32,6 +33,9 @@ impl Task {
             workspace.restore().map_err(|error| lost(&error))?;
             self.enter(workspace);
         }
+        if let Some(key) = &kept.forked_with {
+            self.lease.keys().used(key);
+        }
         self.set_fork(kept.forked_with);
         let Some(open) = kept.open else {
             let new = plan.history.get(from..).unwrap_or_default();
@@ -51,20 +55,37 @@ impl Task {
         Ok(Some(open.id))
     }
 
-    /// Begins the turn in a new thread with the cache key that the conversation had in another: that was lost with its worker,
-    /// or has gone on elsewhere. None if there was no other, or the turn needs raw events, which Codex does not report of a
-    /// fork: a client's functions are called in them.
-    pub(super) async fn fork(&mut self, plan: &Plan) -> Result<Option<(String, Begun)>, Error> {
-        let conversation = self.conversation.as_ref().filter(|_| self.site.is_none());
-        let has_need = !plan.tools.is_empty() || kept::has_images(&plan.history);
-        let Some(key) = conversation
-            .filter(|_| !has_need)
-            .and_then(|conversation| self.lease.keys().find(conversation))
-        else {
+    /// The key of the provider's cache for the turn's new thread, if it gets another's: that of the conversation, whose thread was
+    /// lost with its worker or has gone on elsewhere, or that of conversations that begin alike. None if the turn needs raw
+    /// events, which Codex does not report of a fork: a client's functions are called in them.
+    fn key(&self, plan: &Plan) -> Option<String> {
+        let conversation = self.conversation.as_ref()?;
+        if !plan.tools.is_empty() || kept::has_images(&plan.history) {
+            return None;
+        }
+        let keys = self.lease.keys();
+        let known = keys.find(conversation).inspect(|key| keys.used(key));
+        known.or_else(|| {
+            conversation
+                .group
+                .as_ref()
+                .map(|group| keys.of_group(group))
+        })
+    }
+
+    /// Begins the turn in a new thread with a key of the provider's cache that is not its own. None if it needs no such key.
+    /// `usual` is the kind of thread without a key, absent for agents.
+    pub(super) async fn fork(
+        &mut self,
+        usual: Option<&Description>,
+        plan: &Plan,
+    ) -> Result<Option<(String, Begun)>, Error> {
+        let Some((usual, key)) = usual.zip(self.key(plan)) else {
             return Ok(None);
         };
-        let thread = match self.lease.threads.fork(plan, &key).await {
-            Ok(forked) => forked.thread.id,
+        let description = usual.with_key(key.clone());
+        let thread = match self.lease.threads.open(&description).await {
+            Ok(opened) => opened.thread,
             // An older Codex may not have it.
             Err(Error::Rpc { .. } | Error::Unavailable(_)) => return Ok(None),
             Err(error) => return Err(error),

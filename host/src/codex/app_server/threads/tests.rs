@@ -6,7 +6,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::codex::app_server::protocol::{THREAD_START, UNSUBSCRIBE};
+use crate::codex::app_server::protocol::{THREAD_FORK, THREAD_START, UNSUBSCRIBE};
 use crate::codex::app_server::rpc::tests::{Worker, connect};
 
 struct Rig {
@@ -30,18 +30,19 @@ fn rig() -> Rig {
     }
 }
 
-fn kind(name: &str) -> Box<RawValue> {
-    to_raw_value(&json!({"model": name})).unwrap()
+fn kind(name: &str) -> Description {
+    let params = to_raw_value(&json!({"model": name})).unwrap();
+    Description { params, key: None }
 }
 
 impl Rig {
     /// Prepares a thread, which the test opens as the worker.
-    async fn prepare(&mut self, params: &RawValue, again: bool, thread: &str) {
+    async fn prepare(&mut self, description: &Description, again: bool, thread: &str) {
         let answer = self
             .worker
             .answer(THREAD_START, json!({"thread": {"id": thread}}));
-        let ((), asked) = tokio::join!(self.threads.prepare(params, again), answer);
-        assert_eq!(asked.to_string(), params.get());
+        let ((), asked) = tokio::join!(self.threads.prepare(description, again), answer);
+        assert_eq!(asked.to_string(), description.params.get());
     }
 }
 
@@ -126,4 +127,23 @@ async fn a_very_long_kind_is_not_remembered() {
     let long = kind(&"x".repeat(LONGEST));
     rig.threads.prepare(&long, true).await;
     assert!(rig.threads.lock().is_empty());
+}
+
+#[tokio::test]
+async fn kinds_with_keys_take_no_room_of_those_without() {
+    let mut rig = rig();
+    rig.prepare(&kind("a"), true, "t1").await;
+    for n in 0..=KINDS {
+        let keyed = kind("a").with_key(n.to_string());
+        rig.threads.prepare(&keyed, false).await;
+    }
+    assert_eq!(rig.threads.lock().len(), KINDS + 1);
+    let answer = rig
+        .worker
+        .answer(THREAD_FORK, json!({"thread": {"id": "t2"}}));
+    let keyed = kind("a").with_key("1".to_owned());
+    let ((), asked) = tokio::join!(rig.threads.prepare(&keyed, false), answer);
+    assert_eq!(asked["model"], "a");
+    let ready = [rig.threads.take(&keyed), rig.threads.take(&kind("a"))];
+    assert_eq!(ready, [Some("t2".to_owned()), Some("t1".to_owned())]);
 }
