@@ -7,6 +7,7 @@
 mod activity;
 pub mod admin;
 mod admission;
+mod aliases;
 mod arrival;
 mod authority;
 mod bodies;

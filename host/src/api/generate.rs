@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::activity;
 use super::admission::{self, Ask};
+use super::aliases::ModelOfUrl;
 use super::arrival::TooSlow;
 use super::bodies::{Room, UNANNOUNCED};
 use super::choices::{Choices, Starter};
@@ -89,9 +90,10 @@ impl<'a> Generate<'a> {
         requested: Option<String>,
         effort: Option<String>,
     ) -> Result<(String, Target), ApiError> {
+        let of_url = self.parts.extensions.get::<ModelOfUrl>();
         let ask = model::Ask {
             caller: self.caller.clone(),
-            requested,
+            requested: requested.or_else(|| of_url.map(|model| model.0.clone())),
             effort,
         };
         let generation = self.context.generation();

@@ -15,6 +15,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 
 use super::Shared;
+use super::aliases::Alias;
 use super::routes::routed;
 
 /// The endpoints of a listener, and what is around them.
@@ -52,13 +53,26 @@ impl Surface {
         }
     }
 
-    fn path(&self, request: &Request) -> Option<Path> {
-        let found = self.paths.at(request.uri().path()).ok()?;
-        Some(*found.value)
+    /// The endpoint that a request is for, and how its URL is to be written if it is not the endpoint's.
+    fn find(&self, request: &Request) -> (Option<Path>, Option<Alias>) {
+        let known = |path: &str| Some(*self.paths.at(path).ok()?.value);
+        let path = request.uri().path();
+        if let Some(found) = known(path) {
+            return (Some(found), None);
+        }
+        let found = Alias::of(path).and_then(|alias| Some((known(&alias.path)?, alias)));
+        found.unzip()
     }
 
     /// Before every route but those of edge proxies, an unclear head is refused, and a preflight answered.
-    async fn answer(self: Arc<Self>, request: Request, path: Option<Path>) -> Response {
+    async fn answer(
+        self: Arc<Self>,
+        mut request: Request,
+        (path, alias): (Option<Path>, Option<Alias>),
+    ) -> Response {
+        if let Some(alias) = alias {
+            alias.apply(&mut request);
+        }
         if path.is_some_and(|path| path.is_for_proxies) {
             return routed(self.endpoints.clone(), request).await;
         }
@@ -80,10 +94,10 @@ pub(super) async fn surround(surface: Arc<Surface>, request: Request) -> Respons
     let request = drain_body::draining(request, shared.config.max_body);
     let origins = shared.config.origins.as_ref();
     let sharing = origins.map(|origins| (cors::Asked::of(&request), origins));
-    let path = surface.path(&request);
-    let route = path.map(|path| path.template);
+    let found = surface.find(&request);
+    let route = found.0.map(|path| path.template);
     let inner = Arc::clone(&surface);
-    let handler = |request| inner.answer(request, path);
+    let handler = |request| inner.answer(request, found);
     let mut response = request_context::attach(shared, route, request, handler).await;
     if let Some((asked, origins)) = sharing {
         asked.answer(origins, response.headers_mut());

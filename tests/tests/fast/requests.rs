@@ -182,7 +182,31 @@ async fn each_dialect_is_told_of_mistakes_in_its_own_words() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_base_url_that_is_nearly_right_is_corrected() {
     let gateway = Setup::demo().start().await;
-    for path in ["/chat/completions", "/v1/v1/chat/completions"] {
+    for path in [
+        "/chat/completions",
+        "/v1/v1/chat/completions",
+        "//v1//chat/completions",
+        "/openai/v1/chat/completions",
+        "/openai/deployments/codex-5/chat/completions?api-version=2024-10-21",
+    ] {
+        let mut body = say("x");
+        body.as_object_mut().unwrap().remove("model");
+        let (status, answer) = json_of(post(&gateway, path, &body).await).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        let is_named = path.contains("codex-5");
+        assert_eq!(answer["model"] == "codex-5", is_named, "{answer}");
+    }
+    let path = "/openai/deployments/gpt-nope/completions";
+    let unknown = post(&gateway, path, &json!({"prompt": "x"})).await;
+    let (status, body) = json_of(unknown).await;
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (404, &json!("model_not_found"))
+    );
+    for path in [
+        "/api/chat/completions",
+        "/v1/chat/completions/chat/completions",
+    ] {
         let (status, body) = json_of(post(&gateway, path, &say("x")).await).await;
         let error = &body["error"];
         assert_eq!((status, &error["code"]), (404, &json!("unknown_url")));
