@@ -325,13 +325,8 @@ impl Guard {
     }
 
     /// Looks at what a candidate in shadow has shown. Returns how it ended, if it is over now.
-    pub(super) fn seen(&self, digest: Digest, report: &Report) -> Option<Over> {
+    pub(super) fn seen(&self, digest: Digest, seen: Seen, report: &Report) -> Option<Over> {
         let mut state = self.state.lock();
-        let seen = Seen {
-            decisions: report.decisions,
-            differ: report.differ,
-            faults: report.faults,
-        };
         let output = state
             .rollout
             .step(self.began.elapsed(), Input::Seen { digest, seen });

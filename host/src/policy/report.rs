@@ -20,6 +20,9 @@ const EXAMPLES: usize = 3;
 pub struct Report {
     /// The decisions that were compared.
     pub decisions: u64,
+    /// Those that the candidate made itself, slot by slot: where its policy is the one that serves, it makes none.
+    #[serde(serialize_with = "by_slot")]
+    pub asked: [u64; Slot::COUNT],
     /// Those with another outcome, faults included.
     pub differ: u64,
     /// Those that the candidate could not make.
@@ -135,6 +138,14 @@ impl Group {
 }
 
 impl Report {
+    /// The slot with the fewest decisions of the candidate, among those that it changes, and their number.
+    pub(super) fn least_asked(&self, changed: &[Slot]) -> Option<(Slot, u64)> {
+        let asked = changed
+            .iter()
+            .map(|slot| (*slot, self.asked[*slot as usize]));
+        asked.min_by_key(|(_, asked)| *asked)
+    }
+
     /// The differences that allow what would be refused otherwise, without those that `known` reports, made the other way round,
     /// have as refused already.
     pub(super) fn allowed_beyond<'a>(
@@ -167,9 +178,15 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    /// Counts a decision that is the same with both.
-    pub(super) fn same(&mut self) {
+    /// Counts a decision that both make with the same policy.
+    pub(super) fn unasked(&mut self) {
         self.report.decisions += 1;
+    }
+
+    /// Counts a decision that is the same with both.
+    pub(super) fn same(&mut self, slot: Slot) {
+        self.report.decisions += 1;
+        self.report.asked[slot as usize] += 1;
     }
 
     /// Counts a decision that cannot be compared.
@@ -189,6 +206,7 @@ impl Counter {
         let [from, to] = outcomes;
         let report = &mut self.report;
         report.decisions += 1;
+        report.asked[slot as usize] += 1;
         report.differ += 1;
         report.faults += u64::from(change == Change::Fault);
         let cut = |text: &str| text_within(NAME, text.to_owned());
@@ -243,6 +261,10 @@ impl Counter {
     }
 }
 
+fn by_slot<S: Serializer>(asked: &[u64; Slot::COUNT], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(Slot::ALL.into_iter().map(Slot::name).zip(asked))
+}
+
 fn millis<S: Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
 }
@@ -271,9 +293,11 @@ mod tests {
             let outcomes = [outcome("a"), outcome("b")];
             counter.differs(Slot::Auth, "authenticate", outcomes, about);
         }
-        counter.same();
+        counter.same(Slot::Model);
+        counter.unasked();
         let report = counter.report();
-        assert_eq!((report.decisions, report.differ), (11, 10));
+        assert_eq!((report.decisions, report.differ), (12, 10));
+        assert_eq!(report.asked, [10, 1, 0, 0]);
         let counts: Vec<_> = report.differences.iter().map(|group| group.count).collect();
         assert_eq!(counts, [9, 1]);
         assert_eq!(report.differences[0].kind.caller.as_deref(), Some("bob"));

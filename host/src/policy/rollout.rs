@@ -13,6 +13,9 @@ const MOST_REFUSED: usize = 64;
 /// The counts of a candidate in shadow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Seen {
+    /// The slot with the fewest decisions of the candidate, among those that it changes.
+    pub(super) slot: &'static str,
+    /// Their number.
     pub(super) decisions: u64,
     pub(super) differ: u64,
     pub(super) faults: u64,
@@ -32,8 +35,10 @@ impl Gate {
 
     /// Why it may not be opened although the time is over, if so.
     fn lacks(&self, seen: Seen) -> Option<String> {
-        let (found, least) = (seen.decisions, self.min_decisions);
-        (found < least).then(|| format!("{found} decisions seen (at least {least})"))
+        // A policy that was never asked has shown nothing.
+        let (found, least) = (seen.decisions, self.min_decisions.max(1));
+        let slot = seen.slot;
+        (found < least).then(|| format!("{found} decisions of {slot} seen (at least {least})"))
     }
 }
 

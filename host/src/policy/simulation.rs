@@ -216,7 +216,7 @@ impl Simulation {
         let is_unchanged = matches!(asked, Cow::Borrowed(_));
         let is_same = |before: &Arc<Policies>| Arc::ptr_eq(Q::World::of(before), &candidate);
         if is_unchanged && self.before().is_some_and(is_same) {
-            self.counter.same();
+            self.counter.unasked();
             return None;
         }
         let from = self.answered(event, exchange, &exchange.asked).await;
@@ -252,7 +252,7 @@ impl Simulation {
         match outcomes[1].kind {
             // A lack of places to run in is no fault of the candidate's.
             Kind::Fault(FaultKind::Busy) => self.counter.unknown(),
-            _ if is_same => self.counter.same(),
+            _ if is_same => self.counter.same(W::SLOT),
             _ => self.counter.differs(W::SLOT, question, outcomes, about),
         }
     }
@@ -267,11 +267,13 @@ impl Simulation {
         };
         let (before, candidate) = (&side.policies, &self.candidate.policies);
         // Another caller or model may draw from other buckets.
-        if Arc::ptr_eq(&before.rate_limit, &candidate.rate_limit)
+        let is_same = Arc::ptr_eq(&before.rate_limit, &candidate.rate_limit)
             && Arc::ptr_eq(&before.auth, &candidate.auth)
-            && Arc::ptr_eq(&before.model, &candidate.model)
-        {
-            return self.counter.same();
+            && Arc::ptr_eq(&before.model, &candidate.model);
+        // Most limits are not asked about addresses.
+        let is_asked = [before, candidate].map(|policies| policies.rate_limit.is_asked(asked));
+        if is_same || is_asked == [false, false] {
+            return self.counter.unasked();
         }
         let (from, drawn) = side.admit(asked).await;
         let question = request.question(asked);
@@ -356,7 +358,7 @@ impl Simulation {
         let candidate = &self.candidate.policies;
         let is_same = |before: &Arc<Policies>| Arc::ptr_eq(&before.tool_stop, &candidate.tool_stop);
         if matches!(asked, Cow::Borrowed(_)) && self.before().is_some_and(is_same) {
-            return self.counter.same();
+            return self.counter.unasked();
         }
         let [old, new] = std::mem::take(&mut turn.memos);
         let with = |memo, question: &Observe| Observe {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
+use super::Slot;
 use super::digest::Digest;
 use super::event::Place;
 use super::guard::Over;
@@ -11,7 +12,7 @@ use super::life::What;
 use super::live::Live;
 use super::policies::Policies;
 use super::report::Report;
-use super::rollout::{Next, Stage};
+use super::rollout::{Next, Seen, Stage};
 use super::rules::{CanaryStep, Gate, Steps};
 use super::shadow::Shadow;
 use super::unsteered::Unsteered;
@@ -69,8 +70,9 @@ impl Live {
         let runtime = Handle::try_current().map_err(|_| Unsteered::Shortage)?;
         let start = |candidate: Arc<Policies>| {
             let live = Arc::downgrade(self);
+            let changed = serving.policies().differing(&candidate);
             let looked = move |report: &Report| match live.upgrade() {
-                Some(live) => live.looked(digest, report, &runtime),
+                Some(live) => live.looked(digest, (report, &changed), &runtime),
                 None => true,
             };
             Shadow::start(
@@ -84,8 +86,20 @@ impl Live {
     }
 
     /// Looks at a shadow's report, on its own thread, whose log is silent. Returns whether it has seen enough.
-    fn looked(self: &Arc<Self>, digest: Digest, report: &Report, runtime: &Handle) -> bool {
-        let Some(over) = self.guard.seen(digest, report) else {
+    fn looked(
+        self: &Arc<Self>,
+        digest: Digest,
+        (report, changed): (&Report, &[Slot]),
+        runtime: &Handle,
+    ) -> bool {
+        let least = report.least_asked(changed);
+        let seen = Seen {
+            slot: least.map_or("any slot", |(slot, _)| slot.name()),
+            decisions: least.map_or(0, |(_, decisions)| decisions),
+            differ: report.differ,
+            faults: report.faults,
+        };
+        let Some(over) = self.guard.seen(digest, seen, report) else {
             return self.guard.state().rollout.in_shadow() != Some(digest);
         };
         let live = Arc::clone(self);

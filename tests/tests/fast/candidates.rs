@@ -258,7 +258,7 @@ async fn a_shadow_decides_along_and_its_gate_has_three_ends() {
         .shadow(&digest, gate(1, 1, None), "ops")
         .unwrap();
     shadow_until(&gateway, &digest, |_| stage(&digest).0 != "shadow").await;
-    let why = "0 decisions seen (at least 1)".to_owned();
+    let why = "0 decisions of auth seen (at least 1)".to_owned();
     assert_eq!(stage(&digest), ("unseen", Some(why)));
 
     // It passes, and serves by itself.
@@ -273,6 +273,46 @@ async fn a_shadow_decides_along_and_its_gate_has_three_ends() {
     gateway.generation(2).await;
     assert_eq!(gateway.live.current().digest().to_string(), digest);
     assert_eq!(chat(&gateway, "bob").await, 401);
+    gateway.stop().await;
+}
+
+/// Decisions in slots that it does not change say nothing about a candidate.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_lets_no_policy_pass_that_was_never_asked() {
+    let setup = Setup::demo().policy("auth.json", keys(&["alice"]).as_bytes());
+    let gateway = setup.start().await;
+    let mut files = settings(Slot::ToolStop, r#"{"mode": "first"}"#);
+    files[Slot::Auth as usize] = settings(Slot::Auth, &keys(&["alice", "bob"]))[0].clone();
+    let (digest, _) = offer(&gateway.live, files).await;
+    for min_decisions in [2, 0] {
+        let gate = Gate {
+            duration: Duration::from_millis(300),
+            min_decisions,
+            promote: true,
+            ..Gate::default()
+        };
+        gateway.live.shadow(&digest, gate, "ops").unwrap();
+        for _ in 0..2 {
+            assert_eq!(chat(&gateway, "alice").await, 200);
+        }
+        let is_over = |gateway: &Gateway| {
+            let candidate = gateway.live.candidate(&digest);
+            candidate.map_or(true, |candidate| candidate.stage != "shadow")
+        };
+        gateway.until(is_over, "the end of the shadow").await;
+        let candidate = gateway.live.candidate(&digest).unwrap();
+        let least = min_decisions.max(1);
+        let why = format!("0 decisions of tool-stop seen (at least {least})");
+        assert_eq!((candidate.stage, candidate.why), ("unseen", Some(why)));
+        let report = candidate.shadow.unwrap();
+        assert_eq!(
+            (report.asked[0] >= 2, report.asked[3]),
+            (true, 0),
+            "{report:?}"
+        );
+        assert_eq!(report.asked[1], 0, "the model policy is the same");
+    }
+    assert_eq!(gateway.live.current().number(), 1);
     gateway.stop().await;
 }
 

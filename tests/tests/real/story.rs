@@ -156,7 +156,7 @@ async fn an_edited_policy_lives_its_life_and_fifty_streams_do_not_notice() {
     assert_eq!(candidate["replayed"]["differ"], 0, "{candidate}");
     let digest = candidate["digest"].as_str().unwrap();
     let short = &digest[..12];
-    let gate = json!({"for": "1s", "min_decisions": 10, "max_differ": 0});
+    let gate = json!({"for": "1s", "min_decisions": 6, "max_differ": 0});
     let (status, told) = post(&gateway, &format!("candidates/{short}/shadow"), gate).await;
     assert_eq!(status, 200, "{told}");
     for key in [CANARY, OTHER].repeat(3) {

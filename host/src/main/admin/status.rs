@@ -98,7 +98,8 @@ fn candidates(candidates: &Value, style: &Style) -> String {
             report => (report, "live"),
         };
         let why = candidate.get("why").map(|why| format!(": {}", plain(why)));
-        let seen = candidate.get("gate").map(|gate| seen(gate, report, style));
+        let asked = fewest(&report["asked"], &candidate["slots"]);
+        let seen = candidate.get("gate").map(|gate| seen(gate, asked, style));
         text += &format!(
             "{}  {}  {}  by {} {} ago  {}{} of {} {how} decisions differ, {} faults{}\n",
             style.tone(tone, &format!("{:<8}", stage.to_uppercase())),
@@ -118,16 +119,21 @@ fn candidates(candidates: &Value, style: &Style) -> String {
 }
 
 /// How much of what a gate wants was seen: `41 % of 1000 decisions seen, 4 min left: `.
-fn seen(gate: &Value, report: &Value, style: &Style) -> String {
-    let count = |value: &Value| value.as_f64().unwrap_or_default();
-    let wanted = count(&gate["min_decisions"]).max(1.0);
-    let share_seen = (count(&report["decisions"]) / wanted).min(1.0);
+fn seen(gate: &Value, asked: f64, style: &Style) -> String {
+    let least = gate["min_decisions"].as_u64().unwrap_or_default().max(1);
+    let wanted = Value::from(least).as_f64().unwrap_or(1.0);
     format!(
-        "{} of {} decisions seen, {} left: ",
-        share(&share_seen.into()),
-        plain(&gate["min_decisions"]),
+        "{} of {least} decisions seen, {} left: ",
+        share(&(asked / wanted).min(1.0).into()),
         style.until(&gate["until"]).unwrap_or_default(),
     )
+}
+
+/// The decisions in the slot that was asked least, of those that a candidate changes: a gate counts these.
+fn fewest(asked: &Value, changed: &Value) -> f64 {
+    let changed = changed.as_array().into_iter().flatten();
+    let counts = changed.map(|slot| asked[plain(slot)].as_f64().unwrap_or_default());
+    counts.reduce(f64::min).unwrap_or_default()
 }
 
 /// A line for each group of decisions that differ.

@@ -19,7 +19,7 @@ const LIMIT: u64 = 32 << 20;
 /// The conditions that a candidate in shadow must meet; the gateway knows what is not said.
 #[derive(Args)]
 pub(super) struct Gate {
-    /// With fewer decisions not enough was seen.
+    /// With fewer decisions in a slot that it changes not enough was seen.
     #[arg(long, value_name = "COUNT")]
     min_decisions: Option<u64>,
     /// It fails if more decisions differ.

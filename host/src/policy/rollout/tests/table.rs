@@ -82,6 +82,7 @@ fn input(row: &str) -> (Input, bool) {
     let seen = |decisions, differ, faults| Input::Seen {
         digest,
         seen: Seen {
+            slot: "auth",
             decisions,
             differ,
             faults,
@@ -181,7 +182,10 @@ fn with_candidate(state: &str) -> Rollout {
                 min_decisions: if state == "passed" { 0 } else { 10 },
                 ..gate(false)
             };
-            let seen = Seen::default();
+            let seen = Seen {
+                decisions: 1,
+                ..Seen::default()
+            };
             let shadowed = Input::Shadowed {
                 digest,
                 gate,
@@ -323,7 +327,7 @@ fn a_canary_without_an_end_lasts() {
 #[test]
 fn the_reasons_name_what_was_found_and_what_is_allowed() {
     for (row, why) in [
-        ("seen too few", "9 decisions seen (at least 10)"),
+        ("seen too few", "9 decisions of auth seen (at least 10)"),
         ("seen differing", "4 decisions differ (at most 3)"),
         ("seen failing", "2 faults (at most 1)"),
     ] {
