@@ -2,8 +2,10 @@
 
 use std::cell::Cell;
 use std::io;
+use std::time::Duration;
 
 use rustix::process::setpriority_process;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tracing::subscriber::{NoSubscriber, with_default};
@@ -24,6 +26,12 @@ const NICE: i32 = 10;
 pub(super) fn give_way() {
     // In Linux the priority is that of the thread. It may always be lowered.
     let _ = setpriority_process(None, NICE);
+}
+
+/// The processor time of this thread, also that in the kernel.
+pub(super) fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// Starts the work. Its faults and what its policies print are none of the serving policies', and are not logged. The receiver

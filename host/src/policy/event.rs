@@ -2,7 +2,7 @@
 
 use std::mem::size_of;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, error::TrySendError};
@@ -93,18 +93,31 @@ impl Place {
     pub(super) const COUNT: usize = 2;
 }
 
+/// An event on its way to a follower.
+pub(super) struct Sent {
+    pub(super) event: Arc<Event>,
+    /// About the bytes that it takes in memory.
+    size: usize,
+}
+
+/// The most bytes of the events that wait for a follower; requests that come when half of them wait are not followed.
+const WAITING: usize = 16 << 20;
+
 /// Gets every event of the requests that begin from now on. Requests that come too fast are not followed at all, and counted:
 /// half a request would be decided otherwise.
 pub(super) struct Follower {
-    queue: mpsc::Sender<Arc<Event>>,
+    queue: mpsc::Sender<Sent>,
+    /// The bytes of the events that wait.
+    waiting: AtomicUsize,
     lost: AtomicU64,
     is_over: AtomicBool,
 }
 
 impl Follower {
-    pub(super) fn new(queue: mpsc::Sender<Arc<Event>>) -> Self {
+    pub(super) fn new(queue: mpsc::Sender<Sent>) -> Self {
         Self {
             queue,
+            waiting: AtomicUsize::new(0),
             lost: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
         }
@@ -117,7 +130,8 @@ impl Follower {
 
     /// Whether a request is followed.
     pub(super) fn has_room(&self) -> bool {
-        let has_room = self.queue.capacity() > self.queue.max_capacity() / 2;
+        let has_room = self.queue.capacity() > self.queue.max_capacity() / 2
+            && self.waiting.load(Ordering::Relaxed) <= WAITING / 2;
         self.lost.fetch_add(u64::from(!has_room), Ordering::Relaxed);
         has_room
     }
@@ -132,18 +146,67 @@ impl Follower {
         self.is_over.load(Ordering::Relaxed)
     }
 
-    pub(super) fn tell(&self, event: Arc<Event>) {
-        if !self.is_over()
-            && let Err(TrySendError::Full(_)) = self.queue.try_send(event)
-        {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+    /// Passes an event of this size on, without waiting.
+    pub(super) fn tell(&self, event: Arc<Event>, size: usize) {
+        if self.is_over() {
+            return;
         }
+        let waiting = self.waiting.fetch_add(size, Ordering::Relaxed) + size;
+        let sent = match waiting > WAITING {
+            true => Err(TrySendError::Full(Sent { event, size })),
+            false => self.queue.try_send(Sent { event, size }),
+        };
+        if let Err(error) = sent {
+            self.waiting.fetch_sub(size, Ordering::Relaxed);
+            let is_full = matches!(error, TrySendError::Full(_));
+            self.lost.fetch_add(u64::from(is_full), Ordering::Relaxed);
+        }
+    }
+
+    /// An event does not wait any longer.
+    pub(super) fn saw(&self, sent: &Sent) {
+        self.waiting.fetch_sub(sent.size, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_that_wait_for_a_follower_are_bounded_in_bytes() {
+        let (queue, mut events) = mpsc::channel(1_000);
+        let follower = Follower::new(queue);
+        let request = Arc::new(Asker::new(
+            1,
+            String::new(),
+            (1, Digest::from([7; 32])),
+            Default::default(),
+        ));
+        let event = Arc::new(Event {
+            request,
+            at: Duration::ZERO,
+            what: What::Settled(0),
+        });
+        let large = WAITING / 8;
+        for _ in 0..4 {
+            assert!(follower.has_room());
+            follower.tell(Arc::clone(&event), large);
+        }
+        follower.tell(Arc::clone(&event), large);
+        assert!(!follower.has_room(), "more than half");
+        for _ in 0..100 {
+            follower.tell(Arc::clone(&event), large);
+        }
+        assert_eq!(follower.lost(), 98);
+        let mut waited = 0;
+        while let Ok(sent) = events.try_recv() {
+            follower.saw(&sent);
+            waited += 1;
+        }
+        assert_eq!(waited, 8);
+        assert!(follower.has_room());
+    }
 
     #[test]
     fn a_request_of_a_canary_is_followed_and_recorded_to_its_end() {

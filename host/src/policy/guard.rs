@@ -21,7 +21,7 @@ use super::probation::{Blame, OnProbation, Probation};
 use super::report::Report;
 use super::rollout::{Input, Next, Output, Rollout, Seen, Stage};
 use super::rules::{CanaryStep, Gate, Rules};
-use super::shadow::Shadow;
+use super::shadow::{Glance, Shadow};
 use super::unsteered::Unsteered;
 
 /// The rules of new generations, applied to what serves.
@@ -184,7 +184,7 @@ impl Guard {
         let reports = self.reports.clone();
         let probation = Probation::new(digest, Arc::clone(&policies), &rules, reports);
         if rules.max_denials.is_some()
-            && let Err(error) = probation.count_denials(next.trail(), next.policies(), known)
+            && let Err(error) = probation.count_denials(next.trail(), next.policies(), &known)
         {
             tracing::error!(%error, "denials are not compared with those before");
         }
@@ -325,7 +325,7 @@ impl Guard {
     }
 
     /// Looks at what a candidate in shadow has shown. Returns how it ended, if it is over now.
-    pub(super) fn seen(&self, digest: Digest, seen: Seen, report: &Report) -> Option<Over> {
+    pub(super) fn seen(&self, digest: Digest, seen: Seen, glance: &Glance<'_>) -> Option<Over> {
         let mut state = self.state.lock();
         let output = state
             .rollout
@@ -335,7 +335,7 @@ impl Guard {
         };
         let stage = state.rollout.stage(digest)?.clone();
         if let Some(ready) = state.shelf.candidate(digest) {
-            ready.shadow = Some(Shadowed::Over(report.clone()));
+            ready.shadow = Some(Shadowed::Over(glance.report()));
             if let Stage::Failed(_) = stage {
                 ready.canary = None;
             }

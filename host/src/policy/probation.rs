@@ -17,10 +17,11 @@ use super::doubt::Doubts;
 use super::event::Place;
 use super::fault::{Fault, FaultKind};
 use super::policies::Policies;
-use super::report::{Difference, Group, Report};
+use super::report::{Group, Report};
 use super::rollout::Charge;
 use super::rules::Rules;
-use super::shadow::Shadow;
+use super::shadow::{Glance, Shadow};
+use super::simulation::Simulation;
 use super::trail::Trail;
 
 /// The most unread reports; the first one ends the probation.
@@ -38,7 +39,7 @@ pub(super) struct Blame {
 }
 
 impl Blame {
-    fn denials(digest: Digest, first: &Difference, count: u64) -> Self {
+    fn denials(digest: Digest, first: &Group, count: u64) -> Self {
         let Group {
             slot,
             question,
@@ -46,7 +47,7 @@ impl Blame {
             to,
             caller,
             ..
-        } = &first.kind;
+        } = first;
         let caller = caller.as_ref().map(|caller| format!(" for {caller}"));
         let caller = caller.unwrap_or_default();
         let found = Slot::ALL.into_iter().find(|known| known.name() == *slot);
@@ -145,29 +146,27 @@ impl Probation {
         &self,
         trail: &Arc<Trail>,
         current: &Arc<Policies>,
-        known: Vec<Report>,
+        known: &[Report],
     ) -> io::Result<()> {
         let Some(before) = self.before.load_full() else {
             return Ok(());
         };
         let (digest, reports, mut told) = (self.digest, self.reports.clone(), 0);
         let found = Arc::clone(&self.found);
-        let looked = move |report: &Report| {
-            let denials = report.allowed_beyond(&known);
-            let count = denials.map(|denials| denials.count).sum::<u64>() + report.ungrouped;
-            found.denials.store(count, Ordering::Relaxed);
-            if let Some(first) = report.allowed_beyond(&known).next()
-                && count > told
-                && reports
-                    .try_send(Blame::denials(digest, first, count))
-                    .is_ok()
-            {
-                told = count;
+        let looked = move |glance: &Glance<'_>| {
+            let Some((count, first)) = glance.unexpected() else {
+                return false;
+            };
+            found.denials.store(*count, Ordering::Relaxed);
+            let blame = || Blame::denials(digest, first, *count);
+            if *count > told && reports.try_send(blame()).is_ok() {
+                told = *count;
             }
             false
         };
         let place = (trail, Place::Probation);
-        let along = Shadow::start(place, Arc::clone(current), before, looked)?;
+        let simulation = Simulation::new(Arc::clone(current), before).expecting(known);
+        let along = Shadow::start(place, simulation, looked)?;
         *self.along.lock() = Some(along);
         Ok(())
     }

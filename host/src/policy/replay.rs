@@ -41,7 +41,7 @@ async fn again(
     let mut gave_up = None;
     for event in events.all() {
         simulation.see(&event).await;
-        if simulation.faults() > FAULTS {
+        if simulation.counts().faults > FAULTS {
             gave_up = Some(format!("more than {FAULTS} faults"));
         } else if began.elapsed() > longest {
             gave_up = Some(format!("it took longer than {} s", longest.as_secs()));

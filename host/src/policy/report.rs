@@ -1,6 +1,6 @@
 //! The report of a comparison: what candidates would have decided otherwise, grouped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use super::words::{NAME, text_within};
 const GROUPS: usize = 200;
 /// The most examples of a group.
 const EXAMPLES: usize = 3;
+/// The most bytes of an outcome: reports are copied, and all candidates have some.
+const WORDS: usize = 1 << 10;
 
 /// The decisions that a candidate would have made otherwise than the policies that serve.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -145,21 +147,6 @@ impl Report {
             .map(|slot| (*slot, self.asked[*slot as usize]));
         asked.min_by_key(|(_, asked)| *asked)
     }
-
-    /// The differences that allow what would be refused otherwise, without those that `known` reports, made the other way round,
-    /// have as refused already.
-    pub(super) fn allowed_beyond<'a>(
-        &'a self,
-        known: &'a [Report],
-    ) -> impl Iterator<Item = &'a Difference> {
-        let allowed = self.differences.iter();
-        let allowed = allowed.filter(|found| found.kind.change == Change::Allowed);
-        allowed.filter(|found| {
-            let reversed = found.kind.reversed();
-            let mut known = known.iter().flat_map(|report| &report.differences);
-            !known.any(|known| known.kind == reversed)
-        })
-    }
 }
 
 /// The subject of a decision.
@@ -175,9 +162,19 @@ pub(super) struct About<'a> {
 pub(super) struct Counter {
     report: Report,
     groups: HashMap<Group, (u64, Vec<String>)>,
+    /// Those that are expected.
+    known: HashSet<Group>,
+    /// The decisions that allow what would be refused otherwise and are not expected; and the group of the first one.
+    unexpected: Option<(u64, Group)>,
 }
 
 impl Counter {
+    /// Expects the differences of reports that were made the other way round.
+    pub(super) fn expect(&mut self, known: &[Report]) {
+        let known = known.iter().flat_map(|report| &report.differences);
+        self.known = known.map(|known| known.kind.reversed()).collect();
+    }
+
     /// Counts a decision that both make with the same policy.
     pub(super) fn unasked(&mut self) {
         self.report.decisions += 1;
@@ -214,11 +211,15 @@ impl Counter {
             slot: slot.name(),
             question,
             change,
-            from: from.words,
-            to: to.words,
+            from: text_within(WORDS, from.words),
+            to: text_within(WORDS, to.words),
             caller: about.caller.map(cut),
             model: about.model.map(cut),
         };
+        if change == Change::Allowed && !self.known.contains(&group) {
+            let (count, _) = self.unexpected.get_or_insert_with(|| (0, group.clone()));
+            *count += 1;
+        }
         if !self.groups.contains_key(&group) && self.groups.len() >= GROUPS {
             report.ungrouped += 1;
             return;
@@ -230,14 +231,14 @@ impl Counter {
         }
     }
 
-    /// The decisions that differ so far.
-    pub(super) fn differ(&self) -> u64 {
-        self.report.differ
+    /// The report so far, without its groups.
+    pub(super) fn counts(&self) -> &Report {
+        &self.report
     }
 
-    /// The faults so far.
-    pub(super) fn faults(&self) -> u64 {
-        self.report.faults
+    /// The number of decisions that allow what would be refused otherwise and are not expected, and the group of the first one.
+    pub(super) fn unexpected(&self) -> Option<&(u64, Group)> {
+        self.unexpected.as_ref()
     }
 
     /// The report so far.
@@ -250,10 +251,10 @@ impl Counter {
                 examples: examples.clone(),
             })
             .collect();
-        differences.sort_by(|a, b| {
-            let key = |of: &Difference| (of.kind.slot, of.kind.from.clone(), of.kind.to.clone());
-            b.count.cmp(&a.count).then_with(|| key(a).cmp(&key(b)))
-        });
+        fn key(of: &Difference) -> (&str, &str, &str) {
+            (of.kind.slot, &of.kind.from, &of.kind.to)
+        }
+        differences.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| key(a).cmp(&key(b))));
         Report {
             differences,
             ..self.report.clone()
@@ -302,6 +303,46 @@ mod tests {
         assert_eq!(counts, [9, 1]);
         assert_eq!(report.differences[0].kind.caller.as_deref(), Some("bob"));
         assert_eq!(report.differences[0].examples, ["req_1", "req_2", "req_3"]);
+    }
+
+    #[test]
+    fn a_denial_is_expected_if_a_report_made_the_other_way_round_has_it() {
+        let (admitted, denied) = (outcome("admitted"), outcome("denied 429 limit"));
+        let denied = Outcome {
+            kind: Kind::Denied,
+            ..denied
+        };
+        fn about(caller: &str) -> About<'_> {
+            About {
+                caller: Some(caller),
+                ..About::default()
+            }
+        }
+        let mut seen = Counter::default();
+        let outcomes = [admitted.clone(), denied.clone()];
+        seen.differs(Slot::RateLimit, "decide", outcomes, about("bob"));
+        let mut counter = Counter::default();
+        counter.expect(&[seen.report()]);
+        let mut denies = |caller: &str| {
+            let outcomes = [denied.clone(), admitted.clone()];
+            counter.differs(Slot::RateLimit, "decide", outcomes, about(caller));
+            counter.unexpected().map(|(count, _)| *count)
+        };
+        assert_eq!(denies("bob"), None);
+        assert_eq!(denies("alice"), Some(1));
+        // Also those beyond the groups of a report.
+        for number in 0..GROUPS as u64 {
+            assert_eq!(denies(&number.to_string()), Some(number + 2));
+        }
+    }
+
+    #[test]
+    fn an_outcome_of_a_report_is_cut() {
+        let mut counter = Counter::default();
+        let outcomes = [outcome(&"x".repeat(16 << 10)), outcome("b")];
+        counter.differs(Slot::Model, "catalog", outcomes, About::default());
+        let report = counter.report();
+        assert!(report.differences[0].kind.from.len() < 2 * WORDS);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::fault::{Fault, FaultKind};
 use super::limits::Known;
 use super::outcome::{Kind, Outcome, Told};
 use super::policies::{Policies, Seat};
-use super::report::{About, Counter, Report};
+use super::report::{About, Counter, Group, Report};
 use super::world::{Decide, Observe, Question, Quotas, RateLimit, ToolStop, World};
 use crate::quota::Reservation;
 use side::Side;
@@ -77,6 +77,12 @@ impl Simulation {
         }
     }
 
+    /// Expects what these reports, made the other way round, have as different.
+    pub(super) fn expecting(mut self, known: &[Report]) -> Self {
+        self.counter.expect(known);
+        self
+    }
+
     /// Compares what was answered with a candidate.
     pub(super) fn of_records(candidate: Arc<Policies>) -> Self {
         let clock = Arc::default();
@@ -119,14 +125,14 @@ impl Simulation {
         self.counter.report()
     }
 
-    /// The decisions that differ so far.
-    pub(super) fn differ(&self) -> u64 {
-        self.counter.differ()
+    /// The report so far, without its groups.
+    pub(super) fn counts(&self) -> &Report {
+        self.counter.counts()
     }
 
-    /// The faults of the candidate so far.
-    pub(super) fn faults(&self) -> u64 {
-        self.counter.faults()
+    /// The number of decisions that allow what would be refused otherwise and are not expected, and the group of the first one.
+    pub(super) fn unexpected(&self) -> Option<&(u64, Group)> {
+        self.counter.unexpected()
     }
 
     /// Goes on with one event.

@@ -11,10 +11,10 @@ use super::guard::Over;
 use super::life::What;
 use super::live::Live;
 use super::policies::Policies;
-use super::report::Report;
-use super::rollout::{Next, Seen, Stage};
+use super::rollout::{Next, Stage};
 use super::rules::{CanaryStep, Gate, Steps};
-use super::shadow::Shadow;
+use super::shadow::{Glance, Shadow};
+use super::simulation::Simulation;
 use super::unsteered::Unsteered;
 
 impl Live {
@@ -71,35 +71,24 @@ impl Live {
         let start = |candidate: Arc<Policies>| {
             let live = Arc::downgrade(self);
             let changed = serving.policies().differing(&candidate);
-            let looked = move |report: &Report| match live.upgrade() {
-                Some(live) => live.looked(digest, (report, &changed), &runtime),
+            let looked = move |glance: &Glance<'_>| match live.upgrade() {
+                Some(live) => live.looked(digest, (glance, &changed), &runtime),
                 None => true,
             };
-            Shadow::start(
-                (&self.trail, Place::Shadow),
-                Arc::clone(serving.policies()),
-                candidate,
-                looked,
-            )
+            let simulation = Simulation::new(Arc::clone(serving.policies()), candidate);
+            Shadow::start((&self.trail, Place::Shadow), simulation, looked)
         };
         self.guard.shadow(digest, conditions, start)
     }
 
-    /// Looks at a shadow's report, on its own thread, whose log is silent. Returns whether it has seen enough.
+    /// Looks at a shadow, on its own thread, whose log is silent. Returns whether it has seen enough.
     fn looked(
         self: &Arc<Self>,
         digest: Digest,
-        (report, changed): (&Report, &[Slot]),
+        (glance, changed): (&Glance<'_>, &[Slot]),
         runtime: &Handle,
     ) -> bool {
-        let least = report.least_asked(changed);
-        let seen = Seen {
-            slot: least.map_or("any slot", |(slot, _)| slot.name()),
-            decisions: least.map_or(0, |(_, decisions)| decisions),
-            differ: report.differ,
-            faults: report.faults,
-        };
-        let Some(over) = self.guard.seen(digest, seen, report) else {
+        let Some(over) = self.guard.seen(digest, glance.seen(changed), glance) else {
             return self.guard.state().rollout.in_shadow() != Some(digest);
         };
         let live = Arc::clone(self);

@@ -86,14 +86,15 @@ impl Trail {
             at,
             what: happening.what(),
         });
+        let size = event.size();
         for follower in request.followers.iter().flatten() {
-            follower.tell(Arc::clone(&event));
+            follower.tell(Arc::clone(&event), size);
         }
         if self.taps.is_open() {
             self.taps.show(&event, self.time(event.at));
         }
         if let Some(recorder) = recorder {
-            recorder.tell(&event, event.size());
+            recorder.tell(&event, size);
         }
     }
 
@@ -210,8 +211,8 @@ mod tests {
         let after = trail.request("after", 1, digest());
         trail.push(&after, What::Settled(5));
         let mut seen = Vec::new();
-        while let Ok(event) = events.try_recv() {
-            seen.push(matches!(event.what, What::Settled(1 | 2 | 4)));
+        while let Ok(sent) = events.try_recv() {
+            seen.push(matches!(sent.event.what, What::Settled(1 | 2 | 4)));
         }
         assert_eq!(seen, [true; 3]);
     }

@@ -100,8 +100,10 @@ fn candidates(candidates: &Value, style: &Style) -> String {
         let why = candidate.get("why").map(|why| format!(": {}", plain(why)));
         let asked = fewest(&report["asked"], &candidate["slots"]);
         let seen = candidate.get("gate").map(|gate| seen(gate, asked, style));
+        let lost = report["lost"].as_u64().filter(|lost| *lost > 0);
+        let lost = lost.map(|lost| format!(", {lost} came too fast to be compared"));
         text += &format!(
-            "{}  {}  {}  by {} {} ago  {}{} of {} {how} decisions differ, {} faults{}\n",
+            "{}  {}  {}  by {} {} ago  {}{} of {} {how} decisions differ, {} faults{}{}\n",
             style.tone(tone, &format!("{:<8}", stage.to_uppercase())),
             short(&candidate["digest"]),
             joined(&candidate["slots"]),
@@ -111,6 +113,7 @@ fn candidates(candidates: &Value, style: &Style) -> String {
             plain(&report["differ"]),
             plain(&report["decisions"]),
             plain(&report["faults"]),
+            lost.unwrap_or_default(),
             why.unwrap_or_default(),
         );
         text += &differences(&report["differences"]);

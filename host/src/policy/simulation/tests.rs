@@ -189,9 +189,9 @@ async fn run(
                 .see(&event(&request, What::Settled(*tokens)))
                 .await;
         }
-        prop_assert_eq!(simulation.differ(), refused, "after step {}", number);
+        prop_assert_eq!(simulation.counts().differ, refused, "after step {}", number);
     }
-    prop_assert_eq!(simulation.faults(), 0);
+    prop_assert_eq!(simulation.counts().faults, 0);
     Ok(refused)
 }
 
