@@ -241,6 +241,7 @@ async fn change(act: &Act, client: &Client) -> anyhow::Result<(Value, Text)> {
             let mut answer = client.send(Method::POST, "candidates", content).await?;
             if length.is_some() {
                 let digest = text::plain(&answer["digest"]);
+                is_anew(&answer)?;
                 let shadowed = shadow(&digest, gate.conditions(length.as_deref())).await;
                 answer = shadowed.map_err(|error| {
                     let digest = text::short(&answer["digest"]);
@@ -277,6 +278,16 @@ async fn change(act: &Act, client: &Client) -> anyhow::Result<(Value, Text)> {
         _ => (post("follow", None).await?, status::serving),
     };
     Ok((answer, text))
+}
+
+/// Checks that a candidate to be put in shadow is not there from an earlier upload, with other conditions perhaps.
+fn is_anew(candidate: &Value) -> anyhow::Result<()> {
+    ensure!(
+        candidate["stage"] != "shadow",
+        "the candidate {} is in shadow already, with the conditions it has: drop it first, or wait for its gate",
+        text::short(&candidate["digest"])
+    );
+    Ok(())
 }
 
 impl Act {

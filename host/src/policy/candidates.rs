@@ -18,7 +18,7 @@ use super::rollout::Stage;
 use super::rules::{CanaryStep, Gate, Own, Rules, RulesStatus};
 use super::shadow::Shadow;
 
-/// The most candidates; the oldest one makes room.
+/// The most candidates; the oldest one that is not on trial makes room: one is in shadow and one has a canary at most.
 const CANDIDATES: usize = 8;
 /// The most generations that can serve again at once.
 const PAST: usize = 8;
@@ -40,6 +40,13 @@ pub(super) struct Ready {
     pub(super) canary: Option<Lasting>,
     /// Its decisions on requests of canaries.
     pub(super) counts: Arc<Counts>,
+}
+
+impl Ready {
+    /// Whether it decides on live requests: beside them, or on those of a canary.
+    pub(super) fn is_on_trial(&self) -> bool {
+        self.canary.is_some() || matches!(self.shadow, Some(Shadowed::Lasts(_)))
+    }
 }
 
 /// A shadow, while it lasts and afterwards.
@@ -81,7 +88,10 @@ impl Shelf {
     pub(super) fn put(&mut self, ready: Ready) -> Option<Digest> {
         let digest = ready.policies.digest();
         self.candidates.retain(|(known, _)| *known != digest);
-        let evicted = (self.candidates.len() >= CANDIDATES).then(|| self.candidates.remove(0).0);
+        let is_full = self.candidates.len() >= CANDIDATES;
+        let mut candidates = self.candidates.iter();
+        let oldest = candidates.position(|(_, ready)| is_full && !ready.is_on_trial());
+        let evicted = oldest.map(|oldest| self.candidates.remove(oldest).0);
         self.candidates.push((digest, ready));
         evicted
     }

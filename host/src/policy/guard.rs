@@ -20,7 +20,7 @@ use super::policies::Policies;
 use super::probation::{Blame, OnProbation, Probation};
 use super::report::Report;
 use super::rollout::{Input, Next, Output, Rollout, Seen, Stage};
-use super::rules::{CanaryStep, Gate, Rules};
+use super::rules::{CanaryStep, Gate, Own, Rules};
 use super::shadow::{Glance, Shadow};
 use super::unsteered::Unsteered;
 
@@ -65,12 +65,28 @@ impl State {
         }
     }
 
+    fn has_candidate(&mut self, digest: Digest, own: &Own) -> Result<bool, Unsteered> {
+        match self.shelf.candidate(digest) {
+            Some(known) if known.own == *own => Ok(true),
+            Some(known) if known.is_on_trial() => Err(Unsteered::OnTrial(digest.short())),
+            _ => Ok(false),
+        }
+    }
+
     /// Ends the probation, if there is one. Returns the policies that stood by.
     fn dismiss(&mut self) -> Option<Standby> {
         let before = self.before.take()?;
         before.probation.end();
         Some(before)
     }
+}
+
+/// The place of a candidate that was offered.
+pub(super) enum Put {
+    /// It was there before, and stays as it is.
+    Known,
+    /// It is there from now on, maybe in place of another.
+    Added { evicted: Option<Digest> },
 }
 
 /// The way in which policies come to serve.
@@ -275,18 +291,31 @@ impl Guard {
 
 /// The candidates.
 impl Guard {
+    /// Whether a candidate is there already, with the same rules.
+    ///
+    /// # Errors
+    /// If it is on trial with others.
+    pub(super) fn has_candidate(&self, digest: Digest, own: &Own) -> Result<bool, Unsteered> {
+        self.state.lock().has_candidate(digest, own)
+    }
+
     /// Keeps a candidate that was made for what serves now.
-    pub(super) fn put(&self, ready: Ready) {
+    ///
+    /// # Errors
+    /// If it is on trial with other rules.
+    pub(super) fn put(&self, ready: Ready) -> Result<Put, Unsteered> {
         let mut state = self.state.lock();
         let digest = ready.policies.digest();
-        if let Some(digest) = state.shelf.put(ready) {
-            state
-                .rollout
-                .step(self.began.elapsed(), Input::Dropped { digest });
+        if state.has_candidate(digest, &ready.own)? {
+            return Ok(Put::Known);
         }
-        state
-            .rollout
-            .step(self.began.elapsed(), Input::Prepared { digest });
+        let now = self.began.elapsed();
+        let evicted = state.shelf.put(ready);
+        if let Some(digest) = evicted {
+            state.rollout.step(now, Input::Dropped { digest });
+        }
+        state.rollout.step(now, Input::Prepared { digest });
+        Ok(Put::Added { evicted })
     }
 
     /// Takes a candidate away.

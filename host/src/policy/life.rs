@@ -24,7 +24,7 @@ pub enum What {
     Failed,
     /// The time of one of these is over, and not enough was seen.
     Unseen,
-    /// An operator dropped it.
+    /// An operator dropped it, or it made room for another.
     Dropped,
     /// An operator let it serve.
     Promoted,

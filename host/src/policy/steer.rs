@@ -11,7 +11,7 @@ use super::candidates::{CandidateStatus, Ready, Shadowed};
 use super::digest::Digest;
 use super::generation::Generation;
 use super::given::{Given, Named};
-use super::guard::Arrival;
+use super::guard::{Arrival, Put};
 use super::history::{Activation, Door};
 use super::life::{Life, What};
 use super::live::{Live, activation, activation_again};
@@ -34,10 +34,11 @@ const LONGEST: Duration = Duration::from_secs(10);
 
 impl Live {
     /// Prepares a candidate: what serves, with these files in place of its own. It is compared with the last decisions, and begins the
-    /// steps of its own rules, by default those of the policy folder.
+    /// steps of its own rules, by default those of the policy folder. One that is there already, with the same rules, stays as it is.
     ///
     /// # Errors
-    /// All mistakes of the candidate; that it serves already; or that another one stands where its first step leads.
+    /// All mistakes of the candidate; that it serves already; that another one stands where its first step leads; or that it is on
+    /// trial with other rules.
     pub async fn offer(
         self: &Arc<Self>,
         files: [SlotFiles; Slot::COUNT],
@@ -49,19 +50,26 @@ impl Live {
             ..Own::default()
         });
         let steps = own.steps.clone();
-        self.is_way_free(&steps)?;
         let serving = self.current();
         let base = self.guard.serving().ok_or(Unsteered::Stale)?;
         let given = overlaid(base.given, files);
         let (source, facts) = (self.source.clone(), self.facts.clone());
-        let judged = tokio::task::spawn_blocking(move || source.offer(given, &facts)).await;
-        let offer = judged.map_err(|_| Unsteered::Shortage)??;
-        let old = serving.policies();
-        let policies = Arc::new(prepare(&self.engine, &offer.candidates, Some(old)).await?);
-        let digest = policies.digest();
+        let judge = move || {
+            let offer = source.offer(given, &facts)?;
+            let slots = offer.candidates.each_ref().map(Digest::of);
+            Ok::<_, Unsteered>((Digest::of_generation(slots), offer))
+        };
+        let judged = tokio::task::spawn_blocking(judge).await;
+        let (digest, offer) = judged.map_err(|_| Unsteered::Shortage)??;
         if digest == serving.digest() {
             return Err(Unsteered::Serves);
         }
+        if self.guard.has_candidate(digest, &own)? {
+            return self.candidate(&digest.to_string());
+        }
+        self.is_way_free(&steps)?;
+        let old = serving.policies();
+        let policies = Arc::new(prepare(&self.engine, &offer.candidates, Some(old)).await?);
         let replayed = self.replay(old, &policies, LONGEST).await;
         let ready = Ready {
             policies,
@@ -74,14 +82,18 @@ impl Live {
             canary: None,
             counts: Arc::default(),
         };
-        self.still(|now| {
-            let is_current = now.digest() == serving.digest();
-            is_current
-                .then(|| self.guard.put(ready))
-                .ok_or(Unsteered::Stale)
+        let put = self.still(|now| match now.digest() == serving.digest() {
+            true => self.guard.put(ready),
+            false => Err(Unsteered::Stale),
         })?;
-        self.tell(What::Ready, digest, by, None);
-        self.begin_steps(digest, steps, by)?;
+        if let Put::Added { evicted } = put {
+            if let Some(evicted) = evicted {
+                let why = "there are too many candidates".to_owned();
+                self.tell(What::Dropped, evicted, by, Some(why));
+            }
+            self.tell(What::Ready, digest, by, None);
+            self.begin_steps(digest, steps, by)?;
+        }
         self.candidate(&digest.to_string())
     }
 

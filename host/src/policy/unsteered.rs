@@ -37,6 +37,9 @@ pub enum Unsteered {
     /// There is another candidate in shadow.
     #[error("{0} is in shadow: drop it first, or wait for its gate")]
     InShadow(String),
+    /// The candidate is in shadow or has a canary, with other rules.
+    #[error("{0} is on trial with other rules: drop it first, or wait for the end of its trial")]
+    OnTrial(String),
     /// The candidate has failed.
     #[error("the candidate failed: {0}")]
     Failed(String),

@@ -62,6 +62,7 @@ mod steps;
 mod swap;
 mod timers;
 mod traces;
+mod trials;
 mod unserved;
 mod usage;
 mod workers;

@@ -19,6 +19,7 @@ impl From<Unsteered> for ApiError {
             Unsteered::Unreadable(why) => GatewayError::PastUnreadable { why },
             Unsteered::Changed(digest) => GatewayError::PastChanged { digest },
             Unsteered::InShadow(digest) => GatewayError::ShadowTaken { digest },
+            Unsteered::OnTrial(digest) => GatewayError::CandidateOnTrial { digest },
             Unsteered::Failed(why) => GatewayError::CandidateFailed { why },
             Unsteered::HasCanary(digest) => GatewayError::CanaryTaken { digest },
             Unsteered::CanaryBounds => GatewayError::CanaryBounds,

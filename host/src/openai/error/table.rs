@@ -212,6 +212,8 @@ errors! {
     PoliciesOvertaken = 409, INVALID, "policies_overtaken", "Other policies began to serve meanwhile, and nothing was changed: look at what serves, and ask again if it is still wanted.";
     /// Another candidate is in shadow.
     ShadowTaken { digest: String } = 409, INVALID, "shadow_taken", "The candidate {digest} is in shadow, and only one can be: drop it first, or wait for its gate.";
+    /// The same files are in shadow or have a canary, with other rules.
+    CandidateOnTrial { digest: String } = 409, INVALID, "candidate_on_trial", "The candidate {digest} has the same files, and is in shadow or has a canary with other rules: drop it first, or wait for the end of that.";
     /// The candidate failed at its gate, or on a canary's request.
     CandidateFailed { why: String } = 409, INVALID, "candidate_failed", "The candidate failed: {why}. Drop it, and upload one that is mended.";
     /// Another candidate has a canary.
