@@ -24,8 +24,8 @@ pub(super) struct Keeper(Mutex<KeeperState>);
 #[derive(Debug, Default)]
 struct KeeperState {
     waiting: Option<Waiting>,
-    /// The notice about files that were saved before this process began.
-    past: Option<Notice>,
+    /// The notices about files that were saved before this process began.
+    past: Vec<Notice>,
     unrecorded: Option<Unrecorded>,
 }
 
@@ -166,7 +166,7 @@ impl Keeper {
         }
         tracing::error!("{notice}");
         let mut state = self.0.lock();
-        state.past = Some(notice);
+        state.past.push(notice);
     }
 
     /// Whether what serves is not saved yet.

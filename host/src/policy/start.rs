@@ -49,11 +49,14 @@ impl Live {
     pub async fn resume(engine: Engine, source: &Source, facts: &Facts) -> Result<Self, Refusals> {
         let (look, unknown) = first_look(source, facts).await.map_err(Refusals)?;
         let (guard, forgotten) = guard(source).await;
-        let unknown = unknown.or(forgotten);
         guard.rule(&look.rules);
-        if let Some(first) = pinned(&engine, source, facts, &guard).await {
-            return Ok(Self::begin(engine, (source, facts), guard, first).await);
-        }
+        let unpinned = match pinned(&engine, source, facts, &guard).await {
+            Ok(Some(first)) => {
+                return Ok(Self::begin(engine, (source, facts), guard, first).await);
+            }
+            Ok(None) => None,
+            Err(notice) => Some(notice),
+        };
         let (prepared, refusals) = offered(&engine, &guard, &look, None).await;
         let notices = look.notices.clone();
         if let (Some(policies), Ok(offer)) = (prepared, look.complete()) {
@@ -61,8 +64,11 @@ impl Live {
             let live = Self::begin(engine, (source, facts), guard, first).await;
             live.notice(Some(notices.settings), notices.unread);
             let aside = live.keep(source).await;
-            if let Some(notice) = unknown {
+            if let Some(notice) = unknown.or(forgotten) {
                 live.keeper.tell_of_past(notice, aside);
+            }
+            if let Some(notice) = unpinned {
+                live.keeper.tell_of_past(notice, None);
             }
             return Ok(live);
         }
@@ -193,22 +199,35 @@ async fn first(engine: &Engine, (set, offer): (Set, Offer)) -> Result<(SystemTim
     Ok((set.since(), first))
 }
 
-/// The policies that an operator pinned; none if there are none, or they cannot serve or were taken back: then the policy folder
-/// decides, unless those before were pinned, too.
-async fn pinned(engine: &Engine, source: &Source, facts: &Facts, guard: &Guard) -> Option<First> {
+/// The policies that an operator pinned; none if there are none, or they were taken back: then the policy folder decides, unless
+/// those before were pinned, too.
+///
+/// # Errors
+/// That they cannot serve: then the policy folder decides again.
+async fn pinned(
+    engine: &Engine,
+    source: &Source,
+    facts: &Facts,
+    guard: &Guard,
+) -> Result<Option<First>, Notice> {
     let asked = source.clone();
     let read = tokio::task::spawn_blocking(move || asked.pinned()).await;
-    read.ok().flatten()?;
+    let Some(pin) = read.ok().flatten() else {
+        return Ok(None);
+    };
     match prepare_last_good(engine, source, facts, guard).await {
-        Ok(found) => found
+        Ok(found) => Ok(found
             .map(|(_, first)| First {
                 door: Door::Pinned,
                 ..first
             })
-            .filter(|first| first.pin.is_some()),
-        Err(problem) => {
-            tracing::error!("{}", useless(&problem));
-            None
-        }
+            .filter(|first| first.pin.is_some())),
+        Err(problem) => Err(Notice {
+            file: "PROXY_STATE_DIR".to_owned(),
+            what: format!(
+                "the policies that {} pinned cannot serve: {problem}; POLICY_DIR decides again: promote or roll back anew",
+                pin.by
+            ),
+        }),
     }
 }

@@ -118,3 +118,22 @@ async fn a_generation_whose_variables_are_others_by_now_is_another() {
     assert_eq!((status, code), (409, &json!("past_changed")), "{told}");
     other.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pinned_files_that_are_gone_are_told_at_a_start_and_afterwards() {
+    let place = Place::default();
+    three(&place).await;
+    for copy in std::fs::read_dir(place.state().join("policies/blobs")).unwrap() {
+        std::fs::remove_file(copy.unwrap().path()).unwrap();
+    }
+    let gateway = at(&place).start().await;
+    assert_eq!(owner(&gateway).await, "one");
+    let notices = gateway.live.notices().into_iter();
+    let told = notices.map(|notice| notice.to_string()).collect::<Vec<_>>();
+    let told = told.join("; ");
+    assert!(told.contains(" pinned cannot serve: "), "{told}");
+    assert!(told.contains("POLICY_DIR decides again"), "{told}");
+    let health = gateway.health().await.to_string();
+    assert!(health.contains(" pinned cannot serve: "), "{health}");
+    gateway.stop().await;
+}
