@@ -79,7 +79,7 @@ enum Command {
 #[derive(Subcommand)]
 enum Policy {
     /// Decide recorded decisions again, and show what would have been different; exits with 0 if nothing would, with 1 if something
-    /// would, with 65 if the records are damaged, with 78 if the policies or the arguments are wrong.
+    /// would, with 65 if the records are damaged, with 78 if the policies or the named files are wrong.
     Replay(replay::Arguments),
     /// Print the JSON Schema of `policies.toml`, or of a candidate's `rollout.toml`, for editors and checks before an upload.
     Schema {

@@ -66,6 +66,7 @@ enum Act {
     /// Show all that is known of one generation.
     Show {
         /// The first digits of its digest.
+        #[arg(value_parser = digits)]
         digest: String,
     },
     /// Prepare a candidate: what serves, with these files in place of its own. Show what it would have decided otherwise.
@@ -83,11 +84,13 @@ enum Act {
     /// Show the candidates, oldest first; or one, with its whole reports.
     Candidates {
         /// The first digits of its digest.
+        #[arg(value_parser = digits)]
         digest: Option<String>,
     },
     /// Let a candidate decide along on live requests, without effect.
     Shadow {
         /// The first digits of its digest.
+        #[arg(value_parser = digits)]
         digest: String,
         /// For so long, as 10m.
         #[arg(long = "for", value_name = "TIME")]
@@ -98,6 +101,7 @@ enum Act {
     /// Let a candidate decide wholly on the requests of some callers.
     Canary {
         /// The first digits of its digest.
+        #[arg(value_parser = digits)]
         digest: String,
         /// The id of a caller; may be repeated.
         #[arg(long = "caller", value_name = "ID")]
@@ -115,16 +119,19 @@ enum Act {
     /// Let a candidate serve. The policy folder is not looked at until 'follow'.
     Promote {
         /// The first digits of its digest.
+        #[arg(value_parser = digits)]
         digest: String,
     },
     /// Drop a candidate.
     Drop {
         /// The first digits of its digest.
+        #[arg(value_parser = digits)]
         digest: String,
     },
     /// Let policies serve again that served before. The policy folder is not looked at until 'follow'.
     Rollback {
         /// The first digits of their digest; by default those before the ones that serve.
+        #[arg(value_parser = digits)]
         digest: Option<String>,
     },
     /// Let the policy folder decide again.
@@ -132,6 +139,7 @@ enum Act {
     /// Explain a request: which policies were asked what, what they saw of it, and what they answered.
     Explain {
         /// The id in the x-request-id of its answer.
+        #[arg(value_parser = id)]
         id: String,
     },
     /// Show which callers were seen since the start, the latest first.
@@ -143,10 +151,23 @@ enum Act {
     /// Show all that is known of a caller: its keys, its models, what its buckets have left, what it used, its last refusal.
     Caller {
         /// The id that the auth policy gave it.
+        #[arg(value_parser = id)]
         id: String,
     },
     /// Show what happens to policies from now on, until interrupted; or decisions as they are made.
     Watch(events::Watch),
+}
+
+/// The first digits of a digest. An empty text, as a script with an unset variable gives, means none.
+fn digits(text: &str) -> Result<String, &'static str> {
+    let text = (!text.is_empty()).then(|| text.to_owned());
+    text.ok_or("expected the first digits of a digest, as 77aa0c1d")
+}
+
+/// An id.
+fn id(text: &str) -> Result<String, &'static str> {
+    let text = (!text.is_empty()).then(|| text.to_owned());
+    text.ok_or("expected an id")
 }
 
 /// Asks the gateway, and prints its answer.

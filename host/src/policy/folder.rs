@@ -9,12 +9,11 @@ use super::fault::{Problem, Refusal};
 use super::given::{Files, Given, Named};
 use super::manifest::{Entry, MANIFEST, Manifest, Name};
 use super::rules::Rules;
+use super::settings::MAX_SETTINGS;
 use crate::file;
 
 /// The most bytes of a component (JavaScript and Python ones have some ten million).
 const MAX_COMPONENT: u64 = 64 << 20;
-/// The most bytes of a settings file: 100,000 keys have 14 million bytes.
-const MAX_SETTINGS: u64 = 16 << 20;
 
 /// The state of the folder from its metadata; equal as long as no file that is read was touched, added or removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

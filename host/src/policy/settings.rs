@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 
 use super::fault::Problem;
 
+/// The most bytes of settings: 100,000 keys have 14 million bytes. In memory they may take twenty times as much.
+pub(super) const MAX_SETTINGS: u64 = 16 << 20;
+
 /// The mark that some editors put before UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -24,8 +27,12 @@ pub(super) fn is_utf16(bytes: &[u8]) -> bool {
 /// Reads the text of a settings file.
 ///
 /// # Errors
-/// If the text is no JSON object, or an object in it has a member twice.
+/// If the text is too large or no JSON object, or an object in it has a member twice.
 pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+    if bytes.len() as u64 > MAX_SETTINGS {
+        let found = format!("more than {MAX_SETTINGS} bytes");
+        return Err(Problem::SettingsShape(found));
+    }
     let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let found = match serde_json::from_slice(text) {
         Ok(Unambiguous(Value::Object(settings))) => return Ok(settings),
@@ -111,6 +118,23 @@ impl<'de> Visitor<'de> for Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_are_bounded_in_bytes_and_depth_whichever_way_they_come() {
+        let mut text = br#"{"a":1}"#.to_vec();
+        text.resize(MAX_SETTINGS as usize, b' ');
+        assert!(object(&text).is_ok());
+        // Not even looked at: it would be no JSON.
+        text.push(b'[');
+        let refused = object(&text).unwrap_err().to_string();
+        assert!(
+            refused.ends_with("found more than 16777216 bytes"),
+            "{refused}"
+        );
+        let deep = format!(r#"{{"a":{}"#, "[".repeat(1_000));
+        let refused = object(deep.as_bytes()).unwrap_err().to_string();
+        assert!(refused.contains("recursion limit exceeded"), "{refused}");
+    }
 
     #[test]
     fn a_byte_order_mark_is_no_mistake() {

@@ -335,6 +335,13 @@ fn errors_of_the_command_line_name_their_remedy() {
         assert_eq!(told.err.lines().count(), 1, "{}", told.err);
     }
     let vars = [("ADMIN_ADDR", address.as_str()), ("ADMIN_TOKEN", TOKEN)];
+    // As of a script whose variable is not set.
+    for command in ["show", "candidates", "promote", "explain", "caller"] {
+        let told = admin(&[command, ""], &vars);
+        assert_eq!((told.code, told.out.as_str()), (Some(2), ""), "{command}");
+        assert!(told.err.contains("invalid value ''"), "{}", told.err);
+        assert!(told.err.contains("expected "), "{}", told.err);
+    }
     let told = admin(&["show", "none/../x"], &vars);
     assert!(
         told.err.contains("No generation in the history"),

@@ -1,11 +1,10 @@
 //! The body of an upload: files for slots and a candidate's rules as `multipart/form-data`; and the conditions of a shadow, as given on the command line.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::ensure;
 use clap::Args;
+use codex_gateway::app;
 use codex_gateway::policy::Slot;
 use codex_gateway::secret::Secret;
 use hyper::body::Bytes;
@@ -89,9 +88,10 @@ pub(super) fn form(arguments: &[String]) -> anyhow::Result<(String, Bytes)> {
     let boundary = boundary.reveal();
     let (mut body, mut mistakes) = (Vec::new(), Vec::new());
     for argument in arguments {
-        let part = part(argument).and_then(|(name, path)| match read(path) {
-            Ok(bytes) => Ok((name, bytes)),
-            Err(error) => Err(format!("{path}: {error}")),
+        let part = part(argument).and_then(|(name, path)| {
+            let read = app::replacement(Path::new(path));
+            let read = read.map_err(|error| format!("{path}: {error}"));
+            Ok((name, read?))
         });
         match part {
             Ok((name, bytes)) => {
@@ -146,13 +146,6 @@ fn part(argument: &str) -> Result<(String, &str), String> {
     }
 }
 
-/// At most one byte more than the limit.
-fn read(path: &str) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LIMIT + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,8 +175,18 @@ mod tests {
 
     #[test]
     fn all_files_that_cannot_be_sent_are_told() {
-        let files = ["auth=/nowhere/x.json", "auht=y.json"].map(str::to_owned);
+        // A pipe would be waited for.
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("auth.json");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let pipe = pipe.display().to_string();
+        let files = ["auth=/nowhere/x.json", "auht=y.json", &pipe].map(str::to_owned);
         let error = form(&files).unwrap_err().to_string();
+        assert!(
+            error.contains("auth.json: it is a pipe, not a regular file"),
+            "{error}"
+        );
         assert!(error.contains("/nowhere/x.json: No such file"), "{error}");
         assert!(error.contains("auht=y.json: expected SLOT=FILE"), "{error}");
     }

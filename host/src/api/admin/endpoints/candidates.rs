@@ -11,6 +11,7 @@ use super::super::upload::{self, Upload};
 use super::super::{Admin, Whole, body, gate};
 use crate::api::error;
 use crate::api::id::Id;
+use crate::memory;
 use crate::openai::{ApiError, GatewayError};
 use crate::policy::{Canary, CandidateStatus, Digest};
 
@@ -50,8 +51,10 @@ pub(in crate::api::admin) async fn offer(
     let headers = request.headers().clone();
     let Whole(body) = Whole::from_request(request, &()).await?;
     let Upload { files, rules } = upload::read(&headers, body).await?;
-    let candidate = admin.shared.live.offer(files, rules, &known.id).await?;
-    Ok((StatusCode::CREATED, Json(candidate)))
+    let offered = admin.shared.live.offer(files, rules, &known.id).await;
+    // Settings of some megabytes take some hundred while they are checked.
+    memory::give_back_soon();
+    Ok((StatusCode::CREATED, Json(offered?)))
 }
 
 /// Puts a candidate in shadow.
