@@ -31,6 +31,11 @@ impl Canary {
         self.percent <= 100 && is_bounded(&self.callers) && is_bounded(&self.tenants)
     }
 
+    /// Whether no caller can be one of them.
+    pub(super) fn is_of_nobody(&self) -> bool {
+        self.percent == 0 && self.callers.is_empty() && self.tenants.is_empty()
+    }
+
     /// Whether this caller is one of them.
     pub(super) fn contains(&self, candidate: Digest, caller: &Caller) -> bool {
         let tenant = caller.tenant.as_ref();

@@ -20,7 +20,7 @@ impl Live {
     /// Lets a candidate decide on all further requests of some callers, in place of those that it decided for so far.
     ///
     /// # Errors
-    /// If there is no such candidate, or it failed; if another one has a canary; if this one is too large.
+    /// If there is no such candidate, or it failed; if another one has a canary; if this one is too large, or of nobody.
     pub fn canary(
         self: &Arc<Self>,
         digits: &str,
@@ -29,6 +29,9 @@ impl Live {
     ) -> Result<CandidateStatus, Unsteered> {
         if !who.is_valid() {
             return Err(Unsteered::CanaryBounds);
+        }
+        if who.is_of_nobody() {
+            return Err(Unsteered::CanaryOfNobody);
         }
         let digest = self.find(digits)?;
         self.begin_canary(digest, who, Input::Steered { digest })?;

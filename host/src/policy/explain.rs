@@ -13,6 +13,10 @@ use super::world::{Question, World};
 
 /// The most requests of one id that are explained: clients choose ids, and may repeat them.
 const REQUESTS: usize = 16;
+/// The most decisions of one request that are shown: a turn may have any number.
+const DECISIONS: usize = 256;
+/// The most bytes of them.
+const BYTES: usize = 256 << 10;
 /// The most bytes of a question with its answer that are shown: as JSON the memo of a turn takes some thirty times its size.
 const LARGEST: usize = 64 << 10;
 
@@ -27,6 +31,8 @@ pub struct Explanation {
     pub policy: String,
     /// In the order in which they were made.
     pub decisions: Vec<Explained>,
+    /// The number of further ones, which are not shown.
+    pub left_out: u64,
     /// The tokens that it was charged with, if it is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
@@ -65,7 +71,7 @@ impl Live {
     pub fn explain(&self, id: &str) -> Vec<Explanation> {
         let events = self.trail.events();
         // By the number of the request: the oldest one makes room, and does not come back with a later event.
-        let mut found: BTreeMap<u64, Explanation> = BTreeMap::new();
+        let mut found: BTreeMap<u64, (Explanation, usize)> = BTreeMap::new();
         for event in events.of(id) {
             let number = event.request.number;
             let is_old = found
@@ -74,21 +80,36 @@ impl Live {
             if is_old && found.len() == REQUESTS {
                 continue;
             }
-            let explanation = found.entry(number).or_insert_with(|| begin(&event));
+            let (explanation, bytes) = found.entry(number).or_insert_with(|| (begin(&event), 0));
             explanation.policy = event.request.digest.short();
             if let What::Settled(tokens) = event.what {
                 // The first one has the cost.
                 explanation.tokens.get_or_insert(tokens);
             } else {
+                *bytes += event.size().min(LARGEST);
                 let at = humantime::format_rfc3339_millis(self.trail.time(event.at));
-                let decision = explained(&event, at.to_string());
-                explanation.decisions.extend(decision);
+                explanation.take(&event, *bytes, at.to_string());
             }
             if found.len() > REQUESTS {
                 found.pop_first();
             }
         }
-        found.into_values().rev().collect()
+        let found = found.into_values().rev();
+        found.map(|(explanation, _)| explanation).collect()
+    }
+}
+
+impl Explanation {
+    /// Takes the decision of an event, unless there are enough with so many `bytes`.
+    fn take(&mut self, event: &Event, bytes: usize, at: String) {
+        if matches!(event.what, What::Unasked(_)) {
+            return;
+        }
+        if self.decisions.len() >= DECISIONS || bytes > BYTES {
+            self.left_out += 1;
+        } else {
+            self.decisions.extend(explained(event, at));
+        }
     }
 }
 
@@ -99,6 +120,7 @@ fn begin(event: &Event) -> Explanation {
         generation: request.generation,
         policy: request.digest.short(),
         decisions: Vec::new(),
+        left_out: 0,
         tokens: None,
     }
 }
@@ -172,5 +194,48 @@ fn is_blank(value: &Value) -> bool {
         Value::Array(list) => list.is_empty(),
         Value::Object(members) => members.is_empty(),
         Value::Bool(true) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::super::cards::Cards;
+    use super::super::digest::Digest;
+    use super::super::event::Asker;
+    use super::super::needs::Needs;
+    use super::super::world::Catalog;
+    use super::*;
+
+    #[test]
+    fn the_decisions_of_one_request_are_bounded_in_number_and_bytes() {
+        let digest = Digest::from([7; 32]);
+        let request = Asker::new(1, "a".to_owned(), (1, digest), Default::default());
+        let asked = Catalog {
+            caller: None,
+            now_ms: 0,
+        };
+        let event = Event {
+            request: Arc::new(request),
+            at: Duration::ZERO,
+            what: What::Catalog(Exchange {
+                asked,
+                answer: Ok(Cards::from(Vec::new())),
+                needs: Arc::new(Needs::everything()),
+                took: Duration::ZERO,
+                from_memo: false,
+            }),
+        };
+        let taken = |bytes: usize| {
+            let mut explanation = begin(&event);
+            for number in 1..=1_000 {
+                explanation.take(&event, number * bytes, String::new());
+            }
+            (explanation.decisions.len(), explanation.left_out)
+        };
+        assert_eq!(taken(1), (256, 744));
+        assert_eq!(taken(BYTES / 10), (10, 990));
     }
 }

@@ -36,7 +36,7 @@ impl OpenRefusals {
         let promoted = self.promoted.iter().map(|(_, open)| open);
         let is_other = |open: &&OpenRefusal| {
             let mut folder = self.folder.iter();
-            folder.all(|known| known.refusal != open.refusal)
+            folder.all(|known| known.refusal.problem != open.refusal.problem)
         };
         let promoted = promoted.filter(is_other);
         self.folder.iter().chain(promoted).cloned().collect()
@@ -93,7 +93,7 @@ mod tests {
         Refusal {
             file: file.to_owned(),
             slot: None,
-            problem: Problem::NotBuiltIn,
+            problem: Problem::Unreadable(file.to_owned()),
         }
     }
 
@@ -121,8 +121,13 @@ mod tests {
         refused.taken_back(digest, refusal("promoted"));
         refused.mended();
         assert_eq!(files(&refused), ["promoted"], "the folder is in order");
-        refused.note(vec![refusal("promoted"), refusal("b")]);
-        assert_eq!(files(&refused), ["promoted", "b"], "each once");
+        // The folder has the same files by now.
+        let same = Refusal {
+            file: "POLICY_DIR".to_owned(),
+            ..refusal("promoted")
+        };
+        refused.note(vec![same, refusal("b")]);
+        assert_eq!(files(&refused), ["POLICY_DIR", "b"], "each once");
         refused.mended();
         let accepts = |accept: &str| Rules {
             accept: vec![accept.to_owned()],

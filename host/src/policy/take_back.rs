@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
+use super::fault::Refusal;
 use super::guard::Standby;
 use super::history::{Activation, Door};
 use super::life::What;
@@ -49,6 +50,11 @@ impl Live {
         );
         match door {
             Door::Api => {
+                // The folder may have other files.
+                let refusal = Refusal {
+                    file: format!("promotion of {}", blame.digest.short()),
+                    ..refusal
+                };
                 self.refused.lock().taken_back(blame.digest, refusal);
                 self.pins.fetch_add(1, Ordering::Relaxed);
             }

@@ -51,6 +51,9 @@ pub enum Unsteered {
         "a canary has at most 256 callers and 256 tenants, and 0 to 100 percent of all callers"
     )]
     CanaryBounds,
+    /// The canary names nobody.
+    #[error("a canary needs callers, tenants, or a percent above 0")]
+    CanaryOfNobody,
     /// Other policies serve than those that it was made for.
     #[error(
         "other policies serve by now than those that this was made for: offer the candidate again"

@@ -73,7 +73,7 @@ fn an_edited_policy_is_tried_promoted_explained_and_taken_back_by_commands() {
         told.contains("SHADOW    ") && told.contains("of 7 decisions seen, "),
         "{told}"
     );
-    assert!(told.contains("… 1 keys  "), "{told}");
+    assert!(told.contains("… 1 key  "), "{told}");
     let json: Value = serde_json::from_str(&done(&["candidates", &digest, "--json"])).unwrap();
     assert_eq!(
         (&json["gate"]["max_differ"], &json["stage"]),
@@ -99,7 +99,15 @@ fn an_edited_policy_is_tried_promoted_explained_and_taken_back_by_commands() {
     let told = done(&["explain", id.split("\r\n").next().unwrap()]);
     assert!(told.contains("denied 401 invalid_api_key"), "{told}");
     assert!(told.contains(&format!("\n{digest}  auth  ")), "{told}");
-    assert!(told.contains("auth authenticate saw {"), "{told}");
+    assert!(
+        told.contains("auth authenticate saw credential: {"),
+        "{told}"
+    );
+    assert!(
+        told.contains("auth authenticate answered denied: code: invalid_api_key, "),
+        "{told}"
+    );
+    assert!(!told.contains("\"Err\""), "{told}");
     assert!(done(&["rollback"]).starts_with("generation 3  "));
     assert_eq!(status(&running, folders::KEY), 200);
     assert!(done(&["follow"]).contains("the policy folder decides"));

@@ -165,8 +165,7 @@ async fn a_share_of_the_callers_keeps_its_callers() {
         }
         found
     };
-    let (none, half, most) = (share(0).await, share(50).await, share(75).await);
-    assert!(none.is_empty());
+    let (half, most) = (share(50).await, share(75).await);
     assert!((15..=45).contains(&half.len()), "{half:?}");
     assert_eq!(half, share(50).await);
     assert!(half.iter().all(|name| most.contains(name)));
@@ -329,6 +328,9 @@ async fn one_candidate_has_a_canary_at_a_time_and_within_bounds() {
         let refused = gateway.live.canary(&one, too_large, "ops");
         assert_eq!(refused.unwrap_err(), Unsteered::CanaryBounds);
     }
+    let nobody = Canary::default();
+    let refused = gateway.live.canary(&one, nobody, "ops");
+    assert_eq!(refused.unwrap_err(), Unsteered::CanaryOfNobody);
     // The same candidate gets other callers in place of those before.
     begin(&gateway, &one, callers(&["bob"]));
     assert_ne!(chat(&gateway, "alice").await.1, one);

@@ -23,6 +23,7 @@ impl From<Unsteered> for ApiError {
             Unsteered::Failed(why) => GatewayError::CandidateFailed { why },
             Unsteered::HasCanary(digest) => GatewayError::CanaryTaken { digest },
             Unsteered::CanaryBounds => GatewayError::CanaryBounds,
+            Unsteered::CanaryOfNobody => GatewayError::CanaryOfNobody,
             Unsteered::Stale => GatewayError::CandidateStale,
             Unsteered::Overtaken => GatewayError::PoliciesOvertaken,
             Unsteered::Shortage => GatewayError::Shortage,

@@ -39,13 +39,76 @@ fn one(request: &Value, style: &Style) -> String {
     text += &table(style, &rows, &[4]);
     for made in decisions() {
         let question = format!("{} {}", plain(&made["slot"]), plain(&made["question"]));
-        text += &format!("{question} saw {}\n", plain(&made["input"]));
+        text += &format!("{question} saw {}\n", words(&made["input"]));
         if let Some(fault) = made.get("fault") {
             text += &format!("{question} failed: {}\n", plain(fault));
         }
         if let Some(answer) = made.get("answer") {
-            text += &format!("{question} answered {}\n", plain(answer));
+            text += &format!("{question} answered {}\n", answered(answer));
         }
     }
+    if let Some(count @ 1..) = request["left_out"].as_u64() {
+        text += &format!("and {count} further decisions, which are not shown\n");
+    }
     text
+}
+
+/// An answer, or a denial.
+fn answered(answer: &Value) -> String {
+    match (answer.get("Ok"), answer.get("Err")) {
+        (Some(answer), _) => words(answer),
+        (_, Some(denial)) => format!("denied: {}", words(denial)),
+        _ => words(answer),
+    }
+}
+
+/// The members of an object, or anything else, in one line.
+fn words(value: &Value) -> String {
+    match value {
+        Value::Object(members) if !members.is_empty() => {
+            let member = |(name, value): (&String, &Value)| {
+                format!("{}: {}", plain(&name.as_str().into()), inner(value))
+            };
+            members.iter().map(member).collect::<Vec<_>>().join(", ")
+        }
+        other => inner(other),
+    }
+}
+
+/// A value within another one.
+fn inner(value: &Value) -> String {
+    match value {
+        Value::Object(members) if members.is_empty() => "nothing".to_owned(),
+        Value::Object(_) => format!("{{{}}}", words(value)),
+        Value::Array(list) => format!(
+            "[{}]",
+            list.iter().map(inner).collect::<Vec<_>>().join(", ")
+        ),
+        other => plain(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn answers_are_text_for_people() {
+        let caller = json!({"Ok": {"id": "bob", "tenant": null, "groups": ["a", "b"]}});
+        assert_eq!(answered(&caller), "groups: [a, b], id: bob, tenant: -");
+        let denial = json!({"Err": {"status": 429, "headers": [["retry-after", "1"]]}});
+        assert_eq!(
+            answered(&denial),
+            "denied: headers: [[retry-after, 1]], status: 429"
+        );
+        assert_eq!(answered(&json!(["GoOn", []])), "[GoOn, []]");
+        let input = json!({"caller": {"id": "bob"}, "memo": {}, "text": "a\u{1b}b"});
+        assert_eq!(
+            words(&input),
+            "caller: {id: bob}, memo: nothing, text: a\u{fffd}b"
+        );
+        assert_eq!(words(&json!({})), "nothing");
+    }
 }

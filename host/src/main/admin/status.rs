@@ -209,12 +209,32 @@ fn entries(slot: &Value) -> String {
     const MOST: usize = 3;
     let entries = slot["entries"].as_object().into_iter().flatten();
     let entries = entries.take(MOST);
-    let entries = entries.map(|(name, count)| format!("{count} {}", plain(&name.as_str().into())));
+    let entries = entries.map(|(name, count)| {
+        let name = plain(&name.as_str().into());
+        match count.as_u64() {
+            Some(1) => format!("1 {}", singular(&name)),
+            _ => format!("{count} {name}"),
+        }
+    });
     let entries: Vec<_> = entries.collect();
     match entries.is_empty() {
         true => String::new(),
         false => format!(" {}", entries.join(", ")),
     }
+}
+
+/// The name of one entry of a list: of `keys`, `aliases` or `policies`, not of `anonymous`.
+fn singular(list: &str) -> String {
+    let ends = [
+        ("ies", "y"),
+        ("ses", "s"),
+        ("ss", "ss"),
+        ("us", "us"),
+        ("s", ""),
+    ];
+    let mut ends = ends.into_iter();
+    let found = ends.find_map(|(many, one)| Some(list.strip_suffix(many)?.to_owned() + one));
+    found.unwrap_or_else(|| list.to_owned())
 }
 
 /// The declared parts of the input: headers by their number, the step of the clock as a length of time.

@@ -220,6 +220,8 @@ errors! {
     CanaryTaken { digest: String } = 409, INVALID, "canary_taken", "The candidate {digest} has a canary, and only one can: end that first.";
     /// A canary has too many names, or too large a share.
     CanaryBounds = 400, INVALID, "invalid_value", "A canary has at most 256 callers and 256 tenants, and 0 to 100 percent of all callers.";
+    /// A canary names nobody.
+    CanaryOfNobody = 400, INVALID, "invalid_value", "Whose requests? A canary needs 'callers', 'tenants', or a 'percent' above 0.";
     /// A roll-back has nothing to go back to.
     NothingBefore = 409, INVALID, "nothing_before", "No other policies served that are kept: upload those that are wanted.";
     /// The built-in policies or the variables of a generation that served before are others by now.
