@@ -40,7 +40,7 @@ pub(super) enum Access {
 
 /// All endpoints but those for edge proxies, which `verify` has. The router, the paths that limits can name and the suggestions
 /// for wrong URLs are made of this table.
-const ALL: [Endpoint; 14] = [
+const ALL: [Endpoint; 16] = [
     generating("/v1/chat/completions", || {
         post(chat::complete).head(chat::probe)
     }),
@@ -48,8 +48,14 @@ const ALL: [Endpoint; 14] = [
         post(completions::complete).head(chat::probe)
     }),
     generating(RESPONSES, || post(responses::create).head(chat::probe)),
+    limited("/v1/responses/input_tokens", || {
+        post(responses::count_input)
+    }),
     limited("/v1/responses/{id}", || {
         get(responses::show).delete(responses::delete)
+    }),
+    limited("/v1/responses/{id}/input_items", || {
+        get(responses::list_input)
     }),
     limited("/v1/models", || get(models::list)),
     limited("/v1/models/{id}", || get(models::show)),

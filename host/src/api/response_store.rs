@@ -40,8 +40,24 @@ struct Share {
 struct Response {
     object: String,
     conversation: Arc<Vec<Item>>,
+    /// See [`Memory`].
+    input: usize,
     items: Vec<String>,
     bytes: usize,
+}
+
+/// The input of a kept response.
+pub(super) struct Input {
+    conversation: Arc<Vec<Item>>,
+    count: usize,
+    /// The approximate memory of the response.
+    pub(super) bytes: usize,
+}
+
+impl Input {
+    pub(super) fn items(&self) -> &[Item] {
+        self.conversation.get(..self.count).unwrap_or_default()
+    }
 }
 
 impl Responses {
@@ -66,6 +82,7 @@ impl Responses {
         let response = Response {
             object,
             conversation: Arc::new(memory.conversation),
+            input: memory.input,
             items,
             bytes,
         };
@@ -101,6 +118,18 @@ impl Responses {
         let found = self.kept().responses.get(&key)?.conversation.clone();
         // Copied, since others may continue the same response.
         Some(found.to_vec())
+    }
+
+    /// The conversation that a response answers.
+    pub(super) fn input(&self, caller: &str, id: &str) -> Option<Input> {
+        let key = (caller.to_owned(), id.to_owned());
+        let kept = self.kept();
+        let response = kept.responses.get(&key)?;
+        Some(Input {
+            conversation: Arc::clone(&response.conversation),
+            count: response.input,
+            bytes: response.bytes,
+        })
     }
 
     /// The item of an earlier answer that an id stands for; the inner option is `None` for an item that cannot be replayed.
@@ -184,6 +213,7 @@ mod tests {
         Memory {
             items: HashMap::from([(format!("msg_{text}"), Some(said.clone()))]),
             conversation: vec![said],
+            input: 1,
         }
     }
 

@@ -34,6 +34,12 @@ pub(super) fn item(kind: &str, response: &str, index: usize) -> String {
     format!("{kind}_{stem}_{index}")
 }
 
+/// The id of an item of a response's input, for example `msg_…_in0`.
+pub(super) fn input_item(kind: &str, response: &str, index: usize) -> String {
+    let stem = response.strip_prefix(RESPONSE).unwrap_or(response);
+    format!("{kind}_{stem}_in{index}")
+}
+
 const RESPONSE: &str = "resp_";
 
 fn with_prefix(prefix: &str) -> String {

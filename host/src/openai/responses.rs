@@ -4,6 +4,7 @@ mod answer;
 mod echo;
 mod events;
 mod input;
+mod input_items;
 mod memory;
 mod object;
 mod output;
@@ -11,6 +12,7 @@ mod past_calls;
 mod tools;
 
 pub use events::{Event, Events};
+pub use input_items::{InputList, Order, list_input};
 pub use memory::Memory;
 pub use object::ResponseObject;
 

@@ -53,6 +53,7 @@ mod protocol_log;
 mod records;
 mod replicas;
 mod requests;
+mod responses;
 mod restarts;
 mod sandboxes;
 mod secrets;

@@ -1,5 +1,11 @@
 //! `/v1/responses`: runs a request as one turn, answered as events or one object, and keeps the response to be continued.
 
+mod input_items;
+mod input_tokens;
+
+pub(in crate::api) use input_items::list as list_input;
+pub(in crate::api) use input_tokens::count as count_input;
+
 use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::response::Response;
@@ -13,10 +19,11 @@ use crate::api::id::Id;
 use crate::api::output_mode::{HEADER, OutputMode};
 use crate::api::request_context::{Authenticated, RequestContext};
 use crate::api::{Shared, error, sse};
-use crate::openai::responses::{self, Events, Memory, ResponseObject, ResponsesRequest};
+use crate::codex::Plan;
+use crate::openai::responses::{self, Context, Events, Memory, ResponseObject, ResponsesRequest};
 use crate::openai::{ApiError, GatewayError, id};
 use crate::policy::Caller;
-use crate::turn::Delta;
+use crate::turn::{Delta, Rules};
 
 /// The header with the types of those tools of a request that were left out.
 const LEFT_OUT: &str = "x-codex-left-out";
@@ -36,13 +43,13 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
         .context
         .record(Fact::Metadata(request.metadata.clone()));
     tell_left_out(&intake.context, &request.left_out);
-    let past = recall(&shared, &intake.caller, &request)?;
-    let (model, target) = intake
-        .resolve(request.model.clone(), request.effort.clone())
-        .await?;
     let stream = request.stream;
-    let plan = intake.work(move || request.into_plan(target, past));
-    let (plan, mut rules, context) = plan.await??;
+    let Planned {
+        model,
+        plan,
+        mut rules,
+        context,
+    } = plan(&shared, &intake, request).await?;
     let head = generate::head(id::response(), model.clone());
     let mode = OutputMode::of(intake.headers(), shared.config.responses_output_mode);
     intake.context.add_header(HEADER, mode.name());
@@ -71,6 +78,35 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
         keep.put(object.clone(), memory);
     }
     Ok(error::json(object))
+}
+
+/// A request whose model is decided.
+struct Planned {
+    /// The model's name for the client.
+    model: String,
+    plan: Plan,
+    rules: Rules,
+    context: Context,
+}
+
+/// Recalls the conversation that the request continues, asks the model policy, and puts the prompt together.
+async fn plan(
+    shared: &Shared,
+    intake: &Generate<'_>,
+    request: ResponsesRequest,
+) -> Result<Planned, ApiError> {
+    let past = recall(shared, &intake.caller, &request)?;
+    let (model, target) = intake
+        .resolve(request.model.clone(), request.effort.clone())
+        .await?;
+    let plan = intake.work(move || request.into_plan(target, past));
+    let (plan, rules, context) = plan.await??;
+    Ok(Planned {
+        model,
+        plan,
+        rules,
+        context,
+    })
 }
 
 /// Names the tools that nobody runs here, to the client and in the log: the model does not know of them.
@@ -139,6 +175,7 @@ fn recall(
     Ok(Memory {
         conversation,
         items,
+        ..Memory::default()
     })
 }
 

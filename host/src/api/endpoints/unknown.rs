@@ -96,7 +96,7 @@ fn meant(path: &str, responses: bool) -> Option<String> {
 
 /// Operations of OpenAI's that the gateway does not have, at paths that look like a response's: a client takes a 405 for a
 /// mistake of its own.
-const NOT_SERVED: [&str; 2] = ["/v1/responses/compact", "/v1/responses/input_tokens"];
+const NOT_SERVED: [&str; 1] = ["/v1/responses/compact"];
 
 /// 405; axum adds the header `Allow`. 404 for operations that the gateway does not have. 426 if a WebSocket was asked for: after
 /// a 405 Codex tries seven times before it sends a POST request, after a 426 at once.

@@ -99,10 +99,12 @@ impl ResponseAnswer {
             return None;
         }
         let mut conversation = self.context.history.take()?;
+        let input = conversation.len();
         let told = self.output.take_told();
         conversation.extend(told.iter().filter_map(|(_, item)| item.clone()));
         Some(Memory {
             conversation,
+            input,
             items: told.into_iter().collect(),
         })
     }

@@ -9,6 +9,8 @@ use crate::codex::Item;
 pub struct Memory {
     /// The conversation until the end of the response, oldest first; instructions are not carried over.
     pub conversation: Vec<Item>,
+    /// How many items of the conversation the response answers; those after them are the answer.
+    pub input: usize,
     /// The items of answers by their ids. Reasoning items are `None`: Codex cannot take them again.
     pub items: HashMap<String, Option<Item>>,
 }

@@ -11,7 +11,7 @@ use super::schemas::Schemas;
 use crate::fake;
 
 /// The turns of all requests that succeed here.
-const TURNS: u64 = 12;
+const TURNS: u64 = 13;
 
 /// Members that none of these answers has, and why.
 const UNSEEN: &[&str] = &[
@@ -111,6 +111,11 @@ impl Checked {
         let answer = self.post("/v1/responses", &body).await;
         assert_eq!(answer["status"], "incomplete");
         let id = answer["id"].as_str().unwrap();
+        let items = "/v1/responses/{id}/input_items";
+        for (id, expected) in [(id, 200), ("none", 404)] {
+            let asked = self.ask(Method::GET, items, id, &Value::Null);
+            assert_eq!(asked.await.0, expected);
+        }
         for (method, expected) in [
             (Method::GET, 200),
             (Method::DELETE, 200),
@@ -120,6 +125,29 @@ impl Checked {
             let asked = self.ask(method, "/v1/responses/{id}", id, &Value::Null);
             assert_eq!(asked.await.0, expected);
         }
+    }
+
+    /// The input of a response with an item of each kind, and its estimate.
+    async fn inputs(&mut self) {
+        let picture = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+        let picture = json!({"type": "input_image", "image_url": picture});
+        let input = json!([
+            {"role": "user", "content": [{"type": "input_text", "text": "hi"}, picture]},
+            {"role": "assistant", "content": "Hello."},
+            {"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c", "output": "there"},
+        ]);
+        let body = json!({"input": input});
+        self.post("/v1/responses/input_tokens", &body).await;
+        let (status, _) = self
+            .ask(Method::POST, "/v1/responses/input_tokens", "", &json!({}))
+            .await;
+        assert_eq!(status, 400);
+        let answer = self.post("/v1/responses", &body).await;
+        let id = answer["id"].as_str().unwrap();
+        let path = "/v1/responses/{id}/input_items?include=message.input_image.image_url";
+        let asked = self.ask(Method::GET, path, id, &Value::Null);
+        assert_eq!(asked.await.0, 200);
     }
 
     /// Calls of tools that are no plain functions, each in an answer of its own.
@@ -199,6 +227,7 @@ async fn every_answer_is_as_the_document_has_it_and_has_all_of_it() {
     let mut checked = Checked { gateway, schemas };
     checked.chats().await;
     checked.responses().await;
+    checked.inputs().await;
     checked.tools().await;
     checked.usage().await;
     checked.get("/v1/models").await;

@@ -71,6 +71,7 @@ fn expected() -> Memory {
             says(Role::Assistant, "I look."),
             calls("call_0", "get", "{}"),
         ],
+        input: 1,
         items: items
             .into_iter()
             .map(|(id, item)| (id.to_owned(), item))
@@ -164,6 +165,7 @@ fn items_can_be_referred_to() {
     assert_eq!(references, ["rs_a_0", "msg_a_1", "fc_a_2"]);
     let past = Memory {
         conversation: Vec::new(),
+        input: 0,
         items: expected().items,
     };
     let (plan, ..) = request
@@ -175,6 +177,7 @@ fn items_can_be_referred_to() {
     assert_eq!(plan.history, conversation::with_own_ids(said));
     let past = Memory {
         conversation: Vec::new(),
+        input: 0,
         items: HashMap::from([("rs_a_0".to_owned(), None)]),
     };
     let error = request
