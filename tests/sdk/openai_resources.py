@@ -22,7 +22,7 @@ base_url, key = sys.argv[1:]
 RESOURCES = ["test_completions.py", "test_models.py", "test_responses.py", "chat", "responses"]
 
 # The operations whose parameters are in a table, and their columns.
-COLUMNS = {"/chat/completions": 0, "/completions": 1, "/responses": 2}
+COLUMNS = {"/chat/completions": 0, "/completions": 1, "/responses": 2, "/responses/input_tokens": 2, "/responses/compact": 2}
 # More than any request of the tests has refused parameters.
 MOST_TRIES = 20
 
@@ -83,10 +83,14 @@ kept = []
 
 
 def kept_response(is_deleted=False):
-    """The id of a response that the gateway keeps."""
+    """The id of a response that the gateway keeps. It is in the background, so that it may be cancelled."""
     if not kept:
         with openai.OpenAI(base_url=base_url, api_key=key) as client:
-            kept.append(client.responses.create(model="gpt-6-astra", input="string").id)
+            made = client.responses.create(model="gpt-6-astra", input="string", background=True)
+            while made.status in ("queued", "in_progress"):
+                made = client.responses.retrieve(made.id)
+            assert made.status == "completed", made
+            kept.append(made.id)
     return kept.pop() if is_deleted else kept[0]
 
 
@@ -112,7 +116,10 @@ class Request:
             Request.refusal = error
             raise error
         if error.code == "response_not_found":
-            options.url = f"/responses/{kept_response(options.method == 'delete')}"
+            # What follows the id is kept.
+            parts = options.url.split("/")
+            parts[2] = kept_response(options.method == "delete")
+            options.url = "/".join(parts)
         elif error.code == "previous_response_not_found":
             options.json_data = {**body, "previous_response_id": kept_response()}
         elif error.param == "input" and "input" not in body:

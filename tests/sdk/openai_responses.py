@@ -110,6 +110,22 @@ assert whole(input=[{"role": "user", "content": content}]).output_text == "Red."
 answer = whole(input=script(text=["half"], incomplete="max_output_tokens"))
 assert (answer.status, answer.incomplete_details.reason) == ("incomplete", "max_output_tokens"), answer
 
+# In the background, and cancelled there.
+answer = whole(input=script(text=["Later."]), background=True)
+while answer.status in ("queued", "in_progress"):
+    answer = client.responses.retrieve(answer.id)
+assert (answer.status, answer.output_text, answer.background) == ("completed", "Later.", True), answer
+assert client.responses.cancel(answer.id).status == "completed"
+answer = whole(input=script(text=["Never."], stall=0), background=True)
+assert client.responses.cancel(answer.id).status == "cancelled"
+assert client.responses.retrieve(answer.id).status == "cancelled"
+
+# What it was asked, and the estimate of that.
+answer = whole(input=script(text=["Yes."]))
+asked = list(client.responses.input_items.list(answer.id, limit=1))
+assert [item.role for item in asked] == ["user"], asked
+assert client.responses.input_tokens.count(model="codex-5", input="four" * 10).input_tokens == 10
+
 # Forgotten on request.
 answer = whole(input=script(text=["Forget me."]))
 client.responses.delete(answer.id)

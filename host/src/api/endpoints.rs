@@ -40,7 +40,7 @@ pub(super) enum Access {
 
 /// All endpoints but those for edge proxies, which `verify` has. The router, the paths that limits can name and the suggestions
 /// for wrong URLs are made of this table.
-const ALL: [Endpoint; 16] = [
+const ALL: [Endpoint; 17] = [
     generating("/v1/chat/completions", || {
         post(chat::complete).head(chat::probe)
     }),
@@ -54,6 +54,7 @@ const ALL: [Endpoint; 16] = [
     limited("/v1/responses/{id}", || {
         get(responses::show).delete(responses::delete)
     }),
+    limited("/v1/responses/{id}/cancel", || post(responses::cancel)),
     limited("/v1/responses/{id}/input_items", || {
         get(responses::list_input)
     }),

@@ -22,7 +22,7 @@ use super::choices::{Choices, Starter};
 use super::content_coding::Coding;
 use super::facts::Fact;
 use super::request_context::{Authenticated, RequestContext};
-use super::turn_stream::{Deltas, Turns};
+use super::turn_stream::{Beginning, Deltas, Turns};
 use super::{Shared, client_addr};
 use crate::openai::{ApiError, GatewayError, Head, Reading, Target};
 use crate::policy::{Caller, model};
@@ -34,7 +34,7 @@ pub(super) struct Generate<'a> {
     pub(super) caller: Caller,
     parts: Parts,
     /// The size of the body.
-    bytes: usize,
+    pub(super) bytes: usize,
     /// The memory for the body and the parsed request, held until Codex has all turns.
     room: Room,
 }
@@ -115,8 +115,21 @@ impl<'a> Generate<'a> {
         &mut self,
         model: &str,
         streaming: bool,
-        mut choices: Choices,
+        choices: Choices,
     ) -> Result<Deltas, ApiError> {
+        let outlive = !self.shared.config.kill_on_disconnect;
+        let beginning = self.launch(model, streaming, choices, outlive).await?;
+        Ok(beginning.begun().await?)
+    }
+
+    /// As [`Self::begin`], without waiting for a worker.
+    pub(super) async fn launch(
+        &mut self,
+        model: &str,
+        streaming: bool,
+        mut choices: Choices,
+        outlive: bool,
+    ) -> Result<Beginning, ApiError> {
         choices.sign(&self.caller, self.context.id());
         self.bound_prompt(&choices)?;
         let ask = Ask {
@@ -136,7 +149,7 @@ impl<'a> Generate<'a> {
             at_once: self.shared.config.max_choices,
             start: move |choice, follows| starter.start(choice, follows),
         };
-        Ok(Deltas::begin(turns, &self.context, self.shared).await?)
+        Ok(Deltas::begin(turns, &self.context, self.shared, outlive))
     }
 
     fn bound_prompt(&self, choices: &Choices) -> Result<(), ApiError> {

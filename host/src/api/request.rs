@@ -30,6 +30,10 @@ use decisions::Decisions;
 /// The status in the log if the client leaves before there is an answer, as in nginx.
 const LEFT: u16 = 499;
 
+/// Marks an answer that is handed over before the turns of its request end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AtOnce;
+
 /// The HTTP facts of a request.
 pub(super) struct Asked {
     pub(super) method: Method,
@@ -299,12 +303,15 @@ async fn send(
         false => response.body().size_hint().exact(),
     };
     if let Some(bytes) = in_memory {
+        let at_once = response.extensions_mut().remove::<AtOnce>().is_some();
+        let whole = !client.is_closed();
+        let all = Held::All(Some((client, response)));
         return Sent {
             status,
             error,
             bytes,
-            whole: !client.is_closed(),
-            held: Some(Held::All(Some((client, response)))),
+            whole,
+            held: (!at_once).then_some(all),
         };
     }
     let bytes = Arc::new(AtomicU64::new(0));

@@ -1,5 +1,7 @@
 //! Keeps responses that may be continued or fetched: in memory, bounded, each only for the caller it was made for.
 
+mod running;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -7,6 +9,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::codex::{Item, Part};
 use crate::openai::responses::Memory;
+pub(super) use running::Job;
+use running::Running;
 
 /// The most responses that are kept.
 const MOST: usize = 1_000;
@@ -18,7 +22,11 @@ type Key = (String, String);
 
 /// The kept responses. The oldest of the caller that has most are forgotten first: one caller's use does not evict another's.
 #[derive(Default)]
-pub struct Responses(Mutex<Kept>);
+pub struct Responses {
+    kept: Mutex<Kept>,
+    /// Those in the background that have not ended.
+    running: Running,
+}
 
 #[derive(Default)]
 struct Kept {
@@ -42,6 +50,8 @@ struct Response {
     conversation: Arc<Vec<Item>>,
     /// See [`Memory`].
     input: usize,
+    /// Whether it can be continued.
+    answered: bool,
     items: Vec<String>,
     bytes: usize,
 }
@@ -62,11 +72,25 @@ impl Input {
 
 impl Responses {
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock()
+        self.kept.lock()
     }
 
     /// Keeps a response: its JSON, and the memory needed to continue it.
     pub(super) fn put(&self, caller: &str, id: &str, object: String, memory: Memory) {
+        self.keep((caller, id), object, memory, true);
+    }
+
+    /// Keeps a response that has no answer: its JSON, and the conversation that it should have answered.
+    fn put_unanswered(&self, caller: &str, id: &str, object: String, conversation: Vec<Item>) {
+        let memory = Memory {
+            input: conversation.len(),
+            conversation,
+            ..Memory::default()
+        };
+        self.keep((caller, id), object, memory, false);
+    }
+
+    fn keep(&self, (caller, id): (&str, &str), object: String, memory: Memory, answered: bool) {
         let answer = memory.items.values().flatten();
         let items = memory.conversation.iter().chain(answer);
         let bytes = object.len() + items.map(size).sum::<usize>();
@@ -83,6 +107,7 @@ impl Responses {
             object,
             conversation: Arc::new(memory.conversation),
             input: memory.input,
+            answered,
             items,
             bytes,
         };
@@ -95,18 +120,24 @@ impl Responses {
         kept.make_room();
     }
 
-    /// The JSON of a response.
+    /// The JSON of a response, also of one that has not ended.
     pub(super) fn object(&self, caller: &str, id: &str) -> Option<String> {
         let key = (caller.to_owned(), id.to_owned());
+        if let Some(object) = self.running.object(&key) {
+            return Some(object);
+        }
         let kept = self.kept();
         kept.responses
             .get(&key)
             .map(|response| response.object.clone())
     }
 
-    /// Forgets a response. Returns whether it existed.
+    /// Forgets a response, and ends it. Returns whether it existed.
     pub(super) fn delete(&self, caller: &str, id: &str) -> bool {
         let key = (caller.to_owned(), id.to_owned());
+        if self.running.remove(&key) {
+            return true;
+        }
         let mut kept = self.kept();
         kept.order.retain(|kept| *kept != key);
         kept.remove(&key)
@@ -115,7 +146,11 @@ impl Responses {
     /// The conversation up to the end of a response.
     pub(super) fn conversation(&self, caller: &str, id: &str) -> Option<Vec<Item>> {
         let key = (caller.to_owned(), id.to_owned());
-        let found = self.kept().responses.get(&key)?.conversation.clone();
+        let found = {
+            let kept = self.kept();
+            let response = kept.responses.get(&key)?;
+            response.answered.then(|| response.conversation.clone())?
+        };
         // Copied, since others may continue the same response.
         Some(found.to_vec())
     }
@@ -123,6 +158,9 @@ impl Responses {
     /// The conversation that a response answers.
     pub(super) fn input(&self, caller: &str, id: &str) -> Option<Input> {
         let key = (caller.to_owned(), id.to_owned());
+        if let Some(input) = self.running.input(&key) {
+            return Some(input);
+        }
         let kept = self.kept();
         let response = kept.responses.get(&key)?;
         Some(Input {

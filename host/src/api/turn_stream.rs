@@ -129,6 +129,22 @@ trait Source: Send {
     fn end(self) -> Self::Cost;
 }
 
+/// Turns that begin.
+pub(super) struct Beginning {
+    deltas: Deltas,
+    has_begun: oneshot::Receiver<Result<(), turn::Error>>,
+}
+
+impl Beginning {
+    /// Waits until the first turn has begun: the others may have to wait for its worker.
+    pub(super) async fn begun(self) -> Result<Deltas, turn::Error> {
+        // The sender is dropped without a result if the request is over.
+        let begun = self.has_begun.await;
+        begun.unwrap_or(Err(turn::Error::Interrupted))?;
+        Ok(self.deltas)
+    }
+}
+
 /// The deltas of the turns of one answer. Ends with all of them, or with the first failure.
 pub(super) struct Deltas {
     said: mpsc::Receiver<Said>,
@@ -137,14 +153,14 @@ pub(super) struct Deltas {
 }
 
 impl Deltas {
-    /// Begins the turns, and returns when the first has begun: the others may have to wait for its worker. The request's owner
-    /// runs them, so that every limit holds and reservations are settled even if the reader neither reads nor leaves.
-    /// Depending on `kill_on_disconnect`, they end when the reader leaves, or only with the answer.
-    pub(super) async fn begin<M, F>(
+    /// Begins the turns. The request's owner runs them, so that every limit holds and reservations are settled even if the reader
+    /// neither reads nor leaves. Unless they outlive their reader, they end when it leaves.
+    pub(super) fn begin<M, F>(
         turns: Turns<M>,
         context: &RequestContext,
         shared: &Shared,
-    ) -> Result<Self, turn::Error>
+        outlive: bool,
+    ) -> Beginning
     where
         M: FnMut(u32, bool) -> F + Send + 'static,
         F: Future<Output = Result<TurnStream, turn::Error>> + Send + 'static,
@@ -163,21 +179,19 @@ impl Deltas {
         };
         let timers = &shared.config.timers;
         let late = tokio::time::sleep(timers.total + LINGER);
-        let outlives = !shared.config.kill_on_disconnect;
         let error = timers.overrun();
         let over = {
             let reader = relay.sender.clone();
             async move {
                 tokio::select! {
                     () = late => { let _ = last_word.send(error); }
-                    () = reader.closed(), if !outlives => {}
+                    () = reader.closed(), if !outlive => {}
                 }
             }
         };
         context.record(Fact::Turns(relay.run(turns, begun, over).boxed()));
-        // The sender is dropped without a result if the request is over.
-        has_begun.await.unwrap_or(Err(turn::Error::Interrupted))?;
-        Ok(Self { said, overrun })
+        let deltas = Self { said, overrun };
+        Beginning { deltas, has_begun }
     }
 
     async fn next(&mut self) -> Option<Said> {

@@ -37,6 +37,8 @@ pub struct ResponsesRequest {
     pub effort: Option<String>,
     /// Whether the answer is sent as events, as it arrives.
     pub stream: bool,
+    /// Whether the answer is made while nobody waits for it: the client polls.
+    pub background: bool,
     /// Whether the response is kept, so that later requests may refer to it.
     pub store: bool,
     /// The response that this request continues.
@@ -98,11 +100,16 @@ impl ResponsesRequest {
         draft.tune(echo.text.verbosity, Some(echo.service_tier));
         draft.share(echo.prompt_cache_key.clone());
         draft.reasoning_summary(echo.reasoning.summary);
+        let stream = body.boolean("stream")?.unwrap_or(false);
+        if echo.background {
+            check_background(&echo, stream)?;
+        }
         Ok(Self {
             model,
             metadata,
             effort: effort.filter(|effort| !effort.is_empty()),
-            stream: body.boolean("stream")?.unwrap_or(false),
+            stream,
+            background: echo.background,
             store: echo.store,
             previous_response_id: body
                 .string("previous_response_id")?
@@ -153,10 +160,6 @@ impl ResponsesRequest {
 /// Refuses members that Codex does not support, if an answer without them would lack what the client asked for.
 fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
     params::refuse_moderation(body)?;
-    if body.boolean("background")? == Some(true) {
-        let message = "This gateway answers at once or not at all: 'background' must be false.";
-        return Err(params::unsupported("background", message));
-    }
     if body.take("conversation").is_some() {
         let message = "This gateway keeps no conversations: use 'previous_response_id'.";
         return Err(params::unsupported("conversation", message));
@@ -188,6 +191,19 @@ fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
         let param = if logprobs { "include" } else { "top_logprobs" };
         let message = "Codex does not tell log probabilities: do not ask for them.";
         return Err(params::unsupported(param, message));
+    }
+    Ok(())
+}
+
+/// A response in the background is kept, without its events.
+fn check_background(echo: &Echo, stream: bool) -> Result<(), ApiError> {
+    if !echo.store {
+        let message = "A response in the background is polled: 'store' must be true.";
+        return Err(params::unsupported("store", message));
+    }
+    if stream {
+        let message = "A response in the background has no events: 'stream' must be false.";
+        return Err(params::unsupported("background", message));
     }
     Ok(())
 }

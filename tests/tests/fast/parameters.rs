@@ -30,7 +30,7 @@ fn sample(parameter: &str) -> Option<Value> {
     Some(match parameter {
         "access_programs" => json!({"cyber": "advanced"}),
         "audio" => json!({"voice": "ash", "format": "wav"}),
-        "background" | "echo" | "logprobs in chat" | "stream_options.include_obfuscation" => {
+        "echo" | "logprobs in chat" | "stream_options.include_obfuscation" => {
             json!(true)
         }
         "background_options" | "image" | "prompt_cache_options" => json!({"mode": "explicit"}),

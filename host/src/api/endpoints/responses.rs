@@ -1,8 +1,10 @@
 //! `/v1/responses`: runs a request as one turn, answered as events or one object, and keeps the response to be continued.
 
+mod background;
 mod input_items;
 mod input_tokens;
 
+pub(in crate::api) use background::cancel;
 pub(in crate::api) use input_items::list as list_input;
 pub(in crate::api) use input_tokens::count as count_input;
 
@@ -43,7 +45,7 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
         .context
         .record(Fact::Metadata(request.metadata.clone()));
     tell_left_out(&intake.context, &request.left_out);
-    let stream = request.stream;
+    let (stream, background) = (request.stream, request.background);
     let Planned {
         model,
         plan,
@@ -58,6 +60,9 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
         .block_delimiter
         .clone_from(&shared.config.block_delimiter);
     let choices = Choices::one(plan, rules);
+    if background {
+        return background::begin(&shared, &mut intake, choices, (head, context)).await;
+    }
     let deltas = intake.begin(&model, stream, choices).await?;
     let keep = Keep {
         shared: shared.clone(),

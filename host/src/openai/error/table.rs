@@ -162,8 +162,12 @@ errors! {
     PromptTooLong { tokens: u64, most: u64 } = 403, "tokens_exceeded_error", "context_length_exceeded", "The context length is exceeded: the prompt has about {tokens} tokens, and this gateway takes {most}.";
     /// The gateway does not have this response, or not for this caller.
     ResponseNotFound { id: String } = 404, INVALID, "response_not_found", "Response with id '{id}' not found.";
-    /// A finished response is asked for as a stream.
-    StreamedAgain = 400, INVALID, "unsupported_value", "A finished response cannot be streamed again: fetch it without 'stream'.";
+    /// A response is fetched as a stream.
+    StreamedAgain = 400, INVALID, "unsupported_value", "This gateway does not keep the events of a response: fetch it without 'stream'.";
+    /// The client has too many responses in the background.
+    BackgroundFull { most: usize } = 429, "rate_limit_error", "too_many_background_responses", "You have too many responses in the background, at most {most}, or their requests are too large: wait for one to end, or cancel one.", Retry::After(5_000);
+    /// A response that is not in the background is to be cancelled.
+    NotInBackground = 400, INVALID, "not_in_background", "Cannot cancel a synchronous response.";
     /// The gateway does not have the response that the request continues.
     PreviousNotFound { id: String } = 400, INVALID, "previous_response_not_found", "Previous response with id '{id}' not found.";
     /// The gateway does not have the item that the request refers to.

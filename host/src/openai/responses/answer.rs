@@ -14,14 +14,27 @@ pub(super) struct ResponseAnswer {
     pub(super) context: Context,
     pub(super) output: Output,
     pub(super) actions: Actions,
+    pub(super) stage: Stage,
     pub(super) outcome: Option<Result<(Finish, Usage), ApiError>>,
     /// The time of the end, in seconds since 1970.
     pub(super) completed_at: Option<u64>,
 }
 
+/// The stage of an answer that has not ended by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Its turn has not begun.
+    Queued,
+    Running,
+    /// Ended by its client.
+    Cancelled,
+}
+
 /// The API's status of a response; `Incomplete` with its reason.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ResponseStatus {
+    Queued,
+    Cancelled,
     InProgress,
     Completed,
     Incomplete(&'static str),
@@ -35,6 +48,7 @@ impl ResponseAnswer {
             actions: Actions::default(),
             head,
             context,
+            stage: Stage::Running,
             outcome: None,
             completed_at: None,
         }
@@ -70,21 +84,38 @@ impl ResponseAnswer {
                 self.outcome = Some(Ok((finish, usage)));
                 self.completed_at = Some((self.head.clock)());
             }
-            Delta::Failed(error) => {
-                self.output.close(Status::Incomplete, &mut |_| {});
-                self.outcome = Some(Err(error.into()));
-            }
+            Delta::Failed(error) => self.fail(error.into()),
+        }
+    }
+
+    /// Ends the answer with an error, unless it has ended.
+    pub(super) fn fail(&mut self, error: ApiError) {
+        if !self.has_ended() {
+            self.output.close(Status::Incomplete, &mut |_| {});
+            self.outcome = Some(Err(error));
+        }
+    }
+
+    /// Ends the answer for its client, unless it has ended.
+    pub(super) fn cancel(&mut self) {
+        if !self.has_ended() {
+            self.output.close(Status::Incomplete, &mut |_| {});
+            self.stage = Stage::Cancelled;
         }
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.outcome.is_some()
+        self.outcome.is_some() || self.stage == Stage::Cancelled
     }
 
     /// The state of the answer while it runs, or its end.
     pub(super) fn state(&self) -> ResponseStatus {
         match &self.outcome {
-            None => ResponseStatus::InProgress,
+            None => match self.stage {
+                Stage::Queued => ResponseStatus::Queued,
+                Stage::Running => ResponseStatus::InProgress,
+                Stage::Cancelled => ResponseStatus::Cancelled,
+            },
             Some(Err(_)) => ResponseStatus::Failed,
             Some(Ok((finish, _))) => match incomplete_reason(*finish) {
                 Some(reason) => ResponseStatus::Incomplete(reason),

@@ -10,7 +10,7 @@ use super::tools::is_left_out;
 /// Members of the response object. If OpenAI has a default that may not be Codex's, the member is `null`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Echo {
-    background: bool,
+    pub(super) background: bool,
     pub(super) instructions: Option<String>,
     pub(super) max_output_tokens: Option<u64>,
     max_tool_calls: Option<u64>,
@@ -78,7 +78,7 @@ impl Echo {
         let format = body.get("text").and_then(|text| text.get("format"));
         let format = format.filter(|format| !format.is_null()).cloned();
         Ok(Self {
-            background: false,
+            background: body.boolean("background")?.unwrap_or(false),
             instructions: body.string("instructions")?,
             max_output_tokens: body.positive("max_output_tokens")?,
             max_tool_calls: body.whole("max_tool_calls")?,

@@ -68,7 +68,9 @@ impl Events {
         }
         self.answer.push(delta, &mut |step| writer.step(&step, out));
         let name = match self.answer.state() {
-            ResponseStatus::InProgress => return,
+            ResponseStatus::InProgress | ResponseStatus::Queued | ResponseStatus::Cancelled => {
+                return;
+            }
             ResponseStatus::Completed => "response.completed",
             ResponseStatus::Incomplete(_) => "response.incomplete",
             ResponseStatus::Failed => "response.failed",

@@ -208,7 +208,16 @@ fn what_means_nothing_to_codex_is_accepted() {
 fn what_would_be_missed_in_the_answer_is_refused() {
     let logprobs = json!({"include": ["message.output_text.logprobs"]});
     assert_refused(&[
-        (json!({"background": true}), UNSUPPORTED, "background"),
+        (
+            json!({"background": true, "store": false}),
+            UNSUPPORTED,
+            "store",
+        ),
+        (
+            json!({"background": true, "stream": true}),
+            UNSUPPORTED,
+            "background",
+        ),
         (
             json!({"conversation": "conv_1"}),
             UNSUPPORTED,

@@ -40,7 +40,8 @@ impl Operation {
     }
 
     fn begins_no_turn(&self) -> bool {
-        ["/v1/responses/input_tokens"].contains(&self.path.as_str())
+        let paths = ["/v1/responses/input_tokens", "/v1/responses/{id}/cancel"];
+        paths.contains(&self.path.as_str())
     }
 
     fn name(&self) -> String {

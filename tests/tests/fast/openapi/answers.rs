@@ -11,7 +11,7 @@ use super::schemas::Schemas;
 use crate::fake;
 
 /// The turns of all requests that succeed here.
-const TURNS: u64 = 13;
+const TURNS: u64 = 15;
 
 /// Members that none of these answers has, and why.
 const UNSEEN: &[&str] = &[
@@ -150,6 +150,31 @@ impl Checked {
         assert_eq!(asked.await.0, 200);
     }
 
+    /// A response in the background that fails, and the cancellation of one.
+    async fn background(&mut self) {
+        let error = json!({"message": "no", "codexErrorInfo": "internalServerError"});
+        let fails = script(json!({"text": [], "error": error}));
+        let body = json!({"input": fails, "background": true});
+        let answer = self.post("/v1/responses", &body).await;
+        let failing = answer["id"].as_str().unwrap().to_owned();
+        let failed = async {
+            let path = "/v1/responses/{id}";
+            while self.ask(Method::GET, path, &failing, &Value::Null).await.1["status"] != "failed"
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(30), failed).await;
+        in_time.expect("it fails");
+        let hangs = json!({"input": script(json!({"hang": true})), "background": true});
+        let answer = self.post("/v1/responses", &hangs).await;
+        let path = "/v1/responses/{id}/cancel";
+        for (id, expected) in [(answer["id"].as_str().unwrap(), 200), ("none", 404)] {
+            let asked = self.ask(Method::POST, path, id, &Value::Null);
+            assert_eq!(asked.await.0, expected);
+        }
+    }
+
     /// Calls of tools that are no plain functions, each in an answer of its own.
     async fn tools(&mut self) {
         let within = |kind: &str| {
@@ -228,6 +253,7 @@ async fn every_answer_is_as_the_document_has_it_and_has_all_of_it() {
     checked.chats().await;
     checked.responses().await;
     checked.inputs().await;
+    checked.background().await;
     checked.tools().await;
     checked.usage().await;
     checked.get("/v1/models").await;
