@@ -177,6 +177,45 @@ class Gateway:
         yield "a deleted response", "deleted response", self.ask(200, "DELETE", path).json()
         yield "a response that was deleted", "error", self.ask(404, "GET", path).json()
 
+    def in_background(self):
+        """Responses in the background: begun, ended, failed and cancelled."""
+        for input, states in [
+            (script(text=["Later."]), ("queued", "in_progress", "completed")),
+            (script(**LIMITED), ("queued", "in_progress", "failed")),
+        ]:
+            answer = self.ask(200, "POST", "responses", {"input": input, "background": True}).json()
+            while answer["status"] in states[:2]:
+                yield "a response in the background", "response", answer
+                answer = self.ask(200, "GET", f"responses/{answer['id']}").json()
+            assert answer["status"] == states[-1], answer
+            yield "a response that was in the background", "response", answer
+        answer = self.ask(200, "POST", "responses", {"input": script(text=["Never."], stall=0), "background": True}).json()
+        for _ in range(2):
+            answer = self.ask(200, "POST", f"responses/{answer['id']}/cancel").json()
+            assert answer["status"] == "cancelled", answer
+            yield "a cancelled response", "response", answer
+
+    def beside_answers(self):
+        """The input of a response, its estimate, and its compaction, which is taken in its place."""
+        call = {"type": "function_call", "call_id": "c", "name": "get_weather", "arguments": "{}"}
+        result = {"type": "function_call_output", "call_id": "c", "output": "18 degrees"}
+        input = [*CONVERSATION, call, result, {"role": "user", "content": CONTENT}]
+        yield "an estimate", "input tokens", self.ask(200, "POST", "responses/input_tokens", {"input": input}).json()
+        answer = self.ask(200, "POST", "responses", {"input": input}).json()
+        path = f"responses/{answer['id']}/input_items"
+        yield "an input", "input items", self.ask(200, "GET", path).json()
+        pictures = f"{path}?include=message.input_image.image_url"
+        yield "an input with pictures", "input items", self.ask(200, "GET", pictures).json()
+        # The two requests of Open Responses' compliance suite.
+        compacted = {"input": CONVERSATION, "prompt_cache_key": "one"}
+        answer = self.ask(200, "POST", "responses/compact", compacted).json()
+        yield "a compaction", "compaction", answer
+        missing = self.http.post("responses/compact", json=compacted)
+        assert missing.status_code == 400, missing.text
+        yield "a compaction without a model", "error", missing.json()
+        going_on = [*answer["output"], {"role": "user", "content": "Go on."}]
+        yield "a conversation that goes on", "response", self.ask(200, "POST", "responses", {"input": going_on}).json()
+
     def responses(self):
         for request, status, items in RESPONSES:
             answers = list(self.whole_and_streamed("responses", "response", request))
@@ -200,6 +239,8 @@ class Gateway:
             stranger = self.ask(401, "POST", path, input_of("Hi"), authorization="Bearer sk-stranger")
             yield f"{path}, a stranger", "error", stranger.json()
         yield from self.kept()
+        yield from self.in_background()
+        yield from self.beside_answers()
         yield "models", "models", self.ask(200, "GET", "models").json()
         yield "models/codex-5", "model", self.ask(200, "GET", "models/codex-5").json()
         for status, method, path, body in ERRORS:

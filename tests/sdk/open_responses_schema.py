@@ -8,6 +8,8 @@ from openresponses_types import types
 
 from schema import of_body, of_event
 
+BODIES = {"response": types.ResponseResource, "compaction": types.CompactResource}
+
 EVENTS = {
     # An enumeration of one word.
     word.value: event
@@ -21,5 +23,5 @@ def differences(body, value):
     """How a response or an event differs from the schema; nothing for another body."""
     if body == "event":
         yield from of_event("Open Responses", types.ResponseResource, EVENTS, value)
-    elif body == "response":
-        yield from of_body("Open Responses", body, types.ResponseResource, value)
+    elif body in BODIES:
+        yield from of_body("Open Responses", body, BODIES[body], value)

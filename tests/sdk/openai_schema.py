@@ -9,7 +9,7 @@ import typing
 import pydantic
 from openai.types import Completion, ErrorObject, Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from openai.types.responses import Response, ResponseStreamEvent
+from openai.types.responses import CompactedResponse, InputTokenCountResponse, Response, ResponseItemList, ResponseStreamEvent
 
 from schema import of_body, of_event
 
@@ -41,6 +41,9 @@ BODIES = {
     "completion": Completion,
     "completion chunk": Completion,
     "response": Response,
+    "compaction": CompactedResponse,
+    "input tokens": InputTokenCountResponse,
+    "input items": ResponseItemList,
     "deleted response": Deleted,
     "models": Models,
     "model": Model,

@@ -40,7 +40,7 @@ pub(super) enum Access {
 
 /// All endpoints but those for edge proxies, which `verify` has. The router, the paths that limits can name and the suggestions
 /// for wrong URLs are made of this table.
-const ALL: [Endpoint; 17] = [
+const ALL: [Endpoint; 18] = [
     generating("/v1/chat/completions", || {
         post(chat::complete).head(chat::probe)
     }),
@@ -48,6 +48,7 @@ const ALL: [Endpoint; 17] = [
         post(completions::complete).head(chat::probe)
     }),
     generating(RESPONSES, || post(responses::create).head(chat::probe)),
+    generating("/v1/responses/compact", || post(responses::compact)),
     limited("/v1/responses/input_tokens", || {
         post(responses::count_input)
     }),

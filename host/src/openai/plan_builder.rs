@@ -70,6 +70,21 @@ impl PlanBuilder {
         self.plan.summary = summary.map(str::to_owned);
     }
 
+    /// Drops all that shapes an answer: tools, formats and limits.
+    pub(super) fn plain(self) -> Self {
+        Self {
+            plan: Plan {
+                tools: Vec::new(),
+                output_schema: None,
+                json: false,
+                ..self.plan
+            },
+            rules: Rules::default(),
+            closing: Vec::new(),
+            ..self
+        }
+    }
+
     /// Applies the operator's settings: to the client's instructions, not to the gateway's own at the end.
     pub(super) fn apply(&mut self, reading: &Reading) {
         self.ignore_instructions = reading.ignore_instructions;

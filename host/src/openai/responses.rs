@@ -1,6 +1,7 @@
 //! Responses: reads requests into plans, and writes answers as a stream of events or as one object.
 
 mod answer;
+mod compaction;
 mod echo;
 mod events;
 mod input;
@@ -11,6 +12,7 @@ mod output;
 mod past_calls;
 mod tools;
 
+pub use compaction::Compaction;
 pub use events::{Event, Events};
 pub use input_items::{InputList, Order, list_input};
 pub use memory::Memory;
@@ -22,7 +24,7 @@ use super::format::Format;
 use super::json_object::Object;
 use super::plan_builder::PlanBuilder;
 use super::tools::Forms;
-use super::{ApiError, Metadata, Reading, Target, conversation, image, params};
+use super::{ApiError, GatewayError, Metadata, Reading, Target, conversation, image, params};
 use crate::codex::{Item, Plan};
 use crate::turn::Rules;
 
@@ -122,6 +124,19 @@ impl ResponsesRequest {
         })
     }
 
+    /// As [`Self::parse`], for a conversation that is to be compacted: the model is not optional.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parse_compaction(body: &[u8], reading: &Reading) -> Result<Self, ApiError> {
+        let request = Self::parse(body, reading)?;
+        if request.model.is_none() {
+            let param = "model".to_owned();
+            return Err(GatewayError::Missing { param }.about("model"));
+        }
+        Ok(request)
+    }
+
     /// The ids of earlier items that the input refers to instead of repeating them.
     pub fn references(&self) -> impl Iterator<Item = &str> {
         self.input.references()
@@ -154,6 +169,27 @@ impl ResponsesRequest {
             history: kept,
         };
         Ok((plan, rules, context))
+    }
+
+    /// The plan of a turn that summarises the conversation, and the compaction that its deltas complete. `past`: see
+    /// [`Self::into_plan`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn into_compaction(
+        self,
+        target: Target,
+        past: Memory,
+    ) -> Result<(Plan, Rules, Compaction), ApiError> {
+        let history = self.input.resolve(past)?;
+        image::bound(&history, "input")?;
+        let compaction = Compaction::of(&history);
+        let instructions = self.echo.instructions.filter(|text| !text.is_empty());
+        let instructions = instructions.map(conversation::instruction);
+        let prompt = instructions.into_iter().chain(history);
+        let prompt = prompt.chain([compaction::request()]).collect();
+        let (plan, rules) = self.draft.plain().into_plan(prompt, target);
+        Ok((plan, rules, compaction))
     }
 }
 

@@ -8,7 +8,12 @@ use crate::decide::{Rule, Rules, Unit};
 use crate::scope::{Per, Scope};
 
 /// The endpoints a rule counts if it names none: those that start a turn.
-const GENERATING: [&str; 3] = ["/v1/chat/completions", "/v1/responses", "/v1/completions"];
+const GENERATING: [&str; 4] = [
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/responses/compact",
+    "/v1/completions",
+];
 
 /// The largest limit; with the longest window it keeps the host's arithmetic within 64 bits.
 const LARGEST_LIMIT: u64 = 1_000_000_000;

@@ -14,6 +14,7 @@ mod candidate_faults;
 mod candidates;
 mod circles;
 mod codex_faults;
+mod compaction;
 mod compile_cache;
 mod completions;
 mod compressed;

@@ -23,7 +23,6 @@ async fn operations_that_are_not_served_are_unknown_and_a_websocket_is_refused()
         gateway.client.request(method, url).bearer_auth(KEY)
     };
     for (method, path) in [
-        (Method::POST, "/v1/responses/compact"),
         (Method::POST, "/v1/embeddings"),
         (Method::GET, "/v1/files/file-1/content"),
     ] {

@@ -1,10 +1,12 @@
 //! `/v1/responses`: runs a request as one turn, answered as events or one object, and keeps the response to be continued.
 
 mod background;
+mod compact;
 mod input_items;
 mod input_tokens;
 
 pub(in crate::api) use background::cancel;
+pub(in crate::api) use compact::compact;
 pub(in crate::api) use input_items::list as list_input;
 pub(in crate::api) use input_tokens::count as count_input;
 

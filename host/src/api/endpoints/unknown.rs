@@ -94,11 +94,7 @@ fn meant(path: &str, responses: bool) -> Option<String> {
     (meant != path).then_some(meant)
 }
 
-/// Operations of OpenAI's that the gateway does not have, at paths that look like a response's: a client takes a 405 for a
-/// mistake of its own.
-const NOT_SERVED: [&str; 1] = ["/v1/responses/compact"];
-
-/// 405; axum adds the header `Allow`. 404 for operations that the gateway does not have. 426 if a WebSocket was asked for: after
+/// 405; axum adds the header `Allow`. 426 if a WebSocket was asked for: after
 /// a 405 Codex tries seven times before it sends a POST request, after a 426 at once.
 pub(in crate::api) async fn method(http: Method, uri: Uri, headers: HeaderMap) -> ApiError {
     if asks_for_websocket(&headers) {
@@ -107,9 +103,6 @@ pub(in crate::api) async fn method(http: Method, uri: Uri, headers: HeaderMap) -
         let upgrade = upgrade.map(|(name, value)| (name.to_owned(), value.to_owned()));
         error.headers.extend(upgrade);
         return error;
-    }
-    if http == Method::POST && NOT_SERVED.contains(&uri.path()) {
-        return unknown(&http, uri.path(), NOT_OURS);
     }
     GatewayError::WrongMethod {
         method: http.to_string(),

@@ -5,9 +5,9 @@ use serde_json::Value;
 use super::super::conversation::{self, Conversation};
 use super::super::json_object::{self, Object};
 use super::super::{ApiError, GatewayError, content};
-use super::Memory;
 use super::past_calls::{self, Past};
 use super::tools::Further;
+use super::{Memory, compaction};
 use crate::codex::{Item, Part, Role};
 
 /// The types of parts in content.
@@ -20,11 +20,13 @@ const AGENTS: &[&str] = &["input_text", "text"];
 const AGENT_BYTES: usize = 1_024;
 
 /// The types of items that are no calls and no outputs.
-const TYPES: [&str; 4] = [
+const TYPES: [&str; 6] = [
     "message",
     "item_reference",
     "additional_tools",
     "agent_message",
+    "compaction",
+    "compaction_summary",
 ];
 
 /// The model's own reasoning, which is encrypted or in a form that the provider does not accept, and calls of tools that OpenAI
@@ -179,6 +181,7 @@ fn read_item(mut item: Object, further: &mut Vec<Further>) -> Result<Option<Said
         }
         "message" => return Ok(read_message(item)?.map(Said::Item)),
         "agent_message" => return Ok(read_agent_message(item)?.map(Said::Item)),
+        "compaction" | "compaction_summary" => Said::Item(compaction::read(item)?),
         ignored if IGNORED.contains(&ignored) => return Ok(None),
         call => {
             let Past { item, tools } = past_calls::read(call, item)?;

@@ -37,7 +37,7 @@ struct Page<'a> {
 }
 
 #[derive(Serialize)]
-struct Listed<'a> {
+pub(super) struct Listed<'a> {
     id: String,
     status: &'static str,
     #[serde(flatten)]
@@ -79,39 +79,45 @@ enum PartBody<'a> {
     },
 }
 
+impl<'a> Listed<'a> {
+    /// The item at this place of the response's input, or of a list that is like it.
+    pub(super) fn of(response: &str, at: usize, item: &'a Item, images: bool) -> Self {
+        Self {
+            id: item_id(response, at, item),
+            status: "completed",
+            body: body(item, images),
+        }
+    }
+}
+
 /// One page of the list, as JSON. `items` is the input of the response.
 ///
 /// # Errors
 /// 400 if no item has the id in `after`.
 pub fn list_input(response: &str, items: &[Item], list: &InputList) -> Result<String, ApiError> {
-    let with_id = |(at, item)| (item_id(response, at, item), item);
-    let all: Vec<(String, &Item)> = match list.order {
-        Order::EarliestFirst => items.iter().enumerate().map(with_id).collect(),
-        Order::LatestFirst => items.iter().enumerate().rev().map(with_id).collect(),
+    let all: Vec<(usize, &Item)> = match list.order {
+        Order::EarliestFirst => items.iter().enumerate().collect(),
+        Order::LatestFirst => items.iter().enumerate().rev().collect(),
     };
+    let id = |&(at, item): &(usize, &Item)| item_id(response, at, item);
     let from = match &list.after {
         None => 0,
         Some(after) => {
-            let found = all.iter().position(|(id, _)| id == after);
+            let found = all.iter().position(|item| id(item) == *after);
             found.ok_or_else(|| unknown(after))? + 1
         }
     };
     let rest = all.get(from..).unwrap_or_default();
     let page = &rest[..list.limit.min(rest.len())];
-    let id = |listed: Option<&(String, &Item)>| listed.map(|(id, _)| id.clone());
     Ok(json::write(&Page {
         object: "list",
-        first_id: id(page.first()),
-        last_id: id(page.last()),
-        has_more: rest.len() > page.len(),
         data: page
             .iter()
-            .map(|(id, item)| Listed {
-                id: id.clone(),
-                status: "completed",
-                body: body(item, list.images),
-            })
+            .map(|&(at, item)| Listed::of(response, at, item, list.images))
             .collect(),
+        first_id: page.first().map(id),
+        last_id: page.last().map(id),
+        has_more: rest.len() > page.len(),
     }))
 }
 

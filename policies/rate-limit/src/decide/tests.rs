@@ -173,7 +173,13 @@ fn only_generating_endpoints_count_unless_a_rule_says_otherwise() {
         }
         !bucket(&rule, &Ask { endpoint, ..late() }).is_empty()
     };
-    for endpoint in [CHAT, "/v1/responses", "/v1/completions", "/v1/completions/"] {
+    for endpoint in [
+        CHAT,
+        "/v1/responses",
+        "/v1/responses/compact",
+        "/v1/completions",
+        "/v1/completions/",
+    ] {
         assert!(counts(Value::Null, endpoint), "{endpoint}");
     }
     for endpoint in ["/v1/models", "/v1/responses/x", "/v1/completionsx", "/", ""] {

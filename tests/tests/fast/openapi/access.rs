@@ -58,6 +58,9 @@ impl Operation {
         match (self.method.as_str(), self.path.as_str()) {
             ("POST", "/v1/chat/completions") => request.json(&say(QUICK)),
             ("POST", "/v1/completions") => request.json(&json!({"prompt": QUICK})),
+            ("POST", "/v1/responses/compact") => {
+                request.json(&json!({"input": QUICK, "model": "codex-5"}))
+            }
             ("POST", _) => request.json(&json!({"input": QUICK})),
             // Edge proxies name the request they ask about so, each in its own way.
             _ => request
