@@ -93,6 +93,7 @@ impl Answer {
         let end = match end {
             Ok(finish) => Delta::End {
                 finish,
+                stop: None,
                 usage,
                 estimated: false,
             },

@@ -75,6 +75,8 @@ pub enum Delta {
     End {
         /// Why it ended.
         finish: Finish,
+        /// The stop sequence that ended it, if one did.
+        stop: Option<String>,
         /// The tokens it cost.
         usage: Usage,
         /// The usage was estimated (four bytes a token), because the turn ended before the provider counted.

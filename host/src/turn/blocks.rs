@@ -149,6 +149,7 @@ impl Blocks {
                     Scan::Hit {
                         before: more,
                         rest: inside,
+                        ..
                     } => {
                         before.push_str(&more);
                         rest = inside;
@@ -173,7 +174,9 @@ impl Blocks {
                     }
                     break None;
                 }
-                Scan::Hit { before: more, rest } => {
+                Scan::Hit {
+                    before: more, rest, ..
+                } => {
                     open.push_str(&more);
                     open.push_str(CLOSING);
                     break Some((read(open), rest));

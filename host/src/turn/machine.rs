@@ -359,6 +359,7 @@ impl Machine {
         let (usage, estimated) = self.answer.usage();
         self.leave_with(Delta::End {
             finish,
+            stop: self.answer.stopped_at(),
             usage,
             estimated,
         });

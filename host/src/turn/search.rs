@@ -19,6 +19,8 @@ pub(super) enum Scan<'a> {
     Hit {
         /// The text before the word.
         before: String,
+        /// The word.
+        word: String,
         /// The text after it, within the piece.
         rest: &'a str,
     },
@@ -49,8 +51,8 @@ impl Search {
                 let (looked_at, rest) = text.split_at(at + 1);
                 let mut before = self.flush();
                 before.push_str(looked_at);
-                before.truncate(before.len() - length);
-                return Scan::Hit { before, rest };
+                let word = before.split_off(before.len() - length);
+                return Scan::Hit { before, word, rest };
             }
         }
         let pending = self.words.iter().map(|word| word.matched).max();
@@ -233,10 +235,10 @@ mod tests {
     fn a_hit_says_what_was_not_looked_at() {
         let mut search = Search::new(["END"]);
         let hit = search.push("one END two END three");
-        let Scan::Hit { before, rest } = hit else {
+        let Scan::Hit { before, word, rest } = hit else {
             panic!("{hit:?}")
         };
-        assert_eq!((before.as_str(), rest), ("one ", " two END three"));
+        assert_eq!((&*before, &*word, rest), ("one ", "END", " two END three"));
         assert!(matches!(search.push(rest), Scan::Hit { rest, .. } if rest == " three"));
     }
 

@@ -42,6 +42,7 @@ pub(in crate::openai) fn call(index: u32, arguments: &str) -> Delta {
 pub(in crate::openai) fn end(finish: Finish) -> Delta {
     Delta::End {
         finish,
+        stop: None,
         usage: Usage {
             input: 120,
             cached_input: 40,

@@ -24,6 +24,8 @@ pub(super) struct AnswerText {
     spoken: bool,
     thought: bool,
     cut: Option<Finish>,
+    /// The stop sequence that ended the answer.
+    stopped_at: Option<String>,
     /// The whole text, if it has to be a JSON object.
     json: Option<String>,
 }
@@ -74,6 +76,7 @@ impl AnswerText {
             spoken: false,
             thought: false,
             cut: None,
+            stopped_at: None,
             json: rules.json_object.then(String::new),
         }
     }
@@ -81,6 +84,11 @@ impl AnswerText {
     /// Why the answer must end here: a stop sequence or the limit was met.
     pub(super) fn cut(&self) -> Option<Finish> {
         self.cut
+    }
+
+    /// The stop sequence that ended the answer; none if something else did.
+    pub(super) fn stopped_at(&self) -> Option<String> {
+        self.stopped_at.clone()
     }
 
     /// The finish reason, if Codex or a policy ends the answer here.
@@ -141,7 +149,7 @@ impl AnswerText {
     pub(super) fn add_text(&mut self, text: String, out: &mut Vec<Output>) {
         match self.stop.push(&text) {
             Scan::Clear(text) => self.show(text, out),
-            Scan::Hit { before, .. } => self.stop_after(before, out),
+            Scan::Hit { before, word, .. } => self.stop_after(before, word, out),
         }
     }
 
@@ -150,8 +158,8 @@ impl AnswerText {
     pub(super) fn admit_block(&mut self, block: String, out: &mut Vec<Output>) -> Option<String> {
         let before = self.stop.holding();
         match self.stop.push(&block) {
-            Scan::Hit { before, .. } => {
-                self.stop_after(before, out);
+            Scan::Hit { before, word, .. } => {
+                self.stop_after(before, word, out);
                 None
             }
             Scan::Clear(mut text) => {
@@ -228,11 +236,13 @@ impl AnswerText {
         }
     }
 
-    fn stop_after(&mut self, last: String, out: &mut Vec<Output>) {
+    fn stop_after(&mut self, last: String, word: String, out: &mut Vec<Output>) {
         self.show(last, out);
-        // Calls before the stop sequence still have to be answered by the client, so they decide the finish reason.
-        let finish = self.finish();
-        self.cut.get_or_insert(finish);
+        if self.cut.is_none() {
+            // Calls before the stop sequence still have to be answered by the client, so they decide the finish reason.
+            self.cut = Some(self.finish());
+            self.stopped_at = Some(word);
+        }
     }
 
     fn show(&mut self, mut text: String, out: &mut Vec<Output>) {

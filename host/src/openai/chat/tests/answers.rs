@@ -238,6 +238,7 @@ fn every_choice_is_told_by_its_index_and_the_usage_is_that_of_all() {
         ..Form::default()
     };
     let end = |output| Delta::End {
+        stop: None,
         finish: Finish::Stop,
         usage: Usage {
             input: 10,

@@ -19,6 +19,7 @@ fn head(id: &str) -> Head {
 fn end(finish: Finish) -> Delta {
     Delta::End {
         finish,
+        stop: None,
         usage: Usage::default(),
         estimated: false,
     }
