@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use codex_gateway::codex::plan::Item;
 use codex_gateway::openai::chat::ChatRequest;
 use codex_gateway::openai::completions::CompletionRequest;
+use codex_gateway::openai::messages::MessagesRequest;
 use codex_gateway::openai::responses::{Memory, ResponsesRequest};
 use codex_gateway::openai::{ApiError, Reading, Target};
 use libfuzzer_sys::fuzz_target;
@@ -21,6 +22,10 @@ fuzz_target!(|body: &[u8]| {
     let request = ResponsesRequest::parse(body, &reading);
     match request.and_then(|request| request.into_plan(target.clone(), Memory::default())) {
         Ok((plan, ..)) => assert_paired(&plan.history),
+        Err(error) => assert_refused(&error),
+    }
+    match MessagesRequest::parse(body, &reading) {
+        Ok(request) => assert_paired(&request.into_plan(target.clone()).0.history),
         Err(error) => assert_refused(&error),
     }
     match CompletionRequest::parse(body) {

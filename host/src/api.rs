@@ -17,7 +17,9 @@ mod client_addr;
 mod connection;
 mod connections;
 mod content_coding;
+mod credential;
 mod departure;
+mod dialect;
 mod endpoints;
 mod entrance;
 mod error;
@@ -25,6 +27,7 @@ mod facts;
 mod forwarded;
 mod generate;
 mod id;
+mod left_out;
 mod middleware;
 mod operator_access;
 mod output_mode;
@@ -95,7 +98,7 @@ pub struct Config {
     pub metrics: Option<OperatorAccess>,
     /// The rule for access to the test endpoints; absent if they are not served.
     pub test_endpoints: Option<OperatorAccess>,
-    /// As `output_mode`, for `/v1/responses`.
+    /// As `output_mode`, for `/v1/responses` and `/v1/messages`.
     pub responses_output_mode: OutputMode,
     /// The text between two such calls that follow each other and stay text; if absent, the text that the model wrote.
     pub block_delimiter: Option<String>,

@@ -1,12 +1,13 @@
-//! Translates between OpenAI's dialects and the gateway's plans and deltas, without any knowledge of HTTP.
+//! Translates between the dialects of OpenAI and Anthropic and the gateway's plans and deltas, without any knowledge of HTTP.
 //!
-//! Each dialect (`chat`, `responses`, `completions`) reads a request into a plan, and writes deltas as chunks or as one object;
+//! Each dialect (`chat`, `responses`, `completions`, and Anthropic's `messages`) reads a request into a plan, and writes deltas as chunks or as one object;
 //! `error/table.rs` has every error.
 
 pub mod chat;
 pub mod completions;
 pub mod error;
 pub mod id;
+pub mod messages;
 pub mod models;
 pub mod responses;
 

@@ -1,4 +1,4 @@
-//! Describes a request for policies: the client's address behind trusted proxies, the host, the credential.
+//! Describes a request for policies: the client's address behind trusted proxies, the host, the headers.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -13,9 +13,9 @@ use ipnet::IpNet;
 use super::authority;
 use super::canary::OPERATOR;
 use super::connection::Peer;
+use super::credential::{self, API_KEY};
 use super::forwarded::{Hop, forwarded, x_forwarded_for};
-use crate::policy::{Described, Presented};
-use crate::secret::fingerprint;
+use crate::policy::Described;
 
 /// The proxies whose `X-Forwarded-For` and `Forwarded` are believed, and which may ask for forward authentication.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +164,21 @@ pub(super) fn is_local(parts: &Parts) -> bool {
     !for_others && !of_a_page && for_this && peer(parts).is_some_and(is_loopback)
 }
 
+/// A request of a client as the auth policy gets it: its key may be in `x-api-key`, too, which is then no header of the request
+/// any more. `client` is the client's address.
+pub(super) fn describe_clients<'a>(
+    parts: &'a Parts,
+    id: &'a str,
+    client: &'a str,
+) -> Described<'a> {
+    let mut described = describe(parts, id, client);
+    if parts.headers.contains_key(API_KEY) {
+        described.headers.retain(|(name, _)| API_KEY != *name);
+        described.credential = described.credential.or_else(|| credential::api_key(parts));
+    }
+    described
+}
+
 /// The request as the auth policy gets it, without the headers that hold secrets. `client` is the client's address.
 pub(super) fn describe<'a>(parts: &'a Parts, id: &'a str, client: &'a str) -> Described<'a> {
     const WITHHELD: [HeaderName; 4] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, OPERATOR];
@@ -181,7 +196,7 @@ pub(super) fn describe<'a>(parts: &'a Parts, id: &'a str, client: &'a str) -> De
         host: Cow::from(host(parts)),
         client,
         headers: described,
-        credential: credential(parts),
+        credential: credential::authorization(parts),
         now_ms: now_ms(),
     }
 }
@@ -190,30 +205,6 @@ pub(super) fn describe<'a>(parts: &'a Parts, id: &'a str, client: &'a str) -> De
 fn host(parts: &Parts) -> &str {
     let named = authority::named(parts.version, &parts.uri, &parts.headers);
     named.ok().flatten().map_or("", |authority| authority.host)
-}
-
-/// The credential in `Authorization`. Two such headers give an empty credential: proxies disagree on which one counts.
-pub(super) fn credential(parts: &Parts) -> Option<Presented<'_>> {
-    let mut values = parts.headers.get_all(AUTHORIZATION).iter();
-    let value = values.next()?;
-    let text = if values.next().is_some() {
-        ""
-    } else {
-        value.to_str().unwrap_or_default()
-    };
-    let text = text.trim();
-    let (scheme, secret) = match text.split_once([' ', '\t']) {
-        Some(both) => both,
-        None if ["bearer", "basic"].contains(&&*text.to_ascii_lowercase()) => (text, ""),
-        // A key that was sent without a scheme is still a secret; a scheme is recorded.
-        None => ("", text),
-    };
-    let secret = secret.trim();
-    Some(Presented {
-        scheme,
-        fingerprint: Cow::from(fingerprint(secret.as_bytes())),
-        secret: Some(secret),
-    })
 }
 
 #[cfg(test)]
@@ -392,29 +383,5 @@ mod tests {
             ),
             "198.51.100.7"
         );
-    }
-
-    #[test]
-    fn credentials_are_split_in_any_spelling_and_duplicates_are_nobody() {
-        let parts = |values: &[&str]| {
-            let mut request = axum::http::Request::builder();
-            for value in values {
-                request = request.header(AUTHORIZATION, *value);
-            }
-            request.body(()).unwrap().into_parts().0
-        };
-        assert!(credential(&parts(&[])).is_none());
-        for (value, scheme, secret) in [
-            ("bearer   abc ", "bearer", "abc"),
-            ("sk-bare", "", "sk-bare"),
-            ("Bearer", "Bearer", ""),
-        ] {
-            let one = parts(&[value]);
-            let one = credential(&one).unwrap();
-            assert_eq!((one.scheme, one.secret), (scheme, Some(secret)));
-        }
-        let two = parts(&["Bearer a", "Bearer b"]);
-        let two = credential(&two).unwrap();
-        assert_eq!((two.scheme, two.secret), ("", Some("")));
     }
 }

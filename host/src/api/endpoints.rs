@@ -4,6 +4,7 @@ pub(super) mod chat;
 pub(super) mod completions;
 pub(super) mod concurrency;
 pub(super) mod health;
+pub(super) mod messages;
 pub(super) mod metrics;
 pub(super) mod models;
 pub(super) mod openapi;
@@ -40,7 +41,7 @@ pub(super) enum Access {
 
 /// All endpoints but those for edge proxies, which `verify` has. The router, the paths that limits can name and the suggestions
 /// for wrong URLs are made of this table.
-const ALL: [Endpoint; 18] = [
+const ALL: [Endpoint; 20] = [
     generating("/v1/chat/completions", || {
         post(chat::complete).head(chat::probe)
     }),
@@ -59,6 +60,8 @@ const ALL: [Endpoint; 18] = [
     limited("/v1/responses/{id}/input_items", || {
         get(responses::list_input)
     }),
+    generating("/v1/messages", || post(messages::create).head(chat::probe)),
+    limited("/v1/messages/count_tokens", || post(messages::count_tokens)),
     limited("/v1/models", || get(models::list)),
     limited("/v1/models/{id}", || get(models::show)),
     limited("/v1/usage", || get(usage::sum)),

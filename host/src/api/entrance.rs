@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tower::Service;
 
+use super::dialect;
 use super::endpoints::health;
 use super::middleware::head;
 use super::routes::Routes;
@@ -85,6 +86,7 @@ impl Entrance {
         if let Err(unclear) = head::host(&parts) {
             return unclear.into_response();
         }
+        let is_anthropics = dialect::is_anthropics(&parts, Some(parts.uri.path()));
         let request = Request::from_parts(parts, body);
         let stage = *self.0.stage.borrow();
         match request.uri().path() {
@@ -98,7 +100,7 @@ impl Entrance {
         let _ = timeout(HELD, served).await;
         match self.0.routes.get() {
             Some(routes) => routes.answer(request).await,
-            None => not_yet(),
+            None => not_yet(is_anthropics),
         }
     }
 }
@@ -123,8 +125,12 @@ impl Service<Request> for Entrance {
     }
 }
 
-fn not_yet() -> Response {
-    ApiError::from(GatewayError::Starting).into_response()
+fn not_yet(is_anthropics: bool) -> Response {
+    let mut response = ApiError::from(GatewayError::Starting).into_response();
+    if is_anthropics {
+        dialect::translate(&mut response, None);
+    }
+    response
 }
 
 #[cfg(test)]
@@ -182,8 +188,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_does_not_wait_for_ever() {
-        let answer = ask(&Entrance::default(), "/v1/models").await;
-        assert_eq!(answer.status(), 503);
-        assert_eq!(answer.headers()["retry-after"], "5");
+        for (path, begins) in [("/v1/models", "{\"error\""), ("/v1/messages", "{\"type\"")] {
+            let answer = ask(&Entrance::default(), path).await;
+            assert_eq!(answer.status(), 503);
+            assert_eq!(answer.headers()["retry-after"], "5");
+            let body = axum::body::to_bytes(answer.into_body(), 1_024).await;
+            assert!(body.unwrap().starts_with(begins.as_bytes()), "{path}");
+        }
     }
 }

@@ -7,18 +7,15 @@ use axum::response::{IntoResponse, Response};
 
 use crate::openai::{ApiError, GatewayError};
 
-/// The error code of an answer, for the log.
+/// The error of an answer: for the log, and for the form of another API.
 #[derive(Debug, Clone)]
-pub(super) struct Code(pub(super) String);
+pub(super) struct Told(pub(super) ApiError);
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = json(self.to_json());
         *response.status_mut() = status;
-        response
-            .extensions_mut()
-            .insert(Code(self.code.to_string()));
         let headers = response.headers_mut();
         if let Some(ms) = self.retry_after_ms {
             headers.insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));
@@ -31,6 +28,7 @@ impl IntoResponse for ApiError {
                 headers.insert(name, value);
             }
         }
+        response.extensions_mut().insert(Told(self));
         response
     }
 }

@@ -2,7 +2,7 @@
 
 use axum::http::request::Parts;
 
-use super::client_addr;
+use super::{client_addr, credential};
 use crate::secret::Secret;
 
 /// The rule for access to an endpoint for operators. Each of the three is enough.
@@ -25,7 +25,7 @@ impl OperatorAccess {
     /// Compares fingerprints, so that the time it takes shows nothing of the token.
     fn has_token(&self, parts: &Parts) -> bool {
         let expected = self.token.as_ref().map(Secret::fingerprint);
-        let given = client_addr::credential(parts)
+        let given = credential::authorization(parts)
             .filter(|given| given.scheme.eq_ignore_ascii_case("bearer"))
             .map(|given| given.fingerprint.into_owned());
         expected.is_some() && expected == given

@@ -18,7 +18,7 @@ use http_body::Frame;
 use tokio::sync::oneshot;
 
 use super::Shared;
-use super::error::Code;
+use super::error::Told;
 use super::facts::{self, Fact, Facts};
 use super::request_context::RequestContext;
 use crate::openai::Metadata;
@@ -295,9 +295,9 @@ async fn send(
     client: oneshot::Sender<Response>,
     is_without_body: bool,
 ) -> Sent {
-    let error = response.extensions_mut().remove::<Code>();
+    let error = response.extensions_mut().remove::<Told>();
     let status = response.status().as_u16();
-    let error = error.map(|Code(code)| code);
+    let error = error.map(|Told(error)| error.code.to_string());
     let in_memory = match is_without_body {
         true => Some(0),
         false => response.body().size_hint().exact(),

@@ -18,6 +18,11 @@ pub(super) trait Writer: Send + 'static {
     /// Appends the events before the first delta.
     fn begin(&mut self, out: &mut Vec<Event>);
 
+    /// The sign that a silent stream is alive: a comment, which clients ignore.
+    fn keep_alive() -> KeepAlive {
+        KeepAlive::new().text("keepalive")
+    }
+
     /// Appends the events for a delta of a choice. A dialect with one choice only gets 0.
     fn push(&mut self, choice: u32, delta: Delta, out: &mut Vec<Event>);
 }
@@ -32,9 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Answers with a stream. The status line waits for the first delta, so that an error before it gets its own status. If the model
 /// takes longer, the stream begins with 200 and the client gets its first bytes.
-pub(super) async fn respond(
+pub(super) async fn respond<W: Writer>(
     deltas: Deltas,
-    writer: impl Writer,
+    writer: W,
     keepalive: Duration,
 ) -> Result<Response, ApiError> {
     let mut deltas = deltas.into_stream();
@@ -53,7 +58,7 @@ pub(super) async fn respond(
         events.into_response()
     } else {
         events
-            .keep_alive(KeepAlive::new().interval(keepalive).text("keepalive"))
+            .keep_alive(W::keep_alive().interval(keepalive))
             .into_response()
     };
     let headers = response.headers_mut();

@@ -76,13 +76,13 @@ variables! {
     PROXY_DEFAULT_STREAM, "false", "Whether a chat request that has no `stream` is answered as a stream.";
     PROXY_ENABLE_RESPONSES, "true", "Whether `/v1/responses` is there.";
     PROXY_IGNORE_CLIENT_SYSTEM_PROMPT, "false", "Drops `system` and `developer` messages and `instructions`, unless nothing else was said.";
-    PROXY_REFUSE_HOSTED_TOOLS, "false", "Refuses a `/v1/responses` request that offers a tool which OpenAI runs itself, like `web_search`. Otherwise the tool is left out, and the header `x-codex-left-out` names it.";
+    PROXY_REFUSE_HOSTED_TOOLS, "false", "Refuses a `/v1/responses` or `/v1/messages` request that offers a tool which OpenAI or Anthropic runs itself, like `web_search`. Otherwise the tool is left out, and the header `x-codex-left-out` names it.";
     PROXY_MAX_PROMPT_TOKENS, "0", "The longest prompt, at four characters a token; longer ones are refused before the caller's limits are charged. 0 is no limit.";
     PROXY_RESPONSES_DEFAULT_MAX_TOKENS, "0", "`max_output_tokens` of a `/v1/responses` request that has none; 0 is no limit.";
     PROXY_MAX_CHAT_CHOICES, "5", "The most answers (`n`) a chat request may ask for; each is a turn of its own. No request has more turns under way at once.";
     PROXY_MAX_COMPLETION_CHOICES, "20", "The most answers a request to `/v1/completions` may ask for: its prompts, each `n` times. Each is a turn of its own.";
     PROXY_OUTPUT_MODE, "obsidian-xml", "The form of tool calls that the model writes as `<use_tool>` text: `obsidian-xml` leaves them text, `openai-json` makes them `tool_calls`. The header `x-proxy-output-mode` overrides it for one request.";
-    PROXY_RESPONSES_OUTPUT_MODE, "openai-json", "As `PROXY_OUTPUT_MODE`, for `/v1/responses`.";
+    PROXY_RESPONSES_OUTPUT_MODE, "openai-json", "As `PROXY_OUTPUT_MODE`, for `/v1/responses` and `/v1/messages`.";
     PROXY_MAX_BODY_BYTES, "16777216", "The largest request body, 62914560 at most.";
     PROXY_TIMEOUT_MS, "300000", "The longest a whole answer may take. Code `request_timeout`.";
     PROXY_FIRST_TOKEN_TIMEOUT_MS, "0", "The longest an answer may take to begin, with reasoning or text; 0 is no limit. Code `first_token_timeout`.";

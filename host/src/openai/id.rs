@@ -27,6 +27,12 @@ pub fn response() -> String {
     with_prefix(RESPONSE)
 }
 
+/// A new id of a message: `msg_` and 29 letters and digits.
+#[must_use]
+pub fn message() -> String {
+    with_prefix("msg_")
+}
+
 /// The id of an item of a response, for example `msg_…_0`: as unique as the response's own id, and always the same for the same
 /// response and index.
 pub(super) fn item(kind: &str, response: &str, index: usize) -> String {
@@ -56,6 +62,7 @@ mod tests {
             (chat_completion as fn() -> String, "chatcmpl-"),
             (completion, "cmpl-"),
             (response, "resp_"),
+            (message, "msg_"),
         ] {
             let (one, two) = (make(), make());
             assert_ne!(one, two);

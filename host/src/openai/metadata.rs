@@ -18,6 +18,15 @@ pub struct Metadata {
 const METADATA_BYTES: usize = 512;
 
 impl Metadata {
+    /// Only a user, in the words of an API whose metadata has nothing else.
+    pub(super) fn of_user(user: Option<&str>) -> Self {
+        let user = user.filter(|user| !user.is_empty());
+        Self {
+            user: user.map(one_line),
+            metadata: None,
+        }
+    }
+
     /// Reads both from a request. A member of the wrong type is left out; it is no reason to refuse the request.
     pub(super) fn of(body: &Object) -> Self {
         let user = ["user", "safety_identifier"]
@@ -28,11 +37,15 @@ impl Metadata {
             .get("metadata")
             .filter(|value| value.as_object().is_some_and(|members| !members.is_empty()));
         Self {
-            user: user.map(|user| json_object::shorten(user).replace(char::is_control, "\u{fffd}")),
+            user: user.map(one_line),
             // JSON has no control characters.
             metadata: metadata.map(bounded),
         }
     }
+}
+
+fn one_line(user: &str) -> String {
+    json_object::shorten(user).replace(char::is_control, "\u{fffd}")
 }
 
 fn bounded(metadata: &Value) -> String {

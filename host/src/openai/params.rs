@@ -74,7 +74,8 @@ pub(super) fn read_stop(body: &mut Object) -> Result<Vec<String>, ApiError> {
         .collect()
 }
 
-fn stop_word(word: Value, param: String) -> Result<String, ApiError> {
+/// Takes one stop sequence.
+pub(super) fn stop_word(word: Value, param: String) -> Result<String, ApiError> {
     match word {
         Value::String(word) if word.is_empty() => Err(json_object::empty_string(param)),
         Value::String(word) => Ok(word),

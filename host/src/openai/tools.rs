@@ -89,9 +89,20 @@ impl Offer {
         namespace: Option<&str>,
     ) -> Result<(), ApiError> {
         let name = read_name(&mut function, namespace)?;
-        let path = function.path_of("name");
         let description = function.string("description")?;
         let parameters = function.object("parameters")?;
+        self.add_named(&function, name, description, parameters)
+    }
+
+    /// Adds a function that was read from `tool`. Its name may have any letters, and any length within a request's bounds.
+    pub(super) fn add_named(
+        &mut self,
+        tool: &Object,
+        name: ToolName,
+        description: Option<String>,
+        parameters: Option<Object>,
+    ) -> Result<(), ApiError> {
+        let path = tool.path_of("name");
         let parameters = schema_of(parameters.map(Object::into_members));
         let tool = (description, parameters);
         self.insert(path, name.flat(), CallForm::Function(name), tool)

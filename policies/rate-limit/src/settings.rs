@@ -8,11 +8,12 @@ use crate::decide::{Rule, Rules, Unit};
 use crate::scope::{Per, Scope};
 
 /// The endpoints a rule counts if it names none: those that start a turn.
-const GENERATING: [&str; 4] = [
+const GENERATING: [&str; 5] = [
     "/v1/chat/completions",
     "/v1/responses",
     "/v1/responses/compact",
     "/v1/completions",
+    "/v1/messages",
 ];
 
 /// The largest limit; with the longest window it keeps the host's arithmetic within 64 bits.

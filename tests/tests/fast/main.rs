@@ -42,6 +42,7 @@ mod layers;
 mod limits;
 mod live_decisions;
 mod logins;
+mod messages;
 mod metrics;
 mod mutants;
 mod obsidian;

@@ -120,6 +120,62 @@ async fn each_parameter_is_treated_as_the_table_says() {
     gateway.stop().await;
 }
 
+const MESSAGES: &str = "| member of a message | | |\n|---|---|---|\n";
+
+/// A value for a member of a message that is ignored, logged, left out or refused.
+fn sample_of_messages(member: &str) -> Value {
+    match member {
+        "cache_control" => json!({"type": "ephemeral"}),
+        "container" => json!({"skills": [{"type": "anthropic", "skill_id": "xlsx"}]}),
+        "context_management" => json!({"edits": [{"type": "clear_tool_uses_20250919"}]}),
+        "thread" => json!({"type": "create"}),
+        "compaction" => json!({"type": "enabled"}),
+        "diagnostics" => json!({"previous_message_id": "msg_1"}),
+        "mcp_servers" => json!([{"type": "url", "url": "https://a.example", "name": "a"}]),
+        "metadata" => json!({"user_id": "someone"}),
+        "temperature" | "top_p" => json!(0.5),
+        "top_k" => json!(5),
+        _ => json!("us"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_member_of_a_message_is_treated_as_the_table_says() {
+    let gateway = fake().start().await;
+    let page = read("docs/src/clients.md");
+    let (_, table) = page.split_once(MESSAGES).expect("the table of members");
+    let body = json!({"max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]});
+    let mut rows = 0;
+    for row in table.lines().take_while(|line| line.starts_with("| ")) {
+        let columns: Vec<&str> = row.split('|').map(str::trim).collect();
+        let (name, says) = (columns[1].replace('`', ""), columns[2]);
+        let value = match says {
+            "honoured" => nonsense(),
+            _ => sample_of_messages(&name),
+        };
+        let url = format!("{}/v1/messages", gateway.origin);
+        let request = gateway.client.post(url).bearer_auth(KEY);
+        let request = request.json(&with(&body, &name, value));
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let left_out = response.headers().contains_key("x-codex-left-out");
+        let answer: Value = response.json().await.unwrap();
+        match says {
+            "ignored" | "logged" => assert!(status == 200 && !left_out, "{name}: {answer}"),
+            "left out" => assert!(status == 200 && left_out, "{name}: {answer}"),
+            "honoured" | "refused" => {
+                assert_eq!(status, 400, "{name}: {answer}");
+                let message = answer["error"]["message"].as_str().unwrap();
+                assert!(message.contains(&name), "{name}: {message}");
+            }
+            other => panic!("{name}: {other:?} is no answer to a member"),
+        }
+        rows += 1;
+    }
+    assert!(rows > 20, "{rows} rows");
+    gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_asks_for_nothing_is_accepted() {
     let gateway = fake().start().await;

@@ -147,7 +147,7 @@ impl Asked {
         if is_look(&self.method) && status.as_u16() < 400 {
             return;
         }
-        let code = response.extensions().get::<error::Code>();
+        let told = response.extensions().get::<error::Told>();
         telemetry::audit(&Act {
             operator: self.known.as_ref().map(|known| known.id.as_str()),
             role: self.known.as_ref().map(|known| known.role.name()),
@@ -155,7 +155,7 @@ impl Asked {
             path: &self.path,
             status: status.as_u16(),
             remote: &self.remote,
-            error: code.map(|error::Code(code)| code.as_str()),
+            error: told.map(|error::Told(error)| &*error.code),
             duration: self.began.elapsed(),
         });
     }

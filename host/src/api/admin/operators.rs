@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use axum::http::Method;
 use axum::http::request::Parts;
 
-use crate::api::client_addr;
+use crate::api::{client_addr, credential};
 use crate::secret::fingerprint;
 
 /// The rights of an operator.
@@ -111,7 +111,7 @@ impl Access {
             let (id, role) = tokenless.identity();
             return is_let_in.then(|| (id.to_owned(), role));
         }
-        let credential = client_addr::credential(parts);
+        let credential = credential::authorization(parts);
         let given = credential.filter(|given| given.scheme.eq_ignore_ascii_case("bearer"))?;
         let operator = self.find(&given.fingerprint)?;
         Some((operator.id, operator.role))

@@ -21,16 +21,13 @@ use crate::api::facts::Fact;
 use crate::api::generate::{self, Generate};
 use crate::api::id::Id;
 use crate::api::output_mode::{HEADER, OutputMode};
-use crate::api::request_context::{Authenticated, RequestContext};
-use crate::api::{Shared, error, sse};
+use crate::api::request_context::Authenticated;
+use crate::api::{Shared, error, left_out, sse};
 use crate::codex::Plan;
 use crate::openai::responses::{self, Context, Events, Memory, ResponseObject, ResponsesRequest};
 use crate::openai::{ApiError, GatewayError, id};
 use crate::policy::Caller;
 use crate::turn::{Delta, Rules};
-
-/// The header with the types of those tools of a request that were left out.
-const LEFT_OUT: &str = "x-codex-left-out";
 
 /// `POST`: answers a request and keeps the response.
 pub(in crate::api) async fn create(
@@ -46,7 +43,7 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
     intake
         .context
         .record(Fact::Metadata(request.metadata.clone()));
-    tell_left_out(&intake.context, &request.left_out);
+    left_out::tell(&intake.context, &request.left_out);
     let (stream, background) = (request.stream, request.background);
     let Planned {
         model,
@@ -114,20 +111,6 @@ async fn plan(
         rules,
         context,
     })
-}
-
-/// Names the tools that nobody runs here, to the client and in the log: the model does not know of them.
-fn tell_left_out(context: &RequestContext, left_out: &[&str]) {
-    if left_out.is_empty() {
-        return;
-    }
-    let tools = left_out.join(", ");
-    context.add_header(LEFT_OUT, &tools);
-    tracing::info!(
-        request = context.id(),
-        tools,
-        "offered tools that nobody runs here were left out"
-    );
 }
 
 /// `GET /v1/responses/{id}`: a kept response.

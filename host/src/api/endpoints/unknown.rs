@@ -21,17 +21,27 @@ pub(in crate::api) async fn endpoint(
 ) -> ApiError {
     match meant(uri.path(), shared.config.responses) {
         Some(meant) => {
-            let remedy = format!(
-                "Did you mean {meant}? The base URL of an OpenAI client ends in /v1, and the client adds the rest."
-            );
+            let base = match meant.starts_with(MESSAGES) {
+                true => "The base URL of an Anthropic client has no /v1: the client adds it.",
+                false => {
+                    "The base URL of an OpenAI client ends in /v1, and the client adds the rest."
+                }
+            };
+            let remedy = format!("Did you mean {meant}? {base}");
             unknown(&method, uri.path(), &remedy)
         }
+        None if uri.path().starts_with(MESSAGES) => unknown(&method, uri.path(), NOT_OF_MESSAGES),
         None if is_openais(uri.path()) => unknown(&method, uri.path(), NOT_OURS),
         None => path(method, uri).await,
     }
 }
 
 const NOT_OURS: &str = "OpenAI has operations there that this gateway does not have: Codex runs chats, completions and responses.";
+
+/// The path of Anthropic's API that is served, and what is below it.
+const MESSAGES: &str = "/v1/messages";
+
+const NOT_OF_MESSAGES: &str = "Anthropic has operations there that this gateway does not have: it answers messages, and counts their tokens.";
 
 /// The first parts of OpenAI's URLs, as its libraries have them.
 const OPENAIS: [&str; 22] = [
@@ -139,6 +149,8 @@ mod tests {
             ("/responses/resp_1", "/v1/responses/resp_1"),
             ("/models/codex-5", "/v1/models/codex-5"),
             ("/usage/raw", "/v1/usage/raw"),
+            ("/v1/v1/messages", "/v1/messages"),
+            ("/messages/count_tokens", "/v1/messages/count_tokens"),
         ] {
             assert_eq!(meant(path, true).as_deref(), Some(expected), "{path}");
         }
@@ -147,6 +159,7 @@ mod tests {
             "/v1",
             "/v1/nope",
             "/v1/embeddings",
+            "/v1/messages/batches",
             "/chat",
             "/v1/chat/completions/x",
         ] {

@@ -67,7 +67,7 @@ async fn admit(shared: &Shared, parts: &mut Parts) -> Result<Caller, ApiError> {
         ..Ask::default()
     };
     admission::ask(shared, &context, ask).await?;
-    let described = || client_addr::describe(parts, context.id(), context.client());
+    let described = || client_addr::describe_clients(parts, context.id(), context.client());
     let mut caller = context.generation().authenticate(described()).await?;
     if canary::switch(shared, &context, &parts.headers, &caller) {
         caller = context.generation().authenticate(described()).await?;

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::request::{Asked, Request};
 use crate::api::request_context::RequestContext;
-use crate::api::{Shared, client_addr, error};
+use crate::api::{Shared, client_addr, dialect, error};
 
 /// Accepts OpenAI's ids, and any other id that cannot break a log line.
 fn acceptable(id: &str) -> bool {
@@ -67,6 +67,7 @@ where
     let owner = Request::new(id, client, asked, shared);
     let context = owner.context();
     parts.extensions.insert(context.clone());
+    let is_anthropics = dialect::is_anthropics(&parts, route);
     let request = axum::extract::Request::from_parts(parts, body);
     let is_demo = shared.backend.is_demo();
     let answering = AssertUnwindSafe(handler(request)).catch_unwind();
@@ -75,7 +76,13 @@ where
         // A request that ends in a panic is answered, settled and logged all the same.
         let answered = answering.await;
         let mut response = answered.unwrap_or_else(|_| error::internal().into_response());
+        if is_anthropics {
+            dialect::translate(&mut response, Some(context.id()));
+        }
         describe(response.headers_mut(), &context, is_demo);
+        if is_anthropics && let Some(id) = response.headers().get(REQUEST_ID).cloned() {
+            response.headers_mut().insert("request-id", id);
+        }
         response
     });
     let (client, answer) = oneshot::channel();
@@ -94,11 +101,12 @@ fn begin(owner: impl Future<Output = ()> + Send + 'static, tasks: &TaskTracker) 
     }
 }
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// Room for the headers of most answers, the CORS headers included: a map that grows is copied.
 const USUAL: usize = 10;
 
 fn describe(headers: &mut HeaderMap, context: &RequestContext, is_demo: bool) {
-    const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
     const GENERATION: HeaderName = HeaderName::from_static("x-codex-generation");
     const POLICY: HeaderName = HeaderName::from_static("x-codex-policy");
     const PROCESSING: HeaderName = HeaderName::from_static("openai-processing-ms");

@@ -173,6 +173,9 @@ errors! {
     /// The gateway does not have the item that the request refers to.
     ItemNotFound { id: String } = 400, INVALID, "item_not_found", "This gateway does not have the item '{id}' (any more): send the item itself. Clients do so if 'store' is false.";
 
+    /// A request of Anthropic's API asks for a thread, or goes on with one: its SDKs then send the whole conversation.
+    ThreadsNotKept = 400, INVALID, "thread_unsupported_request", "This gateway keeps no threads: send the whole conversation, without 'thread'.";
+
     // Usage, metrics, forward authentication.
 
     /// `TOKEN_LOG_PATH` is not set.

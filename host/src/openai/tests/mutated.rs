@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::codex::Item;
 use crate::openai::chat::ChatRequest;
 use crate::openai::completions::CompletionRequest;
+use crate::openai::messages::MessagesRequest;
 use crate::openai::responses::{Memory, ResponsesRequest};
 use crate::openai::{ApiError, Reading, Target};
 
@@ -66,6 +67,30 @@ fn responses() -> Value {
 
 fn completions() -> Value {
     json!({"model": "m", "prompt": ["a", "b"], "n": 2, "stop": "x", "max_tokens": 5, "stream": true, "best_of": 2, "suffix": null})
+}
+
+fn messages() -> Value {
+    let call = |id: &str| json!({"type": "tool_use", "id": id, "name": "f", "input": {"a": 1}});
+    let picture = json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA=="}});
+    let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}}});
+    json!({
+        "model": "m", "max_tokens": 9, "stream": false, "stop_sequences": ["a"], "metadata": {"user_id": "u"},
+        "system": [{"type": "text", "text": "Be terse."}], "thinking": {"type": "adaptive", "display": "summarized"},
+        "tools": [{"name": "f", "description": "Does it.", "input_schema": schema}, {"type": "bash_20250124", "name": "bash"}],
+        "tool_choice": {"type": "tool", "name": "f", "disable_parallel_tool_use": true},
+        "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": schema}},
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "hi"}, picture]},
+            {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": "s"}, call("a"), call("b")]},
+            {"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": "b", "content": [{"type": "text", "text": "1"}], "is_error": true},
+                {"type": "tool_result", "tool_use_id": "a", "content": "2"},
+            ]},
+            {"role": "assistant", "content": "Done."},
+            {"role": "user", "content": "more"},
+            {"role": "system", "content": "Be kind."},
+        ],
+    })
 }
 
 /// Replaces a value somewhere in `body`.
@@ -162,6 +187,11 @@ proptest! {
             .and_then(|request| request.into_plan(target.clone(), Memory::default()));
         match planned {
             Ok((plan, ..)) => assert_paired(&plan.history)?,
+            Err(error) => assert_refused(&error, &body)?,
+        }
+        let body = changed(messages());
+        match MessagesRequest::parse(body.to_string().as_bytes(), &reading) {
+            Ok(request) => assert_paired(&request.into_plan(target.clone()).0.history)?,
             Err(error) => assert_refused(&error, &body)?,
         }
         let body = changed(completions());

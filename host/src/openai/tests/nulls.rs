@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::openai::Reading;
 use crate::openai::chat::ChatRequest;
 use crate::openai::completions::CompletionRequest;
+use crate::openai::messages::MessagesRequest;
 use crate::openai::responses::ResponsesRequest;
 
 /// Chat completions' members, from the parameters of OpenAI's Python SDK 3.54.0, and the older ones before `tools`.
@@ -23,6 +24,11 @@ const RESPONSES: &str = "access_programs background background_options context_m
 /// The members of completions, from the same source.
 const COMPLETIONS: &str = "best_of echo frequency_penalty logit_bias logprobs max_tokens model n presence_penalty seed \
     stop stream stream_options suffix temperature top_p user";
+
+/// The members of messages, from the parameters of Anthropic's Python SDK 2.14.0, and those of its beta resource.
+const MESSAGES: &str = "cache_control compaction container context_management diagnostics inference_geo max_tokens mcp_servers metadata \
+    model output_config output_format service_tier speed stop_sequences stream system temperature thinking thread tool_choice \
+    tools top_k top_p user_profile_id";
 
 /// The request with each of the members as `null` alone, and with all of them.
 fn with_nulls(plain: &Value, members: &str) -> Vec<Vec<u8>> {
@@ -60,6 +66,17 @@ fn null_is_as_good_as_absent_in_every_dialect() {
             body.escape_ascii()
         );
     }
+    let messages = json!({"messages": [{"role": "user", "content": "hi"}]});
+    let plain = MessagesRequest::parse(messages.to_string().as_bytes(), &Reading::default());
+    for body in with_nulls(&messages, MESSAGES) {
+        assert_eq!(
+            MessagesRequest::parse(&body, &Reading::default()),
+            plain,
+            "{}",
+            body.escape_ascii()
+        );
+    }
+    assert!(plain.is_ok());
     let completions = json!({"prompt": "hi"});
     let plain = CompletionRequest::parse(completions.to_string().as_bytes());
     for body in with_nulls(&completions, COMPLETIONS) {

@@ -74,6 +74,25 @@ impl Offer {
         Ok(())
     }
 
+    /// Lets the model call nothing.
+    pub(in crate::openai) fn forbid(&mut self) {
+        self.settle(Choice::None);
+    }
+
+    /// Asks the model to call something. `param` is the request's member that says so, and `word` its value.
+    pub(in crate::openai) fn require(&mut self, param: &str, word: &str) -> Result<(), ApiError> {
+        let choice = self.require_some(param, word)?;
+        self.settle(choice);
+        Ok(())
+    }
+
+    /// Asks the model to call the tool with this `name`.
+    pub(in crate::openai) fn require_named(&mut self, tool: Object) -> Result<(), ApiError> {
+        let name = self.read_name(tool)?;
+        self.settle(Choice::Named(name));
+        Ok(())
+    }
+
     fn settle(&mut self, choice: Choice) {
         match choice {
             Choice::Auto => {}
@@ -110,7 +129,7 @@ impl Offer {
                     spelling.words,
                 )),
                 "none" => Ok(Choice::None),
-                "required" => self.require_some(param),
+                "required" => self.require_some(param, &word),
                 _ => Ok(Choice::Auto),
             },
             Some(value @ Value::Object(_)) => {
@@ -181,9 +200,9 @@ impl Offer {
         Ok(Choice::Among(names, Box::new(choice)))
     }
 
-    fn require_some(&self, param: &str) -> Result<Choice, ApiError> {
+    fn require_some(&self, param: &str, word: &str) -> Result<Choice, ApiError> {
         if self.names.is_empty() {
-            let message = format!("'{param}' can only be 'required' if tools are offered.");
+            let message = format!("'{param}' can only be '{word}' if tools are offered.");
             return Err(json_object::invalid_value(param.to_owned(), message));
         }
         Ok(Choice::Required)

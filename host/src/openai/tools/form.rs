@@ -44,11 +44,13 @@ impl ToolName {
     /// The name of the function for Codex. The same in every request, since a conversation's cached prompt begins with it.
     pub(in crate::openai) fn flat(&self) -> String {
         let namespace = self.namespace.as_deref();
-        let Some(namespace) = namespace.filter(|name| *name != DEFAULT_NAMESPACE) else {
-            return self.name.clone();
+        let name = match namespace.filter(|name| *name != DEFAULT_NAMESPACE) {
+            None => self.name.clone(),
+            Some(namespace) => {
+                let joint = if namespace.ends_with("__") { "" } else { "__" };
+                format!("{namespace}{joint}{}", self.name)
+            }
         };
-        let joint = if namespace.ends_with("__") { "" } else { "__" };
-        let name = format!("{namespace}{joint}{}", self.name);
         if is_function_name(&name) {
             return name;
         }
@@ -97,7 +99,7 @@ pub struct Forms(HashMap<String, CallForm>);
 
 impl Forms {
     pub(super) fn insert(&mut self, function: &str, form: CallForm) {
-        let is_plain = matches!(&form, CallForm::Function(name) if name.namespace.is_none());
+        let is_plain = matches!(&form, CallForm::Function(name) if name.namespace.is_none() && name.name == function);
         if !is_plain {
             self.0.insert(function.to_owned(), form);
         }
@@ -170,6 +172,20 @@ mod tests {
         for flat in [one, other, name("a.b/ü", "c d").flat()] {
             assert!(is_function_name(&flat), "{flat}");
         }
+    }
+
+    #[test]
+    fn a_name_that_providers_do_not_take_becomes_another() {
+        let long = ToolName::plain("mcp__files__".to_owned() + &"a".repeat(80));
+        let flat = long.flat();
+        assert!(
+            is_function_name(&flat) && flat.starts_with("mcp__files__a"),
+            "{flat}"
+        );
+        let mut forms = Forms::default();
+        forms.insert(&flat, CallForm::Function(long.clone()));
+        let told = ToldCall::Function(long, "{}".to_owned());
+        assert_eq!(forms.tell(&flat, "{}"), told);
     }
 
     #[test]

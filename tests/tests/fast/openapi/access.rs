@@ -32,7 +32,8 @@ impl Operation {
 
     /// Whether every request has to send a key, whatever the settings are.
     fn needs_key(&self) -> bool {
-        self.about["security"] == json!([{"key": []}])
+        let ways = self.about["security"].as_array();
+        ways.is_some_and(|ways| !ways.is_empty() && !ways.contains(&json!({})))
     }
 
     fn has(&self, status: &str) -> bool {
@@ -40,7 +41,11 @@ impl Operation {
     }
 
     fn begins_no_turn(&self) -> bool {
-        let paths = ["/v1/responses/input_tokens", "/v1/responses/{id}/cancel"];
+        let paths = [
+            "/v1/messages/count_tokens",
+            "/v1/responses/input_tokens",
+            "/v1/responses/{id}/cancel",
+        ];
         paths.contains(&self.path.as_str())
     }
 
@@ -61,6 +66,7 @@ impl Operation {
             ("POST", "/v1/responses/compact") => {
                 request.json(&json!({"input": QUICK, "model": "codex-5"}))
             }
+            ("POST", "/v1/messages" | "/v1/messages/count_tokens") => request.json(&say(QUICK)),
             ("POST", _) => request.json(&json!({"input": QUICK})),
             // Edge proxies name the request they ask about so, each in its own way.
             _ => request

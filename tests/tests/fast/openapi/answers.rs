@@ -11,7 +11,7 @@ use super::schemas::Schemas;
 use crate::fake;
 
 /// The turns of all requests that succeed here.
-const TURNS: u64 = 16;
+const TURNS: u64 = 17;
 
 /// Members that none of these answers has, and why.
 const UNSEEN: &[&str] = &[
@@ -21,6 +21,7 @@ const UNSEEN: &[&str] = &[
     "/components/schemas/AgentActivity/properties/activity/items/properties/status",
     "/components/schemas/AgentActivity/properties/activity/items/properties/type",
     "/components/schemas/AgentActivity/properties/left_out",
+    "/components/schemas/AnthropicMessage/properties/x_codex",
     "/components/schemas/ChatCompletion/properties/choices/items/properties/x_codex",
     // Only for a component that cannot be frozen.
     "/components/schemas/Health/properties/policies/items/properties/warm_because",
@@ -38,6 +39,8 @@ const UNSEEN: &[&str] = &[
 struct Checked {
     gateway: Gateway,
     schemas: Schemas,
+    /// Whether the next requests are those of a client of Anthropic's API.
+    is_anthropics: bool,
 }
 
 impl Checked {
@@ -50,6 +53,10 @@ impl Checked {
             request = request.json(body);
         }
         let request = request.bearer_auth(KEY).header("user-agent", "test");
+        let request = match self.is_anthropics {
+            true => request.header("anthropic-version", "2023-06-01"),
+            false => request,
+        };
         let response = request.send().await.unwrap();
         let status = response.status().as_u16();
         let answer = response.json().await.unwrap();
@@ -207,6 +214,32 @@ impl Checked {
         }
     }
 
+    async fn messages(&mut self) {
+        self.is_anthropics = true;
+        let call = json!({"name": "look", "arguments": "{\"a\": 1}"});
+        let acts = script(json!({"reasoning": ["hm"], "text": ["Let me look."], "call": [call]}));
+        let tool = json!({"name": "look", "input_schema": {"type": "object"}});
+        let say = json!([{"role": "user", "content": acts}]);
+        let thinking = json!({"type": "enabled"});
+        let body = json!({"messages": say, "tools": [tool], "thinking": thinking});
+        self.post("/v1/messages", &body).await;
+        self.post("/v1/messages/count_tokens", &body).await;
+        let thread = json!({"messages": say, "thread": {"type": "create"}});
+        let asked = self.ask(Method::POST, "/v1/messages", "", &thread);
+        assert_eq!(asked.await.0, 400);
+        let unknown = json!({"messages": say, "model": "none"});
+        for path in ["/v1/messages", "/v1/messages/count_tokens"] {
+            for (body, expected) in [(&json!({}), 400), (&unknown, 404)] {
+                let asked = self.ask(Method::POST, path, "", body);
+                assert_eq!(asked.await.0, expected);
+            }
+        }
+        self.get("/v1/models").await;
+        let asked = self.ask(Method::GET, "/v1/models/{id}", "codex-5", &Value::Null);
+        assert_eq!(asked.await.0, 200);
+        self.is_anthropics = false;
+    }
+
     async fn usage(&mut self) {
         let recorded = async {
             // An event is written a moment after its client has the last byte.
@@ -252,12 +285,17 @@ async fn every_answer_is_as_the_document_has_it_and_has_all_of_it() {
         .start()
         .await;
     let schemas = Schemas::of(document(&gateway).await);
-    let mut checked = Checked { gateway, schemas };
+    let mut checked = Checked {
+        gateway,
+        schemas,
+        is_anthropics: false,
+    };
     checked.chats().await;
     checked.responses().await;
     checked.inputs().await;
     checked.background().await;
     checked.tools().await;
+    checked.messages().await;
     checked.usage().await;
     checked.get("/v1/models").await;
     for (id, expected) in [("codex-5", 200), ("none", 404)] {
