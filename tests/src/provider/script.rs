@@ -113,12 +113,17 @@ impl Script {
             return Self::default();
         };
         let turn = &items[last..];
-        let text = said(&turn[0]).1;
-        let members: Result<Map<String, Value>, _> = serde_json::from_str(&text);
-        let Some(script) = members
-            .ok()
-            .and_then(|mut members| members.remove("provider"))
-        else {
+        // Some clients put notes of their own before the user's text, as parts of the same message.
+        let parts = turn[0]["content"].as_array().into_iter().flatten().rev();
+        let parts = parts.filter_map(|part| Some(part["text"].as_str()?.to_owned()));
+        let script = [said(&turn[0]).1]
+            .into_iter()
+            .chain(parts)
+            .find_map(|text| {
+                let members: Map<String, Value> = serde_json::from_str(&text).ok()?;
+                members.get("provider").cloned()
+            });
+        let Some(script) = script else {
             return sense::answer(body, turn);
         };
         let script: Self = serde_json::from_value(script).expect("a provider script");

@@ -5,6 +5,7 @@ mod answers;
 mod beginnings;
 mod browser;
 mod calls;
+mod claude;
 mod client;
 mod codex;
 mod conversations;

@@ -124,6 +124,23 @@ async fn the_openai_node_sdk_is_at_home() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex and the Python SDKs"]
+async fn the_anthropic_python_sdk_is_at_home() {
+    let asked = python("anthropic_messages.py").await;
+    assert_results_arrived(&asked);
+    assert_schema_arrived(&asked);
+    assert_picture_arrived(&asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex and the Node SDKs"]
+async fn the_anthropic_node_sdk_is_at_home() {
+    let asked = node("anthropic.mjs").await;
+    assert_results_arrived(&asked);
+    assert_picture_arrived(&asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex and the Node SDKs"]
 async fn the_vercel_ai_sdk_chats() {
     let asked = node("ai-sdk-chat.mjs").await;
