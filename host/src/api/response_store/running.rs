@@ -37,23 +37,20 @@ impl Running {
     /// Adds a response, if there is room.
     fn add(&self, key: &Key, entry: Entry) -> Result<(), ApiError> {
         let mut running = self.0.lock();
-        let has_room = |count: usize, bytes: usize, most: (usize, usize)| {
-            count == 0 || (count < most.0 && bytes.saturating_add(entry.bytes) <= most.1)
+        let has_room = |of_all: bool, (most, most_bytes): (usize, usize)| {
+            let of = running
+                .iter()
+                .filter(|(other, _)| of_all || other.0 == key.0);
+            let (count, bytes) = of.fold((0, entry.bytes), |(count, bytes), (_, other)| {
+                (count + 1, bytes.saturating_add(other.bytes))
+            });
+            count == 0 || (count < most && bytes <= most_bytes)
         };
-        let bytes =
-            |entries: &mut dyn Iterator<Item = &Entry>| entries.map(|entry| entry.bytes).sum();
-        let of_caller = || running.iter().filter(|(other, _)| other.0 == key.0);
-        let own = bytes(&mut of_caller().map(|(_, entry)| entry));
-        if !has_room(
-            of_caller().count(),
-            own,
-            (MOST_OF_CALLER, MOST_BYTES_OF_CALLER),
-        ) {
+        if !has_room(false, (MOST_OF_CALLER, MOST_BYTES_OF_CALLER)) {
             let most = MOST_OF_CALLER;
             return Err(GatewayError::BackgroundFull { most }.into());
         }
-        let all = bytes(&mut running.values());
-        if !has_room(running.len(), all, (MOST, MOST_BYTES)) {
+        if !has_room(true, (MOST, MOST_BYTES)) {
             return Err(GatewayError::WorkerBusy.into());
         }
         running.insert(key.clone(), entry);
