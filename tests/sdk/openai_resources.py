@@ -4,7 +4,9 @@ The tests are in the library's source distribution, unpacked in TEST_OPENAI_SDIS
 fails because the gateway refuses an operation that is refused in the table of operations in docs/src/clients.md, too. A request
 whose parameter is refused is sent again without it, if the table of parameters has it as refused, so that the rest of the request
 is tested. Two values that the tests cannot know are put in when the gateway misses them: the id of a kept response; and `input`,
-which OpenAI also demands, although its schema does not.
+which OpenAI also demands, although its schema does not. A list is asked for without the id of an unknown item, and without a
+`limit` of 0. A conversation to compact has no user message: the library's type of a compaction has no place for one (see the
+table of differences).
 """
 
 import json
@@ -102,6 +104,9 @@ class Request:
 
     def __init__(self, options):
         self.options = options.model_copy()
+        if options.url == "/responses/compact":
+            said = [{"role": "assistant", "content": "string"}]
+            self.options.json_data = {**options.json_data, "input": said, "previous_response_id": None}
 
     def answered(self):
         assert not operations.is_refused(self.options), f"answered, not refused: {self.options.method} {self.options.url}"
@@ -122,6 +127,8 @@ class Request:
             options.url = "/".join(parts)
         elif error.code == "previous_response_not_found":
             options.json_data = {**body, "previous_response_id": kept_response()}
+        elif error.param in ("after", "limit") and error.param in options.params:
+            options.params = {name: value for name, value in options.params.items() if name != error.param}
         elif error.param == "input" and "input" not in body:
             options.json_data = {**body, "input": "string"}
         elif error.status_code == 400 and error.param and is_refused(options, error.param):

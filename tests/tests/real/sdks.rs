@@ -68,7 +68,8 @@ async fn openai_pythons_own_tests_pass_or_are_refused_as_the_tables_say() {
     assert!(!variable("TEST_OPENAI_SDIST").is_empty());
     let (setup, provider) = set_up("TEST_CODEX_BIN", "gpt-5.4").await;
     // The models that these tests ask for.
-    let aliases = json!({"gpt-6-astra": "codex-5", "gpt-3.5-turbo-instruct": "codex-5"});
+    let aliases =
+        json!({"gpt-6-astra": "codex-5", "gpt-3.5-turbo-instruct": "codex-5", "model": "codex-5"});
     let settings = json!({ "aliases": aliases }).to_string();
     let gateway = setup
         .policy("model.json", settings.as_bytes())
