@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use super::authority;
 use super::canary::OPERATOR;
 use super::connection::Peer;
-use super::credential::{self, API_KEY};
+use super::credential::{self, API_KEYS};
 use super::forwarded::{Hop, forwarded, x_forwarded_for};
 use crate::policy::Described;
 
@@ -164,18 +164,18 @@ pub(super) fn is_local(parts: &Parts) -> bool {
     !for_others && !of_a_page && for_this && peer(parts).is_some_and(is_loopback)
 }
 
-/// A request of a client as the auth policy gets it: its key may be in `x-api-key`, too, which is then no header of the request
-/// any more. `client` is the client's address.
+/// A request of a client as the auth policy gets it: its key may be in `x-api-key` or `api-key`, too, which is then no header of the
+/// request any more. `client` is the client's address.
 pub(super) fn describe_clients<'a>(
     parts: &'a Parts,
     id: &'a str,
     client: &'a str,
 ) -> Described<'a> {
     let mut described = describe(parts, id, client);
-    if parts.headers.contains_key(API_KEY) {
-        described.headers.retain(|(name, _)| API_KEY != *name);
-        described.credential = described.credential.or_else(|| credential::api_key(parts));
-    }
+    described
+        .headers
+        .retain(|(name, _)| API_KEYS.iter().all(|key| key != name));
+    described.credential = described.credential.or_else(|| credential::api_key(parts));
     described
 }
 

@@ -1,4 +1,4 @@
-//! Reads the credential of a request: in `Authorization`, or in the header of Anthropic's clients.
+//! Reads the credential of a request: in `Authorization`, or in the headers of Anthropic's and Azure's clients.
 
 use std::borrow::Cow;
 
@@ -9,8 +9,11 @@ use axum::http::{HeaderName, HeaderValue};
 use crate::policy::Presented;
 use crate::secret::fingerprint;
 
-/// The header in which Anthropic's clients send their key.
-pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// The headers in which Anthropic's and Azure's clients send their key, the first that is there counts.
+pub(super) const API_KEYS: [HeaderName; 2] = [
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+];
 
 /// The text of a header that holds a secret. Two such headers give an empty text: proxies disagree on which one counts.
 fn secret<'a>(parts: &'a Parts, name: &HeaderName) -> Option<&'a str> {
@@ -23,9 +26,9 @@ fn secret<'a>(parts: &'a Parts, name: &HeaderName) -> Option<&'a str> {
     Some(text.trim())
 }
 
-/// The credential in `x-api-key`: for policies the same as a bearer token.
+/// The credential in `x-api-key` or `api-key`: for policies the same as a bearer token.
 pub(super) fn api_key(parts: &Parts) -> Option<Presented<'_>> {
-    let key = secret(parts, &API_KEY)?;
+    let key = API_KEYS.iter().find_map(|name| secret(parts, name))?;
     Some(Presented {
         scheme: "Bearer",
         fingerprint: Cow::from(fingerprint(key.as_bytes())),
@@ -80,10 +83,12 @@ mod tests {
     }
 
     #[test]
-    fn a_key_in_x_api_key_is_a_bearer_token_unless_there_is_another() {
+    fn a_key_in_another_header_is_a_bearer_token_unless_there_is_one() {
         let key = ("x-api-key", "sk-a");
         for (headers, scheme, secret) in [
             (&[key][..], "Bearer", "sk-a"),
+            (&[("api-key", "sk-c")], "Bearer", "sk-c"),
+            (&[("api-key", "sk-c"), key], "Bearer", "sk-a"),
             (&[key, key], "Bearer", ""),
             (&[key, ("authorization", "bearer sk-b")], "bearer", "sk-b"),
         ] {

@@ -196,6 +196,12 @@ async fn a_base_url_that_is_nearly_right_is_corrected() {
         let is_named = path.contains("codex-5");
         assert_eq!(answer["model"] == "codex-5", is_named, "{answer}");
     }
+    let url = format!("{}/openai/deployments/codex-5/chat/completions", gateway.origin);
+    for (key, expected) in [(KEY, 200), ("sk-another", 401)] {
+        let azures = gateway.client.post(&url).header("api-key", key);
+        let response = azures.json(&say("x")).send().await.unwrap();
+        assert_eq!(response.status(), expected);
+    }
     let path = "/openai/deployments/gpt-nope/completions";
     let unknown = post(&gateway, path, &json!({"prompt": "x"})).await;
     let (status, body) = json_of(unknown).await;
