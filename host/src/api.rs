@@ -40,6 +40,7 @@ mod request_context;
 mod response_store;
 mod routes;
 mod serve;
+mod socket;
 mod sse;
 mod timeouts;
 mod turn_stream;
@@ -65,6 +66,7 @@ pub use output_mode::OutputMode;
 pub use response_store::Responses;
 pub use routes::Routes;
 pub use serve::serve;
+pub use socket::{SocketLimits, Sockets};
 pub use timeouts::Timeouts;
 
 use endpoints::{Access, health, unknown, verify};
@@ -104,6 +106,8 @@ pub struct Config {
     pub block_delimiter: Option<String>,
     /// Whether `/v1/responses` is served.
     pub responses: bool,
+    /// The limits for its WebSockets; absent if it answers over none.
+    pub sockets: Option<SocketLimits>,
     /// The longest prompt, in estimated tokens.
     pub max_prompt_tokens: Option<u64>,
     /// How request bodies are read.
@@ -130,6 +134,8 @@ pub struct Parts {
     pub requests: TaskTracker,
     /// Responses that may be continued or fetched.
     pub responses: Responses,
+    /// The open WebSockets.
+    pub sockets: Sockets,
     /// Log, metrics, traces and usage.
     pub telemetry: Telemetry,
     /// The counters of the rate limits.

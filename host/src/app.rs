@@ -320,6 +320,7 @@ impl Start<'_> {
             telemetry: telemetry.clone(),
             requests: requests.clone(),
             responses: api::Responses::default(),
+            sockets: api::Sockets::default(),
             counters: Arc::new(counters.clone()),
             operators,
             draining: drain.draining.clone(),

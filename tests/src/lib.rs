@@ -14,6 +14,7 @@ pub mod provider;
 pub mod real;
 pub mod remains;
 pub mod replay;
+pub mod socket;
 pub mod sse;
 pub mod tls;
 pub mod tokens;

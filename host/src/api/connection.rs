@@ -207,6 +207,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<I> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.requests.are_over() {
+            return Pin::new(&mut self.io).poll_read(cx, buffer);
+        }
         if self.half_closed.is_some() {
             return self.poll_half_closed(cx);
         }

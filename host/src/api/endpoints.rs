@@ -48,7 +48,10 @@ const ALL: [Endpoint; 20] = [
     generating("/v1/completions", || {
         post(completions::complete).head(chat::probe)
     }),
-    generating(RESPONSES, || post(responses::create).head(chat::probe)),
+    generating(RESPONSES, || {
+        let create = post(responses::create).head(chat::probe);
+        create.get(responses::socket::open)
+    }),
     generating("/v1/responses/compact", || post(responses::compact)),
     limited("/v1/responses/input_tokens", || {
         post(responses::count_input)

@@ -131,7 +131,25 @@ impl<'a> Generate<'a> {
         outlive: bool,
     ) -> Result<Beginning, ApiError> {
         choices.sign(&self.caller, self.context.id());
-        self.bound_prompt(&choices)?;
+        self.admit(model, streaming, &choices).await?;
+        let count = choices.count();
+        let starter = self.starter(model, streaming, choices);
+        let turns = Turns {
+            count,
+            at_once: self.shared.config.max_choices,
+            start: move |choice, follows| starter.start(choice, follows),
+        };
+        Ok(Deltas::begin(turns, &self.context, self.shared, outlive))
+    }
+
+    /// Asks the rate-limit policy about turns, without beginning them.
+    pub(super) async fn admit(
+        &self,
+        model: &str,
+        streaming: bool,
+        choices: &Choices,
+    ) -> Result<(), ApiError> {
+        self.bound_prompt(choices)?;
         let ask = Ask {
             client: self.context.client().to_owned(),
             caller: Some(self.caller.clone()),
@@ -142,14 +160,7 @@ impl<'a> Generate<'a> {
         };
         admission::ask(self.shared, &self.context, ask).await?;
         self.context.record(Fact::Stream(streaming));
-        let count = choices.count();
-        let starter = self.starter(model, streaming, choices);
-        let turns = Turns {
-            count,
-            at_once: self.shared.config.max_choices,
-            start: move |choice, follows| starter.start(choice, follows),
-        };
-        Ok(Deltas::begin(turns, &self.context, self.shared, outlive))
+        Ok(())
     }
 
     fn bound_prompt(&self, choices: &Choices) -> Result<(), ApiError> {

@@ -54,6 +54,8 @@ struct Response {
     answered: bool,
     items: Vec<String>,
     bytes: usize,
+    /// Its id, if only a WebSocket may continue it.
+    of_socket: Option<String>,
 }
 
 /// The input of a kept response.
@@ -102,7 +104,6 @@ impl Responses {
         for (item, stands_for) in memory.items {
             kept.items.insert((caller.to_owned(), item), stands_for);
         }
-        let key = (caller.to_owned(), id.to_owned());
         let response = Response {
             object,
             conversation: Arc::new(memory.conversation),
@@ -110,14 +111,49 @@ impl Responses {
             answered,
             items,
             bytes,
+            of_socket: None,
         };
-        kept.order.push_back(key.clone());
-        kept.bytes += bytes;
-        let share = kept.callers.entry(caller.to_owned()).or_default();
-        share.responses += 1;
-        share.bytes += bytes;
-        kept.responses.insert(key, response);
-        kept.make_room();
+        kept.insert((caller.to_owned(), id.to_owned()), response);
+    }
+
+    /// Keeps the conversation up to the end of a response that is not stored, for the WebSocket that it was sent on.
+    pub(super) fn put_for_socket(&self, socket: u64, caller: &str, id: &str, memory: Memory) {
+        let bytes = memory.conversation.iter().map(size).sum();
+        if bytes > MOST_BYTES {
+            return;
+        }
+        let response = Response {
+            object: String::new(),
+            conversation: Arc::new(memory.conversation),
+            input: memory.input,
+            answered: true,
+            items: Vec::new(),
+            bytes,
+            of_socket: Some(id.to_owned()),
+        };
+        let mut kept = self.kept();
+        kept.forget_socket(socket);
+        kept.insert((caller.to_owned(), socket_key(socket)), response);
+    }
+
+    /// Takes the conversation up to the end of the last response that was sent on a WebSocket and is not stored: one that fails to be
+    /// continued is forgotten, and one that is continued is followed by another.
+    pub(super) fn take_for_socket(&self, socket: u64, caller: &str, id: &str) -> Option<Vec<Item>> {
+        let key = (caller.to_owned(), socket_key(socket));
+        let mut kept = self.kept();
+        let response = kept.responses.get(&key)?;
+        if response.of_socket.as_deref() != Some(id) {
+            return None;
+        }
+        let conversation = Arc::clone(&response.conversation);
+        kept.forget_socket(socket);
+        drop(kept);
+        Some(Arc::unwrap_or_clone(conversation))
+    }
+
+    /// Forgets what is kept for a WebSocket.
+    pub(super) fn forget_socket(&self, socket: u64) {
+        self.kept().forget_socket(socket);
     }
 
     /// The JSON of a response, also of one that has not ended.
@@ -127,9 +163,7 @@ impl Responses {
             return Some(object);
         }
         let kept = self.kept();
-        kept.responses
-            .get(&key)
-            .map(|response| response.object.clone())
+        kept.stored(&key).map(|response| response.object.clone())
     }
 
     /// Forgets a response, and ends it. Returns whether it existed.
@@ -139,6 +173,9 @@ impl Responses {
             return true;
         }
         let mut kept = self.kept();
+        if kept.stored(&key).is_none() {
+            return false;
+        }
         kept.order.retain(|kept| *kept != key);
         kept.remove(&key)
     }
@@ -148,7 +185,7 @@ impl Responses {
         let key = (caller.to_owned(), id.to_owned());
         let found = {
             let kept = self.kept();
-            let response = kept.responses.get(&key)?;
+            let response = kept.stored(&key)?;
             response.answered.then(|| response.conversation.clone())?
         };
         // Copied, since others may continue the same response.
@@ -177,7 +214,42 @@ impl Responses {
     }
 }
 
+/// The id under which the response of a WebSocket is kept, instead of its own.
+fn socket_key(socket: u64) -> String {
+    format!("socket {socket}")
+}
+
 impl Kept {
+    /// A response that is stored for all requests of its caller.
+    fn stored(&self, key: &Key) -> Option<&Response> {
+        let found = self.responses.get(key)?;
+        found.of_socket.is_none().then_some(found)
+    }
+
+    fn insert(&mut self, key: Key, response: Response) {
+        let bytes = response.bytes;
+        self.order.push_back(key.clone());
+        self.bytes += bytes;
+        let share = self.callers.entry(key.0.clone()).or_default();
+        share.responses += 1;
+        share.bytes += bytes;
+        self.responses.insert(key, response);
+        self.make_room();
+    }
+
+    /// There is at most one: a connection has one caller at a time.
+    fn forget_socket(&mut self, socket: u64) {
+        let id = socket_key(socket);
+        let of_socket = |key: &Key| {
+            let response = self.responses.get(key);
+            key.1 == id && response.is_some_and(|response| response.of_socket.is_some())
+        };
+        let at = self.order.iter().position(of_socket);
+        if let Some(key) = at.and_then(|at| self.order.remove(at)) {
+            self.remove(&key);
+        }
+    }
+
     fn make_room(&mut self) {
         loop {
             let share = |share: &Share| match (self.bytes > MOST_BYTES, self.order.len() > MOST) {
@@ -266,6 +338,26 @@ mod tests {
         assert!(!store.delete("bob", "resp_1"));
         assert!(store.delete("alice", "resp_1"));
         assert_eq!(store.item("alice", "msg_hi"), None, "its items go with it");
+    }
+
+    #[test]
+    fn a_socket_continues_its_last_response_once_and_no_other_does() {
+        let store = Responses::default();
+        store.put_for_socket(7, "alice", "resp_1", memory("hi"));
+        assert_eq!(store.object("alice", "socket 7"), None);
+        assert_eq!(store.conversation("alice", "resp_1"), None);
+        assert!(!store.delete("alice", "socket 7"));
+        assert_eq!(store.take_for_socket(8, "alice", "resp_1"), None);
+        assert_eq!(store.take_for_socket(7, "bob", "resp_1"), None);
+        assert_eq!(store.take_for_socket(7, "alice", "resp_0"), None);
+        assert!(store.take_for_socket(7, "alice", "resp_1").is_some());
+        assert_eq!(store.take_for_socket(7, "alice", "resp_1"), None);
+        store.put_for_socket(7, "alice", "resp_2", memory("a"));
+        store.put_for_socket(7, "alice", "resp_3", memory("b"));
+        assert_eq!(store.kept().order.len(), 1, "only the last");
+        store.forget_socket(7);
+        let kept = store.kept();
+        assert!(kept.order.is_empty() && kept.callers.is_empty() && kept.bytes == 0);
     }
 
     #[test]

@@ -11,12 +11,14 @@ use axum::extract::{ConnectInfo, Request};
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Version};
 use axum::response::Response;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Layer, Service, ServiceExt};
@@ -26,6 +28,7 @@ use super::arrival::Arrival;
 use super::connection::{Connection, Peer};
 use super::connections::{Connections, Place};
 use super::departure::{Departure, PIECE};
+use super::socket::{self, Accepted, Ends};
 
 use crate::listen::{self, Accept};
 use crate::memory;
@@ -94,6 +97,8 @@ struct Line {
     peer: Peer,
     closing: CancellationToken,
     is_extra: bool,
+    /// The WebSocket that the connection becomes.
+    socket: Mutex<Option<Accepted>>,
 }
 
 impl Line {
@@ -115,6 +120,11 @@ impl Line {
         let request = request.map(|body| Arrival::watch(body, &underway));
         async move {
             let mut response = service.oneshot(request).await?;
+            if let Some(accepted) = response.extensions_mut().remove::<Accepted>() {
+                self.peer.upgraded();
+                *self.socket.lock() = Some(accepted);
+                return Ok(response.map(|body| Departure::of(body, underway)));
+            }
             // HTTP/2 announces it with frames (GOAWAY).
             if version <= Version::HTTP_11 && (self.is_extra || self.closing.is_cancelled()) {
                 let headers = response.headers_mut();
@@ -133,6 +143,16 @@ enum End {
     Displaced,
     /// Its peer takes nothing.
     Stuck,
+}
+
+impl End {
+    fn log(&self) {
+        match self {
+            Self::GoAway => {}
+            Self::Displaced => tracing::debug!("an idle connection gave way to a new one"),
+            Self::Stuck => tracing::debug!("a peer took nothing of its answers for too long"),
+        }
+    }
 }
 
 /// One accepted connection.
@@ -176,19 +196,16 @@ impl<L: Accept> Visit<L> {
             peer,
             closing: closing.clone(),
             is_extra: place.is_extra,
+            socket: Mutex::default(),
         });
+        let (becomes, turns) = (Arc::clone(&line), service.clone());
         // Not `TowerToHyperService`: in HTTP/2 it calls the service only when the request's own task runs.
         let service = service_fn(move |request: axum::http::Request<Incoming>| {
             Arc::clone(&line).call(request.map(Body::new), service.clone())
         });
-        let mut builder = Builder::new(TokioExecutor::new());
-        // The library refuses a larger head with an empty answer.
-        builder
-            .http2()
-            .max_header_list_size(HTTP2_HEAD)
-            .max_concurrent_streams(STREAMS)
-            .max_send_buf_size(PIECE);
-        let mut served = pin!(builder.serve_connection(TokioIo::new(connection), service));
+        let builder = builder();
+        let mut served =
+            pin!(builder.serve_connection_with_upgrades(TokioIo::new(connection), service));
         let is_extra = place.is_extra;
         // HTTP/1 has no message for it: such a connection ends with an answer that says so, or when it stays idle.
         let goes_away = async {
@@ -210,12 +227,8 @@ impl<L: Accept> Visit<L> {
                 result = served.as_mut() => break result,
                 Some(end) = ends.next() => match end {
                     End::GoAway => served.as_mut().graceful_shutdown(),
-                    End::Displaced => {
-                        tracing::debug!("an idle connection gave way to a new one");
-                        break Ok(());
-                    }
-                    End::Stuck => {
-                        tracing::debug!("a peer took nothing of its answers for too long");
+                    End::Displaced | End::Stuck => {
+                        end.log();
                         break Ok(());
                     }
                 }
@@ -224,8 +237,54 @@ impl<L: Accept> Visit<L> {
         if let Err(error) = result {
             tracing::debug!(%error, "a connection broke");
         }
+        let accepted = becomes.socket.lock().take();
+        if let Some(accepted) = accepted {
+            multiplexed.cancel();
+            // Boxed, since most connections need no memory for it.
+            let socket = Box::pin(talk(accepted, turns, &reader, ends));
+            socket.await;
+        }
         if reader.had_many() {
             memory::give_back_soon();
+        }
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    // The library refuses a larger head with an empty answer.
+    builder
+        .http2()
+        .max_header_list_size(HTTP2_HEAD)
+        .max_concurrent_streams(STREAMS)
+        .max_send_buf_size(PIECE);
+    builder
+}
+
+/// Runs the WebSocket that a connection has become, until one of the ends of the connection.
+async fn talk<S>(
+    accepted: Accepted,
+    turns: S,
+    peer: &Peer,
+    mut ends: FuturesUnordered<BoxFuture<'_, End>>,
+) where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+{
+    let wishes = Ends::default();
+    let mut socket = pin!(socket::run(accepted, turns, peer.clone(), &wishes));
+    loop {
+        tokio::select! {
+            biased;
+            () = socket.as_mut() => return,
+            Some(end) = ends.next() => match end {
+                End::GoAway => wishes.drain.cancel(),
+                End::Displaced => wishes.leave.cancel(),
+                End::Stuck => {
+                    end.log();
+                    return;
+                }
+            }
         }
     }
 }

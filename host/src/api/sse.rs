@@ -33,7 +33,7 @@ pub(super) fn data(data: String) -> Event {
 }
 
 /// How long the status line may wait for the first delta, if no keep-alive is due earlier.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Answers with a stream. The status line waits for the first delta, so that an error before it gets its own status. If the model
 /// takes longer, the stream begins with 200 and the client gets its first bytes.
@@ -42,18 +42,13 @@ pub(super) async fn respond<W: Writer>(
     writer: W,
     keepalive: Duration,
 ) -> Result<Response, ApiError> {
-    let mut deltas = deltas.into_stream();
     let patience = if keepalive.is_zero() {
         PATIENCE
     } else {
         keepalive.min(PATIENCE)
     };
-    let first = match tokio::time::timeout(patience, deltas.next()).await {
-        Ok(Some((_, Delta::Failed(error)))) => return Err(error.into()),
-        Ok(first) => first,
-        Err(_) => None,
-    };
-    let events = Sse::new(events(stream::iter(first).chain(deltas), writer));
+    let deltas = begun(deltas.into_stream(), patience).await?;
+    let events = Sse::new(events(deltas, writer));
     let mut response = if keepalive.is_zero() {
         events.into_response()
     } else {
@@ -68,6 +63,19 @@ pub(super) async fn respond<W: Writer>(
     );
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
+}
+
+/// Waits for the first delta, for as long as an error may have a status of its own.
+pub(super) async fn begun(
+    mut deltas: impl Stream<Item = (u32, Delta)> + Unpin,
+    patience: Duration,
+) -> Result<impl Stream<Item = (u32, Delta)>, ApiError> {
+    let first = match tokio::time::timeout(patience, deltas.next()).await {
+        Ok(Some((_, Delta::Failed(error)))) => return Err(error.into()),
+        Ok(first) => first,
+        Err(_) => None,
+    };
+    Ok(stream::iter(first).chain(deltas))
 }
 
 fn events(

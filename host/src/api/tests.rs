@@ -34,6 +34,7 @@ fn config() -> Config {
         responses_output_mode: OutputMode::OpenaiJson,
         block_delimiter: None,
         responses: false,
+        sockets: None,
         max_prompt_tokens: None,
         reading: Reading::default(),
     }
@@ -52,6 +53,7 @@ async fn shared() -> Shared {
         bodies: Bodies::new(1),
         requests: TaskTracker::new(),
         responses: Responses::default(),
+        sockets: Sockets::default(),
         telemetry: Telemetry::default(),
         counters: Arc::new(Memory::default()),
         operators: None,

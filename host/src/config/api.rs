@@ -34,6 +34,7 @@ pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> api::Co
         ),
         block_delimiter: block_delimiter(reader),
         responses: reader.switch_on(env::PROXY_ENABLE_RESPONSES),
+        sockets: sockets(reader),
         max_prompt_tokens: limit(reader, env::PROXY_MAX_PROMPT_TOKENS),
         reading: api::Reading {
             stream: reader.switch(env::PROXY_DEFAULT_STREAM),
@@ -42,6 +43,18 @@ pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> api::Co
             refuse_hosted_tools: reader.switch(env::PROXY_REFUSE_HOSTED_TOOLS),
         },
     }
+}
+
+/// Reads the limits for WebSockets. They are checked even if there are none.
+fn sockets(reader: &mut Reader<'_>) -> Option<api::SocketLimits> {
+    let enabled = reader.switch_on(env::PROXY_ENABLE_WEBSOCKET);
+    let most = reader.number(env::PROXY_WEBSOCKET_MAX_PER_CALLER, 1..=10_000, 1_000);
+    let limits = api::SocketLimits {
+        age: reader.millis(env::PROXY_WEBSOCKET_MAX_AGE_MS, 1, 3_600_000),
+        silence: reader.millis(env::PROXY_WEBSOCKET_IDLE_MS, 1, 900_000),
+        per_caller: usize::try_from(most).unwrap_or(usize::MAX),
+    };
+    enabled.then_some(limits)
 }
 
 /// Reads a limit of the answers to one request.

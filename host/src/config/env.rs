@@ -75,6 +75,10 @@ variables! {
     PROXY_TOOL_BLOCK_DELIMITER, "none", "The text between two `<use_tool>` blocks of an answer that follow each other: `true` for a blank line, or the text itself, with `\\n` for a new line. Without it the model's own.";
     PROXY_DEFAULT_STREAM, "false", "Whether a chat request that has no `stream` is answered as a stream.";
     PROXY_ENABLE_RESPONSES, "true", "Whether `/v1/responses` is there.";
+    PROXY_ENABLE_WEBSOCKET, "true", "Whether `/v1/responses` also answers over a WebSocket. With `false` clients that ask for one get a 426.";
+    PROXY_WEBSOCKET_MAX_AGE_MS, "3600000", "How long a WebSocket takes new turns; then it is closed. Code `websocket_connection_limit_reached`.";
+    PROXY_WEBSOCKET_IDLE_MS, "900000", "The longest a WebSocket may be open without a turn.";
+    PROXY_WEBSOCKET_MAX_PER_CALLER, "1000", "The most WebSockets one caller may have open.";
     PROXY_IGNORE_CLIENT_SYSTEM_PROMPT, "false", "Drops `system` and `developer` messages and `instructions`, unless nothing else was said.";
     PROXY_REFUSE_HOSTED_TOOLS, "false", "Refuses a `/v1/responses` or `/v1/messages` request that offers a tool which OpenAI or Anthropic runs itself, like `web_search`. Otherwise the tool is left out, and the header `x-codex-left-out` names it.";
     PROXY_MAX_PROMPT_TOKENS, "0", "The longest prompt, at four characters a token; longer ones are refused before the caller's limits are charged. 0 is no limit.";

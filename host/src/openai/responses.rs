@@ -11,17 +11,19 @@ mod object;
 mod output;
 mod past_calls;
 mod tools;
+mod transport;
 
 pub use compaction::Compaction;
 pub use events::{Event, Events};
 pub use input_items::{InputList, Order, list_input};
 pub use memory::Memory;
 pub use object::ResponseObject;
+pub use transport::Transport;
 
 use self::echo::Echo;
 use self::input::Input;
 use super::format::Format;
-use super::json_object::Object;
+use super::json_object::{self, Object};
 use super::plan_builder::PlanBuilder;
 use super::tools::Forms;
 use super::{ApiError, GatewayError, Metadata, Reading, Target, conversation, image, params};
@@ -47,6 +49,8 @@ pub struct ResponsesRequest {
     pub previous_response_id: Option<String>,
     /// The types of offered tools that nobody runs here.
     pub left_out: Vec<&'static str>,
+    /// The members that only a WebSocket's requests have.
+    pub transport: Transport,
     forms: Forms,
     input: Input,
     echo: Echo,
@@ -79,6 +83,7 @@ impl ResponsesRequest {
     pub fn parse(body: &[u8], reading: &Reading) -> Result<Self, ApiError> {
         let mut body = Object::from_body(body)?;
         let metadata = Metadata::of(&body);
+        let transport = Transport::read(&mut body)?;
         refuse_unsupported(&mut body)?;
         let mut echo = Echo::read(&mut body)?;
         let model = params::read_model(&mut body)?;
@@ -117,11 +122,26 @@ impl ResponsesRequest {
                 .string("previous_response_id")?
                 .filter(|id| !id.is_empty()),
             left_out,
+            transport,
             forms,
             input,
             echo,
             draft,
         })
+    }
+
+    /// Checks that a message of a WebSocket is one that creates a response there.
+    ///
+    /// # Errors
+    /// 400, naming the member at fault.
+    pub fn check_message(&self) -> Result<(), ApiError> {
+        self.transport.check_event()?;
+        if self.background {
+            let message =
+                "An answer on a WebSocket is sent as it arrives: 'background' must be false.";
+            return Err(params::unsupported("background", message));
+        }
+        Ok(())
     }
 
     /// As [`Self::parse`], for a conversation that is to be compacted: the model is not optional.
@@ -155,6 +175,11 @@ impl ResponsesRequest {
     ) -> Result<(Plan, Rules, Context), ApiError> {
         let mut echo = self.echo;
         let history = self.input.resolve(past)?;
+        // A client may warm its connection up with tools and instructions only.
+        if history.is_empty() && self.transport.generates {
+            let message = "Invalid 'input': nothing is said in it.";
+            return Err(json_object::invalid_value("input".to_owned(), message));
+        }
         image::bound(&history, "input")?;
         let kept = self.store.then(|| history.clone());
         let instructions = echo.instructions.clone().filter(|text| !text.is_empty());

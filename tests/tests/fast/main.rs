@@ -60,6 +60,8 @@ mod responses;
 mod restarts;
 mod sandboxes;
 mod secrets;
+mod socket;
+mod socket_ends;
 mod status;
 mod steering;
 mod steps;

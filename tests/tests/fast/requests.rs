@@ -196,7 +196,10 @@ async fn a_base_url_that_is_nearly_right_is_corrected() {
         let is_named = path.contains("codex-5");
         assert_eq!(answer["model"] == "codex-5", is_named, "{answer}");
     }
-    let url = format!("{}/openai/deployments/codex-5/chat/completions", gateway.origin);
+    let url = format!(
+        "{}/openai/deployments/codex-5/chat/completions",
+        gateway.origin
+    );
     for (key, expected) in [(KEY, 200), ("sk-another", 401)] {
         let azures = gateway.client.post(&url).header("api-key", key);
         let response = azures.json(&say("x")).send().await.unwrap();

@@ -38,7 +38,7 @@ async fn operations_that_are_not_served_are_unknown_and_a_websocket_is_refused()
     let typo = send(Method::POST, "/v1/chats").send().await.unwrap();
     let message = error(typo).await.1["message"].to_string();
     assert!(message.contains("check the URL for typos"), "{message}");
-    let upgrade = send(Method::GET, "/v1/responses")
+    let upgrade = send(Method::GET, "/v1/chat/completions")
         .header("connection", "Upgrade")
         .header("upgrade", "WebSocket")
         .header("sec-websocket-version", "13")

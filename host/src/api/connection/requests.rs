@@ -50,7 +50,7 @@ impl Peer {
         Self { address, requests }
     }
 
-    /// Cancelled by the first HTTP/2 request.
+    /// Cancelled by the first HTTP/2 request, and when a WebSocket begins: their peers are told that a connection ends.
     pub(in crate::api) fn multiplexed(&self) -> CancellationToken {
         self.requests.state().multiplexed.clone()
     }
@@ -71,6 +71,11 @@ impl Peer {
         }
         drop(state);
         Underway::of(self.requests.clone())
+    }
+
+    /// Notes that the connection becomes a WebSocket with the present answer: no more requests are read from it.
+    pub(in crate::api) fn upgraded(&self) {
+        self.requests.state().upgraded = true;
     }
 
     /// Notes that a request was authenticated.
@@ -159,6 +164,8 @@ struct RequestCounts {
     head_since: Option<Instant>,
     /// Bodies that are not complete.
     arriving: usize,
+    /// The connection has become a WebSocket. Each of its turns is a request.
+    upgraded: bool,
     /// The version of the last request.
     version: Version,
     /// Part of the last request's answer was sent.
@@ -254,6 +261,7 @@ impl Default for RequestCounts {
             since: Instant::now(),
             head_since: None,
             arriving: 0,
+            upgraded: false,
             version: Version::HTTP_11,
             answering: false,
             reader: None,
@@ -271,6 +279,11 @@ impl Default for RequestCounts {
 impl Requests {
     fn state(&self) -> MutexGuard<'_, RequestCounts> {
         self.0.lock()
+    }
+
+    /// Whether the connection has become a WebSocket, whose bytes are no requests.
+    pub(super) fn are_over(&self) -> bool {
+        self.state().upgraded
     }
 
     /// Ready when no request is under way, and all was sent: since when. Frames that are no part of an answer do not count: a peer
@@ -334,13 +347,13 @@ impl Requests {
             && state.version == Version::HTTP_11
     }
 
-    /// Notes that bytes are sent. Returns whether a request is under way, so that they answer it.
+    /// Notes that bytes are sent. Returns whether they are ours: a request is under way, or they are a WebSocket's.
     pub(super) fn answers(&self, slices: &[IoSlice<'_>]) -> bool {
         let interim = slices
             .first()
             .is_some_and(|slice| slice.starts_with(b"HTTP/1.1 100"));
         let mut state = self.state();
         state.answering |= state.underway > 0 && !interim;
-        state.underway > 0
+        state.underway > 0 || state.upgraded
     }
 }

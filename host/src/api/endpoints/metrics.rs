@@ -51,6 +51,7 @@ fn render(metrics: &Metrics, shared: &Shared, format: Format) -> String {
     let present = Present {
         streams: shared.telemetry.streaming(),
         connections: connections.open,
+        websockets: shared.sockets.open(),
         connections_displaced: connections.displaced,
         connections_refused: connections.turned_away,
         backend: backend.kind,

@@ -4,6 +4,7 @@ mod background;
 mod compact;
 mod input_items;
 mod input_tokens;
+pub(in crate::api) mod socket;
 
 pub(in crate::api) use background::cancel;
 pub(in crate::api) use compact::compact;
@@ -22,9 +23,12 @@ use crate::api::generate::{self, Generate};
 use crate::api::id::Id;
 use crate::api::output_mode::{HEADER, OutputMode};
 use crate::api::request_context::Authenticated;
+use crate::api::socket::OnSocket;
 use crate::api::{Shared, error, left_out, sse};
 use crate::codex::Plan;
-use crate::openai::responses::{self, Context, Events, Memory, ResponseObject, ResponsesRequest};
+use crate::openai::responses::{
+    self, Context, Events, Memory, ResponseObject, ResponsesRequest, Transport,
+};
 use crate::openai::{ApiError, GatewayError, id};
 use crate::policy::Caller;
 use crate::turn::{Delta, Rules};
@@ -39,18 +43,27 @@ pub(in crate::api) async fn create(
 }
 
 async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> {
-    let (mut intake, request) = Generate::open(&shared, request, ResponsesRequest::parse).await?;
+    let on_socket = request.extensions().get::<OnSocket>().copied();
+    let (mut intake, mut request) =
+        Generate::open(&shared, request, ResponsesRequest::parse).await?;
+    match on_socket {
+        Some(_) => request.check_message()?,
+        None => request.transport = Transport::default(),
+    }
     intake
         .context
         .record(Fact::Metadata(request.metadata.clone()));
     left_out::tell(&intake.context, &request.left_out);
     let (stream, background) = (request.stream, request.background);
+    let (stored, transport) = (request.store, request.transport.clone());
+    // The same WebSocket may continue an answer that is not stored.
+    request.store |= on_socket.is_some();
     let Planned {
         model,
         plan,
         mut rules,
         context,
-    } = plan(&shared, &intake, request).await?;
+    } = plan(&shared, &intake, request, on_socket).await?;
     let head = generate::head(id::response(), model.clone());
     let mode = OutputMode::of(intake.headers(), shared.config.responses_output_mode);
     intake.context.add_header(HEADER, mode.name());
@@ -62,17 +75,19 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
     if background {
         return background::begin(&shared, &mut intake, choices, (head, context)).await;
     }
-    let deltas = intake.begin(&model, stream, choices).await?;
     let keep = Keep {
         shared: shared.clone(),
         caller: intake.caller.id.clone(),
         id: head.id.clone(),
+        only_on: on_socket.filter(|_| !stored),
     };
+    if on_socket.is_some() {
+        let writer = Writer::new(Events::new(head, context), keep);
+        return socket::answer(&mut intake, &model, choices, (writer, transport)).await;
+    }
+    let deltas = intake.begin(&model, stream, choices).await?;
     if stream {
-        let writer = Writer {
-            events: Events::new(head, context),
-            keep,
-        };
+        let writer = Writer::new(Events::new(head, context), keep);
         return sse::respond(deltas, writer, intake.keepalive()).await;
     }
     let mut object = ResponseObject::new(head, context);
@@ -98,8 +113,9 @@ async fn plan(
     shared: &Shared,
     intake: &Generate<'_>,
     request: ResponsesRequest,
+    on_socket: Option<OnSocket>,
 ) -> Result<Planned, ApiError> {
-    let past = recall(shared, &intake.caller, &request)?;
+    let past = recall(shared, &intake.caller, &request, on_socket)?;
     let (model, target) = intake
         .resolve(request.model.clone(), request.effort.clone())
         .await?;
@@ -150,12 +166,17 @@ fn recall(
     shared: &Shared,
     caller: &Caller,
     request: &ResponsesRequest,
+    on_socket: Option<OnSocket>,
 ) -> Result<Memory, ApiError> {
+    let responses = &shared.responses;
+    let of_socket = |id: &str| {
+        let OnSocket(socket) = on_socket?;
+        responses.take_for_socket(socket, &caller.id, id)
+    };
     let conversation = match &request.previous_response_id {
         None => Vec::new(),
-        Some(id) => shared
-            .responses
-            .conversation(&caller.id, id)
+        Some(id) => of_socket(id)
+            .or_else(|| responses.conversation(&caller.id, id))
             .ok_or_else(|| previous_not_found(id))?,
     };
     let items = request
@@ -178,13 +199,17 @@ struct Keep {
     shared: Shared,
     caller: String,
     id: String,
+    /// The WebSocket that alone may continue the answer, since it is not stored.
+    only_on: Option<OnSocket>,
 }
 
 impl Keep {
     fn put(&self, object: String, memory: Memory) {
-        self.shared
-            .responses
-            .put(&self.caller, &self.id, object, memory);
+        let (responses, caller) = (&self.shared.responses, &self.caller);
+        match self.only_on {
+            Some(OnSocket(socket)) => responses.put_for_socket(socket, caller, &self.id, memory),
+            None => responses.put(caller, &self.id, object, memory),
+        }
     }
 }
 
@@ -208,20 +233,36 @@ impl Writer {
     }
 }
 
-impl sse::Writer for Writer {
-    fn begin(&mut self, out: &mut Vec<Event>) {
-        let mut written = Vec::new();
-        self.events.begin(&mut written);
-        out.extend(written.into_iter().map(named));
+impl Writer {
+    fn new(events: Events, keep: Keep) -> Self {
+        Self { events, keep }
     }
 
-    fn push(&mut self, _: u32, delta: Delta, out: &mut Vec<Event>) {
+    /// The events before the first delta.
+    fn begun(&mut self) -> Vec<responses::Event> {
+        let mut written = Vec::new();
+        self.events.begin(&mut written);
+        written
+    }
+
+    /// The events for a delta.
+    fn write(&mut self, delta: Delta) -> Vec<responses::Event> {
         let mut written = Vec::new();
         self.events.push(delta, &mut written);
         if let Some(last) = written.last() {
             self.remember(last);
         }
-        out.extend(written.into_iter().map(named));
+        written
+    }
+}
+
+impl sse::Writer for Writer {
+    fn begin(&mut self, out: &mut Vec<Event>) {
+        out.extend(self.begun().into_iter().map(named));
+    }
+
+    fn push(&mut self, _: u32, delta: Delta, out: &mut Vec<Event>) {
+        out.extend(self.write(delta).into_iter().map(named));
     }
 }
 

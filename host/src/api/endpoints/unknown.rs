@@ -108,11 +108,7 @@ fn meant(path: &str, responses: bool) -> Option<String> {
 /// a 405 Codex tries seven times before it sends a POST request, after a 426 at once.
 pub(in crate::api) async fn method(http: Method, uri: Uri, headers: HeaderMap) -> ApiError {
     if asks_for_websocket(&headers) {
-        let mut error = ApiError::from(GatewayError::NoWebSocket);
-        let upgrade = [("upgrade", "HTTP/1.1"), ("connection", "upgrade")];
-        let upgrade = upgrade.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        error.headers.extend(upgrade);
-        return error;
+        return no_websocket();
     }
     GatewayError::WrongMethod {
         method: http.to_string(),
@@ -121,7 +117,16 @@ pub(in crate::api) async fn method(http: Method, uri: Uri, headers: HeaderMap) -
     .into()
 }
 
-fn asks_for_websocket(headers: &HeaderMap) -> bool {
+/// 426, with the protocol to use instead.
+pub(in crate::api) fn no_websocket() -> ApiError {
+    let mut error = ApiError::from(GatewayError::NoWebSocket);
+    let upgrade = [("upgrade", "HTTP/1.1"), ("connection", "upgrade")];
+    let upgrade = upgrade.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    error.headers.extend(upgrade);
+    error
+}
+
+pub(in crate::api) fn asks_for_websocket(headers: &HeaderMap) -> bool {
     let protocols = headers.get_all(UPGRADE).iter();
     protocols
         .filter_map(|protocols| protocols.to_str().ok())

@@ -66,6 +66,21 @@ impl Origins {
     }
 }
 
+/// Whether a page of this origin may open a WebSocket at this host: browsers ask no preflight for it, and let every page.
+pub(in crate::api) fn may_connect(
+    origins: Option<&Origins>,
+    origin: &HeaderValue,
+    host: &str,
+) -> bool {
+    let is_listed = origins.is_some_and(|origins| origins.contain(origin));
+    let origin = origin.to_str().ok().and_then(Origin::parse);
+    let is_own = |origin: Origin| {
+        let own = Origin::parse(&format!("{}://{host}", origin.scheme));
+        own.is_some_and(|own| own == origin)
+    };
+    is_listed || origin.is_some_and(is_own)
+}
+
 impl Origin {
     fn parse(text: &str) -> Option<Self> {
         let uri: Uri = text.to_ascii_lowercase().parse().ok()?;
@@ -248,6 +263,16 @@ mod tests {
         assert!(!allows(&["http://localhost:3000"], "http://localhost:5173"));
         assert!(!allows(&["http://localhost"], "http://localhost.evil:80"));
         assert!(!allows(&["http://localhost"], "http://localhost@evil"));
+    }
+
+    #[test]
+    fn a_page_of_the_gateways_own_host_may_connect() {
+        let may = |origin, host| may_connect(None, &HeaderValue::from_static(origin), host);
+        assert!(may("http://gateway.example:8080", "gateway.example:8080"));
+        assert!(may("https://gateway.example", "gateway.example"));
+        assert!(!may("https://page.example", "gateway.example"));
+        assert!(!may("http://gateway.example:8081", "gateway.example:8080"));
+        assert!(!may("null", "gateway.example"));
     }
 
     #[test]

@@ -87,8 +87,18 @@ errors! {
     UnknownUrl { method: String, path: String, remedy: String } = 404, INVALID, "unknown_url", "Unknown request URL: {method} {path}. {remedy}";
     /// The endpoint does not take this method.
     WrongMethod { method: String, path: String } = 405, INVALID, "method_not_supported", "Not allowed to {method} on {path}.";
-    /// The request asks for a WebSocket.
-    NoWebSocket = 426, INVALID, "websocket_not_supported", "This gateway speaks no WebSocket: send a POST request, with `stream` for events.";
+    /// The request asks for a WebSocket elsewhere than at `/v1/responses`, or `PROXY_ENABLE_WEBSOCKET` is `false`.
+    NoWebSocket = 426, INVALID, "websocket_not_supported", "No WebSocket is spoken here: send a POST request, with `stream` for events.";
+    /// The request for a WebSocket is not one of RFC 6455, version 13.
+    InvalidHandshake { why: &'static str } = 400, INVALID, "invalid_websocket_handshake", "This is no request for a WebSocket: {why}.";
+    /// A web page asks for a WebSocket whose origin `PROXY_CORS_ALLOWED_ORIGINS` does not allow.
+    OriginNotAllowed = 403, "permission_error", "origin_not_allowed", "Pages of this origin may not use this gateway; its operator names those that may in PROXY_CORS_ALLOWED_ORIGINS.";
+    /// The caller has as many WebSockets as `PROXY_WEBSOCKET_MAX_PER_CALLER` allows.
+    TooManySockets { most: usize } = 429, "rate_limit_error", "too_many_websockets", "You have {most} WebSockets open, the limit of this gateway: close one, or send POST requests.", SOON;
+    /// A WebSocket has been open for `PROXY_WEBSOCKET_MAX_AGE_MS`.
+    SocketExpired { minutes: u64 } = 400, INVALID, "websocket_connection_limit_reached", "Responses websocket connection limit reached ({minutes} minutes). Create a new websocket connection to continue.";
+    /// Too many messages of a WebSocket wait for the turns before them.
+    TooManyTurns { most: usize } = 429, "rate_limit_error", "too_many_waiting_responses", "At most {most} requests of a WebSocket may wait for the one before them, and 65536 bytes of small ones.", SOON;
     /// The query cannot be read.
     InvalidQuery { why: String } = 400, INVALID, "invalid_query", "The query of this request makes no sense: {why}.";
     /// The id in the path cannot be decoded.

@@ -132,10 +132,6 @@ impl Input {
             );
             return Err(json_object::invalid_value("input".to_owned(), message));
         }
-        if conversation.len() == 0 {
-            let message = "Invalid 'input': nothing is said in it.";
-            return Err(json_object::invalid_value("input".to_owned(), message));
-        }
         Ok(conversation.into_items())
     }
 }

@@ -18,6 +18,8 @@ pub struct Present {
     pub connections: usize,
     /// Idle connections that gave way to new ones.
     pub connections_displaced: u64,
+    /// Open WebSockets.
+    pub websockets: usize,
     /// New connections that were closed at once.
     pub connections_refused: u64,
     /// Long-lived workers that are ready, or still finish their turns.
@@ -106,6 +108,11 @@ impl Present {
                 "codex_streams_active",
                 "Answers being streamed",
                 number(self.streams),
+            ),
+            (
+                "codex_websockets",
+                "WebSockets that are open",
+                number(self.websockets),
             ),
             (
                 "codex_backend_workers",

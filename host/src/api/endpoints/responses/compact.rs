@@ -26,7 +26,7 @@ async fn answer(shared: &Shared, request: Request) -> Result<Response, ApiError>
     intake
         .context
         .record(Fact::Metadata(request.metadata.clone()));
-    let past = recall(shared, &intake.caller, &request)?;
+    let past = recall(shared, &intake.caller, &request, None)?;
     let (model, target) = intake
         .resolve(request.model.clone(), request.effort.clone())
         .await?;

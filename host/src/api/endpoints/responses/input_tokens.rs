@@ -22,6 +22,6 @@ pub(in crate::api) async fn count(
 
 async fn estimate(shared: &Shared, request: Request) -> Result<u64, ApiError> {
     let (intake, request) = Generate::open(shared, request, ResponsesRequest::parse).await?;
-    let planned = super::plan(shared, &intake, request).await?;
+    let planned = super::plan(shared, &intake, request, None).await?;
     Ok(planned.rules.prompt_tokens_estimate)
 }

@@ -1,0 +1,180 @@
+//! One turn of a WebSocket: a message becomes a request of its own, and the events of its answer become messages.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, Request};
+use axum::http::header::{
+    ACCEPT, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, ORIGIN,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use axum::response::Response;
+use futures_util::future::BoxFuture;
+use http_body_util::BodyExt;
+use serde_json::{Map, Value};
+use tower::{Service, ServiceExt};
+
+use super::frames::Message;
+use crate::api::connection::{Offer, Peer, Underway};
+use crate::openai::ApiError;
+
+/// Headers of the handshake that are none of its turns'. Each turn has an id of its own.
+const NOT_A_TURNS: [HeaderName; 14] = [
+    ACCEPT,
+    CONNECTION,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    EXPECT,
+    ORIGIN,
+    SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("x-request-id"),
+];
+
+/// The WebSocket that a request belongs to: its answer is a body with one event in each frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::api) struct OnSocket(pub(in crate::api) u64);
+
+/// The head that all turns of a connection have in common.
+#[derive(Debug, Clone)]
+pub(super) struct TurnHead {
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl TurnHead {
+    /// The head of the handshake, without what concerns only the handshake.
+    pub(super) fn of(uri: Uri, mut headers: HeaderMap) -> Self {
+        for name in NOT_A_TURNS {
+            headers.remove(name);
+        }
+        let json = HeaderValue::from_static("application/json");
+        headers.insert(CONTENT_TYPE, json);
+        Self { uri, headers }
+    }
+
+    fn request(&self, on: OnSocket, peer: &Peer, text: Vec<u8>) -> Request {
+        let length = HeaderValue::from(text.len());
+        let mut request = Request::new(Body::from(text));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = Version::HTTP_11;
+        request.headers_mut().clone_from(&self.headers);
+        request.headers_mut().insert(CONTENT_LENGTH, length);
+        request.extensions_mut().insert(ConnectInfo(peer.clone()));
+        request.extensions_mut().insert(on);
+        request
+    }
+}
+
+/// A turn that runs.
+pub(super) struct Turn {
+    answer: Answer,
+    underway: Arc<Underway>,
+}
+
+enum Answer {
+    Asked(BoxFuture<'static, Response>),
+    Events(Body),
+    Refused(BoxFuture<'static, Vec<u8>>),
+    Over,
+}
+
+impl Turn {
+    /// Sends the message through the service, as a request of this head.
+    pub(super) fn begin<S>(
+        head: &TurnHead,
+        on: OnSocket,
+        peer: &Peer,
+        message: Message,
+        service: S,
+    ) -> Self
+    where
+        S: Service<Request, Response = Response, Error = Infallible> + Send + 'static,
+        S::Future: Send,
+    {
+        let underway = Arc::new(peer.begin(Version::HTTP_11));
+        let request = head.request(on, peer, message.text);
+        // The request takes room of its own.
+        drop(message.room);
+        let answer = Box::pin(async move {
+            match service.oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        });
+        Self {
+            answer: Answer::Asked(answer),
+            underway,
+        }
+    }
+
+    /// The next message of the answer, none at its end. May be cancelled.
+    pub(super) async fn next(&mut self) -> Option<(Bytes, Offer)> {
+        loop {
+            match &mut self.answer {
+                Answer::Asked(response) => self.answer = answer(response.await),
+                Answer::Events(body) => match body.frame().await {
+                    Some(Ok(frame)) => {
+                        if let Ok(event) = frame.into_data() {
+                            return Some((event, self.underway.offer()));
+                        }
+                    }
+                    Some(Err(_)) | None => self.answer = Answer::Over,
+                },
+                Answer::Refused(message) => {
+                    let message = message.await;
+                    self.answer = Answer::Over;
+                    return Some((message.into(), self.underway.offer()));
+                }
+                Answer::Over => return None,
+            }
+        }
+    }
+}
+
+fn answer(response: Response) -> Answer {
+    if response.status().is_success() {
+        return Answer::Events(response.into_body());
+    }
+    let (parts, body) = response.into_parts();
+    Answer::Refused(Box::pin(async move {
+        // Bodies of refusals are in memory.
+        let body = body.collect().await.map(|body| body.to_bytes());
+        let body = String::from_utf8_lossy(&body.unwrap_or_default()).into_owned();
+        error_event(parts.status, &parts.headers, &body)
+    }))
+}
+
+/// The message for an error that no request answered with.
+pub(super) fn error_message(error: &ApiError) -> Vec<u8> {
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    error_event(status, &HeaderMap::new(), &error.to_json())
+}
+
+/// An error as OpenAI sends it in this mode: the body of the answer with its status, and the headers that clients wait by.
+fn error_event(status: StatusCode, headers: &HeaderMap, body: &str) -> Vec<u8> {
+    let is_for_clients = |name: &str| {
+        !name.starts_with("access-control-") && !["content-type", "vary"].contains(&name)
+    };
+    let headers: Map<String, Value> = headers
+        .iter()
+        .filter(|(name, _)| is_for_clients(name.as_str()))
+        .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.into())))
+        .collect();
+    let mut event = Map::new();
+    event.insert("type".to_owned(), "error".into());
+    event.insert("status".to_owned(), status.as_u16().into());
+    let body = serde_json::from_str::<Map<String, Value>>(body).unwrap_or_default();
+    event.extend(body);
+    event.insert("headers".to_owned(), headers.into());
+    Value::from(event).to_string().into_bytes()
+}

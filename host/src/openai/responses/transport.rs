@@ -1,0 +1,54 @@
+//! The members of a request that only the WebSocket mode has.
+
+use super::super::ApiError;
+use super::super::json_object::{Object, invalid_value};
+
+/// The one event that a client may send.
+const CREATE: &str = "response.create";
+
+/// See the module. A request over HTTP has the default, whatever its members are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transport {
+    /// The event's `type`.
+    event: Option<String>,
+    /// Whether the model is asked; otherwise the request is only kept to be continued.
+    pub generates: bool,
+    /// The lane of the request, repeated in each event of its answer.
+    pub lane: Option<String>,
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        Self {
+            event: None,
+            generates: true,
+            lane: None,
+        }
+    }
+}
+
+impl Transport {
+    pub(super) fn read(body: &mut Object) -> Result<Self, ApiError> {
+        let text = |body: &mut Object, name| {
+            let value = body.take(name)?;
+            value.as_str().map(str::to_owned)
+        };
+        Ok(Self {
+            event: text(body, "type"),
+            generates: body.take("generate").and_then(|value| value.as_bool()) != Some(false),
+            lane: text(body, "stream_id"),
+        })
+    }
+
+    /// Checks that a message of a WebSocket is one that creates a response.
+    ///
+    /// # Errors
+    /// 400, for another event.
+    pub(super) fn check_event(&self) -> Result<(), ApiError> {
+        if self.event.as_deref() == Some(CREATE) {
+            return Ok(());
+        }
+        let message = format!("This gateway takes one event on a WebSocket: '{CREATE}'.");
+        Err(invalid_value("type".to_owned(), message))
+    }
+}
