@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use codex_gateway_tests::gateway::{Gateway, KEY, Setup};
 use codex_gateway_tests::real::{real, variable};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::process::Command;
 
 /// The environment variable from which Codex reads the gateway's key.
@@ -15,8 +16,11 @@ const KEY_VARIABLE: &str = "GATEWAY_KEY";
 /// The timeout of `codex exec`, and of the count of its requests.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Codex's configuration: the gateway is a provider that may be asked over a WebSocket, as OpenAI is.
-fn config(origin: &str, model: &str) -> String {
+/// The runs of which the median time is printed.
+const ROUNDS: usize = 3;
+
+/// Codex's configuration: the gateway is a provider that may be asked over a WebSocket, as OpenAI is, or not.
+fn config(origin: &str, model: &str, over_websockets: bool) -> String {
     format!(
         r#"model = "{model}"
 model_provider = "gateway"
@@ -27,14 +31,22 @@ name = "gateway"
 base_url = "{origin}/v1"
 wire_api = "responses"
 env_key = "{KEY_VARIABLE}"
-supports_websockets = true
+supports_websockets = {over_websockets}
 "#
     )
 }
 
+/// A folder with this configuration.
+fn home(config: &str) -> TempDir {
+    let home = tempfile::tempdir().expect("a folder");
+    let path = home.path().join("config.toml");
+    std::fs::write(path, config).expect("a configuration");
+    home
+}
+
 /// Runs `codex exec` with a prompt; all that it wrote.
-async fn exec(home: &Path, prompt: &str) -> String {
-    let mut program = Command::new(variable("TEST_CODEX_BIN"));
+async fn exec(program: &str, home: &Path, prompt: &str) -> String {
+    let mut program = Command::new(program);
     program
         .args(["exec", "--skip-git-repo-check", "--ephemeral"])
         // The sandbox of its commands is the machine's: some give none to a test.
@@ -56,8 +68,11 @@ async fn exec(home: &Path, prompt: &str) -> String {
     format!("{said}\n{errors}")
 }
 
-/// Method, status and number of the requests for responses, as the gateway counted them.
-async fn counted(gateway: &Gateway) -> Vec<(String, String, u64)> {
+/// Method, status and number of requests.
+type Counts = Vec<(String, String, u64)>;
+
+/// The requests for responses, as the gateway counted them; a turn of a WebSocket is a `POST`.
+async fn counted(gateway: &Gateway) -> Counts {
     let metrics = gateway.get("/metrics").send().await.expect("an answer");
     let metrics = metrics.text().await.expect("metrics");
     let lines = metrics.lines();
@@ -68,21 +83,21 @@ async fn counted(gateway: &Gateway) -> Vec<(String, String, u64)> {
         let (_, count) = labels.rsplit_once(' ')?;
         Some((method.to_owned(), status.to_owned(), count.parse().ok()?))
     });
-    counts.collect()
+    let mut counts: Counts = counts.collect();
+    counts.sort();
+    counts
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the real Codex"]
-async fn codex_asks_for_a_websocket_once_and_then_posts() {
-    let setup = Setup::demo().var("PROXY_ENABLE_METRICS", "true");
+/// Runs `codex exec` once against the demo. Returns the gateway's counts of its requests, and how long Codex ran.
+async fn hello(program: &str, setup: Setup, over_websockets: bool) -> (Counts, Duration) {
+    let setup = setup.var("PROXY_ENABLE_METRICS", "true");
     let gateway = setup.start().await;
-    let home = tempfile::tempdir().unwrap();
-    std::fs::write(
-        home.path().join("config.toml"),
-        config(&gateway.origin, "codex-5"),
-    )
-    .unwrap();
-    let said = exec(home.path(), "Say hello.").await;
+    let home = home(&config(&gateway.origin, "codex-5", over_websockets));
+    let began = Instant::now();
+    let said = exec(program, home.path(), "Say hello.").await;
+    let took = began.elapsed();
+    assert!(!said.contains("ERROR: "), "{said}");
+    assert!(!said.to_lowercase().contains("reconnect"), "{said}");
     // A request is counted a moment after its client has the answer.
     let counted = async {
         loop {
@@ -94,23 +109,65 @@ async fn codex_asks_for_a_websocket_once_and_then_posts() {
     };
     let counted = tokio::time::timeout(PATIENCE, counted).await;
     let counted = counted.unwrap_or_else(|_| panic!("no request: {said}"));
-    let (gets, posts): (Vec<_>, Vec<_>) = counted.iter().partition(|(method, ..)| method == "GET");
-    let upgrade = ("GET".to_owned(), "426".to_owned(), 1);
-    assert_eq!(gets, [&upgrade], "{said}");
-    let post = ("POST".to_owned(), "200".to_owned(), 1);
-    assert_eq!(posts, [&post], "{said}");
-    assert!(!said.contains("ERROR: "), "{said}");
     gateway.stop().await;
+    (counted, took)
+}
+
+fn counts(all: &[(&str, &str, u64)]) -> Counts {
+    let all = all.iter();
+    all.map(|(method, status, count)| ((*method).to_owned(), (*status).to_owned(), *count))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn codex_asks_for_a_websocket_once_and_then_posts() {
+    let setup = Setup::demo().var("PROXY_ENABLE_WEBSOCKET", "false");
+    let (counted, _) = hello(&variable("TEST_CODEX_BIN"), setup, true).await;
+    assert_eq!(counted, counts(&[("GET", "426", 1), ("POST", "200", 1)]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex, and other versions of it"]
+async fn every_codex_keeps_one_websocket_for_its_turns() {
+    let (tested, others) = (variable("TEST_CODEX_BIN"), variable("TEST_CODEX_OTHERS"));
+    for program in std::iter::once(tested.as_str()).chain(others.split(':')) {
+        let mut times = [Vec::new(), Vec::new()];
+        for _ in 0..ROUNDS {
+            let (counted, took) = hello(program, Setup::demo(), true).await;
+            let (gets, posts): (Vec<_>, Vec<_>) = counted
+                .into_iter()
+                .partition(|(method, ..)| method == "GET");
+            assert_eq!(gets, counts(&[("GET", "101", 1)]), "{program}");
+            // A version that warms a connection up sends a request without generation first.
+            let answered = posts.iter().filter(|(_, status, _)| status == "200");
+            let answered: u64 = answered.map(|(.., count)| count).sum();
+            assert!(matches!(answered, 1..=2), "{program}: {posts:?}");
+            times[0].push(took);
+            let (posted, took) = hello(program, Setup::demo(), false).await;
+            assert_eq!(posted, counts(&[("POST", "200", 1)]), "{program}");
+            times[1].push(took);
+        }
+        let [over_websocket, over_http] = times.map(|mut times| {
+            times.sort();
+            times[ROUNDS / 2]
+        });
+        println!("{program}: {over_websocket:?} over a WebSocket, {over_http:?} over HTTP");
+    }
 }
 
 /// Codex, which is the client, makes a file with `calls` of the model behind the gateway; all that it wrote.
 async fn makes_a_file(model: &str, calls: Value) -> String {
     let (gateway, provider) = real().await;
-    let home = tempfile::tempdir().unwrap();
-    let text = config(&gateway.origin, model);
-    std::fs::write(home.path().join("config.toml"), text).unwrap();
+    let home = home(&config(&gateway.origin, model, true));
     let script = json!({"calls": calls, "then": {"text": ["All ", "done."]}});
-    let said = exec(home.path(), &json!({ "provider": script }).to_string()).await;
+    let program = variable("TEST_CODEX_BIN");
+    let said = exec(
+        &program,
+        home.path(),
+        &json!({ "provider": script }).to_string(),
+    )
+    .await;
     let made = std::fs::read_to_string(home.path().join("made.txt"));
     assert_eq!(made.ok().as_deref(), Some("by Codex\n"), "{said}");
     assert!(said.contains("All done."), "{said}");
