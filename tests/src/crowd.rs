@@ -121,7 +121,8 @@ impl Footprint {
 }
 
 /// Memory of a process that no file backs, swapped out or not; 0 if the process has ended.
-fn anonymous_kib(process: &str) -> u64 {
+#[must_use]
+pub fn anonymous_kib(process: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let numbers = status.lines().filter_map(|line| {
         let number = ["RssAnon:", "VmSwap:"]
