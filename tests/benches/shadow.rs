@@ -107,7 +107,7 @@ async fn main() {
                 "  shadow: {} decisions, {} faults, {} requests left out",
                 seen.decisions, seen.faults, seen.lost
             );
-            live.discard(&digest, "bench").expect("the candidate");
+            live.discard(&digest, "bench").await.expect("the candidate");
         }
     }
     let [without, honest, looping] = taken;

@@ -107,7 +107,11 @@ pub async fn compare(least: u64) {
         assert!(report.decisions > 0, "{report:?}");
         compared += report.decisions;
         let digest = candidate.digest.to_string();
-        gateway.live.discard(&digest, "ops").expect("the candidate");
+        gateway
+            .live
+            .discard(&digest, "ops")
+            .await
+            .expect("the candidate");
         if compared >= least {
             break;
         }

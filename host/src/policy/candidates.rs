@@ -10,6 +10,7 @@ use super::Slot;
 use super::callers::Canary;
 use super::canary::{Counts, Lasting, Tally};
 use super::digest::Digest;
+use super::history::Door;
 use super::look::FileSet;
 use super::notice::Notice;
 use super::policies::Policies;
@@ -27,7 +28,9 @@ const PAST: usize = 8;
 pub(super) struct Ready {
     pub(super) policies: Arc<Policies>,
     pub(super) files: FileSet,
-    /// The operator who brought it.
+    /// The way by which it came: the API, or the policy folder, of which it is a change.
+    pub(super) door: Door,
+    /// The operator who brought it, or `folder`.
     pub(super) by: String,
     pub(super) at: SystemTime,
     /// Its steps, and the rules that it came with.
@@ -46,6 +49,27 @@ impl Ready {
     /// Whether it decides on live requests: beside them, or on those of a canary.
     pub(super) fn is_on_trial(&self) -> bool {
         self.canary.is_some() || matches!(self.shadow, Some(Shadowed::Lasts(_)))
+    }
+
+    /// A candidate that was just compared with the last decisions.
+    pub(super) fn new(
+        (policies, files): (Arc<Policies>, FileSet),
+        (door, by): (Door, &str),
+        own: Own,
+        replayed: Report,
+    ) -> Self {
+        Self {
+            policies,
+            files,
+            door,
+            by: by.to_owned(),
+            at: SystemTime::now(),
+            own,
+            replayed,
+            shadow: None,
+            canary: None,
+            counts: Arc::default(),
+        }
     }
 }
 
@@ -141,7 +165,7 @@ impl Shelf {
 pub struct CandidateStatus {
     /// All digits of its digest.
     pub digest: Digest,
-    /// The operator who brought it.
+    /// The operator who brought it, or `folder`.
     pub by: String,
     /// When, as RFC 3339.
     pub at: String,

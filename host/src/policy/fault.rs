@@ -144,6 +144,20 @@ pub enum Problem {
         /// The slot and its fault.
         why: String,
     },
+    /// A change of the policy folder that did not pass its steps, or that an operator dropped.
+    #[error(
+        "these policies (digest {digest}) did not pass the steps of `[rollout]` in policies.toml: {why}; mend the files or, to \
+         serve them all the same, promote them by `codex-gateway admin`, or write `accept = [\"{digest}\"]` under `[rollout]`"
+    )]
+    NotPassed {
+        /// The first digits.
+        digest: String,
+        /// The end of a step.
+        why: String,
+    },
+    /// A change of the policy folder that cannot begin its steps now.
+    #[error("the steps of `[rollout]` in policies.toml cannot begin yet: {0}")]
+    NotBegun(String),
     /// A defect of the gateway.
     #[error("internal error while preparing: {0}")]
     Internal(String),
@@ -170,6 +184,7 @@ impl Problem {
             | Self::Hindered(_)
             | Self::Configure(_)
             | Self::Trial(_)
+            | Self::NotBegun(_)
             | Self::Internal(_) => true,
             Self::NotWasm(_)
             | Self::CoreModule
@@ -189,6 +204,7 @@ impl Problem {
             | Self::Vanished(_)
             | Self::Forgotten(_)
             | Self::TakenBack { .. }
+            | Self::NotPassed { .. }
             | Self::NotBuiltIn => false,
         }
     }
@@ -218,6 +234,8 @@ impl Problem {
             | Self::Forgotten(_)
             | Self::NotBuiltIn
             | Self::TakenBack { .. }
+            | Self::NotPassed { .. }
+            | Self::NotBegun(_)
             | Self::Internal(_) => false,
         }
     }

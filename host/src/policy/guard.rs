@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::candidates::{Past, Ready, Shadowed, Shelf};
 use super::digest::Digest;
-use super::fault::{Problem, Refusal};
+use super::fault::Refusal;
 use super::generation::Generation;
 use super::last_good::Serving;
 use super::look::FileSet;
@@ -20,9 +20,10 @@ use super::policies::Policies;
 use super::probation::{Blame, OnProbation, Probation};
 use super::report::Report;
 use super::rollout::{Input, Next, Output, Rollout, Seen, Stage};
-use super::rules::{CanaryStep, Gate, Own, Rules};
+use super::rules::{CanaryStep, Gate, Own, Rules, Steps};
 use super::shadow::{Glance, Shadow};
 use super::unsteered::Unsteered;
+use super::verdict::Verdict;
 
 /// The rules of new generations, applied to what serves.
 pub(super) struct Guard {
@@ -44,6 +45,14 @@ pub(super) struct State {
     pub(super) pin: Option<Pin>,
     /// The rules of the policy folder.
     pub(super) rules: Rules,
+    /// The newest policies of the folder, if they take steps before they serve.
+    pub(super) change: Option<Change>,
+}
+
+/// Policies of the folder that do not serve yet.
+pub(super) struct Change {
+    pub(super) digest: Digest,
+    pub(super) steps: Steps,
 }
 
 /// The end of a candidate's shadow, or of the canary that it began by itself.
@@ -109,8 +118,8 @@ pub(super) struct Standby {
 }
 
 impl Guard {
-    /// Goes on with the policies that were taken back earlier, and why.
-    pub(super) fn new(refused: Vec<(Digest, String)>) -> Self {
+    /// Goes on with the verdicts of earlier runs.
+    pub(super) fn new(refused: Vec<(Digest, Verdict)>) -> Self {
         let (reports, unread) = Probation::channel();
         Self {
             began: Instant::now(),
@@ -151,11 +160,21 @@ impl Guard {
         })
     }
 
-    /// Refuses policies that were taken back, unless the operator accepts them.
-    pub(super) fn refusal(&self, digest: Digest, rules: &Rules) -> Option<Refusal> {
+    /// Why policies may not serve, unless the operator accepts them.
+    pub(super) fn verdict(&self, digest: Digest, rules: &Rules) -> Option<Verdict> {
         let state = self.state.lock();
-        let why = state.rollout.refusal(digest)?;
-        (!rules.accepts(digest)).then(|| refusal(digest, why.to_owned()))
+        let verdict = state.rollout.verdict(digest)?;
+        (!rules.accepts(digest)).then(|| verdict.clone())
+    }
+
+    /// Refuses policies from now on. Returns whether that is news.
+    pub(super) fn refuse(&self, digest: Digest, verdict: &Verdict) -> bool {
+        let mut state = self.state.lock();
+        let is_news = state.rollout.verdict(digest) != Some(verdict);
+        let verdict = verdict.clone();
+        let input = Input::Refused { digest, verdict };
+        state.rollout.step(self.began.elapsed(), input);
+        is_news
     }
 
     /// Puts a generation that replaces `before` on probation, as the rules say.
@@ -318,6 +337,11 @@ impl Guard {
         Ok(Put::Added { evicted })
     }
 
+    /// Whether there is a candidate of this digest.
+    pub(super) fn knows(&self, digest: Digest) -> bool {
+        self.state.lock().shelf.candidate(digest).is_some()
+    }
+
     /// Takes a candidate away.
     pub(super) fn take(&self, digest: Digest) -> Option<Ready> {
         let mut state = self.state.lock();
@@ -400,17 +424,6 @@ impl Blame {
 
     /// The refusal of the same policies from now on.
     pub(super) fn refusal(&self) -> Refusal {
-        refusal(self.digest, self.why())
-    }
-}
-
-fn refusal(digest: Digest, why: String) -> Refusal {
-    Refusal {
-        file: "POLICY_DIR".to_owned(),
-        slot: None,
-        problem: Problem::TakenBack {
-            digest: digest.short(),
-            why,
-        },
+        Verdict::TakenBack(self.why()).refusal(self.digest)
     }
 }

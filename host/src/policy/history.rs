@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::candidate::hex;
 use super::digest::Digest;
 use super::last_good::FOLDER;
+use super::verdict::Verdict;
 use crate::file::{self, at};
 
 /// The most bytes of the file. A longer one keeps its newer half.
@@ -100,6 +101,45 @@ impl Activated {
     }
 }
 
+/// A change of the policy folder that may not serve: a line of the history, too.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Refused {
+    #[serde(with = "seconds")]
+    at: SystemTime,
+    /// All 64 digits of its digest.
+    refused: String,
+    /// The end of its steps.
+    why: String,
+    /// The operator who dropped it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+}
+
+impl Refused {
+    /// `None` for one that was taken back: that is in the line of the activation of those before.
+    fn new(digest: Digest, verdict: &Verdict) -> Option<Self> {
+        let (why, by) = match verdict {
+            Verdict::TakenBack(_) => return None,
+            Verdict::Failed(why) => (why.as_str(), None),
+            Verdict::Dropped(by) => ("dropped", Some(by.clone())),
+        };
+        Some(Self {
+            at: SystemTime::now(),
+            refused: digest.to_string(),
+            why: why.to_owned(),
+            by,
+        })
+    }
+
+    fn verdict(self) -> Option<(Digest, Verdict)> {
+        let verdict = match self.by {
+            Some(by) => Verdict::Dropped(by),
+            None => Verdict::Failed(self.why),
+        };
+        Some((Digest::parse(&self.refused)?, verdict))
+    }
+}
+
 /// An activation that is to be written.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Activation {
@@ -165,12 +205,7 @@ impl History {
     pub(super) fn activate(&self, activation: &Activation) -> io::Result<Activated> {
         let path = &self.0;
         let explained = |error| at(path, error);
-        let folder = path.parent().unwrap_or(path);
-        let state = folder.parent().unwrap_or(folder);
-        file::restore_folder(state).map_err(|error| at(state, error))?;
-        file::make_folder(folder).map_err(|error| at(folder, error))?;
-        let _lock = file::lock(&path.with_extension(LOCK))?;
-        let mut file = file::append(path).map_err(explained)?;
+        let (_lock, mut file) = self.open()?;
         let (last, is_torn) = last(&mut file).map_err(explained)?;
         let mut entry = activation.alone();
         if let Some(last) = last {
@@ -183,15 +218,40 @@ impl History {
             entry.before = Some(last.digest);
         }
         if entry.before.is_none()
-            && let Err(error) = sweep(folder, path)
+            && let Err(error) = sweep(path.parent().unwrap_or(path), path)
         {
             tracing::warn!(%error, "histories of former policy folders cannot be removed");
         }
-        append(&mut file, path, &entry, is_torn).map_err(explained)?;
-        if file.metadata().map_err(explained)?.len() > MOST_BYTES {
-            shorten(path, &mut file).map_err(explained)?;
-        }
+        let line = line(&entry).map_err(explained)?;
+        append(&mut file, path, &line, is_torn).map_err(explained)?;
         Ok(entry)
+    }
+
+    /// Writes down that a change of the policy folder may not serve, until it is activated all the same.
+    ///
+    /// # Errors
+    /// As those of [`History::activate`].
+    pub(super) fn refuse(&self, digest: Digest, verdict: &Verdict) -> io::Result<()> {
+        let path = &self.0;
+        let explained = |error| at(path, error);
+        let Some(refused) = Refused::new(digest, verdict) else {
+            return Ok(());
+        };
+        let (_lock, mut file) = self.open()?;
+        let (_, is_torn) = last(&mut file).map_err(explained)?;
+        let line = serde_json::to_string(&refused)?;
+        append(&mut file, path, &line, is_torn).map_err(explained)
+    }
+
+    /// Opens the file, also if there is none yet, while no other gateway writes it.
+    fn open(&self) -> io::Result<(File, File)> {
+        let path = &self.0;
+        let folder = path.parent().unwrap_or(path);
+        let state = folder.parent().unwrap_or(folder);
+        file::restore_folder(state).map_err(|error| at(state, error))?;
+        file::make_folder(folder).map_err(|error| at(folder, error))?;
+        let lock = file::lock(&path.with_extension(LOCK))?;
+        Ok((lock, file::append(path).map_err(|error| at(path, error))?))
     }
 }
 
@@ -201,23 +261,33 @@ impl History {
     /// # Errors
     /// If there is a history that cannot be read.
     pub(super) fn entries(&self) -> io::Result<Vec<Activated>> {
+        let bytes = self.bytes()?;
+        let lines = bytes.split(|byte| *byte == b'\n');
+        Ok(lines.filter_map(read).collect())
+    }
+
+    /// All lines; none if there is no history.
+    fn bytes(&self) -> io::Result<Vec<u8>> {
         match file::read(&self.0, 2 * MOST_BYTES) {
-            Ok(bytes) => Ok(bytes
-                .split(|byte| *byte == b'\n')
-                .filter_map(read)
-                .collect()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(at(&self.0, error)),
+            read => read.map_err(|error| at(&self.0, error)),
         }
     }
 
-    /// The policies that were taken back and not activated since, and why; oldest first.
+    /// The policies that may not serve: they were taken back, or are changes of the folder that did not pass, and were not activated
+    /// since; oldest first.
     ///
     /// # Errors
     /// If there is a history that cannot be read.
-    pub(super) fn taken_back(&self) -> io::Result<Vec<(Digest, String)>> {
-        let mut refused: Vec<(Digest, String)> = Vec::new();
-        for entry in self.entries()? {
+    pub(super) fn refused(&self) -> io::Result<Vec<(Digest, Verdict)>> {
+        let mut refused: Vec<(Digest, Verdict)> = Vec::new();
+        let bytes = self.bytes()?;
+        for line in bytes.split(|byte| *byte == b'\n') {
+            let Some(entry) = read(line) else {
+                let found: Option<Refused> = serde_json::from_slice(line).ok();
+                refused.extend(found.and_then(Refused::verdict));
+                continue;
+            };
             // Last good policies serve for want of better ones: that accepts nothing.
             if entry.door != Door::LastGood {
                 let digest = Digest::parse(&entry.digest);
@@ -225,7 +295,7 @@ impl History {
             }
             let digest = entry.taken_back.as_deref().and_then(Digest::parse);
             if let (Some(digest), Some(why)) = (digest, entry.why) {
-                refused.push((digest, why));
+                refused.push((digest, Verdict::TakenBack(why)));
             }
         }
         Ok(refused)
@@ -259,44 +329,69 @@ fn sweep(folder: &Path, ours: &Path) -> io::Result<()> {
 
 /// The last complete entry, and whether an incomplete line follows it: the process or the machine ended while it was written.
 fn last(file: &mut File) -> io::Result<(Option<Activated>, bool)> {
-    let length = file.metadata()?.len();
-    let tail = length.min(4 * MOST_LINE as u64);
-    file.seek(SeekFrom::Start(length - tail))?;
-    let mut bytes = Vec::new();
-    file.take(tail).read_to_end(&mut bytes)?;
+    let bytes = tail(file, 4 * MOST_LINE as u64)?;
     let is_torn = bytes.last().is_some_and(|byte| *byte != b'\n');
-    let mut lines = bytes.rsplit(|byte| *byte == b'\n');
-    Ok((lines.find_map(read), is_torn))
+    if let Some(entry) = last_of(&bytes) {
+        return Ok((Some(entry), is_torn));
+    }
+    // Many changes of the folder may have been refused since.
+    Ok((last_of(&tail(file, 2 * MOST_BYTES)?), is_torn))
+}
+
+fn last_of(bytes: &[u8]) -> Option<Activated> {
+    bytes.rsplit(|byte| *byte == b'\n').find_map(read)
+}
+
+/// So many bytes at the end, or all.
+fn tail(file: &mut File, most: u64) -> io::Result<Vec<u8>> {
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length - length.min(most)))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn read(line: &[u8]) -> Option<Activated> {
     serde_json::from_slice(line).ok()
 }
 
-fn append(file: &mut File, path: &Path, entry: &Activated, is_torn: bool) -> io::Result<()> {
+fn line(entry: &Activated) -> io::Result<String> {
     let mut entry = entry.clone();
-    let line = loop {
+    loop {
         let line = serde_json::to_string(&entry)?;
         if line.len() < MOST_LINE {
-            break line;
+            return Ok(line);
         }
         // The names are for people; without them the entry is short.
         entry.files.truncate(entry.files.len() / 2);
-    };
-    let begin = if is_torn { "\n" } else { "" };
-    // One write: whoever reads at the same time sees whole lines.
-    file::extend(file, path, format!("{begin}{line}\n").as_bytes())
+    }
 }
 
-/// Replaces the file by its newer half, atomically.
+/// Adds a line, and halves a file that is too long then.
+fn append(file: &mut File, path: &Path, line: &str, is_torn: bool) -> io::Result<()> {
+    let begin = if is_torn { "\n" } else { "" };
+    // One write: whoever reads at the same time sees whole lines.
+    file::extend(file, path, format!("{begin}{line}\n").as_bytes())?;
+    match file.metadata()?.len() > MOST_BYTES {
+        true => shorten(path, file),
+        false => Ok(()),
+    }
+}
+
+/// Replaces the file by its newer half, atomically. The last activation stays, from which the numbers go on.
 fn shorten(path: &Path, file: &mut File) -> io::Result<()> {
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length - length.min(MOST_BYTES / 2)))?;
-    let mut bytes = Vec::new();
-    file.take(MOST_BYTES).read_to_end(&mut bytes)?;
+    let bytes = tail(file, MOST_BYTES / 2)?;
     let begin = bytes.iter().position(|byte| *byte == b'\n');
     let whole = bytes.get(begin.map_or(0, |at| at + 1)..);
-    file::replace(path, whole.unwrap_or_default())
+    let whole = whole.unwrap_or_default();
+    let mut kept = Vec::new();
+    if last_of(whole).is_none()
+        && let (Some(entry), _) = last(file)?
+    {
+        kept.extend(format!("{}\n", line(&entry)?).bytes());
+    }
+    kept.extend(whole);
+    file::replace(path, &kept)
 }
 
 /// Times as RFC 3339, to the second.

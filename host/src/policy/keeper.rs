@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
+use super::digest::Digest;
 use super::history::{Activated, Activation};
 use super::last_good::Serving;
 use super::notice::Notice;
 use super::source::Source;
+use super::verdict::Verdict;
 
 /// The delay before a failed save is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -24,9 +26,19 @@ pub(super) struct Keeper(Mutex<KeeperState>);
 #[derive(Debug, Default)]
 struct KeeperState {
     waiting: Option<Waiting>,
-    /// The notices about files that were saved before this process began.
+    /// The notices about what was saved before this process began.
     past: Vec<Notice>,
     unrecorded: Option<Unrecorded>,
+    unrefused: Option<Unrefused>,
+}
+
+/// A verdict that is missing in the history.
+#[derive(Debug)]
+struct Unrefused {
+    digest: Digest,
+    verdict: Verdict,
+    since: Instant,
+    notice: Notice,
 }
 
 /// An activation that is missing in the history.
@@ -131,6 +143,52 @@ impl Keeper {
         }
     }
 
+    /// Writes into the history that a change of the policy folder may not serve. One that cannot be written is refused as long as
+    /// this process runs.
+    pub(super) async fn refuse(&self, source: &Source, digest: Digest, verdict: Verdict) {
+        let (writing, what) = (source.clone(), verdict.clone());
+        let written = tokio::task::spawn_blocking(move || writing.refuse(digest, &what));
+        let written = match timeout(RECORDING, written).await {
+            Ok(written) => written.unwrap_or_else(|error| Err(io::Error::other(error))),
+            Err(_) => Err(io::Error::other("the folder does not answer")),
+        };
+        let unrefused = written.err().map(|error| Unrefused {
+            digest,
+            verdict,
+            since: Instant::now(),
+            notice: Notice {
+                file: "PROXY_STATE_DIR".to_owned(),
+                what: format!(
+                    "that a change of the policy folder did not pass is not in the history ({error}): after a restart it takes its \
+                     steps again"
+                ),
+            },
+        });
+        let mut state = self.0.lock();
+        let before = std::mem::replace(&mut state.unrefused, unrefused);
+        if let Some(Unrefused { notice, .. }) = &state.unrefused
+            && before.is_none_or(|before| before.notice != *notice)
+        {
+            tracing::warn!("{notice}");
+        }
+    }
+
+    /// Tries that again when its delay is over, unless these policies may serve by now.
+    pub(super) async fn refuse_again(&self, source: &Source, is_refused: impl Fn(Digest) -> bool) {
+        let due = {
+            let mut state = self.0.lock();
+            let is_due = |unrefused: &mut Unrefused| unrefused.since.elapsed() >= AGAIN;
+            state.unrefused.take_if(is_due)
+        };
+        if let Some(Unrefused {
+            digest, verdict, ..
+        }) = due
+            && is_refused(digest)
+        {
+            self.refuse(source, digest, verdict).await;
+        }
+    }
+
     /// Tries to write an activation again that is missing in the history, when its delay is over.
     pub(super) async fn record_again(&self, source: &Source) {
         let due = {
@@ -157,16 +215,17 @@ impl Keeper {
         }
     }
 
-    /// Reports a problem with files that were saved before this process began, and the path to which they were moved, if they
-    /// were.
-    pub(super) fn tell_of_past(&self, mut notice: Notice, aside: Option<PathBuf>) {
-        if let Some(aside) = aside {
+    /// Reports problems with what was saved before this process began, and the path to which the list of files was moved, if it was.
+    pub(super) fn tell_of_past(&self, mut notices: Vec<Notice>, aside: Option<PathBuf>) {
+        // A list of files that cannot be read is the first of all problems.
+        if let (Some(notice), Some(aside)) = (notices.first_mut(), aside) {
             let aside = format!("; it is kept aside, as {}", aside.display());
             notice.what.push_str(&aside);
         }
-        tracing::error!("{notice}");
-        let mut state = self.0.lock();
-        state.past.push(notice);
+        for notice in &notices {
+            tracing::error!("{notice}");
+        }
+        self.0.lock().past = notices;
     }
 
     /// Whether what serves is not saved yet.
@@ -187,6 +246,7 @@ impl Keeper {
                     .as_ref()
                     .map(|unrecorded| &unrecorded.notice),
             )
+            .chain(state.unrefused.as_ref().map(|unrefused| &unrefused.notice))
             .cloned()
             .collect()
     }

@@ -16,10 +16,10 @@ use super::engine::Engine;
 use super::facts::Facts;
 use super::fault::{Refusal, Refusals};
 use super::generation::Generation;
-use super::guard::{Arrival, Guard};
+use super::guard::Guard;
 use super::history::{Activated, Activation, Door};
 use super::keeper::Keeper;
-use super::life::{Life, What};
+use super::life::Life;
 use super::look::{FileSet, Look};
 use super::notice::Notice;
 use super::open_refusals::OpenRefusals;
@@ -30,8 +30,6 @@ use super::report::Report;
 use super::source::{Defaults, Source};
 use super::trail::Trail;
 
-/// The longest replay before a change of the policy folder is activated.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// The most events that a listener may lag behind.
 const LIVES: usize = 256;
 
@@ -208,55 +206,6 @@ impl Live {
         Ok(self.current().number())
     }
 
-    /// As [`Live::replace`], with the result of a look at the folder: all its mistakes are reported.
-    pub(super) async fn take(&self, source: &Source, look: &Look) -> Result<u64, Refusals> {
-        let _one_at_a_time = self.replacing.lock().await;
-        let current = self.current();
-        if self.pinned().is_some() {
-            return Ok(current.number());
-        }
-        self.guard.rule(&look.rules);
-        self.refused.lock().ruled(&look.rules);
-        let serves = |candidate: &Option<Candidate>| {
-            let candidate = candidate.as_ref();
-            candidate.is_some_and(|new| current.policies().slot_digest(new.slot) == new.digest())
-        };
-        if !look.refusals.is_empty() || !look.candidates.iter().all(serves) {
-            let old = current.policies();
-            let (next, refusals) = offered(&self.engine, &self.guard, look, Some(old)).await;
-            let next = Arc::new(next.ok_or(Refusals(refusals))?);
-            let report = self.replay(old, &next, PATIENCE).await;
-            tracing::info!(
-                digest = next.digest().short(),
-                "policies replayed: {report}"
-            );
-            let activation = activation(&next, Door::Folder, Some(&current));
-            let entry = self.keeper.record(source, activation).await;
-            let files = look.files();
-            self.swap(|before| {
-                let next = self.after(before, next, entry);
-                let Some(files) = files else {
-                    return Some(next);
-                };
-                let arrival = Arrival {
-                    files,
-                    rules: look.rules.clone(),
-                    known: Vec::new(),
-                    pin: None,
-                };
-                Some(self.guard.activate(next, before, arrival))
-            });
-            let serving = self.current();
-            self.tell_only(What::Activated, serving.digest(), Door::Folder.name(), None);
-        } else if self.guard.accept(current.digest(), &look.rules) {
-            tracing::info!(
-                digest = current.digest().short(),
-                "policies kept, as policies.toml says"
-            );
-        }
-        Ok(self.current().number())
-    }
-
     /// Decides the last decisions again with other policies.
     pub(super) async fn replay(
         &self,
@@ -290,6 +239,8 @@ impl Live {
     pub(super) async fn keep_again(&self, source: &Source) {
         let _one_at_a_time = self.keeping.lock().await;
         self.keeper.record_again(source).await;
+        let is_refused = |digest| self.guard.state().rollout.verdict(digest).is_some();
+        self.keeper.refuse_again(source, is_refused).await;
         self.keeper.keep_again(source).await;
     }
 
@@ -322,18 +273,18 @@ pub(super) struct First {
     pub(super) pin: Option<Pin>,
 }
 
-/// As [`try_all`], and refuses policies that were taken back.
+/// As [`try_all`], and refuses policies that may not serve.
 pub(super) async fn offered(
     engine: &Engine,
     guard: &Guard,
     look: &Look,
-    old: Option<&Policies>,
 ) -> (Option<Policies>, Vec<Refusal>) {
-    let (policies, mut refusals) = try_all(engine, look, old).await;
+    let (policies, mut refusals) = try_all(engine, look, None).await;
     let digest = policies.as_ref().map(Policies::digest);
-    match digest.and_then(|digest| guard.refusal(digest, &look.rules)) {
-        Some(refusal) => {
-            refusals.push(refusal);
+    let verdict = digest.and_then(|digest| Some((digest, guard.verdict(digest, &look.rules)?)));
+    match verdict {
+        Some((digest, verdict)) => {
+            refusals.push(verdict.refusal(digest));
             (None, refusals)
         }
         None => (policies, refusals),

@@ -20,6 +20,7 @@ use super::rules::Rules;
 use super::source::{Source, Unrestored};
 use super::steer::only;
 use super::unsteered::Unsteered;
+use super::verdict::Verdict;
 
 /// Such policies, in words.
 const WHAT: &str = "generation that can serve again";
@@ -105,9 +106,11 @@ impl Live {
             others.extend(digest.map(|digest| (digest, set)));
         }
         let rules = self.guard.rules();
-        others.retain(|(digest, _)| {
-            *digest != current.digest() && self.guard.refusal(*digest, &rules).is_none()
-        });
+        let was_taken_back = |digest: Digest| {
+            let verdict = self.guard.verdict(digest, &rules);
+            matches!(verdict, Some(Verdict::TakenBack(_)))
+        };
+        others.retain(|(digest, _)| *digest != current.digest() && !was_taken_back(*digest));
         let digests = others.iter().map(|(digest, _)| *digest);
         let digest = match digits {
             Some(digits) => only(digests, digits, WHAT)?,

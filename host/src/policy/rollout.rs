@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::digest::Digest;
 use super::rules::{CanaryStep, Gate};
+use super::verdict::Verdict;
 
 /// The most digests that stay refused; the oldest is forgotten first.
 const MOST_REFUSED: usize = 64;
@@ -112,6 +113,8 @@ pub(super) enum Input {
     Failed { digest: Digest, why: String },
     /// A candidate is not wanted any longer.
     Dropped { digest: Digest },
+    /// These policies may not serve any longer, unless somebody says otherwise.
+    Refused { digest: Digest, verdict: Verdict },
 }
 
 /// An action.
@@ -144,8 +147,8 @@ pub(super) enum Next {
 #[derive(Debug, Default)]
 pub(super) struct Rollout {
     probation: Option<Trial>,
-    /// Taken back, and why: oldest first.
-    refused: VecDeque<(Digest, String)>,
+    /// Policies that may not serve, and why: oldest first.
+    refused: VecDeque<(Digest, Verdict)>,
     /// In the order in which they came.
     candidates: Vec<(Digest, Stage)>,
 }
@@ -170,21 +173,21 @@ impl Trial {
 }
 
 impl Rollout {
-    /// Goes on with what was taken back earlier.
-    pub(super) fn new(refused: impl IntoIterator<Item = (Digest, String)>) -> Self {
+    /// Goes on with the verdicts of earlier runs.
+    pub(super) fn new(refused: impl IntoIterator<Item = (Digest, Verdict)>) -> Self {
         let mut rollout = Self::default();
-        for (digest, why) in refused {
-            rollout.refuse(digest, why);
+        for (digest, verdict) in refused {
+            rollout.refuse(digest, verdict);
         }
         rollout
     }
 
-    /// Why these policies were taken back, if they were.
-    pub(super) fn refusal(&self, digest: Digest) -> Option<&str> {
+    /// Why these policies may not serve, if so.
+    pub(super) fn verdict(&self, digest: Digest) -> Option<&Verdict> {
         let mut refused = self.refused.iter();
         refused
             .find(|(refused, _)| *refused == digest)
-            .map(|(_, why)| why.as_str())
+            .map(|(_, verdict)| verdict)
     }
 
     /// The time until which the serving policies are on probation.
@@ -222,7 +225,8 @@ impl Rollout {
                     trial.digest == digest && now < trial.until && trial.is_exceeded(charge)
                 };
                 let trial = self.probation.take_if(is_over)?;
-                self.refuse(digest, why);
+                self.refuse(digest, Verdict::TakenBack(why));
+                self.refused.retain(|(refused, _)| *refused != trial.before);
                 self.candidates.clear();
                 Some(Output::TakeBack {
                     digest,
@@ -237,6 +241,10 @@ impl Rollout {
             Input::Looked => {
                 let over = self.probation.take_if(|trial| now >= trial.until)?;
                 Some(Output::Keep(over.digest))
+            }
+            Input::Refused { digest, verdict } => {
+                self.refuse(digest, verdict);
+                None
             }
             of_a_candidate => self.step_candidate(now, of_a_candidate),
         }
@@ -276,7 +284,8 @@ impl Rollout {
             Input::Activated { .. }
             | Input::Blamed { .. }
             | Input::Accepted { .. }
-            | Input::Looked => {}
+            | Input::Looked
+            | Input::Refused { .. } => {}
         }
         None
     }
@@ -359,9 +368,9 @@ impl Rollout {
             .map(|(digest, _)| *digest)
     }
 
-    fn refuse(&mut self, digest: Digest, why: String) {
+    fn refuse(&mut self, digest: Digest, verdict: Verdict) {
         self.refused.retain(|(refused, _)| *refused != digest);
-        self.refused.push_back((digest, why));
+        self.refused.push_back((digest, verdict));
         if self.refused.len() > MOST_REFUSED {
             self.refused.pop_front();
         }

@@ -20,7 +20,7 @@ pub(super) struct Rules {
     pub(super) probation: Duration,
     /// So many denials that those before would not have made are let pass; none limits none.
     pub(super) max_denials: Option<u32>,
-    /// The first digits of digests that may serve although they were taken back.
+    /// The first digits of digests that may serve although they were taken back or did not pass, and that take no steps before.
     pub(super) accept: Vec<String>,
 }
 
@@ -70,6 +70,13 @@ pub(super) struct Steps {
     pub(super) canary: Option<CanaryStep>,
     /// Whether it serves after the last one.
     pub(super) promote: bool,
+}
+
+impl Steps {
+    /// Whether there is a step.
+    pub(super) fn is_any(&self) -> bool {
+        self.shadow.is_some() || self.canary.is_some()
+    }
 }
 
 /// The conditions that a candidate in shadow must meet.

@@ -20,6 +20,7 @@ use super::notice::{self, Notice, Notices};
 use super::pin::Pin;
 use super::rules::Rules;
 use super::settings::object;
+use super::verdict::Verdict;
 
 /// The settings of slots without a settings file; each is a JSON object, from the environment.
 #[derive(Debug, Clone, Default)]
@@ -109,13 +110,24 @@ impl Source {
         self.history.as_ref().map(History::entries).transpose()
     }
 
-    /// The policies that were taken back in earlier runs, and why.
+    /// The policies that may not serve after earlier runs, and why.
     ///
     /// # Errors
     /// If there is a history that cannot be read.
-    pub(super) fn taken_back(&self) -> io::Result<Vec<(Digest, String)>> {
-        let read = self.history.as_ref().map(History::taken_back);
+    pub(super) fn refused(&self) -> io::Result<Vec<(Digest, Verdict)>> {
+        let read = self.history.as_ref().map(History::refused);
         read.unwrap_or_else(|| Ok(Vec::new()))
+    }
+
+    /// Writes into the history, if there is one, that a change of the folder may not serve.
+    ///
+    /// # Errors
+    /// If the history cannot be read or written.
+    pub(super) fn refuse(&self, digest: Digest, verdict: &Verdict) -> io::Result<()> {
+        match &self.history {
+            Some(history) => history.refuse(digest, verdict),
+            None => Ok(()),
+        }
     }
 
     /// The operator's folder.

@@ -3,6 +3,7 @@
 use std::iter;
 use std::time::SystemTime;
 
+use super::change::takes_steps;
 use super::engine::Engine;
 use super::facts::Facts;
 use super::fault::{Problem, Refusal, Refusals};
@@ -29,8 +30,10 @@ impl Live {
             Err(refusals) => return (Vec::new(), refusals),
         };
         let (guard, forgotten) = guard(source).await;
-        let (_, refusals) = offered(&engine, &guard, &look, None).await;
-        let unknown = unknown.into_iter().chain(forgotten);
+        let (_, refusals) = offered(&engine, &guard, &look).await;
+        let before = before_change(&engine, (source, facts), &guard, &look).await;
+        let waits = before.map_or_else(Some, |before| before.map(|_| waiting()));
+        let unknown = unknown.into_iter().chain(forgotten).chain(waits);
         let mut notices: Vec<_> = unknown.chain(look.notices.all()).collect();
         if !refusals.is_empty() {
             match prepare_last_good(&engine, source, facts, &guard).await {
@@ -42,7 +45,8 @@ impl Live {
     }
 
     /// Prepares the first generation from the folder or, if the folder is refused, from the files that served last. A gateway
-    /// that kept serving after the folder was broken must not fail at its next start.
+    /// that kept serving after the folder was broken must not fail at its next start. Those that served last serve, too, while the
+    /// folder has others that take steps before.
     ///
     /// # Errors
     /// All problems of the folder, if no files that served before can serve.
@@ -50,26 +54,34 @@ impl Live {
         let (look, unknown) = first_look(source, facts).await.map_err(Refusals)?;
         let (guard, forgotten) = guard(source).await;
         guard.rule(&look.rules);
-        let unpinned = match pinned(&engine, source, facts, &guard).await {
+        let mut lost: Vec<_> = unknown.into_iter().chain(forgotten).collect();
+        match pinned(&engine, source, facts, &guard).await {
             Ok(Some(first)) => {
                 return Ok(Self::begin(engine, (source, facts), guard, first).await);
             }
-            Ok(None) => None,
-            Err(notice) => Some(notice),
-        };
-        let (prepared, refusals) = offered(&engine, &guard, &look, None).await;
+            Ok(None) => {}
+            Err(notice) => lost.push(notice),
+        }
         let notices = look.notices.clone();
+        match before_change(&engine, (source, facts), &guard, &look).await {
+            Ok(None) => {}
+            Ok(Some(first)) => {
+                tracing::info!("{}", waiting());
+                let serving = first.files.notices.clone();
+                let live = Self::begin(engine, (source, facts), guard, first).await;
+                live.notice(Some(serving), notices.all());
+                live.keeper.tell_of_past(lost, None);
+                return Ok(live);
+            }
+            Err(notice) => lost.push(notice),
+        }
+        let (prepared, refusals) = offered(&engine, &guard, &look).await;
         if let (Some(policies), Ok(offer)) = (prepared, look.complete()) {
             let first = First::new(Door::Start, policies, &offer);
             let live = Self::begin(engine, (source, facts), guard, first).await;
             live.notice(Some(notices.settings), notices.unread);
             let aside = live.keep(source).await;
-            if let Some(notice) = unknown.or(forgotten) {
-                live.keeper.tell_of_past(notice, aside);
-            }
-            if let Some(notice) = unpinned {
-                live.keeper.tell_of_past(notice, None);
-            }
+            live.keeper.tell_of_past(lost, aside);
             return Ok(live);
         }
         match prepare_last_good(&engine, source, facts, &guard).await {
@@ -105,17 +117,17 @@ impl First {
     }
 }
 
-/// The guard, with the policies that were taken back in earlier runs; and the notice, if those are not known.
+/// The guard, with the policies that may not serve after earlier runs; and the notice, if those are not known.
 async fn guard(source: &Source) -> (Guard, Option<Notice>) {
     let source = source.clone();
-    let known = tokio::task::spawn_blocking(move || source.taken_back()).await;
+    let known = tokio::task::spawn_blocking(move || source.refused()).await;
     match known.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
         Ok(refused) => (Guard::new(refused), None),
         Err(error) => {
             let notice = Notice {
                 file: "PROXY_STATE_DIR".to_owned(),
                 what: format!(
-                    "{error}: policies that were taken back are not known, and may serve again"
+                    "{error}: policies that were taken back, or did not pass, are not known, and may serve again"
                 ),
             };
             (Guard::new(Vec::new()), Some(notice))
@@ -141,6 +153,25 @@ fn useless(problem: &str) -> Notice {
     }
 }
 
+/// The notice that the folder has policies that take steps before they serve.
+fn waiting() -> Notice {
+    Notice {
+        file: "POLICY_DIR".to_owned(),
+        what: "it has other policies than those that served last: these serve, while the others take the steps of `[rollout]`"
+            .to_owned(),
+    }
+}
+
+/// The notice that the folder serves without the steps that its rules have.
+fn without_steps(why: &dyn std::fmt::Display) -> Notice {
+    Notice {
+        file: "PROXY_STATE_DIR".to_owned(),
+        what: format!(
+            "{why}: the policies that served last cannot serve, and those of POLICY_DIR serve without the steps of `[rollout]`"
+        ),
+    }
+}
+
 async fn first_look(
     source: &Source,
     facts: &Facts,
@@ -157,14 +188,64 @@ async fn first_look(
     })
 }
 
-/// Reads and prepares the files that served last: since when they served, and the generation. If they were taken back, the newest
-/// ones before them that were not; if there are no others, the same ones, for want of better. `None` if nothing was saved.
+/// The policies that served last, if the folder has others that take steps before they serve. `None` if the folder is refused, or
+/// nothing served before: then there is nothing that others could be compared with.
+///
+/// # Errors
+/// If something served before, and cannot serve again.
+async fn before_change(
+    engine: &Engine,
+    (source, facts): (&Source, &Facts),
+    guard: &Guard,
+    look: &Look,
+) -> Result<Option<First>, Notice> {
+    let Some(digest) = look.files().map(|files| files.digest) else {
+        return Ok(None);
+    };
+    let is_refused = !look.refusals.is_empty() || guard.verdict(digest, &look.rules).is_some();
+    if is_refused || !takes_steps(digest, &look.rules) {
+        return Ok(None);
+    }
+    let found = last_good(source, facts, guard).await;
+    let Some((set, offer)) = found.map_err(|why| without_steps(&why))? else {
+        let asked = source.clone();
+        let history = tokio::task::spawn_blocking(move || asked.history()).await;
+        let served = matches!(history, Ok(Ok(Some(entries))) if !entries.is_empty());
+        return match served {
+            true => Err(without_steps(&"no list of the files that served is left")),
+            false => Ok(None),
+        };
+    };
+    let was_refused = guard.verdict(offer.digest(), &Rules::default()).is_some();
+    if offer.digest() == digest || was_refused {
+        return Ok(None);
+    }
+    let (_, first) = first(engine, (set, offer))
+        .await
+        .map_err(|why| without_steps(&why))?;
+    Ok(Some(first))
+}
+
+/// Reads and prepares the files that served last: since when they served, and the generation. `None` if nothing was saved.
 async fn prepare_last_good(
     engine: &Engine,
     source: &Source,
     facts: &Facts,
     guard: &Guard,
 ) -> Result<Option<(SystemTime, First)>, String> {
+    match last_good(source, facts, guard).await? {
+        Some(found) => first(engine, found).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The files that served last. If they were taken back, the newest ones before them that were not; if there are no others, the same
+/// ones, for want of better. `None` if nothing was saved.
+async fn last_good(
+    source: &Source,
+    facts: &Facts,
+    guard: &Guard,
+) -> Result<Option<(Set, Offer)>, String> {
     let sets = past::kept(source)
         .await
         .map_err(|error| error.to_string())?;
@@ -176,17 +257,13 @@ async fn prepare_last_good(
             Err(_) if last.is_some() => continue,
             Err(error) => return Err(error.to_string()),
         };
-        let is_refused = guard.refusal(offer.digest(), &Rules::default()).is_some();
-        let found = (set, offer);
+        let is_refused = guard.verdict(offer.digest(), &Rules::default()).is_some();
         if !is_refused {
-            return first(engine, found).await.map(Some);
+            return Ok(Some((set, offer)));
         }
-        last.get_or_insert(found);
+        last.get_or_insert((set, offer));
     }
-    match last {
-        Some(found) => first(engine, found).await.map(Some),
-        None => Ok(None),
-    }
+    Ok(last)
 }
 
 async fn first(engine: &Engine, (set, offer): (Set, Offer)) -> Result<(SystemTime, First), String> {

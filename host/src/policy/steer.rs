@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::broadcast;
 
@@ -19,6 +19,7 @@ use super::pin::Pin;
 use super::policies::{Policies, prepare};
 use super::rules::{Gate, Own};
 use super::unsteered::Unsteered;
+use super::verdict::Verdict;
 
 /// The files of one slot of a candidate; what is absent stays as it serves.
 #[derive(Debug, Clone, Default)]
@@ -71,30 +72,33 @@ impl Live {
         let old = serving.policies();
         let policies = Arc::new(prepare(&self.engine, &offer.candidates, Some(old)).await?);
         let replayed = self.replay(old, &policies, LONGEST).await;
-        let ready = Ready {
-            policies,
-            files: offer.files(),
-            by: by.to_owned(),
-            at: SystemTime::now(),
-            own,
-            replayed,
-            shadow: None,
-            canary: None,
-            counts: Arc::default(),
-        };
-        let put = self.still(|now| match now.digest() == serving.digest() {
-            true => self.guard.put(ready),
-            false => Err(Unsteered::Stale),
-        })?;
-        if let Put::Added { evicted } = put {
-            if let Some(evicted) = evicted {
-                let why = "there are too many candidates".to_owned();
-                self.tell(What::Dropped, evicted, by, Some(why));
-            }
-            self.tell(What::Ready, digest, by, None);
+        let made = (policies, offer.files());
+        let ready = Ready::new(made, (Door::Api, by), own, replayed);
+        if self.put(ready, serving.digest())? {
             self.begin_steps(digest, steps, by)?;
         }
         self.candidate(&digest.to_string())
+    }
+
+    /// Keeps a candidate that was made for these policies. Returns false if it is there already.
+    ///
+    /// # Errors
+    /// If others serve by now, or it is on trial with other rules.
+    pub(super) fn put(&self, ready: Ready, serving: Digest) -> Result<bool, Unsteered> {
+        let (digest, by) = (ready.policies.digest(), ready.by.clone());
+        let put = self.still(|now| match now.digest() == serving {
+            true => self.guard.put(ready),
+            false => Err(Unsteered::Stale),
+        })?;
+        let Put::Added { evicted } = put else {
+            return Ok(false);
+        };
+        if let Some(evicted) = evicted {
+            let why = "there are too many candidates".to_owned();
+            self.tell(What::Dropped, evicted, &by, Some(why));
+        }
+        self.tell(What::Ready, digest, &by, None);
+        Ok(true)
     }
 
     /// The candidates, oldest first.
@@ -134,14 +138,18 @@ impl Live {
         only(digests, digits, "candidate")
     }
 
-    /// Drops a candidate, and ends its shadow.
+    /// Drops a candidate, and ends its shadow. A change of the policy folder is refused from then on, also after a restart.
     ///
     /// # Errors
     /// If there is none, or several.
-    pub fn discard(&self, digits: &str, by: &str) -> Result<(), Unsteered> {
+    pub async fn discard(&self, digits: &str, by: &str) -> Result<(), Unsteered> {
         let digest = self.find(digits)?;
-        drop(self.guard.take(digest));
+        let dropped = self.guard.take(digest);
         self.tell(What::Dropped, digest, by, None);
+        if dropped.is_some_and(|candidate| candidate.door == Door::Folder) {
+            self.refuse_change(digest, Verdict::Dropped(by.to_owned()))
+                .await;
+        }
         Ok(())
     }
 
@@ -161,17 +169,18 @@ impl Live {
         self.candidate(digits)
     }
 
-    /// Lets a candidate serve, on probation as the rules say. Until [`Live::follow`] the policy folder is not looked at.
+    /// Lets a candidate serve, on probation as the rules say. Until [`Live::follow`] the policy folder is not looked at, unless the
+    /// candidate is what the folder has.
     ///
     /// # Errors
     /// If there is no such candidate, or other policies serve by now than those that it was made for.
     pub async fn promote(&self, digits: &str, by: &str) -> Result<Arc<Generation>, Unsteered> {
         let digest = self.find(digits)?;
         let _one_at_a_time = self.replacing.lock().await;
-        let policies = {
+        let (policies, door) = {
             let mut state = self.guard.state();
             let candidate = state.shelf.candidate(digest).ok_or(Unsteered::Stale)?;
-            Arc::clone(&candidate.policies)
+            (Arc::clone(&candidate.policies), candidate.door)
         };
         let mut canary = None;
         let arrive = |_: &Generation| {
@@ -183,10 +192,10 @@ impl Live {
                 files: candidate.files,
                 rules: self.guard.rules().with(candidate.own),
                 known: shadow.into_iter().chain([candidate.replayed]).collect(),
-                pin: Some(Pin::now(by)),
+                pin: (door == Door::Api).then(|| Pin::now(by)),
             })
         };
-        if !self.serve(policies, (Door::Api, by), arrive).await {
+        if !self.serve(policies, (door, by), arrive).await {
             return Err(Unsteered::Stale);
         }
         // Until now: its callers must not get other policies in between.
@@ -195,8 +204,8 @@ impl Live {
         Ok(self.current())
     }
 
-    /// Makes the policies serve by an operator's wish, and pins them, unless `arrive`, asked in the moment of the swap, says that they
-    /// may not replace what serves then. Returns whether they serve.
+    /// Makes the policies serve, unless `arrive`, asked in the moment of the swap, says that they may not replace what serves then.
+    /// Returns whether they serve.
     pub(super) async fn serve(
         &self,
         policies: Arc<Policies>,
@@ -225,7 +234,11 @@ impl Live {
         }
         self.pins.fetch_add(1, Ordering::Relaxed);
         self.mended(serving.number());
-        self.notice(Some(notices), Vec::new());
+        match door {
+            Door::Folder => self.notice_serving(notices),
+            // The folder is not looked at.
+            _ => self.notice(Some(notices), Vec::new()),
+        }
         self.keep(&self.source).await;
         serving.announce(Some(&current));
         true

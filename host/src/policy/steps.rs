@@ -96,7 +96,7 @@ impl Live {
         true
     }
 
-    /// Ends what is over by now: a probation, or the canary that a candidate began by itself.
+    /// Ends what is over by now: a probation, the canary that a candidate began by itself, or the steps of a change of the folder.
     pub(super) async fn look(self: &Arc<Self>) {
         if let Some(digest) = self.guard.look() {
             self.tell(What::Kept, digest, "probation", None);
@@ -104,6 +104,7 @@ impl Live {
         if let Some(over) = self.guard.decided() {
             self.go_on(over, "canary").await;
         }
+        self.settle_change().await;
     }
 
     /// Tells how a step ended, and goes the next one.

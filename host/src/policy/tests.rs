@@ -120,7 +120,7 @@ impl Started {
             }
         }
         let is_refused = |set: &last_good::Set| {
-            let mut refused = self.source.taken_back().unwrap().into_iter();
+            let mut refused = self.source.refused().unwrap().into_iter();
             refused.any(|(digest, _)| Some(digest) == set.digest())
         };
         // Those that were taken back are not served for want of better here.

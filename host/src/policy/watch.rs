@@ -1,4 +1,4 @@
-//! Watches the operator's folder: a change that has settled becomes the next generation.
+//! Watches the operator's folder: a change that has settled becomes the next generation, or a candidate.
 //!
 //! Not `notify`: its events are the kernel's, of which there are none for what `LOOK` names. It can poll instead, but that
 //! would be only the loop below, without what is hard: when a set of files has settled.
@@ -97,7 +97,8 @@ impl Watch {
             };
             agreed = if now == seen { agreed + 1 } else { 0 };
             seen = now;
-            let is_due = self.again.is_some_and(|again| again <= Instant::now());
+            let is_due = self.again.is_some_and(|again| again <= Instant::now())
+                || self.live.is_change_due();
             if self.loaded.as_ref() == Some(&seen) && !is_due {
                 settling_since = None;
                 continue;
@@ -145,8 +146,10 @@ impl Watch {
         let replaced = self.live.take(&self.source, &look).await;
         let notices = look.notices.clone();
         match &replaced {
-            Ok(_) => self.live.notice(Some(notices.settings), notices.unread),
-            Err(_) => self.live.notice(None, notices.all()),
+            Ok(_) if !self.live.is_trying() => {
+                self.live.notice(Some(notices.settings), notices.unread);
+            }
+            _ => self.live.notice(None, notices.all()),
         }
         let is_news = |number: &u64| *number != before.number();
         if replaced.as_ref().is_ok_and(is_news) {
@@ -169,7 +172,7 @@ fn report(live: &Live, before: &Generation, result: Result<u64, Refusals>) {
             let mended = live.mended(number);
             if number != before.number() {
                 live.current().announce(Some(before));
-            } else if mended {
+            } else if mended && !live.is_trying() {
                 tracing::info!(
                     generation = number,
                     "the policy folder is in order again; nothing to change"

@@ -261,7 +261,7 @@ async fn a_stream_stays_with_its_candidate_whatever_becomes_of_it() {
     let candidate = offer(&gateway, renamed()).await;
     begin(&gateway, &candidate, callers(&["alice"]));
     let first = begun(&candidate).await;
-    gateway.live.discard(&candidate, "ops").unwrap();
+    gateway.live.discard(&candidate, "ops").await.unwrap();
     assert_eq!(chat(&gateway, "alice").await, (200, serving));
     ended(first).await;
 
@@ -335,7 +335,7 @@ async fn one_candidate_has_a_canary_at_a_time_and_within_bounds() {
     begin(&gateway, &one, callers(&["bob"]));
     assert_ne!(chat(&gateway, "alice").await.1, one);
     assert_eq!(chat(&gateway, "bob").await.1, one);
-    gateway.live.discard(&one, "ops").unwrap();
+    gateway.live.discard(&one, "ops").await.unwrap();
     begin(&gateway, &other, callers(&["alice"]));
     assert_eq!(chat(&gateway, "alice").await.1, other);
     gateway.stop().await;
@@ -379,7 +379,7 @@ async fn an_operator_sends_one_request_to_a_candidate() {
         told.contains("authenticate") && !told.contains(TOKEN),
         "{told}"
     );
-    gateway.live.discard(&candidate, "ops").unwrap();
+    gateway.live.discard(&candidate, "ops").await.unwrap();
     assert_eq!(ask(&candidate, TOKEN).await, (200, serving));
     gateway.stop().await;
 }

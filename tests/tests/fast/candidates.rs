@@ -105,7 +105,7 @@ async fn a_candidate_is_compared_with_the_last_decisions() {
     assert_eq!(status(&gateway, "bob", "/v1/models").await, 200);
     assert_eq!(gateway.live.current().number(), 1);
     assert_eq!(gateway.live.candidates().len(), 1);
-    gateway.live.discard(&digest[..12], "ops").unwrap();
+    gateway.live.discard(&digest[..12], "ops").await.unwrap();
     assert!(gateway.live.candidates().is_empty());
     gateway.stop().await;
 }
@@ -346,7 +346,7 @@ async fn a_shadow_refuses_as_often_as_the_same_limits_do() {
             .all(|group| group.kind.to.contains(" by "))
     );
     // The same is found afterwards, in the decisions that are kept.
-    free.live.discard(&digest, "ops").unwrap();
+    free.live.discard(&digest, "ops").await.unwrap();
     let candidate = settings(Slot::RateLimit, &rules.to_string());
     let (_, replayed) = offer(&free.live, candidate).await;
     assert_eq!(replayed.differ, refused, "{replayed:?}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use codex_gateway::policy::{Gate, Slot, SlotFiles};
+use codex_gateway::policy::{Gate, OwnRules, Slot, SlotFiles};
 use codex_gateway_tests::gateway::{Gateway, QUICK, say};
 use codex_gateway_tests::guests::{EVERY, deploy};
 use codex_gateway_tests::place::Place;
@@ -27,6 +27,26 @@ enum State {
     TakenBack,
     /// The promotion over `one` was taken back.
     PromotedTakenBack,
+    /// As `Folder`, and the folder has `tried` by now, which is in shadow before it serves.
+    ChangeInShadow,
+    /// It has passed, and an operator is to promote it.
+    ChangePassed,
+    /// It has failed.
+    ChangeFailed,
+    /// As `Promoted`, and changes of the folder take steps.
+    PromotedOverSteps,
+}
+
+impl State {
+    /// The steps of `policies.toml`.
+    fn steps(self) -> &'static str {
+        match self {
+            Self::ChangePassed => "[rollout.shadow]\nfor = \"1s\"\nmin_decisions = 1\n",
+            // Each list of the models is such a difference.
+            Self::ChangeFailed => "[rollout.shadow]\nfor = \"1h\"\nmax_differ = 0\n",
+            _ => "[rollout.shadow]\nfor = \"1h\"\n",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -80,8 +100,32 @@ async fn fail(gateway: &Gateway) {
 }
 
 async fn offer(gateway: &Gateway, files: [SlotFiles; Slot::COUNT]) -> String {
-    let candidate = gateway.live.offer(files, None, "ops").await.unwrap();
+    let own = Some(OwnRules::default());
+    let candidate = gateway.live.offer(files, own, "ops").await.unwrap();
     candidate.digest.to_string()
+}
+
+/// The digests and stages of the folder's changes that wait.
+fn changes(gateway: &Gateway) -> Vec<(String, &'static str)> {
+    let candidates = gateway.live.candidates().into_iter();
+    let changes = candidates.filter(|candidate| candidate.by == "folder");
+    changes
+        .map(|candidate| (candidate.digest.to_string(), candidate.stage))
+        .collect()
+}
+
+/// Publishes `tried`, and asks for the models until the change is at this stage.
+async fn change_to(stage: &str, state: State, place: &Place, gateway: &Gateway) {
+    place.publish("policies.toml", state.steps());
+    place.publish("model.json", &marked("tried"));
+    let reaches = async {
+        while !matches!(&changes(gateway)[..], [(_, found)] if *found == stage) {
+            assert_eq!(marker(gateway).await, "two");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(30), reaches).await;
+    assert!(in_time.is_ok(), "{state:?}: {:?}", changes(gateway));
 }
 
 async fn bring_to(state: State, place: &Place) -> Gateway {
@@ -89,11 +133,17 @@ async fn bring_to(state: State, place: &Place) -> Gateway {
     let gateway = place.start().await;
     let live = std::sync::Arc::clone(&gateway.live);
     match state {
-        State::Folder | State::RolledBack | State::Ready | State::Shadow => {
+        State::Folder
+        | State::RolledBack
+        | State::Ready
+        | State::Shadow
+        | State::ChangeInShadow
+        | State::ChangePassed
+        | State::ChangeFailed => {
             place.publish("model.json", &marked("two"));
             gateway.generation(2).await;
         }
-        State::Promoted => {
+        State::Promoted | State::PromotedOverSteps => {
             let digest = offer(&gateway, candidate("promoted")).await;
             live.promote(&digest, "ops").await.unwrap();
         }
@@ -124,6 +174,14 @@ async fn bring_to(state: State, place: &Place) -> Gateway {
                 live.shadow(&digest, Gate::default(), "ops").unwrap();
             }
         }
+        State::ChangeInShadow => change_to("shadow", state, place, &gateway).await,
+        State::ChangePassed => change_to("passed", state, place, &gateway).await,
+        State::ChangeFailed => {
+            change_to("failed", state, place, &gateway).await;
+            let is_shown = |gateway: &Gateway| !gateway.live.refusals().is_empty();
+            gateway.until(is_shown, "refusal").await;
+        }
+        State::PromotedOverSteps => place.publish("policies.toml", state.steps()),
         _ => {}
     }
     gateway
@@ -135,7 +193,12 @@ async fn act(act: Act, gateway: Gateway, place: &Place) -> Gateway {
             if place.policies().join("rate-limit.wasm").exists() {
                 place.publish("rate-limit.json", "{}");
             }
+            let before = changes(&gateway);
             place.publish("model.json", &marked("changed"));
+            if let [(before, _)] = &before[..] {
+                let is_another = |gateway: &Gateway| matches!(&changes(gateway)[..], [(now, _)] if now != before);
+                gateway.until(is_another, "another change").await;
+            }
         }
         Act::Upload => {
             offer(&gateway, candidate("uploaded")).await;
@@ -156,7 +219,7 @@ async fn act(act: Act, gateway: Gateway, place: &Place) -> Gateway {
 /// Waits until this marker serves, and checks that it does still after a while: of a change that is not noticed there is no event.
 async fn check(cell: &str, gateway: &Gateway, (serves, pinned, candidates): Effect) {
     let comes = async {
-        while marker(gateway).await != serves {
+        while marker(gateway).await != serves || gateway.live.candidates().len() != candidates {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -253,4 +316,52 @@ async fn after_a_promotion_that_was_taken_back_the_folder_decides_as_before() {
         ("one", false, 0),
     ];
     row(State::PromotedTakenBack, effects).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_in_shadow_waits_and_another_takes_its_place() {
+    let effects = [
+        ("two", false, 1),
+        ("two", false, 2),
+        ("one", true, 0),
+        ("two", false, 1),
+        ("two", false, 1),
+    ];
+    row(State::ChangeInShadow, effects).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_passed_waits_for_an_operator_and_passes_again_after_a_restart() {
+    let effects = [
+        ("two", false, 1),
+        ("two", false, 2),
+        ("one", true, 0),
+        ("two", false, 1),
+        ("two", false, 1),
+    ];
+    row(State::ChangePassed, effects).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_failed_stays_refused_and_another_begins_its_steps() {
+    let effects = [
+        ("two", false, 1),
+        ("two", false, 2),
+        ("one", true, 0),
+        ("two", false, 1),
+        ("two", false, 1),
+    ];
+    row(State::ChangeFailed, effects).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_promotion_the_folder_takes_its_steps_once_it_is_followed() {
+    let effects = [
+        ("promoted", true, 0),
+        ("promoted", true, 1),
+        ("one", true, 0),
+        ("promoted", false, 1),
+        ("promoted", true, 0),
+    ];
+    row(State::PromotedOverSteps, effects).await;
 }

@@ -12,6 +12,7 @@ mod callers;
 mod canary;
 mod candidate_faults;
 mod candidates;
+mod changes;
 mod circles;
 mod codex_faults;
 mod compaction;

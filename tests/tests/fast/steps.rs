@@ -101,7 +101,7 @@ async fn a_candidate_goes_no_further_than_its_rules_and_its_end_say() {
     assert_eq!(status.canary, None);
     let why = "0 requests decided (at least 1)";
     assert_eq!(status.why.as_deref(), Some(why));
-    gateway.live.discard(&digest, "ops").unwrap();
+    gateway.live.discard(&digest, "ops").await.unwrap();
 
     // Without `promote` it stays.
     let rules = "[canary]\npercent = 100\nfor = \"1s\"\n";
@@ -109,7 +109,7 @@ async fn a_candidate_goes_no_further_than_its_rules_and_its_end_say() {
     assert_eq!(told["stage"], "canary", "{told}");
     chat_until(&gateway, &digest, "passed").await;
     assert_eq!(gateway.live.candidate(&digest).unwrap().canary, None);
-    gateway.live.discard(&digest, "ops").unwrap();
+    gateway.live.discard(&digest, "ops").await.unwrap();
 
     // An operator's act ends what it would do by itself.
     let rules = "promote = true\n[canary]\npercent = 100\nfor = \"1s\"\n";

@@ -97,7 +97,11 @@ fn candidates(candidates: &Value, style: &Style) -> String {
             Value::Null => (&candidate["replayed"], "past"),
             report => (report, "live"),
         };
-        let why = candidate.get("why").map(|why| format!(": {}", plain(why)));
+        let why = match stage.as_str() {
+            "passed" => Some("it waits for 'codex-gateway admin promote'".to_owned()),
+            _ => candidate.get("why").map(plain),
+        };
+        let why = why.map(|why| format!(": {why}"));
         let asked = fewest(&report["asked"], &candidate["slots"]);
         let seen = candidate.get("gate").map(|gate| seen(gate, asked, style));
         let lost = report["lost"].as_u64().filter(|lost| *lost > 0);

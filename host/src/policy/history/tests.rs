@@ -182,7 +182,7 @@ fn a_history_that_cannot_be_written_says_why() {
 #[test]
 fn what_was_taken_back_is_known_after_a_restart_until_it_is_activated_again() {
     let (_state, history) = history();
-    assert_eq!(history.taken_back().unwrap(), []);
+    assert_eq!(history.refused().unwrap(), []);
     let back = |name, bad, why: &str| Activation {
         door: Door::TakenBack,
         taken_back: Some((digest(bad), why.to_owned())),
@@ -202,12 +202,52 @@ fn what_was_taken_back_is_known_after_a_restart_until_it_is_activated_again() {
     ] {
         history.activate(&activation).unwrap();
     }
-    let refused = |name, why: &str| (digest(name), why.to_owned());
+    let refused = |name, why: &str| (digest(name), Verdict::TakenBack(why.to_owned()));
     let both = [refused("two", "first"), refused("three", "second")];
-    assert_eq!(history.taken_back().unwrap(), both);
+    assert_eq!(history.refused().unwrap(), both);
     history.activate(&activation("one", 1)).unwrap();
     history.activate(&activation("two", 1)).unwrap();
-    assert_eq!(history.taken_back().unwrap(), both[1..]);
+    assert_eq!(history.refused().unwrap(), both[1..]);
+}
+
+#[test]
+fn a_change_that_did_not_pass_is_known_after_a_restart_until_it_is_activated() {
+    let (_state, history) = history();
+    history.activate(&activation("one", 1)).unwrap();
+    let verdicts = [
+        (
+            digest("two"),
+            Verdict::Failed("7 decisions differ".to_owned()),
+        ),
+        (digest("three"), Verdict::Dropped("ops".to_owned())),
+    ];
+    for (digest, verdict) in &verdicts {
+        history.refuse(*digest, verdict).unwrap();
+    }
+    assert_eq!(history.refused().unwrap(), verdicts);
+    // They are no activations.
+    assert_eq!(history.entries().unwrap().len(), 1);
+    assert_eq!(history.activate(&activation("one", 1)).unwrap().number, 1);
+    assert_eq!(history.activate(&activation("two", 1)).unwrap().number, 2);
+    assert_eq!(history.refused().unwrap(), verdicts[1..]);
+}
+
+#[test]
+fn the_numbers_go_on_however_many_changes_did_not_pass() {
+    let (_state, history) = history();
+    history.activate(&activation("one", 7)).unwrap();
+    let verdict = Verdict::Failed("x".repeat(1_000));
+    history.refuse(digest("two"), &verdict).unwrap();
+    let text = std::fs::read_to_string(&history.0).unwrap();
+    let (_, line) = text.split_once('\n').unwrap();
+    for times in [300, 900] {
+        let more = line.repeat(times);
+        let mut file = File::options().append(true).open(&history.0).unwrap();
+        std::io::Write::write_all(&mut file, more.as_bytes()).unwrap();
+        history.refuse(digest("three"), &verdict).unwrap();
+        assert_eq!(history.activate(&activation("one", 1)).unwrap().number, 7);
+    }
+    assert!(std::fs::metadata(&history.0).unwrap().len() < MOST_BYTES);
 }
 
 #[test]
@@ -271,7 +311,10 @@ fn what_was_taken_back_is_known_whatever_was_written_of_those_that_serve_again()
         ..activation("good", 3)
     };
     let entry = history.activate(&back).unwrap();
-    assert_eq!(history.taken_back().unwrap(), [(digest("bad"), why)]);
+    assert_eq!(
+        history.refused().unwrap(),
+        [(digest("bad"), Verdict::TakenBack(why))]
+    );
     // Once is enough.
     assert_eq!(history.activate(&back).unwrap(), entry);
     assert_eq!(entries(&history).len(), 5);

@@ -42,11 +42,12 @@ fn the_first_fault_on_probation_takes_back_and_the_digest_stays_refused() {
     assert_eq!(rollout.step(late, blamed(2)), Some(back));
     assert_eq!(rollout.step(late, blamed(2)), None, "once");
     assert_eq!(rollout.on_probation_until(), None);
-    assert_eq!(rollout.refusal(digest(2)), Some("fault of 2"));
-    assert_eq!(rollout.refusal(digest(1)), None);
+    let verdict = Verdict::TakenBack("fault of 2".to_owned());
+    assert_eq!(rollout.verdict(digest(2)), Some(&verdict));
+    assert_eq!(rollout.verdict(digest(1)), None);
     // Somebody accepts it all the same.
     rollout.step(2 * MINUTE, activated(2, 1));
-    assert_eq!(rollout.refusal(digest(2)), None);
+    assert_eq!(rollout.verdict(digest(2)), None);
 }
 
 #[test]
@@ -119,12 +120,15 @@ fn without_a_probation_or_a_change_there_is_none() {
 #[test]
 fn as_many_refused_digests_are_kept_as_fit_the_newest_first() {
     let names = 0..=MOST_REFUSED as u8;
-    let mut rollout = Rollout::new(names.map(|name| (digest(name), name.to_string())));
-    assert_eq!(rollout.refusal(digest(0)), None);
-    assert_eq!(rollout.refusal(digest(1)), Some("1"));
-    rollout.refuse(digest(1), "again".to_owned());
-    rollout.refuse(digest(99), String::new());
-    assert_eq!(rollout.refusal(digest(1)), Some("again"));
+    let failed = |why: &str| Verdict::Failed(why.to_owned());
+    let mut rollout = Rollout::new(names.map(|name| (digest(name), failed(&name.to_string()))));
+    assert_eq!(rollout.verdict(digest(0)), None);
+    assert_eq!(rollout.verdict(digest(1)), Some(&failed("1")));
+    for (name, verdict) in [(1, failed("again")), (99, failed(""))] {
+        let digest = digest(name);
+        rollout.step(Duration::ZERO, Input::Refused { digest, verdict });
+    }
+    assert_eq!(rollout.verdict(digest(1)), Some(&failed("again")));
     assert_eq!(rollout.refused.len(), MOST_REFUSED);
 }
 
@@ -143,7 +147,7 @@ proptest! {
                 0 => {
                     prop_assert_eq!(rollout.step(now, activated(name, before)), None);
                     trial = (name != before).then_some((name, before, now + MINUTE));
-                    prop_assert_eq!(rollout.refusal(digest(name)), None);
+                    prop_assert_eq!(rollout.verdict(digest(name)), None);
                 }
                 1 => {
                     let expected = lasting.filter(|(on, ..)| *on == name).map(|(on, to, _)| {
@@ -153,7 +157,7 @@ proptest! {
                     prop_assert_eq!(&found, &expected);
                     if found.is_some() {
                         trial = None;
-                        prop_assert!(rollout.refusal(digest(name)).is_some());
+                        prop_assert!(rollout.verdict(digest(name)).is_some());
                     }
                 }
                 _ => {

@@ -111,7 +111,7 @@ pub(in crate::api::admin) async fn discard(
 ) -> Result<Json<Deleted>, ApiError> {
     let live = &admin.shared.live;
     let digest = live.candidate(&digits.to_ascii_lowercase())?.digest;
-    live.discard(&digest.to_string(), &known.id)?;
+    live.discard(&digest.to_string(), &known.id).await?;
     Ok(Json(Deleted {
         digest,
         deleted: true,

@@ -305,7 +305,7 @@ fn every_state_of_a_probation_with_every_input() {
             found => found,
         };
         assert_eq!(format!("{found}{output}"), expected, "{state}, {row}");
-        let is_refused = rollout.refusal(digest(2)).is_some();
+        let is_refused = rollout.verdict(digest(2)).is_some();
         assert_eq!(is_refused, expected.ends_with("back"), "{state}, {row}");
     }
 }
