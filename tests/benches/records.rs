@@ -11,8 +11,8 @@ use codex_gateway::quota::Memory;
 use codex_gateway::secret::fingerprint;
 use serde_json::{Value, json};
 
-/// Each has four decisions.
-const REQUESTS: u64 = 25_000;
+/// Each has three decisions to compare, of five lines: both halves of the question about limits are one.
+const REQUESTS: u64 = 34_000;
 const CALLERS: u64 = 100;
 
 struct Nobody;
@@ -29,7 +29,11 @@ fn main() {
 async fn measure() {
     let folder = tempfile::tempdir().expect("a folder");
     let engine = Engine::new(None).expect("an engine");
-    let (source, facts) = (Source::new(None, settings()), Facts::default());
+    let facts = Facts {
+        models: vec![json!({"id": "codex-5", "efforts": ["medium"]})],
+        ..Facts::default()
+    };
+    let source = Source::new(None, settings());
     let candidates = source.read(&facts).expect("the built-in policies");
     let live = Live::start(engine.clone(), &candidates)
         .await
@@ -64,8 +68,13 @@ async fn measure() {
         .expect("whole records");
     let (report, took) = (replayed.report, began.elapsed());
     println!(
-        "decided again: {} decisions of {} lines in {took:?} (with the preparation of the policies), {:?} alone: {} differ",
-        report.decisions, replayed.lines, report.took, report.differ
+        "replay from disk: {} decisions of {} lines in {:.2} s (with the preparation of the policies), {:.2} s alone: {} differ, {} unknown",
+        report.decisions,
+        replayed.lines,
+        took.as_secs_f64(),
+        report.took.as_secs_f64(),
+        report.differ,
+        report.unknown
     );
 }
 

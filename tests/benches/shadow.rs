@@ -1,7 +1,7 @@
 //! Measures the cost of candidates: `cargo bench -p codex-gateway-tests --bench shadow`.
 //!
-//! Live requests without a shadow, beside a shadow that decides, and beside one that loops, in turns in one run: the ratios are
-//! what counts. Then the last decisions are replayed.
+//! Live requests without a shadow, beside a shadow that decides, and beside ones that loop, trap and hoard memory, in turns in one
+//! run: the ratios are what counts. Then the last decisions are replayed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,15 +30,18 @@ fn settings(text: &str) -> [SlotFiles; Slot::COUNT] {
     files
 }
 
-/// A candidate that loops on each request of this run.
-fn looping() -> [SlotFiles; Slot::COUNT] {
+/// The acts of hostile candidates, which requests ask of them: the policies that serve do not read it.
+const HOSTILE: [&str; 3] = ["spin", "panic", "hoard"];
+
+/// A candidate that does on each request what its header says.
+fn hostile() -> [SlotFiles; Slot::COUNT] {
     let mut files = settings("{}");
     files[Slot::Auth as usize].component = Some(EVERY.into());
     files
 }
 
 /// The times of requests in one round.
-async fn round(gateway: &Gateway) -> Vec<Duration> {
+async fn round(gateway: &Gateway, act: &'static str) -> Vec<Duration> {
     let end = Instant::now() + ROUND;
     let tasks: Vec<_> = (0..CONNECTIONS)
         .map(|number| {
@@ -51,7 +54,7 @@ async fn round(gateway: &Gateway) -> Vec<Duration> {
                     let request = client
                         .get(&url)
                         .bearer_auth(format!("sk-{}", asked % CALLERS));
-                    let answer = request.header("x-hostile", "spin").send().await;
+                    let answer = request.header("x-hostile", act).send().await;
                     let answer = answer.expect("an answer");
                     assert_eq!(answer.status(), 200);
                     answer.bytes().await.expect("a body");
@@ -89,31 +92,38 @@ async fn main() {
         max_faults: u64::MAX,
         ..Gate::default()
     };
-    let mut taken = [Vec::new(), Vec::new(), Vec::new()];
+    let mut taken = vec![Vec::new(); 2 + HOSTILE.len()];
     for salt in 1..=ROUNDS {
-        taken[0].extend(round(&gateway).await);
-        for (times, files) in taken[1..]
-            .iter_mut()
-            .zip([settings(&keys(salt)), looping()])
-        {
+        taken[0].extend(round(&gateway, "nothing").await);
+        let hostile = HOSTILE.map(|act| (act, hostile()));
+        let candidates = [("nothing", settings(&keys(salt)))]
+            .into_iter()
+            .chain(hostile);
+        for (times, (act, files)) in taken[1..].iter_mut().zip(candidates) {
             let live = Arc::clone(&gateway.live);
             let candidate = live.offer(files, None, "bench").await.expect("a candidate");
             let digest = candidate.digest.to_string();
             live.shadow(&digest, gate(), "bench").expect("a shadow");
-            times.extend(round(&gateway).await);
+            times.extend(round(&gateway, act).await);
             let seen = live.candidate(&digest).expect("the candidate").shadow;
             let seen = seen.unwrap_or_default();
             println!(
-                "  shadow: {} decisions, {} faults, {} requests left out",
+                "  shadow, {act}: {} decisions, {} faults, {} requests left out",
                 seen.decisions, seen.faults, seen.lost
             );
             live.discard(&digest, "bench").await.expect("the candidate");
         }
     }
-    let [without, honest, looping] = taken;
-    print("without a shadow", without);
-    print("beside a shadow", honest);
-    print("beside a shadow that loops", looping);
+    let names = [
+        "without a shadow",
+        "beside a shadow",
+        "beside a shadow that loops",
+        "beside a shadow that traps",
+        "beside a shadow that hoards",
+    ];
+    for (name, times) in names.into_iter().zip(taken) {
+        print(name, times);
+    }
     let files = settings(&keys(ROUNDS + 1));
     let candidate = gateway
         .live
