@@ -256,7 +256,10 @@ fn the_history_shows_which_policies_served() {
     std::fs::create_dir(&history).unwrap();
     let output = gateway(&vars).arg("config").output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("taken back are not known"), "{told}");
+    assert!(
+        told.contains("taken back, or did not pass, are not known"),
+        "{told}"
+    );
 
     let output = gateway(&[]).arg("history").output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
