@@ -50,7 +50,7 @@ const ALL: [Endpoint; 20] = [
     }),
     generating(RESPONSES, || {
         let create = post(responses::create).head(chat::probe);
-        create.get(responses::socket::open)
+        create.get(responses::open_socket)
     }),
     generating("/v1/responses/compact", || post(responses::compact)),
     limited("/v1/responses/input_tokens", || {

@@ -124,9 +124,9 @@ impl Responses {
         }
         let response = Response {
             object: String::new(),
-            conversation: Arc::new(memory.conversation),
             input: memory.input,
             answered: true,
+            conversation: Arc::new(memory.conversation),
             items: Vec::new(),
             bytes,
             of_socket: Some(id.to_owned()),
@@ -199,7 +199,7 @@ impl Responses {
             return Some(input);
         }
         let kept = self.kept();
-        let response = kept.responses.get(&key)?;
+        let response = kept.stored(&key)?;
         Some(Input {
             conversation: Arc::clone(&response.conversation),
             count: response.input,

@@ -130,20 +130,6 @@ impl ResponsesRequest {
         })
     }
 
-    /// Checks that a message of a WebSocket is one that creates a response there.
-    ///
-    /// # Errors
-    /// 400, naming the member at fault.
-    pub fn check_message(&self) -> Result<(), ApiError> {
-        self.transport.check_event()?;
-        if self.background {
-            let message =
-                "An answer on a WebSocket is sent as it arrives: 'background' must be false.";
-            return Err(params::unsupported("background", message));
-        }
-        Ok(())
-    }
-
     /// As [`Self::parse`], for a conversation that is to be compacted: the model is not optional.
     ///
     /// # Errors

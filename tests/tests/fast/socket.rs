@@ -149,6 +149,22 @@ async fn a_request_without_generation_is_kept_to_be_continued_and_costs_nothing(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_compaction_begins_a_conversation_on_a_connection() {
+    let gateway = fake().start().await;
+    let url = format!("{}/v1/responses/compact", gateway.origin);
+    let request = gateway.client.post(url).bearer_auth(KEY);
+    let compacted = request.json(&ask("hi")).send().await.unwrap();
+    let compacted: Value = compacted.json().await.unwrap();
+    let mut input = compacted["output"].clone();
+    let items = input.as_array_mut().unwrap();
+    items.push(json!({"role": "user", "content": "Go on."}));
+    let mut socket = Socket::open(&gateway).await;
+    let answer = socket.ask(&json!({"input": input, "store": false})).await;
+    assert_eq!(answer["type"], "response.completed", "{answer}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn errors_are_events_with_a_status_and_the_connection_stays_open() {
     let gateway = fake().start().await;
     let mut socket = Socket::open(&gateway).await;

@@ -4,12 +4,13 @@ mod background;
 mod compact;
 mod input_items;
 mod input_tokens;
-pub(in crate::api) mod socket;
+mod socket;
 
 pub(in crate::api) use background::cancel;
 pub(in crate::api) use compact::compact;
 pub(in crate::api) use input_items::list as list_input;
 pub(in crate::api) use input_tokens::count as count_input;
+pub(in crate::api) use socket::open as open_socket;
 
 use axum::extract::{Request, State};
 use axum::http::Uri;
@@ -44,11 +45,9 @@ pub(in crate::api) async fn create(
 
 async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> {
     let on_socket = request.extensions().get::<OnSocket>().copied();
-    let (mut intake, mut request) =
-        Generate::open(&shared, request, ResponsesRequest::parse).await?;
-    match on_socket {
-        Some(_) => request.check_message()?,
-        None => request.transport = Transport::default(),
+    let (mut intake, request) = Generate::open(&shared, request, ResponsesRequest::parse).await?;
+    if on_socket.is_some() {
+        request.check_event()?;
     }
     intake
         .context
@@ -56,8 +55,6 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
     left_out::tell(&intake.context, &request.left_out);
     let (stream, background) = (request.stream, request.background);
     let (stored, transport) = (request.store, request.transport.clone());
-    // The same WebSocket may continue an answer that is not stored.
-    request.store |= on_socket.is_some();
     let Planned {
         model,
         plan,
@@ -112,13 +109,18 @@ struct Planned {
 async fn plan(
     shared: &Shared,
     intake: &Generate<'_>,
-    request: ResponsesRequest,
+    mut request: ResponsesRequest,
     on_socket: Option<OnSocket>,
 ) -> Result<Planned, ApiError> {
     let past = recall(shared, &intake.caller, &request, on_socket)?;
     let (model, target) = intake
         .resolve(request.model.clone(), request.effort.clone())
         .await?;
+    match on_socket {
+        // The same connection may continue an answer that is not stored.
+        Some(_) => request.store = true,
+        None => request.transport = Transport::default(),
+    }
     let plan = intake.work(move || request.into_plan(target, past));
     let (plan, rules, context) = plan.await??;
     Ok(Planned {

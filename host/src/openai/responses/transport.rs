@@ -2,6 +2,8 @@
 
 use super::super::ApiError;
 use super::super::json_object::{Object, invalid_value};
+use super::super::params::unsupported;
+use super::ResponsesRequest;
 
 /// The one event that a client may send.
 const CREATE: &str = "response.create";
@@ -39,16 +41,22 @@ impl Transport {
             lane: text(body, "stream_id"),
         })
     }
+}
 
+impl ResponsesRequest {
     /// Checks that a message of a WebSocket is one that creates a response.
     ///
     /// # Errors
-    /// 400, for another event.
-    pub(super) fn check_event(&self) -> Result<(), ApiError> {
-        if self.event.as_deref() == Some(CREATE) {
-            return Ok(());
+    /// 400, for another event, or a response in the background.
+    pub fn check_event(&self) -> Result<(), ApiError> {
+        if self.transport.event.as_deref() != Some(CREATE) {
+            let message = format!("This gateway takes one event on a WebSocket: '{CREATE}'.");
+            return Err(invalid_value("type".to_owned(), message));
         }
-        let message = format!("This gateway takes one event on a WebSocket: '{CREATE}'.");
-        Err(invalid_value("type".to_owned(), message))
+        if self.background {
+            let message = "A WebSocket has no responses in the background: send a POST request.";
+            return Err(unsupported("background", message));
+        }
+        Ok(())
     }
 }
