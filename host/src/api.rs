@@ -106,6 +106,8 @@ pub struct Config {
     pub block_delimiter: Option<String>,
     /// Whether `/v1/responses` is served.
     pub responses: bool,
+    /// Whether clients with another base URL are served.
+    pub aliases: bool,
     /// The limits for its WebSockets; absent if it answers over none.
     pub sockets: Option<SocketLimits>,
     /// The longest prompt, in estimated tokens.

@@ -3,13 +3,14 @@
 use axum::extract::Request;
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
+use percent_encoding::percent_decode_str;
 
 /// The endpoint that a client means whose base URL is not the gateway's.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Alias {
     /// The path of the endpoint.
     pub(super) path: String,
-    /// The model that the URL names, as it is written there.
+    /// The model that the URL names, decoded.
     model: Option<String>,
 }
 
@@ -26,7 +27,8 @@ impl Alias {
         if let Some(azures) = rest.strip_prefix(&["openai"]) {
             rest = azures;
             if let ["deployments", deployment, further @ ..] = azures {
-                (rest, model) = (further, Some((*deployment).to_owned()));
+                let named = percent_decode_str(deployment).decode_utf8().ok()?;
+                (rest, model) = (further, Some(named.into_owned()));
             }
         }
         while let Some(further) = rest.strip_prefix(&["v1"]) {
@@ -76,6 +78,11 @@ mod tests {
                 Some("codex-5"),
             ),
             ("/models/codex-5", "/v1/models/codex-5", None),
+            (
+                "/openai/deployments/team%2Fcodex-5/completions",
+                "/v1/completions",
+                Some("team/codex-5"),
+            ),
         ] {
             let alias = Alias::of(path).unwrap();
             assert_eq!(
@@ -90,6 +97,7 @@ mod tests {
             "/openai",
             "/openai/deployments/codex-5",
             "/v1/models",
+            "/openai/deployments/%ff/completions",
         ] {
             assert_eq!(Alias::of(path), None, "{path}");
         }

@@ -132,7 +132,7 @@ impl Starter {
 }
 
 /// The key of a caller and its tenant. Both are free texts: the length keeps two pairs apart.
-fn key(caller: &Caller) -> String {
+pub(super) fn key(caller: &Caller) -> String {
     let Caller { id, tenant, .. } = caller;
     let tenant = tenant.as_deref().unwrap_or_default();
     format!("{} {id} {tenant}", id.len())

@@ -60,6 +60,9 @@ impl Surface {
         if let Some(found) = known(path) {
             return (Some(found), None);
         }
+        if !self.shared.config.aliases {
+            return (None, None);
+        }
         let found = Alias::of(path).and_then(|alias| Some((known(&alias.path)?, alias)));
         found.unzip()
     }

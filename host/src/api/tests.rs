@@ -34,6 +34,7 @@ fn config() -> Config {
         responses_output_mode: OutputMode::OpenaiJson,
         block_delimiter: None,
         responses: false,
+        aliases: true,
         sockets: None,
         max_prompt_tokens: None,
         reading: Reading::default(),

@@ -34,6 +34,7 @@ pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> api::Co
         ),
         block_delimiter: block_delimiter(reader),
         responses: reader.switch_on(env::PROXY_ENABLE_RESPONSES),
+        aliases: reader.switch_on(env::PROXY_URL_ALIASES),
         sockets: sockets(reader),
         max_prompt_tokens: limit(reader, env::PROXY_MAX_PROMPT_TOKENS),
         reading: api::Reading {

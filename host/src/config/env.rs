@@ -75,6 +75,7 @@ variables! {
     PROXY_TOOL_BLOCK_DELIMITER, "none", "The text between two `<use_tool>` blocks of an answer that follow each other: `true` for a blank line, or the text itself, with `\\n` for a new line. Without it the model's own.";
     PROXY_DEFAULT_STREAM, "false", "Whether a chat request that has no `stream` is answered as a stream.";
     PROXY_ENABLE_RESPONSES, "true", "Whether `/v1/responses` is there.";
+    PROXY_URL_ALIASES, "true", "Whether the endpoints under `/v1` are also served at the URLs of clients with another base URL: without `/v1`, with it twice, with slashes too many, or as Azure's have it. With `false` these are a 404 that names the right URL.";
     PROXY_ENABLE_WEBSOCKET, "true", "Whether `/v1/responses` also answers over a WebSocket. With `false` clients that ask for one get a 426.";
     PROXY_WEBSOCKET_MAX_AGE_MS, "3600000", "How long a WebSocket takes new turns; then it is closed. Code `websocket_connection_limit_reached`.";
     PROXY_WEBSOCKET_IDLE_MS, "900000", "The longest a WebSocket may be open without a turn.";

@@ -162,9 +162,8 @@ impl ResponsesRequest {
         let mut echo = self.echo;
         let history = self.input.resolve(past)?;
         // A client may warm its connection up with tools and instructions only.
-        if history.is_empty() && self.transport.generates {
-            let message = "Invalid 'input': nothing is said in it.";
-            return Err(json_object::invalid_value("input".to_owned(), message));
+        if self.transport.generates {
+            refuse_empty(&history)?;
         }
         image::bound(&history, "input")?;
         let kept = self.store.then(|| history.clone());
@@ -193,6 +192,7 @@ impl ResponsesRequest {
         past: Memory,
     ) -> Result<(Plan, Rules, Compaction), ApiError> {
         let history = self.input.resolve(past)?;
+        refuse_empty(&history)?;
         image::bound(&history, "input")?;
         let compaction = Compaction::of(&history);
         let instructions = self.echo.instructions.filter(|text| !text.is_empty());
@@ -238,6 +238,14 @@ fn refuse_unsupported(body: &mut Object) -> Result<(), ApiError> {
         let param = if logprobs { "include" } else { "top_logprobs" };
         let message = "Codex does not tell log probabilities: do not ask for them.";
         return Err(params::unsupported(param, message));
+    }
+    Ok(())
+}
+
+fn refuse_empty(history: &[Item]) -> Result<(), ApiError> {
+    if history.is_empty() {
+        let message = "Invalid 'input': nothing is said in it.";
+        return Err(json_object::invalid_value("input".to_owned(), message));
     }
     Ok(())
 }

@@ -74,6 +74,11 @@ impl State {
         }
     }
 
+    pub(super) fn take(&mut self, digest: Digest, now: Duration) -> Option<Ready> {
+        self.rollout.step(now, Input::Dropped { digest });
+        self.shelf.take(digest)
+    }
+
     fn has_candidate(&mut self, digest: Digest, own: &Own) -> Result<bool, Unsteered> {
         match self.shelf.candidate(digest) {
             Some(known) if known.own == *own => Ok(true),
@@ -344,11 +349,7 @@ impl Guard {
 
     /// Takes a candidate away.
     pub(super) fn take(&self, digest: Digest) -> Option<Ready> {
-        let mut state = self.state.lock();
-        state
-            .rollout
-            .step(self.began.elapsed(), Input::Dropped { digest });
-        state.shelf.take(digest)
+        self.state.lock().take(digest, self.now())
     }
 
     /// Puts a candidate in shadow.

@@ -165,6 +165,11 @@ impl Keeper {
             },
         });
         let mut state = self.0.lock();
+        let is_other = |waiting: &Unrefused| waiting.digest != digest;
+        if unrefused.is_none() && state.unrefused.as_ref().is_some_and(is_other) {
+            // Another verdict is still to be written.
+            return;
+        }
         let before = std::mem::replace(&mut state.unrefused, unrefused);
         if let Some(Unrefused { notice, .. }) = &state.unrefused
             && before.is_none_or(|before| before.notice != *notice)

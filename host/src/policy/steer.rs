@@ -144,6 +144,8 @@ impl Live {
     /// If there is none, or several.
     pub async fn discard(&self, digits: &str, by: &str) -> Result<(), Unsteered> {
         let digest = self.find(digits)?;
+        // Neither while it comes to serve, nor while the folder is looked at, which would bring it back.
+        let _one_at_a_time = self.replacing.lock().await;
         let dropped = self.guard.take(digest);
         self.tell(What::Dropped, digest, by, None);
         if dropped.is_some_and(|candidate| candidate.door == Door::Folder) {
@@ -176,6 +178,17 @@ impl Live {
     /// If there is no such candidate, or other policies serve by now than those that it was made for.
     pub async fn promote(&self, digits: &str, by: &str) -> Result<Arc<Generation>, Unsteered> {
         let digest = self.find(digits)?;
+        let take = || self.guard.take(digest);
+        self.promote_taken(digest, by, take).await
+    }
+
+    /// As [`Live::promote`], if `take`, asked in the moment of the swap, finds the candidate.
+    pub(super) async fn promote_taken(
+        &self,
+        digest: Digest,
+        by: &str,
+        take: impl FnOnce() -> Option<Ready>,
+    ) -> Result<Arc<Generation>, Unsteered> {
         let _one_at_a_time = self.replacing.lock().await;
         let (policies, door) = {
             let mut state = self.guard.state();
@@ -185,7 +198,7 @@ impl Live {
         let mut canary = None;
         let arrive = |_: &Generation| {
             // In the moment of the swap: a candidate is gone as soon as other policies serve than those that it was made for.
-            let candidate = self.guard.take(digest)?;
+            let candidate = take()?;
             let shadow = candidate.shadow.as_ref().map(Shadowed::report);
             canary = candidate.canary;
             Some(Arrival {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::Slot;
+use super::candidates::Ready;
 use super::digest::Digest;
 use super::event::Place;
-use super::guard::Over;
+use super::guard::{Guard, Over, State};
 use super::life::What;
 use super::live::Live;
 use super::policies::Policies;
@@ -123,17 +124,41 @@ impl Live {
         };
         self.tell(what, digest, step, why);
         // It may have failed on a canary's request meanwhile.
-        let stage = self.guard.state().rollout.stage(digest).cloned();
-        if stage != Some(Stage::Passed) {
+        let Some(passed) = self.guard.passed(digest) else {
             return;
-        }
+        };
         let gone = match next {
             Next::Stay => Ok(()),
             Next::Canary(canary) => self.canary_by_itself(digest, canary, step),
-            Next::Promote => self.promote(&digest.to_string(), step).await.map(drop),
+            Next::Promote => {
+                // Until it serves it may fail, or be replaced by the same policies with other steps.
+                let take = || self.guard.take_passed(digest, &passed);
+                let promoted = self.promote_taken(digest, step, take).await;
+                promoted.map(drop)
+            }
         };
         if let Err(error) = gone {
             tracing::warn!(digest = digest.short(), %error, "policies went no further");
         }
     }
+}
+
+impl Guard {
+    /// The policies of a candidate that has passed its last step.
+    fn passed(&self, digest: Digest) -> Option<Arc<Policies>> {
+        passed(&mut self.state(), digest)
+    }
+
+    /// Takes this candidate away if it still is one that has passed.
+    fn take_passed(&self, digest: Digest, policies: &Arc<Policies>) -> Option<Ready> {
+        let mut state = self.state();
+        let passed = passed(&mut state, digest)?;
+        Arc::ptr_eq(&passed, policies).then(|| state.take(digest, self.now()))?
+    }
+}
+
+fn passed(state: &mut State, digest: Digest) -> Option<Arc<Policies>> {
+    let has_passed = state.rollout.stage(digest) == Some(&Stage::Passed);
+    let candidate = state.shelf.candidate(digest).filter(|_| has_passed)?;
+    Some(Arc::clone(&candidate.policies))
 }

@@ -212,7 +212,13 @@ async fn a_base_url_that_is_nearly_right_is_corrected() {
         (status, &body["error"]["code"]),
         (404, &json!("model_not_found"))
     );
+    gateway.stop().await;
+    let gateway = Setup::demo()
+        .var("PROXY_URL_ALIASES", "false")
+        .start()
+        .await;
     for path in [
+        "/chat/completions",
         "/api/chat/completions",
         "/v1/chat/completions/chat/completions",
     ] {

@@ -18,7 +18,7 @@ use axum::response::Response;
 use axum::response::sse::Event;
 use serde_json::{Value, json};
 
-use crate::api::choices::Choices;
+use crate::api::choices::{self, Choices};
 use crate::api::facts::Fact;
 use crate::api::generate::{self, Generate};
 use crate::api::id::Id;
@@ -74,7 +74,7 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
     }
     let keep = Keep {
         shared: shared.clone(),
-        caller: intake.caller.id.clone(),
+        owner: choices::key(&intake.caller),
         id: head.id.clone(),
         only_on: on_socket.filter(|_| !stored),
     };
@@ -142,7 +142,7 @@ pub(in crate::api) async fn show(
     if query.split('&').any(|pair| pair == "stream=true") {
         return Err(GatewayError::StreamedAgain.about("stream"));
     }
-    let object = shared.responses.object(&caller.id, &id);
+    let object = shared.responses.object(&choices::key(&caller), &id);
     object.map(error::json).ok_or_else(|| not_found(&id))
 }
 
@@ -152,7 +152,7 @@ pub(in crate::api) async fn delete(
     Id(id): Id,
     Authenticated(caller): Authenticated,
 ) -> Result<Response, ApiError> {
-    if !shared.responses.delete(&caller.id, &id) {
+    if !shared.responses.delete(&choices::key(&caller), &id) {
         return Err(not_found(&id));
     }
     let deleted = json!({"id": id, "object": "response", "deleted": true});
@@ -170,20 +170,20 @@ fn recall(
     request: &ResponsesRequest,
     on_socket: Option<OnSocket>,
 ) -> Result<Memory, ApiError> {
-    let responses = &shared.responses;
+    let (responses, owner) = (&shared.responses, choices::key(caller));
     let of_socket = |id: &str| {
         let OnSocket(socket) = on_socket?;
-        responses.take_for_socket(socket, &caller.id, id)
+        responses.take_for_socket(socket, &owner, id)
     };
     let conversation = match &request.previous_response_id {
         None => Vec::new(),
         Some(id) => of_socket(id)
-            .or_else(|| responses.conversation(&caller.id, id))
+            .or_else(|| responses.conversation(&owner, id))
             .ok_or_else(|| previous_not_found(id))?,
     };
     let items = request
         .references()
-        .filter_map(|id| Some((id.to_owned(), shared.responses.item(&caller.id, id)?)))
+        .filter_map(|id| Some((id.to_owned(), responses.item(&owner, id)?)))
         .collect();
     Ok(Memory {
         conversation,
@@ -199,7 +199,8 @@ fn previous_not_found(id: &str) -> ApiError {
 /// The key under which an answer is kept.
 struct Keep {
     shared: Shared,
-    caller: String,
+    /// The key of the caller.
+    owner: String,
     id: String,
     /// The WebSocket that alone may continue the answer, since it is not stored.
     only_on: Option<OnSocket>,
@@ -207,10 +208,10 @@ struct Keep {
 
 impl Keep {
     fn put(&self, object: String, memory: Memory) {
-        let (responses, caller) = (&self.shared.responses, &self.caller);
+        let (responses, owner) = (&self.shared.responses, &self.owner);
         match self.only_on {
-            Some(OnSocket(socket)) => responses.put_for_socket(socket, caller, &self.id, memory),
-            None => responses.put(caller, &self.id, object, memory),
+            Some(OnSocket(socket)) => responses.put_for_socket(socket, owner, &self.id, memory),
+            None => responses.put(owner, &self.id, object, memory),
         }
     }
 }

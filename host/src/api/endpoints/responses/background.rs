@@ -5,7 +5,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::not_found;
-use crate::api::choices::Choices;
+use crate::api::choices::{self, Choices};
 use crate::api::generate::Generate;
 use crate::api::id::Id;
 use crate::api::request::AtOnce;
@@ -24,7 +24,8 @@ pub(super) async fn begin(
 ) -> Result<Response, ApiError> {
     let (id, model) = (head.id.clone(), head.model.clone());
     let object = ResponseObject::new(head, context).queued();
-    let key = (intake.caller.id.as_str(), id.as_str());
+    let owner = choices::key(&intake.caller);
+    let key = (owner.as_str(), id.as_str());
     let job = Job::new(shared, key, object, intake.bytes)?;
     let beginning = intake.launch(&model, false, choices, false).await?;
     let mut response = error::json(job.json());
@@ -45,10 +46,11 @@ pub(in crate::api) async fn cancel(
     Id(id): Id,
     Authenticated(caller): Authenticated,
 ) -> Result<Response, ApiError> {
-    if let Some(object) = shared.responses.cancel(&caller.id, &id) {
+    let owner = choices::key(&caller);
+    if let Some(object) = shared.responses.cancel(&owner, &id) {
         return Ok(error::json(object));
     }
-    let object = shared.responses.object(&caller.id, &id);
+    let object = shared.responses.object(&owner, &id);
     let object = object.ok_or_else(|| not_found(&id))?;
     match serde_json::from_str(&object) {
         Ok(Kept { background: true }) => Ok(error::json(object)),

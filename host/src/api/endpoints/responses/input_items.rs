@@ -7,7 +7,7 @@ use axum::response::Response;
 use super::not_found;
 use crate::api::id::Id;
 use crate::api::request_context::Authenticated;
-use crate::api::{Shared, error, query};
+use crate::api::{Shared, choices, error, query};
 use crate::openai::ApiError;
 use crate::openai::responses::{self, InputList, Order};
 
@@ -25,7 +25,7 @@ pub(in crate::api) async fn list(
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let list = read(&uri)?;
-    let input = shared.responses.input(&caller.id, &id);
+    let input = shared.responses.input(&choices::key(&caller), &id);
     let input = input.ok_or_else(|| not_found(&id))?;
     let bytes = input.bytes;
     let written = move || responses::list_input(&id, input.items(), &list);

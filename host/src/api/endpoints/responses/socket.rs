@@ -19,7 +19,7 @@ use hyper::upgrade::OnUpgrade;
 use sha1::{Digest, Sha1};
 
 use super::Writer;
-use crate::api::choices::Choices;
+use crate::api::choices::{self, Choices};
 use crate::api::endpoints::unknown;
 use crate::api::generate::Generate;
 use crate::api::middleware::cors;
@@ -62,7 +62,7 @@ pub(in crate::api) async fn open(
     let upgrade = upgrade.ok_or_else(unknown::no_websocket)?;
     let Authenticated(caller) = parts.extract().await?;
     let most = limits.per_caller;
-    let slot = shared.sockets.take(&caller.id, most);
+    let slot = shared.sockets.take(&choices::key(&caller), most);
     let slot = slot.ok_or(GatewayError::TooManySockets { most })?;
     let Parts { uri, headers, .. } = parts;
     let accepted = Accepted::new(shared, limits, (uri, headers), upgrade, slot);
