@@ -120,6 +120,11 @@ fn a_request_that_cannot_be_carried_is_refused() {
         (json!({"max_tokens": "5"}), TYPE, "max_tokens"),
         (json!({"model": 5}), TYPE, "model"),
         (json!({"stream": 1}), TYPE, "stream"),
+        (
+            json!({"tool_choice": {"type": "auto", "name": {}}}),
+            TYPE,
+            "tool_choice.name",
+        ),
         (json!({"system": 1}), TYPE, "system"),
         (
             json!({"system": [{"type": "image"}]}),

@@ -93,10 +93,16 @@ fn choose(offer: &mut Offer, body: &mut Object) -> Result<bool, ApiError> {
     };
     let one_call = choice.boolean("disable_parallel_tool_use")?;
     match choice.required_word("type", &["auto", "any", "tool", "none"])? {
-        "none" => offer.forbid(),
-        "any" => offer.require("tool_choice", "any")?,
         "tool" => offer.require_named(choice)?,
-        _ => {}
+        other => {
+            // Without a use, but not of any type.
+            choice.string("name")?;
+            match other {
+                "none" => offer.forbid(),
+                "any" => offer.require("tool_choice", "any")?,
+                _ => {}
+            }
+        }
     }
     Ok(one_call.unwrap_or(false))
 }
