@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::super::conversation;
 use super::super::json_object::{self, Object};
 use super::super::usage::ResponseUsage;
-use super::super::{ApiError, Head, id, json};
+use super::super::{ApiError, GatewayError, Head, id, json};
 use super::input_items::Listed;
 use crate::codex::{Item, Part, Role, Usage};
-use crate::turn::{self, Delta};
+use crate::turn::{self, Delta, Finish};
 
 /// Codex's own request for a summary (0.171.0): a provider without a compaction of its own gets it as the last user message.
 const REQUEST: &str = "You are performing a CONTEXT CHECKPOINT COMPACTION. Create a handoff summary for another LLM that will resume \
@@ -57,7 +57,7 @@ fn user(text: String) -> Item {
 pub struct Compaction {
     retained: Vec<Item>,
     summary: String,
-    usage: Option<Usage>,
+    end: Option<(Finish, Usage)>,
 }
 
 #[derive(Serialize)]
@@ -99,7 +99,7 @@ impl Compaction {
         Self {
             retained,
             summary: String::new(),
-            usage: None,
+            end: None,
         }
     }
 
@@ -107,7 +107,7 @@ impl Compaction {
     pub fn push(&mut self, delta: Delta) {
         match delta {
             Delta::Text(text) => self.summary.push_str(&text),
-            Delta::End { usage, .. } => self.usage = Some(usage),
+            Delta::End { finish, usage, .. } => self.end = Some((finish, usage)),
             Delta::Reasoning(_) | Delta::Call { .. } | Delta::Activity(_) | Delta::Failed(_) => {}
         }
     }
@@ -115,9 +115,15 @@ impl Compaction {
     /// The JSON of the compacted conversation.
     ///
     /// # Errors
-    /// If the summary did not end.
+    /// If the summary is not complete: with a part of it the conversation would go on without the rest.
     pub fn into_json(self, head: &Head) -> Result<String, ApiError> {
-        let usage = self.usage.ok_or(turn::Error::Interrupted)?;
+        let usage = match self.end {
+            Some((Finish::Stop, usage)) => usage,
+            Some((Finish::ContentFilter, _)) => return Err(GatewayError::ContentPolicy.into()),
+            Some((Finish::Length | Finish::ToolCalls, _)) | None => {
+                return Err(turn::Error::Interrupted.into());
+            }
+        };
         let listed = |(at, item)| OutputBody::Message(Listed::of(&head.id, at, item, true));
         let mut output: Vec<_> = self.retained.iter().enumerate().map(listed).collect();
         let summary = match self.summary.trim() {
@@ -172,4 +178,33 @@ pub(super) fn read(mut item: Object) -> Result<Item, ApiError> {
         return Err(json_object::invalid_value(path, message));
     };
     Ok(user(format!("{HEADING}\n{summary}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_that_is_not_complete_is_an_error() {
+        let told = |finish| {
+            let mut compaction = Compaction::of(&[]);
+            compaction.push(Delta::Text("So far".to_owned()));
+            compaction.push(Delta::End {
+                finish,
+                stop: None,
+                usage: Usage::default(),
+                estimated: false,
+            });
+            let head = Head {
+                id: "resp_1".to_owned(),
+                created: 1,
+                model: "codex".to_owned(),
+                clock: || 1,
+            };
+            compaction.into_json(&head).map_err(|error| error.status)
+        };
+        assert!(told(Finish::Stop).is_ok());
+        assert_eq!(told(Finish::Length), Err(502));
+        assert_eq!(told(Finish::ContentFilter), Err(400));
+    }
 }
