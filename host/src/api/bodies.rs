@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
@@ -93,6 +94,21 @@ pub(super) struct RoomLeft {
 /// Room for one body, released on drop.
 #[derive(Debug, Default)]
 pub(super) struct Room(Option<Part>);
+
+/// Room that was taken for a body before its request: an extension of the request.
+#[derive(Debug, Clone)]
+pub(super) struct RoomTaken(Arc<Mutex<Option<Room>>>);
+
+impl RoomTaken {
+    pub(super) fn new(room: Room) -> Self {
+        Self(Arc::new(Mutex::new(Some(room))))
+    }
+
+    /// The room, once.
+    pub(super) fn take(&self) -> Option<Room> {
+        self.0.lock().take()
+    }
+}
 
 /// The part of a space that one body has.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use super::activity;
 use super::admission::{self, Ask};
 use super::aliases::ModelOfUrl;
 use super::arrival::TooSlow;
-use super::bodies::{Room, UNANNOUNCED};
+use super::bodies::{Room, RoomTaken, UNANNOUNCED};
 use super::choices::{Choices, Starter};
 use super::content_coding::Coding;
 use super::facts::Fact;
@@ -263,9 +263,11 @@ async fn receive(
         false => bytes.max(UNANNOUNCED.min(spare)),
     };
     let needed = announced.map(whole);
-    let mut room = match parts.version {
-        Version::HTTP_2 => shared.bodies.room_of_stream(needed).await?,
-        _ => shared.bodies.room(needed.unwrap_or_default()).await?,
+    let taken = parts.extensions.get::<RoomTaken>();
+    let mut room = match (taken.and_then(RoomTaken::take), parts.version) {
+        (Some(room), _) => room,
+        (None, Version::HTTP_2) => shared.bodies.room_of_stream(needed).await?,
+        (None, _) => shared.bodies.room(needed.unwrap_or_default()).await?,
     };
     let mut body = Limited::new(body, limit);
     let mut read = BytesMut::with_capacity(announced.unwrap_or_default());

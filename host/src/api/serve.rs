@@ -229,6 +229,8 @@ impl<L: Accept> Visit<L> {
                     End::GoAway => served.as_mut().graceful_shutdown(),
                     End::Displaced | End::Stuck => {
                         end.log();
+                        // It may never become a WebSocket.
+                        becomes.socket.lock().take();
                         break Ok(());
                     }
                 }

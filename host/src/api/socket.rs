@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::Request;
-use axum::http::{HeaderMap, Uri};
+use axum::http::request::Parts;
 use axum::response::Response;
+use futures_util::FutureExt;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{ReadHalf, WriteHalf};
@@ -28,7 +29,7 @@ use super::connection::{Offer, Peer};
 use crate::openai::{ApiError, GatewayError};
 pub(super) use count::Slot;
 pub use count::{SocketLimits, Sockets};
-use frames::{Broken, Incoming, Message, Reader};
+use frames::{Broken, Heard, Incoming, Message, Reader};
 use outbox::Outbox;
 pub(super) use turn::OnSocket;
 use turn::{Turn, TurnHead, error_message};
@@ -60,14 +61,14 @@ impl Accepted {
     pub(super) fn new(
         shared: Shared,
         limits: SocketLimits,
-        (uri, headers): (Uri, HeaderMap),
+        handshake: Parts,
         upgrade: OnUpgrade,
         slot: Slot,
     ) -> Self {
         Self {
             shared,
             limits,
-            head: TurnHead::of(uri, headers),
+            head: TurnHead::of(handshake),
             upgrade,
             slot,
         }
@@ -96,7 +97,12 @@ where
         upgrade,
         slot,
     } = accepted;
-    let Ok(upgraded) = upgrade.await else {
+    let _forgets = Forgets(&shared, slot.number());
+    let upgraded = tokio::select! {
+        upgraded = upgrade => upgraded,
+        () = ends.leave.cancelled() => return,
+    };
+    let Ok(upgraded) = upgraded else {
         return;
     };
     let (read, write) = tokio::io::split(TokioIo::new(upgraded));
@@ -115,12 +121,20 @@ where
         turn: None,
         opened: now,
         idle: now,
-        heard: now,
+        heard: reader.heard(),
         said: now,
         drained: None,
     };
     socket.run(reader, ends).await;
-    shared.responses.forget_socket(slot.number());
+}
+
+/// Forgets what is kept for a WebSocket when it is dropped, however that ends.
+struct Forgets<'a>(&'a Shared, u64);
+
+impl Drop for Forgets<'_> {
+    fn drop(&mut self) {
+        self.0.responses.forget_socket(self.1);
+    }
 }
 
 type Client = TokioIo<Upgraded>;
@@ -141,8 +155,8 @@ struct Socket<S> {
     opened: Instant,
     /// When the last turn ended.
     idle: Instant,
-    /// When the client was last heard, and last spoken to.
-    heard: Instant,
+    heard: Heard,
+    /// When the client was last spoken to.
     said: Instant,
     /// When the gateway began to drain.
     drained: Option<Instant>,
@@ -171,7 +185,7 @@ where
                 alarm.as_mut().reset(self.due());
             }
             let next = tokio::select! {
-                biased;
+                // Not `biased`: a client that never stops sending must hold up neither its answers nor its end.
                 (read, incoming) = reading.as_mut() => match self.take(incoming) {
                     Ok(()) => {
                         reading.set(read.next());
@@ -273,7 +287,6 @@ where
 
     /// Takes what the client sent.
     fn take(&mut self, incoming: Result<Incoming, Broken>) -> Result<(), End> {
-        self.heard = Instant::now();
         if self.outbox.is_full() {
             return Err(End::Close(1008, "more was asked than is read"));
         }
@@ -287,14 +300,26 @@ where
         Ok(())
     }
 
-    /// Lets a message wait for its turn. Small messages take no room, so that only some may wait.
+    /// Lets a message wait for its turn. Only some may wait, and no large ones: those hold room that others wait for.
     fn put(&mut self, message: Message) {
-        let small = self.waiting.iter().map(Message::uncounted).sum::<usize>();
-        if self.waiting.len() >= WAITING || small + message.uncounted() > UNANNOUNCED {
+        self.see_end();
+        let is_next = self.turn.is_none() && self.waiting.is_empty();
+        let waiting = self.waiting.iter().map(|message| message.text.len());
+        let bytes = waiting.sum::<usize>() + message.text.len();
+        if !is_next && (self.waiting.len() >= WAITING || bytes > UNANNOUNCED) {
             let error = GatewayError::TooManyTurns { most: WAITING }.into();
             return self.outbox.text(&error_message(&error), None);
         }
         self.waiting.push_back(message);
+    }
+
+    /// Notes that the turn has ended: a client that has its last event may send the next message before that is seen.
+    fn see_end(&mut self) {
+        if self.outbox.is_empty()
+            && let Some(said) = next(&mut self.turn).now_or_never()
+        {
+            self.say(said);
+        }
     }
 
     /// The end of a connection on which nothing more can be read.
@@ -332,15 +357,23 @@ where
     /// When `look` has something to do next.
     fn due(&self) -> Instant {
         let pinged = (!self.keepalive.is_zero())
-            .then(|| (self.said + self.keepalive).min(self.heard + self.deaf()));
+            .then(|| (self.said + self.keepalive).min(self.heard.at() + self.deaf()));
         let ends = self.turn.is_none().then(|| match self.drained {
             Some(since) if self.idle > since => self.idle,
             Some(since) => since + FAREWELL,
-            None => (self.opened + self.limits.age).min(self.idle + self.limits.silence),
+            None => {
+                let old = self.opened + self.limits.age;
+                self.silent().map_or(old, |silent| silent.min(old))
+            }
         });
         let all = [pinged, ends].into_iter().flatten();
         // Without either, the turn ends first.
         all.min().unwrap_or_else(|| Instant::now() + DEAF)
+    }
+
+    /// When nothing was asked for too long; none while a message arrives.
+    fn silent(&self) -> Option<Instant> {
+        (!self.heard.is_amid()).then(|| self.idle + self.limits.silence)
     }
 
     /// How long a client may be silent that gets pings.
@@ -352,7 +385,7 @@ where
     fn look(&mut self) -> Result<(), End> {
         let now = Instant::now();
         if !self.keepalive.is_zero() {
-            if now >= self.heard + self.deaf() {
+            if now >= self.heard.at() + self.deaf() {
                 return Err(End::Gone);
             }
             if now >= self.said + self.keepalive {
@@ -374,7 +407,7 @@ where
                 self.outbox.text(&error_message(&self.expired()), None);
                 Err(End::Close(1000, "the connection is too old"))
             }
-            None if now >= self.idle + self.limits.silence => {
+            None if self.silent().is_some_and(|silent| now >= silent) => {
                 Err(End::Close(1000, "nothing was asked for too long"))
             }
             None => Ok(()),

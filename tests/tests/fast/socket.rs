@@ -168,6 +168,9 @@ async fn a_compaction_begins_a_conversation_on_a_connection() {
 async fn errors_are_events_with_a_status_and_the_connection_stays_open() {
     let gateway = fake().start().await;
     let mut socket = Socket::open(&gateway).await;
+    let lane = "x".repeat(129);
+    let long_lane =
+        json!({"type": "response.create", "input": "hi", "stream_id": lane}).to_string();
     for (message, code) in [
         ("{", "invalid_json"),
         ("[]", "invalid_type"),
@@ -181,6 +184,11 @@ async fn errors_are_events_with_a_status_and_the_connection_stays_open() {
             r#"{"type":"response.create","input":"hi","background":true}"#,
             "unsupported_value",
         ),
+        (
+            r#"{"type":"response.create","input":"hi","stream_id":7}"#,
+            "invalid_type",
+        ),
+        (&long_lane, "string_above_max_length"),
     ] {
         socket.frame(TEXT, message.as_bytes()).await;
         let event = socket.event().await;

@@ -139,6 +139,26 @@ async fn more_requests_than_may_wait_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_large_request_waits_for_no_other_but_follows_at_once() {
+    let gateway = fake().start().await;
+    let large = ask(&"x".repeat(70_000));
+    let mut busy = running(&gateway).await;
+    busy.create(&large).await;
+    let refused = loop {
+        let event = busy.event().await;
+        if event["type"] == "error" {
+            break event;
+        }
+    };
+    assert_eq!(refused["error"]["code"], "too_many_waiting_responses");
+    let mut socket = Socket::open(&gateway).await;
+    for _ in 0..5 {
+        assert_eq!(socket.ask(&large).await["type"], "response.completed");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_old_connection_says_so_and_ends_after_its_turn() {
     let gateway = fake()
         .var("PROXY_WEBSOCKET_MAX_AGE_MS", "100")

@@ -3,9 +3,11 @@
 //! Not a library's: those keep the memory of the largest message for as long as the connection lives, and take none of it from
 //! [`Bodies`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -47,11 +49,19 @@ pub(super) struct Message {
     pub(super) room: Room,
 }
 
-impl Message {
-    /// Its bytes, unless they are counted as room.
-    pub(super) fn uncounted(&self) -> usize {
-        let bytes = self.text.len();
-        if bytes > UNANNOUNCED { 0 } else { bytes }
+/// The state of a client's messages, for the owner of their reader.
+#[derive(Debug, Clone)]
+pub(super) struct Heard(Arc<Mutex<(Instant, bool)>>);
+
+impl Heard {
+    /// When the last bytes came.
+    pub(super) fn at(&self) -> Instant {
+        self.0.lock().0
+    }
+
+    /// Whether a message has begun to arrive.
+    pub(super) fn is_amid(&self) -> bool {
+        self.0.lock().1
     }
 }
 
@@ -88,6 +98,7 @@ pub(super) struct Reader<R> {
     began: Option<Instant>,
     /// The room that the present message needs besides what it has.
     wanted: Option<usize>,
+    heard: Heard,
 }
 
 /// A frame whose payload is not complete.
@@ -112,7 +123,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             control: Vec::new(),
             began: None,
             wanted: None,
+            heard: Heard(Arc::new(Mutex::new((Instant::now(), false)))),
         }
+    }
+
+    pub(super) fn heard(&self) -> Heard {
+        self.heard.clone()
     }
 
     /// The next message or control frame. To be polled to its end: room that it waits for is lost otherwise.
@@ -128,8 +144,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                     return Ok(incoming);
                 }
             }
-            self.take_room().await?;
+            self.heard.0.lock().1 = self.message.is_some();
+            if self.wanted.is_some() {
+                // The rest of the frame may have come already.
+                self.take_room().await?;
+                continue;
+            }
             self.fill().await?;
+            self.heard.0.lock().0 = Instant::now();
         }
     }
 
@@ -334,5 +356,33 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Broken> {
         (true, Ok(_)) => Ok(Some(code)),
         (false, _) => Err(Broken::Protocol("a close code that cannot be sent")),
         (_, Err(_)) => Err(Broken::NotUtf8),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+
+    /// A frame whose mask changes nothing.
+    fn frame(first: u8, bytes: u16) -> Vec<u8> {
+        let [high, low] = bytes.to_be_bytes();
+        let mut frame = vec![first, 0x80 | 126, high, low, 0, 0, 0, 0];
+        frame.resize(8 + usize::from(bytes), b'x');
+        frame
+    }
+
+    #[tokio::test]
+    async fn a_message_in_parts_that_came_at_once_is_whole() {
+        let (mut client, server) = duplex(1 << 20);
+        let parts = [frame(TEXT, 60_000), frame(0x80 | CONTINUATION, 5_800)].concat();
+        client.write_all(&parts).await.unwrap();
+        let reader = Reader::new(server, 1 << 20, Bodies::new(1 << 20));
+        let read = timeout(PATIENCE, reader.next()).await;
+        match read.unwrap().1 {
+            Ok(Incoming::Text(message)) => assert_eq!(message.text.len(), 65_800),
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -7,10 +7,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::api::connection::Offer;
 
-/// More than this is not kept in memory between messages.
-const KEPT: usize = 4 << 10;
-
-/// If so much waits for a client, it asks for answers and reads none: a pong is left out.
+/// If so much waits for a client that is no part of a turn, it asks for answers and reads none. Pongs are left out earlier, if events
+/// wait.
 const MOST: usize = 64 << 10;
 
 const LAST: u8 = 0x80;
@@ -24,6 +22,8 @@ const PONG: u8 = 10;
 pub(super) struct Outbox<W> {
     io: W,
     bytes: BytesMut,
+    /// The bytes of frames that are no part of a turn, since nothing waited last.
+    owed: usize,
     /// The part of a turn's answer that is among them.
     offer: Option<Offer>,
 }
@@ -33,6 +33,7 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
         Self {
             io,
             bytes: BytesMut::new(),
+            owed: 0,
             offer: None,
         }
     }
@@ -43,11 +44,14 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
 
     /// Whether the client reads too little of what it gets.
     pub(super) fn is_full(&self) -> bool {
-        self.offer.is_none() && self.bytes.len() >= MOST
+        self.owed >= MOST
     }
 
     pub(super) fn text(&mut self, text: &[u8], offer: Option<Offer>) {
-        self.frame(TEXT, &[text]);
+        let bytes = self.frame(TEXT, &[text]);
+        if offer.is_none() {
+            self.owed += bytes;
+        }
         self.offer = offer.or(self.offer.take());
     }
 
@@ -57,7 +61,7 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
 
     pub(super) fn pong(&mut self, payload: &[u8]) {
         if self.bytes.len() < MOST {
-            self.frame(PONG, &[payload]);
+            self.owed += self.frame(PONG, &[payload]);
         }
     }
 
@@ -65,7 +69,9 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
         self.frame(CLOSE, &[&code.to_be_bytes(), reason.as_bytes()]);
     }
 
-    fn frame(&mut self, code: u8, payload: &[&[u8]]) {
+    /// Adds a frame, and returns its bytes.
+    fn frame(&mut self, code: u8, payload: &[&[u8]]) -> usize {
+        let before = self.bytes.len();
         let length: usize = payload.iter().map(|part| part.len()).sum();
         self.bytes.reserve(10 + length);
         self.bytes.put_u8(LAST | code);
@@ -83,6 +89,7 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
         for part in payload {
             self.bytes.put_slice(part);
         }
+        self.bytes.len() - before
     }
 
     /// Writes all of it. May be cancelled: the rest is written by the next call.
@@ -100,9 +107,9 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
             }
         }
         self.offer = None;
-        if self.bytes.capacity() > KEPT {
-            self.bytes = BytesMut::new();
-        }
+        self.owed = 0;
+        // Its capacity shrinks as it is written, and does not tell how much memory it keeps.
+        self.bytes = BytesMut::new();
         self.io.flush().await
     }
 
@@ -112,5 +119,39 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
     /// The client has gone.
     pub(super) async fn end(&mut self) -> io::Result<()> {
         self.io.shutdown().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+
+    use axum::http::Version;
+    use tokio::io::{AsyncReadExt, duplex};
+
+    use super::*;
+    use crate::api::connection::Peer;
+
+    #[tokio::test]
+    async fn what_is_owed_has_a_limit_while_an_event_waits() {
+        let (mut client, server) = duplex(1 << 10);
+        let mut outbox = Outbox::new(server);
+        let underway =
+            Arc::new(Peer::from(SocketAddr::from(([127, 0, 0, 1], 1))).begin(Version::HTTP_11));
+        outbox.text(&[b'x'; 2 * MOST], Some(underway.offer()));
+        assert!(!outbox.is_full(), "an event may have any size");
+        for _ in 0..MOST / 1_000 {
+            outbox.text(&[b'x'; 1_000], None);
+        }
+        assert!(!outbox.is_full());
+        outbox.text(&[b'x'; 1_000], None);
+        assert!(outbox.is_full());
+        let mut read = vec![0; 4 * MOST];
+        tokio::select! {
+            flushed = outbox.flush() => flushed.unwrap(),
+            _ = client.read_exact(&mut read) => {}
+        }
+        assert!(outbox.is_empty() && !outbox.is_full());
     }
 }

@@ -10,6 +10,7 @@ use axum::http::header::{
     SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
     TRANSFER_ENCODING, UPGRADE,
 };
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use axum::response::Response;
 use futures_util::future::BoxFuture;
@@ -18,6 +19,8 @@ use serde_json::{Map, Value};
 use tower::{Service, ServiceExt};
 
 use super::frames::Message;
+use crate::api::aliases::ModelOfUrl;
+use crate::api::bodies::RoomTaken;
 use crate::api::connection::{Offer, Peer, Underway};
 use crate::openai::ApiError;
 
@@ -48,20 +51,32 @@ pub(in crate::api) struct OnSocket(pub(in crate::api) u64);
 pub(super) struct TurnHead {
     uri: Uri,
     headers: HeaderMap,
+    model: Option<ModelOfUrl>,
 }
 
 impl TurnHead {
     /// The head of the handshake, without what concerns only the handshake.
-    pub(super) fn of(uri: Uri, mut headers: HeaderMap) -> Self {
+    pub(super) fn of(parts: Parts) -> Self {
+        let Parts {
+            uri,
+            mut headers,
+            mut extensions,
+            ..
+        } = parts;
         for name in NOT_A_TURNS {
             headers.remove(name);
         }
         let json = HeaderValue::from_static("application/json");
         headers.insert(CONTENT_TYPE, json);
-        Self { uri, headers }
+        Self {
+            uri,
+            headers,
+            model: extensions.remove(),
+        }
     }
 
-    fn request(&self, on: OnSocket, peer: &Peer, text: Vec<u8>) -> Request {
+    fn request(&self, on: OnSocket, peer: &Peer, message: Message) -> Request {
+        let Message { text, room } = message;
         let length = HeaderValue::from(text.len());
         let mut request = Request::new(Body::from(text));
         *request.method_mut() = Method::POST;
@@ -69,8 +84,13 @@ impl TurnHead {
         *request.version_mut() = Version::HTTP_11;
         request.headers_mut().clone_from(&self.headers);
         request.headers_mut().insert(CONTENT_LENGTH, length);
-        request.extensions_mut().insert(ConnectInfo(peer.clone()));
-        request.extensions_mut().insert(on);
+        let extensions = request.extensions_mut();
+        extensions.insert(ConnectInfo(peer.clone()));
+        extensions.insert(on);
+        extensions.insert(RoomTaken::new(room));
+        if let Some(model) = &self.model {
+            extensions.insert(model.clone());
+        }
         request
     }
 }
@@ -102,9 +122,7 @@ impl Turn {
         S::Future: Send,
     {
         let underway = Arc::new(peer.begin(Version::HTTP_11));
-        let request = head.request(on, peer, message.text);
-        // The request takes room of its own.
-        drop(message.room);
+        let request = head.request(on, peer, message);
         let answer = Box::pin(async move {
             match service.oneshot(request).await {
                 Ok(response) => response,
@@ -177,4 +195,23 @@ fn error_event(status: StatusCode, headers: &HeaderMap, body: &str) -> Vec<u8> {
     event.extend(body);
     event.insert("headers".to_owned(), headers.into());
     Value::from(event).to_string().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    #[test]
+    fn a_turn_has_the_model_of_its_connections_url() {
+        let (mut parts, ()) = axum::http::Request::new(()).into_parts();
+        parts.extensions.insert(ModelOfUrl("codex-5".to_owned()));
+        let peer = Peer::from(SocketAddr::from(([127, 0, 0, 1], 1)));
+        let request = TurnHead::of(parts).request(OnSocket(1), &peer, Message::default());
+        let model = request.extensions().get::<ModelOfUrl>();
+        assert_eq!(model.map(|model| model.0.as_str()), Some("codex-5"));
+        let room = request.extensions().get::<RoomTaken>();
+        assert!(room.is_some_and(|room| room.take().is_some()));
+    }
 }

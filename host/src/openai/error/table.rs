@@ -98,7 +98,7 @@ errors! {
     /// A WebSocket has been open for `PROXY_WEBSOCKET_MAX_AGE_MS`.
     SocketExpired { minutes: u64 } = 400, INVALID, "websocket_connection_limit_reached", "Responses websocket connection limit reached ({minutes} minutes). Create a new websocket connection to continue.";
     /// Too many messages of a WebSocket wait for the turns before them.
-    TooManyTurns { most: usize } = 429, "rate_limit_error", "too_many_waiting_responses", "At most {most} requests of a WebSocket may wait for the one before them, and 65536 bytes of small ones.", SOON;
+    TooManyTurns { most: usize } = 429, "rate_limit_error", "too_many_waiting_responses", "At most {most} requests of a WebSocket may wait for the one before them, with 65536 bytes in all.", SOON;
     /// The query cannot be read.
     InvalidQuery { why: String } = 400, INVALID, "invalid_query", "The query of this request makes no sense: {why}.";
     /// The id in the path cannot be decoded.
@@ -142,7 +142,7 @@ errors! {
     TooManyChoices { most: u32, found: u32 } = 400, INVALID, "integer_above_max_value", "Invalid value for 'n': it must be from 1 to {most}, not {found}.";
     /// The prompts of a completion, each `n` times, are more than `PROXY_MAX_COMPLETION_CHOICES`.
     TooManyCompletions { most: u32, prompts: usize, samples: u64 } = 400, INVALID, "too_many_choices", "Too many answers: {prompts} prompts with 'n' {samples} are more than {most} in one request.";
-    /// `model`, or the `name` of a message, is too long.
+    /// `model`, the `name` of a message, or a `stream_id` is too long.
     StringTooLong { param: String, most: usize, found: usize } = 400, INVALID, "string_above_max_length", "Invalid '{param}': at most {most} bytes, not {found}.";
     /// There are too many `stop` sequences.
     TooManyStops { most: usize, found: usize } = 400, INVALID, "array_above_max_length", "Invalid 'stop': at most {most} sequences, not {found}.";

@@ -8,6 +8,9 @@ use super::ResponsesRequest;
 /// The one event that a client may send.
 const CREATE: &str = "response.create";
 
+/// The longest `stream_id`, in bytes: each event repeats it.
+const LONGEST_LANE: usize = 128;
+
 /// See the module. A request over HTTP has the default, whatever its members are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transport {
@@ -17,6 +20,8 @@ pub struct Transport {
     pub generates: bool,
     /// The lane of the request, repeated in each event of its answer.
     pub lane: Option<String>,
+    /// The error for a lane that cannot be repeated; over HTTP there is none.
+    wrong_lane: Option<ApiError>,
 }
 
 impl Default for Transport {
@@ -25,20 +30,21 @@ impl Default for Transport {
             event: None,
             generates: true,
             lane: None,
+            wrong_lane: None,
         }
     }
 }
 
 impl Transport {
     pub(super) fn read(body: &mut Object) -> Result<Self, ApiError> {
-        let text = |body: &mut Object, name| {
-            let value = body.take(name)?;
-            value.as_str().map(str::to_owned)
-        };
+        let event = body.take("type");
+        let lane = body.short_string("stream_id", LONGEST_LANE);
+        let wrong_lane = lane.as_ref().err().cloned();
         Ok(Self {
-            event: text(body, "type"),
+            event: event.and_then(|event| event.as_str().map(str::to_owned)),
             generates: body.take("generate").and_then(|value| value.as_bool()) != Some(false),
-            lane: text(body, "stream_id"),
+            lane: lane.unwrap_or_default(),
+            wrong_lane,
         })
     }
 }
@@ -47,11 +53,14 @@ impl ResponsesRequest {
     /// Checks that a message of a WebSocket is one that creates a response.
     ///
     /// # Errors
-    /// 400, for another event, or a response in the background.
+    /// 400, for another event, a `stream_id` that is no short string, or a response in the background.
     pub fn check_event(&self) -> Result<(), ApiError> {
         if self.transport.event.as_deref() != Some(CREATE) {
             let message = format!("This gateway takes one event on a WebSocket: '{CREATE}'.");
             return Err(invalid_value("type".to_owned(), message));
+        }
+        if let Some(error) = &self.transport.wrong_lane {
+            return Err(error.clone());
         }
         if self.background {
             let message = "A WebSocket has no responses in the background: send a POST request.";

@@ -1,6 +1,7 @@
 //! `GET /v1/responses` as a WebSocket: accepts the connection, and writes the answers to its turns.
 
 use std::convert::Infallible;
+use std::future::ready;
 
 use axum::RequestPartsExt;
 use axum::body::{Body, Bytes};
@@ -9,7 +10,6 @@ use axum::http::header::{
     CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
     UPGRADE,
 };
-use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use base64::Engine;
@@ -29,7 +29,7 @@ use crate::api::{Shared, sse};
 use crate::codex::Usage;
 use crate::openai::responses::Transport;
 use crate::openai::{ApiError, GatewayError};
-use crate::turn::{Delta, Finish};
+use crate::turn::{self, Delta, Finish};
 
 /// The text that every server appends to a client's key (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -64,8 +64,7 @@ pub(in crate::api) async fn open(
     let most = limits.per_caller;
     let slot = shared.sockets.take(&choices::key(&caller), most);
     let slot = slot.ok_or(GatewayError::TooManySockets { most })?;
-    let Parts { uri, headers, .. } = parts;
-    let accepted = Accepted::new(shared, limits, (uri, headers), upgrade, slot);
+    let accepted = Accepted::new(shared, limits, parts, upgrade, slot);
     Ok(switched(accept, accepted))
 }
 
@@ -146,7 +145,15 @@ async fn respond(
         None => Bytes::from(event.data),
     };
     let first = stream::iter(writer.begun());
-    let rest = deltas.flat_map(move |(_, delta)| stream::iter(writer.write(delta)));
+    // For deltas without an end of their own.
+    let broken_off = stream::iter([(0, Delta::Failed(turn::Error::Interrupted))]);
+    let rest = deltas.chain(broken_off).flat_map(move |(_, delta)| {
+        let is_last = matches!(delta, Delta::End { .. } | Delta::Failed(_));
+        let written = writer.write(delta).into_iter().map(Some);
+        stream::iter(written.chain(is_last.then_some(None)))
+    });
+    // The body ends with the last event: a client may send the next message at once.
+    let rest = rest.scan((), |(), event| ready(event));
     let frames = first
         .chain(rest)
         .map(move |event| Ok::<_, Infallible>(frame(event)));
