@@ -151,21 +151,24 @@ async fn other_refusals_arrive_where_the_proxy_can_tell_them() {
 #[ignore = "needs real proxies"]
 async fn without_a_gateway_nothing_passes() {
     // Most proxies wait for the gateway before they fail, so all are tested at once.
-    let waits = Kind::ALL.map(|kind| async move {
-        let Site {
-            gateway,
-            service,
-            edge,
-        } = Site::of(kind, Setup::demo()).await;
-        gateway.stop().await;
-        let before = service.reached();
-        for path in [CHAT, "/v1/models"] {
-            let url = format!("{}{path}", edge.origin);
-            let request = reqwest::Client::new().post(url).bearer_auth(KEY);
-            let status = request.send().await.unwrap().status();
-            assert!(status.is_server_error(), "{kind:?}: {status}");
-        }
-        assert_eq!(service.reached(), before, "{kind:?}");
+    let waits = Kind::ALL.map(|kind| {
+        // Boxed: all of them at once are too much for a thread's stack.
+        Box::pin(async move {
+            let Site {
+                gateway,
+                service,
+                edge,
+            } = Site::of(kind, Setup::demo()).await;
+            gateway.stop().await;
+            let before = service.reached();
+            for path in [CHAT, "/v1/models"] {
+                let url = format!("{}{path}", edge.origin);
+                let request = reqwest::Client::new().post(url).bearer_auth(KEY);
+                let status = request.send().await.unwrap().status();
+                assert!(status.is_server_error(), "{kind:?}: {status}");
+            }
+            assert_eq!(service.reached(), before, "{kind:?}");
+        })
     });
     futures_util::future::join_all(waits).await;
 }
