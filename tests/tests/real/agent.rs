@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use codex_gateway_tests::gateway::{Gateway, KEY};
+use codex_gateway_tests::gateway::{Gateway, KEY, Setup};
 use codex_gateway_tests::provider::{self, Provider};
 use codex_gateway_tests::real::{agent, ask, node_at, python_at, script, set_up_agent, whole};
 use codex_gateway_tests::sse::{self, Event, Events};
@@ -117,10 +117,14 @@ async fn a_conversation_has_one_key_and_an_empty_folder_for_each_turn() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex"]
 async fn a_reader_changes_nothing_and_reads_neither_keys_nor_the_login() {
-    let (gateway, provider) = agent("read-only", |setup| setup).await;
-    let home = gateway.home();
+    // Before the start: Codex ends a turn during which it finds another login.
     let login = r#"{"OPENAI_API_KEY":"sk-login"}"#;
-    std::fs::write(home.join("auth.json"), login).unwrap();
+    let signed_in = |setup: Setup| {
+        std::fs::write(setup.home().join("auth.json"), login).unwrap();
+        setup
+    };
+    let (gateway, provider) = agent("read-only", signed_in).await;
+    let home = gateway.home();
     let command = format!(
         "echo x > file; ls; echo cwd=$PWD; env; cat {}/auth.json {}/config.toml; cat /proc/*/environ | tr '\\0' '\\n'; \
          true",
