@@ -118,18 +118,15 @@ async fn a_conversation_has_one_key_and_an_empty_folder_for_each_turn() {
 #[ignore = "needs the real Codex"]
 async fn a_reader_changes_nothing_and_reads_neither_keys_nor_the_login() {
     // Before the start: Codex ends a turn during which it finds another login.
-    let login = r#"{"OPENAI_API_KEY":"sk-login"}"#;
     let signed_in = |setup: Setup| {
-        std::fs::write(setup.home().join("auth.json"), login).unwrap();
+        setup.sign_in();
         setup
     };
     let (gateway, provider) = agent("read-only", signed_in).await;
-    let home = gateway.home();
+    let home = gateway.home().display().to_string();
     let command = format!(
-        "echo x > file; ls; echo cwd=$PWD; env; cat {}/auth.json {}/config.toml; cat /proc/*/environ | tr '\\0' '\\n'; \
-         true",
-        home.display(),
-        home.display()
+        "echo x > file; ls; echo cwd=$PWD; env; cat {home}/auth.json {home}/config.toml; cat /proc/*/environ | tr '\\0' '\\n'; \
+         true"
     );
     let (status, body) = whole(&gateway, run(&command, done())).await;
     assert_eq!(
@@ -143,7 +140,7 @@ async fn a_reader_changes_nothing_and_reads_neither_keys_nor_the_login() {
     for secret in [
         KEY,
         provider::KEY,
-        "sk-login",
+        "sk-signed-in",
         "wire_api",
         provider::KEY_VARIABLE,
     ] {
