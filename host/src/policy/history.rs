@@ -12,12 +12,15 @@ use super::candidate::hex;
 use super::digest::Digest;
 use super::last_good::FOLDER;
 use super::verdict::Verdict;
+use super::words::text_within;
 use crate::file::{self, at};
 
 /// The most bytes of the file. A longer one keeps its newer half.
 const MOST_BYTES: u64 = 1 << 20;
 /// The most bytes of one line; no entry is longer, whatever the names of the operator's files.
 const MOST_LINE: usize = 16 << 10;
+/// The most bytes of the reason in a line.
+const WHY: usize = 1 << 10;
 /// The most histories of policy folders. Beyond them the one that was written longest ago is removed.
 const MOST: usize = 64;
 /// The name of a history: what comes before and after the digest of its policy folder.
@@ -126,7 +129,7 @@ impl Refused {
         Some(Self {
             at: SystemTime::now(),
             refused: digest.to_string(),
-            why: why.to_owned(),
+            why: text_within(WHY, why.to_owned()),
             by,
         })
     }

@@ -211,6 +211,19 @@ fn what_was_taken_back_is_known_after_a_restart_until_it_is_activated_again() {
 }
 
 #[test]
+fn the_reason_of_a_refusal_is_cut() {
+    let (_state, history) = history();
+    let long = Verdict::Failed("x".repeat(1 << 20));
+    history.refuse(digest("two"), &long).unwrap();
+    let refused = history.refused().unwrap();
+    let [(found, Verdict::Failed(why))] = &refused[..] else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(*found, digest("two"));
+    assert!(why.len() < 2 * WHY, "{}", why.len());
+}
+
+#[test]
 fn a_change_that_did_not_pass_is_known_after_a_restart_until_it_is_activated() {
     let (_state, history) = history();
     history.activate(&activation("one", 1)).unwrap();
