@@ -30,6 +30,7 @@ mod usage;
 pub use error::ApiError;
 pub(crate) use error::GatewayError;
 pub use metadata::Metadata;
+pub use params::MODEL_BYTES;
 
 /// The last event of a stream of chunks that ended normally. It is not JSON.
 const DONE: &str = "[DONE]";

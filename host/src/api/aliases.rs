@@ -5,6 +5,8 @@ use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
 use percent_encoding::percent_decode_str;
 
+use crate::openai::MODEL_BYTES;
+
 /// The endpoint that a client means whose base URL is not the gateway's.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Alias {
@@ -28,6 +30,9 @@ impl Alias {
             rest = azures;
             if let ["deployments", deployment, further @ ..] = azures {
                 let named = percent_decode_str(deployment).decode_utf8().ok()?;
+                if named.len() > MODEL_BYTES {
+                    return None;
+                }
                 (rest, model) = (further, Some(named.into_owned()));
             }
         }
@@ -101,6 +106,9 @@ mod tests {
         ] {
             assert_eq!(Alias::of(path), None, "{path}");
         }
+        let named = |bytes| format!("/openai/deployments/{}/completions", "m".repeat(bytes));
+        assert!(Alias::of(&named(MODEL_BYTES)).is_some());
+        assert_eq!(Alias::of(&named(MODEL_BYTES + 1)), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::json_object::{self, Object};
 use super::{ApiError, GatewayError};
 
 /// Longer than any model's name: the name goes to policies, metrics and the log.
-const MODEL_BYTES: usize = 256;
+pub const MODEL_BYTES: usize = 256;
 
 /// Takes `model`.
 pub(super) fn read_model(body: &mut Object) -> Result<Option<String>, ApiError> {
