@@ -7,10 +7,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use codex_gateway_tests::crowd::anonymous_kib;
+use codex_gateway_tests::edge::free_address;
 use codex_gateway_tests::gateway::{KEY, stream};
 use codex_gateway_tests::socket::Socket;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 const CONNECTIONS: u64 = 1_000;
@@ -89,9 +90,7 @@ async fn memory(gateway: &Child) -> u64 {
 /// A gateway in a process of its own.
 async fn start() -> (Child, SocketAddr) {
     let home = tempfile::tempdir().expect("a folder");
-    let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = free.local_addr().expect("an address");
-    drop(free);
+    let address: SocketAddr = free_address().parse().expect("an address");
     let gateway = Command::new(env!("CARGO_BIN_EXE_gateway"))
         .env_clear()
         .env("HOME", home.path())

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::fake;
 
 /// A script with two calls of `get_weather`.
-fn two_calls() -> String {
+pub(crate) fn two_calls() -> String {
     script(json!({
         "text": ["Let me look."],
         "call": [

@@ -318,40 +318,28 @@ async fn after_a_promotion_that_was_taken_back_the_folder_decides_as_before() {
     row(State::PromotedTakenBack, effects).await;
 }
 
+/// Whatever became of a change so far: those that served go on, until another change takes its place.
+const TRYING: [Effect; ACTS.len()] = [
+    ("two", false, 1),
+    ("two", false, 2),
+    ("one", true, 0),
+    ("two", false, 1),
+    ("two", false, 1),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_in_shadow_waits_and_another_takes_its_place() {
-    let effects = [
-        ("two", false, 1),
-        ("two", false, 2),
-        ("one", true, 0),
-        ("two", false, 1),
-        ("two", false, 1),
-    ];
-    row(State::ChangeInShadow, effects).await;
+    row(State::ChangeInShadow, TRYING).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_passed_waits_for_an_operator_and_passes_again_after_a_restart() {
-    let effects = [
-        ("two", false, 1),
-        ("two", false, 2),
-        ("one", true, 0),
-        ("two", false, 1),
-        ("two", false, 1),
-    ];
-    row(State::ChangePassed, effects).await;
+    row(State::ChangePassed, TRYING).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_failed_stays_refused_and_another_begins_its_steps() {
-    let effects = [
-        ("two", false, 1),
-        ("two", false, 2),
-        ("one", true, 0),
-        ("two", false, 1),
-        ("two", false, 1),
-    ];
-    row(State::ChangeFailed, effects).await;
+    row(State::ChangeFailed, TRYING).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use codex_gateway_tests::gateway::{Gateway, KEY, Setup, script};
 use reqwest::{RequestBuilder, Response};
 use serde_json::{Value, json};
 
+use crate::dialects::two_calls;
 use crate::fake;
 
 mod errors;
@@ -59,16 +60,6 @@ fn journal(gateway: &Gateway) -> String {
 
 fn weather() -> Value {
     json!({"name": "get_weather", "description": "Tells it.", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}})
-}
-
-fn two_calls() -> String {
-    script(json!({
-        "text": ["Let me look."],
-        "call": [
-            {"name": "get_weather", "arguments": "{\"city\": \"Paris\"}", "id": "call_1"},
-            {"name": "get_weather", "arguments": "{\"city\":  \"Rome\"}", "id": "call_2"},
-        ],
-    }))
 }
 
 #[tokio::test(flavor = "multi_thread")]

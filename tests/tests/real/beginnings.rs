@@ -1,7 +1,7 @@
 //! Conversations that begin alike on the real Codex: they have one key of the provider's cache.
 
-use codex_gateway::secret::fingerprint;
 use codex_gateway_tests::gateway::KEY;
+use codex_gateway_tests::operator::keys as keys_of;
 use codex_gateway_tests::real::{ask, real, set_up};
 use serde_json::{Value, json};
 
@@ -67,15 +67,12 @@ async fn a_clients_key_is_one_key_in_chat_and_responses_for_fifteen_requests_a_m
 #[ignore = "needs the real Codex"]
 async fn two_callers_with_one_key_have_two() {
     let (setup, provider) = set_up("TEST_CODEX_BIN", "gpt-5.4").await;
-    let secrets = ["sk-alice-0123456789", "sk-bob-0123456789"];
-    let entry =
-        |(id, secret): (&str, &str)| json!({"id": id, "sha256": fingerprint(secret.as_bytes())});
-    let entries = ["alice", "bob"].into_iter().zip(secrets).map(entry);
-    let settings = json!({"keys": entries.collect::<Vec<_>>()}).to_string();
+    let callers = ["alice", "bob"];
+    let settings = keys_of(&callers);
     let gateway = setup.policy("auth.json", settings.as_bytes()).start().await;
     let mut body = question("Be terse.", "one");
     body["prompt_cache_key"] = json!("ours");
-    for secret in [secrets[0], secrets[1], secrets[0]] {
+    for secret in [callers[0], callers[1], callers[0]] {
         let answer = post(&gateway, "chat/completions", secret, &body).send();
         assert_eq!(answer.await.unwrap().status(), 200);
     }

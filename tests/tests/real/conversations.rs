@@ -1,7 +1,7 @@
 //! Conversations on the real Codex: each goes on in one thread, so that the provider finds its prompt in its cache.
 
-use codex_gateway::secret::fingerprint;
 use codex_gateway_tests::gateway::{Gateway, KEY};
+use codex_gateway_tests::operator::keys as keys_of;
 use codex_gateway_tests::provider::Provider;
 use codex_gateway_tests::real::{ask, real, set_up};
 use codex_gateway_tests::sse::{self, Events};
@@ -273,14 +273,11 @@ async fn a_conversation_outlives_the_child_that_had_its_thread() {
 #[ignore = "needs the real Codex"]
 async fn two_callers_never_share_a_key() {
     let (setup, provider) = set_up("TEST_CODEX_BIN", "gpt-5.4").await;
-    let secrets = ["sk-alice-0123456789", "sk-bob-0123456789"];
-    let entry =
-        |(id, secret): (&str, &str)| json!({"id": id, "sha256": fingerprint(secret.as_bytes())});
-    let entries = ["alice", "bob"].into_iter().zip(secrets).map(entry);
-    let settings = json!({"keys": entries.collect::<Vec<_>>()}).to_string();
+    let callers = ["alice", "bob"];
+    let settings = keys_of(&callers);
     let gateway = setup.policy("auth.json", settings.as_bytes()).start().await;
     let mut messages = json!([{"role": "user", "content": "one"}]);
-    for (secret, expected) in secrets.iter().zip([vec![0, 0], vec![0, 0, 1, 1]]) {
+    for (secret, expected) in callers.iter().zip([vec![0, 0], vec![0, 0, 1, 1]]) {
         for _ in 0..2 {
             let body = json!({"model": "codex-5", "messages": messages});
             let response = post(&gateway, "chat/completions", secret, &body)
