@@ -21,11 +21,13 @@ use super::bodies::{Room, RoomTaken, UNANNOUNCED};
 use super::choices::{Choices, Starter};
 use super::content_coding::Coding;
 use super::facts::Fact;
+use super::output_mode::{self, OutputMode};
 use super::request_context::{Authenticated, RequestContext};
 use super::turn_stream::{Beginning, Deltas, Turns};
 use super::{Shared, client_addr};
 use crate::openai::{ApiError, GatewayError, Head, Reading, Target};
 use crate::policy::{Caller, model};
+use crate::turn::Rules;
 
 /// A request that may generate, from its body to the start of its turns.
 pub(super) struct Generate<'a> {
@@ -82,6 +84,16 @@ impl<'a> Generate<'a> {
     /// The silence after which this request's stream gets a comment line; zero is never.
     pub(super) fn keepalive(&self) -> Duration {
         self.shared.config.timers.keepalive(&self.parts)
+    }
+
+    /// Decides how calls that the model writes as text reach the client, by the request's header or this setting, and tells the client.
+    pub(super) fn rule_textual_calls(&self, setting: OutputMode, answer: &Head, rules: &mut Rules) {
+        let mode = OutputMode::of(self.headers(), setting);
+        self.context.add_header(output_mode::HEADER, mode.name());
+        rules.textual_tools = mode.textual(&answer.id);
+        rules
+            .block_delimiter
+            .clone_from(&self.shared.config.block_delimiter);
     }
 
     /// Asks the model policy: returns the model's name for the client, and the model that Codex runs.

@@ -1,5 +1,6 @@
 //! The routes of a listener, with or without middleware around them.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tower::Service;
+use tower::{Service, ServiceExt};
 
 /// Answers the requests of a listener. Cheap to clone.
 #[derive(Clone)]
@@ -42,9 +43,12 @@ impl fmt::Debug for Routes {
     }
 }
 
-/// The router's answer.
-pub(super) async fn routed(mut router: Router, request: Request) -> Response {
-    match router.call(request).await {
+/// The answer of routes, which always have one.
+pub(super) async fn routed<S>(routes: S, request: Request) -> Response
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    match routes.oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     }

@@ -74,6 +74,18 @@ pub enum Role {
     Assistant,
 }
 
+impl Role {
+    /// Its name in the Responses API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Developer => "developer",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
+}
+
 /// One entry of the conversation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Item {
@@ -100,6 +112,20 @@ pub enum Item {
         /// The content, in order.
         parts: Vec<Part>,
     },
+}
+
+impl Item {
+    /// Whether it is a message with instructions.
+    #[must_use]
+    pub const fn is_instruction(&self) -> bool {
+        matches!(
+            self,
+            Self::Message {
+                role: Role::Developer,
+                ..
+            }
+        )
+    }
 }
 
 /// A piece of content.

@@ -128,17 +128,8 @@ pub(super) fn instruction(text: String) -> Item {
 
 /// Leaves out the instructions, unless there is nothing else.
 pub(super) fn without_instructions(mut items: Vec<Item>) -> Vec<Item> {
-    let is_instruction = |item: &Item| {
-        matches!(
-            item,
-            Item::Message {
-                role: Role::Developer,
-                ..
-            }
-        )
-    };
-    if !items.iter().all(is_instruction) {
-        items.retain(|item| !is_instruction(item));
+    if !items.iter().all(Item::is_instruction) {
+        items.retain(|item| !item.is_instruction());
     }
     items
 }

@@ -8,7 +8,6 @@ use axum::response::{IntoResponse, Response};
 use crate::api::choices::Choices;
 use crate::api::facts::Fact;
 use crate::api::generate::{self, Generate};
-use crate::api::output_mode::{HEADER, OutputMode};
 use crate::api::{Shared, error, sse};
 use crate::openai::chat::{ChatRequest, Chunks, Completion, bound_choices};
 use crate::openai::{ApiError, id};
@@ -33,12 +32,7 @@ pub(in crate::api) async fn complete(
         .await?;
     let (plan, mut rules) = intake.work(move || chat.into_plan(target)).await?;
     let head = generate::head(id::chat_completion(), model.clone());
-    let mode = OutputMode::of(intake.headers(), shared.config.output_mode);
-    intake.context.add_header(HEADER, mode.name());
-    rules.textual_tools = mode.textual(&head.id);
-    rules
-        .block_delimiter
-        .clone_from(&shared.config.block_delimiter);
+    intake.rule_textual_calls(shared.config.output_mode, &head, &mut rules);
     let choices = Choices::new(vec![(plan, rules)], form.choices);
     let deltas = intake.begin(&model, form.stream, choices).await?;
     if form.stream {

@@ -7,7 +7,6 @@ use axum::response::sse::{Event, KeepAlive};
 use crate::api::choices::Choices;
 use crate::api::facts::Fact;
 use crate::api::generate::{self, Generate};
-use crate::api::output_mode::{HEADER, OutputMode};
 use crate::api::{Shared, error, left_out, sse};
 use crate::openai::messages::{self, Events, Message, MessagesRequest};
 use crate::openai::{ApiError, id};
@@ -34,12 +33,7 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
     let (stream, form) = (request.stream, request.form.clone());
     let (plan, mut rules) = intake.work(move || request.into_plan(target)).await?;
     let head = generate::head(id::message(), model.clone());
-    let mode = OutputMode::of(intake.headers(), shared.config.responses_output_mode);
-    intake.context.add_header(HEADER, mode.name());
-    rules.textual_tools = mode.textual(&head.id);
-    rules
-        .block_delimiter
-        .clone_from(&shared.config.block_delimiter);
+    intake.rule_textual_calls(shared.config.responses_output_mode, &head, &mut rules);
     let prompt = rules.prompt_tokens_estimate;
     let choices = Choices::one(plan, rules);
     let deltas = intake.begin(&model, stream, choices).await?;

@@ -22,7 +22,6 @@ use crate::api::choices::{self, Choices};
 use crate::api::facts::Fact;
 use crate::api::generate::{self, Generate};
 use crate::api::id::Id;
-use crate::api::output_mode::{HEADER, OutputMode};
 use crate::api::request_context::Authenticated;
 use crate::api::socket::OnSocket;
 use crate::api::{Shared, error, left_out, sse};
@@ -62,12 +61,7 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
         context,
     } = plan(&shared, &intake, request, on_socket).await?;
     let head = generate::head(id::response(), model.clone());
-    let mode = OutputMode::of(intake.headers(), shared.config.responses_output_mode);
-    intake.context.add_header(HEADER, mode.name());
-    rules.textual_tools = mode.textual(&head.id);
-    rules
-        .block_delimiter
-        .clone_from(&shared.config.block_delimiter);
+    intake.rule_textual_calls(shared.config.responses_output_mode, &head, &mut rules);
     let choices = Choices::one(plan, rules);
     if background {
         return background::begin(&shared, &mut intake, choices, (head, context)).await;

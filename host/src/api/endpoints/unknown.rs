@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::http::header::UPGRADE;
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, HeaderName, Method, Uri};
 
 use super::closed;
 use crate::api::Shared;
@@ -127,11 +127,16 @@ pub(in crate::api) fn no_websocket() -> ApiError {
 }
 
 pub(in crate::api) fn asks_for_websocket(headers: &HeaderMap) -> bool {
-    let protocols = headers.get_all(UPGRADE).iter();
-    protocols
-        .filter_map(|protocols| protocols.to_str().ok())
-        .flat_map(|protocols| protocols.split(','))
-        .any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
+    lists(headers, &UPGRADE, "websocket")
+}
+
+/// Whether a header that is a list names this word, in any case.
+pub(in crate::api) fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    let values = headers.get_all(name).iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|listed| listed.trim().eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]

@@ -25,12 +25,13 @@ const PIECE: usize = 16 << 10;
 /// The longest payload of a control frame.
 const CONTROL: usize = 125;
 
+/// The kinds of frames.
 const CONTINUATION: u8 = 0;
-const TEXT: u8 = 1;
+pub(super) const TEXT: u8 = 1;
 const BINARY: u8 = 2;
-const CLOSE: u8 = 8;
-const PING: u8 = 9;
-const PONG: u8 = 10;
+pub(super) const CLOSE: u8 = 8;
+pub(super) const PING: u8 = 9;
+pub(super) const PONG: u8 = 10;
 
 /// One thing that a client sent.
 #[derive(Debug)]

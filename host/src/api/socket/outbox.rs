@@ -5,6 +5,7 @@ use std::io;
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
+use super::frames::{CLOSE, PING, PONG, TEXT};
 use crate::api::connection::Offer;
 
 /// If so much waits for a client that is no part of a turn, it asks for answers and reads none. Pongs are left out earlier, if events
@@ -12,10 +13,6 @@ use crate::api::connection::Offer;
 const MOST: usize = 64 << 10;
 
 const LAST: u8 = 0x80;
-const TEXT: u8 = 1;
-const CLOSE: u8 = 8;
-const PING: u8 = 9;
-const PONG: u8 = 10;
 
 /// The frames that the client has not taken yet.
 #[derive(Debug)]

@@ -16,12 +16,13 @@ use axum::response::Response;
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value};
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use super::frames::Message;
 use crate::api::aliases::ModelOfUrl;
 use crate::api::bodies::RoomTaken;
 use crate::api::connection::{Offer, Peer, Underway};
+use crate::api::routes::routed;
 use crate::openai::ApiError;
 
 /// Headers of the handshake that are none of its turns'. Each turn has an id of its own.
@@ -123,12 +124,7 @@ impl Turn {
     {
         let underway = Arc::new(peer.begin(Version::HTTP_11));
         let request = head.request(on, peer, message);
-        let answer = Box::pin(async move {
-            match service.oneshot(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            }
-        });
+        let answer = Box::pin(routed(service, request));
         Self {
             answer: Answer::Asked(answer),
             underway,

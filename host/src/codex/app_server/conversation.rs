@@ -67,7 +67,7 @@ impl Conversation {
         let own = plan.history.len().saturating_sub(plan.closing);
         let (history, closing) = plan.history.split_at(own);
         let mut chain = kind(plan, closing, &mut bytes);
-        let group = group::of(plan, history, chain.clone());
+        let group = group::of(plan, history, &chain);
         let mut answers = VecDeque::new();
         let mut answer = Answer::default();
         // The place of each call of the last answer that made calls.
@@ -183,11 +183,7 @@ impl Chain {
     fn add_item(&mut self, item: &Item, calls: &HashMap<&str, usize>) {
         let parts = match item {
             Item::Message { role, parts } => {
-                self.add(match role {
-                    Role::Developer => "developer",
-                    Role::User => "user",
-                    Role::Assistant => "assistant",
-                });
+                self.add(role.name());
                 parts
             }
             // By its place among the calls, since ids may be mapped anew for each request.

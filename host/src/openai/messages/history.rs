@@ -37,16 +37,7 @@ pub(super) fn read(body: &mut Object) -> Result<Vec<Item>, ApiError> {
         return Err(json_object::invalid_value(path, message));
     }
     let items = history.conversation.into_items();
-    let is_instruction = |item: &Item| {
-        matches!(
-            item,
-            Item::Message {
-                role: Role::Developer,
-                ..
-            }
-        )
-    };
-    if items.iter().all(is_instruction) {
+    if items.iter().all(Item::is_instruction) {
         let message = "Invalid 'messages': none of them says anything.";
         return Err(json_object::invalid_value("messages".to_owned(), message));
     }

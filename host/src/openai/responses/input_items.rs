@@ -138,11 +138,7 @@ fn item_id(response: &str, at: usize, item: &Item) -> String {
 fn body(item: &Item, images: bool) -> Body<'_> {
     match item {
         Item::Message { role, parts } => Body::Message {
-            role: match role {
-                Role::Developer => "developer",
-                Role::User => "user",
-                Role::Assistant => "assistant",
-            },
+            role: role.name(),
             content: content(parts, *role == Role::Assistant, images),
         },
         Item::Call {

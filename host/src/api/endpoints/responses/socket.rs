@@ -72,11 +72,7 @@ pub(in crate::api) async fn open(
 fn accept(headers: &HeaderMap) -> Result<HeaderValue, ApiError> {
     let invalid = |why| ApiError::from(GatewayError::InvalidHandshake { why });
     let text = |name| headers.get(name).map(HeaderValue::as_bytes);
-    let connection = headers.get_all(CONNECTION).iter();
-    let mut options = connection
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','));
-    if !options.any(|option| option.trim().eq_ignore_ascii_case("upgrade")) {
+    if !unknown::lists(headers, &CONNECTION, "upgrade") {
         return Err(invalid("its 'Connection' is not 'Upgrade'"));
     }
     if text(SEC_WEBSOCKET_VERSION) != Some(b"13") {

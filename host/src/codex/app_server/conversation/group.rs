@@ -3,24 +3,26 @@
 use std::collections::HashMap;
 
 use super::{Chain, Digest, size};
-use crate::codex::{Item, Plan, Role};
+use crate::codex::{Item, Plan};
 
 /// The bytes of a common beginning from which on it is worth a key: providers keep prompts of 1,024 tokens and more.
 const WORTH: usize = 4096;
 
 /// The digest of what the conversation has in common with others of its caller: the client's own key; else its instructions, or
-/// if these are short its first message with them. None if all this is short. `kind` is the digest of caller, model and tools.
-pub(super) fn of(plan: &Plan, history: &[Item], mut kind: Chain) -> Option<Digest> {
+/// if these are short its first message with them. None if all this is short, or the turn has functions, with which a thread cannot
+/// have another's key. `kind` is the digest of caller, model and tools.
+pub(super) fn of(plan: &Plan, history: &[Item], kind: &Chain) -> Option<Digest> {
+    if !plan.tools.is_empty() {
+        return None;
+    }
+    let mut kind = kind.clone();
     if let Some(key) = &plan.cache_key {
         kind.add("the client's key");
         kind.add(key);
         return Some(kind.digest());
     }
-    let is_instruction = |item: &&Item| {
-        let role = Role::Developer;
-        matches!(item, Item::Message { role: of, .. } if *of == role)
-    };
-    let instructions = history.iter().take_while(is_instruction).count();
+    let instructions = history.iter().take_while(|item| item.is_instruction());
+    let instructions = instructions.count();
     let beginnings = [instructions, instructions + 1];
     let mut beginnings = beginnings.into_iter().filter_map(|end| history.get(..end));
     let long = beginnings.find(|items| items.iter().map(size).sum::<usize>() >= WORTH)?;
@@ -35,6 +37,7 @@ pub(super) fn of(plan: &Plan, history: &[Item], mut kind: Chain) -> Option<Diges
 mod tests {
     use super::super::Conversation;
     use super::*;
+    use crate::codex::Role;
     use crate::codex::tests::said;
 
     fn group(plan: Plan) -> Option<Digest> {

@@ -323,11 +323,7 @@ impl<'a> ResponseItem<'a> {
         match item {
             Item::Message { role, parts } => {
                 let content = parts.iter().map(|part| Content::new(part, *role)).collect();
-                let role = match role {
-                    Role::Developer => "developer",
-                    Role::User => "user",
-                    Role::Assistant => "assistant",
-                };
+                let role = role.name();
                 Self::Message { role, content }
             }
             Item::Call {
