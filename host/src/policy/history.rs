@@ -104,39 +104,42 @@ impl Activated {
     }
 }
 
-/// A change of the policy folder that may not serve: a line of the history, too.
+/// Policies that may not serve, without an activation of others: a line of the history, too.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Refused {
     #[serde(with = "seconds")]
     at: SystemTime,
     /// All 64 digits of its digest.
     refused: String,
-    /// The end of its steps.
+    /// The end of its steps, or why they were taken back.
     why: String,
     /// The operator who dropped it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     by: Option<String>,
+    /// Whether they were taken back once, which the line of the activation of those before says, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    taken_back: bool,
 }
 
 impl Refused {
-    /// `None` for one that was taken back: that is in the line of the activation of those before.
-    fn new(digest: Digest, verdict: &Verdict) -> Option<Self> {
+    fn new(digest: Digest, verdict: &Verdict) -> Self {
         let (why, by) = match verdict {
-            Verdict::TakenBack(_) => return None,
-            Verdict::Failed(why) => (why.as_str(), None),
+            Verdict::TakenBack(why) | Verdict::Failed(why) => (why.as_str(), None),
             Verdict::Dropped(by) => ("dropped", Some(by.clone())),
         };
-        Some(Self {
+        Self {
             at: SystemTime::now(),
             refused: digest.to_string(),
             why: text_within(WHY, why.to_owned()),
             by,
-        })
+            taken_back: matches!(verdict, Verdict::TakenBack(_)),
+        }
     }
 
     fn verdict(self) -> Option<(Digest, Verdict)> {
         let verdict = match self.by {
             Some(by) => Verdict::Dropped(by),
+            None if self.taken_back => Verdict::TakenBack(self.why),
             None => Verdict::Failed(self.why),
         };
         Some((Digest::parse(&self.refused)?, verdict))
@@ -230,16 +233,14 @@ impl History {
         Ok(entry)
     }
 
-    /// Writes down that a change of the policy folder may not serve, until it is activated all the same.
+    /// Writes down that policies may not serve, until they are activated all the same.
     ///
     /// # Errors
     /// As those of [`History::activate`].
     pub(super) fn refuse(&self, digest: Digest, verdict: &Verdict) -> io::Result<()> {
         let path = &self.0;
         let explained = |error| at(path, error);
-        let Some(refused) = Refused::new(digest, verdict) else {
-            return Ok(());
-        };
+        let refused = Refused::new(digest, verdict);
         let (_lock, mut file) = self.open()?;
         let (_, is_torn) = last(&mut file).map_err(explained)?;
         let line = serde_json::to_string(&refused)?;

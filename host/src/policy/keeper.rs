@@ -143,8 +143,8 @@ impl Keeper {
         }
     }
 
-    /// Writes into the history that a change of the policy folder may not serve. One that cannot be written is refused as long as
-    /// this process runs.
+    /// Writes into the history that policies may not serve, a change of the policy folder for example. If that cannot be written, they
+    /// are refused as long as this process runs.
     pub(super) async fn refuse(&self, source: &Source, digest: Digest, verdict: Verdict) {
         let (writing, what) = (source.clone(), verdict.clone());
         let written = tokio::task::spawn_blocking(move || writing.refuse(digest, &what));
@@ -159,8 +159,8 @@ impl Keeper {
             notice: Notice {
                 file: "PROXY_STATE_DIR".to_owned(),
                 what: format!(
-                    "that a change of the policy folder did not pass is not in the history ({error}): after a restart it takes its \
-                     steps again"
+                    "that policies may not serve is not in the history ({error}): after a restart they may serve, or take their steps, \
+                     again"
                 ),
             },
         });

@@ -17,7 +17,7 @@ use super::life::{Life, What};
 use super::live::{Live, activation, activation_again};
 use super::pin::Pin;
 use super::policies::{Policies, prepare};
-use super::rules::{Gate, Own};
+use super::rules::{Gate, Own, Rules};
 use super::unsteered::Unsteered;
 use super::verdict::Verdict;
 
@@ -226,6 +226,7 @@ impl Live {
         arrive: impl FnOnce(&Generation) -> Option<Arrival>,
     ) -> bool {
         let current = self.current();
+        let digest = policies.digest();
         let activation = Activation {
             by: Some(by.to_owned()),
             ..activation(&policies, door, Some(&current))
@@ -240,9 +241,7 @@ impl Live {
         });
         let serving = self.current();
         if !serves {
-            // The history has to end with what serves.
-            let activation = activation_again(&serving);
-            self.keeper.record(&self.source, activation).await;
+            self.not_serving(digest, &serving).await;
             return false;
         }
         self.pins.fetch_add(1, Ordering::Relaxed);
@@ -255,6 +254,16 @@ impl Live {
         self.keep(&self.source).await;
         serving.announce(Some(&current));
         true
+    }
+
+    /// An activation that was written down did not come about: the history has to end with what serves, and the activation was no
+    /// consent to policies that may not serve.
+    async fn not_serving(&self, digest: Digest, serving: &Generation) {
+        let activation = activation_again(serving);
+        self.keeper.record(&self.source, activation).await;
+        if let Some(verdict) = self.guard.verdict(digest, &Rules::default()) {
+            self.keeper.refuse(&self.source, digest, verdict).await;
+        }
     }
 
     /// Looks at the policy folder again, after an operator's wish was followed. Promoted policies that were taken back are shown as

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use super::verdict::Verdict;
 use super::world::Resolve;
 use super::*;
 use crate::file::kills::{Kills, copy};
@@ -262,4 +263,27 @@ async fn a_kill_while_the_folder_is_to_be_followed_again_leaves_the_pin_or_the_f
     started.promote("two").await;
     let follow = started.live.follow("ops");
     site.killed_within(["two", "one"], follow).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_that_did_not_come_about_is_no_consent_after_a_restart() {
+    let site = Site::new();
+    let started = site.start().await;
+    let verdicts = [
+        Verdict::Failed("7 decisions differ".to_owned()),
+        Verdict::Dropped("ops".to_owned()),
+        Verdict::TakenBack("it trapped".to_owned()),
+    ];
+    let mut refused = Vec::new();
+    for (by, verdict) in ["two", "three", "four"].into_iter().zip(verdicts) {
+        let digits = started.offer(by).await;
+        let digest = started.live.find(&digits).unwrap();
+        started.live.refuse_change(digest, verdict.clone()).await;
+        refused.push((digest, verdict));
+        // Others came to serve in the moment of the swap.
+        let overtaken = started.live.promote_taken(digest, "ops", || None).await;
+        assert_eq!(overtaken.err(), Some(Unsteered::Stale));
+    }
+    assert_eq!(started.source.refused().unwrap(), refused);
+    assert_eq!(site.start().await.serves("a restart"), "one");
 }

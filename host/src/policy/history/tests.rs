@@ -233,6 +233,7 @@ fn a_change_that_did_not_pass_is_known_after_a_restart_until_it_is_activated() {
             Verdict::Failed("7 decisions differ".to_owned()),
         ),
         (digest("three"), Verdict::Dropped("ops".to_owned())),
+        (digest("four"), Verdict::TakenBack("it trapped".to_owned())),
     ];
     for (digest, verdict) in &verdicts {
         history.refuse(*digest, verdict).unwrap();
