@@ -55,6 +55,26 @@ impl Live {
         Ok(())
     }
 
+    /// As [`Live::canary_by_itself`]; while another one has a canary, it waits for the end of that.
+    ///
+    /// # Errors
+    /// If it is gone, or failed.
+    pub(super) fn canary_in_turn(
+        self: &Arc<Self>,
+        digest: Digest,
+        step: CanaryStep,
+        by: &str,
+    ) -> Result<(), Unsteered> {
+        match self.canary_by_itself(digest, step.clone(), by) {
+            Err(why @ Unsteered::HasCanary(_)) => {
+                tracing::warn!(digest = digest.short(), %why, "policies wait with their canary");
+                self.guard.wait_for_canary(digest, Some(step));
+                Ok(())
+            }
+            begun => begun,
+        }
+    }
+
     fn begin_canary(
         self: &Arc<Self>,
         digest: Digest,
@@ -72,6 +92,7 @@ impl Live {
         let ready = state.shelf.candidate(digest).ok_or(Unsteered::Stale)?;
         let candidate = self.substitute(ready, serving.policies());
         ready.canary = Some(Lasting::begin(&self.canary, who, candidate));
+        ready.waits_for = None;
         state.rollout.step(self.guard.now(), input);
         Ok(())
     }
@@ -164,6 +185,27 @@ impl Guard {
     /// The digest of the candidate that has a canary.
     pub(super) fn has_canary(&self) -> Option<Digest> {
         with_canary(&self.state().shelf)
+    }
+
+    /// A candidate that passed its shadow has a canary to come, or none any longer.
+    pub(super) fn wait_for_canary(&self, digest: Digest, step: Option<CanaryStep>) {
+        if let Some(ready) = self.state().shelf.candidate(digest) {
+            ready.waits_for = step;
+        }
+    }
+
+    /// The first candidate whose canary can begin now, since no other one has one any longer.
+    pub(super) fn next_canary(&self) -> Option<(Digest, CanaryStep)> {
+        let mut state = self.state();
+        if with_canary(&state.shelf).is_some() {
+            return None;
+        }
+        let mut candidates = state.shelf.candidates();
+        let (digest, _) = candidates.find(|(_, ready)| ready.waits_for.is_some())?;
+        drop(candidates);
+        let step = state.shelf.candidate(digest)?.waits_for.take()?;
+        let has_passed = state.rollout.stage(digest) == Some(&Stage::Passed);
+        has_passed.then_some((digest, step))
     }
 
     /// Looks at the canary that a candidate began by itself. Returns how it ended, if it is over now.

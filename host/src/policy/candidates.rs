@@ -21,6 +21,8 @@ use super::shadow::Shadow;
 
 /// The most candidates; the oldest one that is not on trial makes room: one is in shadow and one has a canary at most.
 const CANDIDATES: usize = 8;
+/// Why a candidate goes no further for now.
+const WAITS: &str = "its canary begins once that of another candidate is over";
 /// The most generations that can serve again at once.
 const PAST: usize = 8;
 
@@ -41,6 +43,8 @@ pub(super) struct Ready {
     pub(super) shadow: Option<Shadowed>,
     /// It, while it lasts.
     pub(super) canary: Option<Lasting>,
+    /// The canary that it begins by itself once no other candidate has one.
+    pub(super) waits_for: Option<CanaryStep>,
     /// Its decisions on requests of canaries.
     pub(super) counts: Arc<Counts>,
 }
@@ -68,6 +72,7 @@ impl Ready {
             replayed,
             shadow: None,
             canary: None,
+            waits_for: None,
             counts: Arc::default(),
         }
     }
@@ -171,7 +176,7 @@ pub struct CandidateStatus {
     pub at: String,
     /// `ready`, `shadow`, `canary`, `passed`, `failed` or `unseen`.
     pub stage: &'static str,
-    /// Why it failed, or why not enough was seen.
+    /// Why it failed, why not enough was seen, or what its next step waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// The conditions of the shadow, while it lasts.
@@ -259,9 +264,10 @@ impl CandidateStatus {
             Stage::Ready => ("ready", None),
             Stage::Shadow { .. } => ("shadow", None),
             Stage::Canary { .. } => ("canary", None),
+            Stage::Passed if ready.waits_for.is_some() => ("passed", Some(WAITS)),
             Stage::Passed => ("passed", None),
-            Stage::Failed(why) => ("failed", Some(why)),
-            Stage::Unseen(why) => ("unseen", Some(why)),
+            Stage::Failed(why) => ("failed", Some(why.as_str())),
+            Stage::Unseen(why) => ("unseen", Some(why.as_str())),
         };
         let slots = serving.differing(&ready.policies);
         Self {
@@ -269,7 +275,7 @@ impl CandidateStatus {
             by: ready.by.clone(),
             at: humantime::format_rfc3339_seconds(ready.at).to_string(),
             stage,
-            why: why.cloned(),
+            why: why.map(str::to_owned),
             gate,
             canary_until,
             rollout: rules.clone().with(ready.own.clone()).into(),

@@ -79,7 +79,9 @@ impl Live {
             let simulation = Simulation::new(Arc::clone(serving.policies()), candidate);
             Shadow::start((&self.trail, Place::Shadow), simulation, looked)
         };
-        self.guard.shadow(digest, conditions, start)
+        self.guard.shadow(digest, conditions, start)?;
+        self.guard.wait_for_canary(digest, None);
+        Ok(())
     }
 
     /// Looks at a shadow, on its own thread, whose log is silent. Returns whether it has seen enough.
@@ -105,6 +107,11 @@ impl Live {
         if let Some(over) = self.guard.decided() {
             self.go_on(over, "canary").await;
         }
+        if let Some((digest, step)) = self.guard.next_canary()
+            && let Err(error) = self.canary_in_turn(digest, step, "shadow")
+        {
+            went_no_further(digest, &error);
+        }
         self.settle_change().await;
     }
 
@@ -129,7 +136,7 @@ impl Live {
         };
         let gone = match next {
             Next::Stay => Ok(()),
-            Next::Canary(canary) => self.canary_by_itself(digest, canary, step),
+            Next::Canary(canary) => self.canary_in_turn(digest, canary, step),
             Next::Promote => {
                 // Until it serves it may fail, or be replaced by the same policies with other steps.
                 let take = || self.guard.take_passed(digest, &passed);
@@ -138,9 +145,13 @@ impl Live {
             }
         };
         if let Err(error) = gone {
-            tracing::warn!(digest = digest.short(), %error, "policies went no further");
+            went_no_further(digest, &error);
         }
     }
+}
+
+fn went_no_further(digest: Digest, error: &Unsteered) {
+    tracing::warn!(digest = digest.short(), %error, "policies went no further");
 }
 
 impl Guard {

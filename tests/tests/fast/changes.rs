@@ -208,6 +208,36 @@ async fn a_change_waits_for_a_candidate_that_is_in_its_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_passed_its_shadow_waits_with_its_canary_for_that_of_another() {
+    const BOTH: &str = "[rollout.shadow]\nfor = \"1s\"\nmin_decisions = 1\n[rollout.canary]\ncallers = [\"zoe\"]\n";
+    let place = Place::default();
+    let gateway = one_served(&place, BOTH).await;
+    let mut files: [codex_gateway::policy::SlotFiles; 4] = Default::default();
+    files[codex_gateway::policy::Slot::Model as usize].settings =
+        Some(owned("other").as_bytes().into());
+    let own = Some(codex_gateway::policy::OwnRules::default());
+    let other = gateway.live.offer(files, own, "ops").await.unwrap();
+    let other = other.digest.to_string();
+    let callers = json!({"callers": ["zed"]});
+    let canary = format!("candidates/{other}/canary");
+    let (status, told) = post(&gateway, &canary, callers).await;
+    assert_eq!(status, 200, "{told}");
+
+    place.publish("model.json", &owned("two"));
+    let digest = change_at(&gateway, "passed").await;
+    let waits = |gateway: &Gateway| {
+        let change = gateway.live.candidate(&digest).unwrap();
+        change
+            .why
+            .is_some_and(|why| why.contains("another candidate"))
+    };
+    gateway.until(waits, "change that waits").await;
+    gateway.live.end_canary(&other, "ops").unwrap();
+    assert_eq!(change_at(&gateway, "canary").await, digest);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_what_was_kept_the_folder_serves_at_once_and_says_so() {
     let damages: [fn(&Place); 3] = [
         |place| {

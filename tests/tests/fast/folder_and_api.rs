@@ -33,6 +33,10 @@ enum State {
     ChangePassed,
     /// It has failed.
     ChangeFailed,
+    /// It decides for a caller.
+    ChangeInCanary,
+    /// An operator dropped it.
+    ChangeDropped,
     /// As `Promoted`, and changes of the folder take steps.
     PromotedOverSteps,
 }
@@ -44,6 +48,7 @@ impl State {
             Self::ChangePassed => "[rollout.shadow]\nfor = \"1s\"\nmin_decisions = 1\n",
             // Each list of the models is such a difference.
             Self::ChangeFailed => "[rollout.shadow]\nfor = \"1h\"\nmax_differ = 0\n",
+            Self::ChangeInCanary => "[rollout.canary]\ncallers = [\"zoe\"]\n",
             _ => "[rollout.shadow]\nfor = \"1h\"\n",
         }
     }
@@ -139,7 +144,9 @@ async fn bring_to(state: State, place: &Place) -> Gateway {
         | State::Shadow
         | State::ChangeInShadow
         | State::ChangePassed
-        | State::ChangeFailed => {
+        | State::ChangeFailed
+        | State::ChangeInCanary
+        | State::ChangeDropped => {
             place.publish("model.json", &marked("two"));
             gateway.generation(2).await;
         }
@@ -164,27 +171,41 @@ async fn bring_to(state: State, place: &Place) -> Gateway {
             fail(&gateway).await;
         }
     }
+    go_on_to(state, place, &gateway).await;
+    gateway
+}
+
+/// The second half of the way, from what serves to what is tried.
+async fn go_on_to(state: State, place: &Place, gateway: &Gateway) {
+    let live = &gateway.live;
     match state {
         State::RolledBack => {
             live.roll_back(None, "ops").await.unwrap();
         }
         State::Ready | State::Shadow => {
-            let digest = offer(&gateway, candidate("tried")).await;
+            let digest = offer(gateway, candidate("tried")).await;
             if matches!(state, State::Shadow) {
                 live.shadow(&digest, Gate::default(), "ops").unwrap();
             }
         }
-        State::ChangeInShadow => change_to("shadow", state, place, &gateway).await,
-        State::ChangePassed => change_to("passed", state, place, &gateway).await,
+        State::ChangeInShadow => change_to("shadow", state, place, gateway).await,
+        State::ChangePassed => change_to("passed", state, place, gateway).await,
+        State::ChangeInCanary => change_to("canary", state, place, gateway).await,
+        State::ChangeDropped => {
+            change_to("shadow", state, place, gateway).await;
+            let [(digest, _)] = &changes(gateway)[..] else {
+                panic!("several changes");
+            };
+            live.discard(digest, "ops").await.unwrap();
+        }
         State::ChangeFailed => {
-            change_to("failed", state, place, &gateway).await;
+            change_to("failed", state, place, gateway).await;
             let is_shown = |gateway: &Gateway| !gateway.live.refusals().is_empty();
             gateway.until(is_shown, "refusal").await;
         }
         State::PromotedOverSteps => place.publish("policies.toml", state.steps()),
         _ => {}
     }
-    gateway
 }
 
 async fn act(act: Act, gateway: Gateway, place: &Place) -> Gateway {
@@ -330,6 +351,23 @@ const TRYING: [Effect; ACTS.len()] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_in_shadow_waits_and_another_takes_its_place() {
     row(State::ChangeInShadow, TRYING).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_with_a_canary_waits_and_another_takes_its_place() {
+    row(State::ChangeInCanary, TRYING).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_was_dropped_stays_refused_and_another_begins_its_steps() {
+    let effects = [
+        ("two", false, 1),
+        ("two", false, 1),
+        ("one", true, 0),
+        ("two", false, 0),
+        ("two", false, 0),
+    ];
+    row(State::ChangeDropped, effects).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

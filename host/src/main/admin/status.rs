@@ -98,7 +98,9 @@ fn candidates(candidates: &Value, style: &Style) -> String {
             report => (report, "live"),
         };
         let why = match stage.as_str() {
-            "passed" => Some("it waits for 'codex-gateway admin promote'".to_owned()),
+            "passed" if candidate.get("why").is_none() => {
+                Some("it waits for 'codex-gateway admin promote'".to_owned())
+            }
             _ => candidate.get("why").map(plain),
         };
         let why = why.map(|why| format!(": {why}"));
