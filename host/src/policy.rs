@@ -23,6 +23,7 @@ mod change;
 mod component;
 mod component_cache;
 mod contract;
+mod denied;
 mod described;
 mod digest;
 mod doubt;

@@ -77,9 +77,7 @@ pub enum Problem {
     )]
     Version(String),
     /// It imports an interface that a policy may not have.
-    #[error(
-        "expected imports from wasi:cli, wasi:io, wasi:clocks and wasi:random only, found {0}; policies have no files, sockets or network"
-    )]
+    #[error("expected imports of WASI 0.2 and {PACKAGE}/types only, found {0}")]
     Import(String),
     /// The right export names with the wrong types.
     #[error("expected the functions of {PACKAGE}@{VERSION}, found other types: {0}")]

@@ -5,9 +5,11 @@ use wasmparser::{ComponentExternalKind, Parser, Payload};
 use super::Slot;
 use super::bindings::{PACKAGE, VERSION};
 use super::contract::Contract;
+use super::denied::is_denied;
 use super::fault::Problem;
 
-/// Interfaces that a language's runtime may import. Every other import is refused, and the refusal names it.
+/// Interfaces that a language's runtime may import and use. Every other import that is not linked to a refusal is a mistake, which
+/// names it.
 const ALLOWED: [&str; 5] = [
     "wasi:cli/",
     "wasi:io/",
@@ -41,7 +43,9 @@ pub(super) fn exports_and_imports(wasm: &[u8], slot: Slot) -> Result<Contract, P
         return Err(wrong_exports(slot, &names.exports));
     };
     let mut imports = names.imports.into_iter();
-    match imports.find(|name| !ALLOWED.iter().any(|ok| name.starts_with(ok))) {
+    let is_linked =
+        |name: &String| is_denied(name) || ALLOWED.iter().any(|ok| name.starts_with(ok));
+    match imports.find(|name| !is_linked(name)) {
         Some(name) => Err(Problem::Import(name)),
         None => Ok(contract),
     }

@@ -17,7 +17,7 @@ use super::needs::Needs;
 use super::trial::{Attempt, Trial};
 use super::weigh::Weight;
 use super::words::text;
-use super::{freeze, inspect, schema};
+use super::{denied, freeze, inspect, schema};
 
 /// A policy that passed every step of preparation.
 pub(super) struct Prepared<W> {
@@ -349,7 +349,8 @@ fn types(error: wasmtime::Error) -> Problem {
 }
 
 fn link(linker: &Linker<Guest>, component: &Component) -> Result<InstancePre<Guest>, Problem> {
-    let pre = linker.instantiate_pre(component);
+    let own = denied::linker(linker, component);
+    let pre = own.and_then(|own| own.as_ref().unwrap_or(linker).instantiate_pre(component));
     pre.map_err(|error| Problem::Import(format!("{error:#}")))
 }
 

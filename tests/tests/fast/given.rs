@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use codex_gateway::policy::{Defaults, Engine, Facts, Live, Source};
-use codex_gateway_tests::guests::{EVERY, FORBIDDEN, deploy};
+use codex_gateway_tests::guests::{EVERY, deploy, foreign};
 use serde_json::json;
 
 /// Prepares these files over the built-in policies, with a key in the environment. Returns the refusal, if any.
@@ -132,13 +132,13 @@ async fn a_configure_that_sleeps_is_stopped() {
 /// The component is also invalid after its imports: compiling it would give another error.
 #[tokio::test(flavor = "multi_thread")]
 async fn imports_are_refused_before_anything_is_compiled() {
-    let mut broken = FORBIDDEN.to_vec();
+    let mut broken = foreign();
     // A module with one function, whose body is not valid code.
     broken.extend(
         b"\x01\x1a\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0a\x06\x01\x04\0\xff\xff\x0b",
     );
     let said = refused(&[("auth.wasm", &broken)]).await.unwrap();
-    assert!(said.contains("wasi:filesystem/"), "{said}");
+    assert!(said.contains("wasj:filesystem/"), "{said}");
     let mut bomb = EVERY.to_vec();
     // A module with 100 memories.
     bomb.extend(

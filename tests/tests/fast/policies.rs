@@ -5,7 +5,7 @@ use std::sync::Arc;
 use codex_gateway::policy::{
     Defaults, Engine, Facts, FaultKind, Generation, Instances, Live, Refused, Request, Slot, Source,
 };
-use codex_gateway_tests::guests::{EVERY, FORBIDDEN, deploy};
+use codex_gateway_tests::guests::{EVERY, FORBIDDEN, deploy, foreign, replace};
 use serde_json::json;
 
 fn engine() -> Engine {
@@ -93,7 +93,11 @@ async fn each_refusal_names_the_file_the_slot_and_what_was_found() {
                 "found",
             ],
         ),
-        ("auth.wasm", FORBIDDEN, &["auth.wasm", "wasi:filesystem/"]),
+        (
+            "auth.wasm",
+            &foreign(),
+            &["expected imports of WASI 0.2", "wasj:filesystem/"],
+        ),
         (
             "auth.json",
             b"{\"keyz\": []}",
@@ -116,6 +120,23 @@ async fn each_refusal_names_the_file_the_slot_and_what_was_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_wants_a_file_a_socket_or_http_gets_none_and_says_so() {
+    for (settings, expected) in [
+        (r#"{"wants": "a file"}"#, "pre-opened"),
+        (r#"{"wants": "a socket"}"#, "ermission denied"),
+        (
+            r#"{"wants": "http"}"#,
+            "wasi:http/fetching@0.2.0#handle is not allowed",
+        ),
+    ] {
+        let files: [(&str, &[u8]); 2] =
+            [("auth.wasm", FORBIDDEN), ("auth.json", settings.as_bytes())];
+        let message = start(&files).await.err().unwrap();
+        assert!(message.contains(expected), "{settings}: {message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_component_for_another_contract_version_is_refused_by_version() {
     // The version is part of the component's names, so a changed digit makes a component of another contract.
     let other: Vec<u8> = replace(EVERY, b"@0.2.0", b"@0.7.0");
@@ -124,19 +145,6 @@ async fn a_component_for_another_contract_version_is_refused_by_version() {
         message.contains("codex:policy@0.7.0") && message.contains("codex:policy@0.2.x or 0.1.x"),
         "{message}"
     );
-}
-
-fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    let mut at = 0;
-    while let Some(found) = bytes[at..]
-        .windows(from.len())
-        .position(|window| window == from)
-    {
-        bytes[at + found..at + found + to.len()].copy_from_slice(to);
-        at += found + to.len();
-    }
-    bytes
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,22 @@
-//! An auth policy that wants to read a file: it must be refused before it runs.
+//! An auth policy that wants what policies may not have: a file, a socket, or HTTP.
 
 wit_bindgen::generate!({ path: "../../../wit", world: "auth-policy", generate_all });
 
+use std::net::TcpStream;
+
 use codex::policy::types::{Caller, Denial, Request};
 use exports::codex::policy::{auth, forward_auth, lifecycle};
+
+/// An interface below `wasi:http`: one with a name of its own, as the linker would put the real one in place of less.
+mod net {
+    wit_bindgen::generate!({
+        inline: "package test:forbidden;
+            world net { import wasi:http/fetching@0.2.0; }
+            package wasi:http@0.2.0 { interface fetching { handle: func(); } }",
+        world: "test:forbidden/net",
+        generate_all,
+    });
+}
 
 struct Guest;
 
@@ -22,10 +35,14 @@ impl lifecycle::Guest for Guest {
         }
     }
 
-    fn configure(_: String) -> Result<(), String> {
-        std::fs::read_to_string("/etc/passwd")
-            .map(|_| ())
-            .map_err(|error| error.to_string())
+    /// The settings name what it wants.
+    fn configure(settings: String) -> Result<(), String> {
+        let done = match settings.as_str() {
+            r#"{"wants": "a socket"}"# => TcpStream::connect("127.0.0.1:80").map(drop),
+            r#"{"wants": "http"}"# => Ok(()),
+            _ => std::fs::read_to_string("/etc/passwd").map(drop),
+        };
+        done.map_err(|error| error.to_string())
     }
 
     fn needs() -> Vec<lifecycle::Need> {
@@ -35,6 +52,7 @@ impl lifecycle::Guest for Guest {
 
 impl auth::Guest for Guest {
     fn authenticate(_: Request) -> Result<Caller, Denial> {
+        net::wasi::http::fetching::handle();
         Ok(Caller {
             id: "anybody".to_owned(),
             tenant: None,
