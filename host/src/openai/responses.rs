@@ -18,7 +18,7 @@ pub use events::{Event, Events};
 pub use input_items::{InputList, Order, list_input};
 pub use memory::Memory;
 pub use object::ResponseObject;
-pub use transport::Transport;
+pub use transport::{Transport, lane_of};
 
 use self::echo::Echo;
 use self::input::Input;

@@ -124,8 +124,10 @@ async fn a_reader_that_stops_reading_holds_up_its_own_turn_only() {
 async fn more_requests_than_may_wait_are_refused() {
     let gateway = fake().start().await;
     let mut socket = running(&gateway).await;
+    let mut hi = ask("hi");
+    hi["stream_id"] = json!("one");
     for _ in 0..17 {
-        socket.create(&ask("hi")).await;
+        socket.create(&hi).await;
     }
     let refused = loop {
         let event = socket.event().await;
@@ -135,6 +137,7 @@ async fn more_requests_than_may_wait_are_refused() {
     };
     assert_eq!(refused["status"], 429, "{refused}");
     assert_eq!(refused["error"]["code"], "too_many_waiting_responses");
+    assert_eq!(refused["stream_id"], "one");
     gateway.stop().await;
 }
 

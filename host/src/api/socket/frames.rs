@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::api::bodies::{Bodies, Room, UNANNOUNCED};
 use crate::openai::ApiError;
+use crate::openai::responses::lane_of;
 
 /// How long a message may take to arrive, whatever its size, and the additional time for each byte: as for request bodies.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -48,6 +49,8 @@ pub(super) enum Incoming {
 pub(super) struct Message {
     pub(super) text: Vec<u8>,
     pub(super) room: Room,
+    /// See [`lane_of`].
+    pub(super) lane: Option<String>,
 }
 
 /// The state of a client's messages, for the owner of their reader.
@@ -269,15 +272,16 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     async fn checked(&mut self) -> Result<Message, Broken> {
-        let Message { text, mut room } = self.message.take().unwrap_or_default();
-        room.shrink(text.len());
-        let bytes = text.len();
-        let check = move || (std::str::from_utf8(&text).is_ok(), text);
+        let mut message = self.message.take().unwrap_or_default();
+        let bytes = message.text.len();
+        message.room.shrink(bytes);
+        let check = move || {
+            std::str::from_utf8(&message.text).map_err(|_| Broken::NotUtf8)?;
+            message.lane = lane_of(&message.text);
+            Ok(message)
+        };
         let checked = self.bodies.work(bytes, check).await;
-        match checked.map_err(Broken::NoRoom)? {
-            (true, text) => Ok(Message { text, room }),
-            (false, _) => Err(Broken::NotUtf8),
-        }
+        checked.map_err(Broken::NoRoom)?
     }
 
     async fn take_room(&mut self) -> Result<(), Broken> {
