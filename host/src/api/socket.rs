@@ -1,7 +1,7 @@
 //! A WebSocket: runs one turn after another, pings its client, and closes it after its time.
 
 mod count;
-mod frames;
+pub(super) mod frames;
 mod outbox;
 mod turn;
 
