@@ -61,7 +61,7 @@ coverage *options:
 deny:
     cargo-deny --locked check
 
-# One fuzz target, for ten minutes: text, events, app_server, proto, decode, conversation, errors, protocol_log, request or operator.
+# One fuzz target, for ten minutes: text, events, app_server, proto, decode, frames, conversation, errors, protocol_log, request or operator.
 fuzz target:
     cp Cargo.lock fuzz/Cargo.lock
     cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none {{ target }} -- -max_total_time=600 -rss_limit_mb=2048

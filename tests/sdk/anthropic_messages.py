@@ -107,8 +107,11 @@ answer = client.messages.parse(messages=user(text=['{"name": "Rome",', ' "degree
 assert answer.parsed_output == City(name="Rome", degrees=24), answer
 
 # Tokens and models.
-count = client.messages.count_tokens(model="codex-5", messages=[{"role": "user", "content": "x" * 400}], tools=TOOLS)
+long = [{"role": "user", "content": "x" * 400}]
+count = client.messages.count_tokens(model="codex-5", messages=long)
 assert count.input_tokens == 100, count
+with_tools = client.messages.count_tokens(model="codex-5", messages=long, tools=TOOLS)
+assert 110 < with_tools.input_tokens < 200, with_tools
 models = list(client.models.list())
 assert len(models) > 3 and all(model.type == "model" and model.created_at for model in models), models
 assert client.models.retrieve(models[0].id) == models[0]

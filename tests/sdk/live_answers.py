@@ -189,11 +189,36 @@ class Gateway:
                 answer = self.ask(200, "GET", f"responses/{answer['id']}").json()
             assert answer["status"] == states[-1], answer
             yield "a response that was in the background", "response", answer
+        yield from self.streamed_in_background()
         answer = self.ask(200, "POST", "responses", {"input": script(text=["Never."], stall=0), "background": True}).json()
         for _ in range(2):
             answer = self.ask(200, "POST", f"responses/{answer['id']}/cancel").json()
             assert answer["status"] == "cancelled", answer
             yield "a cancelled response", "response", answer
+
+    def streamed_in_background(self):
+        """A stream of a response in the background, resumed after its end, and the end of one that is cancelled."""
+        asked = {"input": script(text=["Good ", "day."], reasoning=["Hm."]), "background": True, "stream": True}
+        text = self.ask(200, "POST", "responses", asked).text
+        assert_in_order(text)
+        events = list(sent(text))
+        kinds = [event["type"] for event in events]
+        assert kinds[:3] == ["response.created", "response.queued", "response.in_progress"], kinds
+        for event in events:
+            yield "in the background, streamed", "event", event
+        path = f"responses/{events[0]['response']['id']}?stream=true"
+        assert list(sent(self.ask(200, "GET", path).text)) == events
+        assert list(sent(self.ask(200, "GET", f"{path}&starting_after=3").text)) == events[4:]
+        never = {"input": script(text=["Never."], stall=0), "background": True, "stream": True}
+        with self.http.stream("POST", "responses", json={"model": "codex-5", **never}) as stream:
+            cancelled = False
+            for line in stream.iter_lines():
+                for event in sent(line):
+                    yield "a cancelled response, streamed", "event", event
+                    if not cancelled:
+                        self.ask(200, "POST", f"responses/{event['response']['id']}/cancel")
+                        cancelled = True
+            assert (event["type"], event["response"]["status"]) == ("response.incomplete", "cancelled"), event
 
     def beside_answers(self):
         """The input of a response, its estimate, and its compaction, which is taken in its place."""

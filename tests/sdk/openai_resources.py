@@ -85,14 +85,12 @@ kept = []
 
 
 def kept_response(is_deleted=False):
-    """The id of a response that the gateway keeps. It is in the background, so that it may be cancelled."""
+    """The id of a response that the gateway keeps. It was streamed in the background, so that it may be cancelled and streamed."""
     if not kept:
         with openai.OpenAI(base_url=base_url, api_key=key) as client:
-            made = client.responses.create(model="gpt-6-astra", input="string", background=True)
-            while made.status in ("queued", "in_progress"):
-                made = client.responses.retrieve(made.id)
-            assert made.status == "completed", made
-            kept.append(made.id)
+            *_, last = client.responses.create(model="gpt-6-astra", input="string", background=True, stream=True)
+            assert last.type == "response.completed", last
+            kept.append(last.response.id)
     return kept.pop() if is_deleted else kept[0]
 
 

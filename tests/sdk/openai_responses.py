@@ -120,6 +120,26 @@ answer = whole(input=script(text=["Never."], stall=0), background=True)
 assert client.responses.cancel(answer.id).status == "cancelled"
 assert client.responses.retrieve(answer.id).status == "cancelled"
 
+# In the background and streamed: the client leaves, and goes on later.
+stream = whole(input=script(text=["One ", "two ", "three."]), background=True, stream=True)
+seen, text = None, ""
+for event in stream:
+    seen = event
+    if event.type == "response.created":
+        answer = event.response
+    if event.type == "response.output_text.delta":
+        text += event.delta
+        break
+stream.close()
+for event in client.responses.retrieve(answer.id, stream=True, starting_after=seen.sequence_number):
+    assert event.sequence_number == seen.sequence_number + 1, event
+    seen = event
+    if event.type == "response.output_text.delta":
+        text += event.delta
+assert (seen.type, text, seen.response.output_text) == ("response.completed", "One two three.", text), seen
+with client.responses.stream(response_id=answer.id) as stream:
+    assert stream.get_final_response().output_text == text
+
 # What it was asked, and the estimate of that.
 answer = whole(input=script(text=["Yes."]))
 asked = list(client.responses.input_items.list(answer.id, limit=1))
@@ -143,6 +163,9 @@ assert refused(openai.NotFoundError, lambda: client.responses.retrieve(answer.id
 continued = refused(openai.BadRequestError, lambda: whole(input="And?", previous_response_id=answer.id))
 assert (continued.code, continued.param) == ("previous_response_not_found", "previous_response_id"), continued.body
 assert refused(openai.BadRequestError, lambda: whole(input=[])).param == "input"
+answer = whole(input=script(text=["Hi."]))
+unkept = refused(openai.BadRequestError, lambda: client.responses.retrieve(answer.id, stream=True))
+assert unkept.param == "stream", unkept.body
 limited = {"error": {"message": "slow down", "type": "t", "code": "rate_limit_exceeded"}}
 refused(openai.RateLimitError, lambda: whole(input=script(status=429, body=limited)))
 refused(openai.RateLimitError, lambda: whole(input=script(status=429, body=limited), stream=True))

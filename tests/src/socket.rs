@@ -26,6 +26,8 @@ pub const BINARY: u8 = 0x82;
 pub const CLOSE: u8 = 0x88;
 /// A ping.
 pub const PING: u8 = 0x89;
+/// A pong.
+pub const PONG: u8 = 0x8a;
 
 /// A key as clients choose one, and the answer that proves a server.
 const CLIENT_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -194,6 +196,38 @@ impl Socket {
         }
     }
 
+    /// Sends these bytes again and again, whatever comes, until the gateway closes the connection. Returns what it sent meanwhile.
+    ///
+    /// # Panics
+    /// If the gateway does not close it.
+    pub async fn flood(&mut self, bytes: &[u8]) -> Vec<Said> {
+        let (mut reader, mut writer) = self.stream.split();
+        let (read, mut said) = (&mut self.read, Vec::new());
+        let flooding = async {
+            while writer.write_all(bytes).await.is_ok() {}
+            std::future::pending::<()>().await;
+        };
+        let reading = async {
+            while !matches!(said.last(), Some(Said::Close(..) | Said::End)) {
+                if let Some((bytes, next)) = parse(read) {
+                    read.drain(..bytes);
+                    said.push(next);
+                } else if !matches!(reader.read_buf(read).await, Ok(1..)) {
+                    said.push(Said::End);
+                }
+            }
+        };
+        let ended = async {
+            tokio::select! {
+                () = reading => {}
+                () = flooding => {}
+            }
+        };
+        let in_time = tokio::time::timeout(PATIENCE, ended).await;
+        in_time.expect("the gateway closes the connection");
+        said
+    }
+
     /// The next event; pings are answered.
     ///
     /// # Panics
@@ -202,7 +236,7 @@ impl Socket {
         loop {
             match self.next().await {
                 Said::Event(event) => return event,
-                Said::Ping => self.frame(0x8a, b"").await,
+                Said::Ping => self.frame(PONG, b"").await,
                 Said::Pong(_) => {}
                 said => panic!("{said:?} instead of an event"),
             }
@@ -300,7 +334,7 @@ fn parse(bytes: &[u8]) -> Option<(usize, Said)> {
             Said::Close(u16::from_be_bytes(code), reason)
         }
         PING => Said::Ping,
-        0x8a => Said::Pong(payload.to_vec()),
+        PONG => Said::Pong(payload.to_vec()),
         other => panic!("a frame of kind {other:#x}"),
     };
     Some((end, said))

@@ -3,7 +3,7 @@
 use futures_util::{Stream, StreamExt};
 use serde_json::Value;
 
-/// One event of a chat stream.
+/// One event of a stream. Its name, if it has one, is also in its data.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A `data:` line that is JSON.
@@ -58,14 +58,20 @@ fn parse(event: &str) -> Event {
     if let Some(comment) = event.strip_prefix(':') {
         return Event::Comment(comment.trim().to_owned());
     }
-    let data = event
+    let name = event.strip_prefix("event: ");
+    let (name, data) = name.map_or((None, event), |named| {
+        let (name, data) = named.split_once('\n').unwrap_or((named, ""));
+        (Some(name), data)
+    });
+    let data = data
         .strip_prefix("data: ")
         .unwrap_or_else(|| panic!("not a data line: {event}"));
     if data == "[DONE]" {
-        Event::Done
-    } else {
-        Event::Data(serde_json::from_str(data).expect("data is JSON"))
+        return Event::Done;
     }
+    let data: Value = serde_json::from_str(data).expect("data is JSON");
+    assert!(name.is_none_or(|name| data["type"] == name), "{event}");
+    Event::Data(data)
 }
 
 /// The text of the answer, joined.

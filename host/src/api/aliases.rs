@@ -1,5 +1,7 @@
 //! URLs that clients with another base URL use for the endpoints under `/v1`.
 
+use std::borrow::Cow;
+
 use axum::extract::Request;
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
@@ -41,6 +43,11 @@ impl Alias {
         }
         let meant = format!("/v1/{}", rest.join("/"));
         (meant != path && !rest.is_empty()).then_some(Self { path: meant, model })
+    }
+
+    /// The path that a client means, whether there is an endpoint or not.
+    pub(super) fn meant(path: &str) -> Cow<'_, str> {
+        Self::of(path).map_or(Cow::Borrowed(path), |alias| Cow::Owned(alias.path))
     }
 
     /// Puts the endpoint in place of the client's URL.

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tower::Service;
 
+use super::aliases::Alias;
 use super::dialect;
 use super::endpoints::health;
 use super::middleware::head;
@@ -83,10 +84,11 @@ impl Entrance {
 
     async fn wait(self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
+        let path = Alias::meant(parts.uri.path());
+        let is_anthropics = dialect::is_anthropics(&parts, Some(&path));
         if let Err(unclear) = head::host(&parts) {
-            return unclear.into_response();
+            return refusal(unclear, is_anthropics);
         }
-        let is_anthropics = dialect::is_anthropics(&parts, Some(parts.uri.path()));
         let request = Request::from_parts(parts, body);
         let stage = *self.0.stage.borrow();
         match request.uri().path() {
@@ -100,7 +102,7 @@ impl Entrance {
         let _ = timeout(HELD, served).await;
         match self.0.routes.get() {
             Some(routes) => routes.answer(request).await,
-            None => not_yet(is_anthropics),
+            None => refusal(GatewayError::Starting.into(), is_anthropics),
         }
     }
 }
@@ -125,8 +127,8 @@ impl Service<Request> for Entrance {
     }
 }
 
-fn not_yet(is_anthropics: bool) -> Response {
-    let mut response = ApiError::from(GatewayError::Starting).into_response();
+fn refusal(error: ApiError, is_anthropics: bool) -> Response {
+    let mut response = error.into_response();
     if is_anthropics {
         dialect::translate(&mut response, None);
     }
@@ -188,7 +190,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_does_not_wait_for_ever() {
-        for (path, begins) in [("/v1/models", "{\"error\""), ("/v1/messages", "{\"type\"")] {
+        for (path, begins) in [
+            ("/v1/models", "{\"error\""),
+            ("/v1/messages", "{\"type\""),
+            ("/messages", "{\"type\""),
+        ] {
             let answer = ask(&Entrance::default(), path).await;
             assert_eq!(answer.status(), 503);
             assert_eq!(answer.headers()["retry-after"], "5");

@@ -15,6 +15,12 @@ pub(super) fn parameters<T: DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> 
     Ok(parameters)
 }
 
+/// The value of a parameter; of several values the last.
+pub(super) fn last<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let mut named = pairs.iter().filter(|(of, _)| of == name);
+    named.next_back().map(|(_, value)| value.as_str())
+}
+
 /// A number of items to show, of which there are a default and a maximum.
 pub(super) fn count(
     name: &'static str,

@@ -1,10 +1,12 @@
-//! Reads a request body as the endpoints do, without a request: for the fuzzer (`fuzz/`).
+//! Reads bodies and frames as the endpoints do, without a request: for the fuzzer (`fuzz/`).
 
 use axum::http::header::CONTENT_ENCODING;
 use axum::http::{HeaderMap, HeaderValue};
 
 use super::admin::count_uploaded;
 use super::content_coding::Coding;
+
+pub use super::socket::frames::{Frame, replay as frames};
 
 /// The decompressed body, or the body itself if `content_encoding` names no compression.
 ///

@@ -1,5 +1,6 @@
 //! Keeps responses that may be continued or fetched: in memory, bounded, each only for the caller it was made for.
 
+mod event_log;
 mod running;
 
 use std::collections::{HashMap, VecDeque};
@@ -9,6 +10,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::codex::{Item, Part};
 use crate::openai::responses::Memory;
+use event_log::EventLog;
+pub(super) use event_log::EventReader;
 pub(super) use running::Job;
 use running::Running;
 
@@ -53,9 +56,20 @@ struct Response {
     /// Whether it can be continued.
     answered: bool,
     items: Vec<String>,
+    /// The events of one that was in the background, if its client wants them.
+    events: Option<Arc<EventLog>>,
     bytes: usize,
     /// Its id, if only a WebSocket may continue it.
     of_socket: Option<String>,
+}
+
+/// A response that has ended, to be kept.
+struct Ended {
+    object: String,
+    memory: Memory,
+    answered: bool,
+    events: Option<Arc<EventLog>>,
+    event_bytes: usize,
 }
 
 /// The input of a kept response.
@@ -79,23 +93,21 @@ impl Responses {
 
     /// Keeps a response: its JSON, and the memory needed to continue it.
     pub(super) fn put(&self, caller: &str, id: &str, object: String, memory: Memory) {
-        self.keep((caller, id), object, memory, true);
-    }
-
-    /// Keeps a response that has no answer: its JSON, and the conversation that it should have answered.
-    fn put_unanswered(&self, caller: &str, id: &str, object: String, conversation: Vec<Item>) {
-        let memory = Memory {
-            input: conversation.len(),
-            conversation,
-            ..Memory::default()
+        let ended = Ended {
+            object,
+            memory,
+            answered: true,
+            events: None,
+            event_bytes: 0,
         };
-        self.keep((caller, id), object, memory, false);
+        self.keep((caller, id), ended);
     }
 
-    fn keep(&self, (caller, id): (&str, &str), object: String, memory: Memory, answered: bool) {
+    fn keep(&self, (caller, id): (&str, &str), ended: Ended) {
+        let memory = ended.memory;
         let answer = memory.items.values().flatten();
         let items = memory.conversation.iter().chain(answer);
-        let bytes = object.len() + items.map(size).sum::<usize>();
+        let bytes = ended.object.len() + ended.event_bytes + items.map(size).sum::<usize>();
         if bytes > MOST_BYTES {
             return tracing::warn!(caller, bytes, "a response is too large to be kept");
         }
@@ -105,11 +117,12 @@ impl Responses {
             kept.items.insert((caller.to_owned(), item), stands_for);
         }
         let response = Response {
-            object,
+            object: ended.object,
             conversation: Arc::new(memory.conversation),
             input: memory.input,
-            answered,
+            answered: ended.answered,
             items,
+            events: ended.events,
             bytes,
             of_socket: None,
         };
@@ -128,6 +141,7 @@ impl Responses {
             answered: true,
             conversation: Arc::new(memory.conversation),
             items: Vec::new(),
+            events: None,
             bytes,
             of_socket: Some(id.to_owned()),
         };
@@ -285,6 +299,9 @@ impl Kept {
         for item in response.items {
             self.items.remove(&(key.0.clone(), item));
         }
+        if let Some(events) = response.events {
+            events.forget();
+        }
         true
     }
 }
@@ -311,90 +328,4 @@ fn size(item: &Item) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::codex::Role;
-
-    fn memory(text: &str) -> Memory {
-        let said = Item::Message {
-            role: Role::User,
-            parts: vec![Part::Text(text.to_owned())],
-        };
-        Memory {
-            items: HashMap::from([(format!("msg_{text}"), Some(said.clone()))]),
-            conversation: vec![said],
-            input: 1,
-        }
-    }
-
-    #[test]
-    fn a_response_belongs_to_its_caller() {
-        let store = Responses::default();
-        store.put("alice", "resp_1", "{}".to_owned(), memory("hi"));
-        assert_eq!(store.object("alice", "resp_1").as_deref(), Some("{}"));
-        assert_eq!(store.object("bob", "resp_1"), None);
-        assert_eq!(store.conversation("bob", "resp_1"), None);
-        assert_eq!(store.item("bob", "msg_hi"), None);
-        assert!(!store.delete("bob", "resp_1"));
-        assert!(store.delete("alice", "resp_1"));
-        assert_eq!(store.item("alice", "msg_hi"), None, "its items go with it");
-    }
-
-    #[test]
-    fn a_socket_continues_its_last_response_once_and_no_other_does() {
-        let store = Responses::default();
-        store.put_for_socket(7, "alice", "resp_1", memory("hi"));
-        assert_eq!(store.object("alice", "socket 7"), None);
-        assert_eq!(store.conversation("alice", "resp_1"), None);
-        assert!(!store.delete("alice", "socket 7"));
-        assert_eq!(store.take_for_socket(8, "alice", "resp_1"), None);
-        assert_eq!(store.take_for_socket(7, "bob", "resp_1"), None);
-        assert_eq!(store.take_for_socket(7, "alice", "resp_0"), None);
-        assert!(store.take_for_socket(7, "alice", "resp_1").is_some());
-        assert_eq!(store.take_for_socket(7, "alice", "resp_1"), None);
-        store.put_for_socket(7, "alice", "resp_2", memory("a"));
-        store.put_for_socket(7, "alice", "resp_3", memory("b"));
-        assert_eq!(store.kept().order.len(), 1, "only the last");
-        store.forget_socket(7);
-        let kept = store.kept();
-        assert!(kept.order.is_empty() && kept.callers.is_empty() && kept.bytes == 0);
-    }
-
-    #[test]
-    fn the_oldest_are_forgotten_when_there_are_too_many_or_they_are_too_large() {
-        let store = Responses::default();
-        for n in 0..=MOST {
-            store.put("a", &n.to_string(), String::new(), memory("x"));
-        }
-        assert_eq!(store.object("a", "0"), None);
-        assert!(store.object("a", "1").is_some());
-        store.put("a", "large", "x".repeat(MOST_BYTES), Memory::default());
-        assert!(store.object("a", "large").is_some(), "it alone just fits");
-        assert_eq!(store.object("a", &MOST.to_string()), None);
-        store.put("a", "larger", "x".repeat(MOST_BYTES + 1), Memory::default());
-        assert_eq!(store.object("a", "larger"), None);
-        assert!(store.object("a", "large").is_some(), "nothing went for it");
-    }
-
-    #[test]
-    fn who_keeps_much_makes_room_among_its_own() {
-        let store = Responses::default();
-        store.put("bob", "his", "{}".to_owned(), memory("x"));
-        for n in 0..3 {
-            let half = "x".repeat(MOST_BYTES / 2);
-            store.put("alice", &n.to_string(), half, Memory::default());
-        }
-        assert!(store.object("bob", "his").is_some());
-        assert!(store.object("alice", "2").is_some());
-        assert_eq!(store.object("alice", "1"), None);
-        for n in 0..=MOST {
-            store.put("carol", &n.to_string(), String::new(), memory("x"));
-        }
-        assert!(store.object("bob", "his").is_some());
-        assert!(store.object("alice", "2").is_some());
-        assert_eq!(store.object("carol", "1"), None);
-        let few = memory("x");
-        let bytes: usize = few.conversation.iter().map(size).sum();
-        assert!(bytes > size_of::<Item>(), "many small items are not small");
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! A WebSocket: runs one turn after another, pings its client, and closes it after its time.
 
 mod count;
-mod frames;
+pub(super) mod frames;
 mod outbox;
 mod turn;
 
@@ -32,7 +32,7 @@ pub use count::{SocketLimits, Sockets};
 use frames::{Broken, Heard, Incoming, Message, Reader};
 use outbox::Outbox;
 pub(super) use turn::OnSocket;
-use turn::{Turn, TurnHead, error_message};
+use turn::{Lane, Turn, TurnHead, error_message};
 
 /// Messages that may wait for the turns before them: as many as OpenAI lets be under way on one connection.
 const WAITING: usize = 16;
@@ -262,7 +262,8 @@ where
             && let Some(message) = self.waiting.pop_front()
         {
             if let Some(error) = self.refusal() {
-                self.outbox.text(&error_message(&error), None);
+                let lane = Lane::of(&message);
+                self.outbox.text(&error_message(&error, &lane), None);
                 continue;
             }
             let service = self.service.clone();
@@ -308,7 +309,8 @@ where
         let bytes = waiting.sum::<usize>() + message.text.len();
         if !is_next && (self.waiting.len() >= WAITING || bytes > UNANNOUNCED) {
             let error = GatewayError::TooManyTurns { most: WAITING }.into();
-            return self.outbox.text(&error_message(&error), None);
+            let lane = Lane::of(&message);
+            return self.outbox.text(&error_message(&error, &lane), None);
         }
         self.waiting.push_back(message);
     }
@@ -341,7 +343,8 @@ where
             Broken::NoRoom(error) => (Some(error), 1013, "no room for a large message"),
         };
         if let Some(error) = error {
-            self.outbox.text(&error_message(&error), None);
+            self.outbox
+                .text(&error_message(&error, &Lane::default()), None);
         }
         End::Close(code, reason)
     }
@@ -404,7 +407,8 @@ where
             }
             Some(_) => Ok(()),
             None if now >= self.opened + self.limits.age => {
-                self.outbox.text(&error_message(&self.expired()), None);
+                self.outbox
+                    .text(&error_message(&self.expired(), &Lane::default()), None);
                 Err(End::Close(1000, "the connection is too old"))
             }
             None if self.silent().is_some_and(|silent| now >= silent) => {

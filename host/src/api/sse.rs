@@ -18,13 +18,18 @@ pub(super) trait Writer: Send + 'static {
     /// Appends the events before the first delta.
     fn begin(&mut self, out: &mut Vec<Event>);
 
-    /// The sign that a silent stream is alive: a comment, which clients ignore.
+    /// The sign that a silent stream is alive.
     fn keep_alive() -> KeepAlive {
-        KeepAlive::new().text("keepalive")
+        comment()
     }
 
     /// Appends the events for a delta of a choice. A dialect with one choice only gets 0.
     fn push(&mut self, choice: u32, delta: Delta, out: &mut Vec<Event>);
+}
+
+/// A comment, which clients ignore.
+pub(super) fn comment() -> KeepAlive {
+    KeepAlive::new().text("keepalive")
 }
 
 /// An event without a name.
@@ -48,13 +53,19 @@ pub(super) async fn respond<W: Writer>(
         keepalive.min(PATIENCE)
     };
     let deltas = begun(deltas.into_stream(), patience).await?;
-    let events = Sse::new(events(deltas, writer));
-    let mut response = if keepalive.is_zero() {
-        events.into_response()
-    } else {
-        events
-            .keep_alive(W::keep_alive().interval(keepalive))
-            .into_response()
+    Ok(answer(events(deltas, writer), keepalive, W::keep_alive()))
+}
+
+/// The answer with these events; silence of this length is filled with a sign, never if it is zero.
+pub(super) fn answer(
+    events: impl Stream<Item = Event> + Send + 'static,
+    keepalive: Duration,
+    sign: KeepAlive,
+) -> Response {
+    let events = Sse::new(events.map(Ok::<_, Infallible>));
+    let mut response = match keepalive.is_zero() {
+        true => events.into_response(),
+        false => events.keep_alive(sign.interval(keepalive)).into_response(),
     };
     let headers = response.headers_mut();
     headers.insert(
@@ -62,7 +73,7 @@ pub(super) async fn respond<W: Writer>(
         HeaderValue::from_static("no-cache, no-transform"),
     );
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    response
 }
 
 /// Waits for the first delta, for as long as an error may have a status of its own.
@@ -81,7 +92,7 @@ pub(super) async fn begun(
 fn events(
     deltas: impl Stream<Item = (u32, Delta)>,
     mut writer: impl Writer,
-) -> impl Stream<Item = Result<Event, Infallible>> {
+) -> impl Stream<Item = Event> {
     let mut first = Vec::new();
     writer.begin(&mut first);
     let rest = deltas.flat_map(move |(choice, delta)| {
@@ -89,5 +100,5 @@ fn events(
         writer.push(choice, delta, &mut written);
         stream::iter(written)
     });
-    stream::iter(first).chain(rest).map(Ok)
+    stream::iter(first).chain(rest)
 }

@@ -42,7 +42,7 @@ fn config() -> Config {
 }
 
 /// A gateway with the built-in policies and the demo backend.
-async fn shared() -> Shared {
+pub(super) async fn shared() -> Shared {
     let engine = Engine::new(None).unwrap();
     let source = Source::new(None, Defaults::default());
     let live = Live::resume(engine, &source, &Facts::default()).await;

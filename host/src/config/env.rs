@@ -82,7 +82,7 @@ variables! {
     PROXY_WEBSOCKET_MAX_PER_CALLER, "1000", "The most WebSockets one caller may have open.";
     PROXY_IGNORE_CLIENT_SYSTEM_PROMPT, "false", "Drops `system` and `developer` messages and `instructions`, unless nothing else was said.";
     PROXY_REFUSE_HOSTED_TOOLS, "false", "Refuses a `/v1/responses` or `/v1/messages` request that offers a tool which OpenAI or Anthropic runs itself, like `web_search`. Otherwise the tool is left out, and the header `x-codex-left-out` names it.";
-    PROXY_MAX_PROMPT_TOKENS, "0", "The longest prompt, at four characters a token; longer ones are refused before the caller's limits are charged. 0 is no limit.";
+    PROXY_MAX_PROMPT_TOKENS, "0", "The longest prompt with its tools, at four characters a token; longer ones are refused before the caller's limits are charged. 0 is no limit.";
     PROXY_RESPONSES_DEFAULT_MAX_TOKENS, "0", "`max_output_tokens` of a `/v1/responses` request that has none; 0 is no limit.";
     PROXY_MAX_CHAT_CHOICES, "5", "The most answers (`n`) a chat request may ask for; each is a turn of its own. No request has more turns under way at once.";
     PROXY_MAX_COMPLETION_CHOICES, "20", "The most answers a request to `/v1/completions` may ask for: its prompts, each `n` times. Each is a turn of its own.";

@@ -1,10 +1,12 @@
 //! Builds the plan of a request before the model is decided.
 
+use serde_json::Value;
+
 use super::conversation::{characters, instruction, with_own_ids, without_instructions};
 use super::format::Format;
 use super::tools::Offer;
 use super::{Reading, Target};
-use crate::codex::{Item, Plan};
+use crate::codex::{Item, Plan, Tool};
 use crate::turn::Rules;
 
 /// The assumed number of characters per token of a prompt.
@@ -90,9 +92,11 @@ impl PlanBuilder {
         self.ignore_instructions = reading.ignore_instructions;
     }
 
-    /// The estimated tokens of a prompt with this conversation.
+    /// The estimated tokens of a prompt with this conversation: the model reads the tools and the schema of its answer, too.
     fn estimate_tokens(&self, history: &[Item]) -> u64 {
-        (characters(history) + characters(&self.closing)).div_ceil(CHARACTERS_PER_TOKEN)
+        let schema = self.plan.output_schema.as_ref().map_or(0, json_characters);
+        let offered = self.plan.tools.iter().map(tool_characters).sum::<u64>() + schema;
+        (characters(history) + characters(&self.closing) + offered).div_ceil(CHARACTERS_PER_TOKEN)
     }
 
     /// The plan for Codex, and the rules that the gateway enforces.
@@ -117,4 +121,15 @@ impl PlanBuilder {
         };
         (plan, rules)
     }
+}
+
+fn tool_characters(tool: &Tool) -> u64 {
+    let description = tool.description.as_deref().unwrap_or_default();
+    let words = tool.name.chars().count() + description.chars().count();
+    words as u64 + json_characters(&tool.parameters)
+}
+
+/// The characters of a schema as it is sent, without blanks.
+fn json_characters(schema: &Value) -> u64 {
+    schema.to_string().chars().count() as u64
 }

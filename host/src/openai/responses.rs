@@ -1,6 +1,7 @@
 //! Responses: reads requests into plans, and writes answers as a stream of events or as one object.
 
 mod answer;
+mod background;
 mod compaction;
 mod echo;
 mod events;
@@ -13,12 +14,13 @@ mod past_calls;
 mod tools;
 mod transport;
 
+pub use background::Background;
 pub use compaction::Compaction;
 pub use events::{Event, Events};
 pub use input_items::{InputList, Order, list_input};
 pub use memory::Memory;
 pub use object::ResponseObject;
-pub use transport::Transport;
+pub use transport::{Transport, lane_of};
 
 use self::echo::Echo;
 use self::input::Input;
@@ -109,7 +111,7 @@ impl ResponsesRequest {
         draft.reasoning_summary(echo.reasoning.summary);
         let stream = body.boolean("stream")?.unwrap_or(false);
         if echo.background {
-            check_background(&echo, stream)?;
+            check_background(&echo)?;
         }
         Ok(Self {
             model,
@@ -250,15 +252,11 @@ fn refuse_empty(history: &[Item]) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// A response in the background is kept, without its events.
-fn check_background(echo: &Echo, stream: bool) -> Result<(), ApiError> {
+/// A response in the background is kept: its client comes back for it.
+fn check_background(echo: &Echo) -> Result<(), ApiError> {
     if !echo.store {
         let message = "A response in the background is polled: 'store' must be true.";
         return Err(params::unsupported("store", message));
-    }
-    if stream {
-        let message = "A response in the background has no events: 'stream' must be false.";
-        return Err(params::unsupported("background", message));
     }
     Ok(())
 }

@@ -36,6 +36,10 @@ async fn a_prompt_is_estimated_as_limits_do_without_a_turn() {
         let expected = json!({"object": "response.input_tokens", "input_tokens": 100});
         assert_eq!((status, counted), (200, expected), "no limit is spent");
     }
+    let tool = json!({"type": "function", "name": "f", "description": "x".repeat(400), "parameters": null});
+    let offer = json!({"input": "hi", "tools": [tool]});
+    let (_, counted) = json_of(post(&gateway, "/input_tokens", &offer)).await;
+    assert!(counted["input_tokens"].as_u64().unwrap() > 100, "{counted}");
     let (status, first) = json_of(post(&gateway, "", &json!({"input": "hi"}))).await;
     assert_eq!(status, 200, "{first}");
     let next = json!({"input": "four", "previous_response_id": first["id"]});

@@ -85,6 +85,52 @@ async fn requests_that_come_together_are_answered_in_their_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_error_is_in_the_lane_of_its_request() {
+    let rules = json!({"rules": [{"name": "few", "per": "caller", "unit": "requests", "limit": 2, "window_ms": 31 * 24 * 3_600_000_u64}]});
+    let gateway = fake()
+        .policy("rate-limit.json", rules.to_string().as_bytes())
+        .start()
+        .await;
+    let mut socket = Socket::open(&gateway).await;
+    let lane = |body: Value| {
+        let mut body = body;
+        body["stream_id"] = json!("a \"lane\"");
+        body
+    };
+    let dying = script(json!({"text": ["a"], "exit_after": 0}));
+    for (body, code) in [
+        (json!({"input": 7}), "invalid_type"),
+        (json!({"input": "hi", "model": "none"}), "model_not_found"),
+        (fork("hi", &json!("resp_0")), "previous_response_not_found"),
+        (ask(&dying), ""),
+        (ask("hi"), ""),
+        (ask("hi"), "rate_limited"),
+    ] {
+        socket.create(&lane(body)).await;
+        let events = socket.answer().await;
+        assert!(
+            events
+                .iter()
+                .all(|event| event["stream_id"] == "a \"lane\""),
+            "{events:?}"
+        );
+        if !code.is_empty() {
+            assert_eq!(error(events.last().unwrap()).1, code);
+        }
+    }
+    // Large messages are read elsewhere.
+    let large = json!({"input": [7], "user": "x".repeat(200_000)});
+    let refused = socket.ask(&lane(large)).await;
+    assert_eq!(
+        (error(&refused).0, &refused["stream_id"]),
+        (400, &json!("a \"lane\""))
+    );
+    let refused = socket.ask(&json!({"input": 7})).await;
+    assert_eq!(refused.get("stream_id"), None);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_stored_is_continued_on_its_own_connection_only() {
     let gateway = fake().start().await;
     let mut socket = Socket::open(&gateway).await;

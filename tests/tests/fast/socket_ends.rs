@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use codex_gateway_tests::gateway::{Gateway, script};
 use codex_gateway_tests::socket::{
-    BINARY, CLOSE, LAST, MORE, PING, Said, Socket, TEXT, TEXT_PART, masked,
+    BINARY, CLOSE, LAST, MORE, PING, PONG, Said, Socket, TEXT, TEXT_PART, masked,
 };
 use serde_json::{Value, json};
 
@@ -124,8 +124,10 @@ async fn a_reader_that_stops_reading_holds_up_its_own_turn_only() {
 async fn more_requests_than_may_wait_are_refused() {
     let gateway = fake().start().await;
     let mut socket = running(&gateway).await;
+    let mut hi = ask("hi");
+    hi["stream_id"] = json!("one");
     for _ in 0..17 {
-        socket.create(&ask("hi")).await;
+        socket.create(&hi).await;
     }
     let refused = loop {
         let event = socket.event().await;
@@ -135,6 +137,7 @@ async fn more_requests_than_may_wait_are_refused() {
     };
     assert_eq!(refused["status"], 429, "{refused}");
     assert_eq!(refused["error"]["code"], "too_many_waiting_responses");
+    assert_eq!(refused["stream_id"], "one");
     gateway.stop().await;
 }
 
@@ -188,6 +191,51 @@ async fn a_silent_connection_gets_pings_and_ends() {
     let mut socket = Socket::open(&gateway).await;
     assert_eq!(socket.next().await, Said::Ping);
     assert_eq!(socket.closed().await.0, 1000);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_pongs_keeps_no_connection_open() {
+    for (setting, code, reason) in [
+        (
+            "PROXY_WEBSOCKET_MAX_AGE_MS",
+            Some("websocket_connection_limit_reached"),
+            "the connection is too old",
+        ),
+        (
+            "PROXY_WEBSOCKET_IDLE_MS",
+            None,
+            "nothing was asked for too long",
+        ),
+    ] {
+        let gateway = fake().var(setting, "300").start().await;
+        let mut socket = Socket::open(&gateway).await;
+        let mut said = socket.flood(&masked(PONG, b"here").repeat(1_000)).await;
+        assert_eq!(said.pop(), Some(Said::Close(1000, reason.to_owned())));
+        let codes = said.iter().filter_map(|said| match said {
+            Said::Event(event) => event["error"]["code"].as_str(),
+            _ => None,
+        });
+        assert_eq!(codes.collect::<Vec<_>>(), Vec::from_iter(code), "{said:?}");
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_idle_limit_does_not_count_the_time_of_a_turn() {
+    let setup = fake().var("PROXY_WEBSOCKET_IDLE_MS", "300");
+    let gateway = setup.start().await;
+    let mut socket = Socket::open(&gateway).await;
+    let slow = script(json!({"text": ["x"], "repeat": 40, "delay_ms": 20}));
+    for _ in 0..2 {
+        let answer = socket.ask(&ask(&slow)).await;
+        assert_eq!(answer["type"], "response.completed");
+    }
+    let (code, reason) = socket.closed().await;
+    assert_eq!(
+        (code, reason.as_str()),
+        (1000, "nothing was asked for too long")
+    );
     gateway.stop().await;
 }
 

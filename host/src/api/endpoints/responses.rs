@@ -14,6 +14,7 @@ pub(in crate::api) use socket::open as open_socket;
 
 use axum::extract::{Request, State};
 use axum::http::Uri;
+use axum::http::request::Parts;
 use axum::response::Response;
 use axum::response::sse::Event;
 use serde_json::{Value, json};
@@ -24,7 +25,7 @@ use crate::api::generate::{self, Generate};
 use crate::api::id::Id;
 use crate::api::request_context::Authenticated;
 use crate::api::socket::OnSocket;
-use crate::api::{Shared, error, left_out, sse};
+use crate::api::{Shared, error, left_out, query, sse};
 use crate::codex::Plan;
 use crate::openai::responses::{
     self, Context, Events, Memory, ResponseObject, ResponsesRequest, Transport,
@@ -64,7 +65,8 @@ async fn answer(shared: Shared, request: Request) -> Result<Response, ApiError> 
     intake.rule_textual_calls(shared.config.responses_output_mode, &head, &mut rules);
     let choices = Choices::one(plan, rules);
     if background {
-        return background::begin(&shared, &mut intake, choices, (head, context)).await;
+        let asked = (choices, stream);
+        return background::begin(&shared, &mut intake, asked, (head, context)).await;
     }
     let keep = Keep {
         shared: shared.clone(),
@@ -125,19 +127,42 @@ async fn plan(
     })
 }
 
-/// `GET /v1/responses/{id}`: a kept response.
+/// `GET /v1/responses/{id}`: a kept response, or the events of one in the background.
 pub(in crate::api) async fn show(
     State(shared): State<Shared>,
     Id(id): Id,
     Authenticated(caller): Authenticated,
-    uri: Uri,
+    parts: Parts,
 ) -> Result<Response, ApiError> {
-    let query = uri.query().unwrap_or_default();
-    if query.split('&').any(|pair| pair == "stream=true") {
-        return Err(GatewayError::StreamedAgain.about("stream"));
+    let owner = choices::key(&caller);
+    if let Some(Replay { after }) = Replay::read(&parts.uri)? {
+        let events = shared.responses.read_events(&owner, &id, after)?;
+        let keepalive = shared.config.timers.keepalive(&parts);
+        return Ok(background::told(events, keepalive));
     }
-    let object = shared.responses.object(&choices::key(&caller), &id);
+    let object = shared.responses.object(&owner, &id);
     object.map(error::json).ok_or_else(|| not_found(&id))
+}
+
+/// A wish for the events of a response.
+struct Replay {
+    /// The sequence number of the last event that the client has.
+    after: Option<u64>,
+}
+
+impl Replay {
+    fn read(uri: &Uri) -> Result<Option<Self>, ApiError> {
+        let pairs: Vec<(String, String)> = query::parameters(uri)?;
+        if query::last(&pairs, "stream") != Some("true") {
+            return Ok(None);
+        }
+        let after = query::last(&pairs, "starting_after").map(|text| {
+            let number = text.parse::<u64>();
+            number.map_err(|_| query::wrong("starting_after", "a whole number", text))
+        });
+        let after = after.transpose()?;
+        Ok(Some(Self { after }))
+    }
 }
 
 /// `DELETE /v1/responses/{id}`: forgets a kept response.

@@ -5,12 +5,13 @@ use axum::http::header::UPGRADE;
 use axum::http::{HeaderMap, HeaderName, Method, Uri};
 
 use super::closed;
-use crate::api::Shared;
+use crate::api::aliases::Alias;
+use crate::api::{Shared, dialect};
 use crate::openai::{ApiError, GatewayError};
 
 /// 404 for an unknown path.
 pub(in crate::api) async fn path(method: Method, uri: Uri) -> ApiError {
-    unknown(&method, uri.path(), "Please check the URL for typos.")
+    unknown(&method, uri.path(), TYPO)
 }
 
 /// 404 for an unknown path where the endpoints under `/v1` are served: suggests the right URL to clients with another base URL.
@@ -19,27 +20,26 @@ pub(in crate::api) async fn endpoint(
     method: Method,
     uri: Uri,
 ) -> ApiError {
-    match meant(uri.path(), shared.config.responses) {
-        Some(meant) => {
-            let base = match meant.starts_with(MESSAGES) {
-                true => "The base URL of an Anthropic client has no /v1: the client adds it.",
-                false => {
-                    "The base URL of an OpenAI client ends in /v1, and the client adds the rest."
-                }
-            };
-            let remedy = format!("Did you mean {meant}? {base}");
-            unknown(&method, uri.path(), &remedy)
-        }
-        None if uri.path().starts_with(MESSAGES) => unknown(&method, uri.path(), NOT_OF_MESSAGES),
-        None if is_openais(uri.path()) => unknown(&method, uri.path(), NOT_OURS),
-        None => path(method, uri).await,
-    }
+    let canonical = Alias::meant(uri.path());
+    let suggested = meant(uri.path(), shared.config.responses).map(|meant| {
+        let base = match dialect::is_of_messages(&meant) {
+            true => "The base URL of an Anthropic client has no /v1: the client adds it.",
+            false => "The base URL of an OpenAI client ends in /v1, and the client adds the rest.",
+        };
+        format!("Did you mean {meant}? {base}")
+    });
+    let remedy = match &suggested {
+        Some(suggested) => suggested,
+        None if dialect::is_of_messages(&canonical) => NOT_OF_MESSAGES,
+        None if is_openais(&canonical) => NOT_OURS,
+        None => TYPO,
+    };
+    unknown(&method, uri.path(), remedy)
 }
 
-const NOT_OURS: &str = "OpenAI has operations there that this gateway does not have: Codex runs chats, completions and responses.";
+const TYPO: &str = "Please check the URL for typos.";
 
-/// The path of Anthropic's API that is served, and what is below it.
-const MESSAGES: &str = "/v1/messages";
+const NOT_OURS: &str = "OpenAI has operations there that this gateway does not have: Codex runs chats, completions and responses.";
 
 const NOT_OF_MESSAGES: &str = "Anthropic has operations there that this gateway does not have: it answers messages, and counts their tokens.";
 

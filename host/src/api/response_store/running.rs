@@ -6,17 +6,18 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{Input, Key, Responses, size};
+use super::event_log::{EventLog, EventReader, STEP};
+use super::{Ended, Input, Key, Responses, size};
 use crate::api::Shared;
 use crate::api::turn_stream::Beginning;
-use crate::openai::responses::ResponseObject;
+use crate::openai::responses::{Background, Event, Memory};
 use crate::openai::{ApiError, GatewayError};
 use crate::turn;
 
 /// The most such responses, and those of one caller.
 const MOST: usize = 256;
 const MOST_OF_CALLER: usize = 64;
-/// The most bytes of their requests and conversations, and of those of one caller. A single one may have more.
+/// The most bytes of their requests, conversations and events, and of those of one caller. A single one may have more.
 const MOST_BYTES: usize = 128 << 20;
 const MOST_BYTES_OF_CALLER: usize = 32 << 20;
 
@@ -25,43 +26,79 @@ const MOST_BYTES_OF_CALLER: usize = 32 << 20;
 pub(super) struct Running(Mutex<HashMap<Key, Entry>>);
 
 /// A response that has not ended; none once it is kept.
-type Slot = Arc<Mutex<Option<ResponseObject>>>;
+type Slot = Arc<Mutex<Option<Background>>>;
 
 struct Entry {
     object: Slot,
+    /// If its client wants them.
+    events: Option<Arc<EventLog>>,
+    /// Without its events.
     bytes: usize,
+    event_bytes: usize,
     stop: CancellationToken,
+}
+
+/// Checks that a response may take so many bytes, beside the others.
+fn check_room(running: &HashMap<Key, Entry>, key: &Key, bytes: usize) -> Result<(), GatewayError> {
+    let has_room = |of_all: bool, (most, most_bytes): (usize, usize)| {
+        let others = running.iter().filter(|(other, _)| *other != key);
+        let of = others.filter(|(other, _)| of_all || other.0 == key.0);
+        let (count, bytes) = of.fold((0, bytes), |(count, bytes), (_, other)| {
+            let more = other.bytes.saturating_add(other.event_bytes);
+            (count + 1, bytes.saturating_add(more))
+        });
+        count == 0 || (count < most && bytes <= most_bytes)
+    };
+    if !has_room(false, (MOST_OF_CALLER, MOST_BYTES_OF_CALLER)) {
+        let most = MOST_OF_CALLER;
+        return Err(GatewayError::BackgroundFull { most });
+    }
+    match has_room(true, (MOST, MOST_BYTES)) {
+        true => Ok(()),
+        false => Err(GatewayError::WorkerBusy),
+    }
 }
 
 impl Running {
     /// Adds a response, if there is room.
     fn add(&self, key: &Key, entry: Entry) -> Result<(), ApiError> {
         let mut running = self.0.lock();
-        let has_room = |of_all: bool, (most, most_bytes): (usize, usize)| {
-            let of = running
-                .iter()
-                .filter(|(other, _)| of_all || other.0 == key.0);
-            let (count, bytes) = of.fold((0, entry.bytes), |(count, bytes), (_, other)| {
-                (count + 1, bytes.saturating_add(other.bytes))
-            });
-            count == 0 || (count < most && bytes <= most_bytes)
-        };
-        if !has_room(false, (MOST_OF_CALLER, MOST_BYTES_OF_CALLER)) {
-            let most = MOST_OF_CALLER;
-            return Err(GatewayError::BackgroundFull { most }.into());
-        }
-        if !has_room(true, (MOST, MOST_BYTES)) {
-            return Err(GatewayError::WorkerBusy.into());
-        }
+        check_room(&running, key, entry.bytes.saturating_add(entry.event_bytes))?;
         running.insert(key.clone(), entry);
         Ok(())
+    }
+
+    /// Takes so much memory for the events of a response, in all. Returns whether there is room.
+    fn grow(&self, key: &Key, event_bytes: usize) -> bool {
+        let mut running = self.0.lock();
+        let bytes = running.get(key).map(|entry| entry.bytes);
+        let bytes = bytes.map(|bytes| bytes.saturating_add(event_bytes));
+        if bytes.is_none_or(|bytes| check_room(&running, key, bytes).is_err()) {
+            return false;
+        }
+        if let Some(entry) = running.get_mut(key) {
+            entry.event_bytes = event_bytes;
+        }
+        true
+    }
+
+    /// Keeps events, and passes them on to their readers.
+    fn tell(&self, key: &Key, log: Option<&Arc<EventLog>>, events: Vec<Event>) {
+        if let Some(log) = log {
+            log.push(events, |bytes| self.grow(key, bytes));
+        }
+    }
+
+    /// The events of a response; the inner option is `None` for one that has none.
+    pub(super) fn events(&self, key: &Key) -> Option<Option<Arc<EventLog>>> {
+        Some(self.0.lock().get(key)?.events.clone())
     }
 
     /// The JSON of a response so far.
     pub(super) fn object(&self, key: &Key) -> Option<String> {
         let object = Arc::clone(&self.0.lock().get(key)?.object);
         let object = object.lock();
-        object.as_ref().map(ResponseObject::json)
+        object.as_ref().map(Background::json)
     }
 
     /// The conversation that a response answers.
@@ -81,19 +118,30 @@ impl Running {
 
     /// Ends a response, and forgets it.
     pub(super) fn remove(&self, key: &Key) -> bool {
-        let removed = self.0.lock().remove(key);
-        removed.inspect(|entry| entry.stop.cancel()).is_some()
+        let Some(entry) = self.0.lock().remove(key) else {
+            return false;
+        };
+        entry.stop.cancel();
+        if let Some(events) = entry.events {
+            events.forget();
+        }
+        true
     }
 
     fn cancel(&self, key: &Key) -> Option<String> {
-        let (object, stop) = {
+        let (object, events, stop) = {
             let running = self.0.lock();
             let entry = running.get(key)?;
-            (Arc::clone(&entry.object), entry.stop.clone())
+            (
+                Arc::clone(&entry.object),
+                entry.events.clone(),
+                entry.stop.clone(),
+            )
         };
         let mut object = object.lock();
         let object = object.as_mut()?;
-        object.cancel();
+        let written = object.cancel();
+        self.tell(key, events.as_ref(), written);
         stop.cancel();
         Some(object.json())
     }
@@ -111,6 +159,7 @@ pub(in crate::api) struct Job {
     shared: Shared,
     key: Key,
     object: Slot,
+    events: Option<Arc<EventLog>>,
     stop: CancellationToken,
     /// The client knows of it.
     launched: bool,
@@ -124,23 +173,30 @@ impl Job {
     pub(in crate::api) fn new(
         shared: &Shared,
         (caller, id): (&str, &str),
-        object: ResponseObject,
+        mut object: Background,
         bytes: usize,
     ) -> Result<Self, ApiError> {
         let key = (caller.to_owned(), id.to_owned());
         let stop = CancellationToken::new();
         let bytes = bytes + object.input().iter().map(size).sum::<usize>();
+        let events = object.streams().then(|| Arc::new(EventLog::new()));
+        let queued = object.queued();
         let object = Arc::new(Mutex::new(Some(object)));
         let entry = Entry {
             object: Arc::clone(&object),
+            events: events.clone(),
             bytes,
+            event_bytes: if events.is_some() { STEP } else { 0 },
             stop: stop.clone(),
         };
-        shared.responses.running.add(&key, entry)?;
+        let running = &shared.responses.running;
+        running.add(&key, entry)?;
+        running.tell(&key, events.as_ref(), queued);
         Ok(Self {
             shared: shared.clone(),
             key,
             object,
+            events,
             stop,
             launched: false,
         })
@@ -149,15 +205,32 @@ impl Job {
     /// The JSON of the response now.
     pub(in crate::api) fn json(&self) -> String {
         let object = self.object.lock();
-        object
-            .as_ref()
-            .map(ResponseObject::json)
-            .unwrap_or_default()
+        object.as_ref().map(Background::json).unwrap_or_default()
     }
 
-    fn change(&self, change: impl FnOnce(&mut ResponseObject)) {
-        if let Some(object) = &mut *self.object.lock() {
-            change(object);
+    /// Reads its events from the first on, if its client wants them.
+    pub(in crate::api) fn read_events(&self) -> Option<Result<EventReader, ApiError>> {
+        let events = self.events.as_ref()?;
+        Some(events.read(None).map_err(ApiError::from))
+    }
+
+    /// Changes the response. If it has ended, it is kept before its last event is told: a client may continue it at once.
+    fn change(&self, change: impl FnOnce(&mut Background) -> Vec<Event>) {
+        let mut slot = self.object.lock();
+        let Some(object) = slot.as_mut() else {
+            return;
+        };
+        let written = change(object);
+        if !object.has_ended() {
+            let running = &self.shared.responses.running;
+            return running.tell(&self.key, self.events.as_ref(), written);
+        }
+        if let Some(object) = slot.take() {
+            let bytes = written.iter().map(|event| event.data.len());
+            self.keep(object, bytes.sum());
+        }
+        if let Some(events) = &self.events {
+            events.close(written);
         }
     }
 
@@ -174,7 +247,7 @@ impl Job {
     async fn read(&self, beginning: Beginning) {
         let read = async {
             let deltas = beginning.begun().await?;
-            self.change(ResponseObject::begin);
+            self.change(Background::begin);
             let push = |_, delta| self.change(|object| object.push(delta));
             deltas.fold(push).await
         };
@@ -183,22 +256,30 @@ impl Job {
         }
     }
 
-    /// Keeps the response. A request for it finds it all the time: it waits for the slot, or finds what is kept.
-    fn finish(&self) {
-        let mut slot = self.object.lock();
-        let Some(mut object) = slot.take() else {
-            return;
-        };
-        object.fail(turn::Error::Interrupted.into());
+    /// Keeps the response, which has ended; its last events have so many bytes. A request for it finds it all the time: it waits
+    /// for the slot, or finds what is kept.
+    fn keep(&self, mut object: Background, last_bytes: usize) {
         let (json, memory) = (object.json(), object.take_memory());
+        let answered = memory.is_ok();
+        // Without an answer, the conversation that it should have answered.
+        let memory = memory.unwrap_or_else(|conversation| Memory {
+            input: conversation.len(),
+            conversation,
+            ..Memory::default()
+        });
+        let events = self.events.as_ref();
+        let ended = Ended {
+            object: json,
+            memory,
+            answered,
+            event_bytes: events.map_or(0, |events| events.bytes() + last_bytes),
+            events: events.cloned(),
+        };
         let responses = &self.shared.responses;
         let mut running = responses.running.0.lock();
         if running.contains_key(&self.key) {
             let (caller, id) = &self.key;
-            match memory {
-                Ok(memory) => responses.put(caller, id, json, memory),
-                Err(input) => responses.put_unanswered(caller, id, json, input),
-            }
+            responses.keep((caller, id), ended);
             running.remove(&self.key);
         }
     }
@@ -207,8 +288,39 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         match self.launched {
-            true => self.finish(),
+            true => self.change(|object| object.fail(turn::Error::Interrupted.into())),
             false => drop(self.shared.responses.running.remove(&self.key)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_take_their_memory_from_what_the_caller_may_have() {
+        const MIB: usize = 1 << 20;
+        let running = Running::default();
+        let key = |caller: &str, id: &str| (caller.to_owned(), id.to_owned());
+        let entry = |bytes| Entry {
+            object: Slot::default(),
+            events: None,
+            bytes,
+            event_bytes: STEP,
+            stop: CancellationToken::new(),
+        };
+        let [one, other, bobs] = [key("alice", "1"), key("alice", "2"), key("bob", "1")];
+        running.add(&one, entry(40 * MIB)).unwrap();
+        assert!(running.grow(&one, 2 * STEP), "a single one may have more");
+        assert!(running.add(&other, entry(MIB)).is_err());
+        assert!(running.remove(&one));
+        running.add(&one, entry(30 * MIB)).unwrap();
+        running.add(&other, entry(MIB / 2)).unwrap();
+        running.add(&bobs, entry(MIB / 2)).unwrap();
+        assert!(running.grow(&one, MIB) && running.grow(&bobs, MIB));
+        assert!(!running.grow(&other, MIB), "it would be 32.5 MiB");
+        assert!(running.grow(&other, MIB / 2));
+        assert!(!running.grow(&key("alice", "3"), STEP), "there is none");
     }
 }

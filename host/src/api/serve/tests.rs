@@ -1,5 +1,7 @@
 //! Connections over a real socket: answers are whole when a connection gives way or the gateway drains.
 
+mod sockets;
+
 use std::io;
 
 use axum::Router;

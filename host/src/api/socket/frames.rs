@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::api::bodies::{Bodies, Room, UNANNOUNCED};
 use crate::openai::ApiError;
+use crate::openai::responses::lane_of;
 
 /// How long a message may take to arrive, whatever its size, and the additional time for each byte: as for request bodies.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -48,6 +49,8 @@ pub(super) enum Incoming {
 pub(super) struct Message {
     pub(super) text: Vec<u8>,
     pub(super) room: Room,
+    /// See [`lane_of`].
+    pub(super) lane: Option<String>,
 }
 
 /// The state of a client's messages, for the owner of their reader.
@@ -92,7 +95,7 @@ pub(super) struct Reader<R> {
     limit: usize,
     bodies: Bodies,
     read: BytesMut,
-    frame: Option<Frame>,
+    frame: Option<Partial>,
     message: Option<Message>,
     control: Vec<u8>,
     /// When the first byte of the present frame or message came.
@@ -104,7 +107,7 @@ pub(super) struct Reader<R> {
 
 /// A frame whose payload is not complete.
 #[derive(Debug)]
-struct Frame {
+struct Partial {
     code: u8,
     last: bool,
     left: usize,
@@ -186,7 +189,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     /// The head of a frame; none if it is not complete.
-    fn head(&mut self) -> Result<Option<Frame>, Broken> {
+    fn head(&mut self) -> Result<Option<Partial>, Broken> {
         let &[first, second, ..] = &*self.read else {
             return Ok(None);
         };
@@ -212,7 +215,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         };
         let mut mask = [0; 4];
         self.read.copy_to_slice(&mut mask);
-        Ok(Some(Frame {
+        Ok(Some(Partial {
             code: first & 0x0f,
             last: first & 0x80 != 0,
             left: usize::try_from(length).unwrap_or(usize::MAX),
@@ -221,7 +224,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     /// Checks that a frame may come now, and begins its message.
-    fn admit(&mut self, frame: &Frame) -> Result<(), Broken> {
+    fn admit(&mut self, frame: &Partial) -> Result<(), Broken> {
         match frame.code {
             CLOSE | PING | PONG if frame.last && frame.left <= CONTROL => return Ok(()),
             CLOSE | PING | PONG => return Err(Broken::Protocol("a control frame is too long")),
@@ -269,15 +272,16 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     async fn checked(&mut self) -> Result<Message, Broken> {
-        let Message { text, mut room } = self.message.take().unwrap_or_default();
-        room.shrink(text.len());
-        let bytes = text.len();
-        let check = move || (std::str::from_utf8(&text).is_ok(), text);
+        let mut message = self.message.take().unwrap_or_default();
+        let bytes = message.text.len();
+        message.room.shrink(bytes);
+        let check = move || {
+            std::str::from_utf8(&message.text).map_err(|_| Broken::NotUtf8)?;
+            message.lane = lane_of(&message.text);
+            Ok(message)
+        };
         let checked = self.bodies.work(bytes, check).await;
-        match checked.map_err(Broken::NoRoom)? {
-            (true, text) => Ok(Message { text, room }),
-            (false, _) => Err(Broken::NotUtf8),
-        }
+        checked.map_err(Broken::NoRoom)?
     }
 
     async fn take_room(&mut self) -> Result<(), Broken> {
@@ -360,30 +364,48 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Broken> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncWriteExt, duplex};
+/// One thing that a client sent, or its end.
+#[cfg(any(test, fuzzing))]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// A whole message.
+    Text(Vec<u8>),
+    /// A ping, with its payload.
+    Ping(Vec<u8>),
+    /// A pong.
+    Pong,
+    /// A close frame, with its code if it has one. Nothing is read after it.
+    Close(Option<u16>),
+    /// The reason why nothing more can be read.
+    Broken(String),
+}
 
-    use super::*;
-
-    /// A frame whose mask changes nothing.
-    fn frame(first: u8, bytes: u16) -> Vec<u8> {
-        let [high, low] = bytes.to_be_bytes();
-        let mut frame = vec![first, 0x80 | 126, high, low, 0, 0, 0, 0];
-        frame.resize(8 + usize::from(bytes), b'x');
-        frame
-    }
-
-    #[tokio::test]
-    async fn a_message_in_parts_that_came_at_once_is_whole() {
-        let (mut client, server) = duplex(1 << 20);
-        let parts = [frame(TEXT, 60_000), frame(0x80 | CONTINUATION, 5_800)].concat();
-        client.write_all(&parts).await.unwrap();
-        let reader = Reader::new(server, 1 << 20, Bodies::new(1 << 20));
-        let read = timeout(PATIENCE, reader.next()).await;
-        match read.unwrap().1 {
-            Ok(Incoming::Text(message)) => assert_eq!(message.text.len(), 65_800),
-            other => panic!("{other:?}"),
+/// All that a client sends which sends these pieces, one after another, and leaves; a message may have `limit` bytes.
+#[cfg(any(test, fuzzing))]
+pub async fn replay(pieces: [&[u8]; 3], limit: usize) -> Vec<Frame> {
+    let [first, second, third] = pieces;
+    // `bytes` has the same method for slices.
+    let sent = AsyncReadExt::chain(first, second);
+    let sent = AsyncReadExt::chain(sent, third);
+    let mut reader = Reader::new(sent, limit, Bodies::new(limit));
+    let mut frames = Vec::new();
+    loop {
+        let (rest, incoming) = reader.next().await;
+        reader = rest;
+        let frame = match incoming {
+            Ok(Incoming::Text(message)) => Frame::Text(message.text),
+            Ok(Incoming::Ping(payload)) => Frame::Ping(payload),
+            Ok(Incoming::Pong) => Frame::Pong,
+            Ok(Incoming::Close(code)) => Frame::Close(code),
+            Err(broken) => Frame::Broken(broken.to_string()),
+        };
+        let is_last = matches!(frame, Frame::Close(_) | Frame::Broken(_));
+        frames.push(frame);
+        if is_last {
+            return frames;
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

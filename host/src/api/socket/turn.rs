@@ -77,7 +77,7 @@ impl TurnHead {
     }
 
     fn request(&self, on: OnSocket, peer: &Peer, message: Message) -> Request {
-        let Message { text, room } = message;
+        let Message { text, room, .. } = message;
         let length = HeaderValue::from(text.len());
         let mut request = Request::new(Body::from(text));
         *request.method_mut() = Method::POST;
@@ -99,13 +99,33 @@ impl TurnHead {
 /// A turn that runs.
 pub(super) struct Turn {
     answer: Answer,
+    lane: Lane,
     underway: Arc<Underway>,
+}
+
+/// The lane of a message, as each event of its answer begins.
+#[derive(Default)]
+pub(super) struct Lane(Option<String>);
+
+impl Lane {
+    pub(super) fn of(message: &Message) -> Self {
+        let name = message.lane.as_deref();
+        Self(name.map(|name| format!("{{\"stream_id\":{},", Value::from(name))))
+    }
+
+    /// The event in this lane. Events are objects, and have a type.
+    fn put(&self, event: Bytes) -> Bytes {
+        match (&self.0, event.strip_prefix(b"{")) {
+            (Some(begins), Some(rest)) => [begins.as_bytes(), rest].concat().into(),
+            _ => event,
+        }
+    }
 }
 
 enum Answer {
     Asked(BoxFuture<'static, Response>),
     Events(Body),
-    Refused(BoxFuture<'static, Vec<u8>>),
+    Refused(BoxFuture<'static, Bytes>),
     Over,
 }
 
@@ -123,10 +143,12 @@ impl Turn {
         S::Future: Send,
     {
         let underway = Arc::new(peer.begin(Version::HTTP_11));
+        let lane = Lane::of(&message);
         let request = head.request(on, peer, message);
         let answer = Box::pin(routed(service, request));
         Self {
             answer: Answer::Asked(answer),
+            lane,
             underway,
         }
     }
@@ -139,7 +161,7 @@ impl Turn {
                 Answer::Events(body) => match body.frame().await {
                     Some(Ok(frame)) => {
                         if let Ok(event) = frame.into_data() {
-                            return Some((event, self.underway.offer()));
+                            return Some((self.lane.put(event), self.underway.offer()));
                         }
                     }
                     Some(Err(_)) | None => self.answer = Answer::Over,
@@ -147,7 +169,7 @@ impl Turn {
                 Answer::Refused(message) => {
                     let message = message.await;
                     self.answer = Answer::Over;
-                    return Some((message.into(), self.underway.offer()));
+                    return Some((self.lane.put(message), self.underway.offer()));
                 }
                 Answer::Over => return None,
             }
@@ -168,14 +190,14 @@ fn answer(response: Response) -> Answer {
     }))
 }
 
-/// The message for an error that no request answered with.
-pub(super) fn error_message(error: &ApiError) -> Vec<u8> {
+/// The message for an error that no request answered with; `lane` is that of the message that it is about.
+pub(super) fn error_message(error: &ApiError, lane: &Lane) -> Bytes {
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    error_event(status, &HeaderMap::new(), &error.to_json())
+    lane.put(error_event(status, &HeaderMap::new(), &error.to_json()))
 }
 
 /// An error as OpenAI sends it in this mode: the body of the answer with its status, and the headers that clients wait by.
-fn error_event(status: StatusCode, headers: &HeaderMap, body: &str) -> Vec<u8> {
+fn error_event(status: StatusCode, headers: &HeaderMap, body: &str) -> Bytes {
     let is_for_clients = |name: &str| {
         !name.starts_with("access-control-") && !["content-type", "vary"].contains(&name)
     };
@@ -190,7 +212,7 @@ fn error_event(status: StatusCode, headers: &HeaderMap, body: &str) -> Vec<u8> {
     let body = serde_json::from_str::<Map<String, Value>>(body).unwrap_or_default();
     event.extend(body);
     event.insert("headers".to_owned(), headers.into());
-    Value::from(event).to_string().into_bytes()
+    Value::from(event).to_string().into()
 }
 
 #[cfg(test)]

@@ -172,8 +172,10 @@ errors! {
     PromptTooLong { tokens: u64, most: u64 } = 403, "tokens_exceeded_error", "context_length_exceeded", "The context length is exceeded: the prompt has about {tokens} tokens, and this gateway takes {most}.";
     /// The gateway does not have this response, or not for this caller.
     ResponseNotFound { id: String } = 404, INVALID, "response_not_found", "Response with id '{id}' not found.";
-    /// A response is fetched as a stream.
-    StreamedAgain = 400, INVALID, "unsupported_value", "This gateway does not keep the events of a response: fetch it without 'stream'.";
+    /// A response is fetched as a stream that was not made with `background` and `stream`.
+    NotStreamed = 400, INVALID, "unsupported_value", "This response cannot be streamed because it was not created with background=true and stream=true: fetch it without 'stream'.";
+    /// The events of a response in the background that the client asks for, or has not read in time, are not kept any more.
+    EventsGone = 400, INVALID, "events_not_kept", "These events of the response are not kept any more: fetch it without 'stream'.";
     /// The client has too many responses in the background.
     BackgroundFull { most: usize } = 429, "rate_limit_error", "too_many_background_responses", "You have too many responses in the background, at most {most}, or their requests are too large: wait for one to end, or cancel one.", Retry::After(5_000);
     /// A response that is not in the background is to be cancelled.

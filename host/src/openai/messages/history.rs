@@ -30,9 +30,9 @@ const NOTES: [&str; 3] = ["tool_addition", "tool_removal", "fallback"];
 
 /// Takes `system` and `messages` out of a request.
 pub(super) fn read(body: &mut Object) -> Result<Vec<Item>, ApiError> {
-    let mut history = History::read(body)?;
+    let history = History::read(body)?;
     history.expect_results()?;
-    if let Some(path) = history.prefill.take() {
+    if let Some(path) = history.prefill {
         let message = "Codex does not continue a message that the client began: the conversation must end with a user message.";
         return Err(json_object::invalid_value(path, message));
     }
@@ -52,6 +52,10 @@ pub(super) fn read_part(body: &mut Object) -> Result<Vec<Item>, ApiError> {
 #[derive(Default)]
 struct History {
     conversation: Conversation,
+    /// The author of the last messages. Messages of one author that follow each other are one, as at Anthropic.
+    author: Option<Role>,
+    /// The parts of these messages that are not in the conversation yet.
+    parts: Vec<Part>,
     /// The path of the content that had the last calls.
     calls: String,
     /// The path of the last message, if it is the model's.
@@ -71,6 +75,7 @@ impl History {
         for (at, message) in messages.into_iter().enumerate() {
             history.add(Object::from_value(message, format!("messages[{at}]"))?)?;
         }
+        history.end_author()?;
         Ok(history)
     }
 
@@ -79,18 +84,45 @@ impl History {
         if !message.is_set("content") {
             return Err(message.missing("content"));
         }
-        let path = message.path_of("content");
         self.prefill = None;
         match role {
-            "user" => self.add_user(message),
-            "assistant" => {
-                self.expect_results()?;
-                self.add_assistant(message)?;
-                self.prefill = Some(path);
-                Ok(())
+            "user" => {
+                self.begin(Role::User)?;
+                self.add_user(message)
             }
-            _ => self.instruct(&mut message, "content"),
+            "assistant" => {
+                self.begin(Role::Assistant)?;
+                self.add_assistant(message)
+            }
+            _ => {
+                self.end_author()?;
+                self.instruct(&mut message, "content")
+            }
         }
+    }
+
+    /// Begins a message of this author, or goes on with one.
+    fn begin(&mut self, author: Role) -> Result<(), ApiError> {
+        if self.author != Some(author) {
+            self.end_author()?;
+            if author == Role::Assistant {
+                self.expect_results()?;
+            }
+            self.author = Some(author);
+        }
+        Ok(())
+    }
+
+    /// Ends the messages of one author. Those of the user must have had the results of all calls.
+    fn end_author(&mut self) -> Result<(), ApiError> {
+        if let Some(author) = self.author.take() {
+            if author == Role::User {
+                self.expect_results()?;
+            }
+            let parts = std::mem::take(&mut self.parts);
+            self.say(author, parts);
+        }
+        Ok(())
     }
 
     /// Codex drops `system` messages silently.
@@ -107,19 +139,16 @@ impl History {
         Ok(())
     }
 
-    /// The results come first, wherever they are in the message: a provider wants them next to their calls.
+    /// The results come first, wherever they are in the messages: a provider wants them next to their calls.
     fn add_user(&mut self, mut message: Object) -> Result<(), ApiError> {
-        let mut parts = Vec::new();
         let kinds = [&TELLING[..], &NOTES, &["tool_result"]].concat();
         for mut block in content::blocks(&mut message, "content")? {
             match block.required_word("type", &kinds)? {
                 "tool_result" => self.add_result(block)?,
                 note if NOTES.contains(&note) => {}
-                kind => content::tell(kind, block, &mut parts)?,
+                kind => content::tell(kind, block, &mut self.parts)?,
             }
         }
-        self.expect_results()?;
-        self.say(Role::User, parts);
         Ok(())
     }
 
@@ -141,22 +170,23 @@ impl History {
     }
 
     fn add_assistant(&mut self, mut message: Object) -> Result<(), ApiError> {
-        self.calls = message.path_of("content");
-        let mut parts = Vec::new();
+        let path = message.path_of("content");
         let kinds = [&["text", "tool_use", "compaction"][..], &NOTES, &IGNORED].concat();
         for mut block in content::blocks(&mut message, "content")? {
             match block.required_word("type", &kinds)? {
-                "text" => content::tell("text", block, &mut parts)?,
+                "text" => content::tell("text", block, &mut self.parts)?,
                 // A summary of what was said before it.
-                "compaction" => parts.extend(block.string("content")?.map(Part::Text)),
+                "compaction" => self.parts.extend(block.string("content")?.map(Part::Text)),
                 "tool_use" => {
-                    self.say(Role::Assistant, std::mem::take(&mut parts));
+                    let parts = std::mem::take(&mut self.parts);
+                    self.say(Role::Assistant, parts);
+                    self.calls.clone_from(&path);
                     self.add_call(block)?;
                 }
                 _ => {}
             }
         }
-        self.say(Role::Assistant, parts);
+        self.prefill = Some(path);
         Ok(())
     }
 

@@ -180,6 +180,28 @@ fn a_conversation_whose_tokens_are_counted_may_end_anywhere() {
 }
 
 #[test]
+fn tools_are_part_of_the_count() {
+    let count = |tools: Value| {
+        let body = with(&json!({ "tools": tools })).to_string();
+        let part = MessagesRequest::parse_part(body.as_bytes(), &Reading::default());
+        part.unwrap()
+            .into_plan(Target::default())
+            .1
+            .prompt_tokens_estimate
+    };
+    let none = count(json!([]));
+    let own =
+        json!({"name": "f", "description": "x".repeat(400), "input_schema": {"type": "object"}});
+    let found = count(json!([own]));
+    assert!((none + 100..none + 110).contains(&found), "{found}");
+    let known = count(json!([{"type": "bash_20250124", "name": "bash"}]));
+    assert!(
+        known > none + 20,
+        "its schema is not in the request: {known}"
+    );
+}
+
+#[test]
 fn errors_are_told_as_anthropic_does() {
     let error = |status: u16, code: &'static str, param: Option<&str>| {
         let mut error = ApiError::from(crate::openai::GatewayError::Internal);

@@ -27,9 +27,17 @@ const ACTIVITY: &str = "keepalive";
 /// Writes one answer. The last event has the final state and the whole answer; nothing follows, not even `[DONE]`.
 #[derive(Debug)]
 pub struct Events {
-    answer: ResponseAnswer,
-    begun: bool,
+    pub(super) answer: ResponseAnswer,
+    written: Written,
     writer: Writer,
+}
+
+/// The events before the first of an item that were written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    None,
+    Queued,
+    Begun,
 }
 
 impl Events {
@@ -38,17 +46,28 @@ impl Events {
     pub fn new(head: Head, context: Context) -> Self {
         Self {
             answer: ResponseAnswer::new(head, context),
-            begun: false,
+            written: Written::None,
             writer: Writer::default(),
         }
     }
 
-    /// Appends the events `response.created` and `response.in_progress`, if they were not written yet.
+    /// Appends the events of an answer whose turn has not begun: `response.created` and `response.queued`.
+    pub(super) fn queue(&mut self, out: &mut Vec<Event>) {
+        self.written = Written::Queued;
+        for name in ["response.created", "response.queued"] {
+            self.writer.whole(name, &self.answer, out);
+        }
+    }
+
+    /// Appends the events `response.created` and `response.in_progress`, as far as they were not written yet.
     pub fn begin(&mut self, out: &mut Vec<Event>) {
-        if !std::mem::replace(&mut self.begun, true) {
-            for name in ["response.created", "response.in_progress"] {
-                self.writer.whole(name, &self.answer, out);
-            }
+        let names: &[_] = match std::mem::replace(&mut self.written, Written::Begun) {
+            Written::None => &["response.created", "response.in_progress"],
+            Written::Queued => &["response.in_progress"],
+            Written::Begun => &[],
+        };
+        for name in names {
+            self.writer.whole(name, &self.answer, out);
         }
     }
 
@@ -67,15 +86,19 @@ impl Events {
             writer.write(ACTIVITY, members, out);
         }
         self.answer.push(delta, &mut |step| writer.step(&step, out));
+        self.end(out);
+    }
+
+    /// Appends the last event, if the answer has ended. To be called once then.
+    pub(super) fn end(&mut self, out: &mut Vec<Event>) {
         let name = match self.answer.state() {
-            ResponseStatus::InProgress | ResponseStatus::Queued | ResponseStatus::Cancelled => {
-                return;
-            }
+            ResponseStatus::InProgress | ResponseStatus::Queued => return,
             ResponseStatus::Completed => "response.completed",
-            ResponseStatus::Incomplete(_) => "response.incomplete",
+            // OpenAI's schema has no event for a cancelled response; its status says it.
+            ResponseStatus::Incomplete(_) | ResponseStatus::Cancelled => "response.incomplete",
             ResponseStatus::Failed => "response.failed",
         };
-        writer.whole(name, &self.answer, out);
+        self.writer.whole(name, &self.answer, out);
     }
 
     /// The memory to keep of the answer; to be called after the last delta was pushed. It is returned only once; nothing is

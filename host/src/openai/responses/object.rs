@@ -7,11 +7,10 @@ use super::super::activity::Extension;
 use super::super::tools::{ToldCall, ToolName};
 use super::super::usage::ResponseUsage;
 use super::super::{ApiError, Head, json};
-use super::answer::{ResponseAnswer, ResponseStatus, Stage};
+use super::answer::{ResponseAnswer, ResponseStatus};
 use super::echo::Echo;
 use super::output::{Content, OutputItem, Status};
 use super::{Context, Memory};
-use crate::codex::Item;
 use crate::turn::{self, Delta};
 
 /// An answer in one piece that is being collected.
@@ -40,50 +39,14 @@ impl ResponseObject {
             Some(Err(error)) => return Err(error),
             None => return Err(turn::Error::Interrupted.into()),
         }
-        Ok((self.json(), self.0.take_memory()))
+        Ok((self.0.json(), self.0.take_memory()))
     }
+}
 
-    /// The same answer, waiting for its turn to begin.
-    #[must_use]
-    pub fn queued(mut self) -> Self {
-        self.0.stage = Stage::Queued;
-        self
-    }
-
-    /// Notes that the turn has begun.
-    pub fn begin(&mut self) {
-        self.0.stage = Stage::Running;
-    }
-
-    /// Ends the answer with an error, unless it has ended.
-    pub fn fail(&mut self, error: ApiError) {
-        self.0.fail(error);
-    }
-
-    /// Ends the answer for its client, unless it has ended.
-    pub fn cancel(&mut self) {
-        self.0.cancel();
-    }
-
-    /// The JSON of the answer so far, also of one that failed or was cancelled.
-    #[must_use]
-    pub fn json(&self) -> String {
-        json::write(&Body::from(&self.0))
-    }
-
-    /// The conversation that is answered, if the client wants it kept; empty when the memory was taken.
-    #[must_use]
-    pub fn input(&self) -> &[Item] {
-        self.0.context.history.as_deref().unwrap_or_default()
-    }
-
-    /// The memory to keep of the answer, or the conversation of one that did not end well.
-    ///
-    /// # Errors
-    /// If there is no answer that could be continued.
-    pub fn take_memory(&mut self) -> Result<Memory, Vec<Item>> {
-        let memory = self.0.take_memory();
-        memory.ok_or_else(|| self.0.context.history.take().unwrap_or_default())
+impl ResponseAnswer {
+    /// The JSON of the answer so far.
+    pub(super) fn json(&self) -> String {
+        json::write(&Body::from(self))
     }
 }
 

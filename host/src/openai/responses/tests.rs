@@ -214,11 +214,6 @@ fn what_would_be_missed_in_the_answer_is_refused() {
             "store",
         ),
         (
-            json!({"background": true, "stream": true}),
-            UNSUPPORTED,
-            "background",
-        ),
-        (
             json!({"conversation": "conv_1"}),
             UNSUPPORTED,
             "conversation",

@@ -1,5 +1,9 @@
 //! The members of a request that only the WebSocket mode has.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
 use super::super::ApiError;
 use super::super::json_object::{Object, invalid_value};
 use super::super::params::unsupported;
@@ -18,8 +22,6 @@ pub struct Transport {
     event: Option<String>,
     /// Whether the model is asked; otherwise the request is only kept to be continued.
     pub generates: bool,
-    /// The lane of the request, repeated in each event of its answer.
-    pub lane: Option<String>,
     /// The error for a lane that cannot be repeated; over HTTP there is none.
     wrong_lane: Option<ApiError>,
 }
@@ -29,7 +31,6 @@ impl Default for Transport {
         Self {
             event: None,
             generates: true,
-            lane: None,
             wrong_lane: None,
         }
     }
@@ -38,15 +39,27 @@ impl Default for Transport {
 impl Transport {
     pub(super) fn read(body: &mut Object) -> Result<Self, ApiError> {
         let event = body.take("type");
-        let lane = body.short_string("stream_id", LONGEST_LANE);
-        let wrong_lane = lane.as_ref().err().cloned();
+        let wrong_lane = body.short_string("stream_id", LONGEST_LANE).err();
         Ok(Self {
             event: event.and_then(|event| event.as_str().map(str::to_owned)),
             generates: body.take("generate").and_then(|value| value.as_bool()) != Some(false),
-            lane: lane.unwrap_or_default(),
             wrong_lane,
         })
     }
+}
+
+/// The lane of a message: each event of its answer repeats it, errors about a message that is no request too. None if there is no
+/// lane that can be repeated.
+#[must_use]
+pub fn lane_of(message: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Routed<'a> {
+        #[serde(borrow)]
+        stream_id: Option<Cow<'a, str>>,
+    }
+    let routed: Routed<'_> = serde_json::from_slice(message).ok()?;
+    let lane = routed.stream_id.filter(|lane| lane.len() <= LONGEST_LANE)?;
+    Some(lane.into_owned())
 }
 
 impl ResponsesRequest {

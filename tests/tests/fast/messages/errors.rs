@@ -135,6 +135,37 @@ async fn refusals_before_the_endpoint_have_anthropics_form_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn errors_at_another_base_url_have_anthropics_form_without_its_header() {
+    for (aliases, status, kind) in [
+        ("true", 400, "invalid_request_error"),
+        ("false", 404, "not_found_error"),
+    ] {
+        let setup = Setup::demo().var("PROXY_URL_ALIASES", aliases);
+        let gateway = setup.start().await;
+        let ask = async |path: &str| {
+            let url = format!("{}{path}", gateway.origin);
+            let request = gateway.client.post(url).header("x-api-key", KEY);
+            request.json(&json!({})).send().await.unwrap()
+        };
+        for base in ["", "/v1/v1", "/v1//", "/openai/v1"] {
+            let path = format!("{base}/messages");
+            assert_error(ask(&path).await, status, kind).await;
+            let batches = ask(&format!("{path}/batches")).await;
+            let message = assert_error(batches, 404, "not_found_error").await;
+            assert!(message.contains("Anthropic has operations"), "{message}");
+        }
+        // Slashes at the beginning are taken off before any route.
+        assert_error(ask("//v1/messages").await, 400, "invalid_request_error").await;
+        let batches = ask("//v1/messages/batches").await;
+        assert_error(batches, 404, "not_found_error").await;
+        // A path that only begins alike is of no API.
+        let error: Value = ask("/v1/messagesque").await.json().await.unwrap();
+        assert_eq!(error["error"]["code"], "unknown_url");
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn limits_hold_with_their_headers() {
     let rules = json!({"rules": [{"name": "one", "unit": "requests", "limit": 1, "window_ms": 86_400_000}]});
     let setup = Setup::demo().policy("rate-limit.json", rules.to_string().as_bytes());

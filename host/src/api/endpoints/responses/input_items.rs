@@ -35,10 +35,7 @@ pub(in crate::api) async fn list(
 
 fn read(uri: &Uri) -> Result<InputList, ApiError> {
     let pairs: Vec<(String, String)> = query::parameters(uri)?;
-    let last = |name: &str| {
-        let of_name = |(of, _): &&(String, String)| of == name;
-        pairs.iter().rfind(of_name).map(|(_, value)| value.clone())
-    };
+    let last = |name: &str| query::last(&pairs, name).map(str::to_owned);
     let order = match last("order").as_deref() {
         None | Some("desc") => Order::LatestFirst,
         Some("asc") => Order::EarliestFirst,

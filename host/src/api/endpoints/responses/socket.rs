@@ -108,13 +108,12 @@ pub(super) async fn answer(
     choices: Choices,
     (writer, transport): (Writer, Transport),
 ) -> Result<Response, ApiError> {
-    let lane = transport.lane.as_deref();
     if transport.generates {
         let deltas = intake.begin(model, true, choices).await?;
-        return respond(deltas.into_stream(), writer, lane).await;
+        return respond(deltas.into_stream(), writer).await;
     }
     intake.admit(model, true, &choices).await?;
-    respond(nothing(), writer, lane).await
+    respond(nothing(), writer).await
 }
 
 /// The deltas of a request with `generate: false`: the answer is empty and complete.
@@ -132,14 +131,8 @@ fn nothing() -> impl Stream<Item = (u32, Delta)> + Send + Unpin {
 async fn respond(
     deltas: impl Stream<Item = (u32, Delta)> + Send + Unpin + 'static,
     mut writer: Writer,
-    lane: Option<&str>,
 ) -> Result<Response, ApiError> {
     let deltas = sse::begun(deltas, sse::PATIENCE).await?;
-    let lane = lane.map(|lane| format!("{{\"stream_id\":{},", serde_json::Value::from(lane)));
-    let frame = move |event: crate::openai::responses::Event| match &lane {
-        Some(lane) => Bytes::from(event.data.replacen('{', lane, 1)),
-        None => Bytes::from(event.data),
-    };
     let first = stream::iter(writer.begun());
     // For deltas without an end of their own.
     let broken_off = stream::iter([(0, Delta::Failed(turn::Error::Interrupted))]);
@@ -152,6 +145,6 @@ async fn respond(
     let rest = rest.scan((), |(), event| ready(event));
     let frames = first
         .chain(rest)
-        .map(move |event| Ok::<_, Infallible>(frame(event)));
+        .map(|event| Ok::<_, Infallible>(Bytes::from(event.data)));
     Ok(Response::new(Body::from_stream(frames)))
 }

@@ -153,6 +153,33 @@ fn the_prompts_tokens_are_estimated_from_its_text() {
 }
 
 #[test]
+fn tools_and_schemas_are_part_of_the_estimate() {
+    let estimate = |members: &Value| {
+        let (_, rules) = parse(&body_with(members)).into_plan(Target::default());
+        rules.prompt_tokens_estimate
+    };
+    let none = estimate(&json!({}));
+    let schema = json!({"type": "object", "properties": {"a": {"type": "string", "description": "x".repeat(400)}},
+        "required": ["a"], "additionalProperties": false});
+    let function =
+        json!({"name": "f".repeat(40), "description": "日".repeat(400), "parameters": schema});
+    let rest = json!({"type": "object", "properties": {"a": {"type": "string", "description": ""}},
+        "required": ["a"], "additionalProperties": false});
+    let rest = rest.to_string().len() as u64;
+    let expected = none + (40 + 400 + 400 + rest) / 4;
+    let tool = json!({"type": "function", "function": function});
+    for members in [json!({"tools": [tool]}), json!({"functions": [function]})] {
+        let found = estimate(&members);
+        assert!(found.abs_diff(expected) <= 1, "{found}, not {expected}");
+    }
+    let forbidden = json!({"tools": [tool], "tool_choice": "none"});
+    assert_eq!(estimate(&forbidden), none, "the model gets none of them");
+    let format = json!({"type": "json_schema", "json_schema": {"name": "s", "strict": true, "schema": schema}});
+    let found = estimate(&json!({"response_format": format}));
+    assert!(found > none + 100, "{found}");
+}
+
+#[test]
 fn messages_that_are_none_are_refused() {
     assert_refusal(&json!({}), MISSING, "messages");
     let user = |content: Value| json!([{"role": "user", "content": content}]);

@@ -106,6 +106,44 @@ fn calls_and_results_are_paired_and_results_come_first() {
 }
 
 #[test]
+fn messages_of_one_author_that_follow_each_other_are_one() {
+    let result = |id: &str| json!({"type": "tool_result", "tool_use_id": id, "content": id});
+    let said_text = |text: &str| json!({"type": "text", "text": text});
+    let user = |content: Value| json!({"role": "user", "content": content});
+    let assistant = |content: Value| json!({"role": "assistant", "content": content});
+    let messages = json!([
+        user(json!("hi")),
+        user(json!([said_text("there")])),
+        assistant(json!([said_text("I look."), tool_use("a")])),
+        assistant(json!("And there.")),
+        assistant(json!([tool_use("b")])),
+        user(json!([said_text("Here."), result("b")])),
+        user(json!([result("a")])),
+        user(json!("Go on.")),
+        assistant(json!("One.")),
+        assistant(json!([said_text("Two.")])),
+        user(json!("Thanks.")),
+    ]);
+    let several = |role: Role, texts: [&str; 2]| Item::Message {
+        role,
+        parts: texts.map(text).to_vec(),
+    };
+    let expected = [
+        several(Role::User, ["hi", "there"]),
+        said(Role::Assistant, "I look."),
+        call(1),
+        said(Role::Assistant, "And there."),
+        call(2),
+        output(2, vec![text("b")]),
+        output(1, vec![text("a")]),
+        several(Role::User, ["Here.", "Go on."]),
+        several(Role::Assistant, ["One.", "Two."]),
+        said(Role::User, "Thanks."),
+    ];
+    assert_eq!(history(&messages), expected);
+}
+
+#[test]
 fn instructions_may_be_between_messages_and_blocks_of_anthropics_tools_are_left_out() {
     let search = json!({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}});
     let found = json!({"type": "web_search_tool_result", "tool_use_id": "s", "content": []});
@@ -211,6 +249,27 @@ fn calls_without_results_and_results_without_calls_are_refused() {
             "empty_string",
             "messages[1].content[0].id",
         ),
-        (asked(json!("I "), am), VALUE, "messages[2].content"),
+        (asked(json!("I "), am.clone()), VALUE, "messages[2].content"),
+        // Messages that are one are checked as one.
+        (
+            json!({"messages": [hi, {"role": "assistant", "content": [tool_use("a")]}, am, hi]}),
+            VALUE,
+            "messages[1].content",
+        ),
+        (
+            json!({"messages": [hi, {"role": "assistant", "content": [tool_use("a")]}, hi, am, hi]}),
+            VALUE,
+            "messages[1].content",
+        ),
+        (
+            json!({"messages": [
+                hi,
+                {"role": "assistant", "content": [tool_use("a")]},
+                {"role": "assistant", "content": [tool_use("a")]},
+                hi,
+            ]}),
+            VALUE,
+            "messages[2].content[0].id",
+        ),
     ]);
 }

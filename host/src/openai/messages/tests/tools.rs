@@ -91,6 +91,45 @@ fn tools_of_anthropics_are_functions_or_left_out_or_refused() {
 }
 
 #[test]
+fn each_version_of_the_text_editor_is_called_as_its_clients_expect() {
+    let editor = |version: &str| {
+        let tools = json!([{"type": format!("text_editor_{version}")}]);
+        let (mut plan, _) = plan(&with(&json!({ "tools": tools })));
+        let tool = plan.tools.remove(0);
+        let properties = tool.parameters["properties"].clone();
+        let undoes = properties["command"]["enum"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("undo_edit"));
+        let inserts = properties["insert_text"].is_object();
+        let text = tool.description.unwrap();
+        assert_eq!(text.contains("undo_edit"), undoes, "{text}");
+        assert_eq!(text.contains("insert `insert_text`"), inserts, "{text}");
+        assert!(properties["new_str"].is_object());
+        (tool.name, undoes, inserts)
+    };
+    for version in ["20241022", "20250124"] {
+        let expected = ("str_replace_editor".to_owned(), true, false);
+        assert_eq!(editor(version), expected, "{version}");
+    }
+    for version in ["20250429", "20250728", "20270101"] {
+        let expected = ("str_replace_based_edit_tool".to_owned(), false, true);
+        assert_eq!(editor(version), expected, "{version}");
+    }
+}
+
+#[test]
+fn both_versions_of_bash_are_called_alike() {
+    let bash = |version: &str| {
+        let tools = json!([{"type": format!("bash_{version}"), "name": "bash"}]);
+        plan(&with(&json!({ "tools": tools }))).0.tools
+    };
+    assert_eq!(bash("20241022"), bash("20250124"));
+    let properties = &bash("20241022")[0].parameters["properties"];
+    assert!(properties["command"].is_object() && properties["restart"].is_object());
+}
+
+#[test]
 fn the_choice_is_an_instruction_or_no_tools() {
     let choice = |choice: Value| json!({"tools": [tool("f"), tool("g")], "tool_choice": choice});
     let both = vec!["f".to_owned(), "g".to_owned()];

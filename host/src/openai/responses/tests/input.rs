@@ -178,6 +178,33 @@ fn the_prompts_tokens_are_estimated_from_all_that_is_said() {
 }
 
 #[test]
+fn tools_of_all_kinds_are_part_of_the_estimate() {
+    let estimate = |tools: Value| {
+        let body = json!({"input": "hi", "tools": tools});
+        let planned = parse(&body)
+            .and_then(|request| request.into_plan(Target::default(), Memory::default()));
+        planned.expect("a plan").1.prompt_tokens_estimate
+    };
+    let none = estimate(json!([]));
+    let long = "x".repeat(400);
+    let function =
+        json!({"type": "function", "name": "f", "description": long, "parameters": null});
+    let custom = json!({"type": "custom", "name": "f", "description": long});
+    let namespace =
+        json!({"type": "namespace", "name": "n", "description": "", "tools": [function]});
+    for tools in [json!([function]), json!([custom]), json!([namespace])] {
+        let found = estimate(tools.clone());
+        assert!(
+            (none + 100..none + 200).contains(&found),
+            "{found}: {tools}"
+        );
+    }
+    assert!(estimate(json!([{"type": "apply_patch"}])) > none + 20);
+    let hosted = json!([{"type": "web_search", "search_context_size": "low"}]);
+    assert_eq!(estimate(hosted), none, "it is left out");
+}
+
+#[test]
 fn input_that_is_none_is_refused() {
     assert_refusal(&json!({}), VALUE, "input");
     assert_refusal(&json!({"input": null}), VALUE, "input");
