@@ -4,6 +4,7 @@ import asyncio
 import sys
 
 import agents
+import httpx
 import openai
 import pydantic
 from openai.types.responses import ResponseTextDeltaEvent
@@ -65,8 +66,28 @@ async def hand_over(model):
     assert (result.final_output, result.last_agent.name) == ("Sunny.", "Forecaster"), result
 
 
+async def search(client, left_out):
+    """A tool that OpenAI runs is in the list: the others work, and a header names it."""
+    model = agents.OpenAIResponsesModel(model="codex-5", openai_client=client)
+    tools = [get_weather, agents.WebSearchTool()]
+    agent = agents.Agent(name="Forecaster", instructions="Be brief.", model=model, tools=tools)
+    for run in (whole, streamed):
+        asked.clear()
+        left_out.clear()
+        result = await run(agent, script(**TWO_CITIES))
+        assert result.final_output == "Rome is warmer.", result
+        assert sorted(asked) == ["Paris", "Rome"], asked
+        assert left_out == ["web_search"] * 2, left_out
+
+
 async def main():
-    client = openai.AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=60)
+    left_out = []
+
+    async def note(response):
+        left_out.append(response.headers.get("x-codex-left-out"))
+
+    http = httpx.AsyncClient(event_hooks={"response": [note]}, timeout=60)
+    client = openai.AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0, http_client=http)
     chat = agents.OpenAIChatCompletionsModel(model="codex-5", openai_client=client)
     responses = agents.OpenAIResponsesModel(model="codex-5", openai_client=client)
     for model in (chat, responses):
@@ -76,6 +97,8 @@ async def main():
         structured = agents.Agent(name="Atlas", model=model, output_type=City)
         result = await agents.Runner.run(structured, script(text=['{"name": "Rome", "degrees": 24}']))
         assert result.final_output == City(name="Rome", degrees=24), result
+
+    await search(client, left_out)
 
     # With what the gateway remembers.
     agent = agents.Agent(name="Forecaster", model=responses, tools=[get_weather])

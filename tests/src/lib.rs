@@ -3,6 +3,7 @@
 pub mod alike;
 pub mod attack;
 pub mod bare;
+pub mod clients;
 pub mod crowd;
 pub mod edge;
 pub mod gateway;

@@ -1,7 +1,8 @@
 //! The real Codex behind a gateway on a scripted provider, and real client programs. `.ci/run` installs the programs
 //! needed here: `TEST_CODEX_BIN` is a `codex` 0.171.0, `TEST_CODEX_OTHERS` has others with colons between them, `TEST_PYTHON` a Python with the packages of
 //! `requirements.txt`, `TEST_NODE_MODULES` a `node_modules` with those of `sdk/node/package-lock.json`,
-//! `TEST_OPENAI_SDIST` the unpacked source distribution of the Python SDK, `TEST_CHROMIUM_BIN` a browser, `TEST_CLAUDE_BIN` a `claude`.
+//! `TEST_OPENAI_SDIST` the unpacked source distribution of the Python SDK, `TEST_CHROMIUM_BIN` a browser; `TEST_CLAUDE_BIN`,
+//! `TEST_OPENCODE_BIN`, `TEST_CLINE_BIN` and `TEST_AIDER_BIN` are client programs.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -55,6 +55,8 @@ pub struct Refused {
     pub status: u16,
     /// Its head, in lower case.
     pub head: String,
+    /// Its body.
+    pub body: Value,
     /// The code of the error.
     pub code: String,
 }
@@ -137,10 +139,12 @@ impl Socket {
         }
         let body: Value = serde_json::from_slice(&socket.read[..length]).expect("JSON");
         let code = body["error"]["code"].as_str().unwrap_or_default();
+        let code = code.to_owned();
         Err(Refused {
             status,
             head,
-            code: code.to_owned(),
+            body,
+            code,
         })
     }
 

@@ -54,6 +54,21 @@ impl Events {
     }
 }
 
+/// Name and data of each event of a response or a message, once the body has ended.
+///
+/// # Panics
+/// If an event's data has another name.
+pub async fn named(response: reqwest::Response) -> Vec<(String, Value)> {
+    let text = response.text().await.expect("a body");
+    let event = |block: &str| {
+        let (name, data) = block.strip_prefix("event: ")?.split_once("\ndata: ")?;
+        let data: Value = serde_json::from_str(data).expect("data is JSON");
+        assert_eq!(data["type"], name);
+        Some((name.to_owned(), data))
+    };
+    text.split("\n\n").filter_map(event).collect()
+}
+
 fn parse(event: &str) -> Event {
     if let Some(comment) = event.strip_prefix(':') {
         return Event::Comment(comment.trim().to_owned());

@@ -8,7 +8,7 @@ use codex_gateway_tests::gateway::{Gateway, KEY, Setup, script};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::fake;
+use crate::{fake, journal};
 
 fn request(gateway: &Gateway, method: Method, path: &str) -> RequestBuilder {
     let url = format!("{}/v1/responses{path}", gateway.origin);
@@ -57,10 +57,6 @@ async fn until(gateway: &Gateway, path: &str, states: &[&str]) -> Value {
 /// A file that the fake waits for after its first delta.
 fn gate(gateway: &Gateway) -> PathBuf {
     gateway.home().join("gate")
-}
-
-fn journal(gateway: &Gateway) -> String {
-    std::fs::read_to_string(gateway.home().join("fake-log.ndjson")).unwrap()
 }
 
 fn lines(path: &std::path::Path) -> Vec<Value> {
@@ -137,7 +133,7 @@ async fn a_cancelled_response_interrupts_its_turn_and_is_settled() {
         let recorded = |_: &Gateway| lines(&usage).len() == if end == "cancel" { 1 } else { 2 };
         gateway.until(recorded, "usage of the turn").await;
     }
-    assert_eq!(journal(&gateway).matches("turn/interrupt").count(), 2);
+    assert_eq!(journal::count(&gateway, "turn/interrupt"), 2);
     gateway.stop().await;
 }
 

@@ -4,7 +4,7 @@ use codex_gateway_tests::gateway::{Gateway, say, script, stream};
 use codex_gateway_tests::sse::{self, Event, Events, error, finishes};
 use serde_json::{Value, json};
 
-use crate::fake;
+use crate::{fake, journal};
 
 async fn whole(gateway: &Gateway, answer: Value) -> (u16, Value) {
     let response = gateway.chat(&say(&script(answer))).send().await.unwrap();
@@ -25,14 +25,6 @@ async fn serves_again(gateway: &Gateway) {
     assert_eq!(status, 200, "{body}");
     assert_eq!(body["choices"][0]["message"]["content"], "fine");
     gateway.idle().await;
-}
-
-/// The fake's journal, one JSON object a line.
-fn journal(gateway: &Gateway) -> Vec<Value> {
-    let text = std::fs::read_to_string(gateway.home().join("fake-log.ndjson")).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +117,7 @@ async fn a_thread_is_closed_unless_its_conversation_may_go_on() {
     assert!(left.next().await.is_some());
     drop(left);
     gateway.idle().await;
-    let journal = journal(&gateway);
+    let journal = journal::lines(&gateway);
     let threads = |method: &str| {
         let calls = journal.iter().filter(|line| line["method"] == method);
         let threads = calls.filter_map(|call| call["params"]["threadId"].as_str());
@@ -208,7 +200,7 @@ async fn shutting_down_leaves_no_child_and_no_folder() {
     );
     assert!(running.next().await.is_some());
     let pid = gateway.worker();
-    let cwd = journal(&gateway)
+    let cwd = journal::lines(&gateway)
         .iter()
         .rev()
         .find_map(|line| line["cwd"].as_str().map(str::to_owned))

@@ -4,7 +4,7 @@ use codex_gateway_tests::gateway::{Gateway, KEY, say, script};
 use codex_gateway_tests::sse::{Event, Events, finishes};
 use serde_json::{Value, json};
 
-use crate::{fake, old_fake};
+use crate::{fake, journal, old_fake};
 
 fn post(gateway: &Gateway, body: &Value) -> reqwest::RequestBuilder {
     let url = format!("{}/v1/completions", gateway.origin);
@@ -40,14 +40,6 @@ fn texts(events: &[Event], choices: usize) -> Vec<String> {
     texts
 }
 
-/// The lines of the fake's journal with this method.
-fn asked(gateway: &Gateway, method: &str) -> usize {
-    let journal = std::fs::read_to_string(gateway.home().join("fake-log.ndjson")).unwrap();
-    let lines = journal.lines().map(serde_json::from_str::<Value>);
-    let lines = lines.flatten();
-    lines.filter(|line| line["method"] == method).count()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn each_prompt_is_answered_n_times_in_order() {
     let gateway = fake().start().await;
@@ -67,7 +59,7 @@ async fn each_prompt_is_answered_n_times_in_order() {
     // The usage of the two that were cut is estimated.
     let cost = answer["usage"]["prompt_tokens"].clone();
     assert!(cost.as_u64() > Some(4 * 120), "{cost}");
-    assert_eq!(asked(&gateway, "turn/start"), 6);
+    assert_eq!(journal::count(&gateway, "turn/start"), 6);
 
     body["stream"] = json!(true);
     body["stream_options"] = json!({"include_usage": true});
@@ -277,11 +269,15 @@ async fn a_client_that_leaves_ends_all_turns_of_its_request() {
     for _ in 0..3 {
         assert!(events.next().await.is_some());
     }
-    assert_eq!(asked(&gateway, "turn/start"), 3, "the others wait");
+    assert_eq!(journal::count(&gateway, "turn/start"), 3, "the others wait");
     drop(events);
     gateway.idle().await;
-    assert_eq!(asked(&gateway, "turn/interrupt"), 3);
-    assert_eq!(asked(&gateway, "turn/start"), 3, "no other turn begins");
+    assert_eq!(journal::count(&gateway, "turn/interrupt"), 3);
+    assert_eq!(
+        journal::count(&gateway, "turn/start"),
+        3,
+        "no other turn begins"
+    );
     let answer = gateway.chat(&say("hi")).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     gateway.stop().await;

@@ -1,4 +1,4 @@
-//! Clients that disconnect before their answer is complete: their turns end at once, or run on if the operator wants that.
+//! Clients that disconnect before their answer is complete, where the operator wants their turns to run on.
 
 use std::path::{Path, PathBuf};
 
@@ -6,11 +6,7 @@ use codex_gateway_tests::gateway::{Gateway, Setup, say, stream};
 use codex_gateway_tests::sse::Events;
 use serde_json::{Value, json};
 
-use crate::{fake, old_fake};
-
-async fn killing(kill: &str) -> Gateway {
-    fake().var("PROXY_KILL_ON_DISCONNECT", kill).start().await
-}
+use crate::{fake, journal, old_fake};
 
 /// A file that the fake waits for after its first delta.
 fn gate(gateway: &Gateway) -> PathBuf {
@@ -20,16 +16,6 @@ fn gate(gateway: &Gateway) -> PathBuf {
 fn waiting(gateway: &Gateway) -> String {
     let gate = gate(gateway);
     json!({"fake": {"text": ["one ", "two"], "gate": gate}}).to_string()
-}
-
-/// The number of requests of this method that the fake received.
-fn asked(gateway: &Gateway, method: &str) -> usize {
-    let journal = std::fs::read_to_string(gateway.home().join("fake-log.ndjson")).unwrap();
-    let lines = journal.lines().map(serde_json::from_str::<Value>);
-    lines
-        .flatten()
-        .filter(|line| line["method"] == method)
-        .count()
 }
 
 /// Opens a stream, reads its first delta, and disconnects.
@@ -43,10 +29,13 @@ async fn leave_a_stream(gateway: &Gateway) {
 
 /// Sends a request whose answer is not streamed, and disconnects during its turn.
 async fn leave_an_answer(gateway: &Gateway) {
-    let before = asked(gateway, "turn/start");
+    let before = journal::count(gateway, "turn/start");
     let request = tokio::spawn(gateway.chat(&say(&waiting(gateway))).send());
     gateway
-        .until(|gateway| asked(gateway, "turn/start") > before, "turn")
+        .until(
+            |gateway| journal::count(gateway, "turn/start") > before,
+            "turn",
+        )
         .await;
     // When another turn has ended, this one is well under way.
     let quick = gateway.chat(&say("hi")).send().await.unwrap();
@@ -55,33 +44,19 @@ async fn leave_an_answer(gateway: &Gateway) {
     assert!(request.await.unwrap_err().is_cancelled());
 }
 
-async fn idle(gateway: &Gateway) {
-    gateway.idle().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_leaves_ends_its_turn() {
-    let gateway = killing("true").await;
-    leave_a_stream(&gateway).await;
-    idle(&gateway).await;
-    assert_eq!(asked(&gateway, "turn/interrupt"), 1);
-    leave_an_answer(&gateway).await;
-    idle(&gateway).await;
-    gateway.stop().await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_turn_outlives_its_client_where_it_shall() {
-    let gateway = killing("false").await;
+    let setup = fake().var("PROXY_KILL_ON_DISCONNECT", "false");
+    let gateway = setup.start().await;
     leave_a_stream(&gateway).await;
     leave_an_answer(&gateway).await;
     // When another turn has ended, the turns of disconnected clients would have been interrupted.
     let quick = gateway.chat(&say("hi")).send().await.unwrap();
     assert_eq!(quick.status(), 200);
     std::fs::write(gate(&gateway), "").unwrap();
-    idle(&gateway).await;
+    gateway.idle().await;
     assert_eq!(
-        asked(&gateway, "turn/interrupt"),
+        journal::count(&gateway, "turn/interrupt"),
         0,
         "both ran to their end"
     );

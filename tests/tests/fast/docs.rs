@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use codex_gateway::config::{env, retired};
 use codex_gateway_tests::gateway::Setup;
 
+mod clients;
 mod picture;
 mod slots;
 mod tables;
@@ -83,23 +84,28 @@ pub(super) fn with_made(page: &str, source: &str, made: &str) -> String {
     format!("{before}{mark}{made}\n<!-- end -->{after}")
 }
 
+/// Asserts that a page is as it is made; with `BLESS` in the environment it is rewritten.
+pub(super) fn assert_made(page: &str, is: &str, made: &str) {
+    #[expect(clippy::disallowed_methods, reason = "no setting of the gateway")]
+    let bless = std::env::var_os("BLESS").is_some();
+    if bless {
+        std::fs::write(path(page), made).unwrap();
+        return;
+    }
+    // Not `assert_eq`: pages are long, and printing one would not help.
+    let differs = made.lines().zip(is.lines()).find(|(made, is)| made != is);
+    assert!(
+        made == is,
+        "{page} is not as the code has it ({differs:?}): BLESS=1 cargo test --workspace --test fast docs errors"
+    );
+}
+
 #[test]
 fn the_settings_page_is_made_of_the_programs_own_list() {
     let is = read("docs/src/settings.md");
     let made = with_made(&is, "host/src/config/env.rs", &settings());
     let made = with_made(&made, "host/src/config/retired.rs", &retired_settings());
-    #[expect(clippy::disallowed_methods, reason = "no setting of the gateway")]
-    let bless = std::env::var_os("BLESS").is_some();
-    if bless {
-        std::fs::write(path("docs/src/settings.md"), made).unwrap();
-        return;
-    }
-    // Not `assert_eq`: the page is long, and printing it would not help; `BLESS=1` rewrites it.
-    let differs = made.lines().zip(is.lines()).find(|(made, is)| made != is);
-    assert!(
-        made == is,
-        "docs/src/settings.md is not as the code has it ({differs:?}): BLESS=1 cargo test -p codex-gateway-tests --test fast docs"
-    );
+    assert_made("docs/src/settings.md", &is, &made);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use codex_gateway::openai::error::{ROWS, Retry};
 use codex_gateway::policy::Slot;
 
-use crate::docs::{path, read, with_made};
+use crate::docs::{assert_made, read, with_made};
 use crate::layers::all;
 
 const PAGE: &str = "docs/src/errors.md";
@@ -35,17 +35,7 @@ fn table() -> String {
 fn the_page_of_errors_is_made_of_the_programs_own_table() {
     let is = read(PAGE);
     let made = with_made(&is, "host/src/openai/error/table.rs", &table());
-    #[expect(clippy::disallowed_methods, reason = "no setting of the gateway")]
-    let bless = std::env::var_os("BLESS").is_some();
-    if bless {
-        std::fs::write(path(PAGE), made).unwrap();
-        return;
-    }
-    let differs = made.lines().zip(is.lines()).find(|(made, is)| made != is);
-    assert!(
-        made == is,
-        "{PAGE} is not as the code has it ({differs:?}): BLESS=1 cargo test --workspace --test fast errors"
-    );
+    assert_made(PAGE, &is, &made);
 }
 
 /// The codes of a table's third column.

@@ -1,42 +1,20 @@
 //! Claude Code as a client of the gateway: its tools are called by the model of the real Codex.
 
 use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
 
-use codex_gateway_tests::gateway::{Gateway, KEY};
+use codex_gateway_tests::clients::{self, CLAUDE};
+use codex_gateway_tests::gateway::Gateway;
 use codex_gateway_tests::real::{set_up, variable};
 use serde_json::{Value, json};
-use tokio::process::Command;
 
-/// The timeout of Claude Code.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Runs Claude Code with a prompt; all that it wrote.
-async fn claude(gateway: &Gateway, folder: &Path, prompt: &Value, model: Option<&str>) -> String {
-    let mut program = Command::new(variable("TEST_CLAUDE_BIN"));
-    program
-        .args(["-p", &prompt.to_string(), "--allowedTools", "Bash"])
-        .env_clear()
-        .env("PATH", variable("PATH"))
-        .env("HOME", folder)
-        .env("ANTHROPIC_BASE_URL", &gateway.origin)
-        .env("ANTHROPIC_API_KEY", KEY)
-        .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    if let Some(model) = model {
-        program.env("ANTHROPIC_MODEL", model);
+/// Runs Claude Code with a prompt, and with a model or without one; all that it wrote.
+async fn claude(gateway: &Gateway, folder: &Path, prompt: &Value, is_named: bool) -> String {
+    let mut program = CLAUDE.command(&variable("TEST_CLAUDE_BIN"), gateway, folder);
+    program.args(["-p", &prompt.to_string(), "--allowedTools", "Bash"]);
+    if !is_named {
+        program.env_remove("ANTHROPIC_MODEL");
     }
-    let output = tokio::time::timeout(PATIENCE, program.output()).await;
-    let output = output.expect("Claude Code ends").expect("it starts");
-    let [said, errors] = [output.stdout, output.stderr].map(|bytes| {
-        let text = String::from_utf8_lossy(&bytes);
-        text.into_owned()
-    });
-    assert!(output.status.success(), "{said}\n{errors}");
-    said
+    clients::said(program, "").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,8 +34,8 @@ async fn claude_code_runs_the_commands_that_the_model_calls() {
     };
     let both = [run("echo one-$((40 + 2))"), run("echo two-$((40 + 3))")];
     let prompt = json!({"provider": {"text": ["Let me look."], "calls": both, "then": {"text": ["Both ", "done."]}}});
-    for model in [Some("codex-5"), None] {
-        let said = claude(&gateway, folder.path(), &prompt, model).await;
+    for is_named in [true, false] {
+        let said = claude(&gateway, folder.path(), &prompt, is_named).await;
         assert_eq!(said.trim(), "Both done.");
         let asked = provider.requests();
         let last = asked.last().expect("requests").conversation();

@@ -1,70 +1,46 @@
 //! The real Codex as a client of the gateway, which is then the model provider of another Codex.
 
 use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use codex_gateway_tests::gateway::{Gateway, KEY, Setup};
+use codex_gateway_tests::clients::{self, CODEX};
+use codex_gateway_tests::gateway::{Gateway, Setup};
 use codex_gateway_tests::real::{real, variable};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::process::Command;
 
-/// The environment variable from which Codex reads the gateway's key.
-const KEY_VARIABLE: &str = "GATEWAY_KEY";
-
-/// The timeout of `codex exec`, and of the count of its requests.
+/// The timeout of the count of a request.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The runs of which the median time is printed.
 const ROUNDS: usize = 3;
 
-/// Codex's configuration: the gateway is a provider that may be asked over a WebSocket, as OpenAI is, or not.
-fn config(origin: &str, model: &str, over_websockets: bool) -> String {
-    format!(
-        r#"model = "{model}"
-model_provider = "gateway"
-check_for_update_on_startup = false
-analytics.enabled = false
-[model_providers.gateway]
-name = "gateway"
-base_url = "{origin}/v1"
-wire_api = "responses"
-env_key = "{KEY_VARIABLE}"
-supports_websockets = {over_websockets}
-"#
-    )
-}
-
-/// A folder with this configuration.
-fn home(config: &str) -> TempDir {
+/// A home with Codex's configuration: the gateway is a provider that may be asked over a WebSocket, as OpenAI is, or not.
+fn home(gateway: &Gateway, model: &str, over_websockets: bool) -> TempDir {
     let home = tempfile::tempdir().expect("a folder");
-    let path = home.path().join("config.toml");
-    std::fs::write(path, config).expect("a configuration");
+    let book = CODEX.configuration(gateway);
+    let changed = book
+        .replace(r#"model = "codex-5""#, &format!(r#"model = "{model}""#))
+        .replace(
+            "supports_websockets = true",
+            &format!("supports_websockets = {over_websockets}"),
+        );
+    let config =
+        format!("check_for_update_on_startup = false\nanalytics.enabled = false\n{changed}");
+    let folder = home.path().join(".codex");
+    std::fs::create_dir(&folder).expect("a folder");
+    std::fs::write(folder.join("config.toml"), config).expect("a configuration");
     home
 }
 
 /// Runs `codex exec` with a prompt; all that it wrote.
-async fn exec(program: &str, home: &Path, prompt: &str) -> String {
-    let mut program = Command::new(program);
+async fn exec(program: &str, gateway: &Gateway, home: &Path, prompt: &str) -> String {
+    let mut program = CODEX.command(program, gateway, home);
     program
         .args(["exec", "--skip-git-repo-check", "--ephemeral"])
         // The sandbox of its commands is the machine's: some give none to a test.
-        .args(["--dangerously-bypass-approvals-and-sandbox", prompt])
-        .env_clear()
-        .env("PATH", variable("PATH"))
-        .env("HOME", home)
-        .env("CODEX_HOME", home)
-        .env(KEY_VARIABLE, KEY)
-        .current_dir(home)
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, program.output()).await;
-    let output = output.expect("Codex ends").expect("Codex starts");
-    let [said, errors] = [output.stdout, output.stderr].map(|bytes| {
-        let text = String::from_utf8_lossy(&bytes);
-        text.into_owned()
-    });
+        .args(["--dangerously-bypass-approvals-and-sandbox", prompt]);
+    let (_, said, errors) = clients::output(program, "").await;
     format!("{said}\n{errors}")
 }
 
@@ -92,9 +68,9 @@ async fn counted(gateway: &Gateway) -> Counts {
 async fn hello(program: &str, setup: Setup, over_websockets: bool) -> (Counts, Duration) {
     let setup = setup.var("PROXY_ENABLE_METRICS", "true");
     let gateway = setup.start().await;
-    let home = home(&config(&gateway.origin, "codex-5", over_websockets));
+    let home = home(&gateway, "codex-5", over_websockets);
     let began = Instant::now();
-    let said = exec(program, home.path(), "Say hello.").await;
+    let said = exec(program, &gateway, home.path(), "Say hello.").await;
     let took = began.elapsed();
     assert!(!said.contains("ERROR: "), "{said}");
     assert!(!said.to_lowercase().contains("reconnect"), "{said}");
@@ -159,11 +135,12 @@ async fn every_codex_keeps_one_websocket_for_its_turns() {
 /// Codex, which is the client, makes a file with `calls` of the model behind the gateway; all that it wrote.
 async fn makes_a_file(model: &str, calls: Value) -> String {
     let (gateway, provider) = real().await;
-    let home = home(&config(&gateway.origin, model, true));
+    let home = home(&gateway, model, true);
     let script = json!({"calls": calls, "then": {"text": ["All ", "done."]}});
     let program = variable("TEST_CODEX_BIN");
     let said = exec(
         &program,
+        &gateway,
         home.path(),
         &json!({ "provider": script }).to_string(),
     )

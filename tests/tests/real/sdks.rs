@@ -125,6 +125,17 @@ async fn the_openai_node_sdk_is_at_home() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex and the Node SDKs"]
+async fn the_codex_sdk_runs_turns() {
+    let asked = node("codex.mjs").await;
+    let results: Vec<String> = asked.iter().flat_map(Recorded::outputs).collect();
+    for expected in ["one-42", "two-43", "three-44"] {
+        let arrived = results.iter().any(|result| result.contains(expected));
+        assert!(arrived, "{expected}: {results:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the real Codex and the Python SDKs"]
 async fn the_anthropic_python_sdk_is_at_home() {
     let asked = python("anthropic_messages.py").await;

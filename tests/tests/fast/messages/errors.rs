@@ -4,7 +4,7 @@ use codex_gateway_tests::gateway::{Gateway, KEY, QUICK, Setup, script};
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use super::{VERSION, events, json_of, messages, names, post, say, stream};
+use super::{VERSION, json_of, messages, post, say};
 use crate::fake;
 
 /// Asserts that an answer is an error in Anthropic's form.
@@ -25,7 +25,6 @@ async fn assert_error(response: Response, status: u16, kind: &str) -> String {
 /// Asserts what becomes of each request: its status, the type of the error, and a word of its message.
 async fn assert_errors(gateway: &Gateway, cases: Vec<(Value, u16, &str, &str)>) {
     for (body, status, kind, says) in cases {
-        gateway.backend.ready().await;
         let response = messages(gateway, &body).send().await.unwrap();
         let message = assert_error(response, status, kind).await;
         assert!(message.contains(says), "{message}");
@@ -73,27 +72,13 @@ async fn refused_requests_have_errors_of_anthropics_form() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failed_turns_have_errors_of_anthropics_form() {
-    let gateway = fake().var("PROXY_IDLE_TIMEOUT_MS", "200").start().await;
-    let failing = |why: Value| {
-        let error = json!({"message": "no", "codexErrorInfo": why});
-        say(&script(json!({"text": [], "error": error})))
-    };
-    let full = failing(json!("contextWindowExceeded"));
-    let busy = failing(json!("serverOverloaded"));
-    let spent = failing(json!("usageLimitExceeded"));
-    let broken = failing(json!({"responseStreamDisconnected": {"httpStatusCode": null}}));
-    let silent = say(&script(json!({"hang": true})));
-    let dead = say(&script(json!({"text": ["a"], "exit_after": 1})));
-    let cases = vec![
-        (full, 400, "invalid_request_error", "prompt is too long"),
-        (busy, 503, "overloaded_error", "capacity"),
-        (spent, 429, "rate_limit_error", "quota"),
-        (broken, 502, "api_error", "broke off"),
-        (silent, 504, "timeout_error", "silent"),
-        (dead, 503, "api_error", "exited"),
-    ];
-    assert_errors(&gateway, cases).await;
+async fn a_prompt_that_the_provider_finds_too_long_says_so_in_anthropics_words() {
+    let gateway = fake().start().await;
+    let error = json!({"message": "no", "codexErrorInfo": "contextWindowExceeded"});
+    let full = say(&script(json!({"text": [], "error": error})));
+    let response = messages(&gateway, &full).send().await.unwrap();
+    let message = assert_error(response, 400, "invalid_request_error").await;
+    assert!(message.starts_with("prompt is too long"), "{message}");
     gateway.stop().await;
 }
 
@@ -166,39 +151,16 @@ async fn errors_at_another_base_url_have_anthropics_form_without_its_header() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn limits_hold_with_their_headers() {
+async fn counting_tokens_is_charged_to_no_limit() {
     let rules = json!({"rules": [{"name": "one", "unit": "requests", "limit": 1, "window_ms": 86_400_000}]});
     let setup = Setup::demo().policy("rate-limit.json", rules.to_string().as_bytes());
     let gateway = setup.start().await;
+    for _ in 0..2 {
+        let counted = post(&gateway, "/v1/messages/count_tokens", &say("four"));
+        assert_eq!(json_of(counted).await, (200, json!({"input_tokens": 1})));
+    }
     let first = messages(&gateway, &say(QUICK)).send().await.unwrap();
     assert_eq!(first.status(), 200);
     assert_eq!(first.headers()["x-ratelimit-remaining-requests"], "0");
-    drop(first.bytes().await.unwrap());
-    for body in [say(QUICK), stream(QUICK)] {
-        let refused = messages(&gateway, &body).send().await.unwrap();
-        assert!(refused.headers().contains_key("retry-after"));
-        assert_error(refused, 429, "rate_limit_error").await;
-    }
-    let (status, count) = json_of(post(&gateway, "/v1/messages/count_tokens", &say("four"))).await;
-    assert_eq!(
-        (status, count),
-        (200, json!({"input_tokens": 1})),
-        "it starts no turn"
-    );
-    gateway.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_breaks_ends_with_an_error_event() {
-    let gateway = fake().start().await;
-    let dying = stream(&script(json!({"text": ["a", "b", "c"], "exit_after": 2})));
-    let events = events(messages(&gateway, &dying).send().await.unwrap()).await;
-    let (name, data) = events.last().unwrap();
-    assert_eq!(
-        (name.as_str(), &data["error"]["type"]),
-        ("error", &json!("api_error"))
-    );
-    assert!(data["request_id"].as_str().unwrap().starts_with("req_"));
-    assert!(!names(&events).contains(&"message_stop"));
     gateway.stop().await;
 }
