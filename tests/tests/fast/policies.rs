@@ -122,7 +122,7 @@ async fn each_refusal_names_the_file_the_slot_and_what_was_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_wants_a_file_a_socket_or_http_gets_none_and_says_so() {
     for (settings, expected) in [
-        (r#"{"wants": "a file"}"#, "pre-opened"),
+        (r#"{"wants": "a file"}"#, "No such file"),
         (r#"{"wants": "a socket"}"#, "ermission denied"),
         (
             r#"{"wants": "http"}"#,
