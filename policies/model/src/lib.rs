@@ -5,5 +5,4 @@ pub mod effort;
 pub mod routes;
 pub mod settings;
 
-#[cfg(target_family = "wasm")]
-mod component;
+codex_policy::export!(model: decide::Rules);

@@ -5,5 +5,4 @@ pub mod headers;
 pub mod scope;
 pub mod settings;
 
-#[cfg(target_family = "wasm")]
-mod component;
+codex_policy::export!(rate_limit: decide::Rules);
