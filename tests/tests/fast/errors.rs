@@ -81,7 +81,9 @@ fn every_refusal_of_a_built_in_policy_is_on_the_page() {
     let constructors = constructors();
     assert_eq!(constructors["unauthorized"], "invalid_api_key");
     let mut found = BTreeSet::new();
-    let mut sources: Vec<_> = Slot::ALL.map(|slot| all(&format!("policies/{slot}/src"))).concat();
+    let mut sources: Vec<_> = Slot::ALL
+        .map(|slot| all(&format!("policies/{slot}/src")))
+        .concat();
     sources.push(path("policies/sdk/src/component.rs"));
     for file in sources {
         let is_test = |part: &std::ffi::OsStr| part == "tests" || part == "tests.rs";

@@ -46,6 +46,7 @@ mod logins;
 mod messages;
 mod metrics;
 mod mutants;
+mod new_policies;
 mod obsidian;
 mod odd_files;
 mod openapi;

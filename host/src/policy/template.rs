@@ -1,0 +1,168 @@
+//! The files of a new policy, by slot and language.
+
+use super::Slot;
+
+/// The files below `policies/` that are embedded: their paths, and their texts.
+const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/templates.rs"));
+
+/// The most bytes of a policy's name.
+const LONGEST: usize = 64;
+
+/// A language in which a policy can begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// Rust, with the SDK.
+    Rust,
+}
+
+impl Language {
+    /// All languages.
+    pub const ALL: [Self; 1] = [Self::Rust];
+
+    /// The language's name in commands.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+        }
+    }
+
+    /// The folders of its files, each with the place below the new folder; a `*` is the slot.
+    const fn folders(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Rust => &[
+                ("templates/rust/all/", ""),
+                ("templates/rust/*/", ""),
+                ("sdk/", "codex-policy/"),
+            ],
+        }
+    }
+}
+
+/// The mistake in the name of a new policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NamingMistake {
+    /// Other characters, or none.
+    #[error(
+        "expected a name of 1 to {LONGEST} lower-case letters, digits and hyphens that begins with a letter"
+    )]
+    Characters,
+    /// A name that the template uses itself.
+    #[error("the name of a part of the template: expected another")]
+    Taken,
+}
+
+/// The files of a new policy: their paths below its folder, and their texts.
+///
+/// # Errors
+/// If the name is no name of a package in every language.
+pub fn new_policy(
+    slot: Slot,
+    language: Language,
+    name: &str,
+) -> Result<Vec<(String, String)>, NamingMistake> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let begins = name
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_lowercase());
+    if !begins || name.len() > LONGEST || !name.bytes().all(is_plain) || name.ends_with('-') {
+        return Err(NamingMistake::Characters);
+    }
+    // Cargo reserves the first three, and takes no two packages of one name.
+    if [
+        "test",
+        "core",
+        "std",
+        "codex-policy",
+        "serde",
+        "serde-json",
+        "wit-bindgen",
+    ]
+    .contains(&name)
+    {
+        return Err(NamingMistake::Taken);
+    }
+    let mut files = Vec::new();
+    for (folder, place) in language.folders() {
+        let folder = folder.replace('*', slot.name());
+        let of_folder = FILES
+            .iter()
+            .filter_map(|(path, text)| Some((path.strip_prefix(&folder)?, text)));
+        for (path, text) in of_folder {
+            // A name that begins with a dot would be read in the repository, too.
+            let path = match path {
+                "gitignore" => ".gitignore",
+                path => path,
+            };
+            let text = match place.is_empty() {
+                true => text
+                    .replace("my-policy", name)
+                    .replace("my_policy", &name.replace('-', "_"))
+                    .replace("my-slot", slot.name()),
+                false => (*text).to_owned(),
+            };
+            files.push((format!("{place}{path}"), text));
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_slot_has_a_template_in_every_language() {
+        for slot in Slot::ALL {
+            for language in Language::ALL {
+                let files = new_policy(slot, language, "guest-list").unwrap();
+                let has = |name: &str| files.iter().any(|(path, _)| path == name);
+                assert!(
+                    has("README.md") && has("settings.schema.json"),
+                    "{slot} {files:?}"
+                );
+                let cases = files
+                    .iter()
+                    .filter(|(path, _)| path.ends_with(".case.json"));
+                assert_eq!(cases.count(), 2, "{slot}");
+                assert!(
+                    has(".gitignore")
+                        && files
+                            .iter()
+                            .any(|(path, _)| path.ends_with("wit/types.wit"))
+                );
+                for (path, text) in files {
+                    let own = !path.starts_with("codex-policy/");
+                    assert!(!(own && text.contains("my-")), "{path} has a placeholder");
+                    assert!(!path.contains("v0.1"), "{path}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_is_one_of_a_package() {
+        let make = |name: &str| new_policy(Slot::Auth, Language::Rust, name).map(drop);
+        for name in ["a", "guest-list", "v2"] {
+            assert_eq!(make(name), Ok(()));
+        }
+        for name in [
+            "",
+            "-a",
+            "a-",
+            "2nd",
+            "Guests",
+            "a_b",
+            "a/b",
+            "..",
+            "é",
+            &"a".repeat(65),
+        ] {
+            assert_eq!(make(name), Err(NamingMistake::Characters), "{name}");
+        }
+        for name in ["test", "codex-policy", "serde"] {
+            assert_eq!(make(name), Err(NamingMistake::Taken), "{name}");
+        }
+    }
+}
