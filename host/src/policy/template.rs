@@ -13,28 +13,32 @@ const LONGEST: usize = 64;
 pub enum Language {
     /// Rust, with the SDK.
     Rust,
+    /// JavaScript, with componentize-js.
+    JavaScript,
+    /// Python, with componentize-py.
+    Python,
 }
 
 impl Language {
     /// All languages.
-    pub const ALL: [Self; 1] = [Self::Rust];
+    pub const ALL: [Self; 3] = [Self::Rust, Self::JavaScript, Self::Python];
 
     /// The language's name in commands.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Rust => "rust",
+            Self::JavaScript => "js",
+            Self::Python => "python",
         }
     }
 
-    /// The folders of its files, each with the place below the new folder; a `*` is the slot.
-    const fn folders(self) -> &'static [(&'static str, &'static str)] {
+    /// Its own folder of templates, the folder that comes with it whole, and the place of the latter below the new folder.
+    const fn folders(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::Rust => &[
-                ("templates/rust/all/", ""),
-                ("templates/rust/*/", ""),
-                ("sdk/", "codex-policy/"),
-            ],
+            Self::Rust => ("templates/rust", "sdk/", "codex-policy/"),
+            Self::JavaScript => ("templates/js", "sdk/wit/", "wit/"),
+            Self::Python => ("templates/python", "sdk/wit/", "wit/"),
         }
     }
 }
@@ -83,29 +87,29 @@ pub fn new_policy(
     {
         return Err(NamingMistake::Taken);
     }
+    let fill = |text: &str| {
+        text.replace("my-policy", name)
+            .replace("my_policy", &name.replace('-', "_"))
+            .replace("my-slot", slot.name())
+    };
+    let (own, with, place) = language.folders();
     let mut files = Vec::new();
-    for (folder, place) in language.folders() {
-        let folder = folder.replace('*', slot.name());
-        let of_folder = FILES
-            .iter()
-            .filter_map(|(path, text)| Some((path.strip_prefix(&folder)?, text)));
-        for (path, text) in of_folder {
+    for folder in [format!("{own}/all/"), format!("{own}/{slot}/")] {
+        files.extend(below(&folder).map(|(path, text)| match path {
             // A name that begins with a dot would be read in the repository, too.
-            let path = match path {
-                "gitignore" => ".gitignore",
-                path => path,
-            };
-            let text = match place.is_empty() {
-                true => text
-                    .replace("my-policy", name)
-                    .replace("my_policy", &name.replace('-', "_"))
-                    .replace("my-slot", slot.name()),
-                false => (*text).to_owned(),
-            };
-            files.push((format!("{place}{path}"), text));
-        }
+            "gitignore" => (".gitignore".to_owned(), fill(text)),
+            path => (path.to_owned(), fill(text)),
+        }));
     }
+    files.extend(below(with).map(|(path, text)| (format!("{place}{path}"), text.to_owned())));
     Ok(files)
+}
+
+/// The embedded files below a folder.
+fn below(folder: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    FILES
+        .iter()
+        .filter_map(move |(path, text)| Some((path.strip_prefix(folder)?, *text)))
 }
 
 #[cfg(test)]
@@ -133,7 +137,7 @@ mod tests {
                             .any(|(path, _)| path.ends_with("wit/types.wit"))
                 );
                 for (path, text) in files {
-                    let own = !path.starts_with("codex-policy/");
+                    let own = !path.contains("wit/") && !path.starts_with("codex-policy/");
                     assert!(!(own && text.contains("my-")), "{path} has a placeholder");
                     assert!(!path.contains("v0.1"), "{path}");
                 }

@@ -130,7 +130,11 @@ fn a_folder_that_is_there_and_a_wrong_name_are_refused() {
             2,
             "expected auth, model, rate-limit, tool-stop",
         ),
-        (&["auth", "a", "--lang", "go"], 2, "expected rust"),
+        (
+            &["auth", "a", "--lang", "go"],
+            2,
+            "expected rust, js, python",
+        ),
     ] {
         let refused = new_policy(folder.path(), arguments);
         let words = words(&refused);

@@ -16,7 +16,7 @@ const EXIT_CANNOT_CREATE: u8 = 73;
 
 /// The arguments.
 #[derive(Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// The slot: auth, model, rate-limit or tool-stop.
     #[arg(value_parser = slot)]
     slot: Slot,

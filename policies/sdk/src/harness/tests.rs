@@ -105,7 +105,7 @@ fn harness(needs: &[&str]) -> Harness<Witness> {
     Harness::configure(&json!({ "needs": needs })).unwrap()
 }
 
-/// What the policy saw last.
+/// The input that the policy saw last.
 fn last(harness: &Harness<Witness>) -> String {
     harness.policy().seen.lock().unwrap().pop().unwrap()
 }
