@@ -47,7 +47,6 @@
 //! }
 //!
 //! codex_policy::export!(auth: Inside);
-//! # fn main() {}
 //! ```
 
 #[doc(hidden)]
