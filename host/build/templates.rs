@@ -33,15 +33,20 @@ pub(crate) fn list(folder: &str, of: &[&str]) -> io::Result<()> {
     fs::write(Path::new(&out).join("templates.rs"), text + "]\n")
 }
 
-/// Not what a build leaves in a folder, nor an older contract.
+/// Names of what a build leaves in a folder, and of an older contract.
+const LEFT_OUT: [&str; 5] = [
+    "target",
+    "node_modules",
+    "__pycache__",
+    "Cargo.lock",
+    "v0.1",
+];
+
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default();
-        if ["target", "node_modules", "Cargo.lock", "v0.1"]
-            .iter()
-            .any(|skipped| name == *skipped)
-        {
+        if LEFT_OUT.iter().any(|left_out| name == *left_out) {
             continue;
         }
         match path.is_dir() {
