@@ -1,9 +1,12 @@
-//! Compiles the four default policies to components, which the host embeds.
+//! Compiles the four default policies to components, and lists the files of new policies: the host embeds both.
 
 #[path = "build/guests.rs"]
 mod guests;
+#[path = "build/templates.rs"]
+mod templates;
 
 fn main() -> std::io::Result<()> {
+    templates::list("../policies", &["sdk", "templates"])?;
     // Not all of ../policies: building an example there must not compile the gateway again.
     guests::build(&[
         ("codex-policy-auth", "../policies/auth"),

@@ -85,6 +85,7 @@ mod tables;
 mod take_back;
 mod tap;
 mod tapping;
+mod template;
 mod trail;
 mod trial;
 mod unsteered;
@@ -139,6 +140,7 @@ pub use rules::{Gate, Own as OwnRules, RulesStatus};
 pub use source::{Defaults, Source};
 pub use steer::SlotFiles;
 pub use tap::{Made, Tap, Tapped, Wanted};
+pub use template::{Language, NamingMistake, new_policy};
 pub use unsteered::Unsteered;
 /// The error of an engine that cannot start: components cannot run on this machine at all.
 pub use wasmtime::Error as EngineError;

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
-use codex_policy_settings::read;
+use codex_policy::{Caller, Need, Policy};
 use serde::Deserialize;
 
-use crate::decide::{ANONYMOUS, Caller, Fingerprint, Key, Rules, is_unambiguous};
+use crate::decide::{
+    ANONYMOUS, EXPIRY_STEP_MS, Fingerprint, Key, PREFLIGHT, Rules, is_unambiguous,
+};
 
 /// The SHA-256 of empty input, which a shell prints when it hashes an unset variable.
 const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -79,13 +81,12 @@ struct KeySettings {
     expires_at: Option<u64>,
 }
 
-impl Settings {
-    /// Reads and checks settings.
-    ///
-    /// # Errors
-    /// One line that names every wrong member and the values it may have.
-    pub fn parse(text: &str) -> Result<Rules, String> {
-        let settings: Self = read(text)?;
+impl Policy for Rules {
+    const NAME: &'static str = "codex-auth";
+    const SCHEMA: &'static str = include_str!("../settings.schema.json");
+    type Settings = Settings;
+
+    fn configure(settings: Settings) -> Result<Self, String> {
         let mut mistakes = Vec::new();
         if settings.host.environment == "prod" {
             refuse_published(&settings.keys, &mut mistakes);
@@ -96,7 +97,7 @@ impl Settings {
             mistakes.push("realm: use printable ASCII without quotes and backslashes".to_owned());
         }
         if mistakes.is_empty() {
-            Ok(Rules {
+            Ok(Self {
                 keys,
                 anonymous,
                 realm: settings.realm,
@@ -105,6 +106,21 @@ impl Settings {
         } else {
             Err(mistakes.join("; "))
         }
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let mut needs = vec![Need::Credential];
+        if !self.anonymous.is_empty() {
+            needs.push(Need::Path);
+        }
+        if self.keys.values().any(|key| key.expires_at.is_some()) {
+            needs.push(Need::Now(EXPIRY_STEP_MS));
+        }
+        if self.cors {
+            needs.push(Need::Method);
+            needs.extend(PREFLIGHT.map(|name| Need::Header(name.to_owned())));
+        }
+        needs
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use codex_policy::model::{Ask, Card, Model, Target};
+use codex_policy::{Caller, Denial};
 use codex_policy_settings::models;
-use codex_policy_settings::who::{Caller, Pattern, Who};
+use codex_policy_settings::who::{self, Pattern, Who};
 
 use crate::effort;
 
@@ -19,34 +21,6 @@ pub struct Route {
     pub effort: Option<String>,
     /// The provider; absent: Codex's own default.
     pub provider: Option<String>,
-}
-
-/// The model, effort and provider that a request runs with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// The model's name in the answer.
-    pub id: String,
-    /// The model that Codex runs.
-    pub model: String,
-    /// The effort; absent: the model's own default.
-    pub effort: Option<String>,
-    /// The provider; absent: Codex's own default.
-    pub provider: Option<String>,
-}
-
-/// A refusal, as the contract's `denial`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Denial {
-    /// The HTTP status.
-    pub status: u16,
-    /// OpenAI's `error.type`.
-    pub kind: &'static str,
-    /// OpenAI's `error.code`.
-    pub code: &'static str,
-    /// The text for a person: what is wrong.
-    pub message: String,
-    /// The request field that caused the denial.
-    pub param: Option<&'static str>,
 }
 
 /// The models that some callers may use.
@@ -77,30 +51,34 @@ pub struct Rules {
     pub efforts: effort::Support,
 }
 
-impl Rules {
-    /// The target of a request of `caller`, with `requested` and `effort` as the client wrote them.
-    ///
-    /// # Errors
-    /// If there is no such model, the caller may not use it, or it does not take that effort.
-    pub fn resolve(
-        &self,
-        caller: Caller<'_>,
-        requested: Option<&str>,
-        effort: Option<&str>,
-    ) -> Result<Target, Denial> {
-        let name = requested.map(str::trim).filter(|name| !name.is_empty());
+impl Model for Rules {
+    fn catalog(&self, caller: Option<&Caller>) -> Vec<Card> {
+        let card = |id: &String| Card {
+            id: id.clone(),
+            owned_by: self.owned_by.clone(),
+            // The list holds names, not releases, so there is no date of creation.
+            created: 0,
+        };
+        let allowed = |name: &&String| self.allows(caller, &name.to_ascii_lowercase());
+        self.listed.iter().filter(allowed).map(card).collect()
+    }
+
+    fn resolve(&self, ask: &Ask) -> Result<Target, Denial> {
+        let name = ask.requested.as_deref().map(str::trim);
+        let name = name.filter(|name| !name.is_empty());
         let id = name.map(str::to_ascii_lowercase);
         let route = match &id {
             Some(id) => self.routes.get(id),
             None => Some(&self.default),
         };
+        let key = id.as_ref().unwrap_or(&self.default_name);
         // A forbidden model gets the same answer as one that does not exist, so that a caller cannot probe for names.
         let route = route
-            .filter(|_| self.allows(Some(caller), id.as_ref().unwrap_or(&self.default_name)))
+            .filter(|_| self.allows(Some(&ask.caller), key))
             .ok_or_else(|| unknown(name.unwrap_or(&self.default_name)))?;
         let model = route.model.clone().ok_or_else(no_model)?;
-        let asked = effort.map(str::trim).filter(|word| !word.is_empty());
-        let effort = match asked {
+        let effort = ask.effort.as_deref().map(str::trim);
+        let effort = match effort.filter(|word| !word.is_empty()) {
             Some(word) => Some(effort::choose(word, self.efforts.of(route))?),
             None => route.effort.clone(),
         };
@@ -111,21 +89,20 @@ impl Rules {
             provider: route.provider.clone(),
         })
     }
+}
 
-    /// The names `caller` may use, in the order of the list.
-    pub fn list(&self, caller: Option<Caller<'_>>) -> impl Iterator<Item = &String> {
-        self.listed
-            .iter()
-            .filter(move |name| self.allows(caller, &name.to_ascii_lowercase()))
-    }
-
-    fn allows(&self, caller: Option<Caller<'_>>, name: &str) -> bool {
-        let Some(access) = &self.access else {
-            return true;
-        };
-        access
-            .iter()
-            .any(|entry| entry.who.is(caller) && models::any(&entry.models, name))
+impl Rules {
+    fn allows(&self, caller: Option<&Caller>, name: &str) -> bool {
+        let caller = caller.map(|caller| who::Caller {
+            id: &caller.id,
+            tenant: caller.tenant.as_deref(),
+            groups: &caller.groups,
+        });
+        self.access.as_ref().is_none_or(|access| {
+            access
+                .iter()
+                .any(|entry| entry.who.is(caller) && models::any(&entry.models, name))
+        })
     }
 }
 
@@ -135,26 +112,15 @@ pub(crate) fn quote(text: &str) -> String {
 }
 
 fn unknown(name: &str) -> Denial {
-    Denial {
-        status: 404,
-        kind: "invalid_request_error",
-        code: "model_not_found",
-        message: format!(
-            "The model {} does not exist or you do not have access to it. GET /v1/models lists those you have.",
-            quote(name)
-        ),
-        param: Some("model"),
-    }
+    Denial::model_not_found(format!(
+        "The model {} does not exist or you do not have access to it. GET /v1/models lists those you have.",
+        quote(name)
+    ))
 }
 
 fn no_model() -> Denial {
-    Denial {
-        status: 503,
-        kind: "server_error",
-        code: "no_model",
-        message: "No model is available: Codex offers none and CODEX_MODEL is not set.".to_owned(),
-        param: None,
-    }
+    let message = "No model is available: Codex offers none and CODEX_MODEL is not set.";
+    Denial::unavailable(message).with_code("no_model")
 }
 
 #[cfg(test)]

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::decide::{Denial, Route, quote};
+use codex_policy::Denial;
+
+use crate::decide::{Route, quote};
+
+/// The request field that names an effort.
+const PARAM: &str = "reasoning_effort";
 
 /// The effort of an answer without reasoning.
 const NONE: &str = "none";
@@ -75,14 +80,11 @@ pub fn choose(word: &str, supported: &[String]) -> Result<String, Denial> {
     if effort == "minimal" {
         return Ok(lowest.clone());
     }
-    Err(Denial {
-        code: "unsupported_value",
-        message: format!(
-            "Unsupported value: '{effort}' is not supported with this model. Supported values are: {}.",
-            list(supported)
-        ),
-        ..invalid(word, supported)
-    })
+    let message = format!(
+        "Unsupported value: '{effort}' is not supported with this model. Supported values are: {}.",
+        list(supported)
+    );
+    Err(Denial::invalid("unsupported_value", message).with_param(PARAM))
 }
 
 /// The effort of `supported` (weakest first) closest to `effort`, the weaker of two; `effort` itself if that list is empty.
@@ -101,16 +103,9 @@ fn invalid(word: &str, supported: &[String]) -> Denial {
     } else {
         list(supported)
     };
-    Denial {
-        status: 400,
-        kind: "invalid_request_error",
-        code: "invalid_value",
-        message: format!(
-            "Invalid value: '{}'. Supported values are: {values}.",
-            quote(word)
-        ),
-        param: Some("reasoning_effort"),
-    }
+    let word = quote(word);
+    let message = format!("Invalid value: '{word}'. Supported values are: {values}.");
+    Denial::invalid("invalid_value", message).with_param(PARAM)
 }
 
 fn list(words: &[impl AsRef<str>]) -> String {

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use codex_policy::settings::Host;
 use codex_policy_settings::models::{FAMILIES, MEMBERS};
 
 use crate::decide::{Route, Rules};
 use crate::effort::{Support, nearest};
-use crate::settings::{Alias, Host};
+use crate::settings::{Alias, base_model, support};
 
 /// Builds the rules from the host's models, the operator's aliases (by name in lower case) and the name of the default model.
 ///
@@ -18,15 +19,16 @@ pub fn build(
     default: Option<&str>,
     owned_by: String,
 ) -> Result<Rules, String> {
-    let efforts = host.support();
+    let efforts = support(host);
     let [production, development] = FAMILIES;
     let home = if host.environment == "dev" {
         development
     } else {
         production
     };
-    let families = route_families(host.base_model(), &efforts);
-    let mut models = host.model_names();
+    let families = route_families(base_model(host), &efforts);
+    let offered = host.models.iter().map(|model| &model.id);
+    let mut models: Vec<_> = offered.chain(&host.codex_model).cloned().collect();
 
     // Later entries replace earlier ones, so the operator's aliases win.
     let mut routes: BTreeMap<_, _> = models
@@ -55,7 +57,7 @@ pub fn build(
     let default_name = key.clone();
     let default = routes.entry(key).or_insert_with(|| route(default)).clone();
 
-    let members = MEMBERS.iter().filter(|_| host.base_model().is_some());
+    let members = MEMBERS.iter().filter(|_| base_model(host).is_some());
     let members = members.map(|(suffix, _)| format!("{home}{suffix}"));
     let listed = distinct(members.chain(aliases.keys().cloned()).chain(models));
     Ok(Rules {
@@ -123,14 +125,14 @@ fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use codex_policy_settings::who::Caller;
+    use codex_policy::Policy;
+    use codex_policy::model::{Ask, Model};
     use serde_json::{Value, json};
 
     use crate::decide::Rules;
-    use crate::settings::Settings;
 
     fn rules(settings: &Value) -> Rules {
-        Settings::parse(&settings.to_string()).unwrap()
+        Rules::parse(&settings.to_string()).unwrap()
     }
 
     const FAMILY: [&str; 5] = [
@@ -191,10 +193,11 @@ mod tests {
         }));
         assert_eq!(rules.listed.len(), 9);
         for id in &rules.listed {
-            assert!(
-                rules.resolve(Caller::default(), Some(id), None).is_ok(),
-                "{id}"
-            );
+            let ask = Ask {
+                requested: Some(id.clone()),
+                ..Ask::default()
+            };
+            assert!(rules.resolve(&ask).is_ok(), "{id}");
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use codex_policy_settings::read;
+use codex_policy::settings::Host;
+use codex_policy::{Need, Policy, applying};
 use codex_policy_settings::who::{Pattern, Who, mistake};
 use serde::Deserialize;
 
@@ -65,63 +66,29 @@ struct AccessSettings {
     models: Vec<Pattern>,
 }
 
-/// The facts from the host. A later host may add members, so unknown ones are accepted.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Host {
-    /// "dev" or "prod".
-    pub environment: String,
-    /// The model behind the built-in families, if the operator set one.
-    pub codex_model: Option<String>,
-    /// The models Codex offers, the preferred one first.
-    pub models: Vec<HostModel>,
+/// The model behind the built-in families.
+pub(crate) fn base_model(host: &Host) -> Option<&str> {
+    let first = || host.models.first().map(|model| model.id.as_str());
+    host.codex_model.as_deref().or_else(first)
 }
 
-/// A model that Codex offers.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct HostModel {
-    /// Codex's name of the model.
-    pub id: String,
-    /// The efforts the model supports; empty if they are not known.
-    pub efforts: Vec<String>,
+/// The efforts of the host's models, as far as they are known.
+pub(crate) fn support(host: &Host) -> Support {
+    let mut support = Support::default();
+    for model in &host.models {
+        support.insert(&model.id, &model.efforts);
+    }
+    support
 }
 
-impl Host {
-    /// The model behind the built-in families.
-    #[must_use]
-    pub fn base_model(&self) -> Option<&str> {
-        let first = || self.models.first().map(|model| model.id.as_str());
-        self.codex_model.as_deref().or_else(first)
-    }
+impl Policy for Rules {
+    const NAME: &'static str = "codex-model";
+    const SCHEMA: &'static str = include_str!("../settings.schema.json");
+    type Settings = Settings;
 
-    /// Every model the host names, in the host's order.
-    #[must_use]
-    pub fn model_names(&self) -> Vec<String> {
-        let offered = self.models.iter().map(|model| &model.id);
-        offered.chain(&self.codex_model).cloned().collect()
-    }
-
-    /// The efforts of the host's models, as far as they are known.
-    #[must_use]
-    pub fn support(&self) -> Support {
-        let mut support = Support::default();
-        for model in &self.models {
-            support.insert(&model.id, &model.efforts);
-        }
-        support
-    }
-}
-
-impl Settings {
-    /// Reads and checks settings.
-    ///
-    /// # Errors
-    /// One line that names every wrong member and the values it may have.
-    pub fn parse(text: &str) -> Result<Rules, String> {
-        let settings: Self = read(text)?;
+    fn configure(settings: Settings) -> Result<Self, String> {
         let mut mistakes = Vec::new();
-        let support = settings.host.support();
+        let support = support(&settings.host);
         let aliases = check_aliases(settings.aliases, &support, &mut mistakes);
         if settings.owned_by.trim().is_empty() {
             mistakes.push("owned_by: name an owner, or leave it out".to_owned());
@@ -131,12 +98,24 @@ impl Settings {
             .map(|list| check_access(list, &mut mistakes));
         let default = settings.default.as_deref().map(str::trim);
         match build(&settings.host, &aliases, default, settings.owned_by) {
-            Ok(rules) if mistakes.is_empty() => Ok(Rules { access, ..rules }),
+            Ok(rules) if mistakes.is_empty() => Ok(Self { access, ..rules }),
             built => {
                 mistakes.extend(built.err());
                 Err(mistakes.join("; "))
             }
         }
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let access = self.access.as_deref().unwrap_or_default();
+        let callers = access.iter().any(|entry| entry.who.names_callers());
+        let groups = access.iter().any(|entry| entry.who.names_groups());
+        applying([
+            (true, Need::Model),
+            (true, Need::Effort),
+            (callers, Need::Caller),
+            (groups, Need::Groups),
+        ])
     }
 }
 

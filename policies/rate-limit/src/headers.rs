@@ -2,10 +2,8 @@
 
 use core::cmp::Reverse;
 
-use crate::decide::{BucketStatus, Unit};
-
-/// A header, its name in lower case.
-pub type Header = (String, String);
+use codex_policy::Header;
+use codex_policy::rate_limit::{BucketStatus, Unit};
 
 /// The `x-ratelimit-…` headers for the tightest of a unit's buckets, each with its limit; none if there is no bucket.
 pub fn balance<'a>(
@@ -29,15 +27,6 @@ pub fn balance<'a>(
         header("limit", limit.to_string()),
         header("remaining", status.remaining.to_string()),
         header("reset", duration(status.reset_ms)),
-    ]
-}
-
-/// The delay until the next try, for clients that read seconds and for clients that read milliseconds.
-#[must_use]
-pub fn retry(wait_ms: u64) -> [Header; 2] {
-    [
-        ("retry-after".to_owned(), wait_ms.div_ceil(1000).to_string()),
-        ("retry-after-ms".to_owned(), wait_ms.to_string()),
     ]
 }
 
@@ -79,18 +68,5 @@ mod tests {
             assert_eq!(duration(ms), text);
         }
         assert!(duration(u64::MAX).ends_with('s'));
-    }
-
-    #[test]
-    fn retry_after_is_rounded_up() {
-        for (ms, seconds) in [
-            (1, "1"),
-            (1000, "1"),
-            (1001, "2"),
-            (u64::MAX, "18446744073709552"),
-        ] {
-            let [(_, value), (_, exact)] = retry(ms);
-            assert_eq!((value.as_str(), exact), (seconds, ms.to_string()));
-        }
     }
 }

@@ -1,9 +1,13 @@
 //! Names the buckets that a request is charged to: the default `rate-limit` policy of codex-gateway.
 
+#![allow(
+    clippy::result_large_err,
+    reason = "a denial is the contract's record, and has half this size in a component"
+)]
+
 pub mod decide;
 pub mod headers;
 pub mod scope;
 pub mod settings;
 
-#[cfg(target_family = "wasm")]
-mod component;
+codex_policy::export!(rate_limit: decide::Rules);

@@ -1,10 +1,10 @@
 //! The scope of a rule: which callers, tenants, groups and models it counts, and which requests share a bucket.
 
+use codex_policy::Caller;
+use codex_policy::rate_limit::Ask;
 use codex_policy_settings::models;
 use codex_policy_settings::who::{self, Pattern};
 use serde::Deserialize;
-
-use crate::decide::{Ask, Caller};
 
 /// The property by which requests share a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -90,16 +90,20 @@ impl Scope {
 
     /// Whether `ask` is in the scope. A property that is not known matches no entry.
     #[must_use]
-    pub fn fits(&self, ask: &Ask<'_>, caller: &Caller<'_>) -> bool {
-        let lists = |list: &[Pattern], name| list.is_empty() || who::any(list, name);
+    pub fn fits(&self, ask: &Ask, caller: &Caller) -> bool {
+        let lists = |list: &[Pattern], name: &str| list.is_empty() || who::any(list, name);
         let mut groups = caller.groups.iter();
-        lists(&self.callers, caller.id)
+        lists(&self.callers, &caller.id)
             && (self.tenants.is_empty()
-                || caller.tenant.is_some_and(|name| lists(&self.tenants, name)))
+                || caller
+                    .tenant
+                    .as_ref()
+                    .is_some_and(|name| lists(&self.tenants, name)))
             && (self.groups.is_empty() || groups.any(|name| lists(&self.groups, name)))
             && (self.models.is_empty()
                 || ask
                     .model
+                    .as_ref()
                     .is_some_and(|name| models::any(&self.models, name)))
     }
 }

@@ -1,10 +1,11 @@
 //! Parses and checks the operator's settings of the rate-limit policy.
 
-use codex_policy_settings::read;
+use codex_policy::rate_limit::Unit;
+use codex_policy::settings::Ignored;
+use codex_policy::{Need, Policy, applying};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
-use crate::decide::{Rule, Rules, Unit};
+use crate::decide::{Rule, Rules};
 use crate::scope::{Per, Scope};
 
 /// The endpoints a rule counts if it names none: those that start a turn.
@@ -31,7 +32,7 @@ pub struct Settings {
     rules: Vec<RuleSettings>,
     /// The facts from the host; this policy needs none of them.
     #[serde(rename = "host")]
-    _host: IgnoredAny,
+    _host: Ignored,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -65,13 +66,12 @@ impl Default for PerSettings {
     }
 }
 
-impl Settings {
-    /// Reads and checks settings.
-    ///
-    /// # Errors
-    /// One line that names every wrong member and the values it may have.
-    pub fn parse(text: &str) -> Result<Rules, String> {
-        let settings: Self = read(text)?;
+impl Policy for Rules {
+    const NAME: &'static str = "codex-rate-limit";
+    const SCHEMA: &'static str = include_str!("../settings.schema.json");
+    type Settings = Settings;
+
+    fn configure(settings: Settings) -> Result<Self, String> {
         let mut mistakes = Vec::new();
         let mut rules: Vec<Rule> = Vec::with_capacity(settings.rules.len());
         for (index, rule) in settings.rules.into_iter().enumerate() {
@@ -82,10 +82,35 @@ impl Settings {
             rules.push(check(rule, &mut complain));
         }
         if mistakes.is_empty() {
-            Ok(Rules(rules))
+            Ok(Self(rules))
         } else {
             Err(mistakes.join("; "))
         }
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let any = |reads: fn(&Rule) -> bool| self.0.iter().any(reads);
+        let callers = any(|rule| {
+            let is_of_caller = |per: &Per| matches!(per, Per::Caller | Per::Tenant);
+            rule.per.iter().any(is_of_caller)
+                || rule.only.names_callers()
+                || rule.except.names_callers()
+        });
+        let models = any(|rule| {
+            let named = !(rule.only.models.is_empty() && rule.except.models.is_empty());
+            named || rule.per.contains(&Per::Model)
+        });
+        let groups = any(|rule| !(rule.only.groups.is_empty() && rule.except.groups.is_empty()));
+        applying([
+            (!self.0.is_empty(), Need::Endpoint),
+            (any(|rule| rule.per.contains(&Per::Address)), Need::Client),
+            (callers, Need::Caller),
+            (groups, Need::Groups),
+            (models, Need::Model),
+            (any(|rule| rule.streaming_only), Need::Streaming),
+            (any(|rule| rule.unit == Unit::Tokens), Need::EstimatedTokens),
+            (any(Rule::is_early), Need::ByAddress),
+        ])
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use codex_policy::tool_stop::{Call, Event, Progress, Reaction, ToolStop};
 use codex_policy_settings::models;
-use codex_policy_settings::who::{Caller, Pattern, Who};
+use codex_policy_settings::who::{self, Pattern, Who};
 use serde::Deserialize;
 
 /// The condition on which tool calls end a turn.
@@ -17,48 +18,6 @@ pub enum Mode {
     First,
     /// The turn ends when no further call follows within the grace.
     Burst,
-}
-
-/// An event of a turn that the host asks about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event<'a> {
-    /// The model made a call.
-    Called {
-        /// The name of the function.
-        name: &'a str,
-        /// The arguments as the model wrote them.
-        arguments: &'a str,
-    },
-    /// Text followed the last call.
-    Text,
-    /// The time of the last [`Reaction::Wait`] ran out.
-    Quiet,
-}
-
-/// The reaction to an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reaction {
-    /// Go on.
-    GoOn,
-    /// Go on, and ask again with [`Event::Quiet`] after this many milliseconds.
-    Wait(u32),
-    /// Leave this call out of the answer.
-    Drop,
-    /// Go on, but withhold text until the next call.
-    HideTail,
-    /// End the turn; the answer is complete as it stands.
-    Stop,
-}
-
-/// The turn that the event belongs to.
-#[derive(Debug, Clone, Copy)]
-pub struct Turn<'a> {
-    /// The caller whose turn it is.
-    pub caller: Caller<'a>,
-    /// The model's name in the answer.
-    pub model: &'a str,
-    /// The number of calls in the turn, including the current one, without dropped ones.
-    pub calls: u32,
 }
 
 /// The treatment of a turn.
@@ -96,28 +55,33 @@ pub struct Rules {
     pub usual: Treatment,
 }
 
-impl Rules {
-    /// The reaction to `event`, and the new memo. `memo` is the one returned for the last event, empty at first.
-    #[must_use]
-    pub fn observe(&self, turn: Turn<'_>, event: Event<'_>, memo: Vec<u8>) -> (Reaction, Vec<u8>) {
-        let treatment = self.treatment(&turn);
+impl ToolStop for Rules {
+    fn observe(&self, progress: &Progress, event: &Event, memo: Vec<u8>) -> (Reaction, Vec<u8>) {
+        let treatment = self.treatment(progress);
         let mut seen = Seen(memo);
         let repeated = match event {
-            Event::Called { name, arguments } if treatment.dedup => seen.again(name, arguments),
+            Event::Called(call) if treatment.dedup => seen.again(call),
             _ => false,
         };
         let reaction = if repeated {
             Reaction::Drop
         } else {
-            treatment.react(turn.calls, event)
+            treatment.react(progress.calls, event)
         };
         (reaction, seen.0)
     }
+}
 
-    fn treatment(&self, turn: &Turn<'_>) -> Treatment {
+impl Rules {
+    fn treatment(&self, progress: &Progress) -> Treatment {
+        let caller = who::Caller {
+            id: &progress.caller.id,
+            tenant: progress.caller.tenant.as_deref(),
+            groups: &progress.caller.groups,
+        };
         let about = |rule: &&Rule| {
-            rule.who.is(Some(turn.caller))
-                && (rule.models.is_empty() || models::any(&rule.models, turn.model))
+            rule.who.is(Some(caller))
+                && (rule.models.is_empty() || models::any(&rule.models, &progress.model))
         };
         let rule = self.rules.iter().find(about);
         rule.map_or(self.usual, |rule| rule.treatment)
@@ -128,13 +92,13 @@ impl Treatment {
     /// In a burst a call is answered with `Wait`, which cannot be `HideTail` at the same time. No text gets through by that:
     /// the first piece of text is an event of its own. It is never answered with a new `Wait`: the `Wait` of the last call
     /// stays in force, so that only another call restarts the grace.
-    fn react(&self, calls: u32, event: Event<'_>) -> Reaction {
+    fn react(&self, calls: u32, event: &Event) -> Reaction {
         if self.max_calls > 0 && calls >= self.max_calls {
             return Reaction::Stop;
         }
         match (self.mode, event) {
-            (Mode::First, _) | (Mode::Burst, Event::Quiet) => Reaction::Stop,
-            (Mode::Burst, Event::Called { .. }) => Reaction::Wait(self.grace_ms),
+            (Mode::First, _) | (Mode::Burst, Event::Quiet(_)) => Reaction::Stop,
+            (Mode::Burst, Event::Called(_)) => Reaction::Wait(self.grace_ms),
             _ if self.suppress_tail => Reaction::HideTail,
             _ => Reaction::GoOn,
         }
@@ -149,9 +113,9 @@ const MOST_SEEN: usize = 1024;
 
 impl Seen {
     /// Whether this call was remembered already; remembers it.
-    fn again(&mut self, name: &str, arguments: &str) -> bool {
+    fn again(&mut self, call: &Call) -> bool {
         let mut hasher = DefaultHasher::new();
-        (name, arguments).hash(&mut hasher);
+        (&call.name, &call.arguments).hash(&mut hasher);
         let hash = hasher.finish().to_le_bytes();
         let again = self.0.chunks_exact(hash.len()).any(|seen| seen == hash);
         if !again && self.0.len() < MOST_SEEN * hash.len() {

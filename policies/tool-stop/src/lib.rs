@@ -3,5 +3,4 @@
 pub mod decide;
 pub mod settings;
 
-#[cfg(target_family = "wasm")]
-mod component;
+codex_policy::export!(tool_stop: decide::Rules);

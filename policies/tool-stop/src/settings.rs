@@ -1,9 +1,9 @@
 //! Parses and checks the operator's settings of the tool-stop policy.
 
-use codex_policy_settings::read;
+use codex_policy::settings::Ignored;
+use codex_policy::{Need, Policy, applying};
 use codex_policy_settings::who::{Pattern, Who, mistake};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::decide::{Mode, Rule, Rules, Treatment};
 
@@ -31,7 +31,7 @@ pub struct Settings {
     rules: Vec<RuleSettings>,
     /// The facts from the host; this policy needs none of them.
     #[serde(rename = "host")]
-    _host: IgnoredAny,
+    _host: Ignored,
 }
 
 /// The treatment of some callers or models, where it differs from the usual one.
@@ -49,13 +49,12 @@ struct RuleSettings {
     dedup: Option<bool>,
 }
 
-impl Settings {
-    /// Reads and checks settings.
-    ///
-    /// # Errors
-    /// One line that names every wrong member and the values it may have.
-    pub fn parse(text: &str) -> Result<Rules, String> {
-        let settings: Self = read(text)?;
+impl Policy for Rules {
+    const NAME: &'static str = "codex-tool-stop";
+    const SCHEMA: &'static str = include_str!("../settings.schema.json");
+    type Settings = Settings;
+
+    fn configure(settings: Settings) -> Result<Self, String> {
         let mut mistakes = Vec::new();
         let usual = Treatment {
             mode: settings.mode.unwrap_or(USUAL.mode),
@@ -73,10 +72,19 @@ impl Settings {
             })
             .collect();
         if mistakes.is_empty() {
-            Ok(Rules { rules, usual })
+            Ok(Self { rules, usual })
         } else {
             Err(mistakes.join("; "))
         }
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let any = |reads: fn(&Rule) -> bool| self.rules.iter().any(reads);
+        applying([
+            (any(|rule| rule.who.names_callers()), Need::Caller),
+            (any(|rule| rule.who.names_groups()), Need::Groups),
+            (any(|rule| !rule.models.is_empty()), Need::Model),
+        ])
     }
 }
 

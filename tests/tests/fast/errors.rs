@@ -47,27 +47,56 @@ fn codes(text: &str) -> BTreeSet<&str> {
     cells.filter_map(|cell| cell.strip_suffix('`')).collect()
 }
 
+/// The codes of the SDK's denials, by the name of their constructor; "" where the policy names the code.
+fn constructors() -> BTreeMap<String, String> {
+    let source = read("policies/sdk/src/denial.rs");
+    let functions = source.split("    pub fn ").skip(1);
+    let made = functions.filter_map(|function| {
+        let (name, body) = function.split_once('(')?;
+        let (_, arguments) = body.split_once("Self::new(")?;
+        let code = arguments.split(',').nth(2)?.trim().trim_matches('"');
+        Some((name.to_owned(), code.to_owned()))
+    });
+    let named = |(name, code): (String, String)| match code == "code" {
+        true => (name, String::new()),
+        false => (name, code),
+    };
+    made.map(named).collect()
+}
+
 #[test]
 fn every_refusal_of_a_built_in_policy_is_on_the_page() {
     let page = read(PAGE);
     let (_, told) = page.split_once("\n## Of the built-in policies\n").unwrap();
+    let constructors = constructors();
+    assert_eq!(constructors["unauthorized"], "invalid_api_key");
     let mut found = BTreeSet::new();
-    let sources = Slot::ALL.map(|slot| all(&format!("policies/{slot}/src")));
-    for file in sources.iter().flatten() {
+    let mut sources: Vec<_> = Slot::ALL
+        .map(|slot| all(&format!("policies/{slot}/src")))
+        .concat();
+    sources.push(path("policies/sdk/src/component.rs"));
+    for file in sources {
         let is_test = |part: &std::ffi::OsStr| part == "tests" || part == "tests.rs";
         if file.iter().any(is_test) {
             continue;
         }
-        let text = std::fs::read_to_string(file).unwrap();
-        // A code that depends on something is chosen by a `match`.
-        for member in text.split("    code: ").skip(1) {
-            let end = if member.starts_with("match ") {
-                "},"
-            } else {
-                ","
+        let text = std::fs::read_to_string(&file).unwrap();
+        for denial in text.split("Denial::").skip(1) {
+            let (name, arguments) = denial.split_once('(').unwrap();
+            let first = || arguments.trim_start().strip_prefix('"')?.split('"').next();
+            match constructors.get(name) {
+                Some(code) if code.is_empty() => found.insert(first().unwrap().to_owned()),
+                Some(code) => found.insert(code.clone()),
+                None => panic!("{}: the code of Denial::{name}", file.display()),
             };
-            let (value, _) = member.split_once(end).unwrap();
-            found.extend(value.split('"').skip(1).step_by(2).map(str::to_owned));
+        }
+        // A code that depends on something is chosen by a `match`.
+        let codes = text.split(".with_code(").skip(1);
+        let codes = codes.filter_map(|code| code.split_once(')').map(|(code, _)| code));
+        let chosen = text.split("let code = match ").skip(1);
+        let chosen = chosen.filter_map(|code| code.split_once("};").map(|(code, _)| code));
+        for code in codes.chain(chosen) {
+            found.extend(code.split('"').skip(1).step_by(2).map(str::to_owned));
         }
     }
     let found: BTreeSet<&str> = found.iter().map(String::as_str).collect();

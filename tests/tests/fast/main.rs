@@ -48,6 +48,7 @@ mod matrix;
 mod messages;
 mod metrics;
 mod mutants;
+mod new_policies;
 mod obsidian;
 mod odd_files;
 mod openapi;

@@ -16,6 +16,7 @@ mod home;
 mod leftovers;
 mod logins;
 mod names;
+mod new_policies;
 mod programs;
 mod proto;
 mod protocol_log;

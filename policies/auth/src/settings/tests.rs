@@ -1,22 +1,23 @@
 //! Tests which settings are accepted, and the errors for the others.
 
-use codex_policy_settings::schema::agree;
+use codex_policy::auth::Auth;
+use codex_policy::schema::agree;
+use codex_policy::{Credential, Request};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::decide::{Credential, Request};
 
 const SHA: &str = "AA11111111111111111111111111111111111111111111111111111111111111";
 
 /// The error for a key with these members.
 fn mistake(key: Value) -> String {
-    Settings::parse(&json!({ "keys": [key] }).to_string()).unwrap_err()
+    Rules::parse(&json!({ "keys": [key] }).to_string()).unwrap_err()
 }
 
 #[test]
 fn nothing_is_required() {
     for text in ["{}", r#"{"host": {"environment": "dev", "later": 1}}"#] {
-        let rules = Settings::parse(text).unwrap();
+        let rules = Rules::parse(text).unwrap();
         assert!(rules.keys.is_empty() && rules.anonymous.is_empty());
         assert_eq!(rules.realm, "api");
         assert!(!rules.cors);
@@ -25,7 +26,7 @@ fn nothing_is_required() {
 
 #[test]
 fn the_host_says_whether_pages_may_call() {
-    let rules = Settings::parse(r#"{"host": {"cors": true}}"#).unwrap();
+    let rules = Rules::parse(r#"{"host": {"cors": true}}"#).unwrap();
     assert!(rules.cors);
 }
 
@@ -39,7 +40,7 @@ fn every_member_is_read() {
         "anonymous": ["/v1/models/", "/"],
         "realm": "my api",
     });
-    let rules = Settings::parse(&text.to_string()).unwrap();
+    let rules = Rules::parse(&text.to_string()).unwrap();
     let caller = Caller {
         id: "ann".to_owned(),
         tenant: Some("acme".to_owned()),
@@ -64,7 +65,7 @@ fn in_production_a_key_that_everybody_knows_is_refused() {
         let settings = |environment: &str, disabled: bool| {
             let key = json!({"id": "ann", "sha256": sha256.to_uppercase(), "disabled": disabled});
             let host = json!({ "environment": environment });
-            Settings::parse(&json!({"keys": [key], "host": host}).to_string())
+            Rules::parse(&json!({"keys": [key], "host": host}).to_string())
         };
         let mistake = settings("prod", false).unwrap_err();
         assert!(
@@ -81,17 +82,18 @@ fn in_production_a_key_that_everybody_knows_is_refused() {
 fn the_environments_key_is_the_only_one_and_models_are_open() {
     let sha256 = SHA.to_lowercase();
     let text = json!({"keys": [{"sha256": sha256, "id": "default"}], "anonymous": ["/v1/models"]});
-    let rules = Settings::parse(&text.to_string()).unwrap();
+    let rules = Rules::parse(&text.to_string()).unwrap();
     let caller = |path: &str, fingerprint: Option<&str>| {
         let credential = fingerprint.map(|fingerprint| Credential {
-            scheme: "Bearer",
-            fingerprint,
+            scheme: "Bearer".to_owned(),
+            fingerprint: fingerprint.to_owned(),
+            secret: None,
         });
         let request = Request {
-            preflight: false,
-            path,
+            path: path.to_owned(),
             credential,
             now_ms: u64::MAX,
+            ..Request::default()
         };
         let answer = rules.authenticate(&request);
         answer
@@ -118,7 +120,7 @@ fn a_key_that_was_written_where_its_hash_belongs_is_not_repeated() {
         json!({"keys": [{"sha256": "sk-mine", "id": "a"}]}),
         json!({"keys": {"sk-mine": "a"}}),
     ] {
-        let error = Settings::parse(&settings.to_string()).unwrap_err();
+        let error = Rules::parse(&settings.to_string()).unwrap_err();
         assert!(
             error.starts_with("keys") && !error.contains("sk-mine"),
             "{error}"
@@ -131,13 +133,10 @@ fn a_caller_may_have_several_keys_but_a_key_one_caller() {
     let second = SHA.replace('A', "b");
     let keys = |other: &str| json!({ "keys": [{"sha256": SHA, "id": "ann"}, {"sha256": other, "id": "ann"}] });
     assert_eq!(
-        Settings::parse(&keys(&second).to_string())
-            .unwrap()
-            .keys
-            .len(),
+        Rules::parse(&keys(&second).to_string()).unwrap().keys.len(),
         2
     );
-    let error = Settings::parse(&keys(&SHA.to_lowercase()).to_string()).unwrap_err();
+    let error = Rules::parse(&keys(&SHA.to_lowercase()).to_string()).unwrap_err();
     assert_eq!(
         error,
         "keys[1].sha256: an earlier key has the same, and a key has one owner"
@@ -203,7 +202,7 @@ fn names_that_could_break_out_of_a_header_are_refused() {
         );
     }
     for realm in ["", "a\"b", "a\\", "a\r\n"] {
-        let error = Settings::parse(&json!({ "realm": realm }).to_string()).unwrap_err();
+        let error = Rules::parse(&json!({ "realm": realm }).to_string()).unwrap_err();
         assert!(error.starts_with("realm: use printable ASCII"), "{error}");
     }
 }
@@ -219,19 +218,19 @@ fn open_paths_must_be_plain() {
         "/a%2Fb",
         "https://x/",
     ] {
-        let error = Settings::parse(&json!({ "anonymous": [path] }).to_string()).unwrap_err();
+        let error = Rules::parse(&json!({ "anonymous": [path] }).to_string()).unwrap_err();
         assert!(
             error.starts_with("anonymous[0]: ") && error.contains("\"/v1/models\""),
             "{error}"
         );
     }
-    assert!(Settings::parse(r#"{"anonymous": ["/.well-known"]}"#).is_ok());
+    assert!(Rules::parse(r#"{"anonymous": ["/.well-known"]}"#).is_ok());
 }
 
 #[test]
 fn all_mistakes_are_told_at_once() {
     let text = json!({"keys": [{"sha256": "x"}, {"id": "a"}], "realm": "", "anonymous": ["x"]});
-    let error = Settings::parse(&text.to_string()).unwrap_err();
+    let error = Rules::parse(&text.to_string()).unwrap_err();
     for place in [
         "keys[0].sha256",
         "keys[0].id",
@@ -241,9 +240,9 @@ fn all_mistakes_are_told_at_once() {
     ] {
         assert!(error.contains(place), "{place} in {error}");
     }
-    let error = Settings::parse(r#"{"keys": {"sha256": 1}, "relm": 1, "realm": 2}"#).unwrap_err();
+    let error = Rules::parse(r#"{"keys": {"sha256": 1}, "relm": 1, "realm": 2}"#).unwrap_err();
     assert_eq!(error.split("; ").count(), 3, "{error}");
-    assert!(Settings::parse("{").unwrap_err().contains("EOF"));
+    assert!(Rules::parse("{").unwrap_err().contains("EOF"));
 }
 
 #[test]

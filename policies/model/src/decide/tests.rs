@@ -2,17 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::*;
-use crate::settings::Settings;
+use codex_policy::Policy;
 
-const ANYBODY: Caller<'_> = Caller {
-    id: "anybody",
-    tenant: None,
-    groups: &[],
-};
+use super::*;
+
+fn anybody() -> Caller {
+    Caller::new("anybody")
+}
 
 fn rules(settings: &Value) -> Rules {
-    Settings::parse(&settings.to_string()).unwrap()
+    Rules::parse(&settings.to_string()).unwrap()
 }
 
 /// Codex runs gpt-6-sol, which supports low, medium and high; gpt-6-mini, which supports none to low; and others.
@@ -47,8 +46,28 @@ fn target(id: &str, model: &str, effort: Option<&str>) -> Target {
     }
 }
 
+/// The target of a request of `caller`.
+fn run(
+    rules: &Rules,
+    caller: &Caller,
+    requested: Option<&str>,
+    effort: Option<&str>,
+) -> Result<Target, Denial> {
+    rules.resolve(&Ask {
+        caller: caller.clone(),
+        requested: requested.map(str::to_owned),
+        effort: effort.map(str::to_owned),
+    })
+}
+
 fn resolve(requested: &str, effort: Option<&str>) -> Result<Target, Denial> {
-    usual().resolve(ANYBODY, Some(requested), effort)
+    run(&usual(), &anybody(), Some(requested), effort)
+}
+
+/// The names that `caller` may use.
+fn listed(rules: &Rules, caller: Option<&Caller>) -> Vec<String> {
+    let cards = rules.catalog(caller).into_iter();
+    cards.map(|card| card.id).collect()
 }
 
 /// The effort that a request for `requested` with `effort` runs with.
@@ -108,7 +127,7 @@ fn the_operator_may_replace_a_built_in_name() {
         "aliases": {"codex-5": "mine", "loop": "codex-5"},
         "host": {"codex_model": "gpt-5"},
     }));
-    let model = |name| rules.resolve(ANYBODY, name, None).unwrap().model;
+    let model = |name| run(&rules, &anybody(), name, None).unwrap().model;
     assert_eq!(model(Some("codex-5")), "mine");
     assert_eq!(model(None), "mine");
     assert_eq!(model(Some("loop")), "gpt-5");
@@ -117,7 +136,7 @@ fn the_operator_may_replace_a_built_in_name() {
 #[test]
 fn a_request_without_a_model_gets_the_default_and_is_told_what_ran() {
     for nothing in [None, Some(""), Some(" ")] {
-        let ran = usual().resolve(ANYBODY, nothing, None);
+        let ran = run(&usual(), &anybody(), nothing, None);
         assert_eq!(
             ran,
             Ok(target("gpt-6-sol", "gpt-6-sol", None)),
@@ -131,9 +150,9 @@ fn a_request_without_a_model_gets_the_default_and_is_told_what_ran() {
             "host": {"codex_model": "gpt-5"},
         }))
     };
-    let ran = with_default(" FAST ").resolve(ANYBODY, None, None);
+    let ran = run(&with_default(" FAST "), &anybody(), None, None);
     assert_eq!(ran, Ok(target("gpt-6-mini", "gpt-6-mini", Some("low"))));
-    let ran = with_default("Gpt-7").resolve(ANYBODY, None, None);
+    let ran = run(&with_default("Gpt-7"), &anybody(), None, None);
     assert_eq!(ran, Ok(target("Gpt-7", "Gpt-7", None)));
 }
 
@@ -142,16 +161,18 @@ fn the_first_model_codex_offers_stands_in_for_a_missing_codex_model() {
     let rules =
         rules(&json!({"host": {"codex_model": null, "models": [{"id": "a"}, {"id": "b"}]}}));
     assert_eq!(
-        rules.resolve(ANYBODY, Some("codex-5"), None).unwrap().model,
+        run(&rules, &anybody(), Some("codex-5"), None)
+            .unwrap()
+            .model,
         "a"
     );
 }
 
 #[test]
 fn without_any_model_the_service_is_unavailable() {
-    let denial = rules(&json!({})).resolve(ANYBODY, None, None).unwrap_err();
+    let denial = run(&rules(&json!({})), &anybody(), None, None).unwrap_err();
     assert_eq!(
-        (denial.status, denial.kind, denial.code),
+        (denial.status, denial.kind.as_str(), denial.code.as_str()),
         (503, "server_error", "no_model")
     );
 }
@@ -161,11 +182,12 @@ fn an_unknown_model_is_404_in_openai_words() {
     let denial = resolve(" GPT-99 ", None).unwrap_err();
     let expected = Denial {
         status: 404,
-        kind: "invalid_request_error",
-        code: "model_not_found",
+        kind: "invalid_request_error".to_owned(),
+        code: "model_not_found".to_owned(),
         message: "The model GPT-99 does not exist or you do not have access to it. GET /v1/models lists those you have."
             .to_owned(),
-        param: Some("model"),
+        param: Some("model".to_owned()),
+        headers: Vec::new(),
     };
     assert_eq!(denial, expected);
     let message = resolve(&"é".repeat(5000), None).unwrap_err().message;
@@ -185,11 +207,12 @@ fn a_word_that_is_no_effort_is_refused_with_the_right_ones() {
     let denial = resolve("codex-5", Some("Bogus")).unwrap_err();
     let expected = Denial {
         status: 400,
-        kind: "invalid_request_error",
-        code: "invalid_value",
+        kind: "invalid_request_error".to_owned(),
+        code: "invalid_value".to_owned(),
         message: "Invalid value: 'Bogus'. Supported values are: 'low', 'medium', 'high'."
             .to_owned(),
-        param: Some("reasoning_effort"),
+        param: Some("reasoning_effort".to_owned()),
+        headers: Vec::new(),
     };
     assert_eq!(denial, expected);
     // An effort that only another model supports is invalid for this one.
@@ -208,7 +231,7 @@ fn a_word_that_is_no_effort_is_refused_with_the_right_ones() {
 fn an_effort_the_model_does_not_take_is_refused() {
     let denial = resolve("codex-5", Some("xhigh")).unwrap_err();
     assert_eq!(
-        (denial.status, denial.code, denial.param),
+        (denial.status, denial.code.as_str(), denial.param.as_deref()),
         (400, "unsupported_value", Some("reasoning_effort"))
     );
     assert_eq!(
@@ -243,7 +266,7 @@ fn an_alias_runs_with_the_nearest_effort_there_is() {
         let models = json!([{"id": "m", "efforts": ["high", "low"]}]);
         let alias = json!({"model": "M", "effort": effort});
         let rules = rules(&json!({"aliases": {"x": alias}, "host": {"models": models}}));
-        rules.resolve(ANYBODY, Some("x"), None).unwrap().effort
+        run(&rules, &anybody(), Some("x"), None).unwrap().effort
     };
     assert_eq!(alias("max").as_deref(), Some("high"));
     // Of two efforts equally near, the weaker is chosen.
@@ -266,37 +289,27 @@ fn restricted() -> Rules {
 #[test]
 fn a_caller_sees_what_it_may_use_and_no_more() {
     let rules = restricted();
-    let staff = ["staff".to_owned()];
-    let listed = |caller| rules.list(caller).cloned().collect::<Vec<_>>();
     let anna = Caller {
-        id: "anna",
-        tenant: None,
-        groups: &staff,
+        groups: vec!["staff".to_owned()],
+        ..Caller::new("anna")
     };
-    assert_eq!(listed(Some(anna)), rules.listed);
-    let robot = Caller {
-        id: "ci-7",
-        ..ANYBODY
-    };
+    assert_eq!(listed(&rules, Some(&anna)), rules.listed);
     let of_build = Caller {
-        tenant: Some("build"),
-        ..ANYBODY
+        tenant: Some("build".to_owned()),
+        ..anybody()
     };
-    for caller in [robot, of_build] {
-        assert_eq!(listed(Some(caller)), ["codev-5-low", "fast", "GPT-6-mini"]);
+    for caller in [Caller::new("ci-7"), of_build] {
+        let expected = ["codev-5-low", "fast", "GPT-6-mini"];
+        assert_eq!(listed(&rules, Some(&caller)), expected);
     }
-    assert_eq!(listed(Some(ANYBODY)), ["fast"]);
-    assert_eq!(listed(None), ["fast"]);
+    assert_eq!(listed(&rules, Some(&anybody())), ["fast"]);
+    assert_eq!(listed(&rules, None), ["fast"]);
 }
 
 #[test]
 fn what_a_caller_may_not_use_does_not_exist_for_it() {
     let rules = restricted();
-    let robot = Caller {
-        id: "ci-7",
-        ..ANYBODY
-    };
-    let ask = |name| rules.resolve(robot, name, None);
+    let ask = |name| run(&rules, &Caller::new("ci-7"), name, None);
     // Both spellings of a family mean the same models.
     for name in ["codex-5-low", "codev-5-LOW", "Fast", "gpt-6-mini"] {
         assert!(ask(Some(name)).is_ok(), "{name}");
@@ -309,7 +322,10 @@ fn what_a_caller_may_not_use_does_not_exist_for_it() {
             unknown.message.replace("gpt-99", name),
             "{name}"
         );
-        assert_eq!((denial.status, denial.code), (404, "model_not_found"));
+        assert_eq!(
+            (denial.status, denial.code.as_str()),
+            (404, "model_not_found")
+        );
     }
     let denial = ask(None).unwrap_err();
     assert!(denial.message.contains("codev-5 "), "{}", denial.message);
@@ -318,6 +334,6 @@ fn what_a_caller_may_not_use_does_not_exist_for_it() {
 #[test]
 fn a_list_that_allows_nobody_anything_does_that() {
     let rules = rules(&json!({"access": [], "host": {"codex_model": "gpt-5"}}));
-    assert_eq!(rules.list(Some(ANYBODY)).count(), 0);
-    assert!(rules.resolve(ANYBODY, Some("codex-5"), None).is_err());
+    assert_eq!(rules.catalog(Some(&anybody())), []);
+    assert!(run(&rules, &anybody(), Some("codex-5"), None).is_err());
 }

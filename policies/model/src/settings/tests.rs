@@ -1,12 +1,12 @@
 //! Tests which settings are accepted, and the errors for the others.
 
-use codex_policy_settings::schema::agree;
+use codex_policy::schema::agree;
 use serde_json::{Value, json};
 
 use super::*;
 
 fn mistake(settings: &Value) -> String {
-    let error = Settings::parse(&settings.to_string()).unwrap_err();
+    let error = Rules::parse(&settings.to_string()).unwrap_err();
     assert!(!error.contains('\n'), "{error}");
     error
 }
@@ -15,7 +15,7 @@ fn mistake(settings: &Value) -> String {
 fn nothing_is_required_and_the_host_may_say_more_than_we_know() {
     let host = json!({"environment": "dev", "later": 1, "models": [{"id": "m", "later": 2}]});
     for settings in [json!({}), json!({ "host": host })] {
-        let rules = Settings::parse(&settings.to_string()).unwrap();
+        let rules = Rules::parse(&settings.to_string()).unwrap();
         assert_eq!(rules.owned_by, "codex");
     }
 }
@@ -102,7 +102,7 @@ fn a_default_that_codex_lists_no_more_is_tried_and_not_listed() {
     let settings = json!({
         "default": "Gone", "aliases": {"fast": "m"}, "host": {"codex_model": "n", "models": [{"id": "m"}]},
     });
-    let rules = Settings::parse(&settings.to_string()).unwrap();
+    let rules = Rules::parse(&settings.to_string()).unwrap();
     assert_eq!(rules.default.model.as_deref(), Some("Gone"));
     assert!(!rules.listed.iter().any(|id| id == "Gone"));
 }
@@ -112,7 +112,7 @@ fn an_effort_only_codex_knows_may_be_an_aliass() {
     let models = json!([{"id": "m", "efforts": ["Ultra"]}]);
     let aliases = json!({"x": {"model": "m", "effort": "ultra"}});
     let settings = json!({"aliases": aliases, "host": {"models": models}});
-    assert!(Settings::parse(&settings.to_string()).is_ok());
+    assert!(Rules::parse(&settings.to_string()).is_ok());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Tests which settings are accepted, and the errors for the others.
 
-use codex_policy_settings::schema::agree;
+use codex_policy::schema::agree;
 use codex_policy_settings::who::Pattern;
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ fn mistake(change: Value) -> String {
     for (name, value) in change.as_object().unwrap() {
         rule[name] = value.clone();
     }
-    let error = Settings::parse(&json!({ "rules": [rule] }).to_string()).unwrap_err();
+    let error = Rules::parse(&json!({ "rules": [rule] }).to_string()).unwrap_err();
     assert!(!error.contains('\n'), "{error}");
     error
 }
@@ -23,13 +23,13 @@ fn nothing_is_required() {
         "{}",
         r#"{"rules": [], "host": {"environment": "dev", "later": 1}}"#,
     ] {
-        assert_eq!(Settings::parse(text), Ok(Rules::default()));
+        assert_eq!(Rules::parse(text), Ok(Rules::default()));
     }
 }
 
 #[test]
 fn every_member_is_read() {
-    let rules = Settings::parse(
+    let rules = Rules::parse(
         &json!({"rules": [
             {"name": "a", "unit": "tokens", "limit": 7, "window_ms": 9, "per": ["tenant", "model"],
              "only": {"groups": ["staff"]}, "except": {"callers": ["ann"]}, "streaming_only": true, "endpoints": ["/x/", "/y/*"]},
@@ -148,7 +148,7 @@ fn the_faulty_member_is_named() {
 #[test]
 fn all_mistakes_are_told_at_once() {
     let text = r#"{"rules": [{"name": "a", "unit": "requests"}, {"name": "a", "limit": 1}]}"#;
-    let error = Settings::parse(text).unwrap_err();
+    let error = Rules::parse(text).unwrap_err();
     for place in [
         "rules[0].limit",
         "rules[1].name: an earlier rule has the same",
@@ -156,8 +156,7 @@ fn all_mistakes_are_told_at_once() {
     ] {
         assert!(error.contains(place), "{error}");
     }
-    let error =
-        Settings::parse(r#"{"rules": [{"limit": "1"}, {"per": 1}], "ruels": 0}"#).unwrap_err();
+    let error = Rules::parse(r#"{"rules": [{"limit": "1"}, {"per": 1}], "ruels": 0}"#).unwrap_err();
     assert_eq!(error.split("; ").count(), 3, "{error}");
 }
 

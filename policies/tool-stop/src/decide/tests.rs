@@ -1,5 +1,7 @@
 //! Tests the reactions to the events of a turn.
 
+use codex_policy::Caller;
+
 use super::*;
 
 const OFF: Treatment = Treatment {
@@ -11,20 +13,21 @@ const OFF: Treatment = Treatment {
 };
 
 /// The reactions to these events in their order, with calls counted as the host counts them.
-fn play(usual: Treatment, events: &[Event<'_>]) -> Vec<Reaction> {
+fn play(usual: Treatment, events: &[Event]) -> Vec<Reaction> {
     let rules = Rules {
         rules: Vec::new(),
         usual,
     };
-    play_as(&rules, ANYBODY, events)
+    play_as(&rules, events)
 }
 
-fn play_as(rules: &Rules, turn: Turn<'_>, events: &[Event<'_>]) -> Vec<Reaction> {
+fn play_as(rules: &Rules, events: &[Event]) -> Vec<Reaction> {
     let (mut calls, mut memo) = (0, Vec::new());
-    let answer = |event: &Event<'_>| {
-        let called = matches!(event, Event::Called { .. });
+    let answer = |event: &Event| {
+        let called = matches!(event, Event::Called(_));
         calls += u32::from(called);
-        let (reaction, remembered) = rules.observe(Turn { calls, ..turn }, *event, memo.clone());
+        let progress = Progress { calls, ..anybody() };
+        let (reaction, remembered) = rules.observe(&progress, event, memo.clone());
         memo = remembered;
         calls -= u32::from(called && reaction == Reaction::Drop);
         reaction
@@ -32,29 +35,36 @@ fn play_as(rules: &Rules, turn: Turn<'_>, events: &[Event<'_>]) -> Vec<Reaction>
     events.iter().map(answer).collect()
 }
 
-const ANYBODY: Turn<'_> = Turn {
-    caller: Caller {
-        id: "anybody",
-        tenant: None,
-        groups: &[],
-    },
-    model: "codex-5",
-    calls: 0,
-};
-
-#[expect(non_upper_case_globals, reason = "reads as the other events do")]
-const Called: Event<'_> = call("search", "{}");
-
-const fn call<'a>(name: &'a str, arguments: &'a str) -> Event<'a> {
-    Event::Called { name, arguments }
+fn anybody() -> Progress {
+    Progress {
+        caller: Caller::new("anybody"),
+        model: "codex-5".to_owned(),
+        ..Progress::default()
+    }
 }
 
-use Event::{Quiet, Text};
+fn called() -> Event {
+    call("search", "{}")
+}
+
+fn call(name: &str, arguments: &str) -> Event {
+    Event::Called(Call {
+        name: name.to_owned(),
+        arguments: arguments.to_owned(),
+        ..Call::default()
+    })
+}
+
+#[expect(non_upper_case_globals, reason = "reads as the reactions do")]
+const Text: Event = Event::TextAfterCalls(7);
+#[expect(non_upper_case_globals, reason = "reads as the reactions do")]
+const Quiet: Event = Event::Quiet(300);
+
 use Reaction::{Drop, GoOn, HideTail, Stop, Wait};
 
 #[test]
 fn off_leaves_a_turn_alone() {
-    assert_eq!(play(OFF, &[Called, Text, Called, Quiet]), [GoOn; 4]);
+    assert_eq!(play(OFF, &[called(), Text, called(), Quiet]), [GoOn; 4]);
 }
 
 #[test]
@@ -63,12 +73,12 @@ fn first_stops_at_the_first_call() {
         mode: Mode::First,
         ..OFF
     };
-    assert_eq!(play(first, &[Called]), [Stop]);
+    assert_eq!(play(first, &[called()]), [Stop]);
     let quietly = Treatment {
         suppress_tail: true,
         ..first
     };
-    assert_eq!(play(quietly, &[Called]), [Stop]);
+    assert_eq!(play(quietly, &[called()]), [Stop]);
 }
 
 #[test]
@@ -79,7 +89,7 @@ fn a_burst_stops_when_no_call_follows_in_time() {
         ..OFF
     };
     assert_eq!(
-        play(burst, &[Called, Called, Quiet]),
+        play(burst, &[called(), called(), Quiet]),
         [Wait(20), Wait(20), Stop]
     );
 }
@@ -91,7 +101,7 @@ fn text_does_not_prolong_a_burst() {
         ..OFF
     };
     assert_eq!(
-        play(burst, &[Called, Text, Called, Text, Quiet]),
+        play(burst, &[called(), Text, called(), Text, Quiet]),
         [Wait(300), GoOn, Wait(300), GoOn, Stop]
     );
     let quietly = Treatment {
@@ -99,7 +109,7 @@ fn text_does_not_prolong_a_burst() {
         ..burst
     };
     assert_eq!(
-        play(quietly, &[Called, Text, Quiet]),
+        play(quietly, &[called(), Text, Quiet]),
         [Wait(300), HideTail, Stop]
     );
 }
@@ -114,7 +124,7 @@ fn the_last_call_allowed_stops_a_turn_in_any_mode() {
                 suppress_tail,
                 ..OFF
             };
-            let reactions = play(rules, &[Called, Text, Called]);
+            let reactions = play(rules, &[called(), Text, called()]);
             let stops: Vec<_> = reactions.iter().map(|reaction| *reaction == Stop).collect();
             assert_eq!(stops, [false, false, true], "{rules:?}");
         }
@@ -124,7 +134,7 @@ fn the_last_call_allowed_stops_a_turn_in_any_mode() {
         max_calls: 2,
         ..OFF
     };
-    assert_eq!(play(first, &[Called]), [Stop]);
+    assert_eq!(play(first, &[called()]), [Stop]);
 }
 
 #[test]
@@ -133,7 +143,7 @@ fn a_suppressed_tail_is_withheld_from_every_call_on() {
         suppress_tail: true,
         ..OFF
     };
-    assert_eq!(play(rules, &[Called, Text, Called]), [HideTail; 3]);
+    assert_eq!(play(rules, &[called(), Text, called()]), [HideTail; 3]);
 }
 
 #[test]
@@ -163,7 +173,7 @@ fn a_repeated_call_does_not_prolong_a_burst() {
         ..OFF
     };
     assert_eq!(
-        play(rules, &[Called, Called, Quiet]),
+        play(rules, &[called(), called(), Quiet]),
         [Wait(300), Drop, Stop]
     );
 }
@@ -177,12 +187,12 @@ fn what_is_remembered_is_bounded() {
     let mut memo = Vec::new();
     for at in 0..3_000 {
         let arguments = at.to_string();
-        let (reaction, remembered) = rules.observe(ANYBODY, call("f", &arguments), memo);
+        let (reaction, remembered) = rules.observe(&anybody(), &call("f", &arguments), memo);
         assert_eq!(reaction, GoOn);
         memo = remembered;
     }
     assert_eq!(memo.len(), MOST_SEEN * 8);
-    assert_eq!(rules.observe(ANYBODY, call("f", "0"), memo).0, Drop);
+    assert_eq!(rules.observe(&anybody(), &call("f", "0"), memo).0, Drop);
 }
 
 #[test]
@@ -209,21 +219,21 @@ fn the_first_rule_about_a_turn_applies_and_no_other() {
         ],
         usual: OFF,
     };
-    let groups = ["obsidian".to_owned()];
     let member = Caller {
-        groups: &groups,
-        ..ANYBODY.caller
+        groups: vec!["obsidian".to_owned()],
+        ..anybody().caller
     };
-    let answer = |caller, model| {
-        let turn = Turn {
-            caller,
-            model,
+    let answer = |caller: &Caller, model: &str| {
+        let turn = Progress {
+            caller: caller.clone(),
+            model: model.to_owned(),
             calls: 1,
+            ..Progress::default()
         };
-        rules.observe(turn, Called, Vec::new()).0
+        rules.observe(&turn, &called(), Vec::new()).0
     };
-    assert_eq!(answer(member, "codex-5"), Wait(300));
-    assert_eq!(answer(member, "codex-5-low"), Wait(300));
-    assert_eq!(answer(ANYBODY.caller, "Codex-5-Low"), Stop);
-    assert_eq!(answer(ANYBODY.caller, "codex-5"), GoOn);
+    assert_eq!(answer(&member, "codex-5"), Wait(300));
+    assert_eq!(answer(&member, "codex-5-low"), Wait(300));
+    assert_eq!(answer(&anybody().caller, "Codex-5-Low"), Stop);
+    assert_eq!(answer(&anybody().caller, "codex-5"), GoOn);
 }

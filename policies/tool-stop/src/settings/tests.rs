@@ -1,6 +1,6 @@
 //! Tests which settings are accepted, and the errors for the others.
 
-use codex_policy_settings::schema::agree;
+use codex_policy::schema::agree;
 use serde_json::{Value, json};
 
 use super::*;
@@ -12,7 +12,7 @@ fn nothing_is_required() {
         usual: USUAL,
     };
     for text in ["{}", r#"{"host": {"environment": "dev", "later": 1}}"#] {
-        assert_eq!(Settings::parse(text), Ok(off.clone()));
+        assert_eq!(Rules::parse(text), Ok(off.clone()));
     }
 }
 
@@ -20,8 +20,8 @@ fn nothing_is_required() {
 #[test]
 fn the_environments_settings_are_the_defaults() {
     let text = r#"{"mode": "off", "grace_ms": 300, "max_calls": 0, "suppress_tail": false, "dedup": false}"#;
-    assert!(Settings::parse(text).is_ok());
-    assert_eq!(Settings::parse(text), Settings::parse("{}"));
+    assert!(Rules::parse(text).is_ok());
+    assert_eq!(Rules::parse(text), Rules::parse("{}"));
 }
 
 #[test]
@@ -35,8 +35,8 @@ fn every_member_is_read() {
         dedup: true,
     };
     let rules = Vec::new();
-    assert_eq!(Settings::parse(text), Ok(Rules { rules, usual }));
-    let first = Settings::parse(r#"{"mode": "first"}"#).unwrap();
+    assert_eq!(Rules::parse(text), Ok(Rules { rules, usual }));
+    let first = Rules::parse(r#"{"mode": "first"}"#).unwrap();
     assert_eq!(first.usual.mode, Mode::First);
 }
 
@@ -50,7 +50,7 @@ fn what_a_rule_does_not_say_is_as_for_all_others() {
             {"callers": ["ci"], "mode": "off", "dedup": false},
         ],
     });
-    let rules = Settings::parse(&settings.to_string()).unwrap();
+    let rules = Rules::parse(&settings.to_string()).unwrap();
     let usual = Treatment {
         mode: Mode::Burst,
         dedup: true,
@@ -98,14 +98,14 @@ fn the_faulty_member_is_named() {
             "rules[0].caller: unknown field",
         ),
     ] {
-        let error = Settings::parse(&settings.to_string()).unwrap_err();
+        let error = Rules::parse(&settings.to_string()).unwrap_err();
         assert!(
             error.starts_with(expected) && !error.contains("; "),
             "{error}"
         );
     }
     let several = r#"{"mode": 1, "grace_ms": "1", "max": 1}"#;
-    let error = Settings::parse(several).unwrap_err();
+    let error = Rules::parse(several).unwrap_err();
     assert_eq!(error.split("; ").count(), 3, "{error}");
 }
 
@@ -120,6 +120,6 @@ fn the_schema_names_the_accepted_members_and_tells_the_true_defaults() {
     let defaults = members.iter().filter(|(name, _)| *name != "host");
     let defaults = defaults.map(|(name, member)| (name.clone(), member["default"].clone()));
     let written = Value::Object(defaults.collect());
-    assert_eq!(Settings::parse(&written.to_string()), Settings::parse("{}"));
+    assert_eq!(Rules::parse(&written.to_string()), Rules::parse("{}"));
     assert_eq!(members["grace_ms"]["maximum"], LONGEST_GRACE_MS);
 }
