@@ -6,8 +6,8 @@ mod admin;
 mod banner;
 #[path = "main/history.rs"]
 mod history;
-#[path = "main/replay.rs"]
-mod replay;
+#[path = "main/policy.rs"]
+mod policy;
 
 use std::io::{ErrorKind, IsTerminal, Read, Write};
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use codex_gateway::app::{self, App, StartError};
 use codex_gateway::config::env::{Process, Vars};
 use codex_gateway::config::{Codex, Config, DotEnv, Problem, Warning};
 use codex_gateway::listen::Handed;
-use codex_gateway::policy::{SUBCOMMAND, compile_component, rules_schema};
+use codex_gateway::policy::{SUBCOMMAND, compile_component};
 use codex_gateway::secret::{Secret, fingerprint, is_sendable};
 use codex_gateway::telemetry::{self, Stream};
 use tokio::runtime::{Builder, Runtime};
@@ -59,7 +59,7 @@ enum Command {
     /// Try policies without serving.
     Policy {
         #[command(subcommand)]
-        what: Policy,
+        what: policy::Policy,
     },
     /// Compile a component for the gateway that started this.
     #[command(name = SUBCOMMAND, hide = true)]
@@ -74,27 +74,6 @@ enum Command {
         #[command(subcommand)]
         what: Key,
     },
-}
-
-#[derive(Subcommand)]
-enum Policy {
-    /// Decide recorded decisions again, and show what would have been different; exits with 0 if nothing would, with 1 if something
-    /// would, with 65 if the records are damaged, with 78 if the policies or the named files are wrong.
-    Replay(replay::Arguments),
-    /// Print the JSON Schema of `policies.toml`, or of a candidate's `rollout.toml`, for editors and checks before an upload.
-    Schema {
-        /// The file that it is of.
-        #[arg(value_enum, default_value = "policies")]
-        of: SchemaOf,
-    },
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum SchemaOf {
-    /// `policies.toml`.
-    Policies,
-    /// `rollout.toml`.
-    Rollout,
 }
 
 #[derive(Subcommand)]
@@ -135,15 +114,7 @@ fn run(command: Option<Command>) -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
         },
-        Some(Command::Policy {
-            what: Policy::Replay(arguments),
-        }) => replay::run(&arguments),
-        Some(Command::Policy {
-            what: Policy::Schema { of },
-        }) => match print(&format!("{:#}\n", rules_schema(of == SchemaOf::Rollout))) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error),
-        },
+        Some(Command::Policy { what }) => policy::run(&what),
         Some(Command::Compile { cache, purpose }) => {
             ExitCode::from(compile_component(&cache, &purpose))
         }

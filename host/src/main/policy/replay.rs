@@ -11,7 +11,7 @@ use codex_gateway::policy::{
     Difference, RECORDS_ENDING, Replayed, Slot, SlotFiles, Undecided, records_in,
 };
 
-use super::{EXIT_CONFIG, complain, fail, print, print_problems, report, runtime};
+use super::super::{EXIT_CONFIG, complain, fail, print, print_problems, report, runtime};
 
 /// The exit code for damaged records (EX_DATAERR of sysexits.h).
 const EXIT_DATA: u8 = 65;
