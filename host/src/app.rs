@@ -1,9 +1,11 @@
 //! Builds the gateway from its configuration, serves requests, and drains it.
 //!
-//! `door` opens the listeners, `drain` ends them, `operators` serves operators; `again` decides recorded decisions again, without
-//! serving.
+//! `door` opens the listeners, `drain` ends them, `operators` serves operators. Without serving, `check` tries a start, `again` decides
+//! recorded decisions again, and `author` prepares single policies.
 
 mod again;
+mod author;
+mod check;
 mod door;
 mod drain;
 mod operators;
@@ -25,44 +27,16 @@ use crate::codex::{self, Backend, Models};
 use crate::config::{Codex, Config};
 use crate::file::RAISE_FILE_LIMIT;
 use crate::listen::{self, Handed, Sockets};
-use crate::policy::{self, Engine, Facts, FaultKind, Live, Refusals, Slot, Source};
+use crate::policy::{self, Engine, Facts, FaultKind, Live, Slot, Source};
 use crate::quota::{Memory, State};
 use crate::telemetry::{Metrics, Telemetry};
 pub use again::{ReplayError, replacement, replay};
+pub use author::{Deployed, deploy, read_case, workbench, write_deployed};
+pub use check::{check, check_file, check_folder};
 use door::Doors;
 use drain::Drain;
 use operators::Operators;
 pub use start_error::StartError;
-
-/// Tries a start without serving: asks the Codex program for its version and models, and prepares the policies. Nothing is
-/// written.
-///
-/// # Errors
-/// Everything that a start would refuse; beside it, the warnings.
-pub async fn check(config: &Config) -> (Vec<policy::Notice>, Vec<StartError>) {
-    let mut errors = Vec::new();
-    let models = match &config.codex {
-        Codex::Program(codex, choice) => Backend::probe(codex, *choice).await,
-        Codex::Demo => Ok(Backend::demo().models()),
-    };
-    let models = models.map_err(|error| errors.push(error.into())).ok();
-    errors.extend(listen::check(&config.listen).err().map(StartError::from));
-    let cache = config.cache_dir.as_deref();
-    let engine = match engine(config, cache.filter(|folder| policy::has_cache(folder))) {
-        Ok(engine) => engine,
-        Err(error) => {
-            errors.push(error);
-            return (Vec::new(), errors);
-        }
-    };
-    let source = source(config);
-    let facts = facts(config, models);
-    let (notices, refusals) = Live::check(engine, &source, &facts).await;
-    if !refusals.is_empty() {
-        errors.push(Refusals(refusals).into());
-    }
-    (notices, errors)
-}
 
 /// The size of the largest files that the gateway writes: compiled policies, counters, the usage log.
 const LARGEST_FILE: u64 = 64 << 20;

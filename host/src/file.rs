@@ -18,7 +18,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 pub use write::{
-    append, create, extend, is_older, lock, make_folder, remove, remove_unfinished, rename,
+    append, create, extend, is_older, lock, make_folder, put, remove, remove_unfinished, rename,
     replace, restore_folder, try_lock,
 };
 

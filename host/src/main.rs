@@ -8,6 +8,8 @@ mod banner;
 mod history;
 #[path = "main/policy.rs"]
 mod policy;
+#[path = "main/text.rs"]
+mod text;
 
 use std::io::{ErrorKind, IsTerminal, Read, Write};
 use std::path::PathBuf;

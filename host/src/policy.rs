@@ -8,6 +8,7 @@ mod allowance;
 mod answer;
 mod aside;
 mod asking;
+mod author;
 mod bindings;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -87,6 +88,7 @@ mod tap;
 mod tapping;
 mod template;
 mod trail;
+mod transcript;
 mod trial;
 mod unsteered;
 mod verdict;
@@ -100,6 +102,11 @@ use serde::{Deserialize, Serialize};
 
 pub use again::{Replayed, Undecided, replay_records};
 pub use allowance::{Allowance, Bucket};
+pub use author::{
+    BUILT_IN_CASES, Buckets, CASE_ENDING, Call, Case, Coverage, CoveredSlot, Draft, Failed,
+    Failure, Inspected, MAX_CASE, Measured, Moment, NamedFile, Outcome, Planned, Ran, Reply,
+    Runner, Subject, case_schema, check_draft, inspect_policy, measure, moment, plan,
+};
 pub use bindings::{
     Caller, Credential, Denial, Header, PACKAGE, Request, VERSION, forward_auth, model, rate_limit,
     tool_stop,
@@ -175,6 +182,12 @@ impl Slot {
             Self::RateLimit => "rate-limit",
             Self::ToolStop => "tool-stop",
         }
+    }
+
+    /// The slot of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|slot| slot.name() == name)
     }
 
     /// The interfaces of [`PACKAGE`] a component must export for this slot.

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{StartError, engine, facts, source};
-use crate::codex::Backend;
-use crate::config::{Codex, Config};
+use super::check::{checking_engine, models};
+use super::{StartError, facts, source};
+use crate::config::Config;
 use crate::file;
 use crate::policy::{self, Replayed, Slot, SlotFiles, Undecided};
 
@@ -33,13 +33,8 @@ pub async fn replay(
     files: [SlotFiles; Slot::COUNT],
     records: &[PathBuf],
 ) -> Result<Replayed, ReplayError> {
-    let models = match &config.codex {
-        Codex::Program(codex, choice) => Backend::probe(codex, *choice).await,
-        Codex::Demo => Ok(Backend::demo().models()),
-    };
-    let models = models.map_err(StartError::from)?;
-    let cache = config.cache_dir.as_deref();
-    let engine = engine(config, cache.filter(|folder| policy::has_cache(folder)))?;
+    let models = models(config).await.map_err(StartError::from)?;
+    let engine = checking_engine(config)?;
     let (source, facts) = (source(config), facts(config, Some(models)));
     Ok(policy::replay_records(&engine, (&source, &facts), files, records).await?)
 }

@@ -1,9 +1,9 @@
 //! Writes the gateway's own files and folders, for its owner alone, so that a kill after any step leaves files that can be read.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -83,10 +83,24 @@ pub fn extend(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// If its folder cannot be written.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_as(0o600, path, bytes)
+}
+
+/// As [`replace`], of an operator's file: it keeps its permissions; a new one may be read by all whom the umask lets.
+///
+/// # Errors
+/// As [`replace`].
+pub fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let old = fs::metadata(path).map(|found| found.permissions().mode());
+    replace_as(old.unwrap_or(0o644) & 0o777, path, bytes)
+}
+
+fn replace_as(mode: u32, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     let written = || -> io::Result<()> {
         let mut file = tempfile::Builder::new()
             .prefix(UNFINISHED)
+            .permissions(Permissions::from_mode(mode))
             .tempfile_in(folder)?;
         stepped(path);
         write(file.as_file_mut(), path, bytes)?;

@@ -16,8 +16,6 @@ mod events;
 mod generations;
 #[path = "admin/status.rs"]
 mod status;
-#[path = "admin/text.rs"]
-mod text;
 #[path = "admin/upload.rs"]
 mod upload;
 
@@ -33,8 +31,8 @@ use hyper::Method;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 
+use super::text::{self, Style};
 use client::{Client, Target, segment};
-use text::Style;
 
 /// The subcommand's own arguments. The token is none: other users can read the arguments of a program.
 #[derive(Args)]

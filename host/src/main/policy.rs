@@ -2,12 +2,28 @@
 //!
 //! A subcommand is a variant of [`Policy`] and a module of this one.
 
+#[path = "policy/bench.rs"]
+mod bench;
+#[path = "policy/cases.rs"]
+mod cases;
+#[path = "policy/check.rs"]
+mod check;
+#[path = "policy/deploy.rs"]
+mod deploy;
+#[path = "policy/inspect.rs"]
+mod inspect;
 #[path = "policy/new.rs"]
 mod new;
 #[path = "policy/replay.rs"]
 mod replay;
+#[path = "policy/run.rs"]
+mod run;
 #[path = "policy/schema.rs"]
 mod schema;
+#[path = "policy/subject.rs"]
+mod subject;
+#[path = "policy/test.rs"]
+mod test;
 
 use std::process::ExitCode;
 
@@ -18,10 +34,26 @@ pub(super) enum Policy {
     /// Make a folder with a policy that builds, its tests, its settings' schema and two cases; exits with 73 if the folder is there
     /// already, or cannot be written.
     New(new::Arguments),
+    /// Do everything that a start does with a policy, its settings, or a whole folder, and report in the same words; exits with 78 if
+    /// a start would refuse them.
+    Check(check::Arguments),
+    /// Describe a component: its world, imports, needs, settings, sizes and digests, and whether it runs frozen or warm, and why.
+    Inspect(inspect::Arguments),
+    /// Ask a policy one question, and show its answer and what it prints; exits with 1 if the policy cannot answer.
+    Run(run::Arguments),
+    /// Run cases, each frozen and fresh and twice, and show what differs from its expectation, and the denial codes that were met; exits
+    /// with 1 if a case failed, with 78 if a case or a component is wrong.
+    Test(test::Arguments),
+    /// Write the cases of the built-in policies into a folder: a kit for `policy test` with a policy that replaces one.
+    Cases(cases::Arguments),
+    /// Check a policy over a policy folder, put it there by rename, and wait until the gateway serves it, or say why it does not.
+    Deploy(deploy::Arguments),
+    /// Measure a policy beside the built-in one of its slot: a decision, freezing, compiling, and sizes.
+    Bench(bench::Arguments),
     /// Decide recorded decisions again, and show what would have been different; exits with 0 if nothing would, with 1 if something
     /// would, with 65 if the records are damaged, with 78 if the policies or the named files are wrong.
     Replay(replay::Arguments),
-    /// Print the JSON Schema of `policies.toml`, or of a candidate's `rollout.toml`, for editors and checks before an upload.
+    /// Print the JSON Schema of `policies.toml`, of a candidate's `rollout.toml`, or of a case, for editors and checks before an upload.
     Schema {
         /// The file that it is of.
         #[arg(value_enum, default_value = "policies")]
@@ -33,6 +65,13 @@ pub(super) enum Policy {
 pub(super) fn run(what: &Policy) -> ExitCode {
     match what {
         Policy::New(arguments) => new::run(arguments),
+        Policy::Check(arguments) => check::run(arguments),
+        Policy::Inspect(arguments) => inspect::run(arguments),
+        Policy::Run(arguments) => run::run(arguments),
+        Policy::Test(arguments) => test::run(arguments),
+        Policy::Cases(arguments) => cases::run(arguments),
+        Policy::Deploy(arguments) => deploy::run(arguments),
+        Policy::Bench(arguments) => bench::run(arguments),
         Policy::Replay(arguments) => replay::run(arguments),
         Policy::Schema { of } => schema::run(*of),
     }

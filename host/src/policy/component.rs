@@ -19,7 +19,8 @@ use super::entries::Entries;
 use super::fault::{Fault, FaultKind, Problem, Refusal};
 use super::guest::Guest;
 use super::needs::Needs;
-use super::prepare::{self, Prepared};
+use super::prepare::{self, Costs, Prepared};
+use super::transcript::{Heard, Transcript};
 use super::trial::Attempt;
 use super::warm::{Pool, Warm};
 use super::words::text;
@@ -42,7 +43,10 @@ pub(super) struct Policy<W> {
     identity: Digest,
     about: About,
     entries: Entries,
+    costs: Costs,
     faults: AtomicU64,
+    /// In place of the log, if the policy is tried for its author.
+    transcript: Option<Transcript>,
 }
 
 struct WarmParts {
@@ -98,6 +102,30 @@ impl<W: World> Policy<W> {
         if let Some(policy) = recent.and_then(|policy| policy.downcast().ok()) {
             return Ok(policy);
         }
+        let policy = Arc::new(Self::prepare_anew(engine, candidate).await?);
+        engine.policies.put(digest, policy.clone());
+        Ok(policy)
+    }
+
+    /// As [`Policy::prepare`], for the candidate's author: no answer is kept, and a transcript takes the place of the log.
+    pub(super) async fn prepare_alone(
+        engine: &Engine,
+        candidate: &Candidate,
+    ) -> Result<Self, Refusal>
+    where
+        W: Attempt,
+    {
+        Ok(Self {
+            keeps: false,
+            transcript: Some(Transcript::default()),
+            ..Self::prepare_anew(engine, candidate).await?
+        })
+    }
+
+    async fn prepare_anew(engine: &Engine, candidate: &Candidate) -> Result<Self, Refusal>
+    where
+        W: Attempt,
+    {
         let (runner, work) = (engine.clone(), candidate.clone());
         let runtime = tokio::runtime::Handle::current();
         let done =
@@ -106,9 +134,7 @@ impl<W: World> Policy<W> {
             Ok(result) => result.map_err(|problem| candidate.refuse(problem))?,
             Err(error) => return Err(candidate.refuse(Problem::Internal(error.to_string()))),
         };
-        let policy = Arc::new(Self::new(engine, candidate, prepared));
-        engine.policies.put(digest, policy.clone());
-        Ok(policy)
+        Ok(Self::new(engine, candidate, prepared))
     }
 
     fn new(engine: &Engine, candidate: &Candidate, prepared: Prepared<W>) -> Self {
@@ -130,7 +156,9 @@ impl<W: World> Policy<W> {
             identity: Digest::of(candidate),
             about: prepared.about,
             entries: prepared.entries,
+            costs: prepared.costs,
             faults: AtomicU64::new(0),
+            transcript: None,
         }
     }
 
@@ -149,6 +177,24 @@ impl<W: World> Policy<W> {
     /// The digest of the operator's choice.
     pub(super) fn identity(&self) -> Digest {
         self.identity
+    }
+
+    /// The costs of its preparation.
+    pub(super) fn costs(&self) -> Costs {
+        self.costs
+    }
+
+    /// The words of the guest since they were last taken, if it is tried for its author.
+    pub(super) fn take_heard(&self) -> Heard {
+        let transcript = self.transcript.as_ref();
+        transcript.map(Transcript::take).unwrap_or_default()
+    }
+
+    /// Discards the idle warm instances: the next question gets a fresh one.
+    pub(super) fn discard_idle(&self) {
+        if let Some(parts) = &self.warm {
+            parts.pool.clear();
+        }
     }
 
     /// The parts of the input that the policy declared.
@@ -261,8 +307,48 @@ impl<W: World> Policy<W> {
             }
             Ok(instance)
         });
-        let instance = settle(made.await, &store)?;
+        let made = made.await;
+        if !matches!(made, Ok(Ok(_))) {
+            self.hear(&mut store);
+        }
+        let instance = self.settle(made, &store)?;
         Ok(Warm::new(store, instance))
+    }
+
+    /// Passes the guest's output on: to the transcript or, by default, to the log.
+    fn hear(&self, store: &mut Store<Guest>) {
+        match &self.transcript {
+            Some(transcript) => transcript.hear(store.data_mut().take_lines()),
+            None => {
+                if let Some(text) = store.data_mut().take_log() {
+                    tracing::info!(target: "policy", slot = W::SLOT.name(), policy = %self.about.name, "{text}");
+                }
+            }
+        }
+    }
+
+    /// Translates a failed call into the kind of fault and its cause.
+    fn settle<R>(
+        &self,
+        result: Result<wasmtime::Result<R>, tokio::time::error::Elapsed>,
+        store: &Store<Guest>,
+    ) -> Result<R, Failed> {
+        match result {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                if let Some(transcript) = &self.transcript {
+                    transcript.fail(&error);
+                }
+                Err((
+                    FaultKind::of(&error, store.data().memory_refused),
+                    format!("{error:#}"),
+                ))
+            }
+            Err(_) => Err((
+                FaultKind::Deadline,
+                "no answer within the time on the clock".to_owned(),
+            )),
+        }
     }
 }
 
@@ -300,10 +386,8 @@ impl<W: World> Session<'_, W> {
         let called = question.ask(&policy.world, store, instance);
         let result = timeout(limits.wall, called).await;
         store.data_mut().rest();
-        if let Some(text) = store.data_mut().take_log() {
-            tracing::info!(target: "policy", slot = W::SLOT.name(), policy = %policy.about.name, "{text}");
-        }
-        let answer = settle(result, store)?;
+        policy.hear(store);
+        let answer = policy.settle(result, store)?;
         self.is_sound = true;
         Ok(answer)
     }
@@ -313,23 +397,5 @@ impl<W: World> Session<'_, W> {
         if let Some(parts) = self.policy.warm.as_ref().filter(|_| self.is_sound) {
             parts.pool.give_back(self.instance);
         }
-    }
-}
-
-/// Translates a failed call into the kind of fault and its cause.
-fn settle<R>(
-    result: Result<wasmtime::Result<R>, tokio::time::error::Elapsed>,
-    store: &Store<Guest>,
-) -> Result<R, Failed> {
-    match result {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err((
-            FaultKind::of(&error, store.data().memory_refused),
-            format!("{error:#}"),
-        )),
-        Err(_) => Err((
-            FaultKind::Deadline,
-            "no answer within the time on the clock".to_owned(),
-        )),
     }
 }

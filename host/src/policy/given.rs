@@ -41,6 +41,15 @@ impl Given {
     }
 }
 
+/// Files of one slot that take the places of a folder's own.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Overlay {
+    pub(super) component: Option<Named>,
+    pub(super) settings: Option<Named>,
+    /// If absent, the folder's options hold.
+    pub(super) options: Option<Options>,
+}
+
 /// The names of a slot's files; `None` for a file that does not exist.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Files {

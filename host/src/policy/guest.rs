@@ -15,7 +15,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::slices::{Slices, TICK};
-use super::words::text;
+use super::words::{CUT, lines, text};
 
 /// The bytes of stdout and stderr that are kept of one call; the rest is dropped.
 const LOG_BYTES: usize = 4096;
@@ -145,9 +145,14 @@ impl Guest {
         !self.table.is_empty()
     }
 
-    /// The output that the guest printed since it was last taken, if any.
+    /// The output that the guest printed since it was last taken, if any, as one line.
     pub(super) fn take_log(&mut self) -> Option<String> {
         self.log.take().map(text)
+    }
+
+    /// As [`Guest::take_log`], with its line breaks.
+    pub(super) fn take_lines(&mut self) -> Option<String> {
+        self.log.take().map(|printed| lines(&printed))
     }
 }
 
@@ -238,25 +243,35 @@ impl HostMonotonicClock for Clock {
 
 /// The guest's stdout and stderr: a small buffer that drops the bytes that do not fit.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<BytesMut>>);
+struct Log(Arc<Mutex<Printed>>);
+
+#[derive(Default)]
+struct Printed {
+    bytes: BytesMut,
+    /// Whether bytes were dropped.
+    is_cut: bool,
+}
 
 impl Log {
     fn append(&self, bytes: &[u8]) {
-        let mut buffer = self.0.lock();
-        let room = LOG_BYTES.saturating_sub(buffer.len());
-        buffer.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        let mut printed = self.0.lock();
+        let room = LOG_BYTES.saturating_sub(printed.bytes.len());
+        printed.is_cut |= bytes.len() > room;
+        printed
+            .bytes
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     fn take(&self) -> Option<String> {
-        let mut buffer = self.0.lock();
-        if buffer.is_empty() {
+        let Printed { bytes, is_cut } = std::mem::take(&mut *self.0.lock());
+        if bytes.is_empty() {
             return None;
         }
-        Some(
-            String::from_utf8_lossy(&buffer.split())
-                .trim_end()
-                .to_owned(),
-        )
+        let mut text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+        if is_cut {
+            text.push_str(CUT);
+        }
+        Some(text)
     }
 }
 

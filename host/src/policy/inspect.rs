@@ -38,7 +38,7 @@ pub(super) fn magic(bytes: &[u8]) -> Result<(), Problem> {
 /// Checks names and versions before anything is compiled; wasmtime checks the types when functions are loaded. Returns the
 /// version of the contract.
 pub(super) fn exports_and_imports(wasm: &[u8], slot: Slot) -> Result<Contract, Problem> {
-    let names = Names::read(wasm).map_err(|error| Problem::Invalid(error.to_string()))?;
+    let names = names(wasm)?;
     let Some(contract) = fits(slot, &names.exports) else {
         return Err(wrong_exports(slot, &names.exports));
     };
@@ -53,9 +53,26 @@ pub(super) fn exports_and_imports(wasm: &[u8], slot: Slot) -> Result<Contract, P
 
 /// The component's own imports and exported instances, without those of components nested in it.
 #[derive(Default)]
-struct Names {
-    imports: Vec<String>,
-    exports: Vec<String>,
+pub(super) struct Names {
+    pub(super) imports: Vec<String>,
+    pub(super) exports: Vec<String>,
+}
+
+/// Reads them of a file.
+///
+/// # Errors
+/// If it is no component, or a broken one.
+pub(super) fn names(wasm: &[u8]) -> Result<Names, Problem> {
+    magic(wasm)?;
+    Names::read(wasm).map_err(|error| Problem::Invalid(error.to_string()))
+}
+
+/// The slots that these exports fit.
+pub(super) fn slots(exports: &[String]) -> Vec<Slot> {
+    let slots = Slot::ALL.into_iter();
+    slots
+        .filter(|slot| fits(*slot, exports).is_some())
+        .collect()
 }
 
 impl Names {
@@ -119,14 +136,10 @@ fn wrong_exports(slot: Slot, exports: &[String]) -> Problem {
     } else {
         exports.join(", ")
     };
-    let others = Slot::ALL.into_iter();
-    let fits = others
-        .filter(|slot| fits(*slot, exports).is_some())
-        .collect();
     Problem::WrongWorld {
         expected,
         found,
-        fits,
+        fits: slots(exports),
     }
 }
 

@@ -119,6 +119,28 @@ impl Policy<RateLimit> {
         })
     }
 
+    /// Asks both halves with buckets of this status: nothing is drawn.
+    pub(super) async fn admit_as(
+        &self,
+        asked: &Quotas,
+        statuses: Vec<rate_limit::BucketStatus>,
+    ) -> Asked {
+        let question = asked.declared(self.needs());
+        let (quotas, session) = self.first(&question).await;
+        let mut rest = None;
+        if quotas.answer.is_ok() {
+            let ask = question.0.clone();
+            let decide = Decide { ask, statuses };
+            let decided = self.second(&question, session, &decide).await;
+            rest = Some((decide, decided));
+        }
+        Asked {
+            quotas,
+            rest,
+            reservation: None,
+        }
+    }
+
     async fn first(
         &self,
         question: &Quotas,

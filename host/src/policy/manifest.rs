@@ -138,7 +138,7 @@ fn parse(text: &str) -> Parsed {
     };
     for member in reading.members("", tables.get_ref()) {
         let name = member.name;
-        let slot = Slot::ALL.into_iter().find(|slot| slot.name() == name);
+        let slot = Slot::parse(name);
         match (slot, member.value) {
             (Some(slot), DeValue::Table(table)) => {
                 parsed.entries[slot as usize] = reading.entry(slot, table);

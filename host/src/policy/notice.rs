@@ -28,6 +28,13 @@ pub struct Notice {
 }
 
 impl Notice {
+    /// A warning about a file, or what stands in for it.
+    #[must_use]
+    pub fn of(file: &str, what: String) -> Self {
+        let file = file.to_owned();
+        Self { file, what }
+    }
+
     /// The file's name, or the word that stands in for it, cut and escaped.
     #[must_use]
     pub fn file(&self) -> String {

@@ -1,5 +1,7 @@
 //! Prepares a component step by step: check, configure, freeze, compile, trial calls. Every step may refuse.
 
+use std::time::{Duration, Instant};
+
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 use wasmtime::Store;
@@ -28,6 +30,18 @@ pub(super) struct Prepared<W> {
     pub(super) contract: Contract,
     pub(super) about: About,
     pub(super) entries: Entries,
+    pub(super) costs: Costs,
+}
+
+/// The costs of a preparation. Compiled code that is cached costs next to nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Costs {
+    /// The time to compile the component for freezing, to configure it, and to take the snapshot; none if it runs warm.
+    pub(super) freezing: Option<Duration>,
+    /// The time to compile what serves.
+    pub(super) compiling: Duration,
+    /// The bytes of the component that serves: of the snapshot, if it is frozen.
+    pub(super) image: usize,
 }
 
 /// Prepares a candidate. Computes for some hundred milliseconds, so it must not run on a thread that serves.
@@ -35,15 +49,21 @@ pub(super) async fn prepare<W: Attempt>(
     engine: &Engine,
     candidate: &Candidate,
 ) -> Result<Prepared<W>, Problem> {
-    inspect::magic(&candidate.wasm)?;
-    let weight = Weight::of(&candidate.wasm)?;
-    let contract = inspect::exports_and_imports(&candidate.wasm, candidate.slot)?;
-    let preparation = Preparation {
-        engine,
-        candidate,
-        contract,
-    };
+    let (preparation, weight) = Preparation::of(engine, candidate)?;
     preparation.run(weight).await
+}
+
+/// The component's manifest, whatever its settings are.
+pub(super) async fn manifest(
+    engine: &Engine,
+    candidate: &Candidate,
+) -> Result<lifecycle::Manifest, Problem> {
+    let (preparation, weight) = Preparation::of(engine, candidate)?;
+    let _clock = engine.runtime.run();
+    let purpose = engine.runtime.purpose();
+    let component = preparation.recent(weight, purpose, &candidate.wasm).await?;
+    let pre = link(engine.runtime.serving_linker(), &component)?;
+    preparation.manifest(purpose, &pre).await
 }
 
 /// One preparation; no step changes anything outside of it.
@@ -67,9 +87,23 @@ struct Configured {
     instances: Instances,
     warm_because: Option<String>,
     manifest: lifecycle::Manifest,
+    costs: Costs,
 }
 
-impl Preparation<'_> {
+impl<'a> Preparation<'a> {
+    /// Looks at the component before anything compiles it.
+    fn of(engine: &'a Engine, candidate: &'a Candidate) -> Result<(Self, Weight), Problem> {
+        inspect::magic(&candidate.wasm)?;
+        let weight = Weight::of(&candidate.wasm)?;
+        let contract = inspect::exports_and_imports(&candidate.wasm, candidate.slot)?;
+        let preparation = Self {
+            engine,
+            candidate,
+            contract,
+        };
+        Ok((preparation, weight))
+    }
+
     async fn run<W: Attempt>(self, weight: Weight) -> Result<Prepared<W>, Problem> {
         let (candidate, contract) = (self.candidate, self.contract);
         self.engine.restore_cache();
@@ -109,6 +143,7 @@ impl Preparation<'_> {
             contract,
             about,
             entries,
+            costs: configured.costs,
         })
     }
 
@@ -117,6 +152,7 @@ impl Preparation<'_> {
         if self.candidate.options.instances == Instances::Warm {
             return self.as_it_is(weight, None).await;
         }
+        let began = Instant::now();
         let instrumented = match freeze::instrument(&self.candidate.wasm) {
             Ok(instrumented) => instrumented,
             // The component is invalid, or valid with a feature that wizer does not support: compiling shows which.
@@ -135,11 +171,17 @@ impl Preparation<'_> {
         let frozen = instrumented.snapshot(&mut store, instance).await;
         let frozen = frozen.map_err(|error| Problem::of(&error, Problem::Configure))?;
         drop(store);
+        let (freezing, began) = (began.elapsed(), Instant::now());
         Ok(Configured {
             component: self.compile(weight, runtime.purpose(), &frozen).await?,
             instances: Instances::Frozen,
             warm_because: None,
             manifest,
+            costs: Costs {
+                freezing: Some(freezing),
+                compiling: began.elapsed(),
+                image: frozen.len(),
+            },
         })
     }
 
@@ -150,7 +192,9 @@ impl Preparation<'_> {
     ) -> Result<Configured, Problem> {
         let runtime = &self.engine.runtime;
         let purpose = runtime.purpose();
+        let began = Instant::now();
         let component = self.recent(weight, purpose, &self.candidate.wasm).await?;
+        let compiling = began.elapsed();
         let pre = link(runtime.serving_linker(), &component)?;
         let manifest = self.describe(purpose, &pre).await?;
         Ok(Configured {
@@ -158,6 +202,11 @@ impl Preparation<'_> {
             instances: Instances::Warm,
             warm_because,
             manifest,
+            costs: Costs {
+                freezing: None,
+                compiling,
+                image: self.candidate.wasm.len(),
+            },
         })
     }
 
@@ -196,31 +245,39 @@ impl Preparation<'_> {
         component.map_err(|error| Problem::of(&error, Problem::Invalid))
     }
 
-    /// Reads the manifest from a separate instance, and checks the operator's settings and options against it before the policy
-    /// is configured.
+    /// Reads the manifest, and checks the operator's settings and options against it before the policy is configured.
     async fn describe(
         &self,
         purpose: Purpose,
         pre: &InstancePre<Guest>,
     ) -> Result<lifecycle::Manifest, Problem> {
-        let lifecycle = Lifecycle::find(self.contract, pre).map_err(types)?;
+        let manifest = self.manifest(purpose, pre).await?;
         let Candidate {
             options, settings, ..
         } = self.candidate;
-        let limits = options.limits.to_configure();
+        schema::check(&manifest.settings_schema, settings, *options)?;
+        Ok(manifest)
+    }
+
+    /// Reads the manifest from a separate instance.
+    async fn manifest(
+        &self,
+        purpose: Purpose,
+        pre: &InstancePre<Guest>,
+    ) -> Result<lifecycle::Manifest, Problem> {
+        let lifecycle = Lifecycle::find(self.contract, pre).map_err(types)?;
+        let limits = self.candidate.options.limits.to_configure();
         let mut store = self.store(self.engine.runtime.engine(purpose), limits);
         let done = timeout(limits.wall, async {
             let instance = pre.instantiate_async(&mut store).await?;
             let manifest = lifecycle.about(&mut store, &instance).await?;
             Ok(manifest.checked().map_err(Nonsense)?)
         });
-        let manifest = match explain(done.await, &mut store) {
-            Ok(manifest) => manifest,
-            Err(Trouble::Problem(problem)) => return Err(problem),
-            Err(Trouble::Fault(words)) => return Err(Problem::Trial(words)),
-        };
-        schema::check(&manifest.settings_schema, settings, *options)?;
-        Ok(manifest)
+        match explain(done.await, &mut store) {
+            Ok(manifest) => Ok(manifest),
+            Err(Trouble::Problem(problem)) => Err(problem),
+            Err(Trouble::Fault(words)) => Err(Problem::Trial(words)),
+        }
     }
 
     /// Runs `configure` in an instance of the instrumented component, and returns store and instance to be frozen.

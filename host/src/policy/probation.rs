@@ -50,7 +50,7 @@ impl Blame {
         } = first;
         let caller = caller.as_ref().map(|caller| format!(" for {caller}"));
         let caller = caller.unwrap_or_default();
-        let found = Slot::ALL.into_iter().find(|known| known.name() == *slot);
+        let found = Slot::parse(slot);
         Self {
             digest,
             slot: found.unwrap_or(Slot::Auth),

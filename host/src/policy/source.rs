@@ -12,7 +12,7 @@ use super::digest::Digest;
 use super::facts::Facts;
 use super::fault::{Problem, Refusal, Refusals};
 use super::folder::{Folder, Signature};
-use super::given::{BUILT_IN, ENVIRONMENT, Files, Given, NONE, Named};
+use super::given::{BUILT_IN, ENVIRONMENT, Files, Given, NONE, Named, Overlay};
 use super::history::{Activated, Activation, History};
 use super::last_good::{LastGood, Serving, Set};
 use super::look::{Look, Offer};
@@ -197,6 +197,38 @@ impl Source {
         Look { rules, ..look }
     }
 
+    /// As [`Source::look`], with the files of one slot in place of the folder's own.
+    pub(super) fn look_with(&self, facts: &Facts, slot: Slot, files: Overlay) -> Look {
+        let (mut given, mut refusals, rules) = self.folder.read();
+        let of_slot = &mut given[slot as usize];
+        let is_given = files.component.is_some();
+        if let Some(of_slot) = of_slot.as_mut() {
+            of_slot.component = files.component.or(of_slot.component.take());
+            of_slot.settings = files.settings.or(of_slot.settings.take());
+            of_slot.options = files.options.unwrap_or(of_slot.options);
+        }
+        if let Some(refused) = of_slot.take_if(|of_slot| of_slot.built_in && is_given) {
+            refusals.push(Refusal {
+                file: refused.component.map_or_else(String::new, |file| file.name),
+                slot: Some(slot),
+                problem: Problem::NotBuiltIn,
+            });
+        }
+        let look = self.judge(given, refusals, facts);
+        Look { rules, ..look }
+    }
+
+    /// The names under which the files of a slot are read from the folder; `None` if that cannot be known.
+    pub(super) fn names(&self, slot: Slot) -> Option<Files> {
+        let [auth, model, rate_limit, tool_stop] = self.folder.expected()?;
+        Some(match slot {
+            Slot::Auth => auth,
+            Slot::Model => model,
+            Slot::RateLimit => rate_limit,
+            Slot::ToolStop => tool_stop,
+        })
+    }
+
     /// A candidate that an operator brings.
     ///
     /// # Errors
@@ -322,7 +354,12 @@ impl Source {
         self.folder.signature()
     }
 
-    fn candidate(&self, slot: Slot, given: &Given, facts: &Facts) -> Result<Candidate, Refusal> {
+    pub(super) fn candidate(
+        &self,
+        slot: Slot,
+        given: &Given,
+        facts: &Facts,
+    ) -> Result<Candidate, Refusal> {
         let (file, wasm) = match &given.component {
             Some(Named { name, bytes }) => (name.clone(), Arc::clone(bytes)),
             None => (BUILT_IN.to_owned(), Arc::from(builtin(slot))),

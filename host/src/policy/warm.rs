@@ -36,6 +36,10 @@ impl Pool {
         self.0.lock().pop()
     }
 
+    pub(super) fn clear(&self) {
+        self.0.lock().clear();
+    }
+
     pub(super) fn give_back(&self, mut warm: Warm) {
         warm.calls += 1;
         let mut idle = self.0.lock();

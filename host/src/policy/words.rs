@@ -11,7 +11,7 @@ pub(super) const TEXT: usize = 4096;
 pub(super) const LINE: usize = 16 << 10;
 
 /// The mark at the end of a text that was cut.
-const CUT: &str = "…";
+pub(super) const CUT: &str = "…";
 
 /// Whether a character could break a line or a terminal, or make a text look like another one.
 pub(super) fn is_control(character: char) -> bool {
@@ -71,6 +71,12 @@ pub(super) fn text_within(most: usize, words: String) -> String {
 /// Cuts a text to [`TEXT`] bytes, and escapes control characters.
 pub(super) fn text(words: impl Into<String>) -> String {
     text_within(TEXT, words.into())
+}
+
+/// Escapes the control characters of a text, but for its line breaks.
+pub(super) fn lines(words: &str) -> String {
+    let lines: Vec<_> = words.lines().map(text).collect();
+    lines.join("\n")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde_json::json;
 
 mod addresses;
 mod admin;
+mod authors;
 mod background;
 mod book;
 mod callers;

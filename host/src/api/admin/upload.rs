@@ -118,7 +118,7 @@ fn place<'a>(
     name: &str,
 ) -> Option<&'a mut Option<Arc<[u8]>>> {
     let (slot, ending) = name.rsplit_once('.')?;
-    let slot = Slot::ALL.into_iter().find(|known| known.name() == slot)?;
+    let slot = Slot::parse(slot)?;
     let files = files.get_mut(slot as usize)?;
     match ending {
         "wasm" => Some(&mut files.component),

@@ -22,7 +22,7 @@ const WIDEST: usize = 60;
 
 /// The arguments.
 #[derive(Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// Files of records, oldest first, or folders of them.
     #[arg(required = true, value_name = "FILE")]
     records: Vec<PathBuf>,

@@ -3,17 +3,19 @@
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use codex_gateway::policy::rules_schema;
+use codex_gateway::policy::{case_schema, rules_schema};
 
 use super::super::{fail, print};
 
 /// The files that have a schema.
 #[derive(Clone, Copy, ValueEnum)]
-pub(super) enum Of {
+pub(crate) enum Of {
     /// `policies.toml`.
     Policies,
     /// `rollout.toml`.
     Rollout,
+    /// A case for `policy test`.
+    Case,
 }
 
 /// Prints it.
@@ -21,6 +23,7 @@ pub(super) fn run(of: Of) -> ExitCode {
     let schema = match of {
         Of::Policies => rules_schema(false),
         Of::Rollout => rules_schema(true),
+        Of::Case => case_schema(),
     };
     match print(&format!("{schema:#}\n")) {
         Ok(()) => ExitCode::SUCCESS,

@@ -34,7 +34,7 @@ impl Asked {
             share.ok_or_else(|| query::wrong("share", "a number above 0, at most 1", &text))
         });
         let slot = self.slot.map(|text| {
-            let slot = Slot::ALL.into_iter().find(|slot| slot.name() == text);
+            let slot = Slot::parse(&text);
             let expected = Slot::ALL.map(Slot::name).join(", ");
             slot.ok_or_else(|| query::wrong("slot", &format!("one of {expected}"), &text))
         });

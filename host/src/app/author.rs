@@ -1,0 +1,88 @@
+//! Single policies for their authors: the engine and the facts that they are tried with, and their way into a policy folder.
+
+use std::path::{Path, PathBuf};
+
+use super::check::{checking_engine, models};
+use super::{StartError, facts};
+use crate::codex::Backend;
+use crate::config::Config;
+use crate::file;
+use crate::policy::{self, Digest, Draft, Engine, Facts, MAX_CASE, Notice, Refusals, Source};
+
+/// An engine, and the facts of a gateway with the built-in demo: a policy is tried alike on every machine. Nothing is written.
+///
+/// # Errors
+/// If components cannot run on this machine.
+pub fn workbench(config: &Config) -> Result<(Engine, Facts), StartError> {
+    let facts = Facts {
+        environment: "dev".to_owned(),
+        cors: false,
+        ..facts(config, Some(Backend::demo().models()))
+    };
+    let facts = Facts {
+        codex_model: Some(Backend::demo().models().default),
+        ..facts
+    };
+    Ok((checking_engine(config)?, facts))
+}
+
+/// Reads a case.
+///
+/// # Errors
+/// If it is no regular file, too large, or cannot be read.
+pub fn read_case(path: &Path) -> std::io::Result<Vec<u8>> {
+    file::read(path, MAX_CASE)
+}
+
+/// Files that passed every check, on their way into a policy folder.
+pub struct Deployed {
+    /// The digest of the policies that will serve.
+    pub digest: Digest,
+    /// Warnings.
+    pub notices: Vec<Notice>,
+    /// Whether the folder's rules have steps that they take before they serve.
+    pub takes_steps: bool,
+    /// The files, and their places.
+    files: Vec<(PathBuf, std::sync::Arc<[u8]>)>,
+}
+
+impl Deployed {
+    /// The files that are written.
+    pub fn places(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|(place, _)| place.as_path())
+    }
+}
+
+/// Checks a policy over those in a folder, as a start with that folder would. Nothing is written.
+///
+/// # Errors
+/// Everything that a start would refuse.
+pub async fn deploy(config: &Config, draft: Draft, to: &Path) -> Result<Deployed, StartError> {
+    let models = models(config).await.map_err(StartError::from)?;
+    let draft = Draft {
+        facts: facts(config, Some(models)),
+        ..draft
+    };
+    let engine = checking_engine(config)?;
+    let source = Source::new(Some(to.to_owned()), config.policy_defaults.clone());
+    let planned = policy::plan(&engine, &source, &draft).await;
+    let planned = planned.map_err(|refusals| StartError::from(Refusals(refusals)))?;
+    let files = planned.files.into_iter();
+    Ok(Deployed {
+        digest: planned.digest,
+        notices: planned.notices,
+        takes_steps: planned.takes_steps,
+        files: files.map(|(name, bytes)| (to.join(name), bytes)).collect(),
+    })
+}
+
+/// Writes each file beside its place, and renames it into it.
+///
+/// # Errors
+/// If the folder cannot be written.
+pub fn write_deployed(deployed: &Deployed) -> std::io::Result<()> {
+    for (place, bytes) in &deployed.files {
+        file::put(place, bytes)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,327 @@
+//! `codex-gateway policy test`: runs cases against policies, and shows what differs from its expectation.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime};
+
+use clap::Args;
+use codex_gateway::app;
+use codex_gateway::policy::{
+    CASE_ENDING, Case, CoveredSlot, Draft, Engine, Facts, NamedFile, Ran, Runner, Slot,
+};
+use serde_json::json;
+
+use super::super::{EXIT_CONFIG, complain, fail, print};
+use super::subject::{block_on, read, workbench, wrong};
+
+/// The exit code if a case failed.
+const EXIT_FAILED: u8 = 1;
+/// The most cases of one run.
+const MAX_CASES: usize = 10_000;
+/// The most folders within each other.
+const MAX_DEPTH: usize = 8;
+/// The time between two looks at the files.
+const LOOK: Duration = Duration::from_millis(300);
+/// The most characters of a reply that is shown.
+const SHOWN: usize = 2_000;
+
+/// The arguments.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Cases (`*.case.json`), or folders of them.
+    #[arg(required = true, value_name = "FILE|FOLDER")]
+    paths: Vec<PathBuf>,
+    /// A component in place of the built-in one of each slot that it fits, or of one slot (`auth=FILE`). May be repeated.
+    #[arg(long, value_name = "FILE")]
+    with: Vec<String>,
+    /// Only cases whose path contains this text.
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Run again whenever a case or a component changes, until it is interrupted.
+    #[arg(long)]
+    watch: bool,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The result of all cases.
+struct Tested {
+    ran: Vec<Ran>,
+    /// Cases that cannot be read.
+    wrong: Vec<String>,
+    coverage: Vec<CoveredSlot>,
+    took: Duration,
+}
+
+/// Runs the command.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let (engine, facts) = match workbench() {
+        Ok(ready) => ready,
+        Err(failed) => return failed,
+    };
+    loop {
+        let seen = arguments.signature();
+        let code = once(arguments, &engine, &facts);
+        if !arguments.watch {
+            return code;
+        }
+        while arguments.signature() == seen {
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+fn once(arguments: &Arguments, engine: &Engine, facts: &Facts) -> ExitCode {
+    let (cases, components) = match arguments.files() {
+        Ok(found) => found,
+        Err(mistake) => return wrong(&mistake),
+    };
+    let tested = test(
+        &cases,
+        Runner::new(engine.clone(), components, facts.clone()),
+    );
+    let tested = match block_on(tested) {
+        Ok(tested) => tested,
+        Err(failed) => return failed,
+    };
+    let text = match arguments.json {
+        true => tested.json(),
+        false => tested.shown(),
+    };
+    if let Err(error) = print(&text) {
+        return fail(&error);
+    }
+    tested.wrong.iter().for_each(|mistake| complain(mistake));
+    let failed = tested.ran.iter().any(|ran| !ran.failures.is_empty());
+    match (tested.wrong.is_empty(), failed) {
+        (false, _) => ExitCode::from(EXIT_CONFIG),
+        (true, true) => ExitCode::from(EXIT_FAILED),
+        (true, false) => ExitCode::SUCCESS,
+    }
+}
+
+async fn test(cases: &[PathBuf], mut runner: Runner) -> Tested {
+    let began = Instant::now();
+    let (mut ran, mut wrong) = (Vec::new(), Vec::new());
+    for path in cases {
+        let name = path.display().to_string();
+        let bytes = app::read_case(path).map_err(|error| error.to_string());
+        match bytes.and_then(|bytes| Case::read(&bytes)) {
+            Ok(case) => ran.push(runner.run(&name, &case).await),
+            Err(mistake) => wrong.push(format!("{name}: {mistake}")),
+        }
+    }
+    Tested {
+        ran,
+        wrong,
+        coverage: runner.coverage().slots(),
+        took: began.elapsed(),
+    }
+}
+
+impl Arguments {
+    /// The cases, in the order of their names, and the components.
+    ///
+    /// # Errors
+    /// A line for a person.
+    fn files(&self) -> Result<(Vec<PathBuf>, [Option<NamedFile>; Slot::COUNT]), String> {
+        let mut cases = Vec::new();
+        for path in &self.paths {
+            find(path, 0, &mut cases)?;
+        }
+        let is_meant = |path: &PathBuf| {
+            let text = self.filter.as_deref().unwrap_or_default();
+            path.to_string_lossy().contains(text)
+        };
+        cases.retain(is_meant);
+        if cases.is_empty() {
+            let paths: Vec<_> = self
+                .paths
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            let filter = self.filter.as_ref();
+            let filter =
+                filter.map_or_else(String::new, |text| format!(" whose paths contain `{text}`"));
+            return Err(format!(
+                "{}: expected files that end with {CASE_ENDING}{filter}, found none",
+                paths.join(", ")
+            ));
+        }
+        let mut components: [Option<NamedFile>; Slot::COUNT] = Default::default();
+        for text in &self.with {
+            let (slot, path) = named(text);
+            let file = read(path)?;
+            let slots = match slot {
+                Some(slot) => vec![slot],
+                None => Draft::slots(&file).map_err(|refusal| refusal.to_string())?,
+            };
+            for slot in slots {
+                components[slot as usize] = Some(file.clone());
+            }
+        }
+        Ok((cases, components))
+    }
+
+    /// The state of all files, taken without reading them.
+    fn signature(&self) -> Vec<(PathBuf, Option<(u64, SystemTime)>)> {
+        let mut paths = Vec::new();
+        for path in &self.paths {
+            // A path that is gone is told by the run.
+            let _ = find(path, 0, &mut paths);
+        }
+        paths.extend(self.with.iter().map(|text| named(text).1.to_owned()));
+        let state = |path: &PathBuf| {
+            let found = std::fs::metadata(path).ok()?;
+            Some((found.len(), found.modified().ok()?))
+        };
+        let states = paths.into_iter();
+        states.map(|path| (path.clone(), state(&path))).collect()
+    }
+}
+
+/// The slot, if the text names one, and the path of a component.
+fn named(text: &str) -> (Option<Slot>, &Path) {
+    let given = text.split_once('=');
+    let given = given.and_then(|(slot, path)| Some((Slot::parse(slot)?, path)));
+    match given {
+        Some((slot, path)) => (Some(slot), Path::new(path)),
+        None => (None, Path::new(text)),
+    }
+}
+
+/// Adds the cases at a path.
+fn find(path: &Path, depth: usize, cases: &mut Vec<PathBuf>) -> Result<(), String> {
+    let told = |error: std::io::Error| format!("{}: {error}", path.display());
+    if !path.is_dir() {
+        std::fs::metadata(path).map_err(told)?;
+        cases.push(path.to_owned());
+        return Ok(());
+    }
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(told)? {
+        entries.push(entry.map_err(told)?.path());
+    }
+    entries.sort();
+    for entry in entries {
+        let is_case = entry.to_string_lossy().ends_with(CASE_ENDING);
+        if entry.is_dir() && depth < MAX_DEPTH || is_case {
+            find(&entry, depth + 1, cases)?;
+        }
+        if cases.len() > MAX_CASES {
+            let shown = path.display();
+            return Err(format!(
+                "{shown}: expected at most {MAX_CASES} cases, found more"
+            ));
+        }
+    }
+    Ok(())
+}
+
+impl Tested {
+    fn failed(&self) -> usize {
+        let failed = self.ran.iter().filter(|ran| !ran.failures.is_empty());
+        failed.count() + self.wrong.len()
+    }
+
+    fn json(&self) -> String {
+        let failed = self.failed();
+        let report = json!({
+            "ok": failed == 0,
+            "passed": self.ran.len() + self.wrong.len() - failed,
+            "failed": failed,
+            "cases": self.ran,
+            "wrong": self.wrong,
+            "coverage": self.coverage,
+        });
+        format!("{report}\n")
+    }
+
+    fn shown(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        for ran in &self.ran {
+            let verdict = if ran.failures.is_empty() {
+                "ok  "
+            } else {
+                "FAIL"
+            };
+            let _ = writeln!(text, "{verdict}  {}", plain(&ran.case));
+            if !ran.failures.is_empty() {
+                failures(&mut text, ran);
+            }
+        }
+        let failed = self.failed();
+        let _ = writeln!(
+            text,
+            "\n{} cases: {} passed, {failed} failed, in {:.1} s",
+            self.ran.len() + self.wrong.len(),
+            self.ran.len() + self.wrong.len() - failed,
+            self.took.as_secs_f64(),
+        );
+        for covered in &self.coverage {
+            let _ = writeln!(text, "{}", coverage(covered));
+        }
+        text
+    }
+}
+
+fn failures(text: &mut String, ran: &Ran) {
+    for failure in &ran.failures {
+        let place = &failure.place;
+        if let Some(problem) = &failure.problem {
+            let _ = writeln!(text, "      {place}: {}", plain(problem));
+        }
+        for difference in &failure.differences {
+            let _ = writeln!(text, "      {place}: {}", plain(&difference.to_string()));
+        }
+        let reply = failure.reply.as_ref();
+        if let Some(Ok(reply)) = reply.map(|reply| serde_json::to_string(&reply.outcome)) {
+            let shown: String = plain(&reply).chars().take(SHOWN).collect();
+            let _ = writeln!(text, "      {place}: the reply is {shown}");
+        }
+    }
+    if !ran.printed.is_empty() {
+        let _ = writeln!(text, "      it printed:");
+        for line in ran.printed.lines() {
+            let _ = writeln!(text, "        {}", plain(line));
+        }
+    }
+}
+
+fn coverage(covered: &CoveredSlot) -> String {
+    let CoveredSlot {
+        slot,
+        met,
+        missing,
+        undeclared,
+    } = covered;
+    let joined = |codes: &[String]| plain(&codes.join(", "));
+    let Some(missing) = missing else {
+        let codes: Vec<_> = met.keys().cloned().collect();
+        let codes = if codes.is_empty() {
+            "none".to_owned()
+        } else {
+            joined(&codes)
+        };
+        return format!(
+            "{slot}: denial codes that were met: {codes} (its schema declares none in x-denials)"
+        );
+    };
+    let all = met.len() - undeclared.len() + missing.len();
+    let mut text = format!("{slot}: {} of {all} denial codes met", all - missing.len());
+    if !missing.is_empty() {
+        let _ = write!(text, "; not met: {}", joined(missing));
+    }
+    if !undeclared.is_empty() {
+        let _ = write!(text, "; not in x-denials: {}", joined(undeclared));
+    }
+    text
+}
+
+/// Without characters that a terminal obeys.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}

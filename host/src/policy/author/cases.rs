@@ -1,0 +1,343 @@
+//! Runs cases: each call frozen and fresh and twice, so that a decision that is no pure function of its input is found.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::super::Slot;
+use super::super::candidate::Instances;
+use super::super::engine::Engine;
+use super::super::facts::Facts;
+use super::super::fault::{FaultKind, Refusal};
+use super::super::prepare;
+use super::case::{Case, Step};
+use super::coverage::Coverage;
+use super::input::{Call, Moment};
+use super::matcher::{Difference, differences};
+use super::{Buckets, Draft, Drawn, NamedFile, Outcome, Reply, Subject};
+use crate::quota::{Memory, Reservation};
+
+/// Prepared policies that are kept: cases often share their settings.
+const KEPT: usize = 8;
+/// How often a policy that was late is asked again: on a busy machine any policy may be late.
+const AGAIN: usize = 2;
+/// The most bytes of what a policy prints in one case.
+const PRINTED: usize = 16 << 10;
+
+/// Runs cases with the built-in policies, or with others in place of some.
+pub struct Runner {
+    engine: Engine,
+    components: [Option<NamedFile>; Slot::COUNT],
+    facts: Facts,
+    prepared: VecDeque<([u8; 32], Arc<Pair>)>,
+    coverage: Coverage,
+}
+
+/// The result of a case.
+#[derive(Debug, Clone, Serialize)]
+pub struct Ran {
+    /// The case's file.
+    pub case: String,
+    /// The slot.
+    pub slot: &'static str,
+    /// The calls that were made.
+    pub calls: usize,
+    /// Everything that differs from its expectation.
+    pub failures: Vec<Failure>,
+    /// The output of the policy, cut.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub printed: String,
+}
+
+/// A call with an unexpected reply, or settings with an unexpected refusal.
+#[derive(Debug, Clone, Serialize)]
+pub struct Failure {
+    /// The place in the case.
+    pub place: String,
+    /// The mistake of the case, the refusal of the settings, or why the decision is not pure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// The differences from the expected reply.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Difference>,
+    /// The reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Reply>,
+}
+
+/// One policy, frozen if it can be, and warm.
+struct Pair {
+    frozen: Option<Subject>,
+    warm: Subject,
+}
+
+/// The state of a case while it runs.
+struct Play {
+    slot: Slot,
+    start_ms: u64,
+    clock: Arc<AtomicU64>,
+    counters: Memory,
+    /// The requests that hold what they drew: the time of their end, their tokens, and what they drew.
+    under_way: Vec<(u64, u64, Reservation)>,
+    memo: Vec<u8>,
+}
+
+impl Failure {
+    fn new(place: String, problem: String) -> Self {
+        Self {
+            place,
+            problem: Some(problem),
+            differences: Vec::new(),
+            reply: None,
+        }
+    }
+}
+
+impl Runner {
+    /// Runs cases with these components in place of the built-in ones.
+    #[must_use]
+    pub fn new(engine: Engine, components: [Option<NamedFile>; Slot::COUNT], facts: Facts) -> Self {
+        Self {
+            engine,
+            components,
+            facts,
+            prepared: VecDeque::new(),
+            coverage: Coverage::default(),
+        }
+    }
+
+    /// The denial codes that the cases met so far.
+    #[must_use]
+    pub fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+
+    /// Runs a case. If it names no slot, the only one that has a component is meant.
+    pub async fn run(&mut self, name: &str, case: &Case) -> Ran {
+        let mut ran = Ran {
+            case: name.to_owned(),
+            slot: "",
+            calls: 0,
+            failures: Vec::new(),
+            printed: String::new(),
+        };
+        let mut given = Slot::ALL
+            .into_iter()
+            .filter(|slot| self.components[*slot as usize].is_some());
+        let only = given.next().filter(|_| given.next().is_none());
+        let Some(slot) = case.slot.or(only) else {
+            let problem = "expected the member `slot`: the policy is not of one slot only";
+            ran.failures
+                .push(Failure::new("slot".to_owned(), problem.to_owned()));
+            return ran;
+        };
+        ran.slot = slot.name();
+        let draft = Draft {
+            slot,
+            component: self.components[slot as usize].clone(),
+            settings: Some((
+                name.to_owned(),
+                Value::Object(case.settings.clone())
+                    .to_string()
+                    .into_bytes()
+                    .into(),
+            )),
+            options: case.options,
+            facts: case.host.over(&self.facts),
+        };
+        self.declare(&draft).await;
+        match (self.pair(&draft).await, &case.refusal) {
+            (Ok(pair), None) => self.play(&pair, slot, case, &mut ran).await,
+            (Ok(_), Some(expected)) => ran.failures.push(Failure::new(
+                "refusal".to_owned(),
+                format!("expected {expected}, but the settings are accepted"),
+            )),
+            (Err(refusal), None) => ran
+                .failures
+                .push(Failure::new("settings".to_owned(), refusal.problem())),
+            (Err(refusal), Some(expected)) => {
+                let differences = differences(expected, &Value::String(refusal.problem()));
+                ran.failures
+                    .extend((!differences.is_empty()).then(|| Failure {
+                        differences,
+                        problem: None,
+                        ..Failure::new("refusal".to_owned(), String::new())
+                    }));
+            }
+        }
+        ran
+    }
+
+    /// Notes the denial codes that the policy declares.
+    async fn declare(&mut self, draft: &Draft) {
+        if self.coverage.knows(draft.slot) {
+            return;
+        }
+        let Ok(candidate) = draft.candidate() else {
+            return;
+        };
+        // Its refusal comes with its preparation.
+        if let Ok(manifest) = prepare::manifest(&self.engine, &candidate).await {
+            self.coverage.declare(draft.slot, &manifest.settings_schema);
+        }
+    }
+
+    async fn pair(&mut self, draft: &Draft) -> Result<Arc<Pair>, Refusal> {
+        let digest = draft.candidate()?.digest();
+        if let Some((_, pair)) = self.prepared.iter().find(|(known, _)| *known == digest) {
+            return Ok(Arc::clone(pair));
+        }
+        let subject = Subject::prepare(&self.engine, draft, Instances::Frozen).await?;
+        let pair = Arc::new(match subject.about().instances {
+            Instances::Frozen => Pair {
+                frozen: Some(subject),
+                warm: Subject::prepare(&self.engine, draft, Instances::Warm).await?,
+            },
+            Instances::Warm => Pair {
+                frozen: None,
+                warm: subject,
+            },
+        });
+        self.prepared.push_back((digest, Arc::clone(&pair)));
+        if self.prepared.len() > KEPT {
+            self.prepared.pop_front();
+        }
+        Ok(pair)
+    }
+
+    async fn play(&mut self, pair: &Pair, slot: Slot, case: &Case, ran: &mut Ran) {
+        let clock = Arc::new(AtomicU64::new(0));
+        let time = Arc::clone(&clock);
+        let mut play = Play {
+            slot,
+            start_ms: case.start_ms,
+            clock,
+            counters: Memory::with_clock(move || time.load(Ordering::Relaxed)),
+            under_way: Vec::new(),
+            memo: Vec::new(),
+        };
+        for (index, step) in case.calls.iter().enumerate() {
+            ran.calls += 1;
+            let place = format!("calls[{index}]");
+            match play.step(pair, step).await {
+                Ok((reply, impure)) => {
+                    if let Some(code) = reply.code() {
+                        self.coverage.meet(slot, code);
+                    }
+                    print(&mut ran.printed, &reply.printed);
+                    let found = serde_json::to_value(&reply).unwrap_or_default();
+                    let differences = differences(&step.expect, &found);
+                    if impure.is_some() || !differences.is_empty() {
+                        ran.failures.push(Failure {
+                            place,
+                            problem: impure,
+                            differences,
+                            reply: Some(reply),
+                        });
+                    }
+                }
+                Err(mistake) => ran.failures.push(Failure::new(place, mistake)),
+            }
+        }
+    }
+}
+
+impl Play {
+    /// Makes a call. Returns the reply and, if the policy answers otherwise when it is asked again, how.
+    async fn step(&mut self, pair: &Pair, step: &Step) -> Result<(Reply, Option<String>), String> {
+        let now = step.now_ms.saturating_sub(self.start_ms);
+        self.advance(now);
+        let moment = Moment {
+            now_ms: step.now_ms,
+            elapsed_ms: now,
+        };
+        let call = Call::read(self.slot, step.call.as_deref(), &step.input, moment)?;
+        let call = call.with_memo(&step.input, &self.memo);
+        pair.warm.discard_idle();
+        let first = pair.frozen.as_ref().unwrap_or(&pair.warm);
+        let (reply, drawn) = ask(first, &call, Buckets::Draw(&self.counters)).await;
+        if let Some(drawn) = drawn {
+            let tokens = step.tokens.unwrap_or_else(|| call.estimate());
+            let end = now.saturating_add(step.lasts_ms);
+            self.under_way.push((end, tokens, drawn));
+        }
+        if let Outcome::Ok(answer) = &reply.outcome
+            && let Ok(memo) = serde_json::from_value(answer["memo"].clone())
+        {
+            self.memo = memo;
+        }
+        let impure = pair.again(&call, &reply).await;
+        Ok((reply, impure))
+    }
+
+    /// Moves the clock. Requests that are over by then end at their own times.
+    fn advance(&mut self, to: u64) {
+        self.under_way.sort_by_key(|(end, ..)| *end);
+        let over = self.under_way.iter().take_while(|(end, ..)| *end <= to);
+        let over = over.count();
+        for (end, tokens, mut drawn) in self.under_way.drain(..over) {
+            self.clock.fetch_max(end, Ordering::Relaxed);
+            drawn.settle(tokens);
+        }
+        self.clock.fetch_max(to, Ordering::Relaxed);
+    }
+}
+
+impl Pair {
+    /// How the policy answers otherwise when it is asked the same again, if it does.
+    async fn again(&self, call: &Call, first: &Reply) -> Option<String> {
+        let known = Buckets::Known(first.statuses.clone().unwrap_or_default());
+        let asked = match &self.frozen {
+            Some(frozen) => vec![
+                (frozen, "asked again"),
+                (&self.warm, "in an instance that was configured anew"),
+                (&self.warm, "in the same instance for the second time"),
+            ],
+            None => vec![(&self.warm, "in the same instance for the second time")],
+        };
+        for (subject, how) in asked {
+            let (reply, _) = ask(subject, call, known.clone()).await;
+            if !reply.is_same(first) {
+                let shown = serde_json::to_string(&reply.outcome).unwrap_or_default();
+                return Some(format!(
+                    "the decision is no pure function of its input: {how}, the policy answers {shown}"
+                ));
+            }
+        }
+        None
+    }
+}
+
+async fn ask(subject: &Subject, call: &Call, buckets: Buckets<'_>) -> Drawn {
+    let mut drawn = subject.ask(call, buckets.clone()).await;
+    for _ in 0..AGAIN {
+        if !is_late(&drawn.0) {
+            break;
+        }
+        drawn = subject.ask(call, buckets.clone()).await;
+    }
+    drawn
+}
+
+fn is_late(reply: &Reply) -> bool {
+    let late = FaultKind::Deadline.code();
+    matches!(&reply.outcome, Outcome::Fault(failed) if failed.kind == late)
+}
+
+/// Adds what a call printed, within bounds.
+fn print(all: &mut String, printed: &str) {
+    if printed.is_empty() || all.len() > PRINTED {
+        return;
+    }
+    if !all.is_empty() {
+        all.push('\n');
+    }
+    all.push_str(printed);
+    if all.len() > PRINTED {
+        all.truncate(all.floor_char_boundary(PRINTED));
+        all.push('…');
+    }
+}

@@ -1,0 +1,129 @@
+//! Checks a policy in the place where it is to serve: over the built-in ones, or over those in a folder.
+
+use std::sync::Arc;
+
+use super::super::candidate::Options;
+use super::super::change::takes_steps;
+use super::super::digest::Digest;
+use super::super::engine::Engine;
+use super::super::fault::{Refusal, Refusals};
+use super::super::given::{Files, Named, Overlay};
+use super::super::notice::Notice;
+use super::super::policies::prepare;
+use super::super::source::Source;
+use super::{Draft, Subject};
+
+/// A policy that passed every check, on its way into a folder.
+pub struct Planned {
+    /// The digest of the policies that will serve.
+    pub digest: Digest,
+    /// Warnings.
+    pub notices: Vec<Notice>,
+    /// Whether the folder's rules have steps that they take before they serve.
+    pub takes_steps: bool,
+    /// The names of the files within the folder, and their bytes.
+    pub files: Vec<(String, Arc<[u8]>)>,
+}
+
+/// Prepares a policy as a start does, with the other files of the source. Returns the warnings and the refusals of its slot.
+pub async fn check_draft(
+    engine: &Engine,
+    source: &Source,
+    draft: &Draft,
+) -> (Vec<Notice>, Vec<Refusal>) {
+    let given = draft.given();
+    let files = Overlay {
+        component: given.component,
+        settings: given.settings,
+        options: Some(given.options),
+    };
+    let look = source.look_with(&draft.facts, draft.slot, files);
+    let mut refusals = look.refusals;
+    refusals.retain(|refusal| refusal.slot.is_none_or(|slot| slot == draft.slot));
+    if let Some(candidate) = &look.candidates[draft.slot as usize] {
+        let prepared = Subject::of(engine, candidate).await;
+        refusals.extend(prepared.err());
+    }
+    let mut notices = look.notices.all();
+    let names = [&draft.component, &draft.settings];
+    let is_own = |notice: &Notice| {
+        names
+            .into_iter()
+            .flatten()
+            .any(|(name, _)| *name == notice.file)
+    };
+    notices.retain(is_own);
+    (notices, refusals)
+}
+
+/// Prepares the policies of a folder with a draft's files in place of its own, under the names that the folder has for them.
+///
+/// # Errors
+/// Everything that a start with the folder would refuse.
+pub async fn plan(
+    engine: &Engine,
+    source: &Source,
+    draft: &Draft,
+) -> Result<Planned, Vec<Refusal>> {
+    let default = || Files {
+        component: Some(format!("{}.wasm", draft.slot)),
+        settings: Some(format!("{}.json", draft.slot)),
+    };
+    let names = source.names(draft.slot).unwrap_or_else(default);
+    let named = |name: Option<String>, file: &Option<super::NamedFile>| {
+        let (name, (_, bytes)) = name.zip(file.clone())?;
+        Some(Named { name, bytes })
+    };
+    let files = Overlay {
+        component: named(names.component, &draft.component),
+        settings: named(names.settings, &draft.settings),
+        options: (draft.options != Options::default()).then_some(draft.options),
+    };
+    let written = [files.component.clone(), files.settings.clone()];
+    let look = source.look_with(&draft.facts, draft.slot, files);
+    let rules = look.rules.clone();
+    let offer = look.complete().map_err(|Refusals(refusals)| refusals)?;
+    let prepared = prepare(engine, &offer.candidates, None).await;
+    prepared.map_err(|Refusals(refusals)| refusals)?;
+    let digest = offer.digest();
+    let written = written.into_iter().flatten();
+    Ok(Planned {
+        digest,
+        notices: offer.notices.all(),
+        takes_steps: takes_steps(digest, &rules),
+        files: written.map(|file| (file.name, file.bytes)).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::super::Slot;
+    use super::super::super::facts::Facts;
+    use super::super::super::source::Defaults;
+    use super::*;
+
+    #[tokio::test]
+    async fn files_get_the_names_that_the_folder_has_for_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let toml = "[auth]\nsettings = \"keys.json\"\n";
+        fs::write(folder.path().join("policies.toml"), toml).unwrap();
+        fs::write(folder.path().join("keys.json"), r#"{"keys": []}"#).unwrap();
+        let source = Source::new(Some(folder.path().to_owned()), Defaults::default());
+        let draft = Draft {
+            slot: Slot::Auth,
+            component: None,
+            settings: Some((
+                "new.json".to_owned(),
+                Arc::from(&br#"{"anonymous": ["/x"]}"#[..]),
+            )),
+            options: Options::default(),
+            facts: Facts::default(),
+        };
+        let engine = Engine::new(None).unwrap();
+        let planned = plan(&engine, &source, &draft).await.ok().unwrap();
+        assert_eq!(planned.files[0].0, "keys.json");
+        assert!(!planned.takes_steps);
+    }
+}

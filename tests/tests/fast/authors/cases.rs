@@ -1,0 +1,168 @@
+//! `codex-gateway policy test`: cases of the built-in policies, and of the tests' own component.
+
+use codex_gateway::policy::Slot;
+use serde_json::{Value, json};
+
+use super::Desk;
+use crate::docs;
+
+#[test]
+fn the_built_in_policies_pass_their_own_cases_and_meet_every_denial() {
+    let desk = Desk::new();
+    let policies = docs::path("policies");
+    let said = desk.policy(&["test", policies.to_str().unwrap(), "--json"]);
+    let report = said.json();
+    let failed: Vec<_> = report["cases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|case| case["failures"] != json!([]))
+        .collect();
+    assert_eq!(said.code, Some(0), "{failed:#?}\n{}", said.err);
+    for slot in report["coverage"].as_array().unwrap() {
+        assert_eq!(
+            (&slot["missing"], &slot["undeclared"]),
+            (&json!([]), &json!([])),
+            "{slot}"
+        );
+    }
+    for slot in Slot::ALL.map(Slot::name) {
+        let cases = report["cases"].as_array().unwrap().iter();
+        let number = cases.filter(|case| case["slot"] == slot).count();
+        assert!(number >= 12, "{slot}: {number}");
+    }
+    let said = desk.policy(&[
+        "test",
+        policies.to_str().unwrap(),
+        "--filter",
+        "auth/cases/known",
+    ]);
+    assert!(
+        said.out.contains("1 cases: 1 passed, 0 failed"),
+        "{}",
+        said.all()
+    );
+    assert!(
+        said.out
+            .contains("auth: 0 of 1 denial codes met; not met: invalid_api_key"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
+fn the_cases_of_the_built_in_policies_are_in_the_program() {
+    let desk = Desk::new();
+    let said = desk.policy(&["cases", "tool-stop", "--to", "kit"]);
+    assert_eq!(said.code, Some(0), "{}", said.all());
+    let names = |folder: &std::path::Path| {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    let own = names(&docs::path("policies/tool-stop/cases"));
+    assert_eq!(names(&desk.path("kit/tool-stop")), own);
+    // Another policy differs from them, and is told where.
+    let said = desk.policy(&["test", "kit", "--filter", "first", "--with", "every.wasm"]);
+    assert_eq!(said.code, Some(1), "{}", said.all());
+    let said = desk.policy(&["cases", "--to", "kit"]);
+    assert_eq!(said.code, Some(78), "{}", said.all());
+    assert!(said.err.contains("it is there already"), "{}", said.err);
+}
+
+#[test]
+fn the_schema_of_cases_accepts_those_of_the_built_in_policies() {
+    let desk = Desk::new();
+    let schema = desk.policy(&["schema", "case"]).json();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mut cases = 0;
+    for slot in Slot::ALL.map(Slot::name) {
+        for entry in std::fs::read_dir(docs::path(&format!("policies/{slot}/cases"))).unwrap() {
+            let path = entry.unwrap().path();
+            let case: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            let mistakes: Vec<_> = validator
+                .iter_errors(&case)
+                .map(|error| error.to_string())
+                .collect();
+            assert!(mistakes.is_empty(), "{}: {mistakes:?}", path.display());
+            cases += 1;
+        }
+    }
+    assert!(cases > 50);
+}
+
+#[test]
+fn a_decision_that_is_not_pure_fails_its_case() {
+    let desk = Desk::new();
+    let call = |how: &str, id: &str| json!({"input": {"headers": [["x-hostile", how]]}, "expect": {"ok": {"id": id}}});
+    desk.write(
+        "cases/pure.case.json",
+        &json!({"slot": "auth", "calls": [call("none", "anybody"), call("print", "anybody")]}),
+    );
+    desk.write(
+        "cases/counts.case.json",
+        &json!({"slot": "auth", "calls": [call("none", "anybody"), call("count", "call-1")]}),
+    );
+    desk.write(
+        "cases/differs.case.json",
+        &json!({"slot": "auth", "calls": [call("print", "somebody")]}),
+    );
+    let said = desk.policy(&["test", "cases", "--with", "every.wasm"]);
+    assert_eq!(said.code, Some(1), "{}", said.all());
+    for words in [
+        "ok    cases/pure.case.json\n",
+        "FAIL  cases/counts.case.json\n      calls[1]: the decision is no pure function of its input: in the same instance for the second time, the \
+         policy answers {\"ok\":{\"groups\":[\"null\"],\"id\":\"call-2\"",
+        "FAIL  cases/differs.case.json\n      calls[0]: ok.id: expected \"somebody\", found \"anybody\"\n",
+        "      it printed:\n        told to print\\u{1b}[2J\n        forged=line\n",
+        "3 cases: 1 passed, 2 failed",
+    ] {
+        assert!(said.out.contains(words), "{words}\n{}", said.all());
+    }
+
+    // A case that is wrong is told with its place, and the others run.
+    desk.write(
+        "cases/wrong.case.json",
+        &json!({"slot": "auth", "calls": [{"expcet": {}}]}),
+    );
+    let said = desk.policy(&["test", "cases", "--with", "auth=every.wasm"]);
+    assert_eq!(said.code, Some(78), "{}", said.all());
+    assert!(
+        said.err.contains("wrong.case.json: unknown field `expcet`")
+            && said.err.contains("line 1 column"),
+        "{}",
+        said.err
+    );
+    let said = desk.policy(&["test", "cases", "--filter", "nothing"]);
+    assert_eq!(said.code, Some(78), "{}", said.all());
+    assert!(
+        said.err
+            .contains("whose paths contain `nothing`, found none"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn cases_run_again_when_one_changes() {
+    use std::io::{BufRead, BufReader};
+
+    let desk = Desk::new();
+    let case = |code: &str| json!({"slot": "auth", "calls": [{"input": {}, "expect": {"denied": {"code": code}}}]});
+    desk.write("a.case.json", &case("x"));
+    let mut command = desk.command(&["test", ".", "--watch"]);
+    let mut child = command
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut until = |words: &str| {
+        let mut found = lines.by_ref().map(Result::unwrap);
+        assert!(found.any(|line| line.contains(words)), "{words}");
+    };
+    until("0 passed, 1 failed");
+    desk.write("a.case.json", &case("invalid_api_key"));
+    until("1 passed, 0 failed");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
