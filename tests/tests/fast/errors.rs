@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use codex_gateway::openai::error::{ROWS, Retry};
 use codex_gateway::policy::Slot;
 
-use crate::docs::{assert_made, read, with_made};
+use crate::docs::{assert_made, path, read, with_made};
 use crate::layers::all;
 
 const PAGE: &str = "docs/src/errors.md";
