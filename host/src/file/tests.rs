@@ -121,3 +121,19 @@ fn a_folder_that_is_gone_is_made_again_for_its_owner() {
     std::fs::remove_dir_all(&folder).unwrap();
     assert!(!has_name(&file, &folder.join("c")).unwrap());
 }
+
+#[test]
+fn an_operators_file_keeps_its_permissions() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("auth.json");
+    let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    put(&path, b"{}").unwrap();
+    assert_eq!(mode() & 0o600, 0o600);
+    let theirs = std::fs::Permissions::from_mode(0o640);
+    std::fs::set_permissions(&path, theirs).unwrap();
+    put(&path, b"[]").unwrap();
+    assert_eq!(mode(), 0o640);
+    assert_eq!(read(&path, 9).unwrap(), b"[]");
+}

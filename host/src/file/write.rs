@@ -83,7 +83,7 @@ pub fn extend(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// If its folder cannot be written.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace_as(0o600, path, bytes)
+    replace_as((0o600, None), path, bytes)
 }
 
 /// As [`replace`], of an operator's file: it keeps its permissions; a new one may be read by all whom the umask lets.
@@ -91,11 +91,16 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As [`replace`].
 pub fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let old = fs::metadata(path).map(|found| found.permissions().mode());
-    replace_as(old.unwrap_or(0o644) & 0o777, path, bytes)
+    let old = fs::metadata(path).map(|found| found.permissions()).ok();
+    replace_as((0o644, old), path, bytes)
 }
 
-fn replace_as(mode: u32, path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a whole file with this mode, as far as the umask lets it, or with these permissions.
+fn replace_as(
+    (mode, kept): (u32, Option<Permissions>),
+    path: &Path,
+    bytes: &[u8],
+) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     let written = || -> io::Result<()> {
         let mut file = tempfile::Builder::new()
@@ -104,6 +109,9 @@ fn replace_as(mode: u32, path: &Path, bytes: &[u8]) -> io::Result<()> {
             .tempfile_in(folder)?;
         stepped(path);
         write(file.as_file_mut(), path, bytes)?;
+        if let Some(kept) = &kept {
+            file.as_file().set_permissions(kept.clone())?;
+        }
         file.as_file().sync_all()?;
         file.persist(path)?;
         stepped(path);

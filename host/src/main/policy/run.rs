@@ -170,7 +170,7 @@ fn shown(reply: &Reply) -> serde_json::Result<String> {
     let mut text = String::new();
     if !reply.printed.is_empty() {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}\n", reply.printed);
+        let _ = writeln!(text, "{}\n", reply.printed.trim_start_matches('\n'));
     }
     match &reply.outcome {
         Outcome::Fault(Failed { kind, trap, frames }) => {

@@ -166,3 +166,36 @@ fn cases_run_again_when_one_changes() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[test]
+fn the_case_of_the_book_passes_and_its_table_has_all_members() {
+    let desk = Desk::new();
+    let page = docs::read("docs/src/policies/authors.md");
+    let (_, rest) = page.split_once("```json\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    std::fs::write(desk.path("book.case.json"), example).unwrap();
+    let said = desk.policy(&["test", "book.case.json"]);
+    assert_eq!(said.code, Some(0), "{}", said.all());
+
+    let schema = desk.policy(&["schema", "case"]).json();
+    let names = |object: &Value| {
+        object
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let members = names(&schema["properties"]);
+    let of_calls = names(&schema["$defs"]["call"]["properties"]);
+    let lacks = |name: &String| !page.contains(&format!("`{name}`"));
+    let lacks_of_calls = |name: &String| {
+        let forms = [format!("`calls[].{name}`"), format!("`.{name}`")];
+        !forms.iter().any(|form| page.contains(form))
+    };
+    let missing = members
+        .into_iter()
+        .filter(|name| name != "$schema" && lacks(name));
+    let missing = missing.chain(of_calls.into_iter().filter(lacks_of_calls));
+    assert_eq!(missing.collect::<Vec<_>>(), Vec::<String>::new());
+}
