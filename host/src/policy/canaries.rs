@@ -67,7 +67,7 @@ impl Live {
     ) -> Result<(), Unsteered> {
         match self.canary_by_itself(digest, step.clone(), by) {
             Err(why @ Unsteered::HasCanary(_)) => {
-                tracing::warn!(digest = digest.short(), %why, "policies wait with their canary");
+                self.tell(What::Waits, digest, by, Some(why.to_string()));
                 self.guard.wait_for_canary(digest, Some(step));
                 Ok(())
             }

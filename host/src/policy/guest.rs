@@ -20,6 +20,9 @@ use super::words::{CUT, lines, text};
 /// The bytes of stdout and stderr that are kept of one call; the rest is dropped.
 const LOG_BYTES: usize = 4096;
 
+/// The most host resources of an instance, streams for example: their memory is not the guest's.
+const RESOURCES: usize = 1_000;
+
 /// Computing time of `configure`: some hundred times as much as 10,000 keys take in Python.
 const CONFIGURING: Duration = Duration::from_secs(2);
 /// Wall-clock time of `configure`, sleeping included.
@@ -92,6 +95,8 @@ impl Guest {
         limits: Limits,
         seed: [u8; 32],
     ) -> Store<Self> {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES);
         let guest = Self {
             memory_limit: limits.memory,
             ticks_left: 0,
@@ -102,7 +107,7 @@ impl Guest {
             now_ms: Arc::default(),
             seed,
             wasi: None,
-            table: ResourceTable::new(),
+            table,
             log: Log::default(),
         };
         let mut store = Store::new(engine, guest);
@@ -309,5 +314,20 @@ impl OutputStream for Log {
 
     fn check_write(&mut self) -> StreamResult<usize> {
         Ok(LOG_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_resources_of_a_guest_are_bounded() {
+        let engine = wasmtime::Engine::default();
+        let slices = Slices::new();
+        let mut store = Guest::store(&engine, &slices, Limits::default(), [0; 32]);
+        let table = store.data_mut().ctx().table;
+        let held = (0..10 * RESOURCES).filter(|_| table.push(()).is_ok());
+        assert_eq!(held.count(), RESOURCES);
     }
 }

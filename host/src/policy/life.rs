@@ -16,6 +16,8 @@ pub enum What {
     Shadow,
     /// It decides on the requests of some callers.
     Canary,
+    /// Its canary begins once that of another candidate is over.
+    Waits,
     /// An operator ended that.
     CanaryEnded,
     /// It passed its shadow, or the canary that it began by itself.
@@ -47,6 +49,7 @@ impl What {
             Self::Ready => "ready as a candidate",
             Self::Shadow => "in shadow",
             Self::Canary => "decide for some callers",
+            Self::Waits => "wait with their canary for the end of another's",
             Self::CanaryEnded => "decide for nobody any longer",
             Self::Passed => "passed",
             Self::Failed => "failed",

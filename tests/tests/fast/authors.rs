@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use codex_gateway::policy::Slot;
 use codex_gateway_tests::gateway::KEY;
-use codex_gateway_tests::guests::{EVERY, FORBIDDEN};
+use codex_gateway_tests::guests::{EVERY, foreign};
 use serde_json::{Value, json};
 
 mod cases;
@@ -118,16 +118,16 @@ fn a_file_is_checked_in_the_words_of_a_start() {
         said.err
     );
 
-    std::fs::write(desk.path("forbidden.wasm"), FORBIDDEN).unwrap();
-    let said = desk.policy(&["check", "forbidden.wasm", "--json"]);
+    std::fs::write(desk.path("foreign.wasm"), foreign()).unwrap();
+    let said = desk.policy(&["check", "foreign.wasm", "--json"]);
     let report = said.json();
     assert_eq!((said.code, report["ok"].as_bool()), (Some(78), Some(false)));
     let problem = report["refused"][0]["problem"].as_str().unwrap();
     assert!(
-        problem.starts_with("expected imports from wasi:cli"),
+        problem.starts_with("expected imports of WASI 0.2"),
         "{problem}"
     );
-    assert_eq!(report["refused"][0]["file"], "forbidden.wasm");
+    assert_eq!(report["refused"][0]["file"], "foreign.wasm");
 
     // A folder, with everything that is wrong in it; names that point nowhere are warnings.
     let said = desk.policy(&["check", "wrong"]);

@@ -223,8 +223,14 @@ async fn a_change_that_passed_its_shadow_waits_with_its_canary_for_that_of_anoth
     let (status, told) = post(&gateway, &canary, callers).await;
     assert_eq!(status, 200, "{told}");
 
+    let mut lives = gateway.live.lives();
     place.publish("model.json", &owned("two"));
     let digest = change_at(&gateway, "passed").await;
+    let mut told = lives.recv().await.unwrap();
+    while told.what != codex_gateway::policy::What::Waits {
+        told = lives.recv().await.unwrap();
+    }
+    assert!(told.why.unwrap().contains(&other[..12]));
     let waits = |gateway: &Gateway| {
         let change = gateway.live.candidate(&digest).unwrap();
         change

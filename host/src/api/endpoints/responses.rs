@@ -153,15 +153,24 @@ struct Replay {
 impl Replay {
     fn read(uri: &Uri) -> Result<Option<Self>, ApiError> {
         let pairs: Vec<(String, String)> = query::parameters(uri)?;
-        if query::last(&pairs, "stream") != Some("true") {
-            return Ok(None);
-        }
+        let streams = match query::last(&pairs, "stream") {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(other) => return Err(query::wrong("stream", "true or false", other)),
+        };
         let after = query::last(&pairs, "starting_after").map(|text| {
             let number = text.parse::<u64>();
             number.map_err(|_| query::wrong("starting_after", "a whole number", text))
         });
-        let after = after.transpose()?;
-        Ok(Some(Self { after }))
+        match (streams, after.transpose()?) {
+            (true, after) => Ok(Some(Self { after })),
+            (false, None) => Ok(None),
+            (false, Some(after)) => {
+                let alone = format!("{after} without stream=true");
+                let expected = "it with stream=true only";
+                Err(query::wrong("starting_after", expected, &alone))
+            }
+        }
     }
 }
 

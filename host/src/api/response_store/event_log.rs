@@ -31,12 +31,17 @@ struct State {
     bytes: usize,
     /// The memory that they may take.
     allowed: usize,
+    /// The bytes of all events so far, and the number of them at which more memory is asked for again.
+    pushed: usize,
+    asks_at: usize,
     ended: bool,
 }
 
 impl State {
     fn push(&mut self, event: Event) {
-        self.bytes += size(&event);
+        let bytes = size(&event);
+        self.bytes += bytes;
+        self.pushed = self.pushed.saturating_add(bytes);
         self.events.push_back(event);
         while self.bytes > self.allowed
             && let Some(oldest) = self.events.pop_front()
@@ -60,6 +65,8 @@ impl EventLog {
                 first: 0,
                 bytes: 0,
                 allowed: STEP,
+                pushed: 0,
+                asks_at: 0,
                 ended: false,
             }),
             changed: watch::Sender::new(()),
@@ -84,8 +91,13 @@ impl EventLog {
             let needed = (state.bytes + size(&event))
                 .next_multiple_of(STEP)
                 .min(MOST);
-            if needed > state.allowed && grow(needed) {
-                state.allowed = needed;
+            if needed > state.allowed && state.pushed >= state.asks_at {
+                if grow(needed) {
+                    state.allowed = needed;
+                } else {
+                    // To ask looks at all responses that run.
+                    state.asks_at = state.pushed + STEP;
+                }
             }
             state.push(event);
         }
@@ -190,7 +202,11 @@ impl Responses {
             return Err(GatewayError::ResponseNotFound { id: key.1 }.into());
         };
         let log = log.ok_or_else(|| GatewayError::NotStreamed.about("stream"))?;
-        log.read(after).map_err(|gone| gone.about("starting_after"))
+        let about = match after {
+            Some(_) => "starting_after",
+            None => "stream",
+        };
+        log.read(after).map_err(|gone| gone.about(about))
     }
 }
 

@@ -194,12 +194,23 @@ async fn events_beyond_the_memory_of_a_response_are_dropped_and_that_is_said() {
     let (events, path) = stream(&gateway, json!({"text": [text], "repeat": 40})).await;
     drop(events);
     until(&gateway, &path, &["completed"]).await;
-    for asked in ["", "&starting_after=1"] {
-        let (status, error) = get(&gateway, &format!("{path}?stream=true{asked}")).await;
+    for (asked, param) in [
+        ("stream=true", "stream"),
+        ("stream=true&starting_after=1", "starting_after"),
+    ] {
+        let (status, error) = get(&gateway, &format!("{path}?{asked}")).await;
         assert_eq!(
             (status, &error["error"]["code"], &error["error"]["param"]),
-            (400, &json!("events_not_kept"), &json!("starting_after"))
+            (400, &json!("events_not_kept"), &json!(param))
         );
+    }
+    for (asked, param) in [
+        ("starting_after=1", "starting_after"),
+        ("stream=1", "stream"),
+        ("stream=true&starting_after=x", "starting_after"),
+    ] {
+        let (status, error) = get(&gateway, &format!("{path}?{asked}")).await;
+        assert_eq!((status, &error["error"]["param"]), (400, &json!(param)));
     }
     // created, queued, in_progress, two that begin, 40 pieces, and the last four.
     let tail = rest(resume(&gateway, &path, 46).await, 46).await;
