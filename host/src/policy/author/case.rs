@@ -325,7 +325,7 @@ mod tests {
         assert!(
             Case::read(b"{\n\"calls\": [}")
                 .unwrap_err()
-                .contains("line 2 column 12")
+                .contains("line 2 column 11")
         );
     }
 

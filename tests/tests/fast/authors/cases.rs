@@ -9,8 +9,9 @@ use crate::docs;
 #[test]
 fn the_built_in_policies_pass_their_own_cases_and_meet_every_denial() {
     let desk = Desk::new();
-    let policies = docs::path("policies");
-    let said = desk.policy(&["test", policies.to_str().unwrap(), "--json"]);
+    let folders = Slot::ALL.map(|slot| docs::path(&format!("policies/{slot}/cases")));
+    let folders = folders.each_ref().map(|folder| folder.to_str().unwrap());
+    let said = desk.policy(&[&["test"], &folders[..], &["--json"]].concat());
     let report = said.json();
     let failed: Vec<_> = report["cases"]
         .as_array()
@@ -31,12 +32,8 @@ fn the_built_in_policies_pass_their_own_cases_and_meet_every_denial() {
         let number = cases.filter(|case| case["slot"] == slot).count();
         assert!(number >= 12, "{slot}: {number}");
     }
-    let said = desk.policy(&[
-        "test",
-        policies.to_str().unwrap(),
-        "--filter",
-        "auth/cases/known",
-    ]);
+    let filter = ["--filter", "auth/cases/known"];
+    let said = desk.policy(&[&["test"], &folders[..], &filter].concat());
     assert!(
         said.out.contains("1 cases: 1 passed, 0 failed"),
         "{}",
