@@ -35,18 +35,12 @@ impl Price {
             })
     }
 
-    /// The tokens that the share of a budget buys, in whole ones.
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the settings bound it to 1e18"
-    )]
+    /// The tokens that the share of a budget buys, in whole ones; the settings bound them to 1e18.
     fn tokens(&self, budget: f64) -> u64 {
         (budget * self.share / self.per_million * 1e6) as u64
     }
 
     /// The money for so many tokens, with two decimals, rounded down.
-    #[allow(clippy::cast_precision_loss, reason = "cents are shown")]
     fn money(&self, tokens: u64) -> String {
         let cents = (tokens as f64 * self.per_million / 1e4).floor();
         format!("{:.2}", cents / 100.0)

@@ -93,7 +93,6 @@ fn prices(list: Vec<PriceSettings>, mistakes: &mut Vec<String>) -> Vec<Price> {
         return Vec::new();
     }
     // At most 32, so the conversion is exact.
-    #[allow(clippy::cast_precision_loss)]
     let equal = 1.0 / list.len() as f64;
     let mut prices = Vec::<Price>::with_capacity(list.len());
     for (index, price) in list.into_iter().enumerate() {

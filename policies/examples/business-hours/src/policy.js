@@ -4,7 +4,7 @@ import { Denial, read } from '../codex-policy.js';
 
 const DAYS = ['sunday', 'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday'];
 const MINUTE = 60_000;
-/** A weekday or a holiday is longer ahead than this only by mistake. */
+/** A model that is not back within so many days is not said to come back. */
 const LOOK_AHEAD_DAYS = 366;
 
 /** Minutes since midnight of `08:30`; `24:00` ends a day. */
@@ -69,14 +69,14 @@ export class Policy {
     return this.hours[local.getUTCDay()].some(({ from, to }) => from <= minute && minute < to);
   }
 
-  /** The next time, in whole minutes, at which a model may be used: hours begin and end with days' own parts only. */
+  /** The next time at which a model may be used: one comes with a part of a day, or with the end of a holiday. */
   opening(now, model) {
     const midnight = now - ((now + this.offset) % 86_400_000);
     for (let ahead = 0; ahead <= LOOK_AHEAD_DAYS; ahead += 1) {
       const start = midnight + ahead * 86_400_000;
       const parts = this.hours[new Date(start + this.offset).getUTCDay()];
-      const times = [start, ...parts.flatMap(({ from, to }) => [start + from * MINUTE, start + to * MINUTE])];
-      const next = times.sort((one, other) => one - other).find((at) => at > now && this.allowed(at).includes(model));
+      const times = [start, ...parts.map(({ from }) => start + from * MINUTE)].sort((one, other) => one - other);
+      const next = times.find((at) => at > now && this.allowed(at).includes(model));
       if (next !== undefined) return next;
     }
     return undefined;

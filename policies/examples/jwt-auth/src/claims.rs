@@ -146,7 +146,6 @@ impl Expected {
             }
         };
         // Exact: milliseconds of the next 200,000 years have less than 53 bits.
-        #[allow(clippy::cast_precision_loss)]
         let now = now_ms as f64;
         let expiry = time("exp")?.ok_or(Refused::Time)?;
         let starts = [time("nbf")?, time("iat")?];
