@@ -6,6 +6,7 @@ pub mod bare;
 pub mod clients;
 pub mod crowd;
 pub mod edge;
+pub mod examples;
 pub mod gateway;
 pub mod guests;
 pub mod inputs;

@@ -28,6 +28,7 @@ mod dialects;
 mod disconnects;
 mod docs;
 mod errors;
+mod examples;
 mod explain;
 mod folder_and_api;
 mod forward_auth;

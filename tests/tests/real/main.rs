@@ -11,6 +11,7 @@ mod codex;
 mod conversations;
 mod crowd;
 mod errors;
+mod examples;
 mod guard;
 mod home;
 mod leftovers;

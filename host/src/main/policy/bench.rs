@@ -1,10 +1,11 @@
 //! `codex-gateway policy bench`: measures a policy beside the built-in one of its slot, in one run.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use codex_gateway::policy::{Call, Draft, Engine, Measured, Moment, measure};
+use codex_gateway::policy::{Call, Draft, Engine, Facts, Measured, Moment, measure};
 use serde_json::{Value, json};
 
 use super::super::text::{Style, table};
@@ -22,6 +23,9 @@ pub(crate) struct Arguments {
     /// The question; by default authenticate, resolve, admit or observe.
     #[arg(long, value_name = "QUESTION")]
     call: Option<String>,
+    /// The first question of this case, with the case's settings and grants.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["settings", "grant", "call"])]
+    case: Option<PathBuf>,
     /// How many seconds decisions are measured.
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
@@ -45,14 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             ));
         }
     };
-    let read = arguments.subject.draft(facts).and_then(|draft| {
-        let moment = Moment {
-            now_ms: NOW_MS,
-            elapsed_ms: 0,
-        };
-        let call = Call::read(draft.slot, arguments.call.as_deref(), &Value::Null, moment)?;
-        Ok((draft, call))
-    });
+    let read = arguments.question(facts);
     let (draft, call) = match read {
         Ok(read) => read,
         Err(mistake) => return wrong(&mistake),
@@ -80,6 +77,21 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             ExitCode::FAILURE
         }
         None => ExitCode::SUCCESS,
+    }
+}
+
+impl Arguments {
+    fn question(&self, facts: Facts) -> Result<(Draft, Call), String> {
+        if let Some(case) = &self.case {
+            return self.subject.case(case, facts);
+        }
+        let draft = self.subject.draft(facts)?;
+        let moment = Moment {
+            now_ms: NOW_MS,
+            elapsed_ms: 0,
+        };
+        let call = Call::read(draft.slot, self.call.as_deref(), &Value::Null, moment)?;
+        Ok((draft, call))
     }
 }
 

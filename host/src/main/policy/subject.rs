@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use codex_gateway::app;
 use codex_gateway::config::{Config, DotEnv};
-use codex_gateway::policy::{Draft, Engine, Facts, Instances, NamedFile, Options, Slot};
+use codex_gateway::policy::{
+    Call, Case, Draft, Engine, Facts, Instances, NamedFile, Options, Slot,
+};
 
 use super::super::{EXIT_CONFIG, complain, print_problems, runtime};
 
@@ -73,6 +75,24 @@ impl Subject {
     /// A line for a person.
     pub(super) fn draft(&self, facts: Facts) -> Result<Draft, String> {
         self.with.draft(&self.policy, facts)
+    }
+}
+
+impl Subject {
+    /// The policy with the settings and grants of a case, and the first question of the case.
+    ///
+    /// # Errors
+    /// A line for a person.
+    pub(super) fn case(&self, path: &Path, facts: Facts) -> Result<(Draft, Call), String> {
+        let name = path.display().to_string();
+        let bytes = app::read_case(path).map_err(|error| format!("{name}: {error}"))?;
+        let case = Case::read(&bytes).map_err(|mistake| format!("{name}: {mistake}"))?;
+        let own = self.draft(facts)?;
+        let call = case.first(own.slot);
+        let call = call.map_err(|mistake| format!("{name}: {mistake}"))?;
+        let mut draft = case.draft(&name, own.slot, own.component, &own.facts);
+        draft.options.instances = own.options.instances;
+        Ok((draft, call))
     }
 }
 

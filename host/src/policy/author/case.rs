@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use super::super::Slot;
 use super::super::candidate::Options;
 use super::super::facts::Facts;
-use super::input::Call;
-use super::matcher;
+use super::input::{Call, Moment};
+use super::{Draft, NamedFile, matcher};
 
 /// The ending of a case's file.
 pub const CASE_ENDING: &str = ".case.json";
@@ -170,6 +170,40 @@ impl Case {
             refusal: written.refusal,
             calls: calls.collect::<Result<_, String>>()?,
         })
+    }
+}
+
+impl Case {
+    /// The policy of a case: this component, with the settings, the grants and the facts of the case in the file `name`.
+    #[must_use]
+    pub fn draft(
+        &self,
+        name: &str,
+        slot: Slot,
+        component: Option<NamedFile>,
+        facts: &Facts,
+    ) -> Draft {
+        let settings = Value::Object(self.settings.clone()).to_string();
+        Draft {
+            slot,
+            component,
+            settings: Some((name.to_owned(), settings.into_bytes().into())),
+            options: self.options,
+            facts: self.host.over(facts),
+        }
+    }
+
+    /// The first question of the case.
+    ///
+    /// # Errors
+    /// If the case has none, or its input is wrong.
+    pub fn first(&self, slot: Slot) -> Result<Call, String> {
+        let step = self.calls.first().ok_or("expected `calls`")?;
+        let moment = Moment {
+            now_ms: step.now_ms,
+            elapsed_ms: 0,
+        };
+        Call::read(slot, step.call.as_deref(), &step.input, moment)
     }
 }
 

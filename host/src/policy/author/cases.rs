@@ -135,19 +135,8 @@ impl Runner {
             return ran;
         };
         ran.slot = slot.name();
-        let draft = Draft {
-            slot,
-            component: self.components[slot as usize].clone(),
-            settings: Some((
-                name.to_owned(),
-                Value::Object(case.settings.clone())
-                    .to_string()
-                    .into_bytes()
-                    .into(),
-            )),
-            options: case.options,
-            facts: case.host.over(&self.facts),
-        };
+        let component = self.components[slot as usize].clone();
+        let draft = case.draft(name, slot, component, &self.facts);
         self.declare(&draft).await;
         match (self.pair(&draft).await, &case.refusal) {
             (Ok(pair), None) => self.play(&pair, slot, case, &mut ran).await,

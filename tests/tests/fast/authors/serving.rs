@@ -97,3 +97,31 @@ fn a_policy_is_measured_beside_the_built_in_one() {
         );
     }
 }
+
+#[test]
+fn a_case_says_what_is_measured() {
+    let desk = Desk::new();
+    let case = json!({
+        "settings": {"default": "codex-5"},
+        "calls": [{"input": {"ask": {"requested": null}}, "expect": {}}],
+    });
+    desk.write("right.case.json", &case);
+    desk.write("wrong.case.json", &json!({"refusal": "no"}));
+    let said = desk.line("bench model --case right.case.json --seconds 1 --json");
+    assert_eq!(said.code, Some(0), "{}", said.all());
+    let measured = said.json();
+    let [only] = measured["measured"].as_array().unwrap().as_slice() else {
+        panic!("{measured}")
+    };
+    assert_eq!(
+        (&only["file"], &only["faults"]),
+        (&json!("built-in"), &json!(0))
+    );
+    let said = desk.line("bench model --case wrong.case.json");
+    assert_eq!(said.code, Some(78), "{}", said.all());
+    assert!(
+        said.err.contains("wrong.case.json: expected `calls`"),
+        "{}",
+        said.err
+    );
+}
