@@ -90,7 +90,7 @@ enum Key {
     Hash,
 }
 
-/// The most bytes of a key to hash.
+/// The most bytes of a key on standard input.
 const MAX_KEY: u64 = 64 << 10;
 
 /// The exit code for a wrong configuration (EX_CONFIG of sysexits.h).
@@ -160,22 +160,28 @@ fn print_key(what: &Key) -> anyhow::Result<()> {
             ))?;
         }
         Key::Hash => {
-            let mut key = String::new();
-            std::io::stdin().take(MAX_KEY).read_to_string(&mut key)?;
-            let key = key.trim_end_matches(['\r', '\n']);
-            anyhow::ensure!(
-                !key.is_empty(),
-                "expected a key on standard input, found nothing"
-            );
-            anyhow::ensure!(
-                is_sendable(key),
-                "expected a key in printable ASCII without blanks at its ends, as a client can send it, found other \
-                 characters; `codex-gateway key new` makes one"
-            );
+            let key = read_key()?;
             print(&format!("{}\n", fingerprint(key.as_bytes())))?;
         }
     }
     Ok(())
+}
+
+/// Reads a key from standard input.
+fn read_key() -> anyhow::Result<String> {
+    let mut key = String::new();
+    std::io::stdin().take(MAX_KEY).read_to_string(&mut key)?;
+    key.truncate(key.trim_end_matches(['\r', '\n']).len());
+    anyhow::ensure!(
+        !key.is_empty(),
+        "expected a key on standard input, found nothing"
+    );
+    anyhow::ensure!(
+        is_sendable(&key),
+        "expected a key in printable ASCII without blanks at its ends, as a client can send it, found other \
+         characters; `codex-gateway key new` makes one"
+    );
+    Ok(key)
 }
 
 fn report(problems: &[Problem]) {

@@ -105,7 +105,7 @@ pub use allowance::{Allowance, Bucket};
 pub use author::{
     BUILT_IN_CASES, Buckets, CASE_ENDING, Call, Case, Coverage, CoveredSlot, Draft, Failed,
     Failure, Inspected, MAX_CASE, Measured, Moment, NamedFile, Outcome, Planned, Ran, Reply,
-    Runner, Subject, case_schema, check_draft, inspect_policy, measure, moment, plan,
+    Runner, Subject, built_in, case_schema, check_draft, inspect_policy, measure, moment, plan,
 };
 pub use bindings::{
     Caller, Credential, Denial, Header, PACKAGE, Request, VERSION, forward_auth, model, rate_limit,

@@ -7,7 +7,7 @@ use super::{StartError, facts};
 use crate::codex::Backend;
 use crate::config::Config;
 use crate::file;
-use crate::policy::{self, Digest, Draft, Engine, Facts, MAX_CASE, Notice, Refusals, Source};
+use crate::policy::{self, Digest, Draft, Engine, Facts, MAX_CASE, Notice, Refusals, Slot, Source};
 
 /// An engine, and the facts of a gateway with the built-in demo: a policy is tried alike on every machine. Nothing is written.
 ///
@@ -36,7 +36,9 @@ pub fn read_case(path: &Path) -> std::io::Result<Vec<u8>> {
 
 /// Files that passed every check, on their way into a policy folder.
 pub struct Deployed {
-    /// The digest of the policies that will serve.
+    /// The slot.
+    pub slot: Slot,
+    /// The digest of the slot's policy.
     pub digest: Digest,
     /// Warnings.
     pub notices: Vec<Notice>,
@@ -69,6 +71,7 @@ pub async fn deploy(config: &Config, draft: Draft, to: &Path) -> Result<Deployed
     let planned = planned.map_err(|refusals| StartError::from(Refusals(refusals)))?;
     let files = planned.files.into_iter();
     Ok(Deployed {
+        slot: draft.slot,
         digest: planned.digest,
         notices: planned.notices,
         takes_steps: planned.takes_steps,
@@ -76,13 +79,10 @@ pub async fn deploy(config: &Config, draft: Draft, to: &Path) -> Result<Deployed
     })
 }
 
-/// Writes each file beside its place, and renames it into it.
+/// Writes all files beside their places, and renames them into these then.
 ///
 /// # Errors
-/// If the folder cannot be written.
+/// If the folder cannot be written; with the files that were replaced nevertheless.
 pub fn write_deployed(deployed: &Deployed) -> std::io::Result<()> {
-    for (place, bytes) in &deployed.files {
-        file::put(place, bytes)?;
-    }
-    Ok(())
+    file::put(&deployed.files)
 }

@@ -129,11 +129,39 @@ fn an_operators_file_keeps_its_permissions() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("auth.json");
     let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-    put(&path, b"{}").unwrap();
-    assert_eq!(mode() & 0o600, 0o600);
-    let theirs = std::fs::Permissions::from_mode(0o640);
+    put(&[(path.clone(), b"{}")]).unwrap();
+    // Bits that each usual umask takes away.
+    let theirs = std::fs::Permissions::from_mode(0o666);
     std::fs::set_permissions(&path, theirs).unwrap();
-    put(&path, b"[]").unwrap();
-    assert_eq!(mode(), 0o640);
+    put(&[(path.clone(), b"[]")]).unwrap();
+    assert_eq!(mode(), 0o666);
     assert_eq!(read(&path, 9).unwrap(), b"[]");
+}
+
+#[test]
+fn several_files_are_complete_before_one_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("auth.wasm"), "old").unwrap();
+    let nowhere = [
+        (path("auth.wasm"), b"new"),
+        (path("none/auth.json"), b"new"),
+    ];
+    let told = said(put(&nowhere));
+    assert!(told.contains("none/auth.json"), "{told}");
+    assert_eq!(read(&path("auth.wasm"), 9).unwrap(), b"old");
+
+    // A name that cannot be given to a file.
+    std::fs::create_dir(path("auth.json")).unwrap();
+    let told = said(put(&[
+        (path("auth.wasm"), b"new"),
+        (path("auth.json"), b"new"),
+    ]));
+    let before = format!("; replaced before it: {}", path("auth.wasm").display());
+    assert!(
+        told.contains("auth.json") && told.ends_with(&before),
+        "{told}"
+    );
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 2, "nothing unfinished is left");
 }

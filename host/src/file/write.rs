@@ -4,8 +4,10 @@ use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use tempfile::NamedTempFile;
 
 #[cfg(test)]
 use super::kills::stepped;
@@ -83,41 +85,72 @@ pub fn extend(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// If its folder cannot be written.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace_as((0o600, None), path, bytes)
+    let written = || settle(begin((0o600, None), path, bytes)?, path);
+    written().map_err(|error| at(path, error))
 }
 
-/// As [`replace`], of an operator's file: it keeps its permissions; a new one may be read by all whom the umask lets.
+/// As [`replace`], of an operator's files: each keeps its permissions; a new one may be read by all whom the umask lets. All are
+/// written before the first gets its name.
 ///
 /// # Errors
-/// As [`replace`].
-pub fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let old = fs::metadata(path).map(|found| found.permissions()).ok();
-    replace_as((0o644, old), path, bytes)
+/// As [`replace`]; with the files that have their new bytes nevertheless.
+pub fn put<B: AsRef<[u8]>>(files: &[(PathBuf, B)]) -> io::Result<()> {
+    let mut begun = Vec::new();
+    for (path, bytes) in files {
+        let old = fs::metadata(path).map(|found| found.permissions()).ok();
+        let file = begin((0o644, old), path, bytes.as_ref());
+        begun.push((path, file.map_err(|error| at(path, error))?));
+    }
+    let mut replaced = Vec::new();
+    for (path, file) in begun {
+        settle(file, path).map_err(|error| beside(&replaced, at(path, error)))?;
+        replaced.push(path.display().to_string());
+    }
+    Ok(())
 }
 
-/// Writes a whole file with this mode, as far as the umask lets it, or with these permissions.
-fn replace_as(
+/// The error, with the files that were replaced before it.
+fn beside(replaced: &[String], error: io::Error) -> io::Error {
+    match replaced.is_empty() {
+        true => error,
+        false => {
+            let replaced = replaced.join(", ");
+            io::Error::new(
+                error.kind(),
+                format!("{error}; replaced before it: {replaced}"),
+            )
+        }
+    }
+}
+
+/// Writes a whole file beside its place with this mode, as far as the umask lets it, or with these permissions.
+fn begin(
     (mode, kept): (u32, Option<Permissions>),
     path: &Path,
     bytes: &[u8],
-) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(path);
-    let written = || -> io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .prefix(UNFINISHED)
-            .permissions(Permissions::from_mode(mode))
-            .tempfile_in(folder)?;
-        stepped(path);
-        write(file.as_file_mut(), path, bytes)?;
-        if let Some(kept) = &kept {
-            file.as_file().set_permissions(kept.clone())?;
-        }
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        stepped(path);
-        File::open(folder)?.sync_all()
-    };
-    written().map_err(|error| at(path, error))
+) -> io::Result<NamedTempFile> {
+    let mut file = tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(folder(path))?;
+    stepped(path);
+    write(file.as_file_mut(), path, bytes)?;
+    if let Some(kept) = kept {
+        file.as_file().set_permissions(kept)?;
+    }
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+/// Gives a file of [`begin`] its name.
+fn settle(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    file.persist(path)?;
+    stepped(path);
+    File::open(folder(path))?.sync_all()
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
 }
 
 fn write(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {

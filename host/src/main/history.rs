@@ -2,6 +2,8 @@
 
 use codex_gateway::policy::{Activated, Digest};
 
+use super::text::harmless;
+
 const DIGITS: usize = Digest::SHOWN;
 
 /// As a table for people.
@@ -15,12 +17,12 @@ pub(super) fn table(entries: &[Activated]) -> String {
         let digest = entry.digest.get(..DIGITS).unwrap_or(&entry.digest);
         let files = match entry.files.is_empty() {
             true => "built-in".to_owned(),
-            false => plain(&entry.files.join(", ")),
+            false => harmless(&entry.files.join(", ")),
         };
         let why = entry.why.as_ref().zip(entry.taken_back.as_ref());
         let why = why.map(|(why, digest)| {
             let digest = digest.get(..DIGITS).unwrap_or(digest);
-            format!("; {digest} was taken back: {}", plain(why))
+            format!("; {digest} was taken back: {}", harmless(why))
         });
         text.push_str(&format!(
             "{:>6}  {since:<20}  {:<10}  {digest:<DIGITS$}  {files}{}\n",
@@ -30,11 +32,6 @@ pub(super) fn table(entries: &[Activated]) -> String {
         ));
     }
     text
-}
-
-/// Without characters that a terminal obeys: the names are those of files.
-fn plain(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
 }
 
 /// As JSON, an entry a line, as the history has it.

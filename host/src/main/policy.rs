@@ -14,6 +14,8 @@ mod deploy;
 mod inspect;
 #[path = "policy/new.rs"]
 mod new;
+#[path = "policy/question.rs"]
+mod question;
 #[path = "policy/replay.rs"]
 mod replay;
 #[path = "policy/run.rs"]
@@ -24,6 +26,8 @@ mod schema;
 mod subject;
 #[path = "policy/test.rs"]
 mod test;
+#[path = "policy/wait.rs"]
+mod wait;
 
 use std::process::ExitCode;
 
@@ -42,7 +46,7 @@ pub(super) enum Policy {
     /// Ask a policy one question, and show its answer and what it prints; exits with 1 if the policy cannot answer.
     Run(run::Arguments),
     /// Run cases, each frozen and fresh and twice, and show what differs from its expectation, and the denial codes that were met; exits
-    /// with 1 if a case failed, with 78 if a case or a component is wrong.
+    /// with 1 if a case failed, with 78 if a case or a component is wrong, before any runs.
     Test(test::Arguments),
     /// Write the cases of the built-in policies into a folder: a kit for `policy test` with a policy that replaces one.
     Cases(cases::Arguments),

@@ -103,6 +103,11 @@ pub(super) fn plain(value: &Value) -> String {
         Value::Null => "-".to_owned(),
         other => other.to_string(),
     };
+    harmless(&text)
+}
+
+/// A text without characters that a terminal obeys.
+pub(super) fn harmless(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 

@@ -33,7 +33,7 @@ use crate::quota::{Memory, Reservation};
 
 use input::Asked;
 
-pub use bench::{Measured, measure};
+pub use bench::{Measured, built_in, measure};
 pub use case::{BUILT_IN_CASES, CASE_ENDING, Case, MAX_CASE, moment, schema as case_schema};
 pub use cases::{Failure, Ran, Runner};
 pub use coverage::{Coverage, CoveredSlot};
@@ -80,6 +80,19 @@ impl Draft {
             return Err(refuse(problem));
         }
         Ok(slots)
+    }
+
+    /// Whether a component fits a slot, whatever its settings: by its exports and imports.
+    ///
+    /// # Errors
+    /// If it does not, or is none.
+    pub fn fits((name, bytes): &NamedFile, slot: Slot) -> Result<(), Refusal> {
+        let found = inspect::exports_and_imports(bytes, slot);
+        found.map(|_| ()).map_err(|problem| Refusal {
+            file: name.clone(),
+            slot: Some(slot),
+            problem,
+        })
     }
 
     pub(super) fn given(&self) -> Given {

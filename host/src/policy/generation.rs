@@ -149,12 +149,6 @@ impl Generation {
         self.policies.slots()
     }
 
-    /// The identity of each slot: of its component, settings and options.
-    #[must_use]
-    pub fn slot_digests(&self) -> [Digest; Slot::COUNT] {
-        self.policies.identities()
-    }
-
     /// The lists in the settings of each slot that are not empty, with the number of their entries.
     #[must_use]
     pub fn entries(&self) -> [&[(String, usize)]; Slot::COUNT] {

@@ -12,6 +12,8 @@ use super::described::Described;
 const MOST: usize = 64;
 /// The longest name of a header.
 const NAME: usize = 128;
+/// Characters that no name of a header has.
+const SEPARATORS: &[u8] = b"\"(),/:;<=>?@[\\]{}";
 
 /// Headers that are no part of the contract's input.
 const WITHHELD: [&str; 4] = [
@@ -104,7 +106,7 @@ impl Needs {
                     && name.bytes().all(|byte| {
                         byte.is_ascii_graphic()
                             && !byte.is_ascii_uppercase()
-                            && !b"\"(),/:;<=>?@[\\]{}".contains(&byte)
+                            && !SEPARATORS.contains(&byte)
                     });
                 if !valid {
                     let name = name.escape_debug();

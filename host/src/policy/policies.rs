@@ -29,6 +29,8 @@ pub struct SlotStatus {
     /// The component in it.
     #[serde(flatten)]
     pub about: About,
+    /// The digest of its component, settings and options.
+    pub digest: Digest,
     /// The number of faults since the policy was prepared.
     pub faults: u64,
 }
@@ -37,6 +39,7 @@ fn status<W: World>(policy: &Policy<W>) -> SlotStatus {
     SlotStatus {
         slot: W::SLOT.name(),
         about: policy.about().clone(),
+        digest: policy.identity(),
         faults: policy.faults(),
     }
 }

@@ -87,11 +87,13 @@ pub fn new_policy(
     {
         return Err(NamingMistake::Taken);
     }
-    let fill = |text: &str| {
-        text.replace("my-policy", name)
-            .replace("my_policy", &name.replace('-', "_"))
-            .replace("my-slot", slot.name())
-    };
+    let underscored = name.replace('-', "_");
+    let names = [
+        ("my-policy", name),
+        ("my_policy", &underscored),
+        ("my-slot", slot.name()),
+    ];
+    let fill = |text: &str| filled(text, &names);
     let (own, with, place) = language.folders();
     let mut files = Vec::new();
     for folder in [format!("{own}/all/"), format!("{own}/{slot}/")] {
@@ -103,6 +105,24 @@ pub fn new_policy(
     }
     files.extend(below(with).map(|(path, text)| (format!("{place}{path}"), text.to_owned())));
     Ok(files)
+}
+
+/// The text with values in place of placeholders. A value is text: a placeholder in it is none.
+fn filled(text: &str, values: &[(&str, &str)]) -> String {
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    let next = |rest: &str| {
+        let found = values.iter();
+        let found = found.filter_map(|(place, value)| Some((rest.find(place)?, *place, *value)));
+        found.min_by_key(|(at, ..)| *at)
+    };
+    while let Some((at, place, value)) = next(rest) {
+        filled.push_str(&rest[..at]);
+        filled.push_str(value);
+        rest = &rest[at + place.len()..];
+    }
+    filled.push_str(rest);
+    filled
 }
 
 /// The embedded files below a folder.
@@ -142,6 +162,26 @@ mod tests {
                     assert!(!path.contains("v0.1"), "{path}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_name_may_look_like_a_placeholder() {
+        for name in ["my-slot", "my-policy-my-slot"] {
+            let files = new_policy(Slot::Auth, Language::Rust, name).unwrap();
+            let text = |wanted: &str| {
+                let mut all = files.iter();
+                let found = all.find(|(path, _)| path == wanted);
+                &found.unwrap().1
+            };
+            let named = format!("name = \"{name}\"");
+            assert!(
+                text("Cargo.toml").contains(&named),
+                "{}",
+                text("Cargo.toml")
+            );
+            assert!(text("README.md").contains("`auth` policy"));
+            assert!(text("README.md").starts_with(&format!("# {name}\n")));
         }
     }
 

@@ -14,6 +14,10 @@ use crate::{Caller, Denial, Header, Need, Request};
 
 /// The most needs of one policy.
 const MOST: usize = 64;
+/// The longest name of a header.
+const NAME: usize = 128;
+/// Characters that no name of a header has.
+const SEPARATORS: &[u8] = b"\"(),/:;<=>?@[\\]{}";
 
 /// Headers that no policy gets.
 const WITHHELD: [&str; 4] = [
@@ -129,13 +133,16 @@ impl<P: Policy> Harness<P> {
     }
 }
 
-/// A step of no time, or a header that no policy gets.
+/// A step of no time, a name of no header, or a header that no policy gets.
 fn is_wrong(need: &Need) -> bool {
     match need {
         Need::Now(step) => *step == 0,
         Need::Header(name) => {
-            let odd = |byte: u8| !byte.is_ascii_graphic() || byte.is_ascii_uppercase();
-            name.is_empty() || name.bytes().any(odd) || WITHHELD.contains(&name.as_str())
+            let odd = |byte: u8| {
+                !byte.is_ascii_graphic() || byte.is_ascii_uppercase() || SEPARATORS.contains(&byte)
+            };
+            let is_long = !(1..=NAME).contains(&name.len());
+            is_long || name.bytes().any(odd) || WITHHELD.contains(&name.as_str())
         }
         _ => false,
     }

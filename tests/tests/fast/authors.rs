@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use codex_gateway::policy::Slot;
 use codex_gateway_tests::gateway::KEY;
-use codex_gateway_tests::guests::{EVERY, foreign};
+use codex_gateway_tests::guests::{EVERY, FORBIDDEN, foreign};
 use serde_json::{Value, json};
 
 mod cases;
@@ -153,6 +153,54 @@ fn a_file_is_checked_in_the_words_of_a_start() {
 }
 
 #[test]
+fn a_mistake_of_the_configuration_is_one_of_a_check() {
+    let desk = Desk::new();
+    let folder = desk.path("policies");
+    std::fs::create_dir(&folder).unwrap();
+    desk.write("auth.json", &json!({"keys": []}));
+    for line in [
+        "check auth.json",
+        "check policies",
+        "deploy auth.json --to policies",
+    ] {
+        let mut command = desk.command(&line.split(' ').collect::<Vec<_>>());
+        let said = Said::of(command.env("PORT", "many").output().unwrap());
+        assert_eq!(said.code, Some(78), "{line}: {}", said.all());
+        assert!(said.err.contains("PORT: expected "), "{}", said.err);
+        assert!(!said.out.contains("it can serve"), "{}", said.out);
+    }
+    assert!(!folder.join("auth.json").exists());
+    let mut command = desk.command(&["check", "auth.json", "--json"]);
+    let said = Said::of(command.env("PORT", "many").output().unwrap());
+    let report = said.json();
+    let problem = report["refused"][0]["problem"].as_str().unwrap();
+    assert!(
+        report["ok"] == false && problem.starts_with("PORT: "),
+        "{report}"
+    );
+}
+
+#[test]
+fn imports_that_are_refused_when_used_are_named() {
+    let desk = Desk::new();
+    std::fs::write(desk.path("forbidden.wasm"), FORBIDDEN).unwrap();
+    let told = desk.line("inspect forbidden.wasm --json").json();
+    let refused = told["refused_imports"].as_array().unwrap();
+    for begin in ["wasi:filesystem/", "wasi:sockets/", "wasi:http/"] {
+        let begins = |import: &Value| import.as_str().unwrap().starts_with(begin);
+        assert!(refused.iter().any(begins), "{told}");
+    }
+    let allowed = |import: &Value| import.as_str().unwrap().starts_with("wasi:cli/");
+    assert!(!refused.iter().any(allowed), "{told}");
+    let said = desk.line("inspect auth");
+    assert!(
+        said.out.contains("refused    none of these\n"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
 fn a_component_is_described() {
     let desk = Desk::new();
     let said = desk.line("inspect auth");
@@ -216,6 +264,13 @@ fn an_auth_policy_is_asked_about_a_request() {
     let saw = &said.json()["saw"];
     let (path, secret) = (&saw["path"], &saw["credential"]["secret"]);
     assert_eq!((path, secret), (&json!(""), &Value::Null), "{saw}");
+    let line = "run auth --settings auth.json --at 2026-12-01T23:29Z --json --key - --request";
+    let arguments = line.split(' ').chain(["GET /v1/models"]);
+    let mut command = desk.command(&arguments.collect::<Vec<_>>());
+    std::fs::write(desk.path("key"), "sk-ann\n").unwrap();
+    command.stdin(std::fs::File::open(desk.path("key")).unwrap());
+    let read = Said::of(command.output().unwrap());
+    assert_eq!(read.json()["ok"]["id"], "ann", "{}", read.all());
     let said = ask("2026-12-01T23:30Z");
     let code = &said.json()["denied"]["code"];
     assert_eq!((said.code, code), (Some(0), &json!("invalid_api_key")));
@@ -325,4 +380,7 @@ fn the_author_hears_the_guest_first_then_sees_where_it_failed() {
     assert_eq!(run("secret", &key).json()["ok"]["id"], "withheld");
     let granted = run("secret", &[&key[..], &["--grant", "credential"]].concat());
     assert_eq!(granted.json()["ok"]["id"], "sk-x", "{}", granted.all());
+    // It is masked where it is shown what the policy saw.
+    let saw = &granted.json()["saw"]["credential"];
+    assert_eq!(saw["secret"], "(masked)", "{saw}");
 }

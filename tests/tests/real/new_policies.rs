@@ -28,6 +28,24 @@ fn new_policy(folder: &Path, language: &str, slot: Slot, (place, tools): (&str, 
     folder
 }
 
+/// The harness shows a policy without needs what the gateway shows it: nothing where something may be missing.
+fn blanks(folder: &Path) {
+    let script = "\
+import sys; sys.path.insert(0, 'bindings')
+from codex_policy import Harness, caller
+from wit_world.exports.rate_limit import Ask
+
+class Policy:
+    def __init__(self, settings, host): pass
+    def quotas(self, ask): return ask
+
+asked = Ask('127.0.0.1', caller('ann', 'acme'), '/v1/responses', 'gpt-5', True, 9, 9)
+seen = Harness(Policy).quotas(asked)
+assert seen == Ask('', caller(''), '', None, False, 0, 0), seen
+";
+    run(folder, ".venv/bin/python", &["-c", script]);
+}
+
 fn component(folder: &Path) -> Vec<u8> {
     let name = folder.file_name().unwrap();
     let component = folder.join("dist").join(name).with_extension("wasm");
@@ -47,6 +65,9 @@ async fn new_policies_in_javascript_and_python_build_and_decide() {
         run(&in_javascript, "npm", &["run", "types"]);
         let in_python = new_policy(place.path(), "python", slot, (".venv", &python));
         run(&in_python, "make", &["test"]);
+        if slot == Slot::RateLimit {
+            blanks(&in_python);
+        }
         match slot {
             Slot::Auth => auth = in_javascript,
             Slot::RateLimit => rate_limit = in_python,

@@ -5,27 +5,27 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use codex_gateway::policy::{Call, Draft, Engine, Facts, Measured, Moment, measure};
-use serde_json::{Value, json};
+use codex_gateway::policy::{Call, Draft, Engine, Facts, Measured, built_in, measure};
+use serde_json::json;
 
-use super::super::text::{Style, table};
+use super::super::text::{Style, harmless, table};
 use super::super::{complain, fail, print};
-use super::subject::{Subject, block_on, workbench, wrong};
-
-/// The time of the question: 2026-01-01T00:00:00Z, in milliseconds since 1970.
-const NOW_MS: u64 = 1_767_225_600_000;
+use super::question::Asked;
+use super::subject::{Subject, block_on, read, workbench, wrong};
 
 /// The arguments.
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     subject: Subject,
-    /// The question; by default authenticate, resolve, admit or observe.
-    #[arg(long, value_name = "QUESTION")]
-    call: Option<String>,
     /// The first question of this case, with the case's settings and grants.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["settings", "grant", "call"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["settings", "grant", "call", "input", "request"])]
     case: Option<PathBuf>,
+    #[command(flatten)]
+    asked: Asked,
+    /// Settings of the built-in policy; by default the key that is asked about, one limit, or none.
+    #[arg(long, value_name = "FILE")]
+    built_in_settings: Option<PathBuf>,
     /// How many seconds decisions are measured.
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
@@ -49,12 +49,10 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             ));
         }
     };
-    let read = arguments.question(facts);
-    let (draft, call) = match read {
+    let (drafts, call) = match arguments.drafts(facts) {
         Ok(read) => read,
         Err(mistake) => return wrong(&mistake),
     };
-    let drafts = drafts(draft);
     let budget = Duration::from_secs(arguments.seconds);
     let measured = match block_on(measure(&engine, &drafts, &call, budget)) {
         Ok(Ok(measured)) => measured,
@@ -81,31 +79,29 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 impl Arguments {
-    fn question(&self, facts: Facts) -> Result<(Draft, Call), String> {
-        if let Some(case) = &self.case {
-            return self.subject.case(case, facts);
-        }
-        let draft = self.subject.draft(facts)?;
-        let moment = Moment {
-            now_ms: NOW_MS,
-            elapsed_ms: 0,
+    /// The policy and, unless it is that one, the built-in one of its slot; and the question.
+    fn drafts(&self, facts: Facts) -> Result<(Vec<Draft>, Call), String> {
+        let (draft, call) = match &self.case {
+            Some(case) => self.subject.case(case, facts)?,
+            None => {
+                let draft = self.subject.draft(facts)?;
+                let call = self.asked.call(&draft)?;
+                (draft, call)
+            }
         };
-        let call = Call::read(draft.slot, self.call.as_deref(), &Value::Null, moment)?;
-        Ok((draft, call))
+        let settings = self.built_in_settings.as_deref().map(read).transpose()?;
+        if draft.component.is_none() {
+            return match settings {
+                None => Ok((vec![draft], call)),
+                Some(_) => Err(
+                    "--built-in-settings: the built-in policy alone is measured: give --settings"
+                        .to_owned(),
+                ),
+            };
+        }
+        let built_in = built_in(&draft, settings, &call);
+        Ok((vec![draft, built_in], call))
     }
-}
-
-/// The policy and, unless it is that one, the built-in one of its slot without settings.
-fn drafts(draft: Draft) -> Vec<Draft> {
-    if draft.component.is_none() {
-        return vec![draft];
-    }
-    let built_in = Draft {
-        component: None,
-        settings: None,
-        ..draft.clone()
-    };
-    vec![draft, built_in]
 }
 
 fn shown(measured: &[Measured]) -> String {
@@ -124,7 +120,7 @@ fn shown(measured: &[Measured]) -> String {
     rows.extend(measured.iter().map(|measured| {
         let freeze = measured.freeze_ms.map(|freeze| format!("{freeze} ms"));
         vec![
-            measured.file.replace(char::is_control, "\u{fffd}"),
+            harmless(&measured.file),
             measured.instances.name().to_owned(),
             measured.decisions.to_string(),
             format!("{} ns", measured.p50_ns),

@@ -9,14 +9,14 @@ use clap::Args;
 use codex_gateway::policy::{BUILT_IN_CASES, Slot};
 
 use super::super::{fail, print};
-use super::subject::{SlotName, wrong};
+use super::subject::{one_of, wrong};
 
 /// The arguments.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The slot; by default all.
-    #[arg(value_enum, value_name = "SLOT")]
-    slot: Option<SlotName>,
+    #[arg(value_parser = one_of(Slot::ALL, Slot::name), value_name = "SLOT")]
+    slot: Option<Slot>,
     /// A folder; the cases of each slot come into one of its own there. A file that is there already is not replaced.
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let only = arguments.slot.map(Slot::from);
+    let only = arguments.slot;
     let cases = BUILT_IN_CASES.iter();
     let wanted = cases.filter(|(slot, ..)| only.is_none_or(|only| only.name() == *slot));
     let mut written = 0;

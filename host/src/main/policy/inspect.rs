@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use codex_gateway::policy::{Inspected, inspect_policy};
 
+use super::super::text::harmless;
 use super::super::{EXIT_CONFIG, complain, fail, print};
 use super::subject::{Subject, block_on, workbench, wrong};
 
@@ -65,6 +66,7 @@ fn table(inspected: &Inspected) -> String {
         contract,
         exports,
         imports,
+        refused_imports,
         bytes,
         sha256,
         digest,
@@ -101,6 +103,7 @@ fn table(inspected: &Inspected) -> String {
         ("contract", format!("codex:policy {contract}")),
         ("exports", exports.join(", ")),
         ("imports", none(imports.join(", "))),
+        ("refused", refused(refused_imports)),
         ("needs", sees),
         ("instances", instances.unwrap_or_else(unknown)),
         ("size", size),
@@ -110,11 +113,19 @@ fn table(inspected: &Inspected) -> String {
     ];
     let mut text = String::new();
     for (what, value) in rows {
-        let value = value.replace(char::is_control, "\u{fffd}");
+        let value = harmless(&value);
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{what:<10} {value}");
     }
     text
+}
+
+/// The imports that have no effect.
+fn refused(imports: &[String]) -> String {
+    match imports.is_empty() {
+        true => "none of these".to_owned(),
+        false => format!("{}, when they are used", imports.join(", ")),
+    }
 }
 
 /// The members of the settings, with their types; `--json` has the whole schema.

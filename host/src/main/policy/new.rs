@@ -10,6 +10,7 @@ use clap::Args;
 use codex_gateway::policy::{Language, Slot, new_policy};
 
 use super::super::{complain, fail, print};
+use super::subject::one_of;
 
 /// The exit code if the folder cannot be made (EX_CANTCREAT of sysexits.h).
 const EXIT_CANNOT_CREATE: u8 = 73;
@@ -17,39 +18,18 @@ const EXIT_CANNOT_CREATE: u8 = 73;
 /// The arguments.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The slot: auth, model, rate-limit or tool-stop.
-    #[arg(value_parser = slot)]
+    /// The slot.
+    #[arg(value_parser = one_of(Slot::ALL, Slot::name))]
     slot: Slot,
     /// The policy's name: lower-case letters, digits and hyphens.
     #[arg(value_parser = name)]
     name: String,
     /// The language.
-    #[arg(long, value_parser = language, default_value = Language::Rust.name())]
+    #[arg(long, value_parser = one_of(Language::ALL, Language::name), default_value = Language::Rust.name())]
     lang: Language,
     /// The folder to make; by default one of the policy's name, here.
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
-}
-
-fn slot(text: &str) -> Result<Slot, String> {
-    let names = Slot::ALL.map(Slot::name);
-    named(text, Slot::ALL.into_iter().zip(names))
-}
-
-fn language(text: &str) -> Result<Language, String> {
-    let names = Language::ALL.map(Language::name);
-    named(text, Language::ALL.into_iter().zip(names))
-}
-
-fn named<T>(text: &str, all: impl Iterator<Item = (T, &'static str)>) -> Result<T, String> {
-    let mut names = Vec::new();
-    for (one, name) in all {
-        if name == text {
-            return Ok(one);
-        }
-        names.push(name);
-    }
-    Err(format!("expected {}", names.join(", ")))
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -6,12 +6,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 use codex_gateway::app::{self, ReplayError, StartError};
-use codex_gateway::config::{Config, DotEnv};
 use codex_gateway::policy::{
     Difference, RECORDS_ENDING, Replayed, Slot, SlotFiles, Undecided, records_in,
 };
 
+use super::super::text::harmless;
 use super::super::{EXIT_CONFIG, complain, fail, print, print_problems, report, runtime};
+use super::subject::{by_name, config, slot_file};
 
 /// The exit code for damaged records (EX_DATAERR of sysexits.h).
 const EXIT_DATA: u8 = 65;
@@ -40,8 +41,7 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let (mut config, problems) = Config::read_all(&DotEnv::load());
-    config.program = std::env::current_exe().ok();
+    let (config, problems) = config();
     report(&problems);
     let mut is_wrong = !problems.is_empty();
     let mut note = |mistake: String| {
@@ -149,23 +149,16 @@ fn given(arguments: &Arguments, note: &mut impl FnMut(String)) -> [SlotFiles; Sl
 
 /// The slot and the path of `SLOT=FILE`, or of a file whose name says the slot.
 fn slot<'a>(text: &'a str, ending: &str) -> Result<(Slot, &'a Path), String> {
-    let by_name = |name: &str| Slot::ALL.into_iter().find(|slot| slot.name() == name);
-    let given = text.split_once('=');
-    let given = given.and_then(|(name, path)| Some((by_name(name)?, Path::new(path))));
-    if let Some(given) = given {
-        return Ok(given);
-    }
-    let path = Path::new(text);
-    let stem = path.file_stem().and_then(|stem| stem.to_str());
-    match stem.and_then(by_name) {
-        Some(slot) if path.extension().is_some_and(|found| found == ending) => Ok((slot, path)),
-        _ => {
+    let (given, path) = slot_file(text);
+    let of_name =
+        || by_name(path).filter(|_| path.extension().is_some_and(|found| found == ending));
+    given
+        .or_else(of_name)
+        .map(|slot| (slot, path))
+        .ok_or_else(|| {
             let names = Slot::ALL.map(|slot| format!("{slot}.{ending}")).join(", ");
-            Err(format!(
-                "{text}: expected a file named {names}, or SLOT=FILE"
-            ))
-        }
-    }
+            format!("{text}: expected a file named {names}, or SLOT=FILE")
+        })
 }
 
 /// As a table for people.
@@ -221,7 +214,7 @@ fn aligned(differences: &[Difference]) -> String {
             kind.to.clone(),
             difference.examples.join(", "),
         ]
-        .map(|cell| plain(&cell))
+        .map(|cell| harmless(&cell))
     }));
     let width = |column: usize| {
         let widths = rows.iter().map(|row| row[column].chars().count());
@@ -236,9 +229,4 @@ fn aligned(differences: &[Difference]) -> String {
         format!("{}\n", cells.join("  ").trim_end())
     });
     lines.collect()
-}
-
-/// Without characters that a terminal obeys.
-fn plain(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
 }

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use codex_gateway::app;
-use codex_gateway::config::{Config, DotEnv};
+use codex_gateway::config::{Config, DotEnv, Problem};
 use codex_gateway::policy::{
     Call, Case, Draft, Engine, Facts, Instances, NamedFile, Options, Slot,
 };
@@ -25,12 +26,8 @@ pub(super) struct Subject {
 /// The arguments beside the component.
 #[derive(Args)]
 pub(super) struct With {
-    /// The slot, if the component fits several.
-    #[arg(long, value_enum, value_name = "SLOT")]
-    slot: Option<SlotName>,
-    /// The settings.
-    #[arg(long, value_name = "FILE")]
-    settings: Option<PathBuf>,
+    #[command(flatten)]
+    beside: Beside,
     /// Grant it the credential's secret, as `grants` in policies.toml does.
     #[arg(long, value_enum, value_name = "WHAT")]
     grant: Option<Grant>,
@@ -39,33 +36,21 @@ pub(super) struct With {
     warm: bool,
 }
 
+/// The arguments beside the component of a policy whose options are in policies.toml.
+#[derive(Args)]
+pub(super) struct Beside {
+    /// The slot, if the component fits several.
+    #[arg(long, value_parser = one_of(Slot::ALL, Slot::name), value_name = "SLOT")]
+    slot: Option<Slot>,
+    /// The settings.
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 pub(super) enum Grant {
     /// The secret itself, not only its SHA-256.
     Credential,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(super) enum SlotName {
-    /// The caller.
-    Auth,
-    /// The model that runs.
-    Model,
-    /// Limits of calls.
-    RateLimit,
-    /// The end of a turn after tool calls.
-    ToolStop,
-}
-
-impl From<SlotName> for Slot {
-    fn from(name: SlotName) -> Self {
-        match name {
-            SlotName::Auth => Self::Auth,
-            SlotName::Model => Self::Model,
-            SlotName::RateLimit => Self::RateLimit,
-            SlotName::ToolStop => Self::ToolStop,
-        }
-    }
 }
 
 impl Subject {
@@ -76,9 +61,7 @@ impl Subject {
     pub(super) fn draft(&self, facts: Facts) -> Result<Draft, String> {
         self.with.draft(&self.policy, facts)
     }
-}
 
-impl Subject {
     /// The policy with the settings and grants of a case, and the first question of the case.
     ///
     /// # Errors
@@ -97,17 +80,24 @@ impl Subject {
 }
 
 impl With {
-    /// Reads the files; settings alone, in a file that ends with `.json`, are those of a built-in policy.
+    /// Reads the files, of which there are none if the path is the name of a slot.
     ///
     /// # Errors
     /// A line for a person.
     pub(super) fn draft(&self, path: &Path, facts: Facts) -> Result<Draft, String> {
         let name = path.to_str().unwrap_or_default();
-        let settings = self.settings.as_deref().map(read).transpose()?;
-        let draft = |slot, component, settings| Draft {
-            slot,
-            component,
-            settings,
+        let built_in = Slot::parse(name).filter(|_| !path.is_file());
+        let draft = match built_in {
+            Some(slot) => Draft {
+                slot,
+                component: None,
+                settings: self.beside.settings()?,
+                options: Options::default(),
+                facts,
+            },
+            None => self.beside.draft(path, facts)?,
+        };
+        Ok(Draft {
             options: Options {
                 credential: self.grant.is_some(),
                 instances: match self.warm {
@@ -116,26 +106,54 @@ impl With {
                 },
                 ..Options::default()
             },
-            facts,
-        };
-        if let Some(slot) = Slot::parse(name).filter(|_| !path.exists()) {
-            return Ok(draft(slot, None, settings));
+            ..draft
+        })
+    }
+}
+
+impl Beside {
+    fn settings(&self) -> Result<Option<NamedFile>, String> {
+        self.settings.as_deref().map(read).transpose()
+    }
+
+    /// Reads the files; settings alone, in a file that ends with `.json`, are those of a built-in policy.
+    ///
+    /// # Errors
+    /// A line for a person.
+    pub(super) fn draft(&self, path: &Path, facts: Facts) -> Result<Draft, String> {
+        let name = path.display();
+        if !path.is_file() && Slot::parse(&name.to_string()).is_some() {
+            return Err(format!(
+                "{name}: expected a file; the built-in policy serves where there is none"
+            ));
         }
         let file = read(path)?;
+        let draft = |slot, component, settings| Draft {
+            slot,
+            component,
+            settings,
+            options: Options::default(),
+            facts,
+        };
         if path.extension().is_some_and(|ending| ending == "json") {
-            let slot = self.slot.map(Slot::from).or_else(|| by_name(path));
+            if self.settings.is_some() {
+                return Err(format!(
+                    "--settings: {name} is of settings itself, so that these would not count"
+                ));
+            }
+            let slot = self.slot.or_else(|| by_name(path));
             let slot = slot.ok_or_else(|| {
                 format!("{name}: of which slot are these settings? Name the file auth.json, or give --slot")
             })?;
             return Ok(draft(slot, None, Some(file)));
         }
         let slot = self.fitting(path, &file)?;
-        Ok(draft(slot, Some(file), settings))
+        Ok(draft(slot, Some(file), self.settings()?))
     }
 
     fn fitting(&self, path: &Path, file: &NamedFile) -> Result<Slot, String> {
         if let Some(slot) = self.slot {
-            return Ok(slot.into());
+            return Ok(slot);
         }
         let fits = Draft::slots(file).map_err(|refusal| refusal.to_string())?;
         match (&fits[..], by_name(path)) {
@@ -154,8 +172,33 @@ impl With {
 }
 
 /// The slot that a file's name says.
-fn by_name(path: &Path) -> Option<Slot> {
+pub(super) fn by_name(path: &Path) -> Option<Slot> {
     Slot::parse(path.file_stem()?.to_str()?)
+}
+
+/// The slot, if the text is `SLOT=FILE`, and the path.
+pub(super) fn slot_file(text: &str) -> (Option<Slot>, &Path) {
+    let given = text.split_once('=');
+    let given = given.and_then(|(slot, path)| Some((Slot::parse(slot)?, path)));
+    match given {
+        Some((slot, path)) => (Some(slot), Path::new(path)),
+        None => (None, Path::new(text)),
+    }
+}
+
+/// Reads an argument that is the name of one of these.
+pub(super) fn one_of<T, const N: usize>(
+    all: [T; N],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + Send + Sync + 'static,
+{
+    let names = PossibleValuesParser::new(all.map(name));
+    names.try_map(move |given| {
+        let found = all.into_iter().find(|one| name(*one) == given);
+        found.ok_or("it is none of them")
+    })
 }
 
 /// Reads a component or settings.
@@ -170,16 +213,16 @@ pub(super) fn read(path: &Path) -> Result<NamedFile, String> {
     }
 }
 
-/// The configuration; its mistakes do not matter to what is tried alone.
-pub(super) fn config() -> Config {
-    let (mut config, _) = Config::read_all(&DotEnv::load());
+/// The configuration, and its mistakes, which do not matter to what is tried alone.
+pub(super) fn config() -> (Config, Vec<Problem>) {
+    let (mut config, problems) = Config::read_all(&DotEnv::load());
     config.program = std::env::current_exe().ok();
-    config
+    (config, problems)
 }
 
 /// An engine, and the facts of a gateway with the built-in demo.
 pub(super) fn workbench() -> Result<(Engine, Facts), ExitCode> {
-    app::workbench(&config()).map_err(|error| {
+    app::workbench(&config().0).map_err(|error| {
         print_problems(&error);
         ExitCode::FAILURE
     })

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant, SystemTime};
 use clap::Args;
 use codex_gateway::app;
 use codex_gateway::policy::{
-    CASE_ENDING, Case, CoveredSlot, Draft, Engine, Facts, NamedFile, Ran, Runner, Slot,
+    CASE_ENDING, Case, CoveredSlot, Draft, Engine, Facts, NamedFile, Ran, Refusal, Runner, Slot,
 };
 use serde_json::json;
 
+use super::super::text::harmless;
 use super::super::{EXIT_CONFIG, complain, fail, print};
-use super::subject::{block_on, read, workbench, wrong};
+use super::subject::{block_on, read, slot_file, workbench, wrong};
 
 /// The exit code if a case failed.
 const EXIT_FAILED: u8 = 1;
@@ -78,13 +79,17 @@ fn once(arguments: &Arguments, engine: &Engine, facts: &Facts) -> ExitCode {
         Ok(found) => found,
         Err(mistake) => return wrong(&mistake),
     };
-    let tested = test(
-        &cases,
-        Runner::new(engine.clone(), components, facts.clone()),
-    );
-    let tested = match block_on(tested) {
+    let runner = Runner::new(engine.clone(), components, facts.clone());
+    // A mistake is told before anything runs.
+    let wrong = mistakes(&cases, &runner);
+    let cases = if wrong.is_empty() { cases } else { Vec::new() };
+    let tested = match block_on(test(&cases, runner)) {
         Ok(tested) => tested,
         Err(failed) => return failed,
+    };
+    let tested = Tested {
+        wrong: [wrong, tested.wrong].concat(),
+        ..tested
     };
     let text = match arguments.json {
         true => tested.json(),
@@ -102,15 +107,33 @@ fn once(arguments: &Arguments, engine: &Engine, facts: &Facts) -> ExitCode {
     }
 }
 
+/// Reads a case.
+///
+/// # Errors
+/// A line for a person.
+fn case(path: &Path, runner: &Runner) -> Result<Case, String> {
+    let read = || {
+        let bytes = app::read_case(path).map_err(|error| error.to_string())?;
+        let case = Case::read(&bytes)?;
+        runner.check(&case).map(|()| case)
+    };
+    read().map_err(|mistake| format!("{}: {mistake}", path.display()))
+}
+
+/// The mistakes of all cases. No case is kept: together they may be larger than the memory.
+fn mistakes(cases: &[PathBuf], runner: &Runner) -> Vec<String> {
+    let mistakes = cases.iter().map(|path| case(path, runner).err());
+    mistakes.flatten().collect()
+}
+
 async fn test(cases: &[PathBuf], mut runner: Runner) -> Tested {
     let began = Instant::now();
     let (mut ran, mut wrong) = (Vec::new(), Vec::new());
     for path in cases {
-        let name = path.display().to_string();
-        let bytes = app::read_case(path).map_err(|error| error.to_string());
-        match bytes.and_then(|bytes| Case::read(&bytes)) {
-            Ok(case) => ran.push(runner.run(&name, &case).await),
-            Err(mistake) => wrong.push(format!("{name}: {mistake}")),
+        match case(path, &runner) {
+            Ok(case) => ran.push(runner.run(&path.display().to_string(), &case).await),
+            // It changed meanwhile.
+            Err(mistake) => wrong.push(mistake),
         }
     }
     Tested {
@@ -152,13 +175,15 @@ impl Arguments {
         }
         let mut components: [Option<NamedFile>; Slot::COUNT] = Default::default();
         for text in &self.with {
-            let (slot, path) = named(text);
+            let (slot, path) = slot_file(text);
             let file = read(path)?;
+            let told = |refusal: Refusal| refusal.to_string();
             let slots = match slot {
                 Some(slot) => vec![slot],
-                None => Draft::slots(&file).map_err(|refusal| refusal.to_string())?,
+                None => Draft::slots(&file).map_err(told)?,
             };
             for slot in slots {
+                Draft::fits(&file, slot).map_err(told)?;
                 components[slot as usize] = Some(file.clone());
             }
         }
@@ -172,23 +197,13 @@ impl Arguments {
             // A path that is gone is told by the run.
             let _ = find(path, 0, &mut paths);
         }
-        paths.extend(self.with.iter().map(|text| named(text).1.to_owned()));
+        paths.extend(self.with.iter().map(|text| slot_file(text).1.to_owned()));
         let state = |path: &PathBuf| {
             let found = std::fs::metadata(path).ok()?;
             Some((found.len(), found.modified().ok()?))
         };
         let states = paths.into_iter();
         states.map(|path| (path.clone(), state(&path))).collect()
-    }
-}
-
-/// The slot, if the text names one, and the path of a component.
-fn named(text: &str) -> (Option<Slot>, &Path) {
-    let given = text.split_once('=');
-    let given = given.and_then(|(slot, path)| Some((Slot::parse(slot)?, path)));
-    match given {
-        Some((slot, path)) => (Some(slot), Path::new(path)),
-        None => (None, Path::new(text)),
     }
 }
 
@@ -248,7 +263,7 @@ impl Tested {
             } else {
                 "FAIL"
             };
-            let _ = writeln!(text, "{verdict}  {}", plain(&ran.case));
+            let _ = writeln!(text, "{verdict}  {}", harmless(&ran.case));
             if !ran.failures.is_empty() {
                 failures(&mut text, ran);
             }
@@ -272,21 +287,21 @@ fn failures(text: &mut String, ran: &Ran) {
     for failure in &ran.failures {
         let place = &failure.place;
         if let Some(problem) = &failure.problem {
-            let _ = writeln!(text, "      {place}: {}", plain(problem));
+            let _ = writeln!(text, "      {place}: {}", harmless(problem));
         }
         for difference in &failure.differences {
-            let _ = writeln!(text, "      {place}: {}", plain(&difference.to_string()));
+            let _ = writeln!(text, "      {place}: {}", harmless(&difference.to_string()));
         }
         let reply = failure.reply.as_ref();
         if let Some(Ok(reply)) = reply.map(|reply| serde_json::to_string(&reply.outcome)) {
-            let shown: String = plain(&reply).chars().take(SHOWN).collect();
+            let shown: String = harmless(&reply).chars().take(SHOWN).collect();
             let _ = writeln!(text, "      {place}: the reply is {shown}");
         }
     }
     if !ran.printed.is_empty() {
         let _ = writeln!(text, "      it printed:");
         for line in ran.printed.lines() {
-            let _ = writeln!(text, "        {}", plain(line));
+            let _ = writeln!(text, "        {}", harmless(line));
         }
     }
 }
@@ -298,7 +313,7 @@ fn coverage(covered: &CoveredSlot) -> String {
         missing,
         undeclared,
     } = covered;
-    let joined = |codes: &[String]| plain(&codes.join(", "));
+    let joined = |codes: &[String]| harmless(&codes.join(", "));
     let Some(missing) = missing else {
         let codes: Vec<_> = met.keys().cloned().collect();
         let codes = if codes.is_empty() {
@@ -319,9 +334,4 @@ fn coverage(covered: &CoveredSlot) -> String {
         let _ = write!(text, "; not in x-denials: {}", joined(undeclared));
     }
     text
-}
-
-/// Without characters that a terminal obeys.
-fn plain(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
 }

@@ -115,6 +115,33 @@ impl Runner {
         &self.coverage
     }
 
+    /// Finds the mistakes of a case that need no policy: in its slot, its questions and their input.
+    ///
+    /// # Errors
+    /// The place of the first mistake, and the expectation.
+    pub fn check(&self, case: &Case) -> Result<(), String> {
+        let slot = self
+            .slot(case)
+            .map_err(|mistake| format!("slot: {mistake}"))?;
+        let mut calls = case.calls.iter().enumerate();
+        calls.try_for_each(|(index, step)| {
+            let read = step.read(slot, case.start_ms);
+            read.map(|_| ())
+                .map_err(|mistake| format!("calls[{index}].{mistake}"))
+        })
+    }
+
+    /// The slot of a case; if it names none, the only one that has a component.
+    fn slot(&self, case: &Case) -> Result<Slot, String> {
+        let mut given = Slot::ALL
+            .into_iter()
+            .filter(|slot| self.components[*slot as usize].is_some());
+        let only = given.next().filter(|_| given.next().is_none());
+        case.slot.or(only).ok_or_else(|| {
+            "expected the member `slot`: the policy is not of one slot only".to_owned()
+        })
+    }
+
     /// Runs a case. If it names no slot, the only one that has a component is meant.
     pub async fn run(&mut self, name: &str, case: &Case) -> Ran {
         let mut ran = Ran {
@@ -124,15 +151,12 @@ impl Runner {
             failures: Vec::new(),
             printed: String::new(),
         };
-        let mut given = Slot::ALL
-            .into_iter()
-            .filter(|slot| self.components[*slot as usize].is_some());
-        let only = given.next().filter(|_| given.next().is_none());
-        let Some(slot) = case.slot.or(only) else {
-            let problem = "expected the member `slot`: the policy is not of one slot only";
-            ran.failures
-                .push(Failure::new("slot".to_owned(), problem.to_owned()));
-            return ran;
+        let slot = match self.slot(case) {
+            Ok(slot) => slot,
+            Err(mistake) => {
+                ran.failures.push(Failure::new("slot".to_owned(), mistake));
+                return ran;
+            }
         };
         ran.slot = slot.name();
         let component = self.components[slot as usize].clone();
@@ -219,10 +243,11 @@ impl Runner {
                     print(&mut ran.printed, &reply.printed);
                     let found = serde_json::to_value(&reply).unwrap_or_default();
                     let differences = differences(&step.expect, &found);
-                    if impure.is_some() || !differences.is_empty() {
+                    let problem = impure.or_else(|| step.unexpected(&reply));
+                    if problem.is_some() || !differences.is_empty() {
                         ran.failures.push(Failure {
                             place,
-                            problem: impure,
+                            problem,
                             differences,
                             reply: Some(reply),
                         });
@@ -234,16 +259,38 @@ impl Runner {
     }
 }
 
+impl Step {
+    /// Reads its question, in a case that began then.
+    fn read(&self, slot: Slot, start_ms: u64) -> Result<Call, String> {
+        let moment = Moment {
+            now_ms: self.now_ms,
+            elapsed_ms: self.now_ms.saturating_sub(start_ms),
+        };
+        Call::read(slot, self.call.as_deref(), &self.input, moment)
+    }
+
+    /// The problem of a fault that is not expected: no expectation of something else is met by one.
+    fn unexpected(&self, reply: &Reply) -> Option<String> {
+        let is_expected = self
+            .expect
+            .get("fault")
+            .is_some_and(|fault| !fault.is_null());
+        match &reply.outcome {
+            Outcome::Fault(failed) if !is_expected => Some(format!(
+                "the policy could not answer ({}), and `expect` names no `fault`",
+                failed.kind
+            )),
+            _ => None,
+        }
+    }
+}
+
 impl Play {
     /// Makes a call. Returns the reply and, if the policy answers otherwise when it is asked again, how.
     async fn step(&mut self, pair: &Pair, step: &Step) -> Result<(Reply, Option<String>), String> {
         let now = step.now_ms.saturating_sub(self.start_ms);
         self.advance(now);
-        let moment = Moment {
-            now_ms: step.now_ms,
-            elapsed_ms: now,
-        };
-        let call = Call::read(self.slot, step.call.as_deref(), &step.input, moment)?;
+        let call = step.read(self.slot, self.start_ms)?;
         let call = call.with_memo(&step.input, &self.memo);
         pair.warm.discard_idle();
         let first = pair.frozen.as_ref().unwrap_or(&pair.warm);

@@ -5,6 +5,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::super::candidate::{Instances, hex};
+use super::super::denied::is_denied;
 use super::super::digest::Digest;
 use super::super::engine::Engine;
 use super::super::fault::{Problem, Refusal};
@@ -30,6 +31,8 @@ pub struct Inspected {
     pub exports: Vec<String>,
     /// The interfaces that it imports.
     pub imports: Vec<String>,
+    /// Those of them that are refused when they are used: there are no files, sockets and HTTP.
+    pub refused_imports: Vec<String>,
     /// The bytes of the file.
     pub bytes: usize,
     /// SHA-256 of the file, hexadecimal.
@@ -75,6 +78,13 @@ pub async fn inspect(engine: &Engine, draft: &Draft) -> Result<Inspected, Refusa
             .collect(),
         contract: contract.name(),
         exports: names.exports,
+        refused_imports: {
+            let imports = names.imports.iter();
+            imports
+                .filter(|import| is_denied(import))
+                .cloned()
+                .collect()
+        },
         imports: names.imports,
         bytes: candidate.wasm.len(),
         sha256: hex(&Sha256::digest(&candidate.wasm)),

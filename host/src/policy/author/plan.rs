@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::super::candidate::Options;
 use super::super::change::takes_steps;
 use super::super::digest::Digest;
 use super::super::engine::Engine;
@@ -15,7 +14,7 @@ use super::{Draft, Subject};
 
 /// A policy that passed every check, on its way into a folder.
 pub struct Planned {
-    /// The digest of the policies that will serve.
+    /// The digest of the slot's policy. That of all four is not known here: a gateway without a key makes one for its auth slot.
     pub digest: Digest,
     /// Warnings.
     pub notices: Vec<Notice>,
@@ -56,7 +55,8 @@ pub async fn check_draft(
     (notices, refusals)
 }
 
-/// Prepares the policies of a folder with a draft's files in place of its own, under the names that the folder has for them.
+/// Prepares the policies of a folder with a draft's files in place of its own, under the names that the folder has for them. The
+/// draft's options are none of its files: the folder's hold.
 ///
 /// # Errors
 /// Everything that a start with the folder would refuse.
@@ -77,7 +77,7 @@ pub async fn plan(
     let files = Overlay {
         component: named(names.component, &draft.component),
         settings: named(names.settings, &draft.settings),
-        options: (draft.options != Options::default()).then_some(draft.options),
+        options: None,
     };
     let written = [files.component.clone(), files.settings.clone()];
     let look = source.look_with(&draft.facts, draft.slot, files);
@@ -85,12 +85,12 @@ pub async fn plan(
     let offer = look.complete().map_err(|Refusals(refusals)| refusals)?;
     let prepared = prepare(engine, &offer.candidates, None).await;
     prepared.map_err(|Refusals(refusals)| refusals)?;
-    let digest = offer.digest();
+    let takes_steps = takes_steps(offer.digest(), &rules);
     let written = written.into_iter().flatten();
     Ok(Planned {
-        digest,
+        digest: Digest::of(&offer.candidates[draft.slot as usize]),
         notices: offer.notices.all(),
-        takes_steps: takes_steps(digest, &rules),
+        takes_steps,
         files: written.map(|file| (file.name, file.bytes)).collect(),
     })
 }
@@ -100,6 +100,7 @@ mod tests {
     use std::fs;
 
     use super::super::super::Slot;
+    use super::super::super::candidate::{Instances, Options};
     use super::super::super::facts::Facts;
     use super::super::super::source::Defaults;
     use super::*;
@@ -125,5 +126,16 @@ mod tests {
         let planned = plan(&engine, &source, &draft).await.ok().unwrap();
         assert_eq!(planned.files[0].0, "keys.json");
         assert!(!planned.takes_steps);
+        // The digest is that of the files in their folder: of its options, and of no others.
+        let warm = Options {
+            instances: Instances::Warm,
+            ..Options::default()
+        };
+        let other = Draft {
+            options: warm,
+            ..draft
+        };
+        let again = plan(&engine, &source, &other).await.ok().unwrap();
+        assert_eq!(again.digest, planned.digest);
     }
 }

@@ -11,6 +11,9 @@ use super::super::component::Decided;
 use super::super::fault::FaultKind;
 use super::super::transcript::Heard;
 
+/// Stands for a secret.
+const MASK: &str = "(masked)";
+
 /// The reply to one question.
 #[derive(Debug, Clone, Serialize)]
 pub struct Reply {
@@ -26,7 +29,7 @@ pub struct Reply {
     /// The guest's stdout and stderr, cut.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub printed: String,
-    /// The input with blanks in place of what the policy did not declare; null if it was not asked.
+    /// The input with blanks in place of what the policy did not declare, and without the secret; null if it was not asked.
     #[serde(skip)]
     pub saw: Value,
     /// The time that it took.
@@ -81,7 +84,7 @@ impl Reply {
             quotas: None,
             statuses: None,
             printed,
-            saw: serde_json::to_value(saw).unwrap_or_default(),
+            saw: masked(serde_json::to_value(saw).unwrap_or_default()),
             took: decided.took,
         }
     }
@@ -135,6 +138,14 @@ impl Reply {
         };
         is_same && self.quotas == other.quotas
     }
+}
+
+/// A secret that the policy was given is shown on no screen.
+fn masked(mut saw: Value) -> Value {
+    if let Some(secret @ Value::String(_)) = saw.pointer_mut("/credential/secret") {
+        *secret = MASK.into();
+    }
+    saw
 }
 
 impl Outcome {

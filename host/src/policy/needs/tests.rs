@@ -131,3 +131,22 @@ fn a_need_out_of_bounds_is_told() {
     assert!(told.contains("no policy gets"), "{told}");
     assert!(read(vec![Need::Path; 65]).contains("at most 64"));
 }
+
+/// The bounds in the SDK's harness, with which authors test, are twins of those here: the SDK is copied into new policies.
+#[test]
+fn the_harness_of_the_sdk_has_the_same_bounds() {
+    let host = include_str!("../needs.rs");
+    let sdk = include_str!("../../../../policies/sdk/src/harness.rs");
+    for (begin, end) in [
+        ("const MOST: ", ";\n"),
+        ("const NAME: ", ";\n"),
+        ("const SEPARATORS: ", ";\n"),
+        ("const WITHHELD: ", "\n];"),
+    ] {
+        let of = |source: &'static str| {
+            let (_, rest) = source.split_once(begin).unwrap();
+            rest.split_once(end).unwrap().0
+        };
+        assert_eq!(of(host), of(sdk), "{begin}");
+    }
+}

@@ -241,7 +241,7 @@ fn wrong_settings_and_wrong_needs_are_told() {
         configured.map(|_| ()).unwrap_err()
     };
     assert!(told(json!({"needs": 1})).starts_with("needs: invalid type"));
-    for need in ["never", "X-Upper", "cookie", ""] {
+    for need in ["never", "X-Upper", "cookie", "", "a:b", &"x".repeat(129)] {
         let told = told(json!({ "needs": [need] }));
         assert!(told.contains("there is no need"), "{told}");
     }

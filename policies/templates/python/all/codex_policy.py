@@ -8,6 +8,7 @@ the functions of its world in wit/, with the types that `make` writes to binding
 import json
 import math
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 from componentize_py_types import Err
 from wit_world.exports import lifecycle
@@ -207,6 +208,7 @@ class Harness:
             elif name in self.KNOWN or self._has(need) or value is None:
                 parts[name] = value
             else:
-                parts[name] = None if name in ("query", "credential", "tenant", "requested", "effort") else type(value)()
-        # Of a rate limit the model is optional, of a turn it is a text.
+                # A part that may be missing is missing, as in the gateway.
+                is_optional = type(None) in get_args(get_type_hints(type(full))[name])
+                parts[name] = None if is_optional else type(value)()
         return type(full)(**parts)

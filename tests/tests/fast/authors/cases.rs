@@ -1,6 +1,7 @@
 //! `codex-gateway policy test`: cases of the built-in policies, and of the tests' own component.
 
 use codex_gateway::policy::Slot;
+use codex_gateway_tests::guests::foreign;
 use serde_json::{Value, json};
 
 use super::Desk;
@@ -117,7 +118,7 @@ fn a_decision_that_is_not_pure_fails_its_case() {
         assert!(said.out.contains(words), "{words}\n{}", said.all());
     }
 
-    // A case that is wrong is told with its place, and the others run.
+    // A case that is wrong is told with its place, before another runs.
     desk.write(
         "cases/wrong.case.json",
         &json!({"slot": "auth", "calls": [{"expcet": {}}]}),
@@ -130,6 +131,7 @@ fn a_decision_that_is_not_pure_fails_its_case() {
         "{}",
         said.err
     );
+    assert!(!said.out.contains("pure.case.json"), "{}", said.out);
     let said = desk.policy(&["test", "cases", "--filter", "nothing"]);
     assert_eq!(said.code, Some(78), "{}", said.all());
     assert!(
@@ -138,6 +140,97 @@ fn a_decision_that_is_not_pure_fails_its_case() {
         "{}",
         said.err
     );
+}
+
+#[test]
+fn a_fault_fails_its_case_unless_it_is_expected() {
+    let desk = Desk::new();
+    let case = |expect: Value| {
+        let input = json!({"headers": [["x-hostile", "panic"]]});
+        json!({"slot": "auth", "calls": [{"input": input, "expect": expect}]})
+    };
+    for (name, expect) in [
+        ("any", json!({})),
+        ("no-denial", json!({"denied": null})),
+        ("none", json!({"fault": null})),
+        ("trap", json!({"fault": {"kind": "trap"}})),
+        ("fault", json!({"fault": {}})),
+    ] {
+        desk.write(&format!("cases/{name}.case.json"), &case(expect));
+    }
+    let said = desk.policy(&["test", "cases", "--with", "auth=every.wasm"]);
+    assert_eq!(said.code, Some(1), "{}", said.all());
+    for (verdict, name) in [
+        ("FAIL", "any"),
+        ("FAIL", "no-denial"),
+        ("FAIL", "none"),
+        ("ok  ", "trap"),
+        ("ok  ", "fault"),
+    ] {
+        let line = format!("{verdict}  cases/{name}.case.json\n");
+        assert!(said.out.contains(&line), "{line}{}", said.all());
+    }
+    let problem = "calls[0]: the policy could not answer (trap), and `expect` names no `fault`";
+    assert!(said.out.contains(problem), "{}", said.out);
+}
+
+#[test]
+fn mistakes_of_cases_and_components_are_told_before_anything_runs() {
+    let desk = Desk::new();
+    let call = |more: Value| {
+        let mut call = json!({"input": {}, "expect": {"ok": {}}});
+        call.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        json!([call])
+    };
+    desk.write(
+        "fine.case.json",
+        &json!({"slot": "auth", "calls": call(json!({}))}),
+    );
+    for (name, case, words) in [
+        (
+            "input",
+            json!({"slot": "auth", "calls": call(json!({"input": {"methdo": "GET"}}))}),
+            "calls[0].input: there is no member `methdo`; did you mean `method`?",
+        ),
+        (
+            "call",
+            json!({"slot": "auth", "calls": call(json!({"call": "resolve"}))}),
+            "calls[0].call: expected authenticate or verify of the auth slot, found `resolve`",
+        ),
+        (
+            "slot",
+            json!({"calls": call(json!({}))}),
+            "slot: expected the member `slot`",
+        ),
+    ] {
+        let path = desk.write("wrong.case.json", &case);
+        let said = desk.policy(&["test", "."]);
+        assert_eq!(said.code, Some(78), "{name}: {}", said.all());
+        let told = said.err.matches("wrong.case.json: ").count();
+        assert!(told == 1 && said.err.contains(words), "{}", said.err);
+        assert!(!said.out.contains("fine.case.json"), "{}", said.out);
+        std::fs::remove_file(path).unwrap();
+    }
+    std::fs::write(desk.path("none.wasm"), "text").unwrap();
+    std::fs::write(desk.path("foreign.wasm"), foreign()).unwrap();
+    for with in [
+        "none.wasm",
+        "auth=none.wasm",
+        "model=foreign.wasm",
+        "auth=foreign.wasm",
+        "foreign.wasm",
+    ] {
+        let said = desk.policy(&["test", "fine.case.json", "--with", with]);
+        assert_eq!(said.code, Some(78), "{with}: {}", said.all());
+        assert_eq!(
+            (said.err.lines().count(), &*said.out),
+            (1, ""),
+            "{}",
+            said.all()
+        );
+    }
 }
 
 #[test]

@@ -86,8 +86,6 @@ struct Pinned {
 pub(in crate::api::admin) struct Slot {
     #[serde(flatten)]
     status: SlotStatus,
-    /// The digest of its component, settings and options.
-    digest: Digest,
     /// The lists in its settings that are not empty, with the number of their entries.
     entries: BTreeMap<String, usize>,
     /// Its decisions of the last minute.
@@ -194,14 +192,12 @@ pub(super) fn slots(shared: &Shared, serving: &Generation) -> Vec<Slot> {
         let pace = shared.telemetry.pace.as_deref();
         pace.map(|pace| pace.of(slot)).unwrap_or_default()
     };
-    let slots = serving.slots().into_iter().zip(serving.slot_digests());
+    let slots = serving.slots().into_iter().zip(serving.entries());
     slots
-        .zip(serving.entries())
-        .map(|((status, digest), entries)| Slot {
+        .map(|(status, entries)| Slot {
             decisions: recent(status.slot),
             entries: entries.iter().cloned().collect(),
             status,
-            digest,
         })
         .collect()
 }
