@@ -49,6 +49,10 @@ bench:
 attack:
     cargo bench -p codex-gateway-tests --bench attack -- --minutes 10
 
+# Builds and tests the example policies in JavaScript and Python by their own words; npm and PyPI bring their tools.
+examples:
+    cargo test --workspace --locked --test examples
+
 # Tries other versions of Codex: those that the book names, or the given ones. Installs them into the cache of `.ci/run`.
 versions *versions:
     tests/versions.sh {{ versions }}

@@ -11,7 +11,6 @@ mod codex;
 mod conversations;
 mod crowd;
 mod errors;
-mod examples;
 mod guard;
 mod home;
 mod leftovers;

@@ -1,9 +1,8 @@
-//! The examples in JavaScript and Python build, pass their tests and cases, with what their README says and nothing else.
+//! The examples in JavaScript and Python build, and pass their tests and cases, with what their README says and nothing else.
 
 use codex_gateway_tests::examples::Example;
 
 #[test]
-#[ignore = "installs componentize-js from npm"]
 fn an_example_in_javascript_is_copied_and_built() {
     let component = Example::copied("business-hours").built(env!("CARGO_BIN_EXE_gateway"), |npm| {
         npm.env("npm_config_prefer_offline", "true");
@@ -12,7 +11,6 @@ fn an_example_in_javascript_is_copied_and_built() {
 }
 
 #[test]
-#[ignore = "installs componentize-py from PyPI"]
 fn an_example_in_python_is_copied_and_built() {
     let example = Example::copied("tool-allow-list");
     let component = example.built(env!("CARGO_BIN_EXE_gateway"), |_| {});
