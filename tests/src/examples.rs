@@ -41,12 +41,12 @@ impl Example {
         let programs = self.place.path().join("bin");
         symlink(gateway, programs.join("codex-gateway")).unwrap();
         let policies = self.place.path().join("policies");
-        let path = std::env::var("PATH").unwrap();
+        let script = format!("PATH=\"$0:$PATH\"\n{}", commands(&self.folder));
         let mut command = Command::new("sh");
         command
-            .args(["-c", &commands(&self.folder)])
+            .args(["-c", &script])
+            .arg(&programs)
             .current_dir(&self.folder)
-            .env("PATH", format!("{}:{path}", programs.display()))
             .env("POLICY_DIR", &policies);
         prepare(&mut command);
         let output = command.output().unwrap();
