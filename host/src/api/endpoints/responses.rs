@@ -162,15 +162,9 @@ impl Replay {
             let number = text.parse::<u64>();
             number.map_err(|_| query::wrong("starting_after", "a whole number", text))
         });
-        match (streams, after.transpose()?) {
-            (true, after) => Ok(Some(Self { after })),
-            (false, None) => Ok(None),
-            (false, Some(after)) => {
-                let alone = format!("{after} without stream=true");
-                let expected = "it with stream=true only";
-                Err(query::wrong("starting_after", expected, &alone))
-            }
-        }
+        // OpenAI's own SDK sends both: without a stream there is nothing to start after.
+        let after = after.transpose()?;
+        Ok(streams.then_some(Self { after }))
     }
 }
 
