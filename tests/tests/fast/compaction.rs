@@ -3,7 +3,7 @@
 use codex_gateway_tests::gateway::{Gateway, KEY};
 use serde_json::{Value, json};
 
-use crate::fake;
+use crate::{fake, journal};
 
 async fn post(gateway: &Gateway, path: &str, body: &Value) -> (u16, Value) {
     let url = format!("{}/v1/responses{path}", gateway.origin);
@@ -29,7 +29,7 @@ fn told(output: &Value) -> Vec<&str> {
 
 /// The requests of this method that the fake got.
 fn asked(gateway: &Gateway, method: &str) -> Vec<String> {
-    let journal = std::fs::read_to_string(gateway.home().join("fake-log.ndjson")).unwrap();
+    let journal = journal::text(gateway);
     let named = format!("\"{method}\"");
     let lines = journal.lines().filter(|line| line.contains(&named));
     lines.map(str::to_owned).collect()

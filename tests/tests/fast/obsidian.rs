@@ -9,7 +9,7 @@ use codex_gateway_tests::sse::{self, Event, Events, finishes};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::fake;
+use crate::{fake, journal};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -139,7 +139,7 @@ async fn every_conversation_goes_as_written() {
             "{case}, streamed"
         );
 
-        let journal = std::fs::read_to_string(gateway.home().join("fake-log.ndjson")).unwrap();
+        let journal = journal::text(&gateway);
         let mut rest = journal.as_str();
         for text in &conversation.prompt {
             let quoted = json!(text).to_string();

@@ -4,7 +4,7 @@ use codex_gateway_tests::gateway::{Gateway, KEY, Setup, say, script};
 use codex_gateway_tests::sse::{self, Event, Events};
 use serde_json::{Value, json};
 
-use crate::fake;
+use crate::{fake, journal};
 
 async fn post(gateway: &Gateway, path: &str, body: &Value) -> reqwest::Response {
     let url = format!("{}{path}", gateway.origin);
@@ -18,9 +18,8 @@ async fn json_of(response: reqwest::Response) -> (u16, Value) {
 
 /// The parameters of the fake's last request of this method.
 fn last(gateway: &Gateway, method: &str) -> Value {
-    let journal = std::fs::read_to_string(gateway.home().join("fake-log.ndjson")).unwrap();
-    let lines = journal.lines().map(serde_json::from_str::<Value>);
-    let mut asked = lines.flatten().filter(|line| line["method"] == method);
+    let lines = journal::lines(gateway).into_iter();
+    let mut asked = lines.filter(|line| line["method"] == method);
     asked.next_back().unwrap()["params"].take()
 }
 

@@ -5,6 +5,8 @@ use std::path::Path;
 use codex_gateway_tests::gateway::{Gateway, Setup, say};
 use serde_json::{Value, json};
 
+use crate::journal;
+
 const WORDS: &str = "bwrap: No permissions to create new namespace";
 
 fn probing() -> Setup {
@@ -75,7 +77,7 @@ async fn nothing_is_tried_where_no_sandbox_is_used() {
     ] {
         forbid(setup.home());
         let gateway = setup.start().await;
-        let journal = std::fs::read_to_string(gateway.home().join("fake-log.ndjson")).unwrap();
+        let journal = journal::text(&gateway);
         assert!(!journal.contains("command/exec"), "{journal}");
         gateway.stop().await;
     }

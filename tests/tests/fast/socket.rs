@@ -6,7 +6,7 @@ use codex_gateway_tests::guests::{EVERY, deploy};
 use codex_gateway_tests::socket::{LAST, MORE, PING, Said, Socket, TEXT, TEXT_PART};
 use serde_json::{Value, json};
 
-use crate::fake;
+use crate::{fake, journal};
 
 fn ask(text: &str) -> Value {
     json!({"model": "codex-5", "input": text})
@@ -35,7 +35,7 @@ fn error(event: &Value) -> (u64, &str) {
 
 /// The lines of the fake's journal about the thread in which this was asked last.
 fn thread(gateway: &Gateway, asked: &str) -> String {
-    let journal = std::fs::read_to_string(gateway.home().join("fake-log.ndjson")).unwrap();
+    let journal = journal::text(gateway);
     let last = journal.lines().rfind(|line| line.contains(asked)).unwrap();
     let last: Value = serde_json::from_str(last).unwrap();
     let thread = last["params"]["threadId"].as_str().unwrap();
