@@ -1,20 +1,15 @@
 //! Compiles the four default policies to components, and lists their cases and the files of new policies: the host embeds all.
 
-#[path = "build/cases.rs"]
-mod cases;
+#[path = "build/embedded.rs"]
+mod embedded;
 #[path = "build/guests.rs"]
 mod guests;
-#[path = "build/templates.rs"]
-mod templates;
 
 fn main() -> std::io::Result<()> {
-    templates::list("../policies", &["sdk", "templates"])?;
-    cases::list(&[
-        ("auth", "../policies/auth"),
-        ("model", "../policies/model"),
-        ("rate-limit", "../policies/rate-limit"),
-        ("tool-stop", "../policies/tool-stop"),
-    ])?;
+    embedded::list("templates.rs", "../policies", &["sdk", "templates"])?;
+    let cases = ["auth", "model", "rate-limit", "tool-stop"].map(|slot| format!("{slot}/cases"));
+    let cases = cases.each_ref().map(String::as_str);
+    embedded::list("cases.rs", "../policies", &cases)?;
     // Not all of ../policies: building an example there must not compile the gateway again.
     guests::build(&[
         ("codex-policy-auth", "../policies/auth"),

@@ -14,14 +14,12 @@ use crate::policy::{self, Digest, Draft, Engine, Facts, MAX_CASE, Notice, Refusa
 /// # Errors
 /// If components cannot run on this machine.
 pub fn workbench(config: &Config) -> Result<(Engine, Facts), StartError> {
+    let models = Backend::demo().models();
     let facts = Facts {
         environment: "dev".to_owned(),
         cors: false,
-        ..facts(config, Some(Backend::demo().models()))
-    };
-    let facts = Facts {
-        codex_model: Some(Backend::demo().models().default),
-        ..facts
+        codex_model: Some(models.default.clone()),
+        ..facts(config, Some(models))
     };
     Ok((checking_engine(config)?, facts))
 }

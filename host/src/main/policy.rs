@@ -29,6 +29,9 @@ mod test;
 #[path = "policy/wait.rs"]
 mod wait;
 
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -79,4 +82,12 @@ pub(super) fn run(what: &Policy) -> ExitCode {
         Policy::Replay(arguments) => replay::run(arguments),
         Policy::Schema { of } => schema::run(*of),
     }
+}
+
+/// Writes a file that is not there yet, and the folders above it.
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    File::create_new(path)?.write_all(text.as_bytes())
 }

@@ -220,13 +220,7 @@ impl Source {
 
     /// The names under which the files of a slot are read from the folder; `None` if that cannot be known.
     pub(super) fn names(&self, slot: Slot) -> Option<Files> {
-        let [auth, model, rate_limit, tool_stop] = self.folder.expected()?;
-        Some(match slot {
-            Slot::Auth => auth,
-            Slot::Model => model,
-            Slot::RateLimit => rate_limit,
-            Slot::ToolStop => tool_stop,
-        })
+        self.folder.expected()?.into_iter().nth(slot as usize)
     }
 
     /// A candidate that an operator brings.

@@ -1,7 +1,6 @@
 //! `codex-gateway policy cases`: writes the cases of the built-in policies, a kit for those who replace one.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,6 +9,7 @@ use codex_gateway::policy::{BUILT_IN_CASES, Slot};
 
 use super::super::{fail, print};
 use super::subject::{one_of, wrong};
+use super::write_new;
 
 /// The arguments.
 #[derive(Args)]
@@ -26,9 +26,10 @@ pub(crate) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let only = arguments.slot;
     let cases = BUILT_IN_CASES.iter();
-    let wanted = cases.filter(|(slot, ..)| only.is_none_or(|only| only.name() == *slot));
+    let cases = cases.filter_map(|(path, text)| Some((path.split_once("/cases/")?, text)));
+    let wanted = cases.filter(|((slot, _), _)| only.is_none_or(|only| only.name() == *slot));
     let mut written = 0;
-    for (slot, name, text) in wanted {
+    for ((slot, name), text) in wanted {
         let path = arguments.to.join(slot).join(name);
         match write(&path, text) {
             Ok(()) => written += 1,
@@ -42,17 +43,10 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// Writes a new file.
+/// Writes a case, with words for a person if there is one already.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let file = OpenOptions::new().write(true).create_new(true).open(path);
-    match file {
-        Ok(mut file) => file.write_all(text.as_bytes()),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            Err(io::Error::other("it is there already: name another folder"))
-        }
-        Err(error) => Err(error),
-    }
+    write_new(path, text).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => io::Error::other("it is there already: name another folder"),
+        _ => error,
+    })
 }

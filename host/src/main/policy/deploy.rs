@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use codex_gateway::app::{self, Deployed, StartError};
+use codex_gateway::app::{self, Deployed};
 use codex_gateway::config::Config;
 use codex_gateway::policy::Facts;
 use serde_json::json;
 
-use super::super::{EXIT_CONFIG, complain, fail, print, print_problems, report};
+use super::super::{EXIT_CONFIG, complain, fail, print, refuse, report};
 use super::subject::{Beside, block_on, config, wrong};
 use super::wait::{Unserved, Watched};
 
@@ -107,14 +107,6 @@ async fn write(
             why_not: Some(why(unserved, (arguments, address), deployed)),
         },
     })
-}
-
-fn refuse(error: &StartError) -> ExitCode {
-    print_problems(error);
-    match error.is_configuration() {
-        true => ExitCode::from(EXIT_CONFIG),
-        false => ExitCode::FAILURE,
-    }
 }
 
 fn told(arguments: &Arguments, deployed: &Deployed, serves: &Serves) -> String {

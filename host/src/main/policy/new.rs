@@ -1,9 +1,9 @@
 //! `codex-gateway policy new`: makes a folder with a policy that builds, for its author to change.
 
-use std::io::{ErrorKind, Write as _};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::{fs, io};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -11,6 +11,7 @@ use codex_gateway::policy::{Language, Slot, new_policy};
 
 use super::super::{complain, fail, print};
 use super::subject::one_of;
+use super::write_new;
 
 /// The exit code if the folder cannot be made (EX_CANTCREAT of sysexits.h).
 const EXIT_CANNOT_CREATE: u8 = 73;
@@ -70,14 +71,7 @@ fn make(folder: &Path, files: &[(String, String)]) -> anyhow::Result<()> {
         _ => anyhow::anyhow!("{shown} cannot be made: {error}"),
     })?;
     for (path, text) in files {
-        write(&folder.join(path), text).with_context(|| format!("{shown}/{path}"))?;
+        write_new(&folder.join(path), text).with_context(|| format!("{shown}/{path}"))?;
     }
     Ok(())
-}
-
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    fs::File::create_new(path)?.write_all(text.as_bytes())
 }

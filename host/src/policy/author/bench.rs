@@ -10,6 +10,7 @@ use super::super::candidate::Instances;
 use super::super::engine::Engine;
 use super::super::fault::Refusal;
 use super::super::world::{Authenticate, Verify};
+use super::case::millis;
 use super::input::Asked;
 use super::{Buckets, Call, Draft, NamedFile, Outcome, Subject};
 
@@ -140,7 +141,6 @@ impl Measuring {
     fn done(mut self) -> Measured {
         self.took.sort_unstable();
         let costs = self.subject.costs();
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Measured {
             file: self.subject.about().file.clone(),
             instances: self.subject.about().instances,

@@ -199,11 +199,18 @@ impl Case {
     /// If the case has none, or its input is wrong.
     pub fn first(&self, slot: Slot) -> Result<Call, String> {
         let step = self.calls.first().ok_or("expected `calls`")?;
+        step.read(slot, step.now_ms)
+    }
+}
+
+impl Step {
+    /// Reads its question, in a case that began then.
+    pub(super) fn read(&self, slot: Slot, start_ms: u64) -> Result<Call, String> {
         let moment = Moment {
-            now_ms: step.now_ms,
-            elapsed_ms: 0,
+            now_ms: self.now_ms,
+            elapsed_ms: self.now_ms.saturating_sub(start_ms),
         };
-        Call::read(slot, step.call.as_deref(), &step.input, moment)
+        Call::read(slot, self.call.as_deref(), &self.input, moment)
     }
 }
 
@@ -264,12 +271,13 @@ fn duration(place: &str, text: &str) -> Result<u64, String> {
     })
 }
 
-fn millis(duration: Duration) -> u64 {
+/// Whole milliseconds.
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The cases of the built-in policies: the slot, the name of the file, and the text of each.
-pub const BUILT_IN_CASES: &[(&str, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/cases.rs"));
+/// The cases of the built-in policies: the path of each (`auth/cases/known-key.case.json`), and its text.
+pub const BUILT_IN_CASES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/cases.rs"));
 
 /// The JSON Schema of a case's file.
 #[must_use]

@@ -15,7 +15,7 @@ use super::super::fault::{FaultKind, Refusal};
 use super::super::prepare;
 use super::case::{Case, Step};
 use super::coverage::Coverage;
-use super::input::{Call, Moment};
+use super::input::Call;
 use super::matcher::{Difference, differences};
 use super::{Buckets, Draft, Drawn, NamedFile, Outcome, Reply, Subject};
 use crate::quota::{Memory, Reservation};
@@ -260,15 +260,6 @@ impl Runner {
 }
 
 impl Step {
-    /// Reads its question, in a case that began then.
-    fn read(&self, slot: Slot, start_ms: u64) -> Result<Call, String> {
-        let moment = Moment {
-            now_ms: self.now_ms,
-            elapsed_ms: self.now_ms.saturating_sub(start_ms),
-        };
-        Call::read(slot, self.call.as_deref(), &self.input, moment)
-    }
-
     /// The problem of a fault that is not expected: no expectation of something else is met by one.
     fn unexpected(&self, reply: &Reply) -> Option<String> {
         let is_expected = self

@@ -1,4 +1,4 @@
-//! Lists the files of new policies for the host to embed: templates, the SDK and the contract.
+//! Lists files for the host to embed: those of new policies (templates, the SDK and the contract), and cases.
 
 #![allow(
     clippy::disallowed_methods,
@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-/// Writes `OUT_DIR/templates.rs`: a slice of paths below `folder` and texts, of all files in these folders of it.
-pub(crate) fn list(folder: &str, of: &[&str]) -> io::Result<()> {
+/// Writes `OUT_DIR/LIST`: a slice of paths below `folder` and texts, of all files in these folders of it.
+pub(crate) fn list(list: &str, folder: &str, of: &[&str]) -> io::Result<()> {
     let root = env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?;
     let root = PathBuf::from(root).join(folder);
     let mut files = Vec::new();
@@ -30,7 +30,7 @@ pub(crate) fn list(folder: &str, of: &[&str]) -> io::Result<()> {
         written.map_err(io::Error::other)?;
     }
     let out = env::var("OUT_DIR").map_err(io::Error::other)?;
-    fs::write(Path::new(&out).join("templates.rs"), text + "]\n")
+    fs::write(Path::new(&out).join(list), text + "]\n")
 }
 
 /// Names of what a build leaves in a folder, and of an older contract.
