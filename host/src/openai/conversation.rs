@@ -70,7 +70,8 @@ impl Conversation {
 /// Gives each call an id of the gateway's own, and its outputs with it. Clients reuse ids, and make them longer than providers
 /// take. By position, so that the beginning of a conversation is the same in each of its requests: providers cache it.
 pub(super) fn with_own_ids(mut history: Vec<Item>) -> Vec<Item> {
-    let mut calls: HashMap<String, Calls> = HashMap::new();
+    // Those without an output so far, the earliest first, by the client's ids.
+    let mut calls: HashMap<String, VecDeque<String>> = HashMap::new();
     let mut count = 0_usize;
     for item in &mut history {
         match item {
@@ -78,10 +79,10 @@ pub(super) fn with_own_ids(mut history: Vec<Item>) -> Vec<Item> {
                 count += 1;
                 let own = format!("call_past_{count}");
                 let clients = std::mem::replace(id, own.clone());
-                calls.entry(clients).or_default().open.push_back(own);
+                calls.entry(clients).or_default().push_back(own);
             }
             Item::CallOutput { id, .. } => {
-                if let Some(own) = calls.get_mut(id.as_str()).and_then(Calls::answer) {
+                if let Some(own) = calls.get_mut(id.as_str()).and_then(VecDeque::pop_front) {
                     *id = own;
                 }
             }
@@ -89,25 +90,6 @@ pub(super) fn with_own_ids(mut history: Vec<Item>) -> Vec<Item> {
         }
     }
     history
-}
-
-/// The calls to which a client gave one id, by the gateway's own ids.
-#[derive(Debug, Default)]
-struct Calls {
-    /// Those without an output, the earliest first.
-    open: VecDeque<String>,
-    /// The last one with an output.
-    answered: Option<String>,
-}
-
-impl Calls {
-    /// The call that the next output belongs to. An output without an open call is a further one of the last call.
-    fn answer(&mut self) -> Option<String> {
-        if let Some(own) = self.open.pop_front() {
-            self.answered = Some(own);
-        }
-        self.answered.clone()
-    }
 }
 
 /// A message; absent if it has no parts: Codex takes no message without content.

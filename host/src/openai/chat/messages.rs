@@ -147,24 +147,29 @@ impl History {
 
     fn add_tool(&mut self, mut message: Object) -> Result<(), ApiError> {
         let id = message.required_id("tool_call_id")?;
-        if !self.conversation.has_call(&id) {
-            let text = format!(
-                "Invalid 'tool_call_id': no earlier assistant message has a tool call '{}'.",
-                json_object::shorten(&id)
-            );
-            return Err(json_object::invalid_value(
-                message.path_of("tool_call_id"),
-                text,
-            ));
+        if self.conversation.is_open(&id) {
+            return self.add_output(id, message);
         }
-        self.add_output(id, message)
+        let shortened = json_object::shorten(&id);
+        let text = match self.conversation.has_call(&id) {
+            true => format!(
+                "Invalid 'tool_call_id': the tool call '{shortened}' has a tool message already."
+            ),
+            false => format!(
+                "Invalid 'tool_call_id': no earlier assistant message has a tool call '{shortened}'."
+            ),
+        };
+        Err(json_object::invalid_value(
+            message.path_of("tool_call_id"),
+            text,
+        ))
     }
 
     fn add_function(&mut self, mut message: Object) -> Result<(), ApiError> {
         let name = message.required_string("name")?;
-        let Some(id) = self.latest.get(&name).cloned() else {
+        let Some(id) = self.latest.remove(&name) else {
             let text = format!(
-                "Invalid 'name': no earlier assistant message calls a function '{}'.",
+                "Invalid 'name': no earlier assistant message calls a function '{}', or its result is there already.",
                 json_object::shorten(&name)
             );
             return Err(json_object::invalid_value(message.path_of("name"), text));

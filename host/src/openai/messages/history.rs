@@ -1,5 +1,7 @@
 //! Reads the system prompt and the messages of a request into the conversation for Codex.
 
+use serde_json::Value;
+
 use super::super::conversation::{self, Conversation};
 use super::super::json_object::{self, Object};
 use super::super::tools::ToolName;
@@ -27,6 +29,10 @@ const IGNORED: [&str; 13] = [
 
 /// Notes for Anthropic: which of the offered tools the model knows of, and where it went on by itself.
 const NOTES: [&str; 3] = ["tool_addition", "tool_removal", "fallback"];
+
+/// How a text of Claude Code's begins that Anthropic takes out of the system prompt. It differs between requests: no provider would
+/// find the prompt in its cache.
+const BILL: &str = "x-anthropic-billing-header:";
 
 /// Takes `system` and `messages` out of a request.
 pub(super) fn read(body: &mut Object) -> Result<Vec<Item>, ApiError> {
@@ -131,7 +137,12 @@ impl History {
         for mut block in content::blocks(holder, name)? {
             let kinds = [&["text"][..], &NOTES].concat();
             let kind = block.required_word("type", &kinds)?;
-            if !NOTES.contains(&kind) {
+            let is_bill = |text: &str| text.starts_with(BILL);
+            let is_for_anthropic = block
+                .get("text")
+                .and_then(Value::as_str)
+                .is_some_and(is_bill);
+            if !NOTES.contains(&kind) && !is_for_anthropic {
                 content::tell(kind, block, &mut parts)?;
             }
         }
@@ -154,11 +165,17 @@ impl History {
 
     fn add_result(&mut self, mut block: Object) -> Result<(), ApiError> {
         let id = block.required_id("tool_use_id")?;
-        if !self.conversation.has_call(&id) {
+        if !self.conversation.is_open(&id) {
             let path = block.path_of("tool_use_id");
-            let id = json_object::shorten(&id);
-            let message =
-                format!("Invalid '{path}': no earlier message has a `tool_use` block '{id}'.");
+            let shortened = json_object::shorten(&id);
+            let message = match self.conversation.has_call(&id) {
+                true => format!(
+                    "Invalid '{path}': each `tool_use` block must have a single result, and '{shortened}' has several."
+                ),
+                false => format!(
+                    "Invalid '{path}': no earlier message has a `tool_use` block '{shortened}'."
+                ),
+            };
             return Err(json_object::invalid_value(path, message));
         }
         let mut parts = content::parts(&mut block, "content", &TELLING)?;

@@ -136,11 +136,14 @@ impl Input {
     }
 }
 
-/// Refuses an output without its call, and a call whose output could not be told apart from another call's.
+/// Refuses an output without its call, or a second one, and a call whose output could not be told apart from another call's.
 fn check_id(item: &Item, conversation: &Conversation, path: &str) -> Result<(), ApiError> {
     let (id, why) = match item {
         Item::CallOutput { id, .. } if !conversation.has_call(id) => {
             (id, "no earlier function call has the id")
+        }
+        Item::CallOutput { id, .. } if !conversation.is_open(id) => {
+            (id, "there is already an output for the function call")
         }
         Item::Call { id, .. } if conversation.is_open(id) => {
             (id, "an earlier function call without an output has the id")

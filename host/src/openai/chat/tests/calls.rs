@@ -48,14 +48,13 @@ fn ids_that_clients_reuse_or_make_too_long_stay_apart() {
         output(&one, "1"),
         {"role": "assistant", "tool_calls": [call(&one)]},
         output(&one, "3"),
-        output(&one, "once more"),
     ]));
     let ids = history.iter().map(|item| match item {
         Item::Call { id, .. } | Item::CallOutput { id, .. } => id.as_str(),
         Item::Message { .. } => panic!("{history:?}"),
     });
     let [first, second, third] = ["call_past_1", "call_past_2", "call_past_3"];
-    let expected = [first, second, second, first, third, third, third];
+    let expected = [first, second, second, first, third, third];
     assert_eq!(ids.collect::<Vec<_>>(), expected);
 }
 
@@ -108,6 +107,25 @@ fn a_call_without_its_output_is_refused_where_the_output_should_be() {
         );
     }
     history(&json!([user, both, other, one, user, both, one, other]));
+}
+
+#[test]
+fn a_second_output_of_a_call_is_refused() {
+    let call = json!({"id": "c", "function": {"name": "f"}});
+    let output = json!({"role": "tool", "tool_call_id": "c", "content": "a"});
+    let function = json!({"role": "function", "name": "f", "content": "a"});
+    assert_messages_refused(&[
+        (
+            json!([{"role": "assistant", "tool_calls": [call]}, output, output]),
+            VALUE,
+            "messages[2].tool_call_id",
+        ),
+        (
+            json!([{"role": "assistant", "function_call": call["function"]}, function, function]),
+            VALUE,
+            "messages[2].name",
+        ),
+    ]);
 }
 
 #[test]

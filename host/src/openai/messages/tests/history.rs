@@ -74,6 +74,17 @@ fn content_is_text_or_blocks() {
 }
 
 #[test]
+fn a_bill_for_anthropic_is_no_part_of_the_prompt() {
+    let bill = json!({"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.332.a1b; cch=00000;"});
+    let rest = json!({"type": "text", "text": "You are Claude Code."});
+    let (plan, _) = plan(&with(&json!({"system": [bill, rest]})));
+    assert_eq!(
+        plan.history[0],
+        said(Role::Developer, "You are Claude Code.")
+    );
+}
+
+#[test]
 fn calls_and_results_are_paired_and_results_come_first() {
     let messages = json!([
         {"role": "user", "content": "hi"},
@@ -231,6 +242,8 @@ fn calls_without_results_and_results_without_calls_are_refused() {
     };
     let result = json!([{"type": "tool_result", "tool_use_id": "x", "content": ""}]);
     let twice = json!([tool_use("a"), tool_use("a")]);
+    let of_a = json!({"type": "tool_result", "tool_use_id": "a", "content": "b"});
+    let two = json!({"role": "user", "content": [of_a, of_a]});
     let am = json!({"role": "assistant", "content": "am"});
     assert_refused(&[
         (
@@ -242,6 +255,11 @@ fn calls_without_results_and_results_without_calls_are_refused() {
             asked(json!([tool_use("a")]), hi.clone()),
             VALUE,
             "messages[1].content",
+        ),
+        (
+            asked(json!([tool_use("a")]), two),
+            VALUE,
+            "messages[2].content[1].tool_use_id",
         ),
         (asked(twice, hi.clone()), VALUE, "messages[1].content[1].id"),
         (

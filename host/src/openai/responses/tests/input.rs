@@ -127,7 +127,7 @@ fn pictures_stay_in_their_place() {
 }
 
 #[test]
-fn a_call_without_an_output_anywhere_after_it_is_refused() {
+fn a_call_without_an_output_after_it_or_with_two_is_refused() {
     let call =
         |id: &str| json!({"type": "function_call", "call_id": id, "name": "f", "arguments": "{}"});
     let output = |id: &str| json!({"type": "function_call_output", "call_id": id, "output": "out"});
@@ -135,6 +135,8 @@ fn a_call_without_an_output_anywhere_after_it_is_refused() {
     let user = json!({"role": "user", "content": "Well?"});
     let thought = json!({"type": "reasoning", "summary": []});
     let [first, second] = [call("c1"), call("c2")];
+    let twice = json!([user, first, output("c1"), output("c1")]);
+    assert_refusal(&json!({ "input": twice }), VALUE, "input[3].call_id");
     for (input, missing) in [
         (json!([user, first]), "c1"),
         (json!([user, first, second, user, output("c1")]), "c2"),
@@ -200,8 +202,9 @@ fn tools_of_all_kinds_are_part_of_the_estimate() {
         );
     }
     assert!(estimate(json!([{"type": "apply_patch"}])) > none + 20);
-    let hosted = json!([{"type": "web_search", "search_context_size": "low"}]);
-    assert_eq!(estimate(hosted), none, "it is left out");
+    let hosted = json!({"type": "web_search", "search_context_size": "low"});
+    let alone = estimate(json!([function]));
+    assert_eq!(estimate(json!([hosted, function])), alone, "it is left out");
 }
 
 #[test]
