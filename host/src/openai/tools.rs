@@ -171,7 +171,9 @@ impl Offer {
             if self.repeats {
                 return Ok(());
             }
-            let message = format!("Invalid '{path}': there is already a function '{name}'.");
+            let message = format!(
+                "Invalid '{path}': there is already a function '{name}', or a tool of a namespace that has this name for the model."
+            );
             return Err(json_object::invalid_value(path, message));
         }
         self.forms.insert(&name, form);
@@ -188,9 +190,26 @@ impl Offer {
         std::mem::take(&mut self.forms)
     }
 
-    /// The offer in the two forms that Codex takes: tools, and an instruction.
+    /// The offer in the two forms that Codex takes: tools, and an instruction. If all tools were left out, the model is told: it would
+    /// answer as if it had searched.
     pub(super) fn split(self) -> (Vec<Tool>, Option<String>) {
-        (self.tools, self.instruction)
+        let alone = self.names.is_empty() && !self.left_out.is_empty();
+        let told = alone.then(|| {
+            format!(
+                "You have none of the tools that were asked for ({}): nothing can be looked up or run for this answer. Say so where it \
+                 matters, and do not claim to have used them.",
+                self.left_out.join(", ")
+            )
+        });
+        (self.tools, self.instruction.or(told))
+    }
+
+    /// The error for a choice of a tool that was left out.
+    fn not_run(&self, path: String, kind: &str) -> ApiError {
+        let message = format!(
+            "Invalid '{path}': this gateway runs no '{kind}', so the tool was left out, and cannot be chosen."
+        );
+        json_object::invalid_value(path, message)
     }
 }
 

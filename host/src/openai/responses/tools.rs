@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::json_object::Object;
+use super::super::json_object::{self, Object};
 use super::super::tools::{ITEM_TOOLS, ItemTool, NAME_BYTES, Offer, Shape, Spelling};
 use super::super::{ApiError, Reading, params};
 
@@ -13,11 +13,8 @@ const TOOL_CHOICE: Spelling = Spelling {
 };
 
 /// Tools that OpenAI runs.
-const HOSTED: [&str; 11] = [
+const HOSTED: [&str; 8] = [
     "code_interpreter",
-    "computer",
-    "computer_use",
-    "computer_use_preview",
     "file_search",
     "image_generation",
     "mcp",
@@ -26,6 +23,9 @@ const HOSTED: [&str; 11] = [
     "web_search_preview",
     "web_search_preview_2025_03_11",
 ];
+
+/// Tools that the client runs, and that only models know how to call which were taught it: Codex has no place for them.
+const UNKNOWN: [&str; 3] = ["computer", "computer_use", "computer_use_preview"];
 
 /// Tools that came with an item of the input.
 #[derive(Debug)]
@@ -78,6 +78,13 @@ fn add(offer: &mut Offer, mut tool: Object) -> Result<(), ApiError> {
     let own = ["function", "custom", "namespace"];
     let items = ITEM_TOOLS.iter().map(|tool| tool.kind);
     let kinds: Vec<&str> = own.into_iter().chain(items).chain(HOSTED).collect();
+    let found = tool.get("type").and_then(Value::as_str);
+    if let Some(kind) = UNKNOWN.into_iter().find(|kind| found == Some(kind)) {
+        let message = format!(
+            "Codex has no model that was taught the tool '{kind}': describe a function of your own."
+        );
+        return Err(json_object::invalid_value(tool.path_of("type"), message));
+    }
     let kind = tool.required_word("type", &kinds)?;
     if is_hosted(kind, tool.string("execution")?.as_deref()) {
         offer.leave_out(kind);

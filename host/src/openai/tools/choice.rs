@@ -147,6 +147,9 @@ impl Offer {
         if let Shape::Bare = shape {
             return self.read_name(choice).map(Choice::Named);
         }
+        if let Some(kind) = self.kind_left_out(&choice) {
+            return Err(self.not_run(choice.path_of("type"), kind));
+        }
         let kind = choice.required_word("type", &[shape.kinds(), &[SEVERAL]].concat())?;
         if kind == SEVERAL {
             return self.read_allowed(shape.open(choice, kind)?, shape);
@@ -180,11 +183,7 @@ impl Offer {
         let mut names = Vec::with_capacity(tools.len());
         for (at, tool) in tools.into_iter().enumerate() {
             let mut tool = Object::from_value(tool, format!("{path}[{at}]"))?;
-            let is_left_out = tool
-                .get("type")
-                .and_then(Value::as_str)
-                .is_some_and(|kind| self.left_out.contains(&kind));
-            if is_left_out {
+            if self.kind_left_out(&tool).is_some() {
                 continue;
             }
             let kind = tool.required_word("type", shape.kinds())?;
@@ -201,11 +200,24 @@ impl Offer {
     }
 
     fn require_some(&self, param: &str, word: &str) -> Result<Choice, ApiError> {
-        if self.names.is_empty() {
-            let message = format!("'{param}' can only be '{word}' if tools are offered.");
-            return Err(json_object::invalid_value(param.to_owned(), message));
+        if !self.names.is_empty() {
+            return Ok(Choice::Required);
         }
-        Ok(Choice::Required)
+        let message = match self.left_out.first() {
+            Some(kind) => {
+                format!(
+                    "'{param}' can only be '{word}' if tools are offered that can run: this gateway runs no '{kind}'."
+                )
+            }
+            None => format!("'{param}' can only be '{word}' if tools are offered."),
+        };
+        Err(json_object::invalid_value(param.to_owned(), message))
+    }
+
+    /// The kind of a tool that was left out.
+    fn kind_left_out(&self, tool: &Object) -> Option<&'static str> {
+        let found = tool.get("type").and_then(Value::as_str)?;
+        self.left_out.iter().copied().find(|kind| *kind == found)
     }
 
     /// The name of an offered function or custom tool.
@@ -216,6 +228,10 @@ impl Offer {
         };
         let flat = name.flat();
         if !self.has(&flat) {
+            // Anthropic's clients choose such a tool by its name.
+            if let Some(kind) = self.left_out.iter().find(|kind| **kind == name.name) {
+                return Err(self.not_run(function.path_of("name"), kind));
+            }
             let message = format!(
                 "The function '{}' is not offered.",
                 json_object::shorten(&name.name)

@@ -150,6 +150,24 @@ fn the_choice_is_an_instruction_or_no_tools() {
 }
 
 #[test]
+fn a_model_without_any_of_its_tools_is_told_so() {
+    let search = json!({"type": "web_search_20250305", "name": "web_search"});
+    let (names, told) = offered(&json!({"tools": [search]}));
+    let told = told.unwrap();
+    assert!(names.is_empty() && told.contains("web_search"), "{told}");
+    let (_, told) = offered(&json!({"tools": [search, tool("f")]}));
+    assert_eq!(told, None);
+    for choice in [
+        json!({"type": "tool", "name": "web_search"}),
+        json!({"type": "any"}),
+    ] {
+        let body = with(&json!({"tools": [search], "tool_choice": choice}));
+        let error = parse(&body).unwrap_err();
+        assert!(error.message.contains("runs no 'web_search'"), "{error}");
+    }
+}
+
+#[test]
 fn tools_that_cannot_be_offered_are_refused() {
     let unnamed = json!({"input_schema": {"type": "object"}});
     let computer = json!({"type": "computer_20250124", "name": "computer", "display_width_px": 1, "display_height_px": 1});

@@ -235,6 +235,29 @@ fn the_choice_among_tools_may_name_any_that_is_offered() {
     assert_eq!(names(&plan), ["apply_patch"]);
     let shell = json!({"tools": [], "tool_choice": {"type": "shell"}});
     assert_refusal(&body_with(&shell), VALUE, "tool_choice.type");
+    let computer = json!({"tools": [{"type": "computer_use_preview"}]});
+    assert_refusal(&body_with(&computer), VALUE, "tools[0].type");
+}
+
+#[test]
+fn a_model_without_any_of_its_tools_is_told_so() {
+    let search = json!({"type": "web_search"});
+    let closing = |tools: Value| {
+        let (plan, ..) = planned(hi_with(&json!({ "tools": tools })));
+        plan.history[plan.history.len() - plan.closing..].to_vec()
+    };
+    let told = format!("{:?}", closing(json!([search])));
+    assert!(told.contains("(web_search)"), "{told}");
+    assert!(closing(json!([search, {"type": "local_shell"}])).is_empty());
+    for (choice, param) in [
+        (search.clone(), "tool_choice.type"),
+        (json!("required"), "tool_choice"),
+    ] {
+        let body = body_with(&json!({"tools": [search], "tool_choice": choice}));
+        assert_refusal(&body, VALUE, param);
+        let told = parse(&body).unwrap_err();
+        assert!(told.message.contains("runs no 'web_search'"), "{told}");
+    }
 }
 
 #[test]
