@@ -31,6 +31,10 @@ impl Alias {
         if let Some(azures) = rest.strip_prefix(&["openai"]) {
             rest = azures;
             if let ["deployments", deployment, further @ ..] = azures {
+                // The parts have no empty one: the next would pass for the deployment.
+                if path.contains("/deployments//") {
+                    return None;
+                }
                 let named = percent_decode_str(deployment).decode_utf8().ok()?;
                 if named.len() > MODEL_BYTES {
                     return None;
@@ -110,6 +114,7 @@ mod tests {
             "/openai/deployments/codex-5",
             "/v1/models",
             "/openai/deployments/%ff/completions",
+            "/openai/deployments//chat/completions",
         ] {
             assert_eq!(Alias::of(path), None, "{path}");
         }

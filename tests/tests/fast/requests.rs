@@ -179,6 +179,26 @@ async fn each_dialect_is_told_of_mistakes_in_its_own_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_url_that_has_a_part_twice_or_not_at_all_is_answered_with_the_right_one() {
+    let gateway = Setup::demo().start().await;
+    for (path, meant) in [
+        ("/v1/responses/responses", "/v1/responses"),
+        ("/v1/models/models", "/v1/models"),
+        (
+            "/openai/deployments//chat/completions",
+            "/v1/chat/completions",
+        ),
+    ] {
+        let (status, body) = json_of(post(&gateway, path, &say("x")).await).await;
+        let error = &body["error"];
+        assert_eq!((status, &error["code"]), (404, &json!("unknown_url")));
+        let meant = format!("Did you mean {meant}? ");
+        assert!(error["message"].as_str().unwrap().contains(&meant));
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_base_url_that_is_nearly_right_is_corrected() {
     let gateway = Setup::demo().start().await;
     for path in [

@@ -21,13 +21,7 @@ pub(in crate::api) async fn endpoint(
     uri: Uri,
 ) -> ApiError {
     let canonical = Alias::meant(uri.path());
-    let suggested = meant(uri.path(), shared.config.responses).map(|meant| {
-        let base = match dialect::is_of_messages(&meant) {
-            true => "The base URL of an Anthropic client has no /v1: the client adds it.",
-            false => "The base URL of an OpenAI client ends in /v1, and the client adds the rest.",
-        };
-        format!("Did you mean {meant}? {base}")
-    });
+    let suggested = meant(uri.path(), shared.config.responses).map(suggestion);
     let remedy = match &suggested {
         Some(suggested) => suggested,
         None if dialect::is_of_messages(&canonical) => NOT_OF_MESSAGES,
@@ -35,6 +29,14 @@ pub(in crate::api) async fn endpoint(
         None => TYPO,
     };
     unknown(&method, uri.path(), remedy)
+}
+
+fn suggestion(meant: String) -> String {
+    let base = match dialect::is_of_messages(&meant) {
+        true => "The base URL of an Anthropic client has no /v1: the client adds it.",
+        false => "The base URL of an OpenAI client ends in /v1, and the client adds the rest.",
+    };
+    format!("Did you mean {meant}? {base}")
 }
 
 const TYPO: &str = "Please check the URL for typos.";
@@ -110,11 +112,22 @@ pub(in crate::api) async fn method(http: Method, uri: Uri, headers: HeaderMap) -
     if asks_for_websocket(&headers) {
         return no_websocket();
     }
+    // A base URL that has the endpoint in it: the endpoint's own name passes for an id.
+    if let Some(once) = once(uri.path()) {
+        return unknown(&http, uri.path(), &suggestion(once));
+    }
     GatewayError::WrongMethod {
         method: http.to_string(),
         path: uri.path().to_owned(),
     }
     .into()
+}
+
+/// The path of an endpoint that this one has twice.
+fn once(path: &str) -> Option<String> {
+    let rest = path.strip_prefix("/v1")?;
+    let (one, other) = rest.split_at_checked(rest.len() / 2)?;
+    (one == other).then(|| format!("/v1{one}"))
 }
 
 /// 426, with the protocol to use instead.
@@ -161,6 +174,8 @@ mod tests {
             ("/usage/raw", "/v1/usage/raw"),
             ("/v1/v1/messages", "/v1/messages"),
             ("/messages/count_tokens", "/v1/messages/count_tokens"),
+            ("/v1/responses/responses", "/v1/responses"),
+            ("/v1/models/models", "/v1/models"),
         ] {
             assert_eq!(meant(path, true).as_deref(), Some(expected), "{path}");
         }
