@@ -11,7 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::codex::{Item, Part};
 use crate::openai::responses::Memory;
 use event_log::EventLog;
-pub(super) use event_log::EventReader;
+pub(super) use event_log::{EventReader, Lost};
 pub(super) use running::Job;
 use running::Running;
 

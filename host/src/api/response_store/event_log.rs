@@ -35,9 +35,22 @@ struct State {
     pushed: usize,
     asks_at: usize,
     ended: bool,
+    /// The response was deleted.
+    deleted: bool,
 }
 
 impl State {
+    /// The error for a reader of this event, if the log has it no more, or will not have it for long.
+    fn refusal(&self, next: u64) -> Option<GatewayError> {
+        let count = self.first.saturating_add(self.events.len() as u64);
+        match next {
+            _ if self.deleted => Some(GatewayError::ResponseDeleted),
+            next if next < self.first => Some(GatewayError::EventsGone),
+            next if next > count => Some(GatewayError::EventsAhead { count }),
+            _ => None,
+        }
+    }
+
     fn push(&mut self, event: Event) {
         let bytes = size(&event);
         self.bytes += bytes;
@@ -68,6 +81,7 @@ impl EventLog {
                 pushed: 0,
                 asks_at: 0,
                 ended: false,
+                deleted: false,
             }),
             changed: watch::Sender::new(()),
         }
@@ -127,7 +141,7 @@ impl EventLog {
             let mut state = self.state.lock();
             state.events = VecDeque::new();
             (state.bytes, state.allowed) = (0, 0);
-            (state.first, state.ended) = (u64::MAX, true);
+            (state.ended, state.deleted) = (true, true);
         }
         self.changed.send_replace(());
     }
@@ -135,11 +149,11 @@ impl EventLog {
     /// Reads the events after this one, or all.
     ///
     /// # Errors
-    /// If the next one is not kept any more.
+    /// If the next one is not kept any more, or if there is no such event yet.
     pub(super) fn read(self: &Arc<Self>, after: Option<u64>) -> Result<EventReader, GatewayError> {
         let next = after.map_or(0, |after| after.saturating_add(1));
-        if next < self.state.lock().first {
-            return Err(GatewayError::EventsGone);
+        if let Some(error) = self.state.lock().refusal(next) {
+            return Err(error);
         }
         Ok(EventReader {
             changes: self.changed.subscribe(),
@@ -147,6 +161,14 @@ impl EventLog {
             next,
         })
     }
+}
+
+/// An event that its reader cannot have.
+#[derive(Debug)]
+pub(in crate::api) struct Lost {
+    /// Its sequence number.
+    pub(in crate::api) number: u64,
+    pub(in crate::api) error: GatewayError,
 }
 
 /// Reads the events of one response, each once.
@@ -161,14 +183,16 @@ impl EventReader {
     /// The next event; none after the last. May be cancelled.
     ///
     /// # Errors
-    /// If it was dropped before it was read; the sequence number that it had. Nothing follows.
-    pub(in crate::api) async fn next(&mut self) -> Option<Result<Event, u64>> {
+    /// If it was dropped before it was read; nothing follows.
+    pub(in crate::api) async fn next(&mut self) -> Option<Result<Event, Lost>> {
         loop {
             {
                 let state = self.log.state.lock();
-                let Some(at) = self.next.checked_sub(state.first) else {
-                    return Some(Err(self.next));
-                };
+                if let Some(error) = state.refusal(self.next) {
+                    let number = self.next;
+                    return Some(Err(Lost { number, error }));
+                }
+                let at = self.next - state.first;
                 let event = usize::try_from(at).ok().and_then(|at| state.events.get(at));
                 if let Some(event) = event {
                     self.next += 1;
@@ -223,9 +247,13 @@ mod tests {
         }
     }
 
-    fn next(reader: &mut EventReader) -> Option<Option<Result<usize, u64>>> {
+    fn next(reader: &mut EventReader) -> Option<Option<Result<usize, GatewayError>>> {
         let read = reader.next().now_or_never()?;
-        Some(read.map(|read| read.map(|event| event.data.len())))
+        let told = |read: Result<Event, Lost>| match read {
+            Ok(event) => Ok(event.data.len()),
+            Err(lost) => Err(lost.error),
+        };
+        Some(read.map(told))
     }
 
     #[tokio::test]
@@ -243,7 +271,9 @@ mod tests {
         assert_eq!(next(&mut all), Some(None));
         assert_eq!(next(&mut later), Some(Some(Ok(2))));
         assert_eq!(next(&mut later), Some(None));
-        assert_eq!(next(&mut log.read(Some(7)).unwrap()), Some(None));
+        assert_eq!(next(&mut log.read(Some(2)).unwrap()), Some(None));
+        let ahead = GatewayError::EventsAhead { count: 3 };
+        assert_eq!(log.read(Some(3)).unwrap_err(), ahead);
     }
 
     #[test]
@@ -261,7 +291,7 @@ mod tests {
         let asked = asked.into_inner();
         assert_eq!(asked[..2], [2 * STEP, 3 * STEP], "{asked:?}");
         assert!(log.bytes() <= 2 * STEP);
-        assert_eq!(next(&mut slow), Some(Some(Err(0))));
+        assert_eq!(next(&mut slow), Some(Some(Err(GatewayError::EventsGone))));
         assert_eq!(log.read(Some(1)).unwrap_err(), GatewayError::EventsGone);
         assert_eq!(
             next(&mut log.read(Some(2)).unwrap()),
@@ -269,7 +299,8 @@ mod tests {
         );
         log.forget();
         log.close(vec![event(1)]);
-        assert_eq!(next(&mut slow), Some(Some(Err(0))));
+        let deleted = GatewayError::ResponseDeleted;
+        assert_eq!(next(&mut slow), Some(Some(Err(deleted))));
         assert_eq!((log.bytes(), log.read(Some(9)).is_err()), (0, true));
     }
 

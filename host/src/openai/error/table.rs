@@ -176,6 +176,10 @@ errors! {
     NotStreamed = 400, INVALID, "unsupported_value", "This response cannot be streamed because it was not created with background=true and stream=true: fetch it without 'stream'.";
     /// The events of a response in the background that the client asks for, or has not read in time, are not kept any more.
     EventsGone = 400, INVALID, "events_not_kept", "These events of the response are not kept any more: fetch it without 'stream'.";
+    /// A client wants the events after one that there is not yet.
+    EventsAhead { count: u64 } = 400, INVALID, "invalid_value", "This response has {count} events so far, the first with the number 0: send the 'sequence_number' of the last one that you have.";
+    /// A response whose events were being read was deleted, or is not kept any more.
+    ResponseDeleted = 404, INVALID, "response_not_found", "The response was deleted, or is not kept any more.";
     /// The client has too many responses in the background.
     BackgroundFull { most: usize } = 429, "rate_limit_error", "too_many_background_responses", "You have too many responses in the background, at most {most}, or their requests are too large: wait for one to end, or cancel one.", Retry::After(5_000);
     /// A response that is not in the background is to be cancelled.

@@ -181,7 +181,7 @@ async fn the_stream_of_a_response_in_the_background_says_how_it_ended() {
     }
     assert_eq!(
         (&last["type"], &last["code"]),
-        (&json!("error"), &json!("events_not_kept"))
+        (&json!("error"), &json!("response_not_found"))
     );
     gateway.stop().await;
 }
@@ -207,6 +207,7 @@ async fn events_beyond_the_memory_of_a_response_are_dropped_and_that_is_said() {
     for (asked, param) in [
         ("stream=1", "stream"),
         ("stream=true&starting_after=x", "starting_after"),
+        ("stream=true&starting_after=9999", "starting_after"),
     ] {
         let (status, error) = get(&gateway, &format!("{path}?{asked}")).await;
         assert_eq!((status, &error["error"]["param"]), (400, &json!(param)));

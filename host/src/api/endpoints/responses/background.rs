@@ -15,7 +15,7 @@ use crate::api::generate::Generate;
 use crate::api::id::Id;
 use crate::api::request::AtOnce;
 use crate::api::request_context::Authenticated;
-use crate::api::response_store::{EventReader, Job};
+use crate::api::response_store::{EventReader, Job, Lost};
 use crate::api::{Shared, error, sse};
 use crate::openai::responses::{Background, Context};
 use crate::openai::{ApiError, GatewayError, Head};
@@ -51,21 +51,21 @@ pub(super) fn told(events: EventReader, keepalive: Duration) -> Response {
         let mut events = events?;
         match events.next().await? {
             Ok(event) => Some((named(event), Some(events))),
-            Err(number) => Some((lost(number), None)),
+            Err(lost) => Some((told_lost(lost), None)),
         }
     });
     sse::answer(events, keepalive, sse::comment())
 }
 
-/// The event for a reader that was too slow, or whose response was deleted: the events from this number on are lost.
-fn lost(sequence_number: u64) -> Event {
-    let error = ApiError::from(GatewayError::EventsGone);
+/// The event for a reader that was too slow, or whose response was deleted: this event, and those after it, are lost.
+fn told_lost(lost: Lost) -> Event {
+    let error = ApiError::from(lost.error);
     let data = json!({
         "type": "error",
         "code": error.code,
         "message": error.message,
         "param": null,
-        "sequence_number": sequence_number,
+        "sequence_number": lost.number,
     });
     Event::default().event("error").data(data.to_string())
 }
