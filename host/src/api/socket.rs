@@ -37,7 +37,7 @@ use turn::{Lane, Turn, TurnHead, error_message};
 /// Messages that may wait for the turns before them: as many as OpenAI lets be under way on one connection.
 const WAITING: usize = 16;
 
-/// How long a client that sends nothing, not even pongs, counts as there.
+/// How long a client that sends nothing, not even pongs, or that takes nothing of what waits for it counts as there.
 const DEAF: Duration = Duration::from_secs(300);
 
 /// How long messages that were on their way are waited for when the gateway drains.
@@ -234,13 +234,7 @@ where
         };
         let _ = timeout(LAST_FRAMES, rest).await;
     }
-}
 
-impl<S> Socket<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-{
     /// Sends what waits for the client, and a close frame. Returns whether the client took them.
     async fn close(&mut self, end: End) -> bool {
         // A turn that still runs loses its reader.
@@ -369,7 +363,8 @@ where
                 self.silent().map_or(old, |silent| silent.min(old))
             }
         });
-        let all = [pinged, ends].into_iter().flatten();
+        let stuck = self.outbox.stuck().map(|since| since + DEAF);
+        let all = [pinged, ends, stuck].into_iter().flatten();
         // Without either, the turn ends first.
         all.min().unwrap_or_else(|| Instant::now() + DEAF)
     }
@@ -387,6 +382,9 @@ where
     /// Does what is due by now.
     fn look(&mut self) -> Result<(), End> {
         let now = Instant::now();
+        if self.outbox.stuck().is_some_and(|since| now >= since + DEAF) {
+            return Err(End::Gone);
+        }
         if !self.keepalive.is_zero() {
             if now >= self.heard.at() + self.deaf() {
                 return Err(End::Gone);

@@ -184,8 +184,10 @@ async fn a_request_without_generation_is_kept_to_be_continued_and_costs_nothing(
     let url = format!("{}/v1/responses", gateway.origin);
     let posted = gateway.client.post(url).bearer_auth(KEY).json(&empty);
     assert_eq!(posted.send().await.unwrap().status(), 400);
-    empty["generate"] = json!(true);
-    assert_eq!(error(&socket.ask(&empty).await).0, 400);
+    for wrong in [json!(true), json!("false")] {
+        empty["generate"] = wrong;
+        assert_eq!(error(&socket.ask(&empty).await).0, 400);
+    }
     let kept = socket.ask(&body).await;
     assert_ne!(id(&kept), id(&warm));
     let answer = socket.ask(&fork("Which word?", id(&kept))).await;

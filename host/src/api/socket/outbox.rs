@@ -4,6 +4,7 @@ use std::io;
 
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
 
 use super::frames::{CLOSE, PING, PONG, TEXT};
 use crate::api::connection::Offer;
@@ -23,6 +24,8 @@ pub(super) struct Outbox<W> {
     owed: usize,
     /// The part of a turn's answer that is among them.
     offer: Option<Offer>,
+    /// When the client last took some of them, or the first of them came.
+    moved: Instant,
 }
 
 impl<W: AsyncWrite + Unpin> Outbox<W> {
@@ -32,11 +35,17 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
             bytes: BytesMut::new(),
             owed: 0,
             offer: None,
+            moved: Instant::now(),
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// Since when the client takes nothing of what waits for it.
+    pub(super) fn stuck(&self) -> Option<Instant> {
+        (!self.is_empty()).then_some(self.moved)
     }
 
     /// Whether the client reads too little of what it gets.
@@ -69,6 +78,9 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
     /// Adds a frame, and returns its bytes.
     fn frame(&mut self, code: u8, payload: &[&[u8]]) -> usize {
         let before = self.bytes.len();
+        if before == 0 {
+            self.moved = Instant::now();
+        }
         let length: usize = payload.iter().map(|part| part.len()).sum();
         self.bytes.reserve(10 + length);
         self.bytes.put_u8(LAST | code);
@@ -99,6 +111,7 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
             if bytes == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
+            self.moved = Instant::now();
             if let Some(offer) = &self.offer {
                 offer.taken(bytes, self.bytes.is_empty());
             }
@@ -123,12 +136,33 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
 mod tests {
     use std::net::SocketAddr;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use axum::http::Version;
     use tokio::io::{AsyncReadExt, duplex};
 
     use super::*;
     use crate::api::connection::Peer;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_stuck_from_its_last_byte_on() {
+        let (mut client, server) = duplex(100);
+        let mut outbox = Outbox::new(server);
+        assert_eq!(outbox.stuck(), None, "nothing waits");
+        let began = Instant::now();
+        let second = Duration::from_secs(1);
+        tokio::time::sleep(second).await;
+        outbox.text(&[b'x'; 300], None);
+        assert_eq!(outbox.stuck(), Some(began + second));
+        let mut read = [0; 50];
+        for seconds in [2, 3] {
+            tokio::time::sleep(second).await;
+            let flushed = tokio::time::timeout(Duration::ZERO, outbox.flush());
+            assert!(flushed.await.is_err(), "it does not fit");
+            assert_eq!(outbox.stuck(), Some(began + seconds * second));
+            client.read_exact(&mut read).await.unwrap();
+        }
+    }
 
     #[tokio::test]
     async fn what_is_owed_has_a_limit_while_an_event_waits() {

@@ -22,8 +22,8 @@ pub struct Transport {
     event: Option<String>,
     /// Whether the model is asked; otherwise the request is only kept to be continued.
     pub generates: bool,
-    /// The error for a lane that cannot be repeated; over HTTP there is none.
-    wrong_lane: Option<ApiError>,
+    /// The error for members that are not what they should be; over HTTP there is none.
+    wrong: Option<ApiError>,
 }
 
 impl Default for Transport {
@@ -31,7 +31,7 @@ impl Default for Transport {
         Self {
             event: None,
             generates: true,
-            wrong_lane: None,
+            wrong: None,
         }
     }
 }
@@ -39,11 +39,15 @@ impl Default for Transport {
 impl Transport {
     pub(super) fn read(body: &mut Object) -> Result<Self, ApiError> {
         let event = body.take("type");
-        let wrong_lane = body.short_string("stream_id", LONGEST_LANE).err();
+        let lane = body.short_string("stream_id", LONGEST_LANE);
+        let (generates, wrong) = match body.boolean("generate") {
+            Ok(generates) => (generates != Some(false), None),
+            Err(error) => (true, Some(error)),
+        };
         Ok(Self {
             event: event.and_then(|event| event.as_str().map(str::to_owned)),
-            generates: body.take("generate").and_then(|value| value.as_bool()) != Some(false),
-            wrong_lane,
+            generates,
+            wrong: lane.err().or(wrong),
         })
     }
 }
@@ -66,13 +70,13 @@ impl ResponsesRequest {
     /// Checks that a message of a WebSocket is one that creates a response.
     ///
     /// # Errors
-    /// 400, for another event, a `stream_id` that is no short string, or a response in the background.
+    /// 400, for another event, a `stream_id` that is no short string, a `generate` that is no boolean, or a response in the background.
     pub fn check_event(&self) -> Result<(), ApiError> {
         if self.transport.event.as_deref() != Some(CREATE) {
             let message = format!("This gateway takes one event on a WebSocket: '{CREATE}'.");
             return Err(invalid_value("type".to_owned(), message));
         }
-        if let Some(error) = &self.transport.wrong_lane {
+        if let Some(error) = &self.transport.wrong {
             return Err(error.clone());
         }
         if self.background {
