@@ -1,10 +1,11 @@
-//! Decides in which API's form a request's errors and models are written: OpenAI's or Anthropic's.
+//! Decides in which form a request's errors and models are written: OpenAI's, Anthropic's, or the one that Codex understands.
 
 use std::borrow::Cow;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use axum::http::request::Parts;
 use axum::response::Response;
 
@@ -29,6 +30,28 @@ pub(super) fn is_of_messages(path: &str) -> bool {
 fn is_below(path: &str, root: &str) -> bool {
     let rest = path.strip_prefix(root);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The longest wait, in seconds, after which clients try again by themselves: OpenAI's SDKs have this limit, and Codex has none.
+const LONGEST_WAIT: u64 = 120;
+
+/// Writes the error of a response that is refused for long as ChatGPT does for Codex, which then says when it may go on: it would
+/// wait in silence, for hours. (Seen with Codex 0.171.0; it reads `type` and `resets_at`.)
+pub(super) fn tell_codex(response: &mut Response, endpoint: Option<&str>) {
+    if response.status() != StatusCode::TOO_MANY_REQUESTS || endpoint != Some("/v1/responses") {
+        return;
+    }
+    let wait = response.headers().get(RETRY_AFTER);
+    let wait = wait.and_then(|wait| wait.to_str().ok()?.parse::<u64>().ok());
+    let Some(wait) = wait.filter(|wait| *wait > LONGEST_WAIT) else {
+        return;
+    };
+    if let Some(Told(error)) = response.extensions().get() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let body = error.to_json_until(now.unwrap_or_default().as_secs().saturating_add(wait));
+        response.headers_mut().remove(CONTENT_LENGTH);
+        *response.body_mut() = Body::from(body);
+    }
 }
 
 /// Writes the error of an answer in Anthropic's form, if the answer is one.

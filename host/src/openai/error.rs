@@ -66,6 +66,8 @@ struct Body<'a> {
     r#type: &'a str,
     param: Option<&'a str>,
     code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resets_at: Option<u64>,
 }
 
 impl ApiError {
@@ -109,12 +111,23 @@ impl ApiError {
     /// `{"error":{"message","type","param","code"}}`, all four always there.
     #[must_use]
     pub fn to_json(&self) -> String {
+        self.write(&self.kind, None)
+    }
+
+    /// The same for a limit that is reached until this time, in seconds since 1970, in the words that ChatGPT has for Codex.
+    #[must_use]
+    pub fn to_json_until(&self, resets_at: u64) -> String {
+        self.write("usage_limit_reached", Some(resets_at))
+    }
+
+    fn write(&self, kind: &str, resets_at: Option<u64>) -> String {
         json::write(&Envelope {
             error: Body {
                 message: &self.message,
-                r#type: &self.kind,
+                r#type: kind,
                 param: self.param.as_deref(),
                 code: &self.code,
+                resets_at,
             },
         })
     }

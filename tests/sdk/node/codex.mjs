@@ -16,7 +16,7 @@ const run = (cmd) => call("client_exec_command", { cmd });
 try {
   const codex = new Codex({ baseUrl, apiKey, env: { PATH: process.env.PATH, HOME: home, CODEX_HOME: home } });
   const thread = codex.startThread({
-    model: "codex-5",
+    model: "gpt-5.5",
     workingDirectory: home,
     skipGitRepoCheck: true,
     // The sandbox of its commands is the machine's: some give none to a test.

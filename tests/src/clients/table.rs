@@ -17,7 +17,7 @@ pub const CODEX: Client = Client {
         Part(r#"env_key = "GATEWAY_KEY""#),
         Variable("GATEWAY_KEY", "$KEY"),
     ],
-    model: &[Part(r#"model = "codex-5""#)],
+    model: &[Part(r#"model = "gpt-5.5""#)],
     switches: &[
         Part(r#"wire_api = "responses""#),
         Part("supports_websockets = true"),
@@ -122,6 +122,7 @@ pub const ALL: &[Client] = &[
     CODEX,
     Client {
         base_url: &[Argument("baseUrl", BASE_URL)],
+        model: &[Argument("model", "gpt-5.5")],
         ..library(
             "`@openai/codex-sdk` (Node)",
             (PACKAGES, "\"@openai/codex-sdk\": \""),

@@ -1,6 +1,6 @@
 //! Rate limits as clients see them: charges and buckets, headers, settlement, and state kept between runs.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use codex_gateway_tests::gateway::{Gateway, KEY, QUICK, Setup, say, stream};
 use codex_gateway_tests::guests::deploy;
@@ -355,4 +355,38 @@ async fn who_stops_reading_holds_its_place_no_longer_than_an_answer_may_take() {
     gateway.idle().await;
     drop(stuck);
     gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_that_is_refused_for_long_says_until_when_as_codex_expects() {
+    let rule =
+        |window: u64| json!([{"name": "few", "unit": "requests", "limit": 1, "window_ms": window}]);
+    for (window, path, kind) in [
+        (LONG_MS, "/v1/responses", "usage_limit_reached"),
+        (LONG_MS, "/v1/chat/completions", "rate_limit_error"),
+        (60_000, "/v1/responses", "rate_limit_error"),
+    ] {
+        let gateway = limited(&rule(window)).await;
+        let mut body = say(QUICK);
+        body["input"] = json!(QUICK);
+        let request = || {
+            let url = format!("{}{path}", gateway.origin);
+            gateway.client.post(url).bearer_auth(KEY).json(&body).send()
+        };
+        assert_eq!(request().await.unwrap().status(), 200, "{path}");
+        let response = request().await.unwrap();
+        let wait: u64 = header(&response, "retry-after").parse().unwrap();
+        let error: Value = response.json().await.unwrap();
+        assert_eq!(error["error"]["type"], kind, "{path} {window}: {error}");
+        let resets = error["error"]["resets_at"].as_u64();
+        assert_eq!(resets.is_some(), kind == "usage_limit_reached", "{error}");
+        if let Some(at) = resets {
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap()
+                .as_secs();
+            assert!((now..=now + wait + 1).contains(&at), "{at} {now} {wait}");
+        }
+        gateway.stop().await;
+    }
 }

@@ -20,7 +20,7 @@ fn home(gateway: &Gateway, model: &str, over_websockets: bool) -> TempDir {
     let home = tempfile::tempdir().expect("a folder");
     let book = CODEX.configuration(gateway);
     let changed = book
-        .replace(r#"model = "codex-5""#, &format!(r#"model = "{model}""#))
+        .replace(r#"model = "gpt-5.5""#, &format!(r#"model = "{model}""#))
         .replace(
             "supports_websockets = true",
             &format!("supports_websockets = {over_websockets}"),
@@ -129,6 +129,22 @@ async fn every_codex_keeps_one_websocket_for_its_turns() {
             times[ROUNDS / 2]
         });
         println!("{program}: {over_websocket:?} over a WebSocket, {over_http:?} over HTTP");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the real Codex"]
+async fn codex_says_when_a_long_limit_ends_and_does_not_wait_for_it() {
+    let rules = json!({"rules": [{"name": "daily", "unit": "requests", "limit": 1, "window_ms": 86_400_000}]});
+    for over_websockets in [true, false] {
+        let setup = Setup::demo().policy("rate-limit.json", rules.to_string().as_bytes());
+        let gateway = setup.start().await;
+        let home = home(&gateway, "codex-5", over_websockets);
+        let program = variable("TEST_CODEX_BIN");
+        exec(&program, &gateway, home.path(), "Say hello.").await;
+        let said = exec(&program, &gateway, home.path(), "Say hello.").await;
+        assert!(said.contains("usage limit. Try again at"), "{said}");
+        gateway.stop().await;
     }
 }
 

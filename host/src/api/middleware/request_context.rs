@@ -78,6 +78,8 @@ where
         let mut response = answered.unwrap_or_else(|_| error::internal().into_response());
         if is_anthropics {
             dialect::translate(&mut response, Some(context.id()));
+        } else {
+            dialect::tell_codex(&mut response, route);
         }
         describe(response.headers_mut(), &context, is_demo);
         if is_anthropics && let Some(id) = response.headers().get(REQUEST_ID).cloned() {

@@ -52,7 +52,7 @@ fn only_responses_and_messages(mut cells: Cells) -> Cells {
 fn limited(setup: Setup, unit: &str, limit: u64) -> Setup {
     let mut rule = json!({"name": "few", "unit": unit, "limit": limit});
     if unit != "concurrent" {
-        rule["window_ms"] = json!(3_600_000);
+        rule["window_ms"] = json!(100_000);
     }
     let rules = json!({ "rules": [rule] }).to_string();
     setup.policy("rate-limit.json", rules.as_bytes())

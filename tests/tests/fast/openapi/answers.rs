@@ -23,6 +23,8 @@ const UNSEEN: &[&str] = &[
     "/components/schemas/AgentActivity/properties/left_out",
     "/components/schemas/AnthropicMessage/properties/x_codex",
     "/components/schemas/ChatCompletion/properties/choices/items/properties/x_codex",
+    // Only of a limit that is reached for minutes: `limits.rs` has it.
+    "/components/schemas/Error/properties/error/properties/resets_at",
     // Only for a component that cannot be frozen.
     "/components/schemas/Health/properties/policies/items/properties/warm_because",
     // Only with `POLICY_RECORD`: `records.rs` has them.
