@@ -8,6 +8,7 @@ use codex_policy_settings::models;
 use codex_policy_settings::who::{self, Pattern, Who};
 
 use crate::effort;
+use crate::routes::route_of;
 
 /// The most characters of a client's text that an answer repeats.
 const QUOTED: usize = 100;
@@ -37,6 +38,8 @@ pub struct Access {
 pub struct Rules {
     /// Every accepted name, in lower case, and its route.
     pub routes: BTreeMap<String, Route>,
+    /// Routes of further names, for those that match; the most specific first.
+    pub patterns: Vec<(Pattern, Route)>,
     /// The route of a request that names no model.
     pub default: Route,
     /// The name of the default model, in lower case.
@@ -68,7 +71,10 @@ impl Model for Rules {
         let name = name.filter(|name| !name.is_empty());
         let id = name.map(str::to_ascii_lowercase);
         let route = match &id {
-            Some(id) => self.routes.get(id),
+            Some(id) => {
+                let named = self.routes.get(id);
+                named.or_else(|| route_of(&self.patterns, id))
+            }
             None => Some(&self.default),
         };
         let key = id.as_ref().unwrap_or(&self.default_name);

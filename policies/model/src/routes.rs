@@ -1,9 +1,11 @@
 //! Builds the table of model names once, from the operator's settings and the host's list of models.
 
+use core::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use codex_policy::settings::Host;
 use codex_policy_settings::models::{FAMILIES, MEMBERS};
+use codex_policy_settings::who::Pattern;
 
 use crate::decide::{Route, Rules};
 use crate::effort::{Support, nearest};
@@ -36,32 +38,44 @@ pub fn build(
         .map(|id| (id.to_ascii_lowercase(), route(id)))
         .collect();
     routes.extend(families.clone());
-    for (name, alias) in aliases {
-        routes.insert(name.clone(), route_alias(alias, &families, &efforts));
+    let (patterns, aliases): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        aliases.iter().partition(|(name, _)| name.contains('*'));
+    for (name, alias) in &aliases {
+        routes.insert((*name).clone(), route_alias(alias, &families, &efforts));
     }
+    let mut patterns: Vec<_> = patterns
+        .into_iter()
+        .map(|(name, alias)| (Pattern::new(name), route_alias(alias, &families, &efforts)))
+        .collect();
+    patterns.sort_by_key(|(pattern, _)| Reverse(pattern.letters()));
 
     let default = default.unwrap_or(home);
     let key = default.to_ascii_lowercase();
     if default.is_empty() {
         let known = [home.to_owned()].into_iter();
-        let known = distinct(known.chain(aliases.keys().cloned()).chain(models)).join(", ");
+        let known = distinct(known.chain(names(&aliases)).chain(models)).join(", ");
         return Err(format!(
             "default: there is no {default:?}, choose one of {known}"
         ));
     }
     // A default that Codex does not list is left to the provider: an update of Codex that drops a model must not stop the next
     // start. The default is listed only if Codex lists no models.
-    if !routes.contains_key(&key) && host.models.is_empty() {
+    let matching = route_of(&patterns, &key).cloned();
+    if !routes.contains_key(&key) && matching.is_none() && host.models.is_empty() {
         models.push(default.to_owned());
     }
     let default_name = key.clone();
-    let default = routes.entry(key).or_insert_with(|| route(default)).clone();
+    let default = routes
+        .entry(key)
+        .or_insert_with(|| matching.unwrap_or_else(|| route(default)))
+        .clone();
 
     let members = MEMBERS.iter().filter(|_| base_model(host).is_some());
     let members = members.map(|(suffix, _)| format!("{home}{suffix}"));
-    let listed = distinct(members.chain(aliases.keys().cloned()).chain(models));
+    let listed = distinct(members.chain(names(&aliases)).chain(models));
     Ok(Rules {
         routes,
+        patterns,
         default,
         default_name,
         listed,
@@ -69,6 +83,17 @@ pub fn build(
         owned_by,
         efforts,
     })
+}
+
+/// The route of the first pattern that matches a name in lower case.
+pub(crate) fn route_of<'a>(patterns: &'a [(Pattern, Route)], name: &str) -> Option<&'a Route> {
+    let mut patterns = patterns.iter();
+    let (_, route) = patterns.find(|(pattern, _)| pattern.matches(name))?;
+    Some(route)
+}
+
+fn names(aliases: &BTreeMap<&String, &Alias>) -> impl Iterator<Item = String> {
+    aliases.keys().map(|name| (*name).clone())
 }
 
 fn route(model: &str) -> Route {
@@ -151,6 +176,48 @@ mod tests {
         assert_eq!(listed("prod"), FAMILY);
         let development = FAMILY.map(|name| name.replace("codex", "codev"));
         assert_eq!(listed("dev")[..5], development);
+    }
+
+    #[test]
+    fn a_pattern_names_every_model_that_fits_and_has_no_better_name() {
+        let rules = rules(&json!({
+            "aliases": {"claude-*": "codex-5", "Claude-Haiku-*": "codex-5-low", "claude-one": "gpt-6-mini"},
+            "default": "claude-none",
+            "host": {"codex_model": "gpt-5"},
+        }));
+        let resolve = |name: &str| {
+            let ask = Ask {
+                requested: Some(name.to_owned()),
+                ..Ask::default()
+            };
+            rules
+                .resolve(&ask)
+                .map(|target| (target.id, target.model, target.effort))
+        };
+        let target = |id: &str, model: &str, effort: Option<&str>| {
+            Ok((id.to_owned(), model.to_owned(), effort.map(str::to_owned)))
+        };
+        assert_eq!(
+            resolve("claude-opus-9"),
+            target("claude-opus-9", "gpt-5", None)
+        );
+        let haiku = target("claude-haiku-9", "gpt-5", Some("low"));
+        assert_eq!(resolve("claude-HAIKU-9"), haiku);
+        assert_eq!(
+            resolve("claude-one"),
+            target("claude-one", "gpt-6-mini", None)
+        );
+        assert_eq!(
+            resolve(""),
+            target("gpt-5", "gpt-5", None),
+            "the default fits, too"
+        );
+        assert!(resolve("claud").is_err());
+        assert!(
+            !rules.listed.iter().any(|name| name.contains('*')),
+            "{:?}",
+            rules.listed
+        );
     }
 
     #[test]

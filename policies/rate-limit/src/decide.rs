@@ -91,11 +91,12 @@ impl Rules {
         };
         let whose = rule.whose();
         let what = match (rule.unit, rule.streaming_only) {
-            (Unit::Tokens, _) => "tokens",
-            (_, true) => "streams",
-            (_, false) => "requests",
+            (Unit::Tokens, _) => "token",
+            (_, true) => "stream",
+            (_, false) => "request",
         };
         let limit = rule.limit;
+        let what = format!("{what}{}", if limit == 1 { "" } else { "s" });
         match rule.unit {
             Unit::Concurrent => format!("Too many concurrent {what}: at most {limit}{whose}."),
             Unit::Requests | Unit::Tokens => {

@@ -20,6 +20,12 @@ impl Pattern {
         &self.0
     }
 
+    /// The bytes that a name must have: of two patterns that match, the one with more of them says more.
+    #[must_use]
+    pub fn letters(&self) -> usize {
+        self.0.bytes().filter(|byte| *byte != b'*').count()
+    }
+
     /// The pattern in lower case, for names whose case does not count.
     #[must_use]
     pub fn to_lower_case(&self) -> Self {
