@@ -10,6 +10,12 @@ mod cases;
 mod check;
 #[path = "policy/deploy.rs"]
 mod deploy;
+#[path = "policy/diff.rs"]
+mod diff;
+#[path = "policy/differences.rs"]
+mod differences;
+#[path = "policy/found.rs"]
+mod found;
 #[path = "policy/inspect.rs"]
 mod inspect;
 #[path = "policy/new.rs"]
@@ -57,6 +63,9 @@ pub(super) enum Policy {
     Deploy(deploy::Arguments),
     /// Measure a policy beside the built-in one of its slot: a decision, freezing, compiling, and sizes.
     Bench(bench::Arguments),
+    /// Put the same calls to two policies of one slot, from cases or a recording or by a search, and show what they decide differently;
+    /// exits with 0 if nothing, with 1 if something, with 65 if the records are damaged, with 78 if a file is wrong.
+    Diff(diff::Arguments),
     /// Decide recorded decisions again, and show what would have been different; exits with 0 if nothing would, with 1 if something
     /// would, with 65 if the records are damaged, with 78 if the policies or the named files are wrong.
     Replay(replay::Arguments),
@@ -79,6 +88,7 @@ pub(super) fn run(what: &Policy) -> ExitCode {
         Policy::Cases(arguments) => cases::run(arguments),
         Policy::Deploy(arguments) => deploy::run(arguments),
         Policy::Bench(arguments) => bench::run(arguments),
+        Policy::Diff(arguments) => diff::run(arguments),
         Policy::Replay(arguments) => replay::run(arguments),
         Policy::Schema { of } => schema::run(*of),
     }

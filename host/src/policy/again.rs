@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Slot;
+use super::author::Draft;
 use super::digest::Digest;
 use super::engine::Engine;
 use super::facts::Facts;
 use super::fault::Refusals;
-use super::policies::{Policies, prepare};
+use super::policies::prepare;
 use super::records::{Damage, Ends, File, Line};
 use super::report::Report;
 use super::simulation::Simulation;
-use super::source::Source;
+use super::source::{Defaults, Source};
 use super::steer::{SlotFiles, overlaid};
 
 /// The most remarks that are kept.
@@ -73,11 +74,37 @@ pub async fn replay_records(
     let given = source.look(facts, &Default::default()).complete()?.given;
     let offer = source.offer(overlaid(given, files), facts)?;
     let policies = Arc::new(prepare(engine, &offer.candidates, None).await?);
-    let mut again = Again::new(policies);
-    for path in records {
-        again.file(path).await?;
-    }
-    Ok(again.done())
+    let digest = policies.digest();
+    Again::new(digest, Simulation::of_records(policies))
+        .all(records)
+        .await
+}
+
+/// Decides the records of these files with two policies of one slot, beside the built-in ones of the others, and reports what they decide
+/// differently. Each side draws from buckets of its own.
+///
+/// # Errors
+/// As [`replay_records`].
+pub async fn compare_records(
+    engine: &Engine,
+    [from, to]: &[Draft; 2],
+    records: &[PathBuf],
+) -> Result<Replayed, Undecided> {
+    let source = Source::new(None, Defaults::default());
+    let candidates = |draft: &Draft| {
+        let mut given = source
+            .look(&draft.facts, &Default::default())
+            .complete()?
+            .given;
+        given[draft.slot as usize] = draft.given();
+        Ok::<_, Refusals>(source.offer(given, &draft.facts)?.candidates)
+    };
+    let from = Arc::new(prepare(engine, &candidates(from)?, None).await?);
+    let to = Arc::new(prepare(engine, &candidates(to)?, Some(&from)).await?);
+    let digest = to.digest();
+    Again::new(digest, Simulation::new(from, to))
+        .all(records)
+        .await
 }
 
 struct Again {
@@ -89,11 +116,11 @@ struct Again {
 }
 
 impl Again {
-    fn new(policies: Arc<Policies>) -> Self {
-        let digest = policies.digest();
+    /// `digest` is that of the policies that decide now.
+    fn new(digest: Digest, simulation: Simulation) -> Self {
         Self {
             began: Instant::now(),
-            simulation: Simulation::of_records(policies),
+            simulation,
             ends: Ends::default(),
             run: None,
             replayed: Replayed {
@@ -105,6 +132,13 @@ impl Again {
                 remarks: Vec::new(),
             },
         }
+    }
+
+    async fn all(mut self, records: &[PathBuf]) -> Result<Replayed, Undecided> {
+        for path in records {
+            self.file(path).await?;
+        }
+        Ok(self.done())
     }
 
     async fn file(&mut self, path: &Path) -> Result<(), Undecided> {

@@ -1,16 +1,20 @@
 //! Single policies in the hands of their authors: described, prepared alone, asked and measured.
 //!
-//! `input` reads questions, `reply` writes answers; `case` and `cases` test a policy against its cases, `plan` checks it where it is to serve.
+//! `input` reads questions, `reply` writes answers; `case` and `cases` test a policy against its cases, `diff` and `search` compare
+//! two, `plan` checks one where it is to serve.
 
 mod bench;
 mod case;
 mod cases;
 mod coverage;
+mod diff;
 mod input;
 mod inspected;
 mod matcher;
 mod plan;
+mod play;
 mod reply;
+mod search;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +28,8 @@ use super::facts::Facts;
 use super::fault::{Problem, Refusal};
 use super::given::{Given, Named};
 use super::inspect;
+use super::limits;
+use super::outcome::Told;
 use super::policies::Seat;
 use super::prepare::Costs;
 use super::source::{Defaults, Source};
@@ -37,10 +43,12 @@ pub use bench::{Measured, built_in, measure};
 pub use case::{BUILT_IN_CASES, CASE_ENDING, Case, MAX_CASE, moment, schema as case_schema};
 pub use cases::{Failure, Ran, Runner};
 pub use coverage::{Coverage, CoveredSlot};
+pub use diff::Sides;
 pub use input::{Call, Moment};
 pub use inspected::{Inspected, inspect as inspect_policy};
 pub use plan::{Planned, check_draft, plan};
 pub use reply::{Failed, Outcome, Reply};
+pub use search::{Found, Search, Searched, Seeds};
 
 /// A file that an author names: its name, and its bytes.
 pub type NamedFile = (String, Arc<[u8]>);
@@ -190,6 +198,11 @@ impl Subject {
         each!(self, policy => policy.about())
     }
 
+    /// The parts of the input that it declared, as words.
+    fn needs(&self) -> Vec<String> {
+        each!(self, policy => policy.needs().words())
+    }
+
     fn costs(&self) -> Costs {
         each!(self, policy => policy.costs())
     }
@@ -225,7 +238,7 @@ impl Subject {
 
 async fn ask<Q>(policy: &Policy<Q::World>, asked: &Q) -> Reply
 where
-    Q: Question<World: Seat>,
+    Q: Question<World: Seat, Answer: Told>,
 {
     let question = asked.declared(policy.needs());
     let decided = policy.decide(&question).await;
@@ -258,10 +271,13 @@ async fn admit(policy: &Policy<RateLimit>, asked: &Quotas, buckets: Buckets<'_>)
         took: admitted.quotas.took + second.map_or(Duration::ZERO, |(_, second)| second.took),
     };
     let question = asked.declared(policy.needs());
+    let told = limits::outcome(&admitted);
+    let reply = Reply::new(&question, decided, heard);
     let reply = Reply {
         quotas: admitted.quotas.answer.as_ref().ok().cloned(),
         statuses: second.map(|(decide, _)| decide.statuses.clone()),
-        ..Reply::new(&question, decided, heard)
+        told,
+        ..reply
     };
     let admitted = admitted.result().ok();
     (reply, admitted.and_then(|admitted| admitted.reservation))

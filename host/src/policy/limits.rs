@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::bindings::{Denial, Header, rate_limit};
 use super::component::{Decided, Policy, Session};
 use super::fault::{Fault, Refused, decided};
+use super::outcome::Outcome;
 use super::world::{Decide, Question, Quotas, RateLimit};
 use crate::quota::{Quota, Reservation, Store, Taken, Unavailable, Unit};
 
@@ -192,6 +193,17 @@ impl Policy<RateLimit> {
         let answer = session.ask(decide).await;
         session.end();
         answer
+    }
+}
+
+/// The outcome of both halves.
+pub(super) fn outcome(asked: &Asked) -> Outcome {
+    if let Some(fault) = asked.fault() {
+        return Outcome::fault(fault);
+    }
+    match &asked.rest {
+        Some((decide, second)) => Outcome::of_limits(&second.answer, &decide.statuses),
+        None => Outcome::admitted(),
     }
 }
 

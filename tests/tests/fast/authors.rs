@@ -9,6 +9,7 @@ use codex_gateway_tests::guests::{EVERY, FORBIDDEN, foreign};
 use serde_json::{Value, json};
 
 mod cases;
+mod diff;
 mod serving;
 
 /// A folder with the tests' own component, and files that a test writes.

@@ -6,20 +6,16 @@ use std::process::ExitCode;
 
 use clap::Args;
 use codex_gateway::app::{self, ReplayError, StartError};
-use codex_gateway::policy::{
-    Difference, RECORDS_ENDING, Replayed, Slot, SlotFiles, Undecided, records_in,
-};
+use codex_gateway::policy::{RECORDS_ENDING, Replayed, Slot, SlotFiles, Undecided, records_in};
 
-use super::super::text::harmless;
 use super::super::{EXIT_CONFIG, complain, fail, print, print_problems, report, runtime};
+use super::differences::differences;
 use super::subject::{by_name, config, slot_file};
 
 /// The exit code for damaged records (EX_DATAERR of sysexits.h).
 const EXIT_DATA: u8 = 65;
 /// The exit code if something would be different.
-const EXIT_DIFFERS: u8 = 1;
-/// The widest column of a table.
-const WIDEST: usize = 60;
+pub(super) const EXIT_DIFFERS: u8 = 1;
 
 /// The arguments.
 #[derive(Args)]
@@ -65,7 +61,8 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn refuse(error: ReplayError) -> ExitCode {
+/// Complains of policies and records, with the exit code that says which of them are wrong.
+pub(super) fn refuse(error: ReplayError) -> ExitCode {
     let error = match error {
         ReplayError::Undecided(Undecided::Policies(refusals)) => StartError::Policies(refusals),
         ReplayError::Start(error) => error,
@@ -101,7 +98,7 @@ fn show(replayed: &Replayed, json: bool) -> ExitCode {
 }
 
 /// The files of records; a folder stands for all of them in it.
-fn files(paths: &[PathBuf], note: &mut impl FnMut(String)) -> Vec<PathBuf> {
+pub(super) fn files(paths: &[PathBuf], note: &mut impl FnMut(String)) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for path in paths {
         let shown = path.display();
@@ -186,47 +183,6 @@ fn table(replayed: &Replayed) -> String {
         report.unknown,
         report.lost,
     );
-    if !report.differences.is_empty() {
-        text.push('\n');
-        text.push_str(&aligned(&report.differences));
-    }
-    if report.ungrouped > 0 {
-        let _ = writeln!(text, "and {} of further kinds", report.ungrouped);
-    }
+    text.push_str(&differences(report));
     text
-}
-
-fn aligned(differences: &[Difference]) -> String {
-    let heads = [
-        "COUNT", "SLOT", "QUESTION", "CALLER", "MODEL", "WAS", "WOULD BE", "REQUESTS",
-    ];
-    let mut rows = vec![heads.map(str::to_owned)];
-    rows.extend(differences.iter().map(|difference| {
-        let kind = &difference.kind;
-        let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-        [
-            difference.count.to_string(),
-            kind.slot.to_owned(),
-            kind.question.to_owned(),
-            or_none(&kind.caller),
-            or_none(&kind.model),
-            kind.from.clone(),
-            kind.to.clone(),
-            difference.examples.join(", "),
-        ]
-        .map(|cell| harmless(&cell))
-    }));
-    let width = |column: usize| {
-        let widths = rows.iter().map(|row| row[column].chars().count());
-        widths.max().unwrap_or_default().min(WIDEST)
-    };
-    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
-    let lines = rows.iter().map(|row| {
-        let cells = row.iter().zip(&widths);
-        let cells: Vec<_> = cells
-            .map(|(cell, &width)| format!("{cell:width$}"))
-            .collect();
-        format!("{}\n", cells.join("  ").trim_end())
-    });
-    lines.collect()
 }

@@ -53,6 +53,63 @@ pub(super) enum Grant {
     Credential,
 }
 
+/// The arguments beside two policies of one slot.
+#[derive(Args)]
+pub(super) struct BesideBoth {
+    /// The slot, if the components fit several.
+    #[arg(long, value_parser = one_of(Slot::ALL, Slot::name), value_name = "SLOT")]
+    slot: Option<Slot>,
+    /// The settings of both or, given twice, of A and of B. By default those beside a component (`auth.json` beside `auth.wasm`), if
+    /// there are some.
+    #[arg(long, value_name = "FILE")]
+    settings: Vec<PathBuf>,
+    /// Grant both the credential's secret, as `grants` in policies.toml does.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    grant: Option<Grant>,
+    /// Run both warm, as `instances = "warm"` in policies.toml does.
+    #[arg(long)]
+    warm: bool,
+}
+
+impl BesideBoth {
+    /// Reads the files of both.
+    ///
+    /// # Errors
+    /// A line for a person.
+    pub(super) fn drafts(&self, paths: [&Path; 2], facts: &Facts) -> Result<[Draft; 2], String> {
+        let one = |index: usize, path: &Path| {
+            let settings = match &self.settings[..] {
+                [] => Some(path.with_extension("json"))
+                    .filter(|beside| path.is_file() && beside != path && beside.is_file()),
+                [both] => Some(both.clone()),
+                [from, to] => Some([from, to][index].clone()),
+                _ => return Err("--settings: expected at most two, of A and of B".to_owned()),
+            };
+            let with = With {
+                beside: Beside {
+                    slot: self.slot,
+                    settings,
+                },
+                grant: self.grant,
+                warm: self.warm,
+            };
+            with.draft(path, facts.clone())
+        };
+        let [a, b] = paths;
+        let (from, to) = (one(0, a)?, one(1, b)?);
+        if from.slot != to.slot {
+            return Err(format!(
+                "{} is a policy of the {} slot, and {} of the {} slot: expected two of one slot",
+                a.display(),
+                from.slot,
+                b.display(),
+                to.slot
+            ));
+        }
+        Ok([from, to])
+    }
+}
+
 impl Subject {
     /// Reads the files.
     ///

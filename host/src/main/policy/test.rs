@@ -14,14 +14,11 @@ use serde_json::json;
 
 use super::super::text::harmless;
 use super::super::{EXIT_CONFIG, complain, fail, print};
-use super::subject::{block_on, read, slot_file, workbench, wrong};
+use super::found::{MAX_DEPTH, find};
+use super::subject::{block_on, by_name, read, slot_file, workbench, wrong};
 
 /// The exit code if a case failed.
 const EXIT_FAILED: u8 = 1;
-/// The most cases of one run.
-const MAX_CASES: usize = 10_000;
-/// The most folders within each other.
-const MAX_DEPTH: usize = 8;
 /// The time between two looks at the files.
 const LOOK: Duration = Duration::from_millis(300);
 /// The most characters of a reply that is shown.
@@ -36,6 +33,9 @@ pub(crate) struct Arguments {
     /// A component in place of the built-in one of each slot that it fits, or of one slot (`auth=FILE`). May be repeated.
     #[arg(long, value_name = "FILE")]
     with: Vec<String>,
+    /// Settings in place of the cases' own, of one slot if that is said (`auth=FILE`). May be repeated.
+    #[arg(long, value_name = "FILE")]
+    settings: Vec<String>,
     /// Only cases whose path contains this text.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
@@ -75,11 +75,13 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn once(arguments: &Arguments, engine: &Engine, facts: &Facts) -> ExitCode {
-    let (cases, components) = match arguments.files() {
+    let files = arguments.files();
+    let files = files.and_then(|files| Ok((files, arguments.settings()?)));
+    let ((cases, components), settings) = match files {
         Ok(found) => found,
         Err(mistake) => return wrong(&mistake),
     };
-    let runner = Runner::new(engine.clone(), components, facts.clone());
+    let runner = Runner::new(engine.clone(), components, facts.clone()).with_settings(settings);
     // A mistake is told before anything runs.
     let wrong = mistakes(&cases, &runner);
     let cases = if wrong.is_empty() { cases } else { Vec::new() };
@@ -152,7 +154,7 @@ impl Arguments {
     fn files(&self) -> Result<(Vec<PathBuf>, [Option<NamedFile>; Slot::COUNT]), String> {
         let mut cases = Vec::new();
         for path in &self.paths {
-            find(path, 0, &mut cases)?;
+            find(path, MAX_DEPTH, &mut cases)?;
         }
         let is_meant = |path: &PathBuf| {
             let text = self.filter.as_deref().unwrap_or_default();
@@ -190,14 +192,33 @@ impl Arguments {
         Ok((cases, components))
     }
 
+    /// The settings that take the place of the cases' own: of the slot that is said or that is the file's name, or of all.
+    ///
+    /// # Errors
+    /// A line for a person.
+    fn settings(&self) -> Result<[Option<NamedFile>; Slot::COUNT], String> {
+        let mut settings: [Option<NamedFile>; Slot::COUNT] = Default::default();
+        for text in &self.settings {
+            let (slot, path) = slot_file(text);
+            let file = read(path)?;
+            let slot = slot.or_else(|| by_name(path));
+            let slots = slot.map_or(Slot::ALL.to_vec(), |slot| vec![slot]);
+            for slot in slots {
+                settings[slot as usize] = Some(file.clone());
+            }
+        }
+        Ok(settings)
+    }
+
     /// The state of all files, taken without reading them.
     fn signature(&self) -> Vec<(PathBuf, Option<(u64, SystemTime)>)> {
         let mut paths = Vec::new();
         for path in &self.paths {
             // A path that is gone is told by the run.
-            let _ = find(path, 0, &mut paths);
+            let _ = find(path, MAX_DEPTH, &mut paths);
         }
-        paths.extend(self.with.iter().map(|text| slot_file(text).1.to_owned()));
+        let given = self.with.iter().chain(&self.settings);
+        paths.extend(given.map(|text| slot_file(text).1.to_owned()));
         let state = |path: &PathBuf| {
             let found = std::fs::metadata(path).ok()?;
             Some((found.len(), found.modified().ok()?))
@@ -205,34 +226,6 @@ impl Arguments {
         let states = paths.into_iter();
         states.map(|path| (path.clone(), state(&path))).collect()
     }
-}
-
-/// Adds the cases at a path.
-fn find(path: &Path, depth: usize, cases: &mut Vec<PathBuf>) -> Result<(), String> {
-    let told = |error: std::io::Error| format!("{}: {error}", path.display());
-    if !path.is_dir() {
-        std::fs::metadata(path).map_err(told)?;
-        cases.push(path.to_owned());
-        return Ok(());
-    }
-    let mut entries = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(told)? {
-        entries.push(entry.map_err(told)?.path());
-    }
-    entries.sort();
-    for entry in entries {
-        let is_case = entry.to_string_lossy().ends_with(CASE_ENDING);
-        if entry.is_dir() && depth < MAX_DEPTH || is_case {
-            find(&entry, depth + 1, cases)?;
-        }
-        if cases.len() > MAX_CASES {
-            let shown = path.display();
-            return Err(format!(
-                "{shown}: expected at most {MAX_CASES} cases, found more"
-            ));
-        }
-    }
-    Ok(())
 }
 
 impl Tested {

@@ -18,7 +18,7 @@ pub const MAX_CASE: u64 = 1 << 20;
 /// The most calls of a case.
 const MAX_CALLS: usize = 1_000;
 /// The time of a case that names none: 2026-01-01T00:00:00Z, in milliseconds since 1970.
-const START_MS: u64 = 1_767_225_600_000;
+pub(super) const START_MS: u64 = 1_767_225_600_000;
 
 /// A case, as it was read.
 #[derive(Debug, Clone)]
@@ -191,6 +191,19 @@ impl Case {
             options: self.options,
             facts: self.host.over(facts),
         }
+    }
+
+    /// Finds the first mistake in its questions and their input.
+    ///
+    /// # Errors
+    /// The place, and the expectation.
+    pub fn check(&self, slot: Slot) -> Result<(), String> {
+        let mut calls = self.calls.iter().enumerate();
+        calls.try_for_each(|(index, step)| {
+            let read = step.read(slot, self.start_ms);
+            read.map(|_| ())
+                .map_err(|mistake| format!("calls[{index}].{mistake}"))
+        })
     }
 
     /// The first question of the case.

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -11,19 +10,17 @@ use super::super::Slot;
 use super::super::candidate::Instances;
 use super::super::engine::Engine;
 use super::super::facts::Facts;
-use super::super::fault::{FaultKind, Refusal};
+use super::super::fault::Refusal;
 use super::super::prepare;
 use super::case::{Case, Step};
 use super::coverage::Coverage;
 use super::input::Call;
 use super::matcher::{Difference, differences};
-use super::{Buckets, Draft, Drawn, NamedFile, Outcome, Reply, Subject};
-use crate::quota::{Memory, Reservation};
+use super::play::{Play, ask};
+use super::{Buckets, Draft, NamedFile, Outcome, Reply, Subject};
 
 /// Prepared policies that are kept: cases often share their settings.
 const KEPT: usize = 8;
-/// How often a policy that was late is asked again: on a busy machine any policy may be late.
-const AGAIN: usize = 2;
 /// The most bytes of what a policy prints in one case.
 const PRINTED: usize = 16 << 10;
 
@@ -31,6 +28,7 @@ const PRINTED: usize = 16 << 10;
 pub struct Runner {
     engine: Engine,
     components: [Option<NamedFile>; Slot::COUNT],
+    settings: [Option<NamedFile>; Slot::COUNT],
     facts: Facts,
     prepared: VecDeque<([u8; 32], Arc<Pair>)>,
     coverage: Coverage,
@@ -74,17 +72,6 @@ struct Pair {
     warm: Subject,
 }
 
-/// The state of a case while it runs.
-struct Play {
-    slot: Slot,
-    start_ms: u64,
-    clock: Arc<AtomicU64>,
-    counters: Memory,
-    /// The requests that hold what they drew: the time of their end, their tokens, and what they drew.
-    under_way: Vec<(u64, u64, Reservation)>,
-    memo: Vec<u8>,
-}
-
 impl Failure {
     fn new(place: String, problem: String) -> Self {
         Self {
@@ -103,10 +90,17 @@ impl Runner {
         Self {
             engine,
             components,
+            settings: Default::default(),
             facts,
             prepared: VecDeque::new(),
             coverage: Coverage::default(),
         }
+    }
+
+    /// With these settings in place of those of the cases, slot by slot.
+    #[must_use]
+    pub fn with_settings(self, settings: [Option<NamedFile>; Slot::COUNT]) -> Self {
+        Self { settings, ..self }
     }
 
     /// The denial codes that the cases met so far.
@@ -123,12 +117,7 @@ impl Runner {
         let slot = self
             .slot(case)
             .map_err(|mistake| format!("slot: {mistake}"))?;
-        let mut calls = case.calls.iter().enumerate();
-        calls.try_for_each(|(index, step)| {
-            let read = step.read(slot, case.start_ms);
-            read.map(|_| ())
-                .map_err(|mistake| format!("calls[{index}].{mistake}"))
-        })
+        case.check(slot)
     }
 
     /// The slot of a case; if it names none, the only one that has a component.
@@ -160,7 +149,10 @@ impl Runner {
         };
         ran.slot = slot.name();
         let component = self.components[slot as usize].clone();
-        let draft = case.draft(name, slot, component, &self.facts);
+        let mut draft = case.draft(name, slot, component, &self.facts);
+        if let Some(settings) = &self.settings[slot as usize] {
+            draft.settings = Some(settings.clone());
+        }
         self.declare(&draft).await;
         match (self.pair(&draft).await, &case.refusal) {
             (Ok(pair), None) => self.play(&pair, slot, case, &mut ran).await,
@@ -222,21 +214,15 @@ impl Runner {
     }
 
     async fn play(&mut self, pair: &Pair, slot: Slot, case: &Case, ran: &mut Ran) {
-        let clock = Arc::new(AtomicU64::new(0));
-        let time = Arc::clone(&clock);
-        let mut play = Play {
-            slot,
-            start_ms: case.start_ms,
-            clock,
-            counters: Memory::with_clock(move || time.load(Ordering::Relaxed)),
-            under_way: Vec::new(),
-            memo: Vec::new(),
-        };
+        let mut play = Play::new(slot, case.start_ms);
         for (index, step) in case.calls.iter().enumerate() {
             ran.calls += 1;
             let place = format!("calls[{index}]");
-            match play.step(pair, step).await {
-                Ok((reply, impure)) => {
+            pair.warm.discard_idle();
+            let first = pair.frozen.as_ref().unwrap_or(&pair.warm);
+            match play.step(first, step).await {
+                Ok((call, reply)) => {
+                    let impure = pair.again(&call, &reply).await;
                     if let Some(code) = reply.code() {
                         self.coverage.meet(slot, code);
                     }
@@ -276,43 +262,6 @@ impl Step {
     }
 }
 
-impl Play {
-    /// Makes a call. Returns the reply and, if the policy answers otherwise when it is asked again, how.
-    async fn step(&mut self, pair: &Pair, step: &Step) -> Result<(Reply, Option<String>), String> {
-        let now = step.now_ms.saturating_sub(self.start_ms);
-        self.advance(now);
-        let call = step.read(self.slot, self.start_ms)?;
-        let call = call.with_memo(&step.input, &self.memo);
-        pair.warm.discard_idle();
-        let first = pair.frozen.as_ref().unwrap_or(&pair.warm);
-        let (reply, drawn) = ask(first, &call, Buckets::Draw(&self.counters)).await;
-        if let Some(drawn) = drawn {
-            let tokens = step.tokens.unwrap_or_else(|| call.estimate());
-            let end = now.saturating_add(step.lasts_ms);
-            self.under_way.push((end, tokens, drawn));
-        }
-        if let Outcome::Ok(answer) = &reply.outcome
-            && let Ok(memo) = serde_json::from_value(answer["memo"].clone())
-        {
-            self.memo = memo;
-        }
-        let impure = pair.again(&call, &reply).await;
-        Ok((reply, impure))
-    }
-
-    /// Moves the clock. Requests that are over by then end at their own times.
-    fn advance(&mut self, to: u64) {
-        self.under_way.sort_by_key(|(end, ..)| *end);
-        let over = self.under_way.iter().take_while(|(end, ..)| *end <= to);
-        let over = over.count();
-        for (end, tokens, mut drawn) in self.under_way.drain(..over) {
-            self.clock.fetch_max(end, Ordering::Relaxed);
-            drawn.settle(tokens);
-        }
-        self.clock.fetch_max(to, Ordering::Relaxed);
-    }
-}
-
 impl Pair {
     /// How the policy answers otherwise when it is asked the same again, if it does.
     async fn again(&self, call: &Call, first: &Reply) -> Option<String> {
@@ -336,22 +285,6 @@ impl Pair {
         }
         None
     }
-}
-
-async fn ask(subject: &Subject, call: &Call, buckets: Buckets<'_>) -> Drawn {
-    let mut drawn = subject.ask(call, buckets.clone()).await;
-    for _ in 0..AGAIN {
-        if !is_late(&drawn.0) {
-            break;
-        }
-        drawn = subject.ask(call, buckets.clone()).await;
-    }
-    drawn
-}
-
-fn is_late(reply: &Reply) -> bool {
-    let late = FaultKind::Deadline.code();
-    matches!(&reply.outcome, Outcome::Fault(failed) if failed.kind == late)
 }
 
 /// Adds what a call printed, within bounds.

@@ -105,6 +105,31 @@ impl Call {
         }
     }
 
+    /// The name of the question.
+    pub(super) const fn name(&self) -> &'static str {
+        match &self.0 {
+            Asked::Authenticate(_) => Authenticate::NAME,
+            Asked::Verify(_) => Verify::NAME,
+            Asked::Catalog(_) => Catalog::NAME,
+            Asked::Resolve(_) => Resolve::NAME,
+            Asked::Quotas(_) => Quotas::NAME,
+            Asked::Admit { .. } => Decide::NAME,
+            Asked::Observe(_) => Observe::NAME,
+        }
+    }
+
+    /// The caller and the model that it is about.
+    pub(super) fn subject(&self) -> (Option<&str>, Option<&str>) {
+        match &self.0 {
+            Asked::Authenticate(asked) => asked.subject(),
+            Asked::Verify(asked) => asked.subject(),
+            Asked::Catalog(asked) => asked.subject(),
+            Asked::Resolve(asked) => asked.subject(),
+            Asked::Quotas(asked) | Asked::Admit { asked, .. } => asked.subject(),
+            Asked::Observe(asked) => asked.subject(),
+        }
+    }
+
     /// The tokens that a request is estimated to cost.
     pub(super) fn estimate(&self) -> u64 {
         match &self.0 {

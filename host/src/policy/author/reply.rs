@@ -9,6 +9,7 @@ use super::super::answer::GuestAnswer;
 use super::super::bindings::rate_limit;
 use super::super::component::Decided;
 use super::super::fault::FaultKind;
+use super::super::outcome::{self, Told};
 use super::super::transcript::Heard;
 
 /// Stands for a secret.
@@ -32,6 +33,9 @@ pub struct Reply {
     /// The input with blanks in place of what the policy did not declare, and without the secret; null if it was not asked.
     #[serde(skip)]
     pub saw: Value,
+    /// The outcome, as reports tell it.
+    #[serde(skip)]
+    pub(super) told: outcome::Outcome,
     /// The time that it took.
     #[serde(skip)]
     pub took: Duration,
@@ -64,7 +68,7 @@ pub struct Failed {
 impl Reply {
     pub(super) fn new<A>(saw: &impl Serialize, decided: Decided<A>, heard: Heard) -> Self
     where
-        A: GuestAnswer + Serialize,
+        A: GuestAnswer + Serialize + Told,
     {
         let Heard {
             printed,
@@ -85,6 +89,7 @@ impl Reply {
             statuses: None,
             printed,
             saw: masked(serde_json::to_value(saw).unwrap_or_default()),
+            told: outcome::Outcome::of(&decided.answer),
             took: decided.took,
         }
     }
@@ -96,7 +101,10 @@ impl Reply {
             from_memo: false,
             took: Duration::ZERO,
         };
-        Self::new(&Value::Null, decided, Heard::default())
+        Self {
+            told: outcome::Outcome::admitted(),
+            ..Self::new(&Value::Null, decided, Heard::default())
+        }
     }
 
     /// The reply of a policy that has no such function.
@@ -128,6 +136,24 @@ impl Reply {
             Outcome::Denied(denial) => denial["code"].as_str(),
             Outcome::Ok(_) | Outcome::Fault(_) => None,
         }
+    }
+
+    /// The caller that the answer names.
+    pub(super) fn caller(&self) -> Option<&str> {
+        match &self.outcome {
+            Outcome::Ok(answer) => {
+                let caller = answer.get("caller").unwrap_or(answer);
+                caller.get("id")?.as_str()
+            }
+            Outcome::Denied(_) | Outcome::Fault(_) => None,
+        }
+    }
+
+    /// The buckets that the request draws from, by name and key.
+    pub(super) fn buckets(&self) -> Option<Vec<&rate_limit::Quota>> {
+        let mut quotas: Vec<_> = self.quotas.as_ref()?.iter().collect();
+        quotas.sort_by_key(|quota| (&quota.name, &quota.key));
+        Some(quotas)
     }
 
     /// Whether both are the same decision; of faults the kind counts.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::component::Policy;
 use super::super::fault::{Fault, FaultKind};
-use super::super::limits::{Asked, Known};
+use super::super::limits::{Asked, Known, outcome};
 use super::super::outcome::Outcome;
 use super::super::policies::{Policies, Seat};
 use super::super::world::{Question, Quotas, RateLimit};
@@ -62,7 +62,7 @@ impl Side {
         }
         match admit(policy, asked, known, &self.counters).await {
             Some(asked) => {
-                let outcome = limits(&asked);
+                let outcome = outcome(&asked);
                 let admitted = asked.result().ok();
                 (outcome, admitted.and_then(|admitted| admitted.reservation))
             }
@@ -89,14 +89,4 @@ async fn admit(
         }
     }
     Some(admission)
-}
-
-fn limits(asked: &Asked) -> Outcome {
-    if let Some(fault) = asked.fault() {
-        return Outcome::fault(fault);
-    }
-    match &asked.rest {
-        Some((decide, second)) => Outcome::of_limits(&second.answer, &decide.statuses),
-        None => Outcome::admitted(),
-    }
 }
