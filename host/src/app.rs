@@ -8,6 +8,7 @@ mod author;
 mod check;
 mod door;
 mod drain;
+mod matrix;
 mod operators;
 mod start_error;
 
@@ -35,6 +36,7 @@ pub use author::{Deployed, deploy, read_case, workbench, write_deployed};
 pub use check::{check, check_file, check_folder};
 use door::Doors;
 use drain::Drain;
+pub use matrix::{MatrixError, Other, matrix};
 use operators::Operators;
 pub use start_error::StartError;
 

@@ -87,7 +87,7 @@ pub(super) async fn models(config: &Config) -> Result<Models, codex::StartError>
 }
 
 /// The models of Codex, or the warning that they are not known.
-async fn known_models(config: &Config) -> (Option<Models>, Option<Notice>) {
+pub(super) async fn known_models(config: &Config) -> (Option<Models>, Option<Notice>) {
     match models(config).await {
         Ok(models) => (Some(models), None),
         Err(error) => {

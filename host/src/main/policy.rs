@@ -18,6 +18,8 @@ mod differences;
 mod found;
 #[path = "policy/inspect.rs"]
 mod inspect;
+#[path = "policy/matrix.rs"]
+mod matrix;
 #[path = "policy/new.rs"]
 mod new;
 #[path = "policy/question.rs"]
@@ -66,6 +68,9 @@ pub(super) enum Policy {
     /// Put the same calls to two policies of one slot, from cases or a recording or by a search, and show what they decide differently;
     /// exits with 0 if nothing, with 1 if something, with 65 if the records are damaged, with 78 if a file is wrong.
     Diff(diff::Arguments),
+    /// Show which callers may use which models at which endpoints or, with other policies, what they would change; exits with 0 if nothing,
+    /// with 1 if something, with 78 if a start would refuse the policies.
+    Matrix(matrix::Arguments),
     /// Decide recorded decisions again, and show what would have been different; exits with 0 if nothing would, with 1 if something
     /// would, with 65 if the records are damaged, with 78 if the policies or the named files are wrong.
     Replay(replay::Arguments),
@@ -89,6 +94,7 @@ pub(super) fn run(what: &Policy) -> ExitCode {
         Policy::Deploy(arguments) => deploy::run(arguments),
         Policy::Bench(arguments) => bench::run(arguments),
         Policy::Diff(arguments) => diff::run(arguments),
+        Policy::Matrix(arguments) => matrix::run(arguments),
         Policy::Replay(arguments) => replay::run(arguments),
         Policy::Schema { of } => schema::run(*of),
     }

@@ -75,6 +75,12 @@ impl Entries {
         &self.counts
     }
 
+    /// The keys, as far as the policy says where they are: of each the caller's id, its tenant, and the SHA-256.
+    pub(super) fn known(&self) -> impl Iterator<Item = (&str, Option<&str>, &str)> {
+        let keys = self.keys.iter().flatten();
+        keys.map(|key| (&*key.id, key.tenant.as_deref(), &*key.sha256))
+    }
+
     /// The keys of a caller; none if the policy does not say where its keys are.
     pub(super) fn keys_of(&self, caller: &Caller, now: SystemTime) -> Option<Vec<Key>> {
         let keys = self.keys.as_ref()?.iter();
