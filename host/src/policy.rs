@@ -101,13 +101,13 @@ mod world;
 
 use serde::{Deserialize, Serialize};
 
-pub use again::{Replayed, Undecided, compare_records, replay_records};
+pub use again::{Replayed, Undecided, replay_records};
 pub use allowance::{Allowance, Bucket};
 pub use author::{
     BUILT_IN_CASES, Buckets, CASE_ENDING, Call, Case, Coverage, CoveredSlot, Draft, Failed,
     Failure, Found, Inspected, MAX_CASE, Measured, Moment, NamedFile, Outcome, Planned, Ran, Reply,
     Runner, Search, Searched, Seeds, Sides, Subject, built_in, case_schema, check_draft,
-    inspect_policy, measure, moment, plan,
+    compare_records, inspect_policy, measure, moment, plan,
 };
 pub use bindings::{
     Caller, Credential, Denial, Header, PACKAGE, Request, VERSION, forward_auth, model, rate_limit,

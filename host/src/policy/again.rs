@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Slot;
-use super::author::Draft;
 use super::digest::Digest;
 use super::engine::Engine;
 use super::facts::Facts;
@@ -14,7 +13,7 @@ use super::policies::prepare;
 use super::records::{Damage, Ends, File, Line};
 use super::report::Report;
 use super::simulation::Simulation;
-use super::source::{Defaults, Source};
+use super::source::Source;
 use super::steer::{SlotFiles, overlaid};
 
 /// The most remarks that are kept.
@@ -80,34 +79,8 @@ pub async fn replay_records(
         .await
 }
 
-/// Decides the records of these files with two policies of one slot, beside the built-in ones of the others, and reports what they decide
-/// differently. Each side draws from buckets of its own.
-///
-/// # Errors
-/// As [`replay_records`].
-pub async fn compare_records(
-    engine: &Engine,
-    [from, to]: &[Draft; 2],
-    records: &[PathBuf],
-) -> Result<Replayed, Undecided> {
-    let source = Source::new(None, Defaults::default());
-    let candidates = |draft: &Draft| {
-        let mut given = source
-            .look(&draft.facts, &Default::default())
-            .complete()?
-            .given;
-        given[draft.slot as usize] = draft.given();
-        Ok::<_, Refusals>(source.offer(given, &draft.facts)?.candidates)
-    };
-    let from = Arc::new(prepare(engine, &candidates(from)?, None).await?);
-    let to = Arc::new(prepare(engine, &candidates(to)?, Some(&from)).await?);
-    let digest = to.digest();
-    Again::new(digest, Simulation::new(from, to))
-        .all(records)
-        .await
-}
-
-struct Again {
+/// Records that are decided again.
+pub(super) struct Again {
     began: Instant,
     simulation: Simulation,
     ends: Ends,
@@ -117,7 +90,7 @@ struct Again {
 
 impl Again {
     /// `digest` is that of the policies that decide now.
-    fn new(digest: Digest, simulation: Simulation) -> Self {
+    pub(super) fn new(digest: Digest, simulation: Simulation) -> Self {
         Self {
             began: Instant::now(),
             simulation,
@@ -134,7 +107,11 @@ impl Again {
         }
     }
 
-    async fn all(mut self, records: &[PathBuf]) -> Result<Replayed, Undecided> {
+    /// Decides the records of these files, in their order.
+    ///
+    /// # Errors
+    /// That they are not whole, or cannot be read.
+    pub(super) async fn all(mut self, records: &[PathBuf]) -> Result<Replayed, Undecided> {
         for path in records {
             self.file(path).await?;
         }

@@ -13,6 +13,7 @@ mod inspected;
 mod matcher;
 mod plan;
 mod play;
+mod recorded;
 mod reply;
 mod search;
 
@@ -47,6 +48,7 @@ pub use diff::Sides;
 pub use input::{Call, Moment};
 pub use inspected::{Inspected, inspect as inspect_policy};
 pub use plan::{Planned, check_draft, plan};
+pub use recorded::compare_records;
 pub use reply::{Failed, Outcome, Reply};
 pub use search::{Found, Search, Searched, Seeds};
 

@@ -120,7 +120,7 @@ impl Asked {
         callers
     }
 
-    /// Who a request is from: the answer to the first of its keys that is right.
+    /// The identity of a caller: the answer to the first of its keys that is right.
     async fn identify(
         &self,
         caller: &Presented,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::Slot;
-use super::super::candidate::Instances;
 use super::super::engine::Engine;
 use super::super::fault::{FaultKind, Refusal};
 use super::super::report::{About, Counter, Report};
@@ -38,8 +37,7 @@ impl Sides {
         let prepared = |draft: &Draft| {
             let (engine, draft) = (engine.clone(), draft.clone());
             async move {
-                let instances: Instances = draft.options.instances;
-                Subject::prepare(&engine, &draft, instances)
+                Subject::prepare(&engine, &draft, draft.options.instances)
                     .await
                     .map(Arc::new)
             }

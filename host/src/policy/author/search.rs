@@ -159,6 +159,12 @@ impl<'a> Searching<'a> {
                 false => dice.below(count),
             };
             let other = dice.below(count);
+            // The shorter one, more often than not.
+            let length = |at: usize| self.kept.get(at).map_or(0, |script| script.steps.len());
+            let (at, other) = match length(other) < length(at) && !dice.one_in(4) {
+                true => (other, at),
+                false => (at, other),
+            };
             if let (Some(script), Some(other)) = (self.kept.get(at), self.kept.get(other)) {
                 made.push(self.maker.change(script, other));
             }
@@ -243,3 +249,6 @@ fn form(value: &Value, depth: usize) -> String {
         Value::Object(_) => "{}".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,9 @@ const LINES: usize = 200;
 /// The most names of a list that a sentence has.
 const NAMES: usize = 6;
 
+/// The model that runs, if it is the one that is asked for.
+const ITSELF: &str = "itself";
+
 /// The matrix, or what changes in it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Lines {
@@ -65,8 +68,7 @@ pub enum Meaning {
     MayNot,
 }
 
-/// The meaning, and both decisions in words. A model that runs has its own name in them: `{}` stands for it, so that several models
-/// are one line.
+/// The meaning, and both decisions in words, without the name of the model that is asked for: several models are one line.
 type Change = (Meaning, String, Option<String>);
 
 impl Lines {
@@ -117,7 +119,7 @@ fn change(outcomes: &[Outcome], model: &str) -> Option<Change> {
         let begin = format!("{model} runs ");
         match outcome.words.strip_prefix(&begin) {
             Some(rest) if outcome.words.starts_with(&own) && rest.len() == model.len() => {
-                "run".to_owned()
+                format!("runs {ITSELF}")
             }
             Some(rest) => format!("runs {rest}"),
             None => outcome.words.clone(),
@@ -177,8 +179,16 @@ impl Line {
                 "{who} cannot be decided about for {what}{place}: {}",
                 to.as_deref().unwrap_or(&from)
             ),
-            Meaning::Other => format!("{who} with {what}{place}: {from} becomes {other}"),
-            Meaning::May if from == "run" => format!("{who} may use {what}{place}"),
+            Meaning::Other => match (from.strip_prefix("runs "), other.strip_prefix("runs ")) {
+                (Some(before), Some(now)) => {
+                    let verb = if models.len() == 1 { "runs" } else { "run" };
+                    format!("for {who}, {what}{place} now {verb} {now} instead of {before}")
+                }
+                _ => format!("{who} with {what}{place}: {from} becomes {other}"),
+            },
+            Meaning::May if from.strip_prefix("runs ") == Some(ITSELF) => {
+                format!("{who} may use {what}{place}")
+            }
             Meaning::May => {
                 let verb = if models.len() == 1 {
                     "which"
@@ -305,7 +315,7 @@ mod tests {
             told,
             [
                 "c0 cannot be decided about for m1: fault trap",
-                "c0 with m0: runs x0 becomes runs other",
+                "for c0, m0 now runs other instead of x0",
             ]
         );
     }

@@ -71,6 +71,7 @@ const TENANT: &[&str] = &["tenant"];
 const GROUP: &[&str] = &["group"];
 const MODEL: &[&str] = &["model", "id", "aliase", "default"];
 const PATH: &[&str] = &["path", "endpoint", "anonymou", "prefix"];
+const CLIENT: &[&str] = &["client", "addresse", "addres", "network"];
 const KEY: &[&str] = &["sha256", "fingerprint", "key"];
 
 const fn field(
@@ -123,13 +124,7 @@ const fn of_request(question: &'static str) -> [Field; 9] {
             &["host", "origin"],
             "host",
         ),
-        field(
-            question,
-            "/client",
-            Kind::Text(ADDRESSES),
-            &["client", "addresse", "addres", "network"],
-            "client",
-        ),
+        field(question, "/client", Kind::Text(ADDRESSES), CLIENT, "client"),
         field(
             question,
             "/headers",
@@ -172,89 +167,86 @@ macro_rules! caller {
 /// The fields of all questions of a slot.
 pub(super) fn of(slot: Slot) -> Vec<Field> {
     match slot {
-        Slot::Auth => ["authenticate", "verify"]
-            .into_iter()
-            .flat_map(of_request)
-            .collect(),
-        Slot::Model => {
-            let resolve = caller!("resolve", "/ask/caller");
-            let catalog = caller!("catalog", "/caller");
-            let rest = [
-                field(
-                    "resolve",
-                    "/ask/requested",
-                    Kind::Text(MODELS),
-                    MODEL,
-                    "model",
-                ),
-                field(
-                    "resolve",
-                    "/ask/effort",
-                    Kind::Text(EFFORTS),
-                    &["effort"],
-                    "effort",
-                ),
-                field("catalog", "/caller", Kind::Null, &[], ""),
-            ];
-            resolve.into_iter().chain(catalog).chain(rest).collect()
+        Slot::Auth => {
+            let questions = ["authenticate", "verify"].into_iter();
+            questions.flat_map(of_request).collect()
         }
-        Slot::RateLimit => {
-            let rest = [
-                field("admit", "/ask/caller", Kind::Null, &[], "by-address"),
-                field(
-                    "admit",
-                    "/ask/client",
-                    Kind::Text(ADDRESSES),
-                    &["client", "addresse"],
-                    "client",
-                ),
-                field(
-                    "admit",
-                    "/ask/endpoint",
-                    Kind::Text(PATHS),
-                    PATH,
-                    "endpoint",
-                ),
-                field("admit", "/ask/model", Kind::Text(MODELS), MODEL, "model"),
-                field("admit", "/ask/model", Kind::Null, &[], "model"),
-                field("admit", "/ask/streaming", Kind::Flag, &[], "streaming"),
-                field(
-                    "admit",
-                    "/ask/estimated_tokens",
-                    Kind::Number,
-                    &["limit", "token"],
-                    "estimated-tokens",
-                ),
-            ];
-            caller!("admit", "/ask/caller")
-                .into_iter()
-                .chain(rest)
-                .collect()
-        }
-        Slot::ToolStop => {
-            let rest = [
-                field("observe", "/event", Kind::Event, &["tool", "name"], ""),
-                field("observe", "/event", Kind::Event, &["tool", "name"], ""),
-                field("observe", "/progress/calls", Kind::Number, &["call"], ""),
-                field(
-                    "observe",
-                    "/progress/model",
-                    Kind::Text(MODELS),
-                    MODEL,
-                    "model",
-                ),
-                field(
-                    "observe",
-                    "/progress/streaming",
-                    Kind::Flag,
-                    &[],
-                    "streaming",
-                ),
-            ];
-            caller!("observe", "/progress/caller")
-                .into_iter()
-                .chain(rest)
-                .collect()
-        }
+        Slot::Model => [
+            &caller!("resolve", "/ask/caller")[..],
+            &caller!("catalog", "/caller"),
+            &OF_MODEL,
+        ]
+        .concat(),
+        Slot::RateLimit => [&caller!("admit", "/ask/caller")[..], &OF_LIMITS].concat(),
+        Slot::ToolStop => [&caller!("observe", "/progress/caller")[..], &OF_TURN].concat(),
     }
 }
+
+const OF_MODEL: [Field; 3] = [
+    field(
+        "resolve",
+        "/ask/requested",
+        Kind::Text(MODELS),
+        MODEL,
+        "model",
+    ),
+    field(
+        "resolve",
+        "/ask/effort",
+        Kind::Text(EFFORTS),
+        &["effort"],
+        "effort",
+    ),
+    field("catalog", "/caller", Kind::Null, &[], ""),
+];
+
+const OF_LIMITS: [Field; 7] = [
+    field("admit", "/ask/caller", Kind::Null, &[], "by-address"),
+    field(
+        "admit",
+        "/ask/client",
+        Kind::Text(ADDRESSES),
+        CLIENT,
+        "client",
+    ),
+    field(
+        "admit",
+        "/ask/endpoint",
+        Kind::Text(PATHS),
+        PATH,
+        "endpoint",
+    ),
+    field("admit", "/ask/model", Kind::Text(MODELS), MODEL, "model"),
+    field("admit", "/ask/model", Kind::Null, &[], "model"),
+    field("admit", "/ask/streaming", Kind::Flag, &[], "streaming"),
+    field(
+        "admit",
+        "/ask/estimated_tokens",
+        Kind::Number,
+        &["limit", "token"],
+        "estimated-tokens",
+    ),
+];
+
+const EVENT: Field = field("observe", "/event", Kind::Event, &["tool", "name"], "");
+
+const OF_TURN: [Field; 5] = [
+    // Most depends on it.
+    EVENT,
+    EVENT,
+    field("observe", "/progress/calls", Kind::Number, &["call"], ""),
+    field(
+        "observe",
+        "/progress/model",
+        Kind::Text(MODELS),
+        MODEL,
+        "model",
+    ),
+    field(
+        "observe",
+        "/progress/streaming",
+        Kind::Flag,
+        &[],
+        "streaming",
+    ),
+];

@@ -10,8 +10,9 @@ use super::dice::Dice;
 use super::fields::{self, Field, Kind};
 use super::words::{Named, Words};
 
-/// The most calls of a script, and of those whose slot has no state.
+/// The most calls of a script, if a number of the settings says how many, and usually: long ones take the time of many.
 const MOST_CALLS: usize = 256;
+const USUAL_CALLS: usize = 12;
 /// The most changes of an input at once, but one.
 const CHANGES: usize = 4;
 /// Numbers that are edges for many policies.
@@ -265,11 +266,13 @@ impl Maker {
         let Some(step) = script.steps.get(at).cloned() else {
             return;
         };
-        let room = MOST_CALLS.saturating_sub(script.steps.len());
-        let many = usize::try_from(self.number()).unwrap_or(room);
-        let times = match self.dice.one_in(4) {
-            true if many <= MOST_CALLS => many.min(room),
-            _ => room.min(1 + self.dice.below(2)),
+        let length = script.steps.len();
+        let many = usize::try_from(self.number()).unwrap_or(usize::MAX);
+        let times = match self.dice.one_in(12) {
+            true if many <= MOST_CALLS => many.min(MOST_CALLS.saturating_sub(length)),
+            _ => USUAL_CALLS
+                .saturating_sub(length)
+                .min(1 + self.dice.below(2)),
         };
         for _ in 0..times {
             script.steps.insert(at, step.clone());
@@ -282,7 +285,7 @@ impl Maker {
             .steps
             .last()
             .map_or(script.start_ms, |step| step.now_ms);
-        let room = MOST_CALLS.saturating_sub(script.steps.len());
+        let room = USUAL_CALLS.saturating_sub(script.steps.len());
         let more = other.steps.iter().take(room).cloned();
         script.steps.extend(more.map(|step| {
             Step {

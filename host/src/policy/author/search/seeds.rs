@@ -7,13 +7,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::super::Slot;
+use super::super::super::again::Undecided;
+use super::super::super::bindings::rate_limit;
 use super::super::super::exchange::What;
-use super::super::super::records::{Ends, File, Line};
+use super::super::super::records::{Damage, Ends, File, Line};
 use super::super::super::world::{Observe, Question};
 use super::super::case::{Case, Step};
 use super::super::diff::Script;
 use super::START_MS;
-use crate::policy::Undecided;
 
 /// The most inputs of recordings.
 const MOST: usize = 2_000;
@@ -68,7 +69,7 @@ struct Recorded {
 }
 
 impl Recorded {
-    fn file(&mut self, file: &mut File, ends: &Ends) -> Result<(), crate::policy::Damage> {
+    fn file(&mut self, file: &mut File, ends: &Ends) -> Result<(), Damage> {
         if file.header(ends)?.is_none() {
             return Ok(());
         }
@@ -100,7 +101,7 @@ impl Recorded {
         self.add(Q::NAME, asked, asked.now_ms());
     }
 
-    fn admission(&mut self, ask: &crate::policy::rate_limit::Ask) {
+    fn admission(&mut self, ask: &rate_limit::Ask) {
         self.add("admit", &json!({ "ask": ask }), ask.now_ms);
     }
 

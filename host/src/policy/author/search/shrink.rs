@@ -7,8 +7,10 @@ use super::super::diff::{Script, Sides, difference};
 use super::START_MS;
 use super::mutate::begin_at;
 
-/// The most inputs that are tried.
-const MOST: usize = 4_000;
+/// The most calls that are made with both.
+const MOST: usize = 40_000;
+/// The most calls of all inputs that are smaller in one place: they are in memory together.
+const HELD: usize = 40_000;
 /// The inputs that are tried at once.
 const AT_ONCE: usize = 16;
 
@@ -16,10 +18,13 @@ const AT_ONCE: usize = 16;
 pub(super) async fn shrink(sides: &Sides, script: Script) -> Script {
     let mut best = script;
     let mut tried = 0;
-    'again: while tried < MOST {
+    'again: loop {
         let smaller = smaller(&best);
         for several in smaller.chunks(AT_ONCE) {
-            tried += several.len();
+            if tried > MOST {
+                break 'again;
+            }
+            tried += several.iter().map(|other| other.steps.len()).sum::<usize>();
             let played = sides.play(several.to_vec()).await;
             for (candidate, played) in several.iter().zip(&played) {
                 let Some(at) = difference(played) else {
@@ -102,6 +107,9 @@ fn smaller(script: &Script) -> Vec<Script> {
         all.push(usual);
     }
     for (index, step) in script.steps.iter().enumerate() {
+        if all.len() * script.steps.len() > HELD {
+            break;
+        }
         for other in smaller_steps(step) {
             let mut changed = script.clone();
             changed.steps[index] = other;
