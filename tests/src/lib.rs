@@ -10,6 +10,7 @@ pub mod examples;
 pub mod gateway;
 pub mod guests;
 pub mod inputs;
+pub mod mutants;
 pub mod operator;
 pub mod place;
 pub mod provider;

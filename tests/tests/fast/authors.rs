@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 mod cases;
 mod diff;
 mod matrix;
+mod mutants;
 mod serving;
 
 /// A folder with the tests' own component, and files that a test writes.
