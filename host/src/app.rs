@@ -41,7 +41,7 @@ use operators::Operators;
 pub use start_error::StartError;
 
 /// The size of the largest files that the gateway writes: compiled policies, counters, the usage log.
-const LARGEST_FILE: u64 = 64 << 20;
+const LARGEST_FILE: u64 = 192 << 20;
 
 /// Makes a write beyond the limit of file sizes (`ulimit -f`) fail instead of ending the process, and warns of a low limit. The
 /// signal (SIGXFSZ) is caught and not ignored, so that children start with its default, as they do with that of SIGPIPE.

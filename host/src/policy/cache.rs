@@ -1,21 +1,38 @@
 //! The compile cache: a folder that keeps compiled components after the process ends, so that a restart does not compile them
 //! again.
+//!
+//! Code is used where it lies in a file: its pages are the system's to drop, and the processes share them.
 
-use std::fs;
+use std::fs::{self, File};
+use std::hash::{Hash, Hasher};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use wasmtime::{Cache, CacheConfig};
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+use wasmtime::Engine;
+use wasmtime::component::Component;
 
+use super::candidate::hex;
 use crate::file;
 
-/// The size limit in bytes; beyond it wasmtime deletes the least recently used files, about once an hour.
+/// The most bytes of all files; beyond it the files that were not used for longest are deleted.
 const MAX_BYTES: u64 = 1 << 30;
-/// The limit of files; a generation has some 8.
-const MAX_FILES: u64 = 4_096;
 
-/// A subfolder for this user alone: compiled components contain frozen settings, which may be secret.
+/// A subfolder for this user alone: it contains machine code.
 const OURS: &str = "compiled";
+
+/// The identity of compiled code: of the component and of the settings of the engine that it is compiled for.
+pub(super) type Key = [u8; 32];
+
+/// An open cache.
+#[derive(Debug, Clone)]
+pub(super) struct Cache {
+    folder: PathBuf,
+}
 
 /// Whether a gateway has created its cache in this folder.
 #[must_use]
@@ -23,32 +40,126 @@ pub fn is_there(folder: &Path) -> bool {
     folder.join(OURS).is_dir()
 }
 
-/// Opens the cache folder, and creates it if it is missing.
-///
-/// # Errors
-/// One line for the operator: the folder cannot be created or written, or other users could put machine code into it, which the
-/// gateway would run.
-pub(super) fn open(folder: &Path) -> Result<Cache, String> {
-    let ours = folder.join(OURS);
-    file::make_folder(&ours).map_err(|error| error.to_string())?;
-    let ours = ours.canonicalize().map_err(|error| error.to_string())?;
-    check(folder, 0o022)?;
-    check(&ours, 0o077)?;
-    let mut config = CacheConfig::new();
-    config
-        .with_directory(ours)
-        .with_files_total_size_soft_limit(MAX_BYTES)
-        .with_file_count_soft_limit(MAX_FILES)
-        // Recompressing files that are read often would cost seconds of a core and save some kilobytes.
-        .with_optimized_compression_usage_counter_threshold(u64::MAX);
-    Cache::new(config).map_err(|error| format!("{error:#}"))
+/// The key of a component's compiled code.
+pub(super) fn key(engine: &Engine, wasm: &[u8]) -> Key {
+    let mut hash = Hashing(Sha256::new_with_prefix(Sha256::digest(wasm)));
+    engine.precompile_compatibility_hash().hash(&mut hash);
+    hash.0.finalize().into()
 }
 
-/// Makes the folder of an open cache again if it is gone: wasmtime would make one that others may read.
-pub(super) fn restore(folder: &Path) {
-    if let Err(error) = file::restore_folder(&folder.join(OURS)) {
-        let folder = folder.display();
-        tracing::warn!(%folder, %error, "no compile cache");
+/// Hashes values of which wasmtime reveals nothing but that they can be hashed.
+struct Hashing(Sha256);
+
+impl Hasher for Hashing {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Of no use for a key: it is too short.
+    fn finish(&self) -> u64 {
+        0
+    }
+}
+
+impl Cache {
+    /// Opens the cache folder, and creates it if it is missing.
+    ///
+    /// # Errors
+    /// One line for the operator: the folder cannot be created or written, or other users could put machine code into it, which the
+    /// gateway would run.
+    pub(super) fn open(folder: &Path) -> Result<Self, String> {
+        let ours = folder.join(OURS);
+        file::make_folder(&ours).map_err(|error| error.to_string())?;
+        let ours = ours.canonicalize().map_err(|error| error.to_string())?;
+        check(folder, 0o022)?;
+        check(&ours, 0o077)?;
+        Ok(Self { folder: ours })
+    }
+
+    /// Makes the folder again if it is gone.
+    pub(super) fn restore(&self) {
+        if let Err(error) = file::restore_folder(&self.folder) {
+            let folder = self.folder.display();
+            tracing::warn!(%folder, %error, "no compile cache");
+        }
+    }
+
+    /// The compiled component of this key. A file that the engine cannot use is as good as none.
+    pub(super) fn find(&self, engine: &Engine, key: &Key) -> Option<Component> {
+        let path = self.path(key);
+        let file = file::open(&path).ok()?;
+        // The time of the last use; if it cannot be set, the file is deleted sooner.
+        let _ = file.set_modified(SystemTime::now());
+        mapped(engine, &path).ok()
+    }
+
+    /// Keeps compiled code, and deletes files that were not used for longest.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(super) fn keep(&self, key: &Key, code: &[u8]) -> io::Result<()> {
+        let mut file = NamedTempFile::new_in(&self.folder)?;
+        file.write_all(code)?;
+        file.persist(self.path(key))?;
+        self.shrink(MAX_BYTES)
+    }
+
+    fn path(&self, key: &Key) -> PathBuf {
+        self.folder.join(hex(key))
+    }
+
+    fn shrink(&self, most: u64) -> io::Result<()> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            // Another gateway may delete files, too.
+            if let Ok(found) = entry.metadata() {
+                files.push((found.modified()?, found.len(), entry.path()));
+            }
+        }
+        files.sort();
+        let mut bytes = 0;
+        for (_, size, path) in files.into_iter().rev() {
+            bytes += size;
+            if bytes > most {
+                let _ = fs::remove_file(path);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes a component of its compiled code, which passes through a file without a name in the cache.
+///
+/// # Errors
+/// If the engine cannot use the code.
+pub(super) fn load(
+    engine: &Engine,
+    code: &[u8],
+    cache: Option<&Cache>,
+) -> wasmtime::Result<Component> {
+    // Where it is not possible (a full disk, a file system without execution) the code is copied in memory.
+    if let Some(component) = cache.and_then(|cache| passing(engine, code, cache).ok()) {
+        return Ok(component);
+    }
+    #[expect(unsafe_code, reason = "machine code can be checked only by its maker")]
+    // SAFETY: wasmtime compiled the code in this process, or in its child.
+    unsafe {
+        Component::deserialize(engine, code)
+    }
+}
+
+fn passing(engine: &Engine, code: &[u8], cache: &Cache) -> wasmtime::Result<Component> {
+    let mut file: File = tempfile::tempfile_in(&cache.folder)?;
+    file.write_all(code)?;
+    mapped(engine, Path::new(&format!("/dev/fd/{}", file.as_raw_fd())))
+}
+
+fn mapped(engine: &Engine, path: &Path) -> wasmtime::Result<Component> {
+    #[expect(unsafe_code, reason = "machine code can be checked only by its maker")]
+    // SAFETY: only this user may write to the folder of the cache, and its files are replaced whole.
+    unsafe {
+        Component::deserialize_file(engine, path)
     }
 }
 
@@ -73,6 +184,7 @@ fn check(folder: &Path, nobodys: u32) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
 
     use super::*;
 
@@ -80,7 +192,7 @@ mod tests {
     fn a_folder_is_made_for_its_owner_alone() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("a/b");
-        open(&folder).unwrap();
+        Cache::open(&folder).unwrap();
         assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
     }
 
@@ -88,9 +200,9 @@ mod tests {
     fn a_folder_that_is_gone_is_made_again_for_its_owner_alone() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("cache");
-        open(&folder).unwrap();
+        let cache = Cache::open(&folder).unwrap();
         fs::remove_dir_all(&folder).unwrap();
-        restore(&folder);
+        cache.restore();
         let inner = fs::metadata(folder.join(OURS)).unwrap();
         assert_eq!(inner.mode() & 0o777, 0o700);
     }
@@ -99,7 +211,7 @@ mod tests {
     fn a_folder_that_others_may_read_has_one_that_they_may_not() {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        open(folder.path()).unwrap();
+        Cache::open(folder.path()).unwrap();
         let inner = fs::metadata(folder.path().join(OURS)).unwrap();
         assert_eq!(inner.mode() & 0o777, 0o700);
     }
@@ -108,7 +220,39 @@ mod tests {
     fn a_folder_that_others_may_write_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        let refused = open(folder.path()).unwrap_err();
+        let refused = Cache::open(folder.path()).unwrap_err();
         assert!(refused.contains("chmod 700"), "{refused}");
+    }
+
+    #[test]
+    fn files_that_were_not_used_for_longest_are_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let age = |key: &Key, seconds| {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            let file = File::options().append(true).open(cache.path(key));
+            file.unwrap().set_modified(time).unwrap();
+        };
+        for (key, used) in [([1; 32], 30), ([2; 32], 10), ([3; 32], 20)] {
+            cache.keep(&key, &[0; 100]).unwrap();
+            age(&key, used);
+        }
+        cache.shrink(250).unwrap();
+        let is_there = |key| cache.path(&[key; 32]).exists();
+        assert_eq!([is_there(1), is_there(2), is_there(3)], [true, false, true]);
+    }
+
+    #[test]
+    fn a_damaged_file_is_as_good_as_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        let (engine, empty) = (Engine::default(), b"\0asm\x0d\0\x01\0");
+        let key = key(&engine, empty);
+        let code = engine.precompile_component(empty).unwrap();
+        assert!(cache.find(&engine, &key).is_none());
+        cache.keep(&key, &code).unwrap();
+        assert!(cache.find(&engine, &key).is_some());
+        cache.keep(&key, &code[..code.len() / 2]).unwrap();
+        assert!(cache.find(&engine, &key).is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! A prepared policy: runs every decision in a fresh or a warm instance, within limits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::SemaphorePermit;
@@ -25,6 +25,7 @@ use super::trial::Attempt;
 use super::warm::{Pool, Warm};
 use super::words::text;
 use super::world::{Kept, Question, World};
+use crate::memory;
 
 /// A policy that passed preparation and may serve.
 pub(super) struct Policy<W> {
@@ -45,6 +46,8 @@ pub(super) struct Policy<W> {
     entries: Entries,
     costs: Costs,
     faults: AtomicU64,
+    /// Whether the log has that it called an import that policies may not use.
+    was_denied: AtomicBool,
     /// In place of the log, if the policy is tried for its author.
     transcript: Option<Transcript>,
 }
@@ -103,7 +106,9 @@ impl<W: World> Policy<W> {
             return Ok(policy);
         }
         let policy = Arc::new(Self::prepare_anew(engine, candidate).await?);
-        engine.policies.put(digest, policy.clone());
+        engine
+            .policies
+            .put(digest, policy.costs.image, policy.clone());
         Ok(policy)
     }
 
@@ -130,7 +135,10 @@ impl<W: World> Policy<W> {
         let runtime = tokio::runtime::Handle::current();
         let done =
             tokio::task::spawn_blocking(move || runtime.block_on(prepare::prepare(&runner, &work)));
-        let prepared = match done.await {
+        let done = done.await;
+        // Compiling and freezing take much memory for a moment.
+        memory::give_back_soon();
+        let prepared = match done {
             Ok(result) => result.map_err(|problem| candidate.refuse(problem))?,
             Err(error) => return Err(candidate.refuse(Problem::Internal(error.to_string()))),
         };
@@ -158,6 +166,7 @@ impl<W: World> Policy<W> {
             entries: prepared.entries,
             costs: prepared.costs,
             faults: AtomicU64::new(0),
+            was_denied: AtomicBool::new(false),
             transcript: None,
         }
     }
@@ -315,8 +324,20 @@ impl<W: World> Policy<W> {
         Ok(Warm::new(store, instance))
     }
 
+    /// Counts calls of imports that policies may not use; the first one of a policy is in the log.
+    fn count_denied(&self, guest: &mut Guest) {
+        for import in guest.take_denied() {
+            self.runtime.denied(W::SLOT).add(import);
+            if !self.was_denied.swap(true, Ordering::Relaxed) {
+                let (policy, import) = (&self.about.name, import.name());
+                tracing::warn!(slot = W::SLOT.name(), %policy, import, "policy called an import that policies may not use");
+            }
+        }
+    }
+
     /// Passes the guest's output on: to the transcript or, by default, to the log.
     fn hear(&self, store: &mut Store<Guest>) {
+        self.count_denied(store.data_mut());
         match &self.transcript {
             Some(transcript) => transcript.hear(store.data_mut().take_lines()),
             None => {

@@ -1,18 +1,59 @@
-//! Interfaces that language runtimes import by default and policies may not use: no call to them has an effect.
+//! Interfaces that language runtimes import by default and policies may not use: no call to them has an effect, and those to sockets
+//! and HTTP are noted.
 
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, Linker, LinkerInstance, ResourceType};
-use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, IoError};
+use wasmtime::component::{Component, Linker, LinkerInstance, Resource, ResourceType};
+use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::ResolveAddressStream;
+use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddressFamily, Network};
+use wasmtime_wasi::p2::{
+    DynInputStream, DynOutputStream, DynPollable, IoError, TcpSocket, UdpSocket,
+};
 
 use super::guest::Guest;
+use super::imports::Import;
 
 /// Files and sockets are linked to a world without folders and networks, and answer as such. Calls to HTTP fail.
 const DENIED: [&str; 3] = ["wasi:filesystem/", "wasi:sockets/", HTTP];
 const HTTP: &str = "wasi:http/";
 
+/// The version that the linker has of the interfaces of sockets; others of 0.2 find it.
+const TCP: &str = "wasi:sockets/tcp-create-socket@0.2.12";
+const UDP: &str = "wasi:sockets/udp-create-socket@0.2.12";
+const LOOKUP: &str = "wasi:sockets/ip-name-lookup@0.2.12";
+
 /// Whether an import is one of them.
 pub(super) fn is_denied(import: &str) -> bool {
     DENIED.iter().any(|denied| import.starts_with(denied))
+}
+
+/// Refuses sockets and names of hosts where they begin.
+///
+/// # Errors
+/// If the linker does not have these interfaces.
+pub(super) fn refuse_sockets(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let mut tcp = linker.instance(TCP)?;
+    tcp.func_wrap("create-tcp-socket", |mut cx, _: (IpAddressFamily,)| {
+        cx.data_mut().denied(Import::Sockets);
+        Ok((Err::<Resource<TcpSocket>, _>(ErrorCode::AccessDenied),))
+    })?;
+    let mut udp = linker.instance(UDP)?;
+    udp.func_wrap("create-udp-socket", |mut cx, _: (IpAddressFamily,)| {
+        cx.data_mut().denied(Import::Sockets);
+        Ok((Err::<Resource<UdpSocket>, _>(ErrorCode::AccessDenied),))
+    })?;
+    let mut lookup = linker.instance(LOOKUP)?;
+    lookup.func_wrap(
+        "resolve-addresses",
+        |mut cx, _: (Resource<Network>, String)| {
+            cx.data_mut().denied(Import::Sockets);
+            Ok((Err::<Resource<ResolveAddressStream>, _>(
+                ErrorCode::AccessDenied,
+            ),))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
 }
 
 /// The linker for a component, if it needs one of its own, as it imports HTTP.
@@ -49,7 +90,8 @@ fn define(
     match item {
         ComponentItem::ComponentFunc(_) => {
             let words = format!("{interface}#{export} is not allowed: policies have no network");
-            place.func_new(export, move |_, _, _, _| {
+            place.func_new(export, move |mut cx, _, _, _| {
+                cx.data_mut().denied(Import::Http);
                 Err(wasmtime::Error::msg(words.clone()))
             })
         }

@@ -12,14 +12,14 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::component::{Component, Linker};
-use wasmtime::{
-    Cache, Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
-};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use super::Slot;
-use super::cache;
+use super::cache::Cache;
 use super::component_cache::ComponentCache;
+use super::denied;
 use super::guest::Guest;
+use super::imports::Calls;
 use super::per_slot::PerSlot;
 use super::slices::{Slices, TICK};
 use compile::Compiler;
@@ -40,14 +40,11 @@ const IDLE_TICKS: u32 = 500;
 pub struct Engine {
     pub(super) runtime: Runtime,
     pub(super) policies: Arc<ComponentCache<Arc<dyn Any + Send + Sync>>>,
-    /// Components compiled for freezing, by the digest of the component alone.
-    pub(super) instrumented: Arc<ComponentCache<Component>>,
-    /// Components compiled unchanged, for warm instances, by the digest of the component alone.
-    pub(super) compiled: Arc<ComponentCache<Component>>,
+    /// Components compiled recently.
+    compiled: Arc<ComponentCache<Component>>,
     /// Compiles heavy components; if absent, they are compiled in this process.
-    pub(super) compiler: Option<Compiler>,
-    /// The folder of the compile cache.
-    cache: Option<Arc<Path>>,
+    compiler: Option<Compiler>,
+    cache: Option<Cache>,
     /// A temporary cache folder, deleted with the last engine.
     _passing: Option<Arc<TempDir>>,
 }
@@ -64,12 +61,13 @@ pub(super) enum Purpose {
 
 impl Purpose {
     /// The settings on which compiled code depends, without those that concern only instances.
-    pub(super) fn config(self, cache: &Option<Cache>) -> Config {
+    pub(super) fn config(self) -> Config {
         let mut config = Config::new();
         config
             .epoch_interruption(true)
             .concurrency_support(false)
-            .cache(cache.clone());
+            // The threads of this process serve.
+            .parallel_compilation(false);
         match self {
             Self::Serving { small } => {
                 config.memory_init_cow(true);
@@ -117,6 +115,8 @@ struct Inner {
     admission: PerSlot<Semaphore>,
     slices: Slices,
     clock: Arc<Clock>,
+    /// Calls of imports that policies may not use.
+    denied: PerSlot<Calls>,
 }
 
 impl Engine {
@@ -128,18 +128,15 @@ impl Engine {
     pub fn new(cache_folder: Option<&Path>) -> Result<Self, wasmtime::Error> {
         let cache = cache_folder.and_then(open_cache);
         let wide = Purpose::Serving { small: false };
-        let (serving, purpose) = match wasmtime::Engine::new(&serving_config(wide, &cache)) {
+        let (serving, purpose) = match wasmtime::Engine::new(&serving_config(wide)) {
             Ok(engine) => (engine, wide),
             Err(error) => {
                 tracing::warn!(%error, "little address space: policies run with small memory reservations");
                 let small = Purpose::Serving { small: true };
-                (
-                    wasmtime::Engine::new(&serving_config(small, &cache))?,
-                    small,
-                )
+                (wasmtime::Engine::new(&serving_config(small))?, small)
             }
         };
-        let freezing = wasmtime::Engine::new(&Purpose::Freezing.config(&cache))?;
+        let freezing = wasmtime::Engine::new(&Purpose::Freezing.config())?;
         let clock = Arc::new(Clock::default());
         clock.start(&serving, &freezing);
         let runtime = Runtime(Arc::new(Inner {
@@ -151,22 +148,22 @@ impl Engine {
             admission: PerSlot::from_fn(|_| Semaphore::new(PER_SLOT as usize)),
             slices: Slices::new(),
             clock,
+            denied: PerSlot::from_fn(|_| Calls::default()),
         }));
         Ok(Self {
             runtime,
             policies: Arc::default(),
-            instrumented: Arc::default(),
             compiled: Arc::default(),
             compiler: None,
-            cache: cache.and(cache_folder).map(Arc::from),
+            cache,
             _passing: None,
         })
     }
 
     /// Makes the folder of the compile cache again, if it is gone.
     pub(super) fn restore_cache(&self) {
-        if let Some(folder) = &self.cache {
-            cache::restore(folder);
+        if let Some(cache) = &self.cache {
+            cache.restore();
         }
     }
 
@@ -212,6 +209,11 @@ impl Runtime {
         &self.0.slices
     }
 
+    /// The calls of a slot's policies to imports that policies may not use.
+    pub(super) fn denied(&self, slot: Slot) -> &Calls {
+        self.0.denied.of(slot)
+    }
+
     /// The engine that runs components compiled for this purpose.
     pub(super) fn engine(&self, purpose: Purpose) -> &wasmtime::Engine {
         match purpose {
@@ -237,7 +239,7 @@ impl Runtime {
 }
 
 fn open_cache(folder: &Path) -> Option<Cache> {
-    let opened = cache::open(folder);
+    let opened = Cache::open(folder);
     if let Err(problem) = &opened {
         let folder = folder.display();
         tracing::warn!(%folder, %problem, "no compile cache: policies are compiled anew at every start");
@@ -245,7 +247,7 @@ fn open_cache(folder: &Path) -> Option<Cache> {
     opened.ok()
 }
 
-fn serving_config(purpose: Purpose, cache: &Option<Cache>) -> Config {
+fn serving_config(purpose: Purpose) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     // If the kernel can report the touched pages, resetting an instance costs only as much as it touched; otherwise a large
     // resident part would be copied on every decision.
@@ -267,7 +269,7 @@ fn serving_config(purpose: Purpose, cache: &Option<Cache>) -> Config {
         .pagemap_scan(Enabled::Auto)
         .linear_memory_keep_resident(resident)
         .table_keep_resident(64 << 10);
-    let mut config = purpose.config(cache);
+    let mut config = purpose.config();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
 }
@@ -275,6 +277,7 @@ fn serving_config(purpose: Purpose, cache: &Option<Cache>) -> Config {
 fn linker(engine: &wasmtime::Engine) -> Result<Linker<Guest>, wasmtime::Error> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    denied::refuse_sockets(&mut linker)?;
     Ok(linker)
 }
 

@@ -30,6 +30,14 @@ pub(super) fn instrument(wasm: &[u8]) -> wasmtime::Result<Instrumented<'_>> {
 }
 
 impl Instrumented<'_> {
+    /// A component that differs from every snapshot of this one in the contents of memories and globals only: code compiled for it
+    /// serves them all (see [`super::image`]).
+    pub(super) async fn template(&self) -> wasmtime::Result<Vec<u8>> {
+        self.wizer
+            .snapshot_component(&self.context, &mut Blank)
+            .await
+    }
+
     /// Takes the snapshot of a configured instance of [`Instrumented::wasm`]; the snapshot is again a component.
     pub(super) async fn snapshot(
         &self,
@@ -48,6 +56,43 @@ impl Instrumented<'_> {
             Some(error) => Err(error),
             None => Ok(frozen),
         }
+    }
+}
+
+/// Stands for an instance with memories of one page that is not empty: compiled code has a place only for contents of memories
+/// that have some.
+struct Blank;
+
+static BLANK: [u8; 64 << 10] = {
+    let mut page = [0; 64 << 10];
+    page[0] = 1;
+    page
+};
+
+impl ComponentInstanceState for Blank {
+    async fn call_func_ret_list_u8(
+        &mut self,
+        _: &str,
+        _: &str,
+        contents: impl FnOnce(&[u8]) + Send,
+    ) {
+        contents(&BLANK);
+    }
+
+    async fn call_func_ret_s32(&mut self, _: &str, _: &str) -> i32 {
+        0
+    }
+
+    async fn call_func_ret_s64(&mut self, _: &str, _: &str) -> i64 {
+        0
+    }
+
+    async fn call_func_ret_f32(&mut self, _: &str, _: &str) -> u32 {
+        0
+    }
+
+    async fn call_func_ret_f64(&mut self, _: &str, _: &str) -> u64 {
+        0
     }
 }
 

@@ -1,5 +1,6 @@
 //! One running guest on the host's side: its limits, its deterministic WASI, its captured output.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,16 +10,24 @@ use parking_lot::Mutex;
 use rand::SeedableRng;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::clocks::{HostMonotonicClock, HostWallClock};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::pipe::ClosedInputStream;
+use wasmtime_wasi::p2::{
+    DynInputStream, DynOutputStream, InputStream, OutputStream, Pollable, StreamResult,
+};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
+use super::imports::Import;
 use super::slices::{Slices, TICK};
+use super::streams::Stream;
 use super::words::{CUT, lines, text};
 
 /// The bytes of stdout and stderr that are kept of one call; the rest is dropped.
 const LOG_BYTES: usize = 4096;
+
+/// The most calls of refused imports that are counted of one call of the guest.
+const DENIED: usize = 1_000;
 
 /// The most host resources of an instance, streams for example: their memory is not the guest's.
 const RESOURCES: usize = 1_000;
@@ -85,6 +94,8 @@ pub(super) struct Guest {
     wasi: Option<WasiCtx>,
     table: ResourceTable,
     log: Log,
+    /// Calls of imports that policies may not use.
+    denied: Vec<Import>,
 }
 
 impl Guest {
@@ -108,7 +119,8 @@ impl Guest {
             seed,
             wasi: None,
             table,
-            log: Log::default(),
+            log: Log::new(),
+            denied: Vec::new(),
         };
         let mut store = Store::new(engine, guest);
         store.limiter(|guest| guest);
@@ -145,9 +157,32 @@ impl Guest {
         self.slices.release();
     }
 
-    /// Whether the guest holds host resources (mostly open streams), which cannot be frozen.
-    pub(super) fn holds_resources(&self) -> bool {
-        !self.table.is_empty()
+    /// The standard streams that the guest has opened, if it holds no other host resources: others cannot be frozen.
+    pub(super) fn streams(&mut self) -> Option<Vec<Stream>> {
+        let opened = self.log.printed.lock().opened.clone();
+        let is_stream = |entry: &mut (dyn Any + Send)| {
+            entry.is::<DynInputStream>() || entry.is::<DynOutputStream>()
+        };
+        let mut held = 0;
+        for entry in self.table.iter_mut() {
+            if !is_stream(entry) {
+                return None;
+            }
+            held += 1;
+        }
+        (held == opened.len()).then_some(opened)
+    }
+
+    /// Notes the call of an import that policies may not use.
+    pub(super) fn denied(&mut self, import: Import) {
+        if self.denied.len() < DENIED {
+            self.denied.push(import);
+        }
+    }
+
+    /// The calls noted since they were last taken.
+    pub(super) fn take_denied(&mut self) -> Vec<Import> {
+        std::mem::take(&mut self.denied)
     }
 
     /// The output that the guest printed since it was last taken, if any, as one line.
@@ -205,8 +240,9 @@ impl WasiView for Guest {
             let mut insecure_seed = [0; 16];
             insecure_seed.copy_from_slice(&seed[..16]);
             WasiCtxBuilder::new()
-                .stdout(log.clone())
-                .stderr(log.clone())
+                .stdin(log.of(Stream::Stdin))
+                .stdout(log.of(Stream::Stdout))
+                .stderr(log.of(Stream::Stderr))
                 .wall_clock(clock.clone())
                 .monotonic_clock(clock)
                 .secure_random(rand::rngs::StdRng::from_seed(*seed))
@@ -247,19 +283,47 @@ impl HostMonotonicClock for Clock {
 }
 
 /// The guest's stdout and stderr: a small buffer that drops the bytes that do not fit.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Printed>>);
+#[derive(Clone)]
+struct Log {
+    stream: Stream,
+    printed: Arc<Mutex<Printed>>,
+}
 
 #[derive(Default)]
 struct Printed {
+    /// The streams that the guest opened, in this order.
+    opened: Vec<Stream>,
     bytes: BytesMut,
     /// Whether bytes were dropped.
     is_cut: bool,
 }
 
 impl Log {
+    fn new() -> Self {
+        Self {
+            stream: Stream::Stdout,
+            printed: Arc::default(),
+        }
+    }
+
+    /// The same buffer, as another stream.
+    fn of(&self, stream: Stream) -> Self {
+        Self {
+            stream,
+            printed: Arc::clone(&self.printed),
+        }
+    }
+
+    fn open(&self) {
+        let mut printed = self.printed.lock();
+        // More cannot be open.
+        if printed.opened.len() < RESOURCES {
+            printed.opened.push(self.stream);
+        }
+    }
+
     fn append(&self, bytes: &[u8]) {
-        let mut printed = self.0.lock();
+        let mut printed = self.printed.lock();
         let room = LOG_BYTES.saturating_sub(printed.bytes.len());
         printed.is_cut |= bytes.len() > room;
         printed
@@ -268,7 +332,9 @@ impl Log {
     }
 
     fn take(&self) -> Option<String> {
-        let Printed { bytes, is_cut } = std::mem::take(&mut *self.0.lock());
+        let mut printed = self.printed.lock();
+        let (bytes, is_cut) = (std::mem::take(&mut printed.bytes), printed.is_cut);
+        printed.is_cut = false;
         if bytes.is_empty() {
             return None;
         }
@@ -286,6 +352,18 @@ impl IsTerminal for Log {
     }
 }
 
+/// There is nothing to read.
+impl StdinStream for Log {
+    fn async_stream(&self) -> Box<dyn tokio::io::AsyncRead + Send + Sync> {
+        Box::new(tokio::io::empty())
+    }
+
+    fn p2_stream(&self) -> Box<dyn InputStream> {
+        self.open();
+        Box::new(ClosedInputStream)
+    }
+}
+
 impl StdoutStream for Log {
     fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
         // Only WASI 0.3 uses this form, and its imports are refused at load.
@@ -293,6 +371,7 @@ impl StdoutStream for Log {
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
+        self.open();
         Box::new(self.clone())
     }
 }

@@ -157,6 +157,16 @@ impl Live {
         self.swaps.load(Ordering::Relaxed)
     }
 
+    /// How often the policies of each slot called imports that policies may not use: slot, import, number of calls.
+    #[must_use]
+    pub fn denied_imports(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let counts = |slot: Slot| {
+            let counts = self.engine.runtime.denied(slot).counts();
+            counts.map(|(import, calls)| (slot.name(), import, calls))
+        };
+        Slot::ALL.into_iter().flat_map(counts).collect()
+    }
+
     /// Makes `next` serve, given what serves, or nothing if it is none. Nothing else is swapped meanwhile. Returns whether it serves.
     pub(super) fn swap(&self, next: impl FnOnce(&Generation) -> Option<Generation>) -> bool {
         self.still(|before| {

@@ -17,6 +17,7 @@ use super::given::Files;
 use super::look::Look;
 use super::trial::Attempt;
 use super::world::{Auth, Model, RateLimit, ToolStop, World};
+use crate::memory;
 
 /// Preparing a policy that takes longer than this is logged: it is compiled, because it is not in the cache.
 const SLOW: Duration = Duration::from_secs(1);
@@ -112,6 +113,24 @@ impl Policies {
         let files = self.files().into_iter();
         let names = files.flat_map(|files| [files.component, files.settings]);
         names.flatten().collect()
+    }
+}
+
+impl Drop for Policies {
+    fn drop(&mut self) {
+        rest(&self.auth);
+        rest(&self.model);
+        rest(&self.rate_limit);
+        rest(&self.tool_stop);
+        memory::give_back_soon();
+    }
+}
+
+/// Discards the idle instances of a policy that no other generation has; the engine may keep it to serve again.
+fn rest<W: World>(policy: &Arc<Policy<W>>) {
+    const ITSELF_AND_KEPT: usize = 2;
+    if Arc::strong_count(policy) <= ITSELF_AND_KEPT {
+        policy.discard_idle();
     }
 }
 

@@ -19,7 +19,7 @@ use super::needs::Needs;
 use super::trial::{Attempt, Trial};
 use super::weigh::Weight;
 use super::words::text;
-use super::{denied, freeze, inspect, schema};
+use super::{denied, freeze, inspect, schema, streams};
 
 /// A policy that passed every step of preparation.
 pub(super) struct Prepared<W> {
@@ -61,7 +61,7 @@ pub(super) async fn manifest(
     let (preparation, weight) = Preparation::of(engine, candidate)?;
     let _clock = engine.runtime.run();
     let purpose = engine.runtime.purpose();
-    let component = preparation.recent(weight, purpose, &candidate.wasm).await?;
+    let component = engine.compiled(weight, purpose, &candidate.wasm).await?;
     let pre = link(engine.runtime.serving_linker(), &component)?;
     preparation.manifest(purpose, &pre).await
 }
@@ -160,20 +160,29 @@ impl<'a> Preparation<'a> {
         };
         let runtime = &self.engine.runtime;
         let purpose = Purpose::Freezing;
-        let component = self.recent(weight, purpose, &instrumented.wasm).await?;
+        let component = self.engine.compiled(weight, purpose, &instrumented.wasm);
+        let component = component.await?;
         let pre = link(runtime.freezing_linker(), &component)?;
         let manifest = self.describe(purpose, &pre).await?;
-        let (mut store, instance) = self.run_configure(&pre).await?;
-        if store.data().holds_resources() {
-            let because = "configure left host resources open (it printed something?)";
+        let (mut store, instance) = self.run_configure(purpose, &pre).await?;
+        let Some(streams) = store.data_mut().streams() else {
+            let because = "configure left host resources open, and not only those for printing";
             return self.as_it_is(weight, Some(because.to_owned())).await;
-        }
+        };
         let frozen = instrumented.snapshot(&mut store, instance).await;
         let frozen = frozen.map_err(|error| Problem::of(&error, Problem::Configure))?;
         drop(store);
         let (freezing, began) = (began.elapsed(), Instant::now());
+        let opened = |component| streams::opened(component, &streams).map_err(internal);
+        let template = opened(instrumented.template().await.map_err(internal)?)?;
+        let frozen = opened(frozen)?;
+        let component = self.engine.frozen(weight, &template, &frozen).await?;
+        if !streams.is_empty() && !self.prints(&component).await? {
+            let because = "configure printed, and could not print in an instance of its snapshot";
+            return self.as_it_is(weight, Some(because.to_owned())).await;
+        }
         Ok(Configured {
-            component: self.compile(weight, runtime.purpose(), &frozen).await?,
+            component,
             instances: Instances::Frozen,
             warm_because: None,
             manifest,
@@ -193,7 +202,8 @@ impl<'a> Preparation<'a> {
         let runtime = &self.engine.runtime;
         let purpose = runtime.purpose();
         let began = Instant::now();
-        let component = self.recent(weight, purpose, &self.candidate.wasm).await?;
+        let component = self.engine.compiled(weight, purpose, &self.candidate.wasm);
+        let component = component.await?;
         let compiling = began.elapsed();
         let pre = link(runtime.serving_linker(), &component)?;
         let manifest = self.describe(purpose, &pre).await?;
@@ -208,41 +218,6 @@ impl<'a> Preparation<'a> {
                 image: self.candidate.wasm.len(),
             },
         })
-    }
-
-    /// Compiles code that depends on the component alone, unless it was compiled recently: new settings need no compilation.
-    async fn recent(
-        &self,
-        weight: Weight,
-        purpose: Purpose,
-        wasm: &[u8],
-    ) -> Result<Component, Problem> {
-        let recent = match purpose {
-            Purpose::Freezing => &self.engine.instrumented,
-            Purpose::Serving { .. } => &self.engine.compiled,
-        };
-        let digest = Sha256::digest(&self.candidate.wasm).into();
-        if let Some(component) = recent.get(digest) {
-            return Ok(component);
-        }
-        let component = self.compile(weight, purpose, wasm).await?;
-        recent.put(digest, component.clone());
-        Ok(component)
-    }
-
-    /// Compiles light components here, and heavy ones first in a child, which leaves the result in the cache.
-    async fn compile(
-        &self,
-        weight: Weight,
-        purpose: Purpose,
-        wasm: &[u8],
-    ) -> Result<Component, Problem> {
-        let compiler = self.engine.compiler.as_ref();
-        if let Some(compiler) = compiler.filter(|_| !weight.is_light()) {
-            compiler.compile(purpose, wasm).await?;
-        }
-        let component = Component::new(self.engine.runtime.engine(purpose), wasm);
-        component.map_err(|error| Problem::of(&error, Problem::Invalid))
     }
 
     /// Reads the manifest, and checks the operator's settings and options against it before the policy is configured.
@@ -280,27 +255,37 @@ impl<'a> Preparation<'a> {
         }
     }
 
-    /// Runs `configure` in an instance of the instrumented component, and returns store and instance to be frozen.
+    /// Runs `configure` in a new instance, and returns it with its store.
     async fn run_configure(
         &self,
+        purpose: Purpose,
         pre: &InstancePre<Guest>,
     ) -> Result<(Store<Guest>, Instance), Problem> {
         let lifecycle = Lifecycle::find(self.contract, pre).map_err(types)?;
         let limits = self.candidate.options.limits.to_configure();
-        let mut store = self.store(self.engine.runtime.engine(Purpose::Freezing), limits);
+        let mut store = self.store(self.engine.runtime.engine(purpose), limits);
         let done = timeout(limits.wall, async {
             let instance = pre.instantiate_async(&mut store).await?;
             let settings = &self.candidate.settings;
             let answer = lifecycle.configure(&mut store, &instance, settings).await?;
             Ok((instance, answer))
         });
-        let (instance, answer) = match explain(done.await, &mut store) {
+        let done = done.await;
+        self.count_denied(&mut store);
+        let (instance, answer) = match explain(done, &mut store) {
             Ok(done) => done,
             Err(Trouble::Problem(problem)) => return Err(problem),
             Err(Trouble::Fault(words)) => return Err(Problem::Configure(words)),
         };
         answer.map_err(|words| Problem::Settings(text(words)))?;
         Ok((store, instance))
+    }
+
+    /// Whether `configure`, which printed before the snapshot, can print in an instance of the snapshot.
+    async fn prints(&self, component: &Component) -> Result<bool, Problem> {
+        let runtime = &self.engine.runtime;
+        let pre = link(runtime.serving_linker(), component)?;
+        Ok(self.run_configure(runtime.purpose(), &pre).await.is_ok())
     }
 
     /// Asks for the needs and makes trial calls, so that no request meets a policy that cannot answer. The second round leaves
@@ -342,10 +327,25 @@ impl<'a> Preparation<'a> {
             world.attempt(&mut trial).await?;
             Ok(Ok(needs))
         });
-        match explain(done.await, &mut store) {
+        let done = done.await;
+        self.count_denied(&mut store);
+        match explain(done, &mut store) {
             Ok(answer) => answer.map_err(|words| Problem::Settings(text(words))),
             Err(Trouble::Problem(problem)) => Err(problem),
             Err(Trouble::Fault(words)) => Err(Problem::Trial(words)),
+        }
+    }
+
+    /// Counts calls of imports that policies may not use, and logs the first one.
+    fn count_denied(&self, store: &mut Store<Guest>) {
+        let slot = self.candidate.slot;
+        let imports = store.data_mut().take_denied();
+        if let Some(import) = imports.first() {
+            let (file, import) = (&self.candidate.file, import.name());
+            tracing::warn!(slot = slot.name(), %file, import, "policy called an import that policies may not use");
+        }
+        for import in imports {
+            self.engine.runtime.denied(slot).add(import);
         }
     }
 
@@ -399,6 +399,10 @@ fn explain<T>(
             Err(Trouble::Fault(format!("{kind}: {cause}{printed}")))
         }
     }
+}
+
+fn internal(error: wasmtime::Error) -> Problem {
+    Problem::of(&error, Problem::Internal)
 }
 
 fn types(error: wasmtime::Error) -> Problem {

@@ -237,8 +237,8 @@ fn a_component_is_described() {
 #[test]
 fn a_component_is_described_also_if_it_cannot_be_frozen_or_would_be_refused() {
     let desk = Desk::new();
-    desk.write("prints.json", &json!({"configure": "print"}));
-    let said = desk.line("inspect every.wasm --slot auth --settings prints.json");
+    desk.write("holds.json", &json!({"configure": "hold"}));
+    let said = desk.line("inspect every.wasm --slot auth --settings holds.json");
     let because = "instances  warm, because configure left host resources open";
     assert!(said.out.contains(because), "{}", said.all());
     desk.write("refuses.json", &json!({"configure": "refuse"}));

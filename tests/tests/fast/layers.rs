@@ -53,7 +53,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("turn", &["codex", "policy"]),
     ("codex", &["file", "hex"]),
     ("listen", &[]),
-    ("policy", &["file", "hex", "quota", "spelling"]),
+    ("policy", &["file", "hex", "memory", "quota", "spelling"]),
     ("quota", &["file", "secret"]),
     ("file", &[]),
     ("memory", &[]),

@@ -40,6 +40,7 @@ mod hostile;
 mod hosts;
 mod http;
 mod identity;
+mod imports;
 mod journal;
 mod keys;
 mod layers;

@@ -99,6 +99,10 @@ async fn requests_turns_tokens_and_decisions_are_counted() {
         ("codex_worker_recycled_total", 0.0),
         ("codex_worker_restarts_total", 0.0),
         (r#"codex_policy_faults_total{slot="auth",kind="trap"}"#, 0.0),
+        (
+            r#"codex_policy_denied_imports_total{slot="auth",import="wasi:http"}"#,
+            0.0,
+        ),
     ] {
         assert_eq!(value(&text, sample), expected, "{sample}");
     }

@@ -120,23 +120,6 @@ async fn each_refusal_names_the_file_the_slot_and_what_was_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_policy_that_wants_a_file_a_socket_or_http_gets_none_and_says_so() {
-    for (settings, expected) in [
-        (r#"{"wants": "a file"}"#, "No such file"),
-        (r#"{"wants": "a socket"}"#, "ermission denied"),
-        (
-            r#"{"wants": "http"}"#,
-            "wasi:http/fetching@0.2.0#handle is not allowed",
-        ),
-    ] {
-        let files: [(&str, &[u8]); 2] =
-            [("auth.wasm", FORBIDDEN), ("auth.json", settings.as_bytes())];
-        let message = start(&files).await.err().unwrap();
-        assert!(message.contains(expected), "{settings}: {message}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_component_for_another_contract_version_is_refused_by_version() {
     // The version is part of the component's names, so a changed digit makes a component of another contract.
     let other: Vec<u8> = replace(EVERY, b"@0.2.0", b"@0.7.0");
@@ -205,7 +188,7 @@ async fn nothing_is_remembered_from_one_decision_to_the_next() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_that_cannot_be_frozen_runs_warm_and_says_so() {
-    let settings = br#"{"configure": "print", "stamp": 5}"#;
+    let settings = br#"{"configure": "hold", "stamp": 5}"#;
     let generation = generation(&[("auth.wasm", EVERY), ("auth.json", settings)]).await;
     let about = &generation.slots()[0].about;
     assert_eq!(about.instances, Instances::Warm);
@@ -233,6 +216,22 @@ async fn a_component_that_cannot_be_frozen_runs_warm_and_says_so() {
         (caller.id.as_str(), caller.groups[0].as_str()),
         ("call-1", "5")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_prints_in_configure_is_frozen_and_prints_in_decisions() {
+    for how in ["print", "complain", "complain and print"] {
+        let settings = format!(r#"{{"configure": "{how}", "stamp": 5}}"#);
+        let files = [("auth.wasm", EVERY), ("auth.json", settings.as_bytes())];
+        let generation = generation(&files).await;
+        assert_eq!(generation.slots()[0].about.warm_because, None, "{how}");
+        for act in ["print", "complain", "print", "count"] {
+            let answer = generation.authenticate(&request(act)).await;
+            assert_eq!(answer.unwrap().groups, ["5"], "{how}, {act}");
+        }
+        let panicked = generation.authenticate(&request("panic")).await;
+        assert_eq!(fault(panicked.unwrap_err()), FaultKind::Trap);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

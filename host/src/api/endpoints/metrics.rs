@@ -66,6 +66,7 @@ fn render(metrics: &Metrics, shared: &Shared, format: Format) -> String {
         digest: serving.digest().short(),
         swaps: shared.live.swaps(),
         taken_back: shared.live.taken_back(),
+        denied_imports: shared.live.denied_imports(),
         refused: shared.live.refusals().len(),
         limit_buckets: limits.buckets,
         limit_buckets_evicted: limits.evicted,

@@ -1,6 +1,8 @@
-//! Compiles heavy components in a child process with limits of its own, which leaves the result in the compile cache.
+//! Compiles components: light ones here, heavy ones in a child process with limits of its own, which leaves the result in the compile
+//! cache.
 
 use std::io::Read;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -12,11 +14,15 @@ use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 use wasmtime::component::Component;
 
-use super::Purpose;
+use super::{Engine, Purpose};
 use crate::file;
-use crate::policy::cache;
+use crate::policy::cache::{self, Cache, Key};
 use crate::policy::fault::Problem;
+use crate::policy::image;
+use crate::policy::weigh::Weight;
 
+/// The threads that compile in the child, at most: each reserves address space.
+const THREADS: usize = 4;
 /// The child's limits. Components in JavaScript and Python take 0.4 GiB, and some 10 s of a release build.
 const MEMORY: u64 = 2 << 30;
 const CPU_SECONDS: u64 = 60;
@@ -41,6 +47,73 @@ pub(in crate::policy) struct Compiler {
     turn: Arc<Semaphore>,
 }
 
+impl Engine {
+    /// The compiled component, which was compiled recently, is in the cache, or is compiled now.
+    pub(in crate::policy) async fn compiled(
+        &self,
+        weight: Weight,
+        purpose: Purpose,
+        wasm: &[u8],
+    ) -> Result<Component, Problem> {
+        let key = cache::key(self.runtime.engine(purpose), wasm);
+        if let Some(component) = self.compiled.get(key) {
+            return Ok(component);
+        }
+        let component = self.found_or_compiled(weight, purpose, (wasm, key)).await?;
+        self.compiled.put(key, wasm.len(), component.clone());
+        Ok(component)
+    }
+
+    async fn found_or_compiled(
+        &self,
+        weight: Weight,
+        purpose: Purpose,
+        (wasm, key): (&[u8], Key),
+    ) -> Result<Component, Problem> {
+        let engine = self.runtime.engine(purpose);
+        let find = || self.cache.as_ref()?.find(engine, &key);
+        if let Some(component) = find() {
+            return Ok(component);
+        }
+        if let Some(compiler) = self.compiler.as_ref().filter(|_| !weight.is_light()) {
+            compiler.compile(purpose, wasm).await?;
+            return find().ok_or_else(|| internal("the compiled component is not in the cache"));
+        }
+        let invalid = |error: wasmtime::Error| Problem::of(&error, Problem::Invalid);
+        let code = engine.precompile_component(wasm).map_err(invalid)?;
+        if let Some(cache) = &self.cache {
+            match cache.keep(&key, &code) {
+                Ok(()) => {
+                    if let Some(component) = find() {
+                        return Ok(component);
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "the compile cache cannot be written"),
+            }
+        }
+        cache::load(engine, &code, self.cache.as_ref()).map_err(invalid)
+    }
+
+    /// The component of a snapshot. Its code is that of its template, so only a component's first settings compile something.
+    pub(in crate::policy) async fn frozen(
+        &self,
+        weight: Weight,
+        template: &[u8],
+        snapshot: &[u8],
+    ) -> Result<Component, Problem> {
+        let purpose = self.runtime.purpose();
+        let template = self.compiled(weight, purpose, template).await?;
+        match image::code(&template, snapshot) {
+            Ok(code) => cache::load(template.engine(), &code, self.cache.as_ref())
+                .map_err(|error| Problem::of(&error, Problem::Internal)),
+            Err(error) => {
+                tracing::debug!(%error, "a snapshot is compiled anew");
+                self.compiled(weight, purpose, snapshot).await
+            }
+        }
+    }
+}
+
 impl Compiler {
     /// `program` is the running executable, `cache` the folder that it shares with its children.
     pub(super) fn new(program: PathBuf, cache: PathBuf) -> Self {
@@ -53,11 +126,7 @@ impl Compiler {
     }
 
     /// Compiles the component in a child, and returns when it is in the cache.
-    pub(in crate::policy) async fn compile(
-        &self,
-        purpose: Purpose,
-        wasm: &[u8],
-    ) -> Result<(), Problem> {
+    async fn compile(&self, purpose: Purpose, wasm: &[u8]) -> Result<(), Problem> {
         let _turn = self.turn.acquire().await.map_err(internal)?;
         let child = self.start(purpose);
         let mut child = child.map_err(|error| Problem::of_io(&error, Problem::Internal))?;
@@ -73,11 +142,13 @@ impl Compiler {
     }
 
     fn start(&self, purpose: Purpose) -> std::io::Result<Child> {
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         Command::new(&self.program)
             .arg(SUBCOMMAND)
             .arg(&self.cache)
             .arg(purpose.word())
             .env_clear()
+            .env("RAYON_NUM_THREADS", threads.min(THREADS).to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -132,16 +203,19 @@ fn internal(error: impl ToString) -> Problem {
 /// The child's part: compiles the component from standard input into the cache. Returns the exit code.
 #[must_use]
 pub fn compile_component(cache: &Path, purpose: &str) -> u8 {
-    match Purpose::parse(purpose) {
-        Some(purpose) => try_compile(cache, purpose).unwrap_or_else(|(code, words)| {
+    let Some(purpose) = Purpose::parse(purpose) else {
+        return INVALID;
+    };
+    match try_compile(cache, purpose) {
+        Ok(()) => 0,
+        Err((code, words)) => {
             eprintln!("{words}");
             code
-        }),
-        None => INVALID,
+        }
     }
 }
 
-fn try_compile(folder: &Path, purpose: Purpose) -> Result<u8, (u8, String)> {
+fn try_compile(folder: &Path, purpose: Purpose) -> Result<(), (u8, String)> {
     let not_kept = |error: String| (NOT_KEPT, error);
     confine().map_err(|error| not_kept(error.to_string()))?;
     let mut wasm = Vec::new();
@@ -149,17 +223,14 @@ fn try_compile(folder: &Path, purpose: Purpose) -> Result<u8, (u8, String)> {
     input
         .read_to_end(&mut wasm)
         .map_err(|error| not_kept(error.to_string()))?;
-    let cache = cache::open(folder).map_err(not_kept)?;
-    let engine = wasmtime::Engine::new(&purpose.config(&Some(cache.clone())));
-    let engine = engine.map_err(|error| not_kept(error.to_string()))?;
-    Component::new(&engine, &wasm).map_err(|error| (INVALID, format!("{error:#}")))?;
-    // Compiles again to check that the cache has it; otherwise the gateway would compile it itself.
-    let hits = cache.cache_hits();
-    Component::new(&engine, &wasm).map_err(|error| (INVALID, format!("{error:#}")))?;
-    match cache.cache_hits() > hits {
-        true => Ok(0),
-        false => Err(not_kept("the compile cache cannot be written".to_owned())),
-    }
+    let cache = Cache::open(folder).map_err(not_kept)?;
+    let mut config = purpose.config();
+    config.parallel_compilation(true);
+    let engine = wasmtime::Engine::new(&config).map_err(|error| not_kept(error.to_string()))?;
+    let code = engine.precompile_component(&wasm);
+    let code = code.map_err(|error| (INVALID, format!("{error:#}")))?;
+    let kept = cache.keep(&cache::key(&engine, &wasm), &code);
+    kept.map_err(|error| not_kept(format!("the compile cache cannot be written: {error}")))
 }
 
 /// Limits this process: memory, processor time and priority; on Linux it is killed when its parent ends.

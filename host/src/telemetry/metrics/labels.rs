@@ -68,6 +68,12 @@ pub(super) struct Fault {
     pub(super) kind: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct DeniedImport {
+    pub(super) slot: &'static str,
+    pub(super) import: &'static str,
+}
+
 impl GenAi {
     pub(super) fn new(request: &Summary<'_>, model: String) -> Self {
         Self {

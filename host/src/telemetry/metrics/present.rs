@@ -1,9 +1,12 @@
 //! Metrics whose values are looked up when the metrics are read.
 
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+
+use super::labels::DeniedImport;
 
 /// The values at the time of reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub struct Present {
     pub swaps: u64,
     /// Generations of this process that were taken back.
     pub taken_back: u64,
+    /// Calls of policies to imports that they may not use: slot, import, number of calls.
+    pub denied_imports: Vec<(&'static str, &'static str, u64)>,
     /// Policies whose last candidate is refused.
     pub refused: usize,
     /// Rate-limit buckets that are kept.
@@ -189,6 +194,16 @@ impl Present {
             ),
         ];
         count(to, counters);
+        let denied = Family::<DeniedImport, Counter>::default();
+        for &(slot, import, calls) in &self.denied_imports {
+            let labels = DeniedImport { slot, import };
+            denied.get_or_create(&labels).inc_by(calls);
+        }
+        to.register(
+            "codex_policy_denied_imports",
+            "Calls of policies to imports that they may not use",
+            denied,
+        );
     }
 
     /// Counts records and lines that were written, and lost.

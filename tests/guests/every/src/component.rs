@@ -1,7 +1,7 @@
 //! A policy for every slot that obeys its settings when it is configured, and a request header in decisions. Without
 //! such orders it is honest; its results carry its stamp.
 //!
-//! Settings: `{"stamp": 7, "configure": "panic" | "spin" | "print" | "refuse" | "rant" | "hoard", "sets": "…",
+//! Settings: `{"stamp": 7, "configure": "panic" | "spin" | "print" | "hold" | "refuse" | "rant" | "hoard", "sets": "…",
 //! "needs": ["path", "header x-a", "now 1000"], "fails": "resolve" | "quotas" | "decide" | "observe", "for": "caller", "how": "spin",
 //! "rule": {"name": "burst", "limit": 60}}`; without `needs` it needs everything. The rule limits each caller's requests in an hour.
 //! Header `x-hostile`: `panic`, `spin`, `hoard`, `recurse`, `flood`, `exit`, `nonsense`, `print`, `sleep`,
@@ -11,6 +11,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
+use std::net::ToSocketAddrs;
 
 wit_bindgen::generate!({
     path: "../../../wit",
@@ -123,6 +124,13 @@ fn misbehave(how: &str) {
         "exit" => std::process::exit(3),
         "print" => println!("told to print\u{1b}[2J\nforged=line"),
         "sleep" => std::thread::sleep(std::time::Duration::from_secs(600)),
+        "complain" => eprintln!("told to complain"),
+        "complain and print" => {
+            misbehave("complain");
+            misbehave("print");
+        }
+        // It then has a host resource for good: a network.
+        "hold" => drop(("nowhere.example", 80).to_socket_addrs()),
         _ => {}
     }
 }
