@@ -107,7 +107,13 @@ export function component(Policy, manifest) {
   let asked;
   const ask = (name) => (...input) => {
     if (!asked) throw Denial.unavailable('The policy has not been configured.');
-    return asked[name](...input);
+    try {
+      return asked[name](...input);
+    } catch (error) {
+      // A fault: the log shows what is printed, and the engine ends the call.
+      if (!(error instanceof Denial)) console.error(`${error}\n${error?.stack ?? ''}`);
+      throw error;
+    }
   };
   const lifecycle = {
     about: () => manifest,
