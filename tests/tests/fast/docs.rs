@@ -312,3 +312,28 @@ async fn the_settings_files_of_the_book_are_accepted() {
         setup.start().await.stop().await;
     }
 }
+
+/// Published versions of the contract are in folders below `wit`.
+#[test]
+fn the_contract_is_its_newest_published_version() {
+    let changes = read("wit/CHANGELOG.md");
+    let newest = changes.lines().find_map(|line| line.strip_prefix("## "));
+    let newest = newest.unwrap();
+    let (minor, _) = newest.rsplit_once('.').unwrap();
+    for file in [
+        "auth.wit",
+        "lifecycle.wit",
+        "model.wit",
+        "rate-limit.wit",
+        "tool-stop.wit",
+        "types.wit",
+    ] {
+        let shipped = read(&format!("wit/{file}"));
+        assert!(shipped.starts_with(&format!("package codex:policy@{newest};\n")));
+        let published = read(&format!("wit/v{minor}/{file}"));
+        assert!(
+            shipped == published,
+            "{file} differs from wit/v{minor}: a change is a new version, with a folder and a section in wit/CHANGELOG.md"
+        );
+    }
+}
