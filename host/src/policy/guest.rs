@@ -170,7 +170,20 @@ impl Guest {
             }
             held += 1;
         }
-        (held == opened.len()).then_some(opened)
+        if held == opened.len() {
+            return Some(opened);
+        }
+        // Some were closed again: of each stream only the first one can be held for long.
+        let mut first = Vec::new();
+        for stream in opened {
+            if !first.contains(&stream) {
+                first.push(stream);
+            }
+        }
+        match held {
+            0 => Some(Vec::new()),
+            _ => (held == first.len()).then_some(first),
+        }
     }
 
     /// Notes the call of an import that policies may not use.
