@@ -31,8 +31,10 @@ use crate::listen::{self, Handed, Sockets};
 use crate::policy::{self, Engine, Facts, FaultKind, Live, Slot, Source};
 use crate::quota::{Memory, State};
 use crate::telemetry::{Metrics, Telemetry};
-pub use again::{ReplayError, replacement, replay};
-pub use author::{Deployed, deploy, read_case, workbench, write_deployed};
+pub use again::{ReplayError, replacement, replay, signature_of};
+pub use author::{
+    Deployed, deploy, read_case, read_small, workbench, write_deployed, write_signature,
+};
 pub use check::{check, check_file, check_folder};
 use door::Doors;
 use drain::Drain;
@@ -356,7 +358,9 @@ pub fn history(config: &Config) -> std::io::Result<Option<Vec<policy::Activated>
 
 fn source(config: &Config) -> Source {
     let (folder, defaults) = (config.policy_dir.clone(), config.policy_defaults.clone());
-    Source::new(folder, defaults).remembering(config.state_dir.as_deref())
+    Source::new(folder, defaults)
+        .remembering(config.state_dir.as_deref())
+        .trusting(config.policy_trust.clone())
 }
 
 /// `models` are the models that Codex offers, if they are known.

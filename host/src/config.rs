@@ -87,6 +87,8 @@ pub struct Config {
     pub policy_dir: Option<PathBuf>,
     /// Settings of the slots without a settings file.
     pub policy_defaults: policy::Defaults,
+    /// `POLICY_TRUSTED_KEYS`
+    pub policy_trust: policy::Trust,
     /// `POLICY_RECORD`
     pub records: Option<policy::RecordConfig>,
     /// `PROXY_STATE_DIR`
@@ -153,6 +155,7 @@ impl Config {
             model,
             policy_dir,
             policy_defaults,
+            policy_trust: policies::trust(&mut reader),
             cache_dir: policies::cache_dir(&mut reader, vars, state_dir.as_deref()),
             records: policies::records(&mut reader),
             program: None,

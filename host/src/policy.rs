@@ -27,6 +27,7 @@ mod contract;
 mod denied;
 mod described;
 mod digest;
+mod distrust;
 mod doubt;
 mod engine;
 mod entries;
@@ -79,6 +80,7 @@ mod rules;
 mod schema;
 mod settings;
 mod shadow;
+mod signing;
 mod simulation;
 mod slices;
 mod source;
@@ -94,6 +96,7 @@ mod template;
 mod trail;
 mod transcript;
 mod trial;
+mod trust;
 mod unsteered;
 mod verdict;
 mod warm;
@@ -109,7 +112,7 @@ pub use allowance::{Allowance, Bucket};
 pub use author::{
     BUILT_IN_CASES, Buckets, CASE_ENDING, Call, Case, Coverage, CoveredSlot, Draft, Failed,
     Failure, Found, Inspected, MAX_CASE, Measured, Moment, NamedFile, Outcome, Planned, Ran, Reply,
-    Runner, Search, Searched, Seeds, Sides, Subject, built_in, case_schema, check_draft,
+    Runner, Search, Searched, Seeds, Sides, Signatures, Subject, built_in, case_schema, check_draft,
     compare_records, inspect_policy, measure, moment, plan,
 };
 pub use bindings::{
@@ -124,6 +127,7 @@ pub use candidates::{CandidateStatus, GateStatus};
 pub use cards::Cards;
 pub use described::{Described, Presented};
 pub use digest::Digest;
+pub use distrust::{Distrust, KeyId, SIGNATURE_ENDING};
 pub use engine::compile::{SUBCOMMAND, compile_component};
 pub use engine::{Engine, MAX_MEMORY};
 pub use entries::Key;
@@ -150,10 +154,12 @@ pub use records::{
 pub use refusals::Restart;
 pub use report::{Change, Difference, Group, Report};
 pub use rules::{Gate, Own as OwnRules, RulesStatus};
-pub use source::{Defaults, Source};
+pub use signing::{NewKeys, Password, SigningError, SigningKey, new_keys};
+pub use source::{Defaults, Source, files_to_sign, verify_folder};
 pub use steer::SlotFiles;
 pub use tap::{Made, Tap, Tapped, Wanted};
 pub use template::{Language, NamingMistake, new_policy};
+pub use trust::{Brought, MAX_SIGNATURE, Signed, Trust, TrustedKey};
 pub use unsteered::Unsteered;
 /// The error of an engine that cannot start: components cannot run on this machine at all.
 pub use wasmtime::Error as EngineError;

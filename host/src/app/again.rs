@@ -39,6 +39,20 @@ pub async fn replay(
     Ok(policy::replay_records(&engine, (&source, &facts), files, records).await?)
 }
 
+/// Reads the signature beside a file, if there is one.
+///
+/// # Errors
+/// If it is no regular file, too large, or cannot be read.
+pub fn signature_of(path: &Path) -> std::io::Result<Option<Arc<[u8]>>> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(policy::SIGNATURE_ENDING);
+    match file::read(Path::new(&beside), policy::MAX_SIGNATURE) {
+        Ok(signature) => Ok(Some(signature.into())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads a component, or settings, that are to be tried.
 ///
 /// # Errors

@@ -32,6 +32,23 @@ pub fn read_case(path: &Path) -> std::io::Result<Vec<u8>> {
     file::read(path, MAX_CASE)
 }
 
+/// Reads a short text: a key, or a password.
+///
+/// # Errors
+/// If it is no regular file, too large, or cannot be read.
+pub fn read_small(path: &Path) -> std::io::Result<String> {
+    file::read_text(path, policy::MAX_SIGNATURE)
+}
+
+/// Writes a signature beside its file, whole or not at all.
+///
+/// # Errors
+/// If the folder cannot be written.
+pub fn write_signature(path: &Path, signature: &str) -> std::io::Result<()> {
+    // A name without a folder has none that it could be written beside.
+    file::put(&[(std::path::absolute(path)?, signature)])
+}
+
 /// Files that passed every check, on their way into a policy folder.
 pub struct Deployed {
     /// The slot.
@@ -64,7 +81,8 @@ pub async fn deploy(config: &Config, draft: Draft, to: &Path) -> Result<Deployed
         ..draft
     };
     let engine = checking_engine(config)?;
-    let source = Source::new(Some(to.to_owned()), config.policy_defaults.clone());
+    let source = Source::new(Some(to.to_owned()), config.policy_defaults.clone())
+        .trusting(config.policy_trust.clone());
     let planned = policy::plan(&engine, &source, &draft).await;
     let planned = planned.map_err(|refusals| StartError::from(Refusals(refusals)))?;
     let files = planned.files.into_iter();

@@ -47,6 +47,7 @@ pub async fn check_file(config: &Config, draft: Draft) -> Checked {
         Err(error) => return (Vec::new(), vec![error]),
     };
     let source = Source::new(None, config.policy_defaults.clone());
+    let source = source.trusting(config.policy_trust.clone());
     let draft = Draft {
         facts: facts(config, models),
         ..draft

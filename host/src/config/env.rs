@@ -48,6 +48,7 @@ variables! {
     ADMIN_TOKEN, "none", "The token of the operator `operator`, who may do everything at `ADMIN_ADDR`. `codex-gateway admin` sends it.";
     ADMIN_FILE, "none", "A file with further operators: a list of `{\"id\", \"sha256\", \"role\"}`, with the role `view` or `operate`. Changes are noticed within two seconds.";
     POLICY_DIR, "none", "A folder whose `auth.wasm`, `auth.json`, … override the built-in policies, slot by slot, while the gateway runs.";
+    POLICY_TRUSTED_KEYS, "none", "Public keys of minisign, or files with one, comma-separated: files of policies that none of them signed are refused at every door (see [Trust](policies/trust.md)). Without it no file needs a signature.";
     POLICY_RECORD, "none", "A folder where every decision is recorded, to be decided again with other policies (see [Records](records.md)); made if it is not there, for the gateway's user alone.";
     POLICY_RECORD_MAX_BYTES, "1073741824", "The most bytes of the files in `POLICY_RECORD` together, 4194304 at least; the oldest are removed.";
     PROXY_STATE_DIR, "none", "A folder where rate limits and the last good policies are remembered between two runs.";

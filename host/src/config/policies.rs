@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::env::{Variable, Vars};
 use super::read::{Reader, is_writable};
 use super::{Environment, env, key};
+use crate::file;
 use crate::policy::{self, Slot};
 use crate::secret::Secret;
 use crate::telemetry::usage::OWNER;
@@ -104,6 +105,30 @@ fn judge_dir(
         reader.warn(env::PROXY_STATE_DIR.name, what);
     }
     true
+}
+
+/// The keys that sign the files of policies. A key that cannot be read ends the start: fewer keys would refuse what they signed.
+pub(super) fn trust(reader: &mut Reader<'_>) -> policy::Trust {
+    let mut keys = Vec::new();
+    for item in reader.list(env::POLICY_TRUSTED_KEYS) {
+        let key = policy::TrustedKey::read(&item).map_or_else(|| public_key_in(&item), Ok);
+        match key {
+            Ok(key) => keys.push(key),
+            Err(found) => {
+                let expected = "public keys of minisign (`RW…`), or files with one";
+                reader.note(env::POLICY_TRUSTED_KEYS, expected, found);
+            }
+        }
+    }
+    policy::Trust::new(keys)
+}
+
+fn public_key_in(path: &str) -> Result<policy::TrustedKey, String> {
+    let text = file::read_text(Path::new(path), policy::MAX_SIGNATURE);
+    let text =
+        text.map_err(|error| format!("`{path}`, which is no key, and no such file: {error}"))?;
+    let key = policy::TrustedKey::read(&text);
+    key.ok_or_else(|| format!("`{path}`, a file without one"))
 }
 
 /// The folder of recorded decisions. The gateway makes it, if the one that it is in is there.

@@ -18,10 +18,14 @@ mod differences;
 mod found;
 #[path = "policy/inspect.rs"]
 mod inspect;
+#[path = "policy/keygen.rs"]
+mod keygen;
 #[path = "policy/matrix.rs"]
 mod matrix;
 #[path = "policy/new.rs"]
 mod new;
+#[path = "policy/password.rs"]
+mod password;
 #[path = "policy/question.rs"]
 mod question;
 #[path = "policy/replay.rs"]
@@ -30,10 +34,14 @@ mod replay;
 mod run;
 #[path = "policy/schema.rs"]
 mod schema;
+#[path = "policy/sign.rs"]
+mod sign;
 #[path = "policy/subject.rs"]
 mod subject;
 #[path = "policy/test.rs"]
 mod test;
+#[path = "policy/verify.rs"]
+mod verify;
 #[path = "policy/wait.rs"]
 mod wait;
 
@@ -74,6 +82,12 @@ pub(super) enum Policy {
     /// Decide recorded decisions again, and show what would have been different; exits with 0 if nothing would, with 1 if something
     /// would, with 65 if the records are damaged, with 78 if the policies or the named files are wrong.
     Replay(replay::Arguments),
+    /// Make the keys that policies are signed with, in minisign's format; exits with 73 if a file is there already.
+    Keygen(keygen::Arguments),
+    /// Sign the files of a policy folder, or single ones, each in a file of its own beside it (`auth.json.minisig`).
+    Sign(sign::Arguments),
+    /// Verify signed files as a gateway does with POLICY_TRUSTED_KEYS; exits with 78 if one would be refused.
+    Verify(verify::Arguments),
     /// Print the JSON Schema of `policies.toml`, of a candidate's `rollout.toml`, or of a case, for editors and checks before an upload.
     Schema {
         /// The file that it is of.
@@ -96,6 +110,9 @@ pub(super) fn run(what: &Policy) -> ExitCode {
         Policy::Diff(arguments) => diff::run(arguments),
         Policy::Matrix(arguments) => matrix::run(arguments),
         Policy::Replay(arguments) => replay::run(arguments),
+        Policy::Keygen(arguments) => keygen::run(arguments),
+        Policy::Sign(arguments) => sign::run(arguments),
+        Policy::Verify(arguments) => verify::run(arguments),
         Policy::Schema { of } => schema::run(*of),
     }
 }

@@ -68,6 +68,17 @@ pub struct Draft {
     pub options: Options,
     /// The host's facts.
     pub facts: Facts,
+    /// The signatures of the files.
+    pub signatures: Signatures,
+}
+
+/// The texts of the signatures of a draft's files; absent if there is none.
+#[derive(Debug, Clone, Default)]
+pub struct Signatures {
+    /// Of the component.
+    pub component: Option<Arc<[u8]>>,
+    /// Of the settings.
+    pub settings: Option<Arc<[u8]>>,
 }
 
 impl Draft {

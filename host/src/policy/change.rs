@@ -45,8 +45,10 @@ impl Live {
         if self.pinned().is_some() {
             return Ok(current.number());
         }
-        self.guard.rule(&look.rules);
-        self.refused.lock().ruled(&look.rules);
+        if look.has_rules() {
+            self.guard.rule(&look.rules);
+            self.refused.lock().ruled(&look.rules);
+        }
         let serves = |candidate: &Option<Candidate>| {
             let candidate = candidate.as_ref();
             candidate.is_some_and(|new| current.policies().slot_digest(new.slot) == new.digest())

@@ -8,6 +8,7 @@ use wasmtime::Trap;
 
 use super::Slot;
 use super::bindings::{Denial, PACKAGE, VERSION};
+use super::distrust::Distrust;
 use super::words::{LINE, NAME, text_within};
 use crate::file;
 
@@ -115,6 +116,9 @@ pub enum Problem {
     /// `policies.toml` is wrong.
     #[error("{0}")]
     Manifest(String),
+    /// The file is not signed by a trusted key.
+    #[error(transparent)]
+    Untrusted(Distrust),
     /// A file of a serving policy is gone.
     #[error(
         "it served and is gone (a volume that is not mounted?): put it back or, if it shall serve no more, write \
@@ -199,6 +203,7 @@ impl Problem {
             | Self::Settings(_)
             | Self::Nonsense(_)
             | Self::Manifest(_)
+            | Self::Untrusted(_)
             | Self::Vanished(_)
             | Self::Forgotten(_)
             | Self::TakenBack { .. }
@@ -228,6 +233,7 @@ impl Problem {
             | Self::Trial(_)
             | Self::Nonsense(_)
             | Self::Manifest(_)
+            | Self::Untrusted(_)
             | Self::Vanished(_)
             | Self::Forgotten(_)
             | Self::NotBuiltIn

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Slot;
+use super::distrust::SIGNATURE_ENDING;
 use super::fault::{Problem, Refusal};
 use super::given::{Files, Given, Named};
 use super::manifest::{Entry, MANIFEST, Manifest, Name};
 use super::rules::Rules;
 use super::settings::MAX_SETTINGS;
+use super::trust::Trust;
 use crate::file;
 
 /// The most bytes of a component (JavaScript and Python ones have some ten million).
-const MAX_COMPONENT: u64 = 64 << 20;
+pub(super) const MAX_COMPONENT: u64 = 64 << 20;
 
 /// The state of the folder from its metadata; equal as long as no file that is read was touched, added or removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,14 +35,18 @@ struct File {
     node: (u64, i64, i64),
 }
 
-/// `POLICY_DIR`; `None` is treated as an empty folder.
+/// `POLICY_DIR`, and the keys that its files are signed with.
 #[derive(Debug, Clone)]
-pub(super) struct Folder(pub(super) Option<PathBuf>);
+pub(super) struct Folder {
+    /// `None` is treated as an empty folder.
+    pub(super) path: Option<PathBuf>,
+    pub(super) trust: Trust,
+}
 
 impl Folder {
     /// Reads the files of every slot, as far as they can be read, and collects a refusal for every file and line that cannot.
     pub(super) fn read(&self) -> ([Option<Given>; Slot::COUNT], Vec<Refusal>, Rules) {
-        let mut manifest = match Manifest::read(self.0.as_deref()) {
+        let mut manifest = match self.manifest() {
             Ok(manifest) => manifest,
             Err(refusal) => return (Default::default(), vec![refusal], Rules::default()),
         };
@@ -49,13 +55,17 @@ impl Folder {
         (given, refusals, manifest.rollout)
     }
 
+    fn manifest(&self) -> Result<Manifest, Refusal> {
+        Manifest::read(self.path.as_deref(), &self.trust)
+    }
+
     /// Whether a slot has a component here, and whether it has settings; `None` if that cannot be known.
     pub(super) fn has(&self, slot: Slot) -> Option<(bool, bool)> {
-        let mut manifest = Manifest::read(self.0.as_deref()).ok()?;
+        let mut manifest = self.manifest().ok()?;
         let entry = manifest.take(slot);
         let is_there = |named: Option<Name>, extension: &str| {
             let name = name(slot, named, extension);
-            let folder = self.0.as_deref();
+            let folder = self.path.as_deref();
             folder.is_some_and(|folder| folder.join(name).symlink_metadata().is_ok())
         };
         manifest.mistakes.is_empty().then(|| {
@@ -68,7 +78,7 @@ impl Folder {
 
     /// The names under which each slot's files are read, whether the files exist or not; `None` if that cannot be known.
     pub(super) fn expected(&self) -> Option<[Files; Slot::COUNT]> {
-        let mut manifest = Manifest::read(self.0.as_deref()).ok()?;
+        let mut manifest = self.manifest().ok()?;
         let files = Slot::ALL.map(|slot| {
             let entry = manifest.take(slot);
             Files {
@@ -88,7 +98,7 @@ impl Folder {
             named.filter_map(|entry| Some((entry.path(), entry.file_name().into_string().ok()?)))
         };
         let mut names = Vec::new();
-        for (path, name) in self.0.iter().flat_map(|folder| list(folder)) {
+        for (path, name) in self.path.iter().flat_map(|folder| list(folder)) {
             // Skips hidden names, such as the folders of a ConfigMap's versions.
             if name.starts_with('.') || names.len() >= MOST {
                 continue;
@@ -107,32 +117,38 @@ impl Folder {
     /// Whether there is no file of any slot, and no manifest. A folder that cannot be read does not count as empty.
     pub(super) fn is_empty(&self) -> bool {
         let is_there = |name: &str| {
-            let folder = self.0.as_deref();
+            let folder = self.path.as_deref();
             folder.is_some_and(|folder| folder.join(name).symlink_metadata().is_ok())
         };
         let has_any = |slot| self.has(slot) != Some((false, false));
-        self.0.is_some() && !is_there(MANIFEST) && !Slot::ALL.into_iter().any(has_any)
+        self.path.is_some() && !is_there(MANIFEST) && !Slot::ALL.into_iter().any(has_any)
     }
 
     /// Whether the operator allowed the slot to have no files here.
     pub(super) fn may_lack(&self, slot: Slot) -> bool {
-        let manifest = Manifest::read(self.0.as_deref());
+        let manifest = self.manifest();
         manifest.is_ok_and(|mut manifest| manifest.take(slot).built_in)
     }
 
     /// Looks at the folder without reading any file but the manifest. A folder that cannot be looked at has the default
     /// signature: reading it then reports the reason.
     pub(super) fn signature(&self) -> Signature {
-        let folder = self.0.as_deref();
+        let folder = self.path.as_deref();
         let Some(folder) = folder.and_then(|folder| folder.canonicalize().ok()) else {
             return Signature::default();
         };
-        let mut manifest = Manifest::read(Some(&folder)).unwrap_or_default();
+        let manifest = Manifest::read(Some(&folder), &self.trust);
+        let mut manifest = manifest.unwrap_or_default();
         let mut names = vec![String::new(), MANIFEST.to_owned()];
         for slot in Slot::ALL {
             let entry = manifest.take(slot);
             names.push(name(slot, entry.component, "wasm"));
             names.push(name(slot, entry.settings, "json"));
+        }
+        if self.trust.is_on() {
+            let signatures = names[1..].iter();
+            let signatures = signatures.map(|name| format!("{name}{SIGNATURE_ENDING}"));
+            names.extend(signatures.collect::<Vec<_>>());
         }
         let files = names.iter().map(|name| File::at(&folder.join(name)));
         Signature {
@@ -183,7 +199,7 @@ impl Folder {
         named: Option<Name>,
         extension: &str,
     ) -> Result<Option<Named>, (String, Problem)> {
-        let Some(folder) = &self.0 else {
+        let Some(folder) = &self.path else {
             return Ok(None);
         };
         let (name, place) = match named {
@@ -195,10 +211,13 @@ impl Folder {
             _ => MAX_SETTINGS,
         };
         match (file::read_if_there(folder, &name, most), place) {
-            (Ok(Some(bytes)), _) => {
-                let bytes = Arc::from(bytes);
-                Ok(Some(Named { name, bytes }))
-            }
+            (Ok(Some(bytes)), _) => match self.trust.verify_in(folder, &name, &bytes) {
+                Ok(_) => {
+                    let bytes = Arc::from(bytes);
+                    Ok(Some(Named { name, bytes }))
+                }
+                Err(problem) => Err((name, problem)),
+            },
             (Ok(None), None) => Ok(None),
             (Ok(None), Some(place)) => {
                 let mistake = format!(

@@ -29,6 +29,7 @@ use super::replay::replay;
 use super::report::Report;
 use super::source::{Defaults, Source};
 use super::trail::Trail;
+use super::trust::Trust;
 
 /// The most events that a listener may lag behind.
 const LIVES: usize = 256;
@@ -149,6 +150,12 @@ impl Live {
     #[must_use]
     pub fn current(&self) -> Arc<Generation> {
         self.current.load_full()
+    }
+
+    /// The keys whose signatures count for files that come.
+    #[must_use]
+    pub fn trust(&self) -> &Trust {
+        self.source.trust()
     }
 
     /// The number of generations of this process that replaced another.

@@ -3,8 +3,9 @@
 use super::Slot;
 use super::candidate::Candidate;
 use super::digest::Digest;
-use super::fault::{Refusal, Refusals};
+use super::fault::{Problem, Refusal, Refusals};
 use super::given::Given;
+use super::manifest::MANIFEST;
 use super::notice::{Notice, Notices};
 use super::rules::Rules;
 
@@ -59,6 +60,14 @@ impl Look {
             digest: Digest::of_candidates(&all(&self.candidates)?),
             notices: self.notices.settings.clone(),
         })
+    }
+
+    /// Whether the rules may be followed: those of a `policies.toml` that is not trusted are none, and must not end the ones before.
+    pub(super) fn has_rules(&self) -> bool {
+        let is_untrusted = |refusal: &Refusal| {
+            refusal.file == MANIFEST && matches!(refusal.problem, Problem::Untrusted(_))
+        };
+        !self.refusals.iter().any(is_untrusted)
     }
 
     /// The complete set, if nothing was refused.

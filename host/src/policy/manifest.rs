@@ -9,11 +9,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::Slot;
 use super::candidate::{Instances, Options};
+use super::distrust::Distrust;
 use super::engine::MAX_MEMORY;
 use super::fault::{Problem, Refusal};
 use super::guest::Limits;
 use super::rules::Rules;
 use super::tables::{self, Member, Reading};
+use super::trust::Trust;
 use crate::file::read_if_there;
 
 /// The file's name; the file is optional.
@@ -66,11 +68,12 @@ pub(super) struct Name {
 }
 
 impl Manifest {
-    /// Reads the manifest of a folder, if there is one.
+    /// Reads the manifest of a folder, if there is one. The names of files in one that is not trusted are read, so that all files
+    /// that are not can be told; its rules are not.
     ///
     /// # Errors
     /// If the folder cannot be read.
-    pub(super) fn read(folder: Option<&Path>) -> Result<Self, Refusal> {
+    pub(super) fn read(folder: Option<&Path>, trust: &Trust) -> Result<Self, Refusal> {
         let refuse = |file: String, problem| Refusal {
             file,
             slot: None,
@@ -87,7 +90,16 @@ impl Manifest {
             Ok(Some(bytes)) => {
                 let mut parsed = parse_bytes(&bytes);
                 let mistakes = std::mem::take(&mut parsed.mistakes).into_iter();
-                (parsed, mistakes.map(Problem::Manifest).collect())
+                let mut problems: Vec<_> = mistakes.map(Problem::Manifest).collect();
+                if let Err(problem) = trust.verify_in(folder, MANIFEST, &bytes) {
+                    parsed.rollout = Rules::default();
+                    problems.insert(0, problem);
+                }
+                (parsed, problems)
+            }
+            Ok(None) if trust.is_on() => {
+                let problem = Problem::Untrusted(Distrust::NoManifest);
+                (Parsed::default(), vec![problem])
             }
             Ok(None) => (Parsed::default(), Vec::new()),
             Err(error) => {

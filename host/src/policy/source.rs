@@ -1,5 +1,7 @@
 //! The sources of policies: the built-in components, and the operator's folder that overrides them slot by slot.
 
+mod trusting;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +22,9 @@ use super::notice::{self, Notice, Notices};
 use super::pin::Pin;
 use super::rules::Rules;
 use super::settings::object;
+use super::trust::Trust;
 use super::verdict::Verdict;
+pub use trusting::{files_to_sign, verify_folder};
 
 /// The settings of slots without a settings file; each is a JSON object, from the environment.
 #[derive(Debug, Clone, Default)]
@@ -71,7 +75,10 @@ impl Source {
     #[must_use]
     pub fn new(folder: Option<PathBuf>, defaults: Defaults) -> Self {
         Self {
-            folder: Folder(folder),
+            folder: Folder {
+                path: folder,
+                trust: Trust::default(),
+            },
             defaults,
             last_good: None,
             history: None,
@@ -81,7 +88,7 @@ impl Source {
     /// Saves the serving files and the history of activations in the gateway's state folder, if there is one.
     #[must_use]
     pub fn remembering(self, state: Option<&Path>) -> Self {
-        let folder = self.folder.0.as_deref();
+        let folder = self.folder.path.as_deref();
         Self {
             last_good: state
                 .zip(folder)
@@ -133,7 +140,7 @@ impl Source {
     /// The operator's folder.
     #[must_use]
     pub fn folder(&self) -> Option<&Path> {
-        self.folder.0.as_deref()
+        self.folder.path.as_deref()
     }
 
     /// Whether a slot has a component in the folder, and whether it has settings there; `None` if that cannot be known. Files

@@ -76,6 +76,7 @@ mod swap;
 mod timers;
 mod traces;
 mod trials;
+mod trust;
 mod unserved;
 mod usage;
 mod workers;

@@ -1,5 +1,7 @@
 //! Reads the files of a candidate, its own rules included, from an upload: `multipart/form-data`, all mistakes at once.
 
+mod signatures;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -11,9 +13,10 @@ use multer::{Constraints, Multipart, SizeLimit};
 
 use super::body;
 use crate::openai::{ApiError, GatewayError};
-use crate::policy::{OwnRules, Slot, SlotFiles};
+use crate::policy::{OwnRules, SIGNATURE_ENDING, Slot, SlotFiles, Trust};
+use signatures::Signatures;
 
-/// The files of an upload.
+/// The files of an upload, whose signatures are verified.
 #[derive(Debug, Default)]
 pub(super) struct Upload {
     /// Those of policies, by slot.
@@ -31,8 +34,13 @@ const MISTAKES: usize = 16;
 /// The files in a body that is read whole.
 ///
 /// # Errors
-/// If it is no upload, has other parts than these files, or rules with mistakes; `param` names the first part that is wrong.
-pub(super) async fn read(headers: &HeaderMap, body: Bytes) -> Result<Upload, ApiError> {
+/// If it is no upload, has other parts than these files and their signatures, or rules with mistakes; `param` names the first part
+/// that is wrong. Also if a file is not signed by a trusted key.
+pub(super) async fn read(
+    headers: &HeaderMap,
+    body: Bytes,
+    trust: &Trust,
+) -> Result<Upload, ApiError> {
     let broken = |error: multer::Error| GatewayError::InvalidUpload {
         why: plain(&error.to_string()),
     };
@@ -44,13 +52,19 @@ pub(super) async fn read(headers: &HeaderMap, body: Bytes) -> Result<Upload, Api
     let body = stream::iter([Ok::<_, Infallible>(body)]);
     let mut parts = Multipart::with_constraints(body, boundary, limits);
     let mut upload = Upload::default();
-    let mut mistakes = Vec::new();
+    let (mut signatures, mut mistakes) = (Signatures::default(), Vec::new());
     let mut is_empty = true;
     while let Some(part) = parts.next_field().await.map_err(broken)? {
         is_empty = false;
         let name = part.name().unwrap_or_default().to_owned();
         let bytes = part.bytes().await.map_err(broken)?;
-        if let Err(found) = upload.take(&name, &bytes) {
+        let taken = match name.strip_suffix(SIGNATURE_ENDING) {
+            Some(of) if is_file(of) => signatures.signature(of, bytes),
+            _ => upload
+                .take(&name, &bytes)
+                .map(|()| signatures.file(&name, bytes)),
+        };
+        if let Err(found) = taken {
             let name = plain(&name);
             // Further ones are not told: a body may have a million parts.
             let rest = MISTAKES - mistakes.len();
@@ -61,7 +75,9 @@ pub(super) async fn read(headers: &HeaderMap, body: Bytes) -> Result<Upload, Api
         let why = "it has no parts".to_owned();
         return Err(GatewayError::InvalidUpload { why }.into());
     }
+    mistakes.extend(signatures.mistakes());
     let Some((first, _)) = mistakes.first().cloned() else {
+        signatures.verify(trust).await?;
         return Ok(upload);
     };
     let told = mistakes.into_iter();
@@ -103,13 +119,19 @@ pub(in crate::api) fn count(kind: &[u8], body: &[u8]) -> Result<usize, ApiError>
         headers.insert(CONTENT_TYPE, kind);
     }
     // The whole body is there: nothing is awaited.
-    let read = read(&headers, Bytes::copy_from_slice(body)).now_or_never();
+    let trust = Trust::default();
+    let read = read(&headers, Bytes::copy_from_slice(body), &trust).now_or_never();
     let Upload { files, rules } = read.unwrap_or_else(|| Ok(Upload::default()))?;
     let is_there = |file: &Option<Arc<[u8]>>| usize::from(file.is_some());
     let counts = files
         .iter()
         .map(|files| is_there(&files.component) + is_there(&files.settings));
     Ok(counts.sum::<usize>() + usize::from(rules.is_some()))
+}
+
+/// Whether a part of this name is a file.
+fn is_file(name: &str) -> bool {
+    name == RULES || place(&mut Default::default(), name).is_some()
 }
 
 /// The place of a file.
@@ -141,7 +163,7 @@ mod tests {
     async fn read(kind: &str, body: &str) -> Result<Upload, ApiError> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, kind.parse().unwrap());
-        super::read(&headers, Bytes::from(body.to_owned())).await
+        super::read(&headers, Bytes::from(body.to_owned()), &Trust::default()).await
     }
 
     fn form(parts: &[(&str, &str)]) -> String {

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::ensure;
 use clap::Args;
 use codex_gateway::app;
-use codex_gateway::policy::Slot;
+use codex_gateway::policy::{SIGNATURE_ENDING, Slot};
 use codex_gateway::secret::Secret;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ impl Gate {
     }
 }
 
-/// The content type and the body of an upload of these files.
+/// The content type and the body of an upload of these files, and of the signatures beside them.
 ///
 /// # Errors
 /// All mistakes: arguments that name no slot, and files that cannot be read.
@@ -89,18 +89,23 @@ pub(super) fn form(arguments: &[String]) -> anyhow::Result<(String, Bytes)> {
     let (mut body, mut mistakes) = (Vec::new(), Vec::new());
     for argument in arguments {
         let part = part(argument).and_then(|(name, path)| {
-            let read = app::replacement(Path::new(path));
-            let read = read.map_err(|error| format!("{path}: {error}"));
-            Ok((name, read?))
+            let wrong = |error| format!("{path}: {error}");
+            let bytes = app::replacement(Path::new(path)).map_err(wrong)?;
+            let signature = app::signature_of(Path::new(path)).map_err(wrong)?;
+            let signature =
+                signature.map(|signature| (format!("{name}{SIGNATURE_ENDING}"), signature));
+            Ok([Some((name, bytes)), signature].into_iter().flatten())
         });
         match part {
-            Ok((name, bytes)) => {
-                let head = format!(
-                    "--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"; filename=\"{name}\"\r\n\r\n"
-                );
-                body.extend_from_slice(head.as_bytes());
-                body.extend_from_slice(&bytes);
-                body.extend_from_slice(b"\r\n");
+            Ok(files) => {
+                for (name, bytes) in files {
+                    let head = format!(
+                        "--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"; filename=\"{name}\"\r\n\r\n"
+                    );
+                    body.extend_from_slice(head.as_bytes());
+                    body.extend_from_slice(&bytes);
+                    body.extend_from_slice(b"\r\n");
+                }
             }
             Err(mistake) => mistakes.push(mistake),
         }

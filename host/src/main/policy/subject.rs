@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use codex_gateway::app;
 use codex_gateway::config::{Config, DotEnv, Problem};
 use codex_gateway::policy::{
-    Call, Case, Draft, Engine, Facts, Instances, NamedFile, Options, Slot,
+    Call, Case, Draft, Engine, Facts, Instances, NamedFile, Options, Signatures, Slot,
 };
 
 use super::super::{EXIT_CONFIG, complain, print_problems, runtime};
@@ -151,6 +151,7 @@ impl With {
                 settings: self.beside.settings()?,
                 options: Options::default(),
                 facts,
+                signatures: self.beside.signatures(None)?,
             },
             None => self.beside.draft(path, facts)?,
         };
@@ -169,6 +170,21 @@ impl With {
 }
 
 impl Beside {
+    /// The signatures beside the component and the settings.
+    fn signatures(&self, component: Option<&Path>) -> Result<Signatures, String> {
+        let read = |path: Option<&Path>| {
+            let read = path.map(|path| {
+                let signature = app::signature_of(path);
+                signature.map_err(|error| format!("the signature of {}: {error}", path.display()))
+            });
+            read.transpose().map(Option::flatten)
+        };
+        Ok(Signatures {
+            component: read(component)?,
+            settings: read(self.settings.as_deref())?,
+        })
+    }
+
     fn settings(&self) -> Result<Option<NamedFile>, String> {
         self.settings.as_deref().map(read).transpose()
     }
@@ -185,12 +201,14 @@ impl Beside {
             ));
         }
         let file = read(path)?;
+        let signatures = self.signatures(Some(path))?;
         let draft = |slot, component, settings| Draft {
             slot,
             component,
             settings,
             options: Options::default(),
             facts,
+            signatures,
         };
         if path.extension().is_some_and(|ending| ending == "json") {
             if self.settings.is_some() {
@@ -202,7 +220,15 @@ impl Beside {
             let slot = slot.ok_or_else(|| {
                 format!("{name}: of which slot are these settings? Name the file auth.json, or give --slot")
             })?;
-            return Ok(draft(slot, None, Some(file)));
+            let draft = draft(slot, None, Some(file));
+            let signatures = Signatures {
+                settings: draft.signatures.component.clone(),
+                component: None,
+            };
+            return Ok(Draft {
+                signatures,
+                ..draft
+            });
         }
         let slot = self.fitting(path, &file)?;
         Ok(draft(slot, Some(file), self.settings()?))

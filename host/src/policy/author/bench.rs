@@ -178,6 +178,7 @@ mod tests {
             settings: None,
             options: Default::default(),
             facts: Facts::default(),
+            signatures: Default::default(),
         }
     }
 

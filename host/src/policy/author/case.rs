@@ -9,7 +9,7 @@ use super::super::Slot;
 use super::super::candidate::Options;
 use super::super::facts::Facts;
 use super::input::{Call, Moment};
-use super::{Draft, NamedFile, matcher};
+use super::{Draft, NamedFile, Signatures, matcher};
 
 /// The ending of a case's file.
 pub const CASE_ENDING: &str = ".case.json";
@@ -190,6 +190,7 @@ impl Case {
             settings: Some((name.to_owned(), settings.into_bytes().into())),
             options: self.options,
             facts: self.host.over(facts),
+            signatures: Signatures::default(),
         }
     }
 

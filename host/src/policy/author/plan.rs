@@ -1,11 +1,14 @@
 //! Checks a policy in the place where it is to serve: over the built-in ones, or over those in a folder.
 
+use std::iter;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::super::change::takes_steps;
 use super::super::digest::Digest;
+use super::super::distrust::SIGNATURE_ENDING;
 use super::super::engine::Engine;
-use super::super::fault::{Refusal, Refusals};
+use super::super::fault::{Problem, Refusal, Refusals};
 use super::super::given::{Files, Named, Overlay};
 use super::super::notice::Notice;
 use super::super::policies::prepare;
@@ -36,8 +39,10 @@ pub async fn check_draft(
         settings: given.settings,
         options: Some(given.options),
     };
+    let untrusted = distrusted(source, draft, [&files.component, &files.settings]);
     let look = source.look_with(&draft.facts, draft.slot, files);
     let mut refusals = look.refusals;
+    refusals.extend(untrusted);
     refusals.retain(|refusal| refusal.slot.is_none_or(|slot| slot == draft.slot));
     if let Some(candidate) = &look.candidates[draft.slot as usize] {
         let prepared = Subject::of(engine, candidate).await;
@@ -80,19 +85,59 @@ pub async fn plan(
         options: None,
     };
     let written = [files.component.clone(), files.settings.clone()];
+    let untrusted = distrusted(source, draft, written.each_ref());
     let look = source.look_with(&draft.facts, draft.slot, files);
     let rules = look.rules.clone();
-    let offer = look.complete().map_err(|Refusals(refusals)| refusals)?;
+    let offer = look.complete().map_err(|Refusals(refusals)| refusals);
+    let offer = with(offer, untrusted)?;
     let prepared = prepare(engine, &offer.candidates, None).await;
     prepared.map_err(|Refusals(refusals)| refusals)?;
     let takes_steps = takes_steps(offer.digest(), &rules);
-    let written = written.into_iter().flatten();
+    let signatures = [&draft.signatures.component, &draft.signatures.settings];
+    let written = written.into_iter().zip(signatures);
+    let written = written.filter_map(|(file, signature)| Some((file?, signature)));
     Ok(Planned {
         digest: Digest::of(&offer.candidates[draft.slot as usize]),
         notices: offer.notices.all(),
         takes_steps,
-        files: written.map(|file| (file.name, file.bytes)).collect(),
+        files: written.flat_map(with_signature).collect(),
     })
+}
+
+/// A file and its signature, if there is one, with their names.
+fn with_signature(
+    (file, signature): (Named, &Option<Arc<[u8]>>),
+) -> impl Iterator<Item = (String, Arc<[u8]>)> {
+    let name = format!("{}{SIGNATURE_ENDING}", file.name);
+    let signature = signature.clone().map(|signature| (name, signature));
+    iter::once((file.name, file.bytes)).chain(signature)
+}
+
+/// The refusals of a draft's files that a trusted key did not sign. A signature counts for the file's name without its folders.
+fn distrusted(source: &Source, draft: &Draft, files: [&Option<Named>; 2]) -> Vec<Refusal> {
+    let signatures = [&draft.signatures.component, &draft.signatures.settings];
+    let both = files.into_iter().zip(signatures);
+    let refused = both.filter_map(|(file, signature)| {
+        let Named { name, bytes } = file.as_ref()?;
+        let own = Path::new(name).file_name().unwrap_or_default();
+        let own = own.to_string_lossy();
+        let verified = source.trust().verify(&own, bytes, signature.as_deref());
+        Some(Refusal {
+            file: name.clone(),
+            slot: Some(draft.slot),
+            problem: Problem::Untrusted(verified.err()?),
+        })
+    });
+    refused.collect()
+}
+
+/// The result, with further refusals.
+fn with<T>(result: Result<T, Vec<Refusal>>, further: Vec<Refusal>) -> Result<T, Vec<Refusal>> {
+    match (result, further.is_empty()) {
+        (result, true) => result,
+        (Ok(_), false) => Err(further),
+        (Err(refusals), false) => Err([refusals, further].concat()),
+    }
 }
 
 #[cfg(test)]
@@ -121,6 +166,7 @@ mod tests {
             )),
             options: Options::default(),
             facts: Facts::default(),
+            signatures: Default::default(),
         };
         let engine = Engine::new(None).unwrap();
         let planned = plan(&engine, &source, &draft).await.ok().unwrap();

@@ -50,7 +50,8 @@ pub(in crate::api::admin) async fn offer(
     let _permit = UPLOADS.acquire().await.map_err(|_| error::internal())?;
     let headers = request.headers().clone();
     let Whole(body) = Whole::from_request(request, &()).await?;
-    let Upload { files, rules } = upload::read(&headers, body).await?;
+    let trust = admin.shared.live.trust();
+    let Upload { files, rules } = upload::read(&headers, body, trust).await?;
     let offered = admin.shared.live.offer(files, rules, &known.id).await;
     // Settings of some megabytes take some hundred while they are checked.
     memory::give_back_soon();
