@@ -223,6 +223,27 @@ fn without_last_good_ones_a_start_ends_with_the_reason() {
     }
 }
 
+#[test]
+fn a_trusted_key_that_cannot_be_read_is_a_mistake_of_the_configuration() {
+    let file = Site::new().policies;
+    let place = file.path().join("policies.pub");
+    std::fs::write(&place, "no key").unwrap();
+    for (given, said) in [
+        ("RWnonsense".to_owned(), "which is no key, and no such file"),
+        (place.display().to_string(), "a file without one"),
+    ] {
+        let site = Site {
+            trusted: given,
+            ..Site::new()
+        };
+        let output = site.run(&["config"]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{told}");
+        let expected = "POLICY_TRUSTED_KEYS: expected public keys of minisign";
+        assert!(told.contains(expected) && told.contains(said), "{told}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_no_trusted_key_signed_is_refused() {
     let site = Site::new();
