@@ -33,7 +33,8 @@ use crate::quota::{Memory, State};
 use crate::telemetry::{Metrics, Telemetry};
 pub use again::{ReplayError, replacement, replay, signature_of};
 pub use author::{
-    Deployed, deploy, read_case, read_small, workbench, write_deployed, write_signature,
+    Deployed, deploy, read_case, read_small, workbench, write_deployed, write_files,
+    write_signature,
 };
 pub use check::{check, check_file, check_folder};
 use door::Doors;

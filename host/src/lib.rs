@@ -27,6 +27,7 @@ pub mod memory;
 pub mod openai;
 pub mod policy;
 pub mod quota;
+pub mod registry;
 pub mod secret;
 mod spelling;
 pub mod telemetry;

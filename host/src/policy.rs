@@ -112,8 +112,8 @@ pub use allowance::{Allowance, Bucket};
 pub use author::{
     BUILT_IN_CASES, Buckets, CASE_ENDING, Call, Case, Coverage, CoveredSlot, Draft, Failed,
     Failure, Found, Inspected, MAX_CASE, Measured, Moment, NamedFile, Outcome, Planned, Ran, Reply,
-    Runner, Search, Searched, Seeds, Sides, Signatures, Subject, built_in, case_schema, check_draft,
-    compare_records, inspect_policy, measure, moment, plan,
+    Runner, Search, Searched, Seeds, Sides, Signatures, Subject, built_in, case_schema,
+    check_draft, compare_records, component_names, inspect_policy, measure, moment, plan, slots_of,
 };
 pub use bindings::{
     Caller, Credential, Denial, Header, PACKAGE, Request, VERSION, forward_auth, model, rate_limit,
@@ -134,6 +134,7 @@ pub use entries::Key;
 pub use explain::{Explained, Explanation};
 pub use facts::Facts;
 pub use fault::{Fault, FaultKind, Problem, Refusal, Refusals, Refused};
+pub use folder::MAX_COMPONENT;
 pub use generation::Generation;
 pub use guest::Limits;
 pub use history::{Activated, Door};

@@ -49,6 +49,14 @@ pub fn write_signature(path: &Path, signature: &str) -> std::io::Result<()> {
     file::put(&[(std::path::absolute(path)?, signature)])
 }
 
+/// Writes files, each whole or not at all.
+///
+/// # Errors
+/// If a folder cannot be written.
+pub fn write_files(files: &[(PathBuf, std::sync::Arc<[u8]>)]) -> std::io::Result<()> {
+    file::put(files)
+}
+
 /// Files that passed every check, on their way into a policy folder.
 pub struct Deployed {
     /// The slot.

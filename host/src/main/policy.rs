@@ -26,6 +26,8 @@ mod matrix;
 mod new;
 #[path = "policy/password.rs"]
 mod password;
+#[path = "policy/push.rs"]
+mod push;
 #[path = "policy/question.rs"]
 mod question;
 #[path = "policy/replay.rs"]
@@ -88,6 +90,10 @@ pub(super) enum Policy {
     Sign(sign::Arguments),
     /// Verify signed files as a gateway does with POLICY_TRUSTED_KEYS; exits with 78 if one would be refused.
     Verify(verify::Arguments),
+    /// Push a component to an OCI registry, in the format of the CNCF's Wasm artifacts, and print its reference by digest.
+    Push(push::Push),
+    /// Pull a component from an OCI registry into a folder; exits with 78 if it is refused, before it is downloaded if that is known then.
+    Pull(push::Pull),
     /// Print the JSON Schema of `policies.toml`, of a candidate's `rollout.toml`, or of a case, for editors and checks before an upload.
     Schema {
         /// The file that it is of.
@@ -113,6 +119,8 @@ pub(super) fn run(what: &Policy) -> ExitCode {
         Policy::Keygen(arguments) => keygen::run(arguments),
         Policy::Sign(arguments) => sign::run(arguments),
         Policy::Verify(arguments) => verify::run(arguments),
+        Policy::Push(arguments) => push::push(arguments),
+        Policy::Pull(arguments) => push::pull(arguments),
         Policy::Schema { of } => schema::run(*of),
     }
 }

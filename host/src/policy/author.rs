@@ -136,6 +136,25 @@ impl Draft {
     }
 }
 
+/// The names of a component's imports, and those of the instances that it exports.
+///
+/// # Errors
+/// If it is no component.
+pub fn component_names((name, bytes): &NamedFile) -> Result<(Vec<String>, Vec<String>), Refusal> {
+    let names = inspect::names(bytes).map_err(|problem| Refusal {
+        file: name.clone(),
+        slot: None,
+        problem,
+    })?;
+    Ok((names.imports, names.exports))
+}
+
+/// The slots that a component with these exports fits.
+#[must_use]
+pub fn slots_of(exports: &[String]) -> Vec<Slot> {
+    inspect::slots(exports)
+}
+
 /// A prepared policy.
 pub struct Subject(Prepared);
 

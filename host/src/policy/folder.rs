@@ -15,7 +15,7 @@ use super::trust::Trust;
 use crate::file;
 
 /// The most bytes of a component (JavaScript and Python ones have some ten million).
-pub(super) const MAX_COMPONENT: u64 = 64 << 20;
+pub const MAX_COMPONENT: u64 = 64 << 20;
 
 /// The state of the folder from its metadata; equal as long as no file that is read was touched, added or removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

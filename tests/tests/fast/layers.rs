@@ -6,7 +6,15 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     (
         "main",
-        &["app", "config", "listen", "policy", "secret", "telemetry"],
+        &[
+            "app",
+            "config",
+            "listen",
+            "policy",
+            "registry",
+            "secret",
+            "telemetry",
+        ],
     ),
     (
         "app",
@@ -55,6 +63,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("listen", &[]),
     ("policy", &["file", "hex", "memory", "quota", "spelling"]),
     ("quota", &["file", "secret"]),
+    ("registry", &["hex", "policy", "secret"]),
     ("file", &[]),
     ("memory", &[]),
     ("secret", &["hex"]),

@@ -53,6 +53,7 @@ mod metrics;
 mod mutants;
 mod new_policies;
 mod obsidian;
+mod oci;
 mod odd_files;
 mod openapi;
 mod parameters;

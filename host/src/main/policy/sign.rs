@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use codex_gateway::app;
-use codex_gateway::policy::{SIGNATURE_ENDING, SigningKey, files_to_sign};
+use codex_gateway::policy::{Password, SIGNATURE_ENDING, SigningKey, files_to_sign};
 
 use super::super::{complain, fail, print};
 use super::password;
@@ -47,15 +47,23 @@ fn sign(arguments: &Arguments) -> anyhow::Result<()> {
         files.extend(listed(path, name.as_deref())?);
     }
     ensure!(!files.is_empty(), "there is no file of a policy to sign");
-    let shown = arguments.key.display();
-    let text = app::read_small(&arguments.key)
-        .with_context(|| format!("{shown} (the secret key; --key names another)"))?;
-    let key = SigningKey::read(&text, password::read(arguments.password_file.as_deref())?);
-    let key = key.with_context(|| format!("{shown}"))?;
+    let password = password::read(arguments.password_file.as_deref())?;
+    let key = read_key(&arguments.key, password)?;
     for (path, name) in &files {
         sign_one(&key, path, name)?;
     }
     Ok(())
+}
+
+/// Reads a secret key.
+///
+/// # Errors
+/// If it cannot be read, or its password is wrong.
+pub(super) fn read_key(path: &Path, password: Password) -> anyhow::Result<SigningKey> {
+    let shown = path.display();
+    let text = app::read_small(path)
+        .with_context(|| format!("{shown} (the secret key; --key names another)"))?;
+    SigningKey::read(&text, password).with_context(|| format!("{shown}"))
 }
 
 /// The files of a path, each with the name that is signed.
