@@ -43,7 +43,7 @@ alike:
 
 # The share of mutants of the built-in policies that `policy diff --search` finds in ten seconds; takes half an hour.
 mutants:
-    cargo test --workspace --locked --test load -- --ignored --nocapture mutants
+    cargo test --workspace --locked --test mutants -- --nocapture --test-threads 1
 
 # Measures decisions, answers, crowds, open streams and first tokens.
 bench:

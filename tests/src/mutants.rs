@@ -40,6 +40,7 @@ pub fn facts() -> Facts {
 pub fn draft(slot: Slot, component: Option<Vec<u8>>, settings: &Value) -> Draft {
     let named = |name: &str, bytes: Vec<u8>| (name.to_owned(), Arc::from(bytes));
     Draft {
+        signatures: Default::default(),
         slot,
         component: component.map(|bytes| named("mutant.wasm", bytes)),
         settings: Some(named("settings.json", settings.to_string().into_bytes())),

@@ -7,7 +7,6 @@ mod alike;
 mod attack;
 mod codex_floods;
 mod flood;
-mod mutants;
 mod promotions;
 mod swap_load;
 
