@@ -25,6 +25,12 @@ pub struct Rules {
     pub max_tokens: Option<u64>,
     /// The client offered tools: calls are collected and end the turn.
     pub tools: bool,
+    /// The client's names of the tools that may be called, and of those that it offered but forbids this time.
+    pub offered: Vec<String>,
+    /// See `offered`. A call of one of these is left to Codex, which tells the model that there is no such tool.
+    pub forbidden: Vec<String>,
+    /// The answer is JSON: tags in it are a part of that.
+    pub structured: bool,
     /// How `<use_tool>…</use_tool>` blocks in the text are handled.
     pub textual_tools: Textual,
     /// The answer has to be one JSON object, unless it is cut or calls tools.
@@ -44,7 +50,8 @@ pub enum Textual {
     Ignored,
     /// They stay text; a block reaches the client when it is complete.
     Text,
-    /// Each becomes a [`Delta::Call`].
+    /// Each becomes a [`Delta::Call`], unless the client offered tools and this is none that may be called: anybody's text may have
+    /// such blocks, if the model quotes it.
     Calls {
         /// The prefix of their ids: unique to the answer, since clients send the ids back.
         id_prefix: String,

@@ -18,7 +18,7 @@ pub(super) struct Alias {
     model: Option<String>,
 }
 
-/// The model in the URL, for a request that names none in its body.
+/// The model in the URL, which counts whatever model the body names: so it is at Azure.
 #[derive(Debug, Clone)]
 pub(super) struct ModelOfUrl(pub(super) String);
 

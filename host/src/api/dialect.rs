@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
-use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 
 use super::aliases::Alias;
@@ -62,6 +62,11 @@ pub(super) fn translate(response: &mut Response, request_id: Option<&str>) {
     let error = MessagesError::from(error);
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     *response.status_mut() = status;
+    // Claude Code tries again for minutes, without a word, if a key is wrong. (Seen with 2.1.332.)
+    if status == StatusCode::UNAUTHORIZED {
+        let never = HeaderValue::from_static("false");
+        response.headers_mut().insert("x-should-retry", never);
+    }
     // The router has counted the other form.
     response.headers_mut().remove(CONTENT_LENGTH);
     *response.body_mut() = Body::from(error.to_json(request_id));

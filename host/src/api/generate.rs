@@ -90,7 +90,9 @@ impl<'a> Generate<'a> {
     pub(super) fn rule_textual_calls(&self, setting: OutputMode, answer: &Head, rules: &mut Rules) {
         let mode = OutputMode::of(self.headers(), setting);
         self.context.add_header(output_mode::HEADER, mode.name());
-        rules.textual_tools = mode.textual(&answer.id);
+        if !rules.structured {
+            rules.textual_tools = mode.textual(&answer.id);
+        }
         rules
             .block_delimiter
             .clone_from(&self.shared.config.block_delimiter);
@@ -105,7 +107,7 @@ impl<'a> Generate<'a> {
         let of_url = self.parts.extensions.get::<ModelOfUrl>();
         let ask = model::Ask {
             caller: self.caller.clone(),
-            requested: requested.or_else(|| of_url.map(|model| model.0.clone())),
+            requested: of_url.map(|model| model.0.clone()).or(requested),
             effort,
         };
         let generation = self.context.generation();

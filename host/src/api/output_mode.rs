@@ -10,6 +10,8 @@ pub(super) const HEADER: &str = "x-proxy-output-mode";
 /// See [`Textual`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputMode {
+    /// As any text: nobody looks for them.
+    Text,
     /// As text, for clients that describe their tools in the prompt.
     ObsidianXml,
     /// As OpenAI's `tool_calls`.
@@ -18,7 +20,8 @@ pub enum OutputMode {
 
 impl OutputMode {
     /// The names of the modes, with the predecessor's aliases.
-    pub const WORDS: [(&str, Self); 6] = [
+    pub const WORDS: [(&str, Self); 7] = [
+        ("text", Self::Text),
         ("obsidian-xml", Self::ObsidianXml),
         ("openai-json", Self::OpenaiJson),
         ("obsidian", Self::ObsidianXml),
@@ -39,6 +42,7 @@ impl OutputMode {
 
     pub(super) const fn name(self) -> &'static str {
         match self {
+            Self::Text => "text",
             Self::ObsidianXml => "obsidian-xml",
             Self::OpenaiJson => "openai-json",
         }
@@ -47,6 +51,7 @@ impl OutputMode {
     /// The turns' rule for calls in their text; `answer` is the answer's id.
     pub(super) fn textual(self, answer: &str) -> Textual {
         match self {
+            Self::Text => Textual::Ignored,
             Self::ObsidianXml => Textual::Text,
             Self::OpenaiJson => {
                 let stem = answer.rsplit(['-', '_']).next().unwrap_or_default();

@@ -276,7 +276,7 @@ where
     }
 
     fn expired(&self) -> ApiError {
-        let minutes = self.limits.age.as_secs() / 60;
+        let minutes = self.limits.age.as_secs().div_ceil(60);
         GatewayError::SocketExpired { minutes }.into()
     }
 

@@ -30,7 +30,7 @@ pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> api::Co
         responses_output_mode: reader.choice(
             env::PROXY_RESPONSES_OUTPUT_MODE,
             &api::OutputMode::WORDS,
-            api::OutputMode::OpenaiJson,
+            api::OutputMode::Text,
         ),
         block_delimiter: block_delimiter(reader),
         responses: reader.switch_on(env::PROXY_ENABLE_RESPONSES),

@@ -87,8 +87,8 @@ variables! {
     PROXY_RESPONSES_DEFAULT_MAX_TOKENS, "0", "`max_output_tokens` of a `/v1/responses` request that has none; 0 is no limit.";
     PROXY_MAX_CHAT_CHOICES, "5", "The most answers (`n`) a chat request may ask for; each is a turn of its own. No request has more turns under way at once.";
     PROXY_MAX_COMPLETION_CHOICES, "20", "The most answers a request to `/v1/completions` may ask for: its prompts, each `n` times. Each is a turn of its own.";
-    PROXY_OUTPUT_MODE, "obsidian-xml", "The form of tool calls that the model writes as `<use_tool>` text: `obsidian-xml` leaves them text, `openai-json` makes them `tool_calls`. The header `x-proxy-output-mode` overrides it for one request.";
-    PROXY_RESPONSES_OUTPUT_MODE, "openai-json", "As `PROXY_OUTPUT_MODE`, for `/v1/responses` and `/v1/messages`.";
+    PROXY_OUTPUT_MODE, "obsidian-xml", "The form of tool calls that the model writes as `<use_tool>` text: `obsidian-xml` leaves them text, and asks the tool-stop policy about them, `openai-json` makes those of tools that the request offers `tool_calls` (all, if it offers none), `text` does not look for them. The header `x-proxy-output-mode` overrides it for one request.";
+    PROXY_RESPONSES_OUTPUT_MODE, "text", "As `PROXY_OUTPUT_MODE`, for `/v1/responses` and `/v1/messages`.";
     PROXY_MAX_BODY_BYTES, "16777216", "The largest request body, 62914560 at most.";
     PROXY_TIMEOUT_MS, "300000", "The longest a whole answer may take. Code `request_timeout`.";
     PROXY_FIRST_TOKEN_TIMEOUT_MS, "0", "The longest an answer may take to begin, with reasoning or text; 0 is no limit. Code `first_token_timeout`.";

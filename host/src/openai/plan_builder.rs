@@ -24,6 +24,7 @@ pub(super) struct PlanBuilder {
 
 impl PlanBuilder {
     pub(super) fn new(offer: Offer, format: Format) -> Self {
+        let forbidden = offer.forbidden();
         let (tools, choice) = offer.split();
         let json_object = matches!(format, Format::JsonObject(_));
         let (output_schema, form) = format.split();
@@ -31,6 +32,9 @@ impl PlanBuilder {
         Self {
             rules: Rules {
                 tools: !tools.is_empty(),
+                offered: tools.iter().map(|tool| tool.name.clone()).collect(),
+                forbidden,
+                structured: json_object || output_schema.is_some(),
                 json_object,
                 ..Rules::default()
             },

@@ -15,6 +15,7 @@ pub(super) use self::item_tool::{ITEM_TOOLS, ItemTool};
 use self::form::{input_schema, is_function_name};
 use super::ApiError;
 use super::json_object::{self, Object};
+use super::params;
 use crate::codex::Tool;
 
 /// The longest name of a namespace, or of a tool in it.
@@ -28,6 +29,8 @@ pub(super) struct Offer {
     forms: Forms,
     /// The kinds of tools that nobody runs here.
     left_out: Vec<&'static str>,
+    /// The member of the request that has the first of them.
+    first_left_out: String,
     /// Whether a tool that is there already is dropped in silence.
     repeats: bool,
     /// With Codex the model always chooses; any other choice of the client becomes an instruction.
@@ -138,11 +141,23 @@ impl Offer {
         self.insert(path, function, CallForm::Item(kind), tool)
     }
 
-    /// Notes a kind of tool that nobody runs here.
-    pub(super) fn leave_out(&mut self, kind: &'static str) {
+    /// Notes a kind of tool that nobody runs here; `path` is its place in the request.
+    pub(super) fn leave_out(&mut self, kind: &'static str, path: String) {
+        if self.left_out.is_empty() {
+            self.first_left_out = path;
+        }
         if !self.left_out.contains(&kind) {
             self.left_out.push(kind);
         }
+    }
+
+    /// Refuses the request if a tool was left out.
+    pub(super) fn refuse_left_out(&self) -> Result<(), ApiError> {
+        let Some(kind) = self.left_out.first() else {
+            return Ok(());
+        };
+        let message = format!("This gateway runs no '{kind}': leave it out.");
+        Err(params::unsupported(&self.first_left_out, message))
     }
 
     /// The kinds of tools that were left out, in their order.
@@ -153,6 +168,13 @@ impl Offer {
     /// From now on a tool that is there already is dropped, instead of refused.
     pub(super) fn allow_repeats(&mut self) {
         self.repeats = true;
+    }
+
+    /// The names of the functions that the client's choice excludes.
+    pub(super) fn forbidden(&self) -> Vec<String> {
+        let is_left = |name: &&String| self.tools.iter().any(|tool| tool.name == **name);
+        let forbidden = self.names.iter().filter(|name| !is_left(name));
+        forbidden.cloned().collect()
     }
 
     /// Whether there is a tool whose function has this name.

@@ -45,6 +45,9 @@ pub enum Output {
 pub struct Machine {
     /// The client takes structured calls.
     tools: bool,
+    /// See [`Rules::offered`].
+    offered: Vec<String>,
+    forbidden: Vec<String>,
     /// Events that wait for the open question's answer.
     queue: VecDeque<Event>,
     asked: Option<Asked>,
@@ -74,6 +77,8 @@ impl Machine {
     pub fn new(rules: Rules) -> Self {
         Self {
             tools: rules.tools,
+            offered: rules.offered.clone(),
+            forbidden: rules.forbidden.clone(),
             queue: VecDeque::new(),
             asked: None,
             wait: None,
@@ -195,7 +200,11 @@ impl Machine {
     }
 
     fn hear_block(&mut self, block: Block) {
-        if let Some(prefix) = self.block_ids.as_ref().filter(|_| !block.name.is_empty()) {
+        if let Some(prefix) = self
+            .block_ids
+            .as_ref()
+            .filter(|_| self.calls_a_tool(&block))
+        {
             let call = Call {
                 id: format!("{prefix}{}", self.progress.calls),
                 arguments: block.to_json(),
@@ -208,6 +217,12 @@ impl Machine {
             let question = self.called(block.name, block.arguments, true);
             self.ask(Asked::Block(text), question);
         }
+    }
+
+    /// Whether the block is a call of a tool that the client takes.
+    fn calls_a_tool(&self, block: &Block) -> bool {
+        let in_prompt = self.offered.is_empty() && self.forbidden.is_empty();
+        !block.name.is_empty() && (in_prompt || self.offered.contains(&block.name))
     }
 
     fn hear_reasoning(&mut self, mut text: String) {
@@ -224,8 +239,8 @@ impl Machine {
     fn hear_call(&mut self, call: Call) {
         self.answer.open();
         self.progress.withheld = false;
-        // A call of a tool that the client did not offer: Codex itself reports the error to the model.
-        if self.tools {
+        // Of a client that takes none, or that forbade it, Codex itself reports the error to the model.
+        if self.tools && !self.forbidden.contains(&call.name) {
             self.progress.called = true;
             let question = self.called(call.name.clone(), call.arguments.clone(), false);
             self.ask(Asked::Call(call), question);

@@ -173,7 +173,7 @@ async fn a_caller_has_a_bounded_number_of_responses_in_the_background() {
     let gateway = fake().start().await;
     let mut begun = Vec::new();
     let hangs = json!({"hang": true});
-    for _ in 0..64 {
+    for _ in 0..16 {
         begun.push(begin(&gateway, hangs.clone()).await.0);
     }
     let body = json!({"input": script(hangs), "background": true});

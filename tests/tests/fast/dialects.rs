@@ -121,6 +121,73 @@ async fn calls_written_as_text_stay_text_or_become_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn text_that_the_model_quotes_is_no_call_of_a_client_that_did_not_ask_for_that() {
+    let gateway = fake().start().await;
+    let quoted =
+        "The manual has <use_tool><name>Bash</name><command>ls</command></use_tool>, for example.";
+    let text = script(json!({"text": [quoted]}));
+    let bash = json!({"type": "function", "name": "Bash", "parameters": {}});
+    let body = json!({"model": "codex-5", "input": text, "tools": [bash]});
+    let (_, answer) = json_of(post(&gateway, "/v1/responses", &body)).await;
+    assert_eq!(
+        answer["output"][0]["content"][0]["text"], quoted,
+        "{answer}"
+    );
+    let tools = json!([{"name": "Bash", "input_schema": {"type": "object"}}]);
+    let body = json!({"model": "codex-5", "max_tokens": 99, "messages": say(&text)["messages"], "tools": tools});
+    let (_, answer) = json_of(post(&gateway, "/v1/messages", &body)).await;
+    assert_eq!(answer["content"][0]["text"], quoted, "{answer}");
+    // Where it was asked for, the block has to be of a tool that may be called.
+    for (tools, choice, is_call) in [
+        (json!([bash]), json!("auto"), true),
+        (json!([bash]), json!("none"), false),
+        (
+            json!([{"type": "function", "name": "f", "parameters": {}}]),
+            json!("auto"),
+            false,
+        ),
+        (json!([]), json!("auto"), true),
+    ] {
+        let body =
+            json!({"model": "codex-5", "input": text, "tools": tools, "tool_choice": choice});
+        let asked =
+            post(&gateway, "/v1/responses", &body).header("x-proxy-output-mode", "openai-json");
+        let (_, answer) = json_of(asked).await;
+        let items = answer["output"].as_array().unwrap();
+        let called = items.iter().any(|item| item["type"] == "function_call");
+        assert_eq!(called, is_call, "{tools} {choice}: {answer}");
+    }
+    let schema = json!({"format": {"type": "json_object"}});
+    let text = script(json!({"text": ["{\"a\": \"<use_tool><name>f</name></use_tool>\"}"]}));
+    let body = json!({"model": "codex-5", "input": [{"role": "developer", "content": "Answer in JSON."}, {"role": "user", "content": text}], "text": schema});
+    let asked = post(&gateway, "/v1/responses", &body).header("x-proxy-output-mode", "openai-json");
+    let (_, answer) = json_of(asked).await;
+    assert_eq!(answer["output"][0]["type"], "message", "{answer}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_of_a_tool_that_is_not_allowed_does_not_reach_the_client() {
+    let gateway = fake().start().await;
+    let tool = |name: &str| json!({"type": "function", "name": name, "parameters": {}});
+    let call = |name: &str| json!({"name": name, "arguments": "{}"});
+    let text = script(json!({"call": [call("g"), call("f")], "text": ["I look."]}));
+    let allowed = json!({"type": "allowed_tools", "mode": "auto", "tools": [tool("f")]});
+    let body = json!({"model": "codex-5", "input": text, "tools": [tool("f"), tool("g")], "tool_choice": allowed});
+    let (_, answer) = json_of(post(&gateway, "/v1/responses", &body)).await;
+    let items = answer["output"].as_array().unwrap().iter();
+    let calls: Vec<_> = items
+        .filter(|item| item["type"] == "function_call")
+        .collect();
+    assert_eq!(
+        (calls.len(), &calls[0]["name"]),
+        (1, &json!("f")),
+        "{answer}"
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_response_streams_its_events_in_order() {
     let gateway = fake().start().await;
     let input = script(json!({"reasoning": ["Hm."], "text": ["Good ", "day."]}));

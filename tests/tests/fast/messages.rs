@@ -198,7 +198,7 @@ async fn anthropics_own_tools_are_named_in_a_header_or_refused() {
     assert_eq!(status, 400);
     let message = error["error"]["message"].as_str().unwrap();
     assert!(
-        message.contains("web_search") && message.contains("tools"),
+        message.contains("web_search") && message.contains("tools[0].type"),
         "{message}"
     );
     gateway.stop().await;

@@ -16,7 +16,7 @@ use crate::turn;
 
 /// The most such responses, and those of one caller.
 const MOST: usize = 256;
-const MOST_OF_CALLER: usize = 64;
+const MOST_OF_CALLER: usize = 16;
 /// The most bytes of their requests, conversations and events, and of those of one caller. A single one may have more.
 const MOST_BYTES: usize = 128 << 20;
 const MOST_BYTES_OF_CALLER: usize = 32 << 20;

@@ -2,7 +2,7 @@
 
 use super::super::json_object::{self, Object};
 use super::super::tools::{NAME_BYTES, Offer, ToolName};
-use super::super::{ApiError, Reading, params};
+use super::super::{ApiError, Reading};
 use super::client_tools;
 
 /// How the types of tools begin that Anthropic runs; a version follows. Each is told with its name.
@@ -29,17 +29,14 @@ pub(super) fn read(body: &mut Object, reading: &Reading) -> Result<(Offer, bool)
             Object::from_value(tool, format!("tools[{at}]"))?,
         )?;
     }
-    for (member, name) in [("mcp_servers", "mcp_servers"), ("container", "container")] {
+    for member in ["mcp_servers", "container"] {
         let is_empty = |value: &serde_json::Value| value.as_array().is_some_and(Vec::is_empty);
         if body.take(member).is_some_and(|value| !is_empty(&value)) {
-            offer.leave_out(name);
+            offer.leave_out(member, member.to_owned());
         }
     }
-    if reading.refuse_hosted_tools
-        && let Some(kind) = offer.left_out().first()
-    {
-        let message = format!("This gateway runs no '{kind}': leave it out.");
-        return Err(params::unsupported("tools", message));
+    if reading.refuse_hosted_tools {
+        offer.refuse_left_out()?;
     }
     let one_call = choose(&mut offer, body)?;
     Ok((offer, one_call))
@@ -57,7 +54,7 @@ fn add(offer: &mut Offer, mut tool: Object) -> Result<(), ApiError> {
     }
     let hosted = HOSTED.iter().find(|(begins, _)| kind.starts_with(begins));
     if let Some((_, name)) = hosted {
-        offer.leave_out(name);
+        offer.leave_out(name, tool.path_of("type"));
         return Ok(());
     }
     match client_tools::of_kind(kind) {

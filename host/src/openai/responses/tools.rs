@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::json_object::{self, Object};
 use super::super::tools::{ITEM_TOOLS, ItemTool, NAME_BYTES, Offer, Shape, Spelling};
-use super::super::{ApiError, Reading, params};
+use super::super::{ApiError, Reading};
 
 const TOOL_CHOICE: Spelling = Spelling {
     param: "tool_choice",
@@ -57,11 +57,8 @@ pub(super) fn read(
     for Further { path, tools } in further {
         add_all(&mut offer, &path, tools)?;
     }
-    if reading.refuse_hosted_tools
-        && let Some(kind) = offer.left_out().first()
-    {
-        let message = format!("This gateway runs no '{kind}': leave it out of 'tools'.");
-        return Err(params::unsupported("tools", message));
+    if reading.refuse_hosted_tools {
+        offer.refuse_left_out()?;
     }
     offer.choose(body, &TOOL_CHOICE)?;
     Ok(offer)
@@ -87,7 +84,7 @@ fn add(offer: &mut Offer, mut tool: Object) -> Result<(), ApiError> {
     }
     let kind = tool.required_word("type", &kinds)?;
     if is_hosted(kind, tool.string("execution")?.as_deref()) {
-        offer.leave_out(kind);
+        offer.leave_out(kind, tool.path_of("type"));
         return Ok(());
     }
     match ItemTool::of_kind(kind) {

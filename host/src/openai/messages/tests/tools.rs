@@ -87,7 +87,7 @@ fn tools_of_anthropics_are_functions_or_left_out_or_refused() {
     };
     let body = with(&members);
     let error = MessagesRequest::parse(body.to_string().as_bytes(), &reading).unwrap_err();
-    assert_invalid(&error, &body, "unsupported_value", "tools");
+    assert_invalid(&error, &body, "unsupported_value", "tools[3].type");
 }
 
 #[test]

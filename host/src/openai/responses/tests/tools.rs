@@ -268,6 +268,6 @@ fn an_operator_may_refuse_what_nobody_runs_here() {
     };
     let body = body_with(&json!({"tools": offered()}));
     let error = ResponsesRequest::parse(body.to_string().as_bytes(), &reading).unwrap_err();
-    assert_invalid(&error, &body, UNSUPPORTED, "tools");
+    assert_invalid(&error, &body, UNSUPPORTED, "tools[5].type");
     assert!(error.message.contains("web_search"), "{error}");
 }
