@@ -1,5 +1,7 @@
 //! The examples in JavaScript and Python build, and pass their tests and cases, with what their README says and nothing else.
 
+mod day;
+
 use codex_gateway_tests::examples::Example;
 
 #[test]
