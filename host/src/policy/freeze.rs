@@ -1,7 +1,9 @@
 //! Freezing: the memory of a configured instance becomes the component's initial state.
 
+use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
 
+use wasmparser::{Parser, Payload};
 use wasmtime::Store;
 use wasmtime::component::{ComponentNamedList, Instance, Lift, WasmList};
 use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
@@ -13,6 +15,8 @@ pub(super) struct Instrumented<'a> {
     wizer: Wizer,
     context: ComponentContext<'a>,
     pub(super) wasm: Vec<u8>,
+    /// The sizes, in bytes, with which the memories of its modules begin, in their order.
+    memories: Vec<usize>,
 }
 
 /// # Errors
@@ -25,17 +29,33 @@ pub(super) fn instrument(wasm: &[u8]) -> wasmtime::Result<Instrumented<'_>> {
     Ok(Instrumented {
         wizer,
         context,
+        memories: memories(&wasm)?,
         wasm,
     })
+}
+
+fn memories(wasm: &[u8]) -> wasmtime::Result<Vec<usize>> {
+    let mut sizes = Vec::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let Payload::MemorySection(memories) = payload? {
+            for memory in memories {
+                sizes.push(usize::try_from(memory?.initial)?.saturating_mul(PAGE));
+            }
+        }
+    }
+    Ok(sizes)
 }
 
 impl Instrumented<'_> {
     /// A component that differs from every snapshot of this one in the contents of memories and globals only: code compiled for it
     /// serves them all (see [`super::image`]).
     pub(super) async fn template(&self) -> wasmtime::Result<Vec<u8>> {
-        self.wizer
-            .snapshot_component(&self.context, &mut Blank)
-            .await
+        let mut blank = Blank {
+            memories: self.memories.iter().copied().collect(),
+            seen: HashMap::new(),
+        };
+        let template = self.wizer.snapshot_component(&self.context, &mut blank);
+        template.await
     }
 
     /// Takes the snapshot of a configured instance of [`Instrumented::wasm`]; the snapshot is again a component.
@@ -59,24 +79,32 @@ impl Instrumented<'_> {
     }
 }
 
-/// Stands for an instance with memories of one page that is not empty: compiled code has a place only for contents of memories
-/// that have some.
-struct Blank;
+/// The bytes of a page of memory.
+const PAGE: usize = 64 << 10;
 
-static BLANK: [u8; 64 << 10] = {
-    let mut page = [0; 64 << 10];
-    page[0] = 1;
-    page
-};
+/// Stands for an instance whose memories have the size that they begin with, which is that by which modules import them, and are not
+/// empty: compiled code has a place only for contents of memories that have some.
+struct Blank {
+    /// The sizes of memories that were not asked for yet: they are asked for in their order.
+    memories: VecDeque<usize>,
+    /// Those of the others, by the names of their accessors.
+    seen: HashMap<String, usize>,
+}
 
 impl ComponentInstanceState for Blank {
     async fn call_func_ret_list_u8(
         &mut self,
         _: &str,
-        _: &str,
+        accessor: &str,
         contents: impl FnOnce(&[u8]) + Send,
     ) {
-        contents(&BLANK);
+        let (seen, memories) = (&mut self.seen, &mut self.memories);
+        let size = *seen
+            .entry(accessor.to_owned())
+            .or_insert_with(|| memories.pop_front().unwrap_or_default());
+        let mut memory = vec![0; size.max(PAGE)];
+        memory[0] = 1;
+        contents(&memory);
     }
 
     async fn call_func_ret_s32(&mut self, _: &str, _: &str) -> i32 {

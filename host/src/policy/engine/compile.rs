@@ -102,10 +102,15 @@ impl Engine {
         snapshot: &[u8],
     ) -> Result<Component, Problem> {
         let purpose = self.runtime.purpose();
-        let template = self.compiled(weight, purpose, template).await?;
-        match image::code(&template, snapshot) {
-            Ok(code) => cache::load(template.engine(), &code, self.cache.as_ref())
-                .map_err(|error| Problem::of(&error, Problem::Internal)),
+        let template = self.compiled(weight, purpose, template).await;
+        let made = template.map_err(|problem| problem.to_string());
+        let made = made.and_then(|template| {
+            let code = image::code(&template, snapshot);
+            code.and_then(|code| cache::load(template.engine(), &code, self.cache.as_ref()))
+                .map_err(|error| format!("{error:#}"))
+        });
+        match made {
+            Ok(component) => Ok(component),
             Err(error) => {
                 tracing::debug!(%error, "a snapshot is compiled anew");
                 self.compiled(weight, purpose, snapshot).await
