@@ -101,6 +101,7 @@ impl Registry {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT)
             .read_timeout(SILENT)
+            .https_only(!access.is_plain)
             .build();
         Ok(Self {
             client,

@@ -13,8 +13,8 @@ use super::{Event, Item, Model, Models, Part, Plan, Role, TurnOutcome, Usage};
 pub(super) const MODEL: &str = "demo";
 
 /// The first words of every answer.
-const NOTICE: &str = "This is the built-in demo backend of codex-gateway: it answers where no `codex` is found, \
-    or where it is asked for. To talk to a real model, install Codex with `npm install -g @openai/codex`, sign in with \
+const NOTICE: &str = "This is the built-in demo backend of codex-gateway: it answers because no `codex` was found \
+    on this machine. To talk to a real model, install Codex with `npm install -g @openai/codex`, sign in with \
     `codex login`, and start the gateway again.";
 
 /// The pause between two words of the answer, so that the client sees a stream.

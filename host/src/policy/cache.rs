@@ -73,7 +73,18 @@ impl Cache {
         let ours = ours.canonicalize().map_err(|error| error.to_string())?;
         check(folder, 0o022)?;
         check(&ours, 0o077)?;
-        Ok(Self { folder: ours })
+        let cache = Self { folder: ours };
+        cache.tidy();
+        Ok(cache)
+    }
+
+    /// Removes the folders in it, which are of earlier versions: their files have settings in them.
+    fn tidy(&self) {
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
     }
 
     /// Makes the folder again if it is gone.
@@ -90,7 +101,14 @@ impl Cache {
         let file = file::open(&path).ok()?;
         // The time of the last use; if it cannot be set, the file is deleted sooner.
         let _ = file.set_modified(SystemTime::now());
-        mapped(engine, &path).ok()
+        // A file system may not let files be executed.
+        let copied = || copied(engine, &fs::read(&path).ok()?).ok();
+        mapped(engine, &path).ok().or_else(copied)
+    }
+
+    /// Deletes the code of this key; a component that was made of it stays as it is.
+    pub(super) fn forget(&self, key: &Key) {
+        let _ = fs::remove_file(self.path(key));
     }
 
     /// Keeps compiled code, and deletes files that were not used for longest.
@@ -100,6 +118,8 @@ impl Cache {
     pub(super) fn keep(&self, key: &Key, code: &[u8]) -> io::Result<()> {
         let mut file = NamedTempFile::new_in(&self.folder)?;
         file.write_all(code)?;
+        // A file that is whole after a loss of power has whole code in it.
+        file.as_file().sync_data()?;
         file.persist(self.path(key))?;
         self.shrink(MAX_BYTES)
     }
@@ -142,8 +162,12 @@ pub(super) fn load(
     if let Some(component) = cache.and_then(|cache| passing(engine, code, cache).ok()) {
         return Ok(component);
     }
+    copied(engine, code)
+}
+
+fn copied(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     #[expect(unsafe_code, reason = "machine code can be checked only by its maker")]
-    // SAFETY: wasmtime compiled the code in this process, or in its child.
+    // SAFETY: wasmtime compiled the code in this process, or in its child, which leaves it where only this user may write.
     unsafe {
         Component::deserialize(engine, code)
     }
@@ -157,7 +181,7 @@ fn passing(engine: &Engine, code: &[u8], cache: &Cache) -> wasmtime::Result<Comp
 
 fn mapped(engine: &Engine, path: &Path) -> wasmtime::Result<Component> {
     #[expect(unsafe_code, reason = "machine code can be checked only by its maker")]
-    // SAFETY: only this user may write to the folder of the cache, and its files are replaced whole.
+    // SAFETY: only this user may write to the folder of the cache, and the gateway replaces its files whole.
     unsafe {
         Component::deserialize_file(engine, path)
     }
@@ -240,6 +264,19 @@ mod tests {
         cache.shrink(250).unwrap();
         let is_there = |key| cache.path(&[key; 32]).exists();
         assert_eq!([is_there(1), is_there(2), is_there(3)], [true, false, true]);
+    }
+
+    #[test]
+    fn folders_of_earlier_versions_are_removed_and_a_snapshots_code_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = folder.path().join(OURS).join("modules/wasmtime-48");
+        file::make_folder(&old).unwrap();
+        fs::write(old.join("code"), "settings").unwrap();
+        let cache = Cache::open(folder.path()).unwrap();
+        assert!(!old.exists());
+        cache.keep(&[1; 32], b"code").unwrap();
+        cache.forget(&[1; 32]);
+        assert_eq!(fs::read_dir(folder.path().join(OURS)).unwrap().count(), 0);
     }
 
     #[test]

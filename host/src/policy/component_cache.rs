@@ -49,9 +49,13 @@ impl<T: Clone> ComponentCache<T> {
         let bytes = |entries: &VecDeque<Entry<T>>| -> usize {
             entries.iter().map(|entry| entry.bytes).sum()
         };
+        let mut dropped = Vec::new();
         while entries.len() > KEPT || (entries.len() > 1 && bytes(&entries) > BYTES) {
-            entries.pop_front();
+            dropped.extend(entries.pop_front());
         }
+        // Code is given back to the system, which takes time, after the lock.
+        drop(entries);
+        drop(dropped);
     }
 }
 

@@ -4,10 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
 
 use wasmparser::{Parser, Payload};
-use wasmtime::Store;
 use wasmtime::component::{ComponentNamedList, Instance, Lift, WasmList};
+use wasmtime::{Store, ensure};
 use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
 
+use super::engine::MAX_MEMORY;
 use super::guest::Guest;
 
 /// A component instrumented for freezing. It exports all its memory, so it must never serve.
@@ -25,12 +26,13 @@ pub(super) fn instrument(wasm: &[u8]) -> wasmtime::Result<Instrumented<'_>> {
     let mut wizer = Wizer::new();
     // Without this, a component that exports something called `wizer-initialize` would come out broken.
     wizer.keep_init_func(true);
+    let memories = memories(wasm)?;
     let (context, wasm) = wizer.instrument_component(wasm)?;
     Ok(Instrumented {
         wizer,
         context,
-        memories: memories(&wasm)?,
         wasm,
+        memories,
     })
 }
 
@@ -48,14 +50,27 @@ fn memories(wasm: &[u8]) -> wasmtime::Result<Vec<usize>> {
 
 impl Instrumented<'_> {
     /// A component that differs from every snapshot of this one in the contents of memories and globals only: code compiled for it
-    /// serves them all (see [`super::image`]).
+    /// serves those whose memories are not smaller (see [`super::image`]).
+    ///
+    /// # Errors
+    /// If it is not sure which size each memory begins with, or one is larger than a policy's may be.
     pub(super) async fn template(&self) -> wasmtime::Result<Vec<u8>> {
+        ensure!(
+            self.memories.iter().all(|size| *size <= MAX_MEMORY),
+            "a memory that is too large"
+        );
         let mut blank = Blank {
             memories: self.memories.iter().copied().collect(),
             seen: HashMap::new(),
         };
         let template = self.wizer.snapshot_component(&self.context, &mut blank);
-        template.await
+        let template = template.await?;
+        // Only modules that have an instance are asked for theirs.
+        ensure!(
+            blank.memories.is_empty() && blank.seen.len() == self.memories.len(),
+            "a module without an instance"
+        );
+        Ok(template)
     }
 
     /// Takes the snapshot of a configured instance of [`Instrumented::wasm`]; the snapshot is again a component.

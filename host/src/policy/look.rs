@@ -62,12 +62,19 @@ impl Look {
         })
     }
 
-    /// Whether the rules may be followed: those of a `policies.toml` that is not trusted are none, and must not end the ones before.
+    /// Whether the rules may be followed: those of a `policies.toml` that cannot be read, or is not trusted, are none, and must not end the ones before.
     pub(super) fn has_rules(&self) -> bool {
-        let is_untrusted = |refusal: &Refusal| {
-            refusal.file == MANIFEST && matches!(refusal.problem, Problem::Untrusted(_))
+        let is_unread = |refusal: &Refusal| {
+            let without_rules = matches!(
+                refusal.problem,
+                Problem::Untrusted(_)
+                    | Problem::Unreadable(_)
+                    | Problem::Shortage(_)
+                    | Problem::Hindered(_)
+            );
+            refusal.file == MANIFEST && without_rules
         };
-        !self.refusals.iter().any(is_untrusted)
+        !self.refusals.iter().any(is_unread)
     }
 
     /// The complete set, if nothing was refused.

@@ -174,9 +174,10 @@ impl<'a> Preparation<'a> {
         drop(store);
         let (freezing, began) = (began.elapsed(), Instant::now());
         let opened = |component| streams::opened(component, &streams).map_err(internal);
-        let template = opened(instrumented.template().await.map_err(internal)?)?;
+        let template = instrumented.template().await;
+        let template = template.and_then(|template| streams::opened(template, &streams));
         let frozen = opened(frozen)?;
-        let component = self.engine.frozen(weight, &template, &frozen).await?;
+        let component = self.engine.frozen(weight, template, &frozen).await?;
         if !streams.is_empty() && !self.prints(&component).await? {
             let because = "configure printed, and could not print in an instance of its snapshot";
             return self.as_it_is(weight, Some(because.to_owned())).await;

@@ -153,7 +153,7 @@ impl SigningKey {
     /// Whether a signature of this key holds for the file already.
     #[must_use]
     pub fn has_signed(&self, name: &str, bytes: &[u8], signature: Option<&[u8]>) -> bool {
-        self.trust().verify(name, bytes, signature).is_ok()
+        matches!(self.trust().verify(name, bytes, signature), Ok(Some(_)))
     }
 }
 

@@ -206,7 +206,7 @@ impl Source {
 
     /// As [`Source::look`], with the files of one slot in place of the folder's own.
     pub(super) fn look_with(&self, facts: &Facts, slot: Slot, files: Overlay) -> Look {
-        let (mut given, mut refusals, rules) = self.folder.read();
+        let (mut given, mut refusals, rules) = self.replacing(&files).read();
         let of_slot = &mut given[slot as usize];
         let is_given = files.component.is_some();
         if let Some(of_slot) = of_slot.as_mut() {

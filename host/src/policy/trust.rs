@@ -20,7 +20,11 @@ pub const MAX_SIGNATURE: u64 = 4 << 10;
 
 /// The public keys of `POLICY_TRUSTED_KEYS`. Without any, files need no signature.
 #[derive(Debug, Clone, Default)]
-pub struct Trust(Vec<TrustedKey>);
+pub struct Trust {
+    keys: Vec<TrustedKey>,
+    /// Files of the folder that are about to be replaced: theirs are no signatures to be judged.
+    replaced: Vec<String>,
+}
 
 /// A public key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,13 +57,22 @@ impl Trust {
     /// Trusts these keys.
     #[must_use]
     pub fn new(keys: Vec<TrustedKey>) -> Self {
-        Self(keys)
+        let replaced = Vec::new();
+        Self { keys, replaced }
     }
 
     /// Whether files need a signature.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        !self.0.is_empty()
+        !self.keys.is_empty()
+    }
+
+    /// The same keys for a folder in which these files are about to be replaced.
+    pub(super) fn replacing(&self, names: Vec<String>) -> Self {
+        Self {
+            keys: self.keys.clone(),
+            replaced: names,
+        }
     }
 
     /// Verifies a file's signature; without trusted keys any file passes, and nothing is returned.
@@ -84,7 +97,7 @@ impl Trust {
         let signature = Signature::decode(text).map_err(|_| garbled("another text"))?;
         let id = signer(text).ok_or_else(|| garbled("another text"))?;
         let (of, at) = read_comment(signature.trusted_comment());
-        let key = self.0.iter().find(|key| key.id == id);
+        let key = self.keys.iter().find(|key| key.id == id);
         let key = key.ok_or_else(|| Distrust::UnknownKey {
             id,
             known: self.to_string(),
@@ -135,7 +148,7 @@ impl Trust {
         name: &str,
         bytes: &[u8],
     ) -> Result<Option<Signed>, Problem> {
-        if !self.is_on() {
+        if !self.is_on() || self.replaced.iter().any(|replaced| replaced == name) {
             return Ok(None);
         }
         let signature =
@@ -153,7 +166,7 @@ impl Trust {
 /// The ids of the keys.
 impl fmt::Display for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ids: Vec<_> = self.0.iter().map(|key| key.id.to_string()).collect();
+        let ids: Vec<_> = self.keys.iter().map(|key| key.id.to_string()).collect();
         f.write_str(&ids.join(", "))
     }
 }

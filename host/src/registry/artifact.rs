@@ -103,6 +103,11 @@ impl Artifact {
         if manifest.config.media_type != CONFIG {
             return Err(other(CONFIG, &manifest.config.media_type));
         }
+        let blobs = manifest.layers.iter().chain([&manifest.config]);
+        if let Some(urls) = blobs.filter_map(|blob| blob.urls.as_ref()).next() {
+            // The library would fetch them from any host.
+            return Err(other("blobs of the registry", &urls.join(" ")));
+        }
         match &manifest.layers[..] {
             [layer] if layer.media_type != LAYER => return Err(other(LAYER, &layer.media_type)),
             [layer] if !(0..=MAX_COMPONENT as i64).contains(&layer.size) => {

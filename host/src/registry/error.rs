@@ -68,6 +68,7 @@ impl RegistryError {
             }
             cause = error.source();
         }
-        Self::Failed(told.chars().take(1_000).collect())
+        // A registry may have written parts of it.
+        Self::Failed(told.escape_debug().take(1_000).collect())
     }
 }

@@ -316,6 +316,8 @@ fn a_file_that_no_trusted_key_signed_is_not_deployed() {
     }
     let there = std::fs::read_to_string(to.join("model.json")).unwrap();
     assert_eq!(there, marked("one"));
+    // A file of which the signature is worth nothing any more can be replaced.
+    std::fs::write(to.join("model.json.minisig"), "of another key").unwrap();
     let signature = site.key.sign("model.json", two.as_bytes()).unwrap();
     put(two.as_bytes(), Some(&signature));
     let (code, told) = run(&deploying);

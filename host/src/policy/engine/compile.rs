@@ -98,24 +98,39 @@ impl Engine {
     pub(in crate::policy) async fn frozen(
         &self,
         weight: Weight,
-        template: &[u8],
+        template: wasmtime::Result<Vec<u8>>,
         snapshot: &[u8],
     ) -> Result<Component, Problem> {
         let purpose = self.runtime.purpose();
-        let template = self.compiled(weight, purpose, template).await;
-        let made = template.map_err(|problem| problem.to_string());
-        let made = made.and_then(|template| {
-            let code = image::code(&template, snapshot);
-            code.and_then(|code| cache::load(template.engine(), &code, self.cache.as_ref()))
-                .map_err(|error| format!("{error:#}"))
-        });
-        match made {
-            Ok(component) => Ok(component),
-            Err(error) => {
-                tracing::debug!(%error, "a snapshot is compiled anew");
-                self.compiled(weight, purpose, snapshot).await
-            }
+        let error = match template {
+            Err(error) => error,
+            Ok(template) => match self.compiled(weight, purpose, &template).await {
+                Err(Problem::Invalid(words)) => wasmtime::format_err!("{words}"),
+                Err(problem) => return Err(problem),
+                Ok(template) => match self.with_state(&template, snapshot) {
+                    Ok(component) => return Ok(component),
+                    Err(error) => error,
+                },
+            },
+        };
+        let error = format!("{error:#}");
+        tracing::warn!(
+            error,
+            "each change of this policy's settings is compiled, as its snapshot does not fit its code"
+        );
+        let key = cache::key(self.runtime.engine(purpose), snapshot);
+        let component = self.found_or_compiled(weight, purpose, (snapshot, key));
+        let component = component.await?;
+        // It has the settings in it.
+        if let Some(cache) = &self.cache {
+            cache.forget(&key);
         }
+        Ok(component)
+    }
+
+    fn with_state(&self, template: &Component, snapshot: &[u8]) -> wasmtime::Result<Component> {
+        let code = image::code(template, snapshot)?;
+        cache::load(template.engine(), &code, self.cache.as_ref())
     }
 }
 

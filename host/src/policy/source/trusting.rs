@@ -5,6 +5,7 @@ use std::path::Path;
 use super::super::distrust::Distrust;
 use super::super::fault::{Problem, Refusal, Refusals};
 use super::super::folder::{Folder, MAX_COMPONENT};
+use super::super::given::Overlay;
 use super::super::manifest::{MANIFEST, Manifest};
 use super::super::trust::{Signed, Trust};
 use super::Source;
@@ -25,6 +26,16 @@ impl Source {
     #[must_use]
     pub fn trust(&self) -> &Trust {
         &self.folder.trust
+    }
+
+    /// The folder, in which these files are about to be replaced: the signatures of those that are there mean nothing any more.
+    pub(super) fn replacing(&self, files: &Overlay) -> Folder {
+        let replaced = [&files.component, &files.settings].into_iter().flatten();
+        let names = replaced.map(|file| file.name.clone()).collect();
+        Folder {
+            path: self.folder.path.clone(),
+            trust: self.folder.trust.replacing(names),
+        }
     }
 }
 
