@@ -1,7 +1,6 @@
 //! Decides in which form a request's errors and models are written: OpenAI's, Anthropic's, or the one that Codex understands.
 
 use std::borrow::Cow;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, RETRY_AFTER};
@@ -10,6 +9,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 
 use super::aliases::Alias;
+use super::client_addr;
 use super::error::Told;
 use crate::openai::messages::MessagesError;
 
@@ -47,8 +47,8 @@ pub(super) fn tell_codex(response: &mut Response, endpoint: Option<&str>) {
         return;
     };
     if let Some(Told(error)) = response.extensions().get() {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let body = error.to_json_until(now.unwrap_or_default().as_secs().saturating_add(wait));
+        let now = client_addr::now_ms() / 1_000;
+        let body = error.to_json_until(now.saturating_add(wait));
         response.headers_mut().remove(CONTENT_LENGTH);
         *response.body_mut() = Body::from(body);
     }

@@ -172,8 +172,11 @@ impl Offer {
 
     /// The names of the functions that the client's choice excludes.
     pub(super) fn forbidden(&self) -> Vec<String> {
-        let is_left = |name: &&String| self.tools.iter().any(|tool| tool.name == **name);
-        let forbidden = self.names.iter().filter(|name| !is_left(name));
+        let left: HashSet<&str> = self.tools.iter().map(|tool| tool.name.as_str()).collect();
+        let forbidden = self
+            .names
+            .iter()
+            .filter(|name| !left.contains(name.as_str()));
         forbidden.cloned().collect()
     }
 

@@ -173,10 +173,9 @@ impl<'a> Preparation<'a> {
         let frozen = frozen.map_err(|error| Problem::of(&error, Problem::Configure))?;
         drop(store);
         let (freezing, began) = (began.elapsed(), Instant::now());
-        let opened = |component| streams::opened(component, &streams).map_err(internal);
         let template = instrumented.template().await;
         let template = template.and_then(|template| streams::opened(template, &streams));
-        let frozen = opened(frozen)?;
+        let frozen = streams::opened(frozen, &streams).map_err(internal)?;
         let component = self.engine.frozen(weight, template, &frozen).await?;
         if !streams.is_empty() && !self.prints(&component).await? {
             let because = "configure printed, and could not print in an instance of its snapshot";

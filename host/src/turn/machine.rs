@@ -75,15 +75,16 @@ impl Machine {
     /// The machine of a turn that has not begun.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
+        let answer = AnswerText::new(&rules);
         Self {
             tools: rules.tools,
-            offered: rules.offered.clone(),
-            forbidden: rules.forbidden.clone(),
+            offered: rules.offered,
+            forbidden: rules.forbidden,
             queue: VecDeque::new(),
             asked: None,
             wait: None,
             blocks: (rules.textual_tools != Textual::Ignored).then(Blocks::new),
-            answer: AnswerText::new(&rules),
+            answer,
             block_ids: match rules.textual_tools {
                 Textual::Calls { id_prefix } => Some(id_prefix),
                 Textual::Ignored | Textual::Text => None,
