@@ -72,6 +72,21 @@ fn commands(folder: &Path) -> String {
     lines.collect()
 }
 
+/// Removes the variables of the build of these tests from a command that builds something of its own.
+pub fn without_this_build(command: &mut Command) -> &mut Command {
+    for name in [
+        "CARGO_BUILD_TARGET",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "LLVM_PROFILE_FILE",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTC_WRAPPER",
+        "RUSTFLAGS",
+    ] {
+        command.env_remove(name);
+    }
+    command
+}
+
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

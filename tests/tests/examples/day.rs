@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use std::time::Instant;
 
 use codex_gateway::secret::fingerprint;
+use codex_gateway_tests::examples::without_this_build;
 use codex_gateway_tests::gateway::{Gateway, KEY, Setup};
 use codex_gateway_tests::operator::{TOKEN, operated};
 use serde_json::{Value, json};
@@ -68,17 +69,8 @@ impl Desk {
         };
         let mut command = Command::new(program);
         command.args(arguments).current_dir(&self.folder);
-        // Those of the build of these tests.
-        for name in [
-            "CARGO_TARGET_DIR",
-            "CARGO_BUILD_TARGET",
-            "CARGO_ENCODED_RUSTFLAGS",
-            "RUSTC_WORKSPACE_WRAPPER",
-            "RUSTC_WRAPPER",
-            "RUSTFLAGS",
-        ] {
-            command.env_remove(name);
-        }
+        // The author's own folder has the build.
+        without_this_build(&mut command).env_remove("CARGO_TARGET_DIR");
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned()
             + &String::from_utf8_lossy(&output.stderr);

@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use codex_gateway_tests::examples::Example;
+use codex_gateway_tests::examples::{Example, without_this_build};
 use codex_gateway_tests::gateway::{Setup, say};
 use serde_json::{Value, json};
 
@@ -18,18 +18,7 @@ fn built(name: &str) -> Vec<u8> {
     symlink(target, example.folder().join("target")).unwrap();
     example.built(env!("CARGO_BIN_EXE_gateway"), |command| {
         command.env("CARGO_NET_OFFLINE", "true");
-        // Those of the build of these tests.
-        for name in [
-            "CARGO_BUILD_TARGET",
-            "CARGO_ENCODED_RUSTFLAGS",
-            "CARGO_TARGET_DIR",
-            "LLVM_PROFILE_FILE",
-            "RUSTC_WORKSPACE_WRAPPER",
-            "RUSTC_WRAPPER",
-            "RUSTFLAGS",
-        ] {
-            command.env_remove(name);
-        }
+        without_this_build(command).env_remove("CARGO_TARGET_DIR");
     })
 }
 

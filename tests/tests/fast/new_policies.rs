@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use codex_gateway::policy::Slot;
 use codex_gateway::secret::fingerprint;
+use codex_gateway_tests::examples::without_this_build;
 use codex_gateway_tests::gateway::{KEY, Setup, say};
 use serde_json::{Value, json};
 
@@ -25,17 +26,7 @@ fn cargo(folder: &Path, arguments: &[&str]) {
     let mut command = Command::new(env!("CARGO"));
     command.args(arguments).arg("--offline").current_dir(folder);
     command.env("CARGO_TARGET_DIR", target());
-    // Those of the build of these tests.
-    for name in [
-        "CARGO_BUILD_TARGET",
-        "CARGO_ENCODED_RUSTFLAGS",
-        "LLVM_PROFILE_FILE",
-        "RUSTC_WORKSPACE_WRAPPER",
-        "RUSTC_WRAPPER",
-        "RUSTFLAGS",
-    ] {
-        command.env_remove(name);
-    }
+    without_this_build(&mut command);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", words(&output));
 }
