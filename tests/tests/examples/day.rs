@@ -131,6 +131,8 @@ fn checked(desk: &Desk, language: &Language) {
     let out = desk.folder.join("out");
     std::fs::create_dir(&out).unwrap();
     std::fs::write(out.join("auth.json"), settings.to_string()).unwrap();
+    // The gateway's folder needs one that is signed, before there is any policy in it.
+    std::fs::write(out.join("policies.toml"), "").unwrap();
     std::fs::copy(desk.folder.join(component), out.join("auth.wasm")).unwrap();
     let gateway = |step, words: &[&str], ends| {
         desk.run(step, &[&["codex-gateway", "policy"], words].concat(), ends)
@@ -146,7 +148,7 @@ fn checked(desk: &Desk, language: &Language) {
     // Its exit code says that there is a difference.
     gateway("diff", &[&["diff"], &sides[..], &settings].concat(), 1);
     gateway("keygen", &["keygen", "-W"], 0);
-    gateway("sign", &["sign", "out/auth.wasm", "out/auth.json"], 0);
+    gateway("sign", &["sign", "out"], 0);
 }
 
 /// Uploads it with a shadow, and waits until it serves.
@@ -186,7 +188,11 @@ async fn an_idea_becomes_a_policy_that_serves_in_each_language() {
         let desk = built(place.path(), language);
         checked(&desk, language);
         let key = desk.folder.join("policies.pub");
-        let setup = operated(Setup::demo()).var("POLICY_TRUSTED_KEYS", key.to_str().unwrap());
+        let signature = std::fs::read(desk.folder.join("out/policies.toml.minisig")).unwrap();
+        let setup = operated(Setup::demo())
+            .var("POLICY_TRUSTED_KEYS", key.to_str().unwrap())
+            .policy("policies.toml", b"")
+            .policy("policies.toml.minisig", &signature);
         let gateway = setup.start().await;
         let admin = gateway.admin.clone().unwrap();
         promoted(&desk, &gateway, &admin).await;
